@@ -1,0 +1,202 @@
+# The build of Ostrom. One file: the parts say in their part.mk only what they may use.
+#
+#   make kernel [DEBUG=1]  build/kernel/ostrom.elf (build/debug/ostrom.elf), build/ostrom.elf links to the first
+#   make user              build/user/ostrom and build/user/init
+#   make unit              build/unit/test_*: host unit tests of the pure cores, ASan and UBSan
+#   make abi               build/abi/*: static programs that run on Linux and on Ostrom
+#   make fuzz              build/fuzz/fuzz_*: libFuzzer targets (clang)
+#   make check             layers, file heads, formatting, sparse
+#
+# A part is a folder under kernel/ with a part.mk that may set
+#   uses   := parts whose public headers and symbols it may use (besides itself)
+#   pure   := sources that also build on the host (tests, fuzzers, `ostrom`); `pure := *` is all of them
+#   kernel := no, for a part that is not linked into ostrom.elf
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CLANG   ?= clang
+MUSL_CC ?= musl-gcc
+B       := build
+ifeq ($(DEBUG),1)
+K := $(B)/debug
+else
+K := $(B)/kernel
+endif
+
+.PHONY: all kernel user unit abi fuzz check clean
+all: kernel user
+
+# ---- parts -------------------------------------------------------------------------------------
+
+parts := $(patsubst kernel/%/part.mk,%,$(sort $(shell find kernel -name part.mk)))
+
+define load_part
+uses :=
+pure :=
+kernel := yes
+include kernel/$(1)/part.mk
+src_$(1) := $$(wildcard kernel/$(1)/*.c kernel/$(1)/*.S)
+pure_$(1) := $$(if $$(filter *,$$(pure)),$$(wildcard kernel/$(1)/*.c),$$(addprefix kernel/$(1)/,$$(pure)))
+ifneq ($$(kernel),no)
+kernel_src += $$(src_$(1))
+endif
+pure_src += $$(pure_$(1))
+endef
+$(foreach p,$(parts),$(eval $(call load_part,$(p))))
+
+# ---- flags -------------------------------------------------------------------------------------
+
+WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wvla \
+        -Wno-unused-parameter -Wno-sign-compare
+INC  := -Ikernel/include -I$(B)/gen
+UAPI := -idirafter $(B)/uapi
+
+KFLAGS := -std=gnu11 -O2 -g -ffreestanding -nostdinc -isystem $(shell $(CC) -print-file-name=include) $(UAPI) \
+          -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-pic -fno-pie -fno-stack-protector \
+          -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -fno-common \
+          -fno-delete-null-pointer-checks -fno-asynchronous-unwind-tables -fcf-protection=none \
+          -fno-strict-overflow -D__OSTROM_KERNEL__ $(WARN) $(INC) -Ikernel/arch/x86_64/include
+ifeq ($(DEBUG),1)
+KFLAGS += -DOSTROM_DEBUG
+endif
+ifneq ($(findstring clang,$(CC)),)
+KFLAGS += -Wno-address-of-packed-member -Wno-gnu-variable-sized-type-not-at-end
+endif
+
+HFLAGS := -std=gnu11 -g -fno-strict-aliasing -fno-omit-frame-pointer -D__OSTROM_HOSTED__ -D_GNU_SOURCE $(WARN) $(INC) \
+          -Ikernel/arch/hosted/include
+SAN    := -fsanitize=address,undefined -fno-sanitize-recover=all
+
+# ---- generated files ---------------------------------------------------------------------------
+
+$(B)/uapi/.done:
+	@mkdir -p $(B)/uapi
+	@for d in linux asm-generic drm rdma mtd misc; do ln -sfn /usr/include/$$d $(B)/uapi/$$d; done
+	@ln -sfn /usr/include/x86_64-linux-gnu/asm $(B)/uapi/asm
+	@touch $@
+
+GEN := $(B)/gen/.done
+$(GEN): kernel/abi/syscalls.tbl tools/gen-syscalls $(B)/uapi/.done
+	@mkdir -p $(B)/gen
+	tools/gen-syscalls kernel/abi/syscalls.tbl $(B)/gen
+	@touch $@
+
+# ---- kernel ------------------------------------------------------------------------------------
+
+kernel_obj := $(patsubst %,$(K)/%.o,$(basename $(kernel_src)))
+LDSCRIPT   := kernel/arch/x86_64/kernel.ld
+
+kernel: $(K)/ostrom.elf
+	@ln -sfn kernel/ostrom.elf $(B)/ostrom.elf
+
+$(K)/%.o: %.c $(GEN)
+	@mkdir -p $(@D)
+	@echo "  CC  $<"; $(CC) $(KFLAGS) -MMD -MP -c $< -o $@
+
+$(K)/%.o: %.S $(GEN)
+	@mkdir -p $(@D)
+	@echo "  AS  $<"; $(CC) $(KFLAGS) -D__ASSEMBLER__ -MMD -MP -c $< -o $@
+
+# Two passes: the first link gives the addresses, the second carries the symbol table for backtraces.
+$(K)/ostrom.elf: $(kernel_obj) $(LDSCRIPT) tools/gen-ksyms
+	@echo "  LD  $@"
+	@echo '/* empty first pass */' | tools/gen-ksyms --empty > $(K)/ksyms0.S
+	@$(CC) $(KFLAGS) -c $(K)/ksyms0.S -o $(K)/ksyms0.o
+	@ld -nostdlib -static -z max-page-size=4096 --no-warn-rwx-segments -T $(LDSCRIPT) -o $(K)/pass1.elf $(kernel_obj) $(K)/ksyms0.o
+	@nm -n $(K)/pass1.elf | tools/gen-ksyms > $(K)/ksyms.S
+	@$(CC) $(KFLAGS) -c $(K)/ksyms.S -o $(K)/ksyms.o
+	@ld -nostdlib -static -z max-page-size=4096 --no-warn-rwx-segments -T $(LDSCRIPT) -o $@ $(kernel_obj) $(K)/ksyms.o
+	@rm -f $(K)/pass1.elf
+
+# ---- the pure cores on the host: with sanitizers for tests, optimised for `ostrom` ----------------
+
+hosted_src := $(wildcard kernel/arch/hosted/*.c)
+core_src   := $(pure_src) $(hosted_src)
+san_obj    := $(patsubst %.c,$(B)/san/%.o,$(core_src))
+usr_core   := $(patsubst %.c,$(B)/user/obj/%.o,$(core_src))
+fuzz_core  := $(patsubst %.c,$(B)/fuzz/obj/%.o,$(core_src))
+
+$(B)/san/%.o: %.c $(GEN)
+	@mkdir -p $(@D)
+	@echo "  CC  $< (asan)"; $(CC) $(HFLAGS) -O1 $(SAN) -MMD -MP -c $< -o $@
+$(B)/user/obj/%.o: %.c $(GEN)
+	@mkdir -p $(@D)
+	@echo "  CC  $< (user)"; $(CC) $(HFLAGS) -O2 $(user_cflags) -MMD -MP -c $< -o $@
+$(B)/fuzz/obj/%.o: %.c $(GEN)
+	@mkdir -p $(@D)
+	@echo "  CC  $< (fuzz)"; $(CLANG) $(HFLAGS) -O1 $(SAN) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+
+$(B)/san/libcores.a: $(san_obj)
+	@rm -f $@; ar rcsD $@ $^
+$(B)/user/libcores.a: $(usr_core)
+	@rm -f $@; ar rcsD $@ $^
+$(B)/fuzz/libcores.a: $(fuzz_core)
+	@rm -f $@; ar rcsD $@ $^
+
+# ---- unit tests: tests/unit/test_X.c, one program each; fuzzers: tests/fuzz/fuzz_X.c -------------
+# A test of code under user/ostrom names its sources on a line `// links: user/ostrom/...c ...`.
+
+links = $(shell sed -n 's,^// links: ,,p' $(1))
+unit_bin := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+fuzz_bin := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+unit: $(unit_bin)
+fuzz: $(fuzz_bin)
+
+.SECONDEXPANSION:
+$(B)/unit/%: tests/unit/%.c $$(call links,tests/unit/%.c) $(B)/san/libcores.a
+	@mkdir -p $(@D)
+	@echo "  TEST $@"; $(CC) $(HFLAGS) -O1 $(SAN) $(user_cflags) -Iuser/ostrom -MMD -MP -MF $@.d $(filter %.c,$^) $(B)/san/libcores.a \
+	  -lcmocka $(shell sed -n 's,^// libs: ,,p' tests/unit/$*.c) -lpthread -lm -o $@
+$(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $$(call links,tests/fuzz/fuzz_%.c) $(B)/fuzz/libcores.a
+	@mkdir -p $(@D)
+	@echo "  FUZZ $@"; $(CLANG) $(HFLAGS) -O1 $(SAN) -fsanitize=fuzzer $(user_cflags) -Iuser/ostrom $(filter %.c,$^) $(B)/fuzz/libcores.a \
+	  $(shell sed -n 's,^// libs: ,,p' tests/fuzz/fuzz_$*.c) -lpthread -lm -o $@
+
+# ---- ABI tests and init: static musl programs -----------------------------------------------------
+
+MFLAGS  := -std=gnu11 -O2 -g -static -D_GNU_SOURCE $(WARN) $(UAPI)
+abi_bin := $(patsubst tests/abi/%.c,$(B)/abi/%,$(wildcard tests/abi/*.c))
+abi: $(abi_bin)
+$(B)/abi/%: tests/abi/%.c $(wildcard tests/abi/*.h) $(B)/uapi/.done
+	@mkdir -p $(@D)
+	@echo "  ABI $@"; $(MUSL_CC) $(MFLAGS) $< -o $@ -lpthread
+
+$(B)/user/init: $(wildcard user/init/*.c) $(B)/uapi/.done
+	@mkdir -p $(@D)
+	@echo "  INIT $@"; $(MUSL_CC) $(MFLAGS) $(filter %.c,$^) -o $@
+
+# ---- ostrom: the program for people -----------------------------------------------------------
+# user/ostrom/X/part.mk may set `libs` (pkg-config names) and `cflags`.
+
+ostrom_mk  := $(wildcard user/ostrom/*/part.mk)
+define load_user
+libs :=
+ldlibs :=
+include $(1)
+user_pkgs += $$(libs)
+user_ldlibs += $$(ldlibs)
+endef
+$(foreach m,$(ostrom_mk),$(eval $(call load_user,$(m))))
+user_pkgs   := $(sort $(user_pkgs))
+user_cflags := -Iuser/ostrom $(if $(user_pkgs),$(shell pkg-config --cflags $(user_pkgs) 2>/dev/null))
+user_ldlibs += $(if $(user_pkgs),$(shell pkg-config --libs $(user_pkgs) 2>/dev/null))
+
+ostrom_src := $(wildcard user/ostrom/*.c user/ostrom/*/*.c)
+ostrom_obj := $(patsubst %.c,$(B)/user/obj/%.o,$(ostrom_src))
+user: $(B)/user/ostrom $(B)/user/init
+$(B)/user/ostrom: $(ostrom_obj) $(B)/user/libcores.a
+	@echo "  LD  $@"; $(CC) -g -o $@ $(ostrom_obj) $(B)/user/libcores.a $(user_ldlibs) -lpthread -lm
+
+check:
+	tools/check
+
+clean:
+	rm -rf $(B)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,2 @@
+# Layer 0: data only. The tables from which dispatch, names, traces and docs are generated.
+uses :=

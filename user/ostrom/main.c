@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: the cores of the kernel are useful on a Linux that people already have, and ten programs with ten
+ * habits would hide that they are one thing.
+ *
+ * Idea: one program, `ostrom SUBCOMMAND ...`. A subcommand registers itself in a linker section, so that a new
+ * one is a new folder and no edit here. Called under the name perf it takes perf's command line for the
+ * subcommands that perf has.
+ *
+ * Contract: user/ostrom/ostrom.h. Exit status 2 for an unknown subcommand.
+ *
+ * Locks: none; single-threaded until a subcommand starts threads.
+ */
+#include <stdio.h>
+#include <string.h>
+#include "ostrom.h"
+
+extern const struct subcommand *const __start_ostrom_subcommands[];
+extern const struct subcommand *const __stop_ostrom_subcommands[];
+
+static const char *running = "";
+
+void say_error(const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "ostrom%s%s: ", *running ? " " : "", running);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+static void print_help(FILE *out)
+{
+	fprintf(out, "usage: ostrom SUBCOMMAND [ARGS]\n\n");
+	for (const struct subcommand *const *s = __start_ostrom_subcommands; s < __stop_ostrom_subcommands; s++)
+		fprintf(out, "  %-10s %s\n", (*s)->name, (*s)->summary);
+}
+
+static int run_help(int argc, char **argv)
+{
+	print_help(stdout);
+	return 0;
+}
+SUBCOMMAND(help, "list the subcommands", run_help);
+
+static const struct subcommand *find(const char *name)
+{
+	for (const struct subcommand *const *s = __start_ostrom_subcommands; s < __stop_ostrom_subcommands; s++)
+		if (!strcmp((*s)->name, name))
+			return *s;
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	const struct subcommand *s;
+
+	if (argc < 2) {
+		print_help(stderr);
+		return 2;
+	}
+	s = find(!strcmp(argv[1], "--help") ? "help" : argv[1]);
+	if (!s) {
+		say_error("unknown subcommand '%s'; `ostrom help` lists them", argv[1]);
+		return 2;
+	}
+	running = s->name;
+	return s->run(argc - 1, argv + 1);
+}

@@ -1,0 +1,2 @@
+# Layer 3: pages, slab, kernel maps.
+uses := lib abi arch core

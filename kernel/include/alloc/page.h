@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Physical pages: 32-byte descriptors, a buddy allocator an NUMA node with per-CPU lists, and charging to tenants.
+ *
+ * Ownership: page_alloc returns a page with one reference; page_put frees it (with its order) at the last one. A block of
+ * order n is one unit: the head's descriptor counts; tails point to it (page_head).
+ * Threading: any context; without ALLOC_ATOMIC it may sleep (reclaim). Failure is NULL.
+ */
+#ifndef ALLOC_PAGE_H
+#define ALLOC_PAGE_H
+
+#include <alloc/slab.h> /* ALLOC_* flags */
+#include <arch/mmu.h>
+#include <lib/atomic.h>
+#include <lib/types.h>
+
+struct tenant;
+
+#define PAGE_MAX_ORDER 10 /* 4 MiB */
+
+/* page->flags */
+#define PAGE_ORDER_MASK 0x000f /* of a head */
+#define PAGE_TAIL	BIT(4) /* owner points to the head */
+#define PAGE_FREE	BIT(5)
+#define PAGE_SLAB	BIT(6)
+#define PAGE_RESERVED	BIT(7) /* never freed: kernel image, firmware */
+#define PAGE_UPTODATE	BIT(8) /* page cache: contents valid */
+#define PAGE_DIRTY	BIT(9)
+#define PAGE_WRITEBACK	BIT(10)
+#define PAGE_LOCKED	BIT(11)
+#define PAGE_ANON	BIT(12)
+#define PAGE_TABLE	BIT(13)
+#define PAGE_ACTIVE	BIT(14) /* referenced lately */
+#define PAGE_WAITERS	BIT(15) /* somebody sleeps for LOCKED or WRITEBACK to clear */
+
+struct page {
+	u16 flags;	  /* atomic bit operations once the page is shared */
+	u16 tenant;	  /* id16 of who pays, 0: nobody */
+	atomic_t refs;	  /* 0: free */
+	atomic_t mapcount; /* user mappings */
+	u32 index;	  /* position in its mapping, in pages; or the owner's own use */
+	void *owner;	  /* page cache: struct mapping; anonymous: family; slab: cache; tail: head */
+	u32 next, prev;	  /* links of free, LRU and table lists: page numbers, 0: end */
+};
+_Static_assert(sizeof(struct page) == 32, "page descriptors are 32 bytes (design)");
+
+/* tenant may be NULL: the kernel's own pages are not charged. A charge beyond the tenant's limit fails with NULL. */
+struct page *__must_check page_alloc(unsigned order, unsigned flags, struct tenant *tenant);
+struct page *__must_check page_alloc_node(unsigned node, unsigned order, unsigned flags, struct tenant *tenant);
+void page_put(struct page *p);
+
+static inline void page_get(struct page *p)
+{
+	atomic_inc(&p->refs);
+}
+
+struct page *pfn_to_page(pfn_t pfn); /* NULL: no RAM there */
+pfn_t page_to_pfn(const struct page *p);
+static inline paddr_t page_phys(const struct page *p)
+{
+	return page_to_pfn(p) << PAGE_SHIFT;
+}
+static inline void *page_virt(const struct page *p)
+{
+	return phys_to_virt(page_phys(p));
+}
+static inline unsigned page_order(const struct page *p)
+{
+	return p->flags & PAGE_ORDER_MASK;
+}
+static inline struct page *page_head(struct page *p)
+{
+	return p->flags & PAGE_TAIL ? (struct page *)p->owner : p;
+}
+bool page_test_set_flag(struct page *p, u16 flag); /* atomic; returns the former value */
+bool page_test_clear_flag(struct page *p, u16 flag);
+
+/* Gives [base, base+bytes) to the allocator (initrd after unpacking, boot memory). */
+void page_donate(paddr_t base, u64 bytes);
+/* Makes pages that the boot loader filled (the initrd) ordinary pages with one reference each, so that tmpfs adopts them. */
+struct page *page_adopt(paddr_t base);
+
+struct page_stats {
+	u64 total, free, reserved, slab, tables, cached, anon; /* pages */
+};
+void page_stats(struct page_stats *out);
+
+/* alloc's upcall into reclaim (vfs, mm): tries to free pages; returns how many it freed. May sleep. */
+u64 upcall_reclaim(u64 pages);
+
+/* Boot: descriptors and buddy from boot_info(), then slab and kernel maps (called by kmain). */
+void alloc_init(void);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the loader and the firmware told us, made machine independent. Valid from kmain on; constant.
+ * Sources: PVH start info (Xen's documentation, hvm_start_info), ACPI 6.4 (MADT, SRAT, MCFG, FADT).
+ */
+#ifndef ARCH_BOOT_H
+#define ARCH_BOOT_H
+
+#include <lib/types.h>
+
+struct boot_range {
+	paddr_t base;
+	u64 bytes;
+	unsigned node;
+};
+
+struct boot_info {
+	const char *cmdline;
+	paddr_t initrd; /* 0: none */
+	u64 initrd_bytes;
+	struct boot_range ram[64]; /* usable, page aligned, ascending; kernel image and initrd are cut out */
+	unsigned nr_ram;
+	paddr_t pcie_base; /* ECAM base, 0: none */
+	u8 pcie_first_bus, pcie_last_bus;
+};
+const struct boot_info *boot_info(void);
+
+/* Copies the value of `name=` (the last one wins), or "" for a bare `name`, into buf. False: not given. */
+bool boot_param(const char *name, char *buf, size_t size);
+
+void __noreturn machine_power_off(int exit_code); /* exit_code goes to the debug-exit device if there is one */
+void __noreturn machine_reboot(void);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Page tables. mm (and nobody above it) works on leaf entries through this contract; alloc maps kernel ranges.
+ * Source of the x86-64 format: AMD64 Architecture Programmer's Manual volume 2, chapter 5.
+ *
+ * Locks: one spin lock a leaf table (rank RANK_PTE), taken by pt_leaf_lock. Upper levels only grow while an address
+ * space lives; they are freed by pagetable_destroy.
+ */
+#ifndef ARCH_MMU_H
+#define ARCH_MMU_H
+
+#include <lib/cpumask.h>
+#include <lib/types.h>
+
+struct page;
+
+typedef u64 pte_t;
+
+/* Mapping rights, independent of the machine's bits. */
+#define PT_READ	   BIT(0)
+#define PT_WRITE   BIT(1)
+#define PT_EXEC	   BIT(2)
+#define PT_USER	   BIT(3)
+#define PT_NOCACHE BIT(4)
+#define PT_WC	   BIT(5)
+#define PT_GLOBAL  BIT(6)
+#define PT_DIRTY   BIT(7)
+#define PT_YOUNG   BIT(8)
+#define PT_SPECIAL BIT(9) /* no struct page behind it (device memory): mm takes no reference */
+
+#define USER_END  0x00007ffffffff000UL
+#define HUGE_SIZE (PAGE_SIZE * 512)
+
+struct pagetable {
+	paddr_t root;
+	cpumask_t cpus;	     /* CPUs that may hold entries of it; atomic */
+	u64 flush_gen;	     /* raised by each flush; atomic */
+	u64 table_pages;     /* pages used by tables; atomic */
+	struct page *tables; /* list of them, for destroy */
+};
+
+int __must_check pagetable_create(struct pagetable *pt); /* -ENOMEM */
+void pagetable_destroy(struct pagetable *pt);  /* all leaves already unmapped; not active on any CPU */
+void pagetable_activate(struct pagetable *pt); /* on this CPU; NULL: the kernel's own */
+
+/* Entry values. Huge entries (2 MiB) are made by pte_make_huge. A swap entry is non-present, has a payload of 56 bits
+ * and is never 0. pte_rights gives PT_* with PT_DIRTY and PT_YOUNG as the CPU left them. */
+pte_t pte_make(pfn_t pfn, unsigned rights);
+pte_t pte_make_huge(pfn_t pfn, unsigned rights);
+pte_t pte_make_swap(u64 payload);
+bool pte_is_none(pte_t e);
+bool pte_is_present(pte_t e);
+bool pte_is_huge(pte_t e);
+pfn_t pte_pfn(pte_t e);
+u64 pte_swap_payload(pte_t e);
+unsigned pte_rights(pte_t e);
+pte_t pte_with_rights(pte_t e, unsigned rights); /* same page, other rights */
+
+/* A leaf table found for an address: entry is the entry of va; entry[1] .. entry[left-1] follow it. If a huge entry
+ * covers va, huge is true and entry is that one. */
+struct pt_leaf {
+	pte_t *entry;
+	struct page *table;
+	unsigned left;
+	bool huge;
+};
+
+/* alloc: create missing tables. 0; -ENOENT if there is none (without alloc; *next_va, if not NULL, is then the next
+ * address at which a table may exist); -ENOMEM. Not locked. */
+int __must_check pt_leaf_get(struct pagetable *pt, ulong va, bool alloc, struct pt_leaf *leaf, ulong *next_va);
+/* The level-2 entry for a huge page at va (2 MiB aligned). -EEXIST if a leaf table is there. -ENOMEM. */
+int __must_check pt_huge_get(struct pagetable *pt, ulong va, struct pt_leaf *leaf);
+/* Replaces the huge entry at va by a leaf table of 512 entries with the same rights. -ENOMEM. */
+int __must_check pt_huge_split(struct pagetable *pt, ulong va);
+void pt_leaf_lock(struct pt_leaf *leaf);
+void pt_leaf_unlock(struct pt_leaf *leaf);
+
+static inline pte_t pte_read(const pte_t *p)
+{
+	return READ_ONCE(*p);
+}
+void pte_set(pte_t *p, pte_t e);       /* from none, or to more rights: needs no flush */
+pte_t pte_exchange(pte_t *p, pte_t e); /* atomic against the CPU's dirty and accessed bits */
+
+/* TLB gather: changes that take rights or pages away collect here; tlb_finish flushes every CPU that may hold them and
+ * only then drops the page references that were handed over. Sleeping between begin and finish is allowed. */
+#define TLB_BATCH 64
+struct tlb_gather {
+	struct pagetable *pt;
+	ulong start, end;
+	unsigned nr;
+	struct page *pages[TLB_BATCH];
+};
+void tlb_begin(struct tlb_gather *g, struct pagetable *pt);
+void tlb_add_range(struct tlb_gather *g, ulong va, size_t bytes);
+void tlb_add_page(struct tlb_gather *g, ulong va, struct page *page); /* takes over one reference; may flush */
+void tlb_finish(struct tlb_gather *g);
+
+/* The direct map of all memory. */
+#define DIRECT_MAP_BASE 0xffff888000000000UL
+static inline void *phys_to_virt(paddr_t pa)
+{
+	return (void *)(DIRECT_MAP_BASE + pa);
+}
+paddr_t virt_to_phys(const void *va); /* direct map or kernel image */
+
+/* Kernel mappings outside the direct map (stacks, MMIO, per-CPU areas). va and bytes are page aligned. */
+int __must_check kernel_map(ulong va, paddr_t pa, size_t bytes, unsigned rights);
+void kernel_unmap(ulong va, size_t bytes); /* flushes every CPU */
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The attribute tree: named, typed text files without any vfs types. sysfs, /proc/sys, cgroupfs, resctrl and tracefs are
+ * views of it through one adapter (fs/attrfs).
+ *
+ * show appends the whole file to out; a -errno makes the read fail. set gets the whole text of one write, terminated,
+ * `len` bytes without the terminator, copied into kernel memory; it checks everything before it changes anything and
+ * returns 0 or -errno. Either may be NULL (mode then should not allow it). Both may sleep.
+ *
+ * Ownership: struct attr tables are static or live as long as their folder. A folder is freed by attr_dir_put when the
+ * last reader has gone; attr_dir_remove takes it (with its subtree) out of the tree, and afterwards open files get ENODEV.
+ */
+#ifndef CORE_ATTR_H
+#define CORE_ATTR_H
+
+#include <lib/atomic.h>
+#include <lib/list.h>
+#include <lib/printf.h>
+#include <lib/types.h>
+
+struct attr_dir;
+
+struct attr {
+	const char *name;
+	u16 mode; /* permission bits, 0444 ... */
+	int (*show)(struct attr_dir *dir, const struct attr *a, struct strbuf *out);
+	int (*set)(struct attr_dir *dir, const struct attr *a, char *text, size_t len);
+	/* Binary or streaming files (trace_pipe, cgroup.procs of many): ops of the adapter's own kind, else NULL. */
+	const void *file_ops;
+	ulong data; /* the table's own use */
+};
+
+struct attr_dir_ops {
+	/* mkdir/rmdir from user space; NULL: EPERM. */
+	int (*mkdir)(struct attr_dir *parent, const char *name, u16 mode);
+	int (*rmdir)(struct attr_dir *dir);
+	void (*release)(struct attr_dir *dir); /* last reference gone: frees the object around it */
+};
+
+struct attr_dir {
+	const char *name; /* owned by the folder */
+	struct attr_dir *parent;
+	struct list children, sibling, links;
+	const struct attr *const *attrs; /* NULL-terminated array of pointers */
+	const struct attr_dir_ops *ops;
+	void *owner; /* the object that the files describe */
+	refcount_t refs;
+	u64 ino;
+	u32 uid, gid;
+	bool removed;
+	u64 change_count; /* raised by attr_notify: poll and inotify of the adapter */
+};
+
+struct attr_link {
+	struct list link;
+	const char *name;
+	struct attr_dir *target;
+};
+
+int __must_check attr_dir_init(struct attr_dir *d, struct attr_dir *parent, const char *name,
+			       const struct attr *const *attrs, const struct attr_dir_ops *ops, void *owner);
+void attr_dir_remove(struct attr_dir *d);
+void attr_dir_get(struct attr_dir *d);
+void attr_dir_put(struct attr_dir *d);
+int __must_check attr_link_add(struct attr_dir *d, const char *name, struct attr_dir *target);
+/* A file changed on its own: wakes pollers (POLLPRI) and inotify watchers. */
+void attr_notify(struct attr_dir *d, const char *attr_name);
+
+/* Roots, created at boot. */
+extern struct attr_dir attr_sys_root; /* /sys */
+extern struct attr_dir attr_sysctl_root; /* /proc/sys */
+
+#endif

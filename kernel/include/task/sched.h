@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The scheduler as others see it: sleeping, waking, yielding, attributes.
+ *
+ * Sleeping: set the state first, test the condition, then sched_sleep(); a wake between the two is not lost, because
+ * task_wake puts the state back to TASK_RUNNING. wait.h's macros do it for you.
+ */
+#ifndef TASK_SCHED_H
+#define TASK_SCHED_H
+
+#include <task/task.h>
+
+void sched_set_state(enum task_state s); /* of current; full barrier */
+void sched_sleep(void);			 /* leaves the CPU unless the state is TASK_RUNNING again */
+/* 0 when woken; -ETIME when the deadline (clock_ns, ~0: none) came first. */
+int sched_sleep_until(u64 deadline_ns);
+void sched_yield_cpu(void);
+
+/* Makes t runnable if its state is one of `states` (bit mask of BIT(TASK_*)). True if it did. Any context. */
+bool task_wake_states(struct task *t, unsigned states);
+bool task_wake(struct task *t); /* from any sleep but STOPPED and TRACED */
+
+/* Long loops call it every few microseconds: switches if somebody better waits. May sleep (be switched). */
+void resched_point(void);
+
+/* Attributes: checked by the caller (rights), applied at once, also to running tasks. -EINVAL. */
+int __must_check sched_set_attr(struct task *t, int policy, int rt_priority, int nice);
+int __must_check sched_set_affinity(struct task *t, cpumask_t mask); /* -EINVAL: no CPU of it on line */
+
+struct sched_load {
+	u64 running, total;
+	u64 load_avg[3]; /* fixed point, 11 bits of fraction, 1, 5 and 15 minutes */
+	u64 switches, forks;
+};
+void sched_load(struct sched_load *out);
+struct cpu_times {
+	u64 user_ns, nice_ns, system_ns, idle_ns, iowait_ns, irq_ns;
+};
+void sched_cpu_times(unsigned cpu, struct cpu_times *out);
+
+/* Start: this CPU's idle loop. Does not return. */
+void __noreturn sched_start(void);
+
+#endif

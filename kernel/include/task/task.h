@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A task: what the scheduler runs. One struct per thread; threads of a process share the objects that upper parts hang on
+ * it (mm, files, signal state ...), which this part knows only as opaque pointers.
+ *
+ * Lifetime: task_create gives one reference to the creator; the scheduler drops its own after the last switch away.
+ * Look-ups by pid happen under RCU; task_get only on a task that is not dead (refcount_inc_not_zero inside).
+ *
+ * Lock letters: I immutable after creation; o only the task itself (current); t task->lock; r run queue lock;
+ * s process->sighand lock (RANK_SIGHAND); f RANK_TASKLIST; a atomic.
+ */
+#ifndef TASK_TASK_H
+#define TASK_TASK_H
+
+#include <arch/percpu.h>
+#include <arch/thread.h>
+#include <core/rcu.h>
+#include <core/spin.h>
+#include <lib/atomic.h>
+#include <lib/cpumask.h>
+#include <lib/list.h>
+#include <lib/rbtree.h>
+#include <task/cred.h>
+#include <task/wait.h>
+
+struct mm;
+struct process;
+struct tenant;
+struct pid;
+
+enum task_state {
+	TASK_RUNNING,	      /* on a CPU or on a run queue */
+	TASK_INTERRUPTIBLE,   /* a signal wakes it */
+	TASK_UNINTERRUPTIBLE, /* only its event wakes it */
+	TASK_KILLABLE,	      /* only its event or a fatal signal wakes it */
+	TASK_STOPPED,	      /* job control */
+	TASK_TRACED,
+	TASK_DEAD,	      /* has switched away for the last time, or is about to */
+};
+
+/* task->work: reasons to call upcall_return_to_user. Atomic bits. */
+#define WORK_RESCHED BIT(0)
+#define WORK_SIGNAL  BIT(1)
+#define WORK_NOTIFY  BIT(2) /* task_work callbacks */
+#define WORK_TRACE   BIT(3) /* syscall entry and exit are traced */
+#define WORK_SECCOMP BIT(4)
+
+enum sched_class { SCHED_CLASS_FAIR, SCHED_CLASS_FIFO, SCHED_CLASS_RR, SCHED_CLASS_IDLE };
+
+struct task {
+	struct arch_thread arch;	/* o */
+	ulong work;			/* a: WORK_* */
+	void *stack;			/* I: KERNEL_STACK_BYTES, guard page below */
+
+	/* the scheduler's */
+	struct spinlock lock;		/* RANK_TASK */
+	u32 state;			/* t: enum task_state */
+	bool on_queue, on_cpu;		/* r */
+	unsigned cpu;			/* t: where it runs or ran last */
+	cpumask_t affinity;		/* t */
+	u8 class;			/* t: enum sched_class */
+	u8 rt_priority;			/* t: 1..99 */
+	s8 nice;			/* t */
+	u8 policy;			/* t: SCHED_* of linux/sched.h, as user space set it */
+	bool reset_on_fork;		/* t */
+	struct rb_node run_node;	/* r: fair tree */
+	struct list run_link;		/* r: real-time lists */
+	u64 vruntime, slice_end, run_start; /* r: ns */
+	u64 runtime_ns, user_ns, system_ns; /* o, readers tolerate tearing-free staleness */
+	u64 voluntary_switches, preempted_switches;
+	u64 wait_since;			/* r: when it became runnable or slept, for schedstat */
+	u64 run_delay_ns;
+
+	refcount_t refs;
+	struct rcu_head rcu;
+	char comm[16];			/* t */
+	unsigned flags;			/* o: TASK_F_* */
+	struct cred *cred;		/* RCU; written by the task itself */
+
+	/* upper parts' */
+	struct mm *mm;			/* o; readers: task->lock. NULL: kernel thread or exited */
+	struct mm *active_mm;		/* r: whose tables are loaded */
+	struct process *process;	/* I; NULL for kernel threads */
+	struct list thread_link;	/* f: in process->threads */
+	struct pid *pid;		/* I: the thread's ids */
+	void *files, *fs, *ns;		/* t: struct files *, struct fs_context *, struct nsproxy * */
+	struct tenant *tenant;		/* RCU: who pays */
+	struct list tenant_link;	/* RANK_TENANT */
+	void *perf;			/* struct perf_context *, or NULL */
+	u16 closid, rmid;		/* cache allocation group */
+
+	/* signals of the thread (process/signal.c) */
+	u64 sig_blocked, sig_saved;	/* o; s for readers. bit n-1 = signal n */
+	bool sig_restore;		/* o: put sig_saved back after sigsuspend and friends */
+	struct list sig_queue;		/* s */
+	u64 sig_pending;		/* s */
+	ulong altstack_sp, altstack_size; /* o */
+	int altstack_flags;
+
+	/* restart of interrupted calls: absolute deadlines, not remaining times */
+	struct {
+		long (*fn)(struct task *);
+		u64 deadline_ns;
+		ulong args[4];
+	} restart;			/* o */
+
+	u32 __user *clear_child_tid, *set_child_tid; /* o */
+	void __user *robust_list;	/* o */
+	void __user *rseq;		/* o */
+	ulong syscall_nr;		/* o: for tracing */
+	struct list task_work;		/* t: callbacks before return to user */
+	void *waiting_on;		/* o: what /proc/PID/wchan and `why` show */
+	u64 start_ns;			/* I: clock_ns at creation */
+	u64 min_faults, maj_faults;	/* o */
+	unsigned alloc_scope;		/* o: SCOPE_NOIO, SCOPE_NOFS nesting bits */
+	void *ptrace;			/* f: struct ptrace_link * */
+	void *seccomp;			/* o: filters */
+	void *plug;			/* o: block requests held back */
+};
+
+#define TASK_F_KTHREAD	 BIT(0)
+#define TASK_F_EXITING	 BIT(1)
+#define TASK_F_FORKED	 BIT(2) /* has not called exec since fork */
+#define TASK_F_IO_WAIT	 BIT(3)
+#define TASK_F_MEMALLOC	 BIT(4) /* reclaim: may use the reserve */
+
+#define SCOPE_NOIO BIT(0)
+#define SCOPE_NOFS BIT(1)
+
+#define KERNEL_STACK_BYTES (4 * PAGE_SIZE)
+
+DECLARE_PER_CPU(struct task *, current_task);
+#define current this_cpu_read(current_task)
+
+/* A task that is not yet runnable, with scheduling attributes, cred and tenant of current. -ENOMEM, -EAGAIN. */
+int __must_check task_create(struct task **out, const char *name);
+void task_get(struct task *t);
+void task_put(struct task *t);
+/* Last thing a task does. */
+void __noreturn task_exit(void);
+
+/* A kernel thread, running at once. */
+int __must_check kthread_run(struct task **out, void (*fn)(void *), void *arg, const char *name_fmt, ...) __printf(4, 5);
+
+static inline bool work_pending(const struct task *t)
+{
+	return READ_ONCE(t->work) != 0;
+}
+void task_set_work(struct task *t, ulong bits); /* atomic; kicks the CPU if it runs in user mode there */
+void task_clear_work(struct task *t, ulong bits);
+
+struct task_work {
+	struct list link;
+	void (*fn)(struct task_work *);
+};
+int task_work_add(struct task *t, struct task_work *w); /* runs in t before it returns to user; -ESRCH when exiting */
+
+/* Each CPU's idle task and the boot task. */
+void task_init(void);
+
+#endif

@@ -1,0 +1,2 @@
+# Layer 5: address spaces, faults, reclaim.
+uses := lib abi arch core alloc task

@@ -1,0 +1,2 @@
+# Layer 4: threads, scheduler, sleeping locks, timers, work, credentials, tenants.
+uses := lib abi arch core alloc

@@ -49,8 +49,7 @@ static void log_absent(ulong nr)
 
 	if (nr < SYSCALL_COUNT && atomic_test_and_set_bit(seen, nr))
 		return;
-	log_info("%s: system call %lu (%s) is not implemented", current->comm, nr,
-		 name ? name : "unknown");
+	log_info("%s: system call %lu (%s) is not implemented", current->comm, nr, name ? name : "unknown");
 }
 
 static void trace_print(const struct regs *r, ulong nr, long result)
@@ -71,8 +70,7 @@ static void trace_print(const struct regs *r, ulong nr, long result)
 		else
 			strbuf_add(&sb, "%s%#lx", sep, args[i]);
 	}
-	log_info("%s: %s(%s) = %ld", current->comm, syscall_name(nr) ? syscall_name(nr) : "?", line,
-		 result);
+	log_info("%s: %s(%s) = %ld", current->comm, syscall_name(nr) ? syscall_name(nr) : "?", line, result);
 }
 
 static long dispatch(const struct regs *r, ulong nr)

@@ -72,7 +72,7 @@ static void lists(void **state)
 	assert_int_equal(list_first_entry(&l, struct item, link)->n, 3);
 	list_splice_tail_init(&l, &m);
 	assert_true(list_empty(&l));
-	list_for_each_entry_safe(i, next, &m, link) {
+	list_for_each_entry_safe (i, next, &m, link) {
 		sum = sum * 10 + i->n;
 		list_del_init(&i->link);
 	}

@@ -1,1 +1,175 @@
-int main(void){return 0;}
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: somebody must be process 1: mount the usual file systems, give the user a shell or run
+ * one command, and tell the outside how that command ended, on Ostrom and, for comparison, on
+ * Linux.
+ *
+ * Idea: /etc/ostrom/cmd holds a command as NUL-separated words. With it, the command runs on the
+ * first serial line with output processing off (so that its bytes arrive unchanged), and its status
+ * goes out through the debug port 0xe9 as a line "OSTROM-EXIT n", which ./run reads; /dev/port is
+ * there on both kernels. Without it, a shell runs on the console, and its end powers the machine
+ * off.
+ *
+ * Contract: status of a signal is 128 + its number; 127 not found, 126 not executable. Parameters
+ * on the kernel's command line: ostrom.winsize=ROWSxCOLUMNS, ostrom.tty=NAME (default ttyS0).
+ *
+ * Locks: none; one thread.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define COMMAND_FILE "/etc/ostrom/cmd"
+#define MAX_WORDS    512
+
+static char *const environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+				     "HOME=/root",
+				     "TERM=linux",
+				     "USER=root",
+				     "PS1=ostrom:\\w# ",
+				     NULL };
+
+static void mount_one(const char *type, const char *where, const char *options)
+{
+	mkdir(where, 0755);
+	if (mount(type, where, type, 0, options) < 0 && errno != EBUSY)
+		fprintf(stderr, "init: mount %s on %s: %s\n", type, where, strerror(errno));
+}
+
+static void mount_all(void)
+{
+	mount_one("proc", "/proc", NULL);
+	mount_one("sysfs", "/sys", NULL);
+	mount_one("devtmpfs", "/dev", NULL);
+	mount_one("devpts", "/dev/pts", "mode=620,ptmxmode=666");
+	mount_one("tmpfs", "/dev/shm", NULL);
+	mount_one("tmpfs", "/tmp", NULL);
+	mount_one("tmpfs", "/run", NULL);
+}
+
+/* Copies the value of name=VALUE on the kernel's command line; false if it is not there. */
+static int parameter(const char *name, char *value, size_t size)
+{
+	char line[4096];
+	int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
+	size_t len = strlen(name);
+
+	if (fd >= 0)
+		close(fd);
+	if (n < 0)
+		return 0;
+	line[n] = '\0';
+	for (char *word = strtok(line, " \n"); word; word = strtok(NULL, " \n"))
+		if (!strncmp(word, name, len) && word[len] == '=') {
+			snprintf(value, size, "%s", word + len + 1);
+			return 1;
+		}
+	return 0;
+}
+
+/* Makes the terminal the controlling one of a new session and standard input, output and error. */
+static void take_terminal(const char *path, int raw_output)
+{
+	struct termios t;
+	struct winsize w;
+	char value[32];
+	int fd;
+
+	setsid();
+	fd = open(path, O_RDWR);
+	if (fd < 0)
+		return;
+	ioctl(fd, TIOCSCTTY, 0);
+	if (raw_output && !tcgetattr(fd, &t)) {
+		t.c_oflag &= ~OPOST;
+		t.c_lflag &= ~(ECHO | ECHONL);
+		tcsetattr(fd, TCSANOW, &t);
+	}
+	if (parameter("ostrom.winsize", value, sizeof(value)) && sscanf(value, "%hux%hu", &w.ws_row, &w.ws_col) == 2)
+		ioctl(fd, TIOCSWINSZ, &w);
+	for (int i = 0; i < 3; i++)
+		dup2(fd, i);
+	if (fd > 2)
+		close(fd);
+}
+
+static void run_child(char *const argv[], const char *tty, int raw_output)
+{
+	take_terminal(tty, raw_output);
+	if (chdir("/root") < 0)
+		chdir("/");
+	execvpe(argv[0], argv, environment);
+	fprintf(stderr, "init: %s: %s\n", argv[0], strerror(errno));
+	_exit(errno == ENOENT ? 127 : 126);
+}
+
+/* Runs argv and reaps everything until it has ended. */
+static int run(char *const argv[], const char *tty, int raw_output)
+{
+	int status;
+	pid_t pid = fork(), got;
+
+	if (pid < 0)
+		return 126;
+	if (!pid)
+		run_child(argv, tty, raw_output);
+	do {
+		got = wait(&status);
+	} while (got != pid && (got >= 0 || errno == EINTR));
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void report(int status)
+{
+	char line[32];
+	int n = snprintf(line, sizeof(line), "\nOSTROM-EXIT %d\n", status);
+	int fd = open("/dev/port", O_WRONLY | O_CLOEXEC);
+
+	for (int i = 0; fd >= 0 && i < n; i++)
+		if (pwrite(fd, &line[i], 1, 0xe9) != 1)
+			break;
+}
+
+static int load_command(char *argv[])
+{
+	static char text[65536];
+	int fd = open(COMMAND_FILE, O_RDONLY | O_CLOEXEC), words = 0;
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	for (ssize_t at = 0; at < n && words < MAX_WORDS - 1; at += (ssize_t)strlen(text + at) + 1)
+		argv[words++] = text + at;
+	argv[words] = NULL;
+	return words;
+}
+
+int main(void)
+{
+	static char *argv[MAX_WORDS];
+	static char *shell[] = { "/bin/sh", "-l", NULL };
+	char name[32] = "ttyS0", tty[48];
+	int status;
+
+	mount_all();
+	parameter("ostrom.tty", name, sizeof(name));
+	snprintf(tty, sizeof(tty), "/dev/%s", name);
+	sethostname("ostrom", 6);
+	status = load_command(argv) ? run(argv, tty, 1) : run(shell, tty, 0);
+	sync();
+	report(status);
+	reboot(RB_POWER_OFF);
+	for (;;)
+		pause();
+}

@@ -15,10 +15,10 @@ struct subcommand {
 	int (*run)(int argc, char **argv);
 };
 
-#define SUBCOMMAND(id, text, fn)                                                                   \
-	static const struct subcommand subcommand_##id = { #id, text, fn };                        \
-	static const struct subcommand *const subcommand_ptr_##id __used                           \
-		__section("ostrom_subcommands") = &subcommand_##id
+#define SUBCOMMAND(id, text, fn)                                                                                       \
+	static const struct subcommand subcommand_##id = { #id, text, fn };                                            \
+	static const struct subcommand *const subcommand_ptr_##id __used __section("ostrom_subcommands") =             \
+		&subcommand_##id
 
 void say_error(const char *fmt, ...) __printf(1, 2);
 

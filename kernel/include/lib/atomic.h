@@ -16,30 +16,33 @@ typedef struct {
 	s64 v;
 } atomic64_t;
 
-#define ATOMIC_INIT(i) { (i) }
+#define ATOMIC_INIT(i)                                                                                                 \
+	{                                                                                                              \
+		(i)                                                                                                    \
+	}
 
-#define atomic_read(a)	      __atomic_load_n(&(a)->v, __ATOMIC_RELAXED)
-#define atomic_read_acquire(a) __atomic_load_n(&(a)->v, __ATOMIC_ACQUIRE)
-#define atomic_set(a, i)      __atomic_store_n(&(a)->v, (i), __ATOMIC_RELAXED)
+#define atomic_read(a)           __atomic_load_n(&(a)->v, __ATOMIC_RELAXED)
+#define atomic_read_acquire(a)   __atomic_load_n(&(a)->v, __ATOMIC_ACQUIRE)
+#define atomic_set(a, i)         __atomic_store_n(&(a)->v, (i), __ATOMIC_RELAXED)
 #define atomic_set_release(a, i) __atomic_store_n(&(a)->v, (i), __ATOMIC_RELEASE)
-#define atomic_add_return(a, i) __atomic_add_fetch(&(a)->v, (i), __ATOMIC_SEQ_CST)
-#define atomic_fetch_add(a, i) __atomic_fetch_add(&(a)->v, (i), __ATOMIC_SEQ_CST)
-#define atomic_sub_return(a, i) __atomic_sub_fetch(&(a)->v, (i), __ATOMIC_SEQ_CST)
-#define atomic_add(a, i)      ((void)atomic_add_return(a, i))
-#define atomic_sub(a, i)      ((void)atomic_sub_return(a, i))
-#define atomic_inc(a)	      atomic_add(a, 1)
-#define atomic_dec(a)	      atomic_sub(a, 1)
-#define atomic_dec_and_test(a) (atomic_sub_return(a, 1) == 0)
-#define atomic_xchg(a, i)     __atomic_exchange_n(&(a)->v, (i), __ATOMIC_SEQ_CST)
+#define atomic_add_return(a, i)  __atomic_add_fetch(&(a)->v, (i), __ATOMIC_SEQ_CST)
+#define atomic_fetch_add(a, i)   __atomic_fetch_add(&(a)->v, (i), __ATOMIC_SEQ_CST)
+#define atomic_sub_return(a, i)  __atomic_sub_fetch(&(a)->v, (i), __ATOMIC_SEQ_CST)
+#define atomic_add(a, i)         ((void)atomic_add_return(a, i))
+#define atomic_sub(a, i)         ((void)atomic_sub_return(a, i))
+#define atomic_inc(a)            atomic_add(a, 1)
+#define atomic_dec(a)            atomic_sub(a, 1)
+#define atomic_dec_and_test(a)   (atomic_sub_return(a, 1) == 0)
+#define atomic_xchg(a, i)        __atomic_exchange_n(&(a)->v, (i), __ATOMIC_SEQ_CST)
 
 /* True if *a was old and is now new; otherwise *old holds what was found. */
-#define atomic_try_cmpxchg(a, old, new)                                                            \
+#define atomic_try_cmpxchg(a, old, new)                                                                                \
 	__atomic_compare_exchange_n(&(a)->v, (old), (new), false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)
 
-#define smp_mb()  __atomic_thread_fence(__ATOMIC_SEQ_CST)
-#define smp_rmb() __atomic_thread_fence(__ATOMIC_ACQUIRE)
-#define smp_wmb() __atomic_thread_fence(__ATOMIC_RELEASE)
-#define smp_load_acquire(p)	__atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define smp_mb()                __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define smp_rmb()               __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define smp_wmb()               __atomic_thread_fence(__ATOMIC_RELEASE)
+#define smp_load_acquire(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define smp_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
 /* Bit operations on an array of words, atomic by word. */

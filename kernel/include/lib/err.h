@@ -11,10 +11,10 @@
 #include <errno.h>
 #endif
 
-#define ERESTARTSYS	      512 /* restart if SA_RESTART or no handler, else EINTR */
-#define ERESTARTNOINTR	      513 /* always restart */
-#define ERESTARTNOHAND	      514 /* restart if no handler runs, else EINTR */
+#define ERESTARTSYS           512 /* restart if SA_RESTART or no handler, else EINTR */
+#define ERESTARTNOINTR        513 /* always restart */
+#define ERESTARTNOHAND        514 /* restart if no handler runs, else EINTR */
 #define ERESTART_RESTARTBLOCK 516 /* restart through sys_restart_syscall with the saved deadline */
-#define ENOTSUPP	      524 /* seen by bpf's clients */
+#define ENOTSUPP              524 /* seen by bpf's clients */
 
 #endif

@@ -13,8 +13,11 @@ struct list {
 	struct list *next, *prev;
 };
 
-#define LIST_INIT(name) { &(name), &(name) }
-#define LIST(name)	struct list name = LIST_INIT(name)
+#define LIST_INIT(name)                                                                                                \
+	{                                                                                                              \
+		&(name), &(name)                                                                                       \
+	}
+#define LIST(name) struct list name = LIST_INIT(name)
 
 static inline void list_init(struct list *l)
 {
@@ -74,17 +77,15 @@ static inline void list_splice_tail_init(struct list *from, struct list *to)
 	list_init(from);
 }
 
-#define list_entry(p, t, m)	 container_of(p, t, m)
-#define list_first_entry(l, t, m) list_entry((l)->next, t, m)
-#define list_last_entry(l, t, m) list_entry((l)->prev, t, m)
+#define list_entry(p, t, m)         container_of(p, t, m)
+#define list_first_entry(l, t, m)   list_entry((l)->next, t, m)
+#define list_last_entry(l, t, m)    list_entry((l)->prev, t, m)
 #define list_first_or_null(l, t, m) (list_empty(l) ? NULL : list_first_entry(l, t, m))
 
-#define list_for_each_entry(e, l, m)                                                               \
-	for (e = list_entry((l)->next, __typeof__(*e), m); &e->m != (l);                           \
-	     e = list_entry(e->m.next, __typeof__(*e), m))
-#define list_for_each_entry_safe(e, n, l, m)                                                       \
-	for (e = list_entry((l)->next, __typeof__(*e), m),                                         \
-	    n = list_entry(e->m.next, __typeof__(*e), m);                                          \
-	     &e->m != (l); e = n, n = list_entry(n->m.next, __typeof__(*n), m))
+#define list_for_each_entry(e, l, m)                                                                                   \
+	for (e = list_entry((l)->next, __typeof__(*e), m); &e->m != (l); e = list_entry(e->m.next, __typeof__(*e), m))
+#define list_for_each_entry_safe(e, n, l, m)                                                                           \
+	for (e = list_entry((l)->next, __typeof__(*e), m), n = list_entry(e->m.next, __typeof__(*e), m); &e->m != (l); \
+	     e = n, n = list_entry(n->m.next, __typeof__(*n), m))
 
 #endif

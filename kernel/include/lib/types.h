@@ -39,20 +39,20 @@ typedef s64 off_t;
 
 /* sparse: a __user pointer is never dereferenced, only handed to user_get/user_put and struct iter. */
 #ifdef __CHECKER__
-#define __user	__attribute__((noderef, address_space(1)))
+#define __user  __attribute__((noderef, address_space(1)))
 #define __force __attribute__((force))
 #else
 #define __user
 #define __force
 #endif
 
-#define __must_check   __attribute__((warn_unused_result))
-#define __packed       __attribute__((packed))
-#define __aligned(n)   __attribute__((aligned(n)))
-#define __noreturn     __attribute__((noreturn))
-#define __used	       __attribute__((used))
-#define __weak	       __attribute__((weak))
-#define __noinline     __attribute__((noinline))
+#define __must_check __attribute__((warn_unused_result))
+#define __packed     __attribute__((packed))
+#define __aligned(n) __attribute__((aligned(n)))
+#define __noreturn   __attribute__((noreturn))
+#define __used       __attribute__((used))
+#define __weak       __attribute__((weak))
+#define __noinline   __attribute__((noinline))
 #ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #endif
@@ -63,37 +63,37 @@ typedef s64 off_t;
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-#define ARRAY_SIZE(a)	     (sizeof(a) / sizeof((a)[0]))
-#define BIT(n)		     (1UL << (n))
-#define container_of(p, t, m) ((t *)((char *)(p) - offsetof(t, m)))
-#define ALIGN_UP(x, a)	     (((x) + ((__typeof__(x))(a) - 1)) & ~((__typeof__(x))(a) - 1))
-#define ALIGN_DOWN(x, a)     ((x) & ~((__typeof__(x))(a) - 1))
-#define IS_ALIGNED(x, a)     (((x) & ((__typeof__(x))(a) - 1)) == 0)
-#define DIV_ROUND_UP(n, d)   (((n) + (d) - 1) / (d))
+#define ARRAY_SIZE(a)         (sizeof(a) / sizeof((a)[0]))
+#define BIT(n)                (1UL << (n))
+#define container_of(p, t, m) ((t *)((char *)(p)-offsetof(t, m)))
+#define ALIGN_UP(x, a)        (((x) + ((__typeof__(x))(a)-1)) & ~((__typeof__(x))(a)-1))
+#define ALIGN_DOWN(x, a)      ((x) & ~((__typeof__(x))(a)-1))
+#define IS_ALIGNED(x, a)      (((x) & ((__typeof__(x))(a)-1)) == 0)
+#define DIV_ROUND_UP(n, d)    (((n) + (d)-1) / (d))
 
-#define min(a, b)                                                                                  \
-	({                                                                                         \
-		__typeof__(a) a_ = (a);                                                            \
-		__typeof__(b) b_ = (b);                                                            \
-		a_ < b_ ? a_ : b_;                                                                 \
+#define min(a, b)                                                                                                      \
+	({                                                                                                             \
+		__typeof__(a) a_ = (a);                                                                                \
+		__typeof__(b) b_ = (b);                                                                                \
+		a_ < b_ ? a_ : b_;                                                                                     \
 	})
-#define max(a, b)                                                                                  \
-	({                                                                                         \
-		__typeof__(a) a_ = (a);                                                            \
-		__typeof__(b) b_ = (b);                                                            \
-		a_ > b_ ? a_ : b_;                                                                 \
+#define max(a, b)                                                                                                      \
+	({                                                                                                             \
+		__typeof__(a) a_ = (a);                                                                                \
+		__typeof__(b) b_ = (b);                                                                                \
+		a_ > b_ ? a_ : b_;                                                                                     \
 	})
 #define clamp(x, lo, hi) min(max(x, lo), hi)
-#define swap(a, b)                                                                                 \
-	do {                                                                                       \
-		__typeof__(a) t_ = (a);                                                            \
-		(a) = (b);                                                                         \
-		(b) = t_;                                                                          \
+#define swap(a, b)                                                                                                     \
+	do {                                                                                                           \
+		__typeof__(a) t_ = (a);                                                                                \
+		(a) = (b);                                                                                             \
+		(b) = t_;                                                                                              \
 	} while (0)
 
-#define READ_ONCE(x)	 (*(const volatile __typeof__(x) *)&(x))
+#define READ_ONCE(x)     (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
-#define barrier()	 __asm__ volatile("" ::: "memory")
+#define barrier()        __asm__ volatile("" ::: "memory")
 
 #define NSEC_PER_SEC  1000000000ULL
 #define NSEC_PER_MSEC 1000000ULL

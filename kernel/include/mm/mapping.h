@@ -3,12 +3,17 @@
  * What a VMA maps. mm knows neither files nor inodes: it asks a mapping for pages. The page cache of an inode is one
  * implementation (vfs), a device's memory, a perf ring, a KVM vcpu page are others. Anonymous memory has no mapping.
  *
- * Threading: ops may sleep; they are called without page-table locks, with the mm's VMA pinned (mm lock for reading).
+ * Threading: ops may sleep; they are called without page-table locks. fill, fill_around, dirty, map and unmap run with the
+ * mm lock held, so they take no lock of a rank before RANK_MAPPING (not the inode's); put and sync run without any lock.
+ *
+ * Truncation: a page in a mapping has page->owner == the mapping (its head, for a large page). The fault checks that under
+ * the page-table lock, so an implementation that takes pages away 1. makes fill fail for them, 2. clears owner of each page,
+ * 3. calls mapping_unmap_range: no page table refers to them afterwards.
  */
 #ifndef MM_MAPPING_H
 #define MM_MAPPING_H
 
-#include <lib/rbtree.h>
+#include <lib/list.h>
 #include <lib/types.h>
 #include <task/mutex.h>
 
@@ -37,12 +42,14 @@ struct mapping_ops {
 	int (*map)(struct mapping *m, struct vma *v);
 	void (*unmap)(struct mapping *m, struct vma *v); /* NULL allowed */
 	void (*describe)(struct mapping *m, struct mapping_name *out);
+	/* msync(MS_SYNC): writes back [index, index+count) and waits. NULL: nothing to do. */
+	int (*sync)(struct mapping *m, u64 index, u64 count);
 };
 
 struct mapping {
 	const struct mapping_ops *ops;
 	struct mutex lock;  /* RANK_MAPPING: vmas */
-	struct list vmas;   /* that map it (vma->mapping_link); used to unmap pages on truncate and reclaim */
+	struct list vmas;   /* that map it (vma->mapping_link); their bounds change under this lock too; used to unmap pages on truncate and reclaim */
 	atomic_t writable;  /* shared writable VMAs */
 	void *owner;	    /* the implementation's object */
 };

@@ -2,14 +2,15 @@
  *
  * Address spaces: VMAs, page tables, faults, fork. User addresses only.
  *
- * Locks: mm->lock (RANK_MM) for writing changes VMAs; for reading keeps them. Faults take a VMA under RCU and its own read
- * count, and fall back to mm->lock (design). Leaf tables have their own spin locks.
+ * Locks: mm->lock (RANK_MM) for writing changes VMAs; for reading keeps them. Faults take it for reading
+ * (user memory is never touched with it held). Leaf tables have their own spin locks.
  * Errors: Linux's for the system call of the same name.
  */
 #ifndef MM_MM_H
 #define MM_MM_H
 
 #include <arch/mmu.h>
+#include <lib/atomic.h>
 #include <lib/rbtree.h>
 #include <mm/mapping.h>
 #include <task/mutex.h>
@@ -36,61 +37,88 @@
 #define VMA_VDSO      BIT(18)
 
 struct vma {
-	ulong start, end; /* bytes, page aligned */
+	struct rb_node node;
+	ulong start, end; /* bytes, page aligned. mm->lock; with a mapping also mapping->lock */
 	u32 flags;
-	u64 index;	  /* page of the mapping at start */
+	bool has_private; /* may hold anonymous pages: fork copies its entries */
+	u64 index;	  /* page of the mapping at start; anonymous: start >> PAGE_SHIFT where it was born */
 	struct mm *mm;
 	struct mapping *mapping; /* NULL: anonymous */
-	struct rb_node node;
 	struct list mapping_link;
-	void *family;	  /* anonymous family, NULL until the first anonymous page */
-	struct list family_link;
-	atomic_t readers; /* faults that use it without mm->lock */
 	const char *name; /* static: "[vdso]", or NULL */
-	struct rcu_head rcu;
 };
 
 struct mm {
-	struct pagetable pt;
+	struct pagetable pt; /* stays the first member: the scheduler activates it */
 	struct rwlock lock;
-	struct rb_root vmas;
+	struct rb_root vmas; /* mm->lock */
+	unsigned nr_vmas;
 	atomic_t users;	 /* tasks */
-	refcount_t refs; /* users, and others that only look (proc, active_mm) */
+	refcount_t refs; /* one for all users, and others that only look (proc, active_mm) */
 	ulong mmap_base;
+	ulong gap_hint; /* no gap above it that served the last search: where the next one starts. mm->lock */
 	ulong brk_start, brk;
 	ulong stack_start, arg_start, arg_end, env_start, env_end, code_start, code_end, data_start, data_end;
 	ulong auxv[48];
+	unsigned auxv_words;
 	u64 total_pages, locked_pages, data_pages, exec_pages, stack_pages; /* mm->lock */
-	atomic64_t rss_anon, rss_file, rss_shmem, swap_pages;
+	atomic64_t rss_anon, rss_file;
 	u64 hiwater_rss;
 	struct tenant *tenant; /* who pays for its pages; follows the process */
-	struct mapping *exe;	     /* /proc/PID/exe is kept by vfs through it */
-	void *exe_file;
+	void *exe_file;	       /* struct file *, counted; process sets and drops it */
 	u8 dumpable;
+	bool lock_future; /* mlockall(MCL_FUTURE) */
+	ulong vdso;	  /* where it is mapped, 0: nowhere */
 };
 
-int __must_check mm_create(struct mm **out);
-int __must_check mm_fork(struct mm *from, struct mm **out); /* copy-on-write copy of current's */
-void mm_get(struct mm *m); /* a user */
-void mm_put(struct mm *m); /* the last user unmaps everything */
-void mm_switch(struct mm *m); /* current->mm = m, loads it; the old one is the caller's to put */
+/* ---- life ---- */
+int __must_check mm_create(struct mm **out); /* one user, one reference */
+int __must_check mm_fork(struct mm *from, struct mm **out); /* copy-on-write copy; `from` is current's */
+void mm_get(struct mm *m);  /* a user */
+void mm_put(struct mm *m);  /* the last user unmaps everything */
+void mm_hold(struct mm *m); /* keeps the struct and its page tables, not its contents */
+void mm_drop(struct mm *m);
+bool __must_check mm_get_live(struct mm *m); /* a user, unless it has none left */
+struct mm *mm_of_task(struct task *t);	     /* counted user, or NULL; for /proc and ptrace */
+void mm_switch(struct mm *m); /* current->mm = m (NULL: none), loads it; the old one is the caller's to put */
 
-/* length > 0. MAP_FIXED etc. as in mmap(2) flags; `rights` = PROT_*; the mapping's get is called. *addr: hint in, result out. */
+/* ---- changing it ---- */
+/* bytes > 0 (rounded up to pages). map_flags: MAP_*; prot: PROT_*; may_flags: VMA_MAY* that a file allows (0: all). The mapping's
+ * get is called once a VMA. *addr: hint in, result out. Errors as mmap(2). */
 int __must_check mm_map(struct mm *m, ulong *addr, size_t bytes, unsigned prot, unsigned map_flags, struct mapping *mapping, u64 index,
 			unsigned may_flags);
+/* The same for the kernel's own mappings (vDSO, ring pages): name and extra VMA_* flags. */
+int __must_check mm_map_special(struct mm *m, ulong *addr, size_t bytes, unsigned vma_flags, struct mapping *mapping, u64 index,
+				const char *name);
 int __must_check mm_unmap(struct mm *m, ulong addr, size_t bytes);
 int __must_check mm_protect(struct mm *m, ulong addr, size_t bytes, unsigned prot);
 int __must_check mm_remap(struct mm *m, ulong addr, size_t old_bytes, size_t new_bytes, unsigned flags, ulong new_addr, ulong *out);
 int __must_check mm_brk(struct mm *m, ulong brk, ulong *out);
 int __must_check mm_advise(struct mm *m, ulong addr, size_t bytes, int advice);
 int __must_check mm_sync(struct mm *m, ulong addr, size_t bytes, int flags);
-int __must_check mm_lock_range(struct mm *m, ulong addr, size_t bytes, bool lock);
-/* Device and ring pages. PT_SPECIAL pages have no descriptor. */
+int __must_check mm_lock_range(struct mm *m, ulong addr, size_t bytes, bool lock, bool on_fault);
+int __must_check mm_lock_all(struct mm *m, int flags); /* MCL_*; 0: unlock */
+/* vec[i] bit 0: page i of the range is in memory. -ENOMEM: a part is not mapped. */
+int __must_check mm_resident(struct mm *m, ulong addr, unsigned pages, u8 *vec);
+/* Device and ring pages, from a mapping's map op. The page is mapped PT_SPECIAL: mm takes no reference. */
 int __must_check mm_insert_pfn(struct vma *v, ulong addr, pfn_t pfn, unsigned rights);
-struct vma *mm_find_vma(struct mm *m, ulong addr); /* first with end > addr; mm->lock held */
+/* Gives a filled page (one reference, taken over) to an empty place of an anonymous VMA: exec's stack. -ENOMEM. */
+int __must_check mm_insert_page(struct mm *m, ulong addr, struct page *page);
+
+/* ---- looking ---- */
+struct vma *mm_find_vma(struct mm *m, ulong addr); /* first with end > addr, or NULL; mm->lock held */
+struct vma *mm_next_vma(struct vma *v);
 /* Pins user pages for I/O: references in pages[]; returns the count, may be short, or -EFAULT. */
 int __must_check mm_pin_user(struct mm *m, ulong addr, unsigned n, bool write, struct page **pages);
 /* ptrace, /proc/PID/mem: copies between kernel memory and another address space; bytes copied or -errno. */
 ssize_t mm_access(struct mm *m, ulong addr, void *buf, size_t bytes, bool write, bool force);
+/* Where a shared futex or the like stands: the mapping (its get was called: put it) and page, or *mapping NULL: private. */
+int __must_check mm_locate(struct mm *m, ulong addr, struct mapping **mapping, u64 *index);
+struct mm_map_stats { /* for /proc/PID/smaps and status, of [start, end) */
+	u64 anon_pages, file_pages, dirty_pages, young_pages, huge_pages;
+};
+void mm_range_stats(struct mm *m, ulong start, ulong end, struct mm_map_stats *out); /* mm->lock held for reading */
+
+void mm_init(void); /* boot: caches, the zero page */
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef TASK_MUTEX_H
 #define TASK_MUTEX_H
 
+#include <lib/atomic.h>
 #include <task/wait.h>
 
 struct mutex {

@@ -27,6 +27,7 @@ struct mm;
 struct process;
 struct tenant;
 struct pid;
+struct completion;
 
 enum task_state {
 	TASK_RUNNING,	      /* on a CPU or on a run queue */
@@ -116,6 +117,7 @@ struct task {
 	void *ptrace;			/* f: struct ptrace_link * */
 	void *seccomp;			/* o: filters */
 	void *plug;			/* o: block requests held back */
+	struct completion *vfork_done;	/* o: the parent in vfork, until exec or exit */
 };
 
 #define TASK_F_KTHREAD	 BIT(0)
@@ -136,6 +138,8 @@ DECLARE_PER_CPU(struct task *, current_task);
 int __must_check task_create(struct task **out, const char *name);
 void task_get(struct task *t);
 void task_put(struct task *t);
+/* task's upcall into process: the last reference is gone, drop what upper parts hung on t (pid, process). May not sleep. */
+void upcall_task_free(struct task *t);
 /* Last thing a task does. */
 void __noreturn task_exit(void);
 

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: compare kernels by what an operation costs, on rows that mean the same everywhere.
+ *
+ * Idea: one static program with a row an operation. Under -icount shift=0 guest nanoseconds are instructions, so a
+ * row's figure is exact and repeatable; natively it is time. Each row runs n times after a warm-up and prints `NAME
+ * FIGURE`.
+ *
+ * Contract: `micro` runs all rows, `micro WORD...` those whose name begins with a word. A row whose system call is
+ * missing prints `NAME -`. No row needs a disk or a network.
+ *
+ * Locks: none; rows that need a partner fork it.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FDS     200
+#define ENTRIES 3000
+
+static int zero_fd, null_fd, file_fd, epoll_fd, pipe_fds[2], many[FDS];
+static int pair[2], pipe_out[2], pipe_in[2]; /* to the partners of the ping-pong rows */
+
+static unsigned long now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000UL + t.tv_nsec;
+}
+
+static int op_getpid(void)
+{
+	return syscall(SYS_getpid) > 0 ? 0 : -1;
+}
+
+static int op_read1(void)
+{
+	char c;
+
+	return read(zero_fd, &c, 1) == 1 ? 0 : -1;
+}
+
+static int op_write_null(void)
+{
+	return write(null_fd, "x", 1) == 1 ? 0 : -1;
+}
+
+static int op_pread_4k(void)
+{
+	static char page[4096];
+
+	return pread(file_fd, page, sizeof(page), 0) == sizeof(page) ? 0 : -1;
+}
+
+static int op_stat(void)
+{
+	struct stat st;
+
+	return stat("/tmp/micro/file", &st);
+}
+
+static int op_open_close(void)
+{
+	int fd = open("/tmp/micro/file", O_RDONLY);
+
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int op_fstat(void)
+{
+	struct stat st;
+
+	return fstat(file_fd, &st);
+}
+
+static int op_poll_200(void)
+{
+	struct pollfd p[FDS];
+
+	for (int i = 0; i < FDS; i++)
+		p[i] = (struct pollfd){ .fd = many[i], .events = POLLIN };
+	return poll(p, FDS, 0) < 0 ? -1 : 0;
+}
+
+static int op_epoll_200(void)
+{
+	struct epoll_event e[8];
+
+	return epoll_wait(epoll_fd, e, 8, 0) < 0 ? -1 : 0;
+}
+
+static int ping(int out, int in)
+{
+	char c = 0;
+
+	return write(out, &c, 1) == 1 && read(in, &c, 1) == 1 ? 0 : -1;
+}
+
+static int op_pipe_same(void)
+{
+	return ping(pipe_fds[1], pipe_fds[0]);
+}
+
+static int op_pipe_pingpong(void)
+{
+	return ping(pipe_out[1], pipe_in[0]);
+}
+
+static int op_unix_pingpong(void)
+{
+	return ping(pair[0], pair[0]);
+}
+
+static int op_mmap_munmap(void)
+{
+	void *p = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? -1 : munmap(p, 65536);
+}
+
+static int op_touch_256_pages(void)
+{
+	size_t bytes = 256 * 4096;
+	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -1;
+	for (size_t i = 0; i < bytes; i += 4096)
+		p[i] = 1;
+	return munmap(p, bytes);
+}
+
+static int reap(pid_t pid)
+{
+	int status;
+
+	return pid < 0 || waitpid(pid, &status, 0) != pid || status ? -1 : 0;
+}
+
+static int op_fork_exit(void)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(0);
+	return reap(pid);
+}
+
+static int op_fork_exec(void)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		execl("/proc/self/exe", "micro", "--nothing", NULL);
+		_exit(1);
+	}
+	return reap(pid);
+}
+
+static int op_create_unlink(void)
+{
+	int fd = open("/tmp/micro/new", O_CREAT | O_EXCL | O_WRONLY, 0600);
+
+	return fd < 0 || close(fd) ? -1 : unlink("/tmp/micro/new");
+}
+
+static int op_rename(void)
+{
+	static int turn;
+
+	turn = !turn;
+	return turn ? rename("/tmp/micro/a", "/tmp/micro/b") : rename("/tmp/micro/b", "/tmp/micro/a");
+}
+
+static void on_signal(int sig)
+{
+}
+
+static int op_signal_install(void)
+{
+	return signal(SIGUSR1, on_signal) == SIG_ERR ? -1 : 0;
+}
+
+static int op_signal_deliver(void)
+{
+	return raise(SIGUSR1);
+}
+
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+static int op_thread(void)
+{
+	pthread_t t;
+
+	return pthread_create(&t, NULL, nothing, NULL) || pthread_join(t, NULL) ? -1 : 0;
+}
+
+static int op_readdir(void)
+{
+	DIR *d = opendir("/tmp/micro/many");
+	int n = 0;
+
+	if (!d)
+		return -1;
+	while (readdir(d))
+		n++;
+	return closedir(d) || n != ENTRIES + 2;
+}
+
+static const struct row {
+	const char *name;
+	int (*op)(void);
+	int n;
+} rows[] = {
+	{ "getpid", op_getpid, 2000 },
+	{ "read_1_byte", op_read1, 2000 },
+	{ "write_null", op_write_null, 2000 },
+	{ "pread_4k_cached", op_pread_4k, 1000 },
+	{ "stat", op_stat, 1000 },
+	{ "open_close", op_open_close, 1000 },
+	{ "fstat", op_fstat, 1000 },
+	{ "poll_200", op_poll_200, 200 },
+	{ "epoll_200", op_epoll_200, 1000 },
+	{ "pipe_same_task", op_pipe_same, 1000 },
+	{ "pipe_pingpong", op_pipe_pingpong, 500 },
+	{ "unix_pingpong", op_unix_pingpong, 500 },
+	{ "signal_install", op_signal_install, 1000 },
+	{ "signal_deliver", op_signal_deliver, 500 },
+	{ "fork_exit", op_fork_exit, 50 },
+	{ "fork_exec_exit", op_fork_exec, 50 },
+	{ "thread_create_join", op_thread, 100 },
+	{ "mmap_munmap", op_mmap_munmap, 1000 },
+	{ "touch_256_pages", op_touch_256_pages, 20 },
+	{ "create_unlink", op_create_unlink, 500 },
+	{ "rename", op_rename, 500 },
+	{ "readdir_3000", op_readdir, 5 },
+};
+
+static void answer(int in, int out)
+{
+	char c;
+
+	close(pipe_out[1]);
+	close(pair[0]);
+	while (read(in, &c, 1) == 1 && write(out, &c, 1) == 1)
+		;
+	_exit(0);
+}
+
+static int start_partners(void)
+{
+	if (pipe(pipe_out) || pipe(pipe_in) || socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
+		return -1;
+	if (!fork())
+		answer(pipe_out[0], pipe_in[1]);
+	if (!fork())
+		answer(pair[1], pair[1]);
+	return 0;
+}
+
+static int prepare_descriptors(void)
+{
+	epoll_fd = epoll_create1(0);
+	for (int i = 0; i < FDS; i += 2) {
+		int fds[2];
+
+		if (pipe(fds))
+			return -1;
+		many[i] = fds[0];
+		many[i + 1] = dup(fds[0]);
+	}
+	for (int i = 0; i < FDS; i++) {
+		struct epoll_event e = { .events = EPOLLIN, .data.fd = i };
+
+		if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, many[i], &e))
+			return -1;
+	}
+	return 0;
+}
+
+static int prepare_files(void)
+{
+	char block[4096] = { 1 }, name[64];
+
+	mkdir("/tmp", 0777);
+	mkdir("/tmp/micro", 0700);
+	mkdir("/tmp/micro/many", 0700);
+	zero_fd = open("/dev/zero", O_RDONLY);
+	null_fd = open("/dev/null", O_WRONLY);
+	file_fd = open("/tmp/micro/file", O_CREAT | O_RDWR, 0600);
+	close(open("/tmp/micro/a", O_CREAT | O_RDWR, 0600));
+	for (int i = 0; i < ENTRIES; i++) {
+		snprintf(name, sizeof(name), "/tmp/micro/many/file-%04d", i);
+		close(open(name, O_CREAT | O_WRONLY, 0600));
+	}
+	return write(file_fd, block, sizeof(block)) == sizeof(block) ? pipe(pipe_fds) : -1;
+}
+
+static void measure(const struct row *r)
+{
+	unsigned long start;
+
+	for (int i = 0; i < 3; i++)
+		if (r->op()) {
+			printf("%s -\n", r->name);
+			return;
+		}
+	start = now_ns();
+	for (int i = 0; i < r->n; i++)
+		r->op();
+	printf("%s %lu\n", r->name, (now_ns() - start) / r->n);
+	fflush(stdout);
+}
+
+static int wanted(const char *name, int argc, char **argv)
+{
+	for (int k = 1; k < argc; k++)
+		if (!strncmp(name, argv[k], strlen(argv[k])))
+			return 1;
+	return argc < 2;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "--nothing"))
+		return 0;
+	if (prepare_files() || prepare_descriptors() || start_partners()) {
+		perror("micro: prepare");
+		return 1;
+	}
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (wanted(rows[i].name, argc, argv))
+			measure(&rows[i]);
+	return 0;
+}

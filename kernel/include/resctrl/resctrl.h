@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The resctrl file system without a file system: groups of tasks and CPUs, each with masks of cache
+ * portions, as text files over a back end that knows how a portion is enforced (CAT's registers, or
+ * page colours).
+ *
+ * Words
+ *   resource  a cache level (L3, L2) or memory bandwidth (MB) with its domains (one per physical
+ * cache). row       one line of schemata: a resource, or its DATA or CODE half when code and data
+ * are apart (CDP). class     what the back end enforces: one value for each row and domain (Intel:
+ * CLOS; a colour set). group     what the user sees: a directory. Groups with equal values share a
+ * class, so there may be more groups than classes; a write that needs one more class than there are
+ * gets ENOSPC.
+ *
+ * Text and error numbers follow Linux 6.1, Documentation/x86/resctrl.rst and observed behaviour; a
+ * write that is refused changes nothing, and info/last_cmd_status says why in words of our own.
+ *
+ * Threading: the caller holds one lock around every call here, resctrl_class_of() excepted, which
+ * the context switch reads without any. Errors: 0 or -errno. Texts are terminated and need not be
+ * newline-free.
+ */
+#ifndef RESCTRL_RESCTRL_H
+#define RESCTRL_RESCTRL_H
+
+#include <lib/printf.h>
+#include <lib/types.h>
+
+#define RESCTRL_MAX_DOMAINS 64
+#define RESCTRL_MAX_CLASSES 128
+#define RESCTRL_MAX_GROUPS  512
+#define RESCTRL_MAX_ROWS    5 /* L3DATA L3CODE L2DATA L2CODE MB */
+#define RESCTRL_NAME_MAX    255
+
+enum resctrl_resource_id { RESCTRL_L3, RESCTRL_L2, RESCTRL_MB, RESCTRL_NR };
+enum resctrl_half { RESCTRL_BOTH, RESCTRL_DATA, RESCTRL_CODE };
+
+struct resctrl_domain {
+	u32 id;          /* the cache's id, as in /sys/devices/system/cpu/cpuN/cache/indexM/id */
+	u64 cpus;        /* online CPUs of this cache; 0: the domain is away, its values are kept */
+	u64 cache_bytes; /* 0 for MB */
+};
+
+struct resctrl_resource {
+	bool present;
+	bool cdp_capable;
+	bool cdp_on;     /* written by the core */
+	bool sparse;     /* masks may have holes */
+	bool empty;      /* mask 0 is legal */
+	u8 width;        /* bits of a mask (cbm_len), at most 32 */
+	u8 min_bits;     /* fewest bits in a mask */
+	u16 num_classes; /* of the back end, CDP off */
+	u32 shared_bits; /* portions that others than CPUs use too (I/O, GPU; the kernel's colours)
+			  */
+	/* MB only: per cent or megabytes, as the processor has it */
+	u32 bw_min, bw_gran, bw_max;
+	bool bw_linear;
+	unsigned nr_domains; /* in order of appearance; an index stays a domain's for good */
+	struct resctrl_domain domain[RESCTRL_MAX_DOMAINS];
+};
+
+struct resctrl_backend;
+
+/* Everything that enforces. Only commit may be missing. */
+struct resctrl_backend_ops {
+	/* Would this set of values be enforceable? *why gets a reason (static text) when not. No
+	 * effect. May be NULL. */
+	int (*check)(struct resctrl_backend *be, const u32 (*value)[RESCTRL_MAX_DOMAINS],
+		     const char **why);
+	/* Called for each value that changes, and only then. Cannot fail: check() has passed. */
+	void (*set)(struct resctrl_backend *be, unsigned cls, enum resctrl_resource_id res,
+		    enum resctrl_half half, unsigned domain, u32 value);
+	/* After the sets of one class. May be NULL. */
+	void (*commit)(struct resctrl_backend *be, unsigned cls);
+	/* Code and data apart. At mount and unmount only. */
+	int (*set_cdp)(struct resctrl_backend *be, enum resctrl_resource_id res, bool on);
+	/* One paragraph for info/backend: what is active, what it covers, what it does not. */
+	void (*describe)(struct resctrl_backend *be, struct strbuf *out);
+};
+
+struct resctrl_backend {
+	const struct resctrl_backend_ops *ops;
+	struct resctrl_resource res[RESCTRL_NR];
+};
+
+/* The rest of the kernel, seen from here. Group numbers are small integers, 0 is the default group;
+ * a task carries its group's number and children inherit it. */
+struct resctrl_host_ops {
+	/* Moves one thread; tid 0 is the caller. -ESRCH, -EPERM. Takes effect at once, running or
+	 * not. */
+	int (*task_move)(void *ctx, s32 tid, u16 group);
+	/* All threads of one group into another. */
+	void (*tasks_move_all)(void *ctx, u16 from, u16 to);
+	/* The smallest tid of the group above *tid; false at the end. */
+	bool (*task_next)(void *ctx, u16 group, s32 *tid);
+	/* CPUs in the mask, and those that run a task of the group, ask resctrl_class_of() again
+	 * now. */
+	void (*refresh)(void *ctx, u16 group, u64 cpus);
+};
+
+struct resctrl;
+
+/* nr_cpus: how many the cpus files show. online: those present now. */
+int __must_check resctrl_create(struct resctrl_backend *be, const struct resctrl_host_ops *host,
+				void *ctx, unsigned nr_cpus, u64 online, struct resctrl **out);
+void resctrl_destroy(struct resctrl *r);
+
+/* options: "", or words out of cdp,cdpl2. -EBUSY when mounted, -EINVAL for an option unknown or not
+ * possible. */
+int __must_check resctrl_mount(struct resctrl *r, const char *options);
+void resctrl_umount(struct resctrl *r); /* everything back to the default group and to full masks */
+void resctrl_show_options(struct resctrl *r, struct strbuf *out); /* ",cdp" as in /proc/mounts */
+
+int __must_check resctrl_mkdir(struct resctrl *r, const char *dir,
+			       const char *name); /* dir "" is the root */
+int __must_check resctrl_rmdir(struct resctrl *r, const char *path);
+int __must_check resctrl_rename(struct resctrl *r, const char *path, const char *name);
+
+/* Files, by path below the mount point ("schemata", "info/L3/cbm_mask", "web/tasks"). A node stays
+ * usable until its group is removed; then -ENOENT. */
+struct resctrl_node {
+	const struct resctrl_file *file; /* NULL: a directory */
+	u16 mode;                        /* type and permissions, as st_mode */
+	u16 group;                       /* the group that it belongs to */
+	u32 generation;
+	u8 row; /* of an info directory */
+};
+int __must_check resctrl_lookup(struct resctrl *r, const char *path, struct resctrl_node *out);
+/* The n-th name in a directory; false at the end. Stable as long as nothing is made or removed. */
+bool resctrl_readdir(struct resctrl *r, const struct resctrl_node *dir, unsigned n,
+		     const char **name);
+int __must_check resctrl_show(struct resctrl *r, const struct resctrl_node *n, struct strbuf *out);
+int __must_check resctrl_store(struct resctrl *r, const struct resctrl_node *n, const char *text,
+			       size_t len);
+
+/* CPU hot-plug. The back end has brought its domains up to date before. */
+void resctrl_cpu_online(struct resctrl *r, unsigned cpu);
+void resctrl_cpu_offline(struct resctrl *r, unsigned cpu);
+
+/* The class that a CPU must use while it runs a task of this group: the task's own unless it is in
+ * the default group, else the CPU's. Any context, no lock. */
+unsigned resctrl_class_of(const struct resctrl *r, unsigned cpu, u16 task_group);
+
+/* For the cache controller of cgroups: the group of that name, or -ENOENT. */
+int resctrl_group_find(struct resctrl *r, const char *name);
+
+#endif

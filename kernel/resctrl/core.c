@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: hardware has few classes of service (4 to 16, half of that with code and data apart),
+ * and on Linux each directory takes one, so container stacks run out and break each other.
+ *
+ * Idea: a group is a name and a number; a class is a set of values. Groups with equal values share
+ * a class, so a class is taken only by a write that makes a set of values that nobody has. A task
+ * carries its group's number and nothing else; class_of_group[] maps it, so that moving a group to
+ * another class is one store and a nudge to the CPUs that run it.
+ *
+ *      group (directory) --class_of_group--> class --set()--> back end
+ *      class 0 always belongs to the default group; a class with no group keeps its last values, so
+ * that the back end is written only where a value really changes.
+ *
+ * Contract: resctrl.h. group_set_values: all or nothing; the only failure is ENOSPC.
+ *
+ * Locks: the caller's; class_of_group and group_of_cpu are read without it, one word each: a reader
+ * sees the old or the new class, and refresh() brings it to the new one.
+ */
+#include <alloc/slab.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include "resctrl_priv.h"
+
+int refuse(struct resctrl *r, int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	str_vformat(r->status, sizeof(r->status), fmt, ap);
+	va_end(ap);
+	return fail(err, "resctrl: %s", r->status);
+}
+
+u32 row_full(struct resctrl *r, unsigned row)
+{
+	struct resctrl_resource *res = row_resource(r, row);
+
+	return r->row[row].id == RESCTRL_MB ? res->bw_max : (u32)(BIT(res->width) - 1);
+}
+
+int domain_after(const struct resctrl_resource *res, int d)
+{
+	s64 floor = d < 0 ? -1 : (s64)res->domain[d].id;
+	int best = -1;
+
+	for (unsigned i = 0; i < res->nr_domains; i++)
+		if (res->domain[i].cpus && res->domain[i].id > floor &&
+		    (best < 0 || res->domain[i].id < res->domain[best].id))
+			best = i;
+	return best;
+}
+
+/* ---- rows: which lines schemata has, set at mount ----------------------------------------------
+ */
+
+static void add_row(struct resctrl *r, enum resctrl_resource_id id, enum resctrl_half half)
+{
+	static const char *const name[RESCTRL_NR] = { "L3", "L2", "MB" };
+	static const char *const suffix[] = { "", "DATA", "CODE" };
+	struct row *row = &r->row[r->nr_rows++];
+
+	*row = (struct row){ .id = id, .half = half, .peer = -1 };
+	str_format(row->name, sizeof(row->name), "%s%s", name[id], suffix[half]);
+}
+
+static void make_rows(struct resctrl *r)
+{
+	r->nr_rows = 0;
+	r->nr_classes = RESCTRL_MAX_CLASSES;
+	for (int id = 0; id < RESCTRL_NR; id++) {
+		struct resctrl_resource *res = &r->be->res[id];
+
+		if (!res->present)
+			continue;
+		r->nr_classes = min(r->nr_classes, (unsigned)res->num_classes >> res->cdp_on);
+		if (!res->cdp_on) {
+			add_row(r, id, RESCTRL_BOTH);
+			continue;
+		}
+		add_row(r, id, RESCTRL_DATA);
+		add_row(r, id, RESCTRL_CODE);
+		r->row[r->nr_rows - 2].peer = r->nr_rows - 1;
+		r->row[r->nr_rows - 1].peer = r->nr_rows - 2;
+	}
+}
+
+/* ---- classes -----------------------------------------------------------------------------------
+ */
+
+static bool same_values(struct resctrl *r, const value_set a, const value_set b)
+{
+	for (unsigned row = 0; row < r->nr_rows; row++)
+		if (memcmp(a[row], b[row], row_resource(r, row)->nr_domains * sizeof(u32)))
+			return false;
+	return true;
+}
+
+static int find_class(struct resctrl *r, const value_set value, unsigned except)
+{
+	for (unsigned c = 0; c < r->nr_classes; c++)
+		if (c != except && r->cls[c].groups && same_values(r, r->cls[c].value, value))
+			return c;
+	return -1;
+}
+
+static int find_free_class(struct resctrl *r)
+{
+	for (unsigned c = 1; c < r->nr_classes; c++)
+		if (!r->cls[c].groups)
+			return c;
+	return -1;
+}
+
+/* Brings a class to these values, telling the back end of differences only. */
+static void write_class(struct resctrl *r, unsigned c, const value_set value)
+{
+	bool changed = false;
+
+	for (unsigned row = 0; row < r->nr_rows; row++)
+		for (unsigned d = 0; d < row_resource(r, row)->nr_domains; d++) {
+			u32 *now = &r->cls[c].value[row][d];
+
+			if (*now == value[row][d])
+				continue;
+			*now = value[row][d];
+			r->be->ops->set(r->be, c, r->row[row].id, r->row[row].half, d, *now);
+			changed = true;
+		}
+	if (changed && r->be->ops->commit)
+		r->be->ops->commit(r->be, c);
+}
+
+static void full_values(struct resctrl *r, value_set out)
+{
+	memset(out, 0, sizeof(value_set));
+	for (unsigned row = 0; row < r->nr_rows; row++)
+		for (unsigned d = 0; d < RESCTRL_MAX_DOMAINS; d++)
+			out[row][d] = row_full(r, row);
+}
+
+static void move_group(struct resctrl *r, struct group *g, unsigned c)
+{
+	r->cls[g->cls].groups--;
+	r->cls[c].groups++;
+	g->cls = c;
+	WRITE_ONCE(r->class_of_group[g->id], c);
+	r->host->refresh(r->ctx, g->id, g->cpus);
+}
+
+static void move_sharers(struct resctrl *r, const struct group *keep, unsigned from, unsigned to)
+{
+	for (unsigned i = 0; i < RESCTRL_MAX_GROUPS; i++)
+		if (r->group[i] && r->group[i] != keep && r->group[i]->cls == from)
+			move_group(r, r->group[i], to);
+}
+
+/* The default group keeps class 0: those who share it leave with the old values, those who have the
+ * new ones join. */
+static int set_default_values(struct resctrl *r, struct group *g, const value_set value)
+{
+	int equal = find_class(r, value, 0);
+
+	if (r->cls[0].groups > 1) {
+		int fresh = find_free_class(r);
+
+		if (fresh < 0)
+			return refuse(r, ENOSPC,
+				      "all %u classes are in use by groups with different masks",
+				      r->nr_classes);
+		write_class(r, fresh, (const u32(*)[RESCTRL_MAX_DOMAINS])r->cls[0].value);
+		move_sharers(r, g, 0, fresh);
+	}
+	write_class(r, 0, value);
+	if (equal > 0)
+		move_sharers(r, g, equal, 0);
+	return 0;
+}
+
+int group_set_values(struct resctrl *r, struct group *g, const value_set value)
+{
+	int c;
+
+	if (same_values(r, r->cls[g->cls].value, value))
+		return 0;
+	if (g->id == 0)
+		return set_default_values(r, g, value);
+	c = find_class(r, value, g->cls);
+	if (c < 0 && r->cls[g->cls].groups == 1) {
+		write_class(r, g->cls, value);
+		return 0;
+	}
+	if (c < 0) {
+		c = find_free_class(r);
+		if (c < 0)
+			return refuse(r, ENOSPC,
+				      "all %u classes are in use by groups with different masks",
+				      r->nr_classes);
+		write_class(r, c, value);
+	}
+	move_group(r, g, c);
+	return 0;
+}
+
+u32 others_hold(struct resctrl *r, const struct group *g, unsigned row, unsigned domain,
+		bool exclusive_only)
+{
+	int peer = r->row[row].peer;
+	u32 held = 0;
+
+	for (unsigned i = 0; i < RESCTRL_MAX_GROUPS; i++) {
+		const struct group *o = r->group[i];
+
+		if (!o || o == g || (exclusive_only && o->mode != MODE_EXCLUSIVE))
+			continue;
+		held |= r->cls[o->cls].value[row][domain];
+		if (peer >= 0)
+			held |= r->cls[o->cls].value[peer][domain];
+	}
+	return held;
+}
+
+/* ---- groups ------------------------------------------------------------------------------------
+ */
+
+static int add_group(struct resctrl *r, const char *name, struct group **out)
+{
+	struct group *g;
+	unsigned id;
+
+	for (id = 0; id < RESCTRL_MAX_GROUPS && r->group[id]; id++)
+		;
+	if (id == RESCTRL_MAX_GROUPS)
+		return refuse(r, ENOSPC, "%u groups is the limit", RESCTRL_MAX_GROUPS);
+	g = kzalloc(sizeof(*g), ALLOC_KERNEL);
+	if (!g)
+		return -ENOMEM;
+	str_copy(g->name, name, sizeof(g->name));
+	g->id = id;
+	r->group[id] = g;
+	r->generation[id]++;
+	*out = g;
+	return 0;
+}
+
+static void drop_group(struct resctrl *r, struct group *g)
+{
+	struct group *def = r->group[0];
+	u64 cpus = g->cpus;
+
+	r->group[g->id] = NULL;
+	r->generation[g->id]++;
+	def->cpus |= cpus;
+	for (unsigned cpu = 0; cpu < 64; cpu++)
+		if (cpus >> cpu & 1)
+			WRITE_ONCE(r->group_of_cpu[cpu], 0);
+	r->host->tasks_move_all(r->ctx, g->id, 0);
+	WRITE_ONCE(r->class_of_group[g->id], 0);
+	r->host->refresh(r->ctx, 0, cpus);
+	r->cls[g->cls].groups--;
+	kfree(g);
+}
+
+int resctrl_group_find(struct resctrl *r, const char *name)
+{
+	for (unsigned i = 1; i < RESCTRL_MAX_GROUPS; i++)
+		if (r->group[i] && !strcmp(r->group[i]->name, name))
+			return i;
+	return -ENOENT;
+}
+
+/* rename and rmdir act on group directories of the root only. */
+static int find_directory(struct resctrl *r, const char *path, struct group **out)
+{
+	struct resctrl_node n;
+	int err = resctrl_lookup(r, path, &n);
+
+	if (err)
+		return err;
+	if (n.file)
+		return -ENOTDIR;
+	if (!n.group || n.group == GROUP_NONE)
+		return -EPERM;
+	*out = r->group[n.group];
+	return 0;
+}
+
+static int check_name(struct resctrl *r, const char *name)
+{
+	struct resctrl_node n;
+
+	if (strlen(name) > RESCTRL_NAME_MAX)
+		return -ENAMETOOLONG;
+	if (strchr(name, '\n'))
+		return refuse(r, EINVAL, "a group's name has no newline");
+	if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+		return -EINVAL;
+	return resctrl_lookup(r, name, &n) == 0 ? -EEXIST : 0;
+}
+
+int resctrl_mkdir(struct resctrl *r, const char *dir, const char *name)
+{
+	value_set value;
+	struct group *g;
+	int err;
+
+	if (!r->mounted)
+		return -ENOENT;
+	r->status[0] = '\0';
+	if (*dir)
+		return -EPERM;
+	err = check_name(r, name);
+	if (err)
+		return err;
+	err = add_group(r, name, &g);
+	if (err)
+		return err;
+	/* It starts in class 0 with no task, so nothing is enforced until it has values of its own.
+	 */
+	g->cls = 0;
+	r->cls[0].groups++;
+	WRITE_ONCE(r->class_of_group[g->id], 0);
+	err = initial_values(r, g, value);
+	if (!err)
+		err = group_set_values(r, g, (const u32(*)[RESCTRL_MAX_DOMAINS])value);
+	if (err)
+		drop_group(r, g);
+	return err;
+}
+
+int resctrl_rmdir(struct resctrl *r, const char *path)
+{
+	struct group *g;
+	int err = find_directory(r, path, &g);
+
+	if (!err)
+		drop_group(r, g);
+	return err;
+}
+
+int resctrl_rename(struct resctrl *r, const char *path, const char *name)
+{
+	struct group *g;
+	int err = find_directory(r, path, &g);
+
+	/* As on Linux: a control group keeps its name. */
+	return err ? err
+		   : refuse(r, EPERM,
+			    "a group is not renamed; make another and move its tasks to '%s'",
+			    name);
+}
+
+/* ---- mount --------------------------------------------------------------------------------------
+ */
+
+static int parse_options(struct resctrl *r, const char *options, bool *l3, bool *l2)
+{
+	struct slice rest = slice_of(options, strlen(options)), word;
+
+	*l3 = *l2 = false;
+	while (rest.n) {
+		slice_cut(&rest, ',', &word);
+		if (slice_is(word, "cdp"))
+			*l3 = true;
+		else if (slice_is(word, "cdpl2"))
+			*l2 = true;
+		else if (word.n)
+			return fail(EINVAL, "resctrl: unknown mount option '%.*s'", (int)word.n,
+				    word.p);
+	}
+	if (*l3 && !(r->be->res[RESCTRL_L3].present && r->be->res[RESCTRL_L3].cdp_capable))
+		return fail(EINVAL, "resctrl: the L3 cache cannot hold code and data apart");
+	if (*l2 && !(r->be->res[RESCTRL_L2].present && r->be->res[RESCTRL_L2].cdp_capable))
+		return fail(EINVAL, "resctrl: the L2 cache cannot hold code and data apart");
+	return 0;
+}
+
+static int set_cdp(struct resctrl *r, enum resctrl_resource_id id, bool on)
+{
+	struct resctrl_resource *res = &r->be->res[id];
+	int err;
+
+	if (res->cdp_on == on)
+		return 0;
+	err = r->be->ops->set_cdp(r->be, id, on);
+	if (!err)
+		res->cdp_on = on;
+	return err;
+}
+
+/* With the number of rows the meaning of a class changes; what is enforced is full masks at that
+ * moment. */
+static void start_classes(struct resctrl *r)
+{
+	make_rows(r);
+	for (unsigned c = 0; c < RESCTRL_MAX_CLASSES; c++) {
+		r->cls[c].groups = 0;
+		full_values(r, r->cls[c].value);
+	}
+}
+
+int resctrl_mount(struct resctrl *r, const char *options)
+{
+	struct group *def;
+	bool l3, l2;
+	int err;
+
+	if (r->mounted)
+		return -EBUSY;
+	err = parse_options(r, options, &l3, &l2);
+	if (err)
+		return err;
+	err = set_cdp(r, RESCTRL_L3, l3);
+	if (!err)
+		err = set_cdp(r, RESCTRL_L2, l2);
+	if (!err)
+		err = add_group(r, "", &def);
+	if (err) {
+		ensure(!set_cdp(r, RESCTRL_L3, false) && !set_cdp(r, RESCTRL_L2, false));
+		return err;
+	}
+	start_classes(r);
+	r->cls[0].groups = 1;
+	def->cpus = r->online;
+	r->status[0] = '\0';
+	r->mounted = true;
+	return 0;
+}
+
+void resctrl_umount(struct resctrl *r)
+{
+	value_set full;
+
+	if (!r->mounted)
+		return;
+	for (unsigned i = 1; i < RESCTRL_MAX_GROUPS; i++)
+		if (r->group[i])
+			drop_group(r, r->group[i]);
+	full_values(r, full);
+	for (unsigned c = 0; c < r->nr_classes; c++)
+		write_class(r, c, (const u32(*)[RESCTRL_MAX_DOMAINS])full);
+	kfree(r->group[0]);
+	r->group[0] = NULL;
+	r->generation[0]++;
+	ensure(!set_cdp(r, RESCTRL_L3, false) && !set_cdp(r, RESCTRL_L2, false));
+	r->mounted = false;
+}
+
+void resctrl_show_options(struct resctrl *r, struct strbuf *out)
+{
+	if (r->be->res[RESCTRL_L3].cdp_on)
+		strbuf_add(out, ",cdp");
+	if (r->be->res[RESCTRL_L2].cdp_on)
+		strbuf_add(out, ",cdpl2");
+}
+
+int resctrl_create(struct resctrl_backend *be, const struct resctrl_host_ops *host, void *ctx,
+		   unsigned nr_cpus, u64 online, struct resctrl **out)
+{
+	struct resctrl *r = kzalloc(sizeof(*r), ALLOC_KERNEL);
+
+	if (!r)
+		return -ENOMEM;
+	r->cls = kcalloc(RESCTRL_MAX_CLASSES, sizeof(*r->cls), ALLOC_KERNEL);
+	if (!r->cls) {
+		kfree(r);
+		return -ENOMEM;
+	}
+	r->be = be;
+	r->host = host;
+	r->ctx = ctx;
+	r->nr_cpus = nr_cpus;
+	r->online = online;
+	start_classes(r);
+	*out = r;
+	return 0;
+}
+
+void resctrl_destroy(struct resctrl *r)
+{
+	resctrl_umount(r);
+	kfree(r->cls);
+	kfree(r);
+}
+
+/* ---- CPUs ---------------------------------------------------------------------------------------
+ */
+
+void resctrl_cpu_online(struct resctrl *r, unsigned cpu)
+{
+	r->online |= BIT(cpu);
+	WRITE_ONCE(r->group_of_cpu[cpu], 0);
+	if (!r->mounted)
+		return;
+	r->group[0]->cpus |= BIT(cpu);
+	r->host->refresh(r->ctx, 0, BIT(cpu));
+}
+
+void resctrl_cpu_offline(struct resctrl *r, unsigned cpu)
+{
+	r->online &= ~BIT(cpu);
+	for (unsigned i = 0; i < RESCTRL_MAX_GROUPS; i++)
+		if (r->group[i])
+			r->group[i]->cpus &= ~BIT(cpu);
+	WRITE_ONCE(r->group_of_cpu[cpu], 0);
+}
+
+unsigned resctrl_class_of(const struct resctrl *r, unsigned cpu, u16 task_group)
+{
+	u16 group = task_group ? task_group : READ_ONCE(r->group_of_cpu[cpu]);
+
+	return READ_ONCE(r->class_of_group[group]);
+}

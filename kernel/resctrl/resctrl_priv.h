@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of this part share. All under the caller's lock, except class_of_group and
+ * class_of_cpu, which are single words that the context switch reads.
+ */
+#ifndef RESCTRL_PRIV_H
+#define RESCTRL_PRIV_H
+
+#include <resctrl/resctrl.h>
+
+#define GROUP_NONE 0xffff
+
+enum group_mode { MODE_SHAREABLE, MODE_EXCLUSIVE };
+
+typedef u32 value_set[RESCTRL_MAX_ROWS][RESCTRL_MAX_DOMAINS];
+
+struct row {
+	char name[8];
+	enum resctrl_resource_id id;
+	enum resctrl_half half;
+	int peer; /* the row of the other half, or -1 */
+};
+
+struct group {
+	char name[RESCTRL_NAME_MAX + 1];
+	u16 id;
+	u16 cls;
+	u64 cpus; /* default group: those of no other */
+	enum group_mode mode;
+};
+
+struct class
+{
+	unsigned groups; /* 0: free */
+	value_set value; /* what the back end enforces now, used or not */
+};
+
+struct resctrl {
+	struct resctrl_backend *be;
+	const struct resctrl_host_ops *host;
+	void *ctx;
+	unsigned nr_cpus;
+	u64 online;
+	bool mounted;
+	u32 generation[RESCTRL_MAX_GROUPS];
+	struct group *group[RESCTRL_MAX_GROUPS]; /* by number; 0 is the default group */
+	unsigned nr_rows;
+	struct row row[RESCTRL_MAX_ROWS];
+	unsigned nr_classes;
+	struct class *cls; /* RESCTRL_MAX_CLASSES */
+	u16 class_of_group[RESCTRL_MAX_GROUPS];
+	u16 group_of_cpu[64];
+	char status[256]; /* info/last_cmd_status; empty means ok */
+};
+
+/* core.c */
+int refuse(struct resctrl *r, int err, const char *fmt, ...) __printf(3, 4);
+static inline struct resctrl_resource *row_resource(struct resctrl *r, unsigned row)
+{
+	return &r->be->res[r->row[row].id];
+}
+/* Domains that have CPUs, by rising id: domain_after(res, -1) is the first, -1 the end. */
+int domain_after(const struct resctrl_resource *res, int d);
+u32 row_full(struct resctrl *r, unsigned row);
+/* Gives the group these values; -ENOSPC when no class is left. */
+int group_set_values(struct resctrl *r, struct group *g, const value_set value);
+/* What others than g hold of a row's domain: all of them, or the exclusive groups only. */
+u32 others_hold(struct resctrl *r, const struct group *g, unsigned row, unsigned domain,
+		bool exclusive_only);
+
+/* text.c: the notations of control files */
+struct slice {
+	const char *p;
+	size_t n;
+};
+struct slice slice_of(const char *text, size_t len);          /* up to the first NUL */
+bool slice_cut(struct slice *s, char at, struct slice *head); /* false: no `at`, head is all of s */
+struct slice slice_trim(struct slice s);
+bool slice_is(struct slice s, const char *word);
+int slice_number(struct slice s, unsigned base, u64 *out);
+int cpus_parse_mask(struct slice s, unsigned nr_cpus, u64 *out);
+int cpus_parse_list(struct slice s, unsigned nr_cpus, u64 *out);
+void cpus_show_mask(u64 cpus, unsigned nr_cpus, struct strbuf *out);
+void cpus_show_list(u64 cpus, struct strbuf *out);
+
+/* schemata.c */
+int schemata_store(struct resctrl *r, struct group *g, const char *text, size_t len);
+int schemata_show(struct resctrl *r, struct group *g, struct strbuf *out);
+int size_show(struct resctrl *r, struct group *g, struct strbuf *out);
+int mode_store(struct resctrl *r, struct group *g, const char *text, size_t len);
+/* Values for a new group: all that is unused or shareable. */
+int initial_values(struct resctrl *r, const struct group *g, value_set out);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Fast text to a file descriptor: reports of millions of rows spend their time in formatting, and
+ * printf parses its format anew for each. Errors of write are remembered and told by out_flush.
+ * Threading: one thread an out.
+ */
+#ifndef PERFDATA_OUT_H
+#define PERFDATA_OUT_H
+
+#include <lib/types.h>
+
+struct out {
+	int fd;
+	int error; /* -errno of the first failed write */
+	u32 len;
+	char buf[1 << 16];
+};
+
+void out_init(struct out *o, int fd);
+int out_flush(struct out *o); /* 0 or -errno */
+void out_bytes(struct out *o, const char *p, size_t n);
+void out_str(struct out *o, const char *s);
+void out_char(struct out *o, char c);
+void out_fill(struct out *o, char c, int n);                    /* nothing if n <= 0 */
+void out_pad(struct out *o, const char *s, int len, int width); /* left-justified, like %-*s */
+void out_u64(struct out *o, u64 v, int width);                  /* right-justified, like %*llu */
+void out_u64_zero(struct out *o, u64 v, int width);             /* like %0*llu */
+void out_ms(struct out *o, u64 ns, int width);      /* like "%*lu.%03lu " of ms and us */
+void out_time_us(struct out *o, u64 ns, int width); /* sec.usec right-justified */
+void out_printf(struct out *o, const char *fmt, ...) __printf(2, 3);
+
+#endif

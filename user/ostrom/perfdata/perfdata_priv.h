@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What open.c, stream.c and sample.c share.
+ */
+#ifndef PERFDATA_PRIV_H
+#define PERFDATA_PRIV_H
+
+#include "perfdata.h"
+
+struct pd_section {
+	u64 offset, size;
+};
+
+struct id_slot {
+	u64 id;
+	struct pd_event *event;
+};
+
+struct pd_file {
+	int fd;
+	const u8 *map;
+	u64 map_bytes;
+	bool is_pipe;
+	struct pd_section data;
+	struct pd_section features[PD_FEAT_MAX];
+	struct pd_event *events; /* nr_events */
+	u32 nr_events;
+	struct pd_tracing tracing;
+	struct id_slot *id_table; /* open addressing, size id_mask + 1 */
+	u64 id_mask;
+	int id_offset;   /* of the id in a sample body, -1: one event */
+	int time_offset; /* common to all events, -1: none or they differ */
+	bool times_differ;
+	struct pd_counts counts;
+	char damage[256];
+	/* directory form: further data files, each a stream of records */
+	struct pd_part {
+		const u8 *map;
+		u64 bytes;
+	} * parts;
+	u32 nr_parts;
+};
+
+/* Notes the first damage found; later ones are consequences. */
+void pd_note(struct pd_file *f, const char *fmt, ...) __printf(2, 3);
+struct pd_event *pd_event_of_id(const struct pd_file *f, u64 id);
+void pd_layout_event(struct pd_event *e);
+bool pd_record_at(const u8 *p, u64 left, u32 *type, u16 *size);
+
+#endif

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: the body of a sample has no tags: which fields it holds, in which order, follows from
+ * the attribute of the event that it belongs to, and a damaged file lies about all of it.
+ *
+ * Idea: one cursor with a bound walks the bits of sample_type in the order that perf_event_open(2)
+ * gives. The offsets that every record needs before it is parsed (id, time) are laid out once an
+ * event.
+ *
+ * Contract: perfdata.h. Locks: none.
+ */
+#include <errno.h>
+#include "perfdata_priv.h"
+
+struct cursor {
+	const u8 *p;
+	u64 left;
+	bool bad;
+};
+
+static u64 word(struct cursor *c)
+{
+	u64 v;
+
+	if (c->left < 8) {
+		c->bad = true;
+		c->left = 0;
+		return 0;
+	}
+	v = pd_u64(c->p);
+	c->p += 8;
+	c->left -= 8;
+	return v;
+}
+
+/* n bytes, n from the file. */
+static const u8 *bytes(struct cursor *c, u64 n)
+{
+	const u8 *p = c->p;
+
+	if (n > c->left) {
+		c->bad = true;
+		c->left = 0;
+		return NULL;
+	}
+	c->p += n;
+	c->left -= n;
+	return p;
+}
+
+static const u8 *words(struct cursor *c, u64 n)
+{
+	return bytes(c, n > c->left / 8 ? c->left + 1 : n * 8);
+}
+
+static void skip_read(struct cursor *c, u64 format)
+{
+	u64 extra = !!(format & PERF_FORMAT_ID) + !!(format & (1U << 4)); /* ID, LOST */
+	u64 times = !!(format & PERF_FORMAT_TOTAL_TIME_ENABLED) +
+		    !!(format & PERF_FORMAT_TOTAL_TIME_RUNNING);
+	u64 nr;
+
+	if (!(format & PERF_FORMAT_GROUP)) {
+		words(c, 1 + times + extra);
+		return;
+	}
+	nr = word(c);
+	words(c, times);
+	words(c, nr > c->left ? c->left + 1 : nr * (1 + extra));
+}
+
+static void take_raw(struct cursor *c, struct pd_sample *s)
+{
+	const u8 *p = bytes(c, 4);
+	u32 n;
+
+	if (!p)
+		return;
+	n = pd_u32(p);
+	s->raw = bytes(c, n);
+	s->raw_bytes = s->raw ? n : 0;
+}
+
+static void take_stack(struct cursor *c)
+{
+	u64 n = word(c);
+
+	bytes(c, n);
+	if (n)
+		word(c); /* dyn_size */
+}
+
+static void take_regs(struct cursor *c, u64 mask, u64 *abi, const u8 **regs)
+{
+	*abi = word(c);
+	if (*abi)
+		*regs = words(c, __builtin_popcountll(mask));
+}
+
+static void take_branches(struct cursor *c, u64 branch_type)
+{
+	u64 nr = word(c);
+
+	if (branch_type & PERF_SAMPLE_BRANCH_HW_INDEX)
+		word(c);
+	words(c, nr > c->left ? c->left + 1 : nr * 3);
+}
+
+static void take_tail(struct cursor *c, const struct perf_event_attr *a, struct pd_sample *s)
+{
+	u64 t = a->sample_type;
+	u64 abi;
+	const u8 *regs;
+
+	if (t & PERF_SAMPLE_BRANCH_STACK)
+		take_branches(c, a->branch_sample_type);
+	if (t & PERF_SAMPLE_REGS_USER)
+		take_regs(c, a->sample_regs_user, &s->regs_abi, &s->regs);
+	if (t & PERF_SAMPLE_STACK_USER)
+		take_stack(c);
+	if (t & PERF_SAMPLE_WEIGHT_TYPE)
+		s->weight = word(c);
+	if (t & PERF_SAMPLE_WEIGHT_STRUCT)
+		s->weight = (u32)s->weight;
+	if (t & PERF_SAMPLE_DATA_SRC)
+		s->data_src = word(c);
+	if (t & PERF_SAMPLE_TRANSACTION)
+		word(c);
+	if (t & PERF_SAMPLE_REGS_INTR)
+		take_regs(c, a->sample_regs_intr, &abi, &regs);
+	if (t & PERF_SAMPLE_PHYS_ADDR)
+		s->phys_addr = word(c);
+}
+
+static void clear(struct pd_sample *s, const struct pd_event *e, const u8 *rec)
+{
+	struct perf_event_header h;
+
+	memcpy(&h, rec, sizeof(h));
+	memset(s, 0, sizeof(*s));
+	s->rec = rec;
+	s->type = h.type;
+	s->misc = h.misc;
+	s->size = h.size;
+	s->event = (struct pd_event *)e;
+	s->time = s->id = UINT64_MAX;
+	s->pid = s->tid = s->cpu = UINT32_MAX;
+}
+
+int pd_parse_sample(const struct pd_event *e, const u8 *rec, struct pd_sample *s)
+{
+	const struct perf_event_attr *a = &e->attr;
+	u64 t = a->sample_type, v;
+	struct cursor c;
+
+	clear(s, e, rec);
+	c = (struct cursor){ rec + 8, s->size - 8, false };
+	if (t & PERF_SAMPLE_IDENTIFIER)
+		s->id = word(&c);
+	if (t & PERF_SAMPLE_IP)
+		s->ip = word(&c);
+	if (t & PERF_SAMPLE_TID) {
+		v = word(&c);
+		s->pid = v;
+		s->tid = v >> 32;
+	}
+	if (t & PERF_SAMPLE_TIME)
+		s->time = word(&c);
+	if (t & PERF_SAMPLE_ADDR)
+		s->addr = word(&c);
+	if (t & PERF_SAMPLE_ID)
+		s->id = word(&c);
+	if (t & PERF_SAMPLE_STREAM_ID)
+		word(&c);
+	if (t & PERF_SAMPLE_CPU)
+		s->cpu = word(&c);
+	s->period = t & PERF_SAMPLE_PERIOD ? word(&c) : a->sample_period;
+	if (t & PERF_SAMPLE_READ)
+		skip_read(&c, a->read_format);
+	if (t & PERF_SAMPLE_CALLCHAIN) {
+		v = word(&c);
+		s->chain = words(&c, v);
+		s->chain_nr = s->chain ? v : 0;
+	}
+	if (t & PERF_SAMPLE_RAW)
+		take_raw(&c, s);
+	take_tail(&c, a, s);
+	return c.bad ? -EINVAL : 0;
+}
+
+/* The sample_id that closes every record but a sample when sample_id_all is set. */
+int pd_parse_trailer(const struct pd_event *e, const u8 *rec, struct pd_sample *s)
+{
+	u64 t = e->attr.sample_type &
+		(PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ID | PERF_SAMPLE_STREAM_ID |
+		 PERF_SAMPLE_CPU | PERF_SAMPLE_IDENTIFIER);
+	unsigned n = __builtin_popcountll(t) * 8;
+	struct cursor c;
+	u64 v;
+
+	clear(s, e, rec);
+	if (!e->attr.sample_id_all)
+		return 0;
+	if (s->size < 8 + n)
+		return -EINVAL;
+	c = (struct cursor){ rec + s->size - n, n, false };
+	if (t & PERF_SAMPLE_TID) {
+		v = word(&c);
+		s->pid = v;
+		s->tid = v >> 32;
+	}
+	if (t & PERF_SAMPLE_TIME)
+		s->time = word(&c);
+	if (t & PERF_SAMPLE_ID)
+		s->id = word(&c);
+	if (t & PERF_SAMPLE_STREAM_ID)
+		word(&c);
+	if (t & PERF_SAMPLE_CPU)
+		s->cpu = word(&c);
+	if (t & PERF_SAMPLE_IDENTIFIER)
+		s->id = word(&c);
+	return 0;
+}
+
+void pd_layout_event(struct pd_event *e)
+{
+	u64 t = e->attr.sample_type;
+
+	e->time_offset = e->trailer_time = 0;
+	if (!(t & PERF_SAMPLE_TIME)) {
+		e->time_offset = -1;
+		return;
+	}
+	e->time_offset = 8 + 8 * (!!(t & PERF_SAMPLE_IDENTIFIER) + !!(t & PERF_SAMPLE_IP) +
+				  !!(t & PERF_SAMPLE_TID));
+	if (e->attr.sample_id_all)
+		e->trailer_time = 8 * (1 + !!(t & PERF_SAMPLE_ID) + !!(t & PERF_SAMPLE_STREAM_ID) +
+				       !!(t & PERF_SAMPLE_CPU) + !!(t & PERF_SAMPLE_IDENTIFIER));
+}

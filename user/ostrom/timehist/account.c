@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: from "A left CPU 0 for B" and "C was woken", tell how long each thread waited, was ready
+ * without running, and ran.
+ *
+ * Idea: the switch at t that takes thread A off CPU c closes A's turn there, which began at the
+ * CPU's previous switch:
+ *
+ *   last_time        ready_time          tprev              t
+ *   A left a CPU     A was woken         A came to c        A leaves c
+ *      |------ wait time ------------------|                 |
+ *      |                 |--- sch delay ---|--- run time ----|
+ *
+ * The state in which A left last time says whether the wait was sleep, I/O (uninterruptible) or
+ * preemption. Each CPU has a pseudo thread for idle. --time clips tprev and t to the window.
+ *
+ * Contract: timehist.h; th_record is the consumer of pd_for_each. Locks: none.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "timehist.h"
+
+enum { STATE_RUNNING = 0, STATE_UNINTERRUPTIBLE = 2 };
+
+bool th_cpu_listed(const struct timehist *th, u32 cpu)
+{
+	return !th->has_cpu_list || (th->cpu_list[cpu / 64] >> (cpu % 64) & 1);
+}
+
+static bool listed(const struct id_list *l, s32 id)
+{
+	u32 lo = 0, hi = l->nr;
+
+	while (lo < hi) {
+		u32 mid = (lo + hi) / 2;
+
+		if (l->ids[mid] == id)
+			return true;
+		if (l->ids[mid] < id)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return false;
+}
+
+bool th_filtered(const struct timehist *th, const struct pd_thread *t)
+{
+	return (th->opt.pids && !listed(&th->pids, t->pid)) ||
+	       (th->opt.tids && !listed(&th->tids, t->tid));
+}
+
+struct th_runtime *th_runtime(struct pd_thread *t)
+{
+	struct th_runtime *r = t->priv;
+
+	if (!r) {
+		r = t->priv = calloc(1, sizeof(*r));
+		if (r)
+			r->run.min = UINT64_MAX;
+	}
+	return r;
+}
+
+static void grow_idle_table(struct timehist *th, u32 cpu)
+{
+	if (cpu >= th->idle_cpus)
+		for (th->idle_cpus = 1; th->idle_cpus < cpu + 1; th->idle_cpus *= 2)
+			;
+}
+
+struct pd_thread *th_idle(struct timehist *th, u32 cpu)
+{
+	struct th_cpu *c = &th->cpus[cpu];
+
+	grow_idle_table(th, cpu);
+	if (!c->idle) {
+		c->idle = pd_thread_new(0, 0);
+		if (c->idle) {
+			pd_thread_set_comm(c->idle, "<idle>");
+			th_runtime(c->idle);
+		}
+	}
+	return c->idle;
+}
+
+static bool is_idle(const struct th_event *e, const struct pd_sample *s)
+{
+	if (e->kind == TH_SWITCH)
+		return pd_field_int(e->prev_pid, s->raw, s->raw_bytes) == 0;
+	return s->pid == 0;
+}
+
+bool th_skip(struct timehist *th, struct pd_thread *t, const struct th_event *e,
+	     const struct pd_sample *s)
+{
+	bool skip = false;
+
+	if (th_filtered(th, t)) {
+		skip = true;
+		th->skipped++;
+	}
+	if (th->opt.idle_hist &&
+	    (e->kind != TH_SWITCH || (pd_field_int(e->prev_pid, s->raw, s->raw_bytes) != 0 &&
+				      pd_field_int(e->next_pid, s->raw, s->raw_bytes) != 0)))
+		skip = true;
+	return skip;
+}
+
+static void add_stat(struct th_stats *st, u64 val)
+{
+	double delta;
+
+	st->n++;
+	delta = val - st->mean;
+	st->mean += delta / st->n;
+	st->m2 += delta * (val - st->mean);
+	st->max = max(st->max, val);
+	st->min = min(st->min, val);
+}
+
+static void close_turn(struct th_runtime *r, u64 t, u64 tprev)
+{
+	r->dt_run = r->dt_delay = r->dt_sleep = r->dt_iowait = r->dt_preempt = 0;
+	if (tprev) {
+		r->dt_run = t - tprev;
+		if (r->ready_time && r->ready_time <= tprev)
+			r->dt_delay = tprev - r->ready_time;
+		if (r->last_time && r->last_time <= tprev) {
+			u64 wait = tprev - r->last_time;
+
+			if (r->last_state == STATE_RUNNING)
+				r->dt_preempt = wait;
+			else if (r->last_state == STATE_UNINTERRUPTIBLE)
+				r->dt_iowait = wait;
+			else
+				r->dt_sleep = wait;
+		}
+	}
+	add_stat(&r->run, r->dt_run);
+	r->total_run += r->dt_run;
+	r->total_delay += r->dt_delay;
+	r->total_sleep += r->dt_sleep;
+	r->total_iowait += r->dt_iowait;
+	r->total_preempt += r->dt_preempt;
+}
+
+static struct pd_thread *switched_out(struct timehist *th, const struct th_event *e,
+				      const struct pd_sample *s)
+{
+	struct pd_thread *t;
+
+	/* the sample's own ids make a thread known even where the switch is accounted to another */
+	pd_thread_get(&th->threads, s->pid, s->tid);
+	if (is_idle(e, s))
+		return th_idle(th, s->cpu);
+	t = pd_thread_get(&th->threads, s->pid, s->tid ? s->tid : s->pid);
+	pd_thread_get(&th->threads, s->pid, s->pid);
+	if (th->opt.idle_hist && th_idle(th, s->cpu))
+		th->cpus[s->cpu].last_thread = t;
+	return t;
+}
+
+/* -I: the idle turn belongs to the thread that left the CPU idle; only its sums count. */
+static bool account_idle(struct th_cpu *c, u64 t, u64 tprev)
+{
+	struct th_runtime *r = c->last_thread ? th_runtime(c->last_thread) : NULL;
+
+	if (!r)
+		return false;
+	close_turn(r, t, tprev);
+	r->dt_run = r->dt_delay = r->dt_sleep = r->dt_iowait = r->dt_preempt = 0;
+	c->last_thread = NULL;
+	return true;
+}
+
+/* Clips [tprev, t] to --time; false if the turn lies outside. */
+static bool clip(const struct timehist *th, u64 *tprev, u64 *t)
+{
+	if (th->start && th->start > *t)
+		return false;
+	if (*tprev && th->start > *tprev)
+		*tprev = th->start;
+	if (!th->end)
+		return true;
+	if (!*tprev || *tprev > th->end)
+		return false;
+	*t = min(*t, th->end);
+	return true;
+}
+
+static void account_turn(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
+			 struct pd_thread *who, struct th_runtime *r, u64 *t, int state)
+{
+	struct th_cpu *c = &th->cpus[s->cpu];
+	u64 tprev = c->last_switch;
+
+	if (!clip(th, &tprev, t))
+		return;
+	if (!th->opt.idle_hist || who->tid == 0) {
+		if (th_cpu_listed(th, s->cpu))
+			close_turn(r, *t, tprev);
+		if (th->opt.idle_hist && !account_idle(c, *t, tprev))
+			return;
+	}
+	if (!th->opt.summary_only)
+		th_print_switch(th, e, s, who, *t, state);
+}
+
+static int on_switch(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
+{
+	struct pd_thread *who = switched_out(th, e, s);
+	struct th_runtime *r = NULL;
+	int state = pd_field_int(e->prev_state, s->raw, s->raw_bytes);
+	u64 t = s->time;
+
+	if (!who)
+		return -ENOMEM;
+	if (!th_skip(th, who, e, s)) {
+		r = th_runtime(who);
+		if (!r)
+			return -ENOMEM;
+		account_turn(th, e, s, who, r, &t, state);
+	}
+	if (!th->hist_start && t >= th->start)
+		th->hist_start = t;
+	if (!th->end || t <= th->end)
+		th->hist_end = t;
+	if (r) {
+		r->last_time = s->time;
+		r->last_state = state;
+		r->ready_time = 0;
+	}
+	th->cpus[s->cpu].last_switch = s->time;
+	return 0;
+}
+
+static bool outside_window(const struct timehist *th, u64 time)
+{
+	return time && ((th->start && time < th->start) || (th->end && time > th->end));
+}
+
+static int on_wakeup(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
+{
+	struct pd_thread *who =
+		pd_thread_get(&th->threads, 0, pd_field_int(e->pid, s->raw, s->raw_bytes));
+	struct th_runtime *r = who ? th_runtime(who) : NULL;
+
+	if (!r)
+		return -ENOMEM;
+	if (!r->ready_time)
+		r->ready_time = s->time;
+	if (th->opt.wakeups && !outside_window(th, s->time))
+		th_print_wakeup(th, e, s, who);
+	return 0;
+}
+
+static int on_migrate(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
+{
+	struct pd_thread *who =
+		pd_thread_get(&th->threads, 0, pd_field_int(e->pid, s->raw, s->raw_bytes));
+	struct th_runtime *r = who ? th_runtime(who) : NULL;
+
+	if (!r)
+		return -ENOMEM;
+	r->migrations++;
+	if (!th->opt.summary_only)
+		th_print_migration(th, e, s, who);
+	return 0;
+}
+
+int th_record(void *arg, const struct pd_sample *s)
+{
+	struct timehist *th = arg;
+	const struct th_event *e;
+
+	if (s->type == PERF_RECORD_LOST)
+		th_print_lost(th, s);
+	if (s->type != PERF_RECORD_SAMPLE)
+		return pd_threads_record(&th->threads, s);
+	if (s->cpu >= TH_MAX_CPUS)
+		return 0;
+	th->max_cpu = max(th->max_cpu, s->cpu);
+	e = &th->kinds[s->event->index];
+	switch (e->kind) {
+	case TH_SWITCH: return on_switch(th, e, s);
+	case TH_WAKEUP: return on_wakeup(th, e, s);
+	case TH_MIGRATE: return on_migrate(th, e, s);
+	default: return 0;
+	}
+}

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: `perf sched timehist` is the tool for "why was my thread not running", but takes minutes
+ * and gigabytes on the recordings where the question is worth asking.
+ *
+ * Idea: the same options and the same bytes of output over a stream (perfdata/) instead of a loaded
+ * session:
+ *
+ *   perf.data -> pd_for_each (time order) -> account.c (state a thread, a CPU) -> rows.c -> stdout
+ *                                                                            `-> summary.c
+ *
+ * Contract: options of perf 6.1's timehist, abbreviations and bundles included. Exit status 0, 1
+ * when the file cannot be used, 129 for a wrong option, as perf does.
+ *
+ * Locks: none; one thread.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "ostrom.h"
+#include "timehist.h"
+
+static const char usage_text[] =
+	"usage: ostrom timehist [OPTIONS]        (also: ostrom sched timehist)\n"
+	"  -i, --input FILE      recording to read (perf.data; - is standard input)\n"
+	"  -s, --summary         only the summary          -S, --with-summary  rows and summary\n"
+	"  -w, --wakeups         show wake-ups             -n, --next          show the next task\n"
+	"  -M, --migrations      show migrations           -V, --cpu-visual    a column a CPU\n"
+	"  -I, --idle-hist       idle only                     --state         state when switched "
+	"out\n"
+	"      --time START,STOP window, in seconds        -C, --cpu LIST      only these CPUs\n"
+	"  -p, --pid LIST        only these processes      -t, --tid LIST      only these threads\n"
+	"  -g, --call-graph      call chains if recorded       --max-stack N   at most N functions "
+	"(5)\n";
+
+enum {
+	OPT_STATE = 256,
+	OPT_TIME,
+	OPT_MAX_STACK,
+	OPT_KALLSYMS,
+	OPT_SYMFS,
+	OPT_NO, /* + the short letter: --no-X */
+};
+
+static const struct option long_options[] = {
+	{ "input", required_argument, NULL, 'i' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "force", no_argument, NULL, 'f' },
+	{ "vmlinux", required_argument, NULL, 'k' },
+	{ "kallsyms", required_argument, NULL, OPT_KALLSYMS },
+	{ "call-graph", no_argument, NULL, 'g' },
+	{ "no-call-graph", no_argument, NULL, OPT_NO + 'g' },
+	{ "max-stack", required_argument, NULL, OPT_MAX_STACK },
+	{ "symfs", required_argument, NULL, OPT_SYMFS },
+	{ "summary", no_argument, NULL, 's' },
+	{ "no-summary", no_argument, NULL, OPT_NO + 's' },
+	{ "with-summary", no_argument, NULL, 'S' },
+	{ "wakeups", no_argument, NULL, 'w' },
+	{ "no-wakeups", no_argument, NULL, OPT_NO + 'w' },
+	{ "next", no_argument, NULL, 'n' },
+	{ "no-next", no_argument, NULL, OPT_NO + 'n' },
+	{ "migrations", no_argument, NULL, 'M' },
+	{ "no-migrations", no_argument, NULL, OPT_NO + 'M' },
+	{ "cpu-visual", no_argument, NULL, 'V' },
+	{ "no-cpu-visual", no_argument, NULL, OPT_NO + 'V' },
+	{ "idle-hist", no_argument, NULL, 'I' },
+	{ "no-idle-hist", no_argument, NULL, OPT_NO + 'I' },
+	{ "time", required_argument, NULL, OPT_TIME },
+	{ "state", no_argument, NULL, OPT_STATE },
+	{ "pid", required_argument, NULL, 'p' },
+	{ "tid", required_argument, NULL, 't' },
+	{ "cpu", required_argument, NULL, 'C' },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+static bool *flag_of(struct th_options *o, int c)
+{
+	switch (c) {
+	case 's': return &o->summary_only;
+	case 'S': return &o->summary;
+	case 'w': return &o->wakeups;
+	case 'n': return &o->next;
+	case 'M': return &o->migrations;
+	case 'V': return &o->cpu_visual;
+	case 'I': return &o->idle_hist;
+	case 'g': return &o->callchain;
+	case OPT_STATE: return &o->state;
+	default: return NULL;
+	}
+}
+
+static const char **text_of(struct th_options *o, int c)
+{
+	switch (c) {
+	case 'i': return &o->input;
+	case 'p': return &o->pids;
+	case 't': return &o->tids;
+	case 'C': return &o->cpus;
+	case OPT_TIME: return &o->time;
+	default: return NULL;
+	}
+}
+
+/* 0, or the exit status. */
+static int parse_options(struct th_options *o, int argc, char **argv)
+{
+	int c;
+
+	*o = (struct th_options){ .input = "perf.data", .callchain = true, .max_stack = 5 };
+	optind = 0;
+	while ((c = getopt_long(argc, argv, "i:vfk:gsSwnMVIp:t:C:h", long_options, NULL)) != -1) {
+		bool *flag = flag_of(o, c >= OPT_NO ? c - OPT_NO : c);
+		const char **text = text_of(o, c);
+
+		if (flag)
+			*flag = c < OPT_NO;
+		else if (text)
+			*text = optarg;
+		else if (c == OPT_MAX_STACK)
+			o->max_stack = strtoul(optarg, NULL, 0);
+		else if (c == 'v')
+			o->verbose++;
+		else if (c == 'h' || c == '?')
+			return fputs(usage_text, c == 'h' ? stdout : stderr), c == 'h' ? -1 : 129;
+	}
+	if (optind < argc) {
+		fprintf(stderr, "unexpected argument '%s'\n%s", argv[optind], usage_text);
+		return 129;
+	}
+	if ((o->wakeups || o->next) && o->summary_only) {
+		fprintf(stderr, " Error: -s and -[n|w] are mutually exclusive.\n");
+		return 129;
+	}
+	return 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	s32 x = *(const s32 *)a, y = *(const s32 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* "1,2,30-40" */
+static int parse_ids(struct id_list *l, const char *text)
+{
+	while (text && *text) {
+		char *end;
+		long lo = strtol(text, &end, 10), hi = lo;
+		s32 *grown;
+
+		if (end == text)
+			return -EINVAL;
+		if (*end == '-')
+			hi = strtol(end + 1, &end, 10);
+		if ((*end && *end != ',') || hi < lo || hi - lo > 1 << 20 || l->nr > 1 << 22)
+			return -EINVAL;
+		grown = realloc(l->ids, (l->nr + hi - lo + 1) * sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		l->ids = grown;
+		while (lo <= hi)
+			l->ids[l->nr++] = lo++;
+		text = *end ? end + 1 : end;
+	}
+	if (l->nr)
+		qsort(l->ids, l->nr, sizeof(*l->ids), by_id);
+	return 0;
+}
+
+/* "12.5" to ns; up to nine decimals. */
+static int parse_time(const char *p, const char *end, u64 *ns)
+{
+	u64 whole = 0, part = 0, scale = NSEC_PER_SEC;
+
+	for (; p < end && *p != '.'; p++) {
+		if (*p < '0' || *p > '9' || whole > UINT64_MAX / NSEC_PER_SEC / 10)
+			return -EINVAL;
+		whole = whole * 10 + *p - '0';
+	}
+	if (p < end)
+		for (p++; p < end; p++) {
+			if (*p < '0' || *p > '9' || scale == 1)
+				return -EINVAL;
+			scale /= 10;
+			part += (*p - '0') * scale;
+		}
+	*ns = whole * NSEC_PER_SEC + part;
+	return 0;
+}
+
+static int parse_window(struct timehist *th, const char *text)
+{
+	const char *comma, *end;
+
+	if (!text || !*text)
+		return 0;
+	end = text + strlen(text);
+	comma = memchr(text, ',', end - text);
+	if (parse_time(text, comma ? comma : end, &th->start))
+		return -EINVAL;
+	if (comma && parse_time(comma + 1, end, &th->end))
+		return -EINVAL;
+	return th->end && th->end < th->start ? -EINVAL : 0;
+}
+
+static int parse_cpus(struct timehist *th, const char *text)
+{
+	struct id_list list = { 0 };
+	u32 limit = min(pd_cpus_available(th->file), (u32)TH_MAX_CPUS);
+	int err;
+
+	if (!text)
+		return 0;
+	err = parse_ids(&list, text);
+	th->has_cpu_list = true;
+	for (u32 i = 0; i < list.nr && !err; i++) {
+		if (list.ids[i] < 0 || (u32)list.ids[i] >= limit) {
+			fprintf(stderr, "Requested CPU %d too large. The recording has %u\n",
+				list.ids[i], limit);
+			err = -EINVAL;
+		} else {
+			th->cpu_list[list.ids[i] / 64] |= 1ULL << (list.ids[i] % 64);
+		}
+	}
+	free(list.ids);
+	return err;
+}
+
+static int classify(struct timehist *th)
+{
+	u32 nr = pd_nr_events(th->file);
+	bool waking = pd_find_event(th->file, "sched:sched_waking");
+
+	th->kinds = calloc(nr, sizeof(*th->kinds));
+	if (!th->kinds)
+		return -ENOMEM;
+	for (u32 i = 0; i < nr; i++) {
+		struct pd_event *e = pd_event(th->file, i);
+		struct th_event *k = &th->kinds[i];
+
+		if (!strcmp(e->name, "sched:sched_switch"))
+			k->kind = TH_SWITCH;
+		else if (!strcmp(e->name, "sched:sched_waking") ||
+			 !strcmp(e->name, "sched:sched_wakeup_new") ||
+			 (!strcmp(e->name, "sched:sched_wakeup") && !waking))
+			k->kind = TH_WAKEUP;
+		else if (!strcmp(e->name, "sched:sched_migrate_task") && th->opt.migrations)
+			k->kind = TH_MIGRATE;
+		k->prev_pid = pd_tracepoint_field(e->tp, "prev_pid");
+		k->next_pid = pd_tracepoint_field(e->tp, "next_pid");
+		k->next_comm = pd_tracepoint_field(e->tp, "next_comm");
+		k->prev_state = pd_tracepoint_field(e->tp, "prev_state");
+		k->pid = pd_tracepoint_field(e->tp, "pid");
+		k->orig_cpu = pd_tracepoint_field(e->tp, "orig_cpu");
+		k->dest_cpu = pd_tracepoint_field(e->tp, "dest_cpu");
+	}
+	if (pd_find_event(th->file, "sched:sched_switch"))
+		return 0;
+	fprintf(stderr, "No sched_switch events found. Have you run 'perf sched record'? (or "
+			"`ostrom sched record`)\n");
+	return -ENOENT;
+}
+
+static void check_callchains(struct timehist *th)
+{
+	for (u32 i = 0; i < pd_nr_events(th->file) && th->opt.callchain; i++)
+		if (!(pd_event(th->file, i)->attr.sample_type & PERF_SAMPLE_CALLCHAIN)) {
+			fprintf(stderr, "Samples do not have callchains.\n");
+			th->opt.callchain = false;
+		}
+}
+
+static int prepare(struct timehist *th)
+{
+	u32 online = pd_cpus_online(th->file);
+
+	if (parse_cpus(th, th->opt.cpus))
+		return -EINVAL;
+	if (parse_window(th, th->opt.time)) {
+		fprintf(stderr, "Invalid time string\n");
+		return -EINVAL;
+	}
+	if (parse_ids(&th->pids, th->opt.pids) || parse_ids(&th->tids, th->opt.tids)) {
+		fprintf(stderr, "problems parsing the list of processes or threads\n");
+		return -EINVAL;
+	}
+	check_callchains(th);
+	if (classify(th))
+		return -EINVAL;
+	th->max_cpu = online ? min(online, (u32)TH_MAX_CPUS) : 4;
+	for (u32 i = 0; i < th->max_cpu; i++)
+		th_idle(th, i);
+	th->idle_cpus = th->max_cpu;
+	th->opt.summary |= th->opt.summary_only;
+	return 0;
+}
+
+static int report(struct timehist *th)
+{
+	struct pd_consumer c = { .record = th_record, .arg = th };
+	int err;
+
+	if (!th->opt.summary_only)
+		th_print_header(th);
+	err = pd_for_each(th->file, &c);
+	if (!err && th->opt.summary)
+		th_print_summary(th);
+	if (out_flush(&th->out) && th->out.error != -EPIPE)
+		say_error("writing the report: %s", strerror(-th->out.error));
+	if (*pd_damage(th->file))
+		say_error("%s", pd_damage(th->file));
+	return err;
+}
+
+static void release(struct timehist *th)
+{
+	for (u32 i = 0; i < TH_MAX_CPUS; i++)
+		if (th->cpus[i].idle) {
+			free(th->cpus[i].idle->priv);
+			free(th->cpus[i].idle);
+		}
+	pd_threads_free(&th->threads);
+	pd_close(th->file);
+	free(th->kinds);
+	free(th->pids.ids);
+	free(th->tids.ids);
+	free(th);
+}
+
+int timehist_main(int argc, char **argv)
+{
+	struct timehist *th = calloc(1, sizeof(*th));
+	char why[512];
+	int status;
+
+	if (!th)
+		return 1;
+	status = parse_options(&th->opt, argc, argv);
+	if (status) {
+		free(th);
+		return max(status, 0);
+	}
+	out_init(&th->out, STDOUT_FILENO);
+	th->comm_width = 30;
+	status = 1;
+	if (pd_threads_init(&th->threads))
+		say_error("out of memory");
+	else if (pd_open(&th->file, th->opt.input, why, sizeof(why)))
+		say_error("%s", why);
+	else if (!prepare(th))
+		status = report(th) ? 1 : 0;
+	release(th);
+	return status;
+}
+SUBCOMMAND(timehist, "what each thread did between two context switches", timehist_main);

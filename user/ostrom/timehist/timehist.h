@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * timehist: what each thread did between two context switches, from the sched tracepoints of a
+ * perf.data file. account.c keeps the state of threads and CPUs, rows.c prints one line an event,
+ * summary.c the tables at the end. Columns and rules are those of perf 6.1's `perf sched timehist`
+ * (its manual page, and tests against it).
+ */
+#ifndef TIMEHIST_H
+#define TIMEHIST_H
+
+#include "perfdata/out.h"
+#include "perfdata/perfdata.h"
+#include "perfdata/threads.h"
+
+#define TH_MAX_CPUS 4096
+
+struct th_stats { /* running mean and variance */
+	double n, mean, m2;
+	u64 min, max;
+};
+
+struct th_runtime {     /* of one thread */
+	u64 last_time;  /* switched out */
+	u64 ready_time; /* woken since then, 0 if not */
+	u64 dt_run, dt_delay, dt_sleep, dt_iowait, dt_preempt;
+	u64 total_run, total_delay, total_sleep, total_iowait, total_preempt;
+	u64 migrations;
+	struct th_stats run;
+	s32 last_state;
+};
+
+struct th_cpu {
+	u64 last_switch;
+	struct pd_thread *idle;        /* NULL until needed */
+	struct pd_thread *last_thread; /* -I: who ran before idle */
+};
+
+enum th_kind { TH_OTHER, TH_SWITCH, TH_WAKEUP, TH_MIGRATE };
+
+struct th_event { /* what an event of the file means to us, and its fields */
+	enum th_kind kind;
+	const struct pd_field *prev_pid, *next_pid, *next_comm, *prev_state, *pid, *orig_cpu,
+		*dest_cpu;
+};
+
+struct id_list {
+	s32 *ids; /* sorted */
+	u32 nr;
+};
+
+struct th_options {
+	const char *input, *time, *pids, *tids, *cpus;
+	bool summary, summary_only, wakeups, next, migrations, cpu_visual, idle_hist, state,
+		callchain;
+	unsigned max_stack, verbose;
+};
+
+struct timehist {
+	struct th_options opt;
+	struct pd_file *file;
+	struct pd_threads threads;
+	struct th_event *kinds; /* by event index */
+	struct th_cpu cpus[TH_MAX_CPUS];
+	u32 idle_cpus; /* CPUs that the idle table of the summary covers */
+	u32 max_cpu;   /* as perf counts it: CPUs online, or the highest CPU seen if greater */
+	struct id_list pids, tids;
+	bool has_cpu_list;
+	u64 cpu_list[TH_MAX_CPUS / 64];
+	u64 start, end; /* --time, 0 is open */
+	u64 hist_start, hist_end;
+	u64 skipped;
+	int comm_width;
+	int error;
+	struct out out;
+};
+
+bool th_cpu_listed(const struct timehist *th, u32 cpu);
+bool th_filtered(const struct timehist *th, const struct pd_thread *t);
+struct th_runtime *th_runtime(struct pd_thread *t); /* made on first use; NULL without memory */
+struct pd_thread *th_idle(struct timehist *th, u32 cpu);
+const char *th_label(struct timehist *th, struct pd_thread *t);
+
+/* account.c */
+int th_record(void *arg, const struct pd_sample *s);
+bool th_skip(struct timehist *th, struct pd_thread *t, const struct th_event *e,
+	     const struct pd_sample *s);
+
+/* rows.c */
+void th_print_header(struct timehist *th);
+void th_print_switch(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
+		     struct pd_thread *t, u64 time, int state);
+void th_print_wakeup(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
+		     struct pd_thread *awakened);
+void th_print_migration(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
+			struct pd_thread *migrated);
+void th_print_lost(struct timehist *th, const struct pd_sample *s);
+
+/* summary.c */
+void th_print_summary(struct timehist *th);
+
+int timehist_main(int argc, char **argv);
+
+#endif

@@ -4,7 +4,7 @@
  * implementation (vfs), a device's memory, a perf ring, a KVM vcpu page are others. Anonymous memory has no mapping.
  *
  * Threading: ops may sleep; they are called without page-table locks. fill, fill_around, dirty, map and unmap run with the
- * mm lock held, so they take no lock of a rank before RANK_MAPPING (not the inode's); put and sync run without any lock.
+ * mm lock held, so they take no lock of a rank up to RANK_MAPPING (not the inode's); put and sync run without any lock.
  *
  * Truncation: a page in a mapping has page->owner == the mapping (its head, for a large page). The fault checks that under
  * the page-table lock, so an implementation that takes pages away 1. makes fill fail for them, 2. clears owner of each page,

@@ -56,7 +56,7 @@ struct mm {
 	atomic_t users;	 /* tasks */
 	refcount_t refs; /* one for all users, and others that only look (proc, active_mm) */
 	ulong mmap_base;
-	ulong gap_hint; /* no gap above it that served the last search: where the next one starts. mm->lock */
+	ulong gap_hint, gap_bytes; /* mm->lock: between gap_hint and mmap_base no gap is larger than gap_bytes */
 	ulong brk_start, brk;
 	ulong stack_start, arg_start, arg_end, env_start, env_end, code_start, code_end, data_start, data_end;
 	ulong auxv[48];

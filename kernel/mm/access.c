@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: the kernel reaches into address spaces that are not loaded (ptrace, /proc/PID/mem, exec
+ * filling a new one), and hands user pages to devices.
+ *
+ * Idea: fault the page in as the program would, look the entry up, take a reference, and use the
+ * page through the direct map. A page that is gone again between fault and look is faulted again.
+ *
+ * Contract: mm/mm.h. Device pages (PT_SPECIAL) are not reachable this way, the zero page is (for
+ * reading).
+ *
+ * Locks: mm->lock for reading inside fault_in_mm; one page-table lock. None while copying.
+ */
+#include <lib/string.h>
+#include <task/sched.h>
+#include "mm_priv.h"
+
+/* The page at addr with a reference; *pfn is the small page itself. -EAGAIN: not (or no longer) there. */
+static int page_at(struct mm *m, ulong addr, unsigned access, struct page **out, pfn_t *pfn)
+{
+	struct pt_leaf leaf;
+	int err = -EAGAIN;
+	pte_t e;
+
+	if (pt_leaf_get(&m->pt, addr, false, &leaf, NULL))
+		return -EAGAIN;
+	pt_leaf_lock(&leaf);
+	e = pte_read(leaf.entry);
+	if (pte_is_none(e) ||
+	    ((access & ACCESS_WRITE) && !(access & ACCESS_FORCE) && pte_is_present(e) && !(pte_rights(e) & PT_WRITE))) {
+		err = -EAGAIN;
+	} else if ((pte_rights(e) & PT_SPECIAL) && pte_pfn(e) != zero_pfn) {
+		err = -EFAULT;
+	} else if ((access & ACCESS_WRITE) && pte_pfn(e) == zero_pfn) {
+		err = -EAGAIN;
+	} else {
+		*pfn = pte_pfn(e) + (leaf.huge ? (addr % HUGE_SIZE) >> PAGE_SHIFT : 0);
+		*out = page_head(pfn_to_page(*pfn));
+		page_get(*out);
+		err = 0;
+	}
+	pt_leaf_unlock(&leaf);
+	return err;
+}
+
+static int get_page(struct mm *m, ulong addr, unsigned access, struct page **out, pfn_t *pfn)
+{
+	int code, err;
+
+	do {
+		err = fault_in_mm(m, addr, access, &code);
+		if (err)
+			return err == -ENOMEM ? err : -EFAULT;
+		err = page_at(m, addr, access, out, pfn);
+	} while (err == -EAGAIN);
+	return err;
+}
+
+ssize_t mm_access(struct mm *m, ulong addr, void *buf, size_t bytes, bool write, bool force)
+{
+	unsigned access = (write ? ACCESS_WRITE : ACCESS_READ) | (force ? ACCESS_FORCE : 0);
+	size_t done = 0;
+
+	while (done < bytes) {
+		size_t n = min(bytes - done, PAGE_SIZE - (addr + done) % PAGE_SIZE);
+		struct page *page;
+		char *at;
+		pfn_t pfn;
+		int err;
+
+		if (addr + done >= USER_END)
+			return done ? (ssize_t)done : -EFAULT;
+		err = get_page(m, addr + done, access, &page, &pfn);
+		if (err)
+			return done ? (ssize_t)done : err;
+		at = (char *)phys_to_virt(pfn << PAGE_SHIFT) + (addr + done) % PAGE_SIZE;
+		if (write)
+			memcpy(at, (char *)buf + done, n);
+		else
+			memcpy((char *)buf + done, at, n);
+		page_put(page);
+		done += n;
+		resched_point();
+	}
+	return done;
+}
+
+int mm_pin_user(struct mm *m, ulong addr, unsigned n, bool write, struct page **pages)
+{
+	unsigned i;
+
+	addr &= PAGE_MASK;
+	for (i = 0; i < n; i++) {
+		struct page *head;
+		pfn_t pfn;
+
+		if (addr >= USER_END || get_page(m, addr, write ? ACCESS_WRITE : ACCESS_READ, &head, &pfn))
+			break;
+		pages[i] = pfn_to_page(pfn);
+		addr += PAGE_SIZE;
+	}
+	return i || !n ? (int)i : -EFAULT;
+}
+
+int mm_locate(struct mm *m, ulong addr, struct mapping **mapping, u64 *index)
+{
+	struct vma *v;
+	int err = 0;
+
+	*mapping = NULL;
+	read_lock(&m->lock);
+	v = vma_find(m, addr);
+	if (!v || v->start > addr) {
+		err = -EFAULT;
+	} else if (v->mapping && (v->flags & VMA_SHARED)) {
+		*mapping = v->mapping;
+		*index = vma_index(v, addr);
+		if (v->mapping->ops->get)
+			v->mapping->ops->get(v->mapping);
+	}
+	read_unlock(&m->lock);
+	return err;
+}
+
+int mm_insert_pfn(struct vma *v, ulong addr, pfn_t pfn, unsigned rights)
+{
+	struct pt_leaf leaf;
+	int err = pt_leaf_get(&v->mm->pt, addr, true, &leaf, NULL);
+
+	if (err)
+		return err;
+	pt_leaf_lock(&leaf);
+	pte_set(leaf.entry, pte_make(pfn, rights | PT_USER | PT_SPECIAL | PT_YOUNG));
+	pt_leaf_unlock(&leaf);
+	return 0;
+}
+
+int mm_insert_page(struct mm *m, ulong addr, struct page *page)
+{
+	struct pt_leaf leaf;
+	struct vma *v;
+	int err;
+
+	read_lock(&m->lock);
+	v = vma_find(m, addr);
+	ensure(v && v->start <= addr && !v->mapping);
+	err = pt_leaf_get(&m->pt, addr, true, &leaf, NULL);
+	if (!err) {
+		page->flags |= PAGE_ANON;
+		page->index = vma_index(v, addr);
+		v->has_private = true;
+		pt_leaf_lock(&leaf);
+		pte_set(leaf.entry, pte_make(page_to_pfn(page), vma_rights(v) | PT_DIRTY | PT_YOUNG));
+		pt_leaf_unlock(&leaf);
+		atomic_add(&m->rss_anon, 1);
+	} else {
+		page_put(page);
+	}
+	read_unlock(&m->lock);
+	return err;
+}
+
+struct vma *mm_find_vma(struct mm *m, ulong addr)
+{
+	return vma_find(m, addr);
+}
+
+struct vma *mm_next_vma(struct vma *v)
+{
+	return vma_next(v);
+}
+
+static void count_entry(pte_t e, bool huge, struct mm_map_stats *out)
+{
+	unsigned rights = pte_rights(e);
+	u64 n = huge ? 512 : 1;
+
+	if (pte_is_none(e) || (rights & PT_SPECIAL))
+		return;
+	if (pte_page(e)->flags & PAGE_ANON)
+		out->anon_pages += n;
+	else
+		out->file_pages += n;
+	out->dirty_pages += rights & PT_DIRTY ? n : 0;
+	out->young_pages += rights & PT_YOUNG ? n : 0;
+	out->huge_pages += huge ? n : 0;
+}
+
+void mm_range_stats(struct mm *m, ulong start, ulong end, struct mm_map_stats *out)
+{
+	*out = (struct mm_map_stats){ 0 };
+	for (ulong va = start, next; va < end; va = next) {
+		struct pt_leaf leaf;
+		unsigned n = 1;
+
+		if (pt_leaf_get(&m->pt, va, false, &leaf, &next))
+			continue;
+		if (!leaf.huge)
+			n = min((ulong)leaf.left, (end - va) >> PAGE_SHIFT);
+		pt_leaf_lock(&leaf);
+		for (unsigned i = 0; i < n; i++)
+			count_entry(pte_read(leaf.entry + i), leaf.huge, out);
+		pt_leaf_unlock(&leaf);
+		next = leaf.huge ? ALIGN_DOWN(va, HUGE_SIZE) + HUGE_SIZE : va + n * PAGE_SIZE;
+	}
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What mm's files share. All functions on VMAs want mm->lock held for writing, unless said otherwise.
+ */
+#ifndef MM_PRIV_H
+#define MM_PRIV_H
+
+#include <alloc/page.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <mm/mm.h>
+#include <mm/upcalls.h>
+
+#define MMAP_MIN_ADDR	0x10000UL
+#define MAX_VMAS	65530
+#define STACK_GAP_BYTES (256 * PAGE_SIZE) /* kept free below a stack that grows */
+#define VMA_ACCESS	(VMA_READ | VMA_WRITE | VMA_EXEC)
+#define VMA_MAY		(VMA_MAYREAD | VMA_MAYWRITE | VMA_MAYEXEC)
+
+/* ---- vma_tree.c: pure ---- */
+struct vma *vma_find(const struct mm *m, ulong addr); /* first with end > addr; lock for reading suffices */
+struct vma *vma_next(const struct vma *v);
+struct vma *vma_prev(const struct vma *v);
+struct vma *vma_last(const struct mm *m);
+void vma_link(struct mm *m, struct vma *v); /* the range is free */
+void vma_unlink(struct mm *m, struct vma *v);
+bool vma_can_merge(const struct vma *low, const struct vma *high);
+bool vma_range_free(const struct mm *m, ulong start, ulong end);
+/* The highest free range of `bytes` below `limit` (mmap_base: with the search cache), aligned down to `align`. -ENOMEM. */
+int vma_gap_find(struct mm *m, size_t bytes, ulong align, ulong limit, ulong *out);
+static inline u64 vma_pages(const struct vma *v)
+{
+	return (v->end - v->start) >> PAGE_SHIFT;
+}
+static inline u64 vma_index(const struct vma *v, ulong addr)
+{
+	return v->index + ((addr - v->start) >> PAGE_SHIFT);
+}
+
+/* ---- vma.c ---- */
+void vma_cache_init(void);
+struct vma *vma_alloc(struct mm *m, ulong start, ulong end, u32 flags, struct mapping *mapping, u64 index);
+/* Makes it known to its mapping (get, lists) and to the tree. The mapping may refuse. */
+int vma_attach(struct vma *v);
+/* The opposite, without the tree; v goes to `dead`, for vma_bury after the unlock. */
+void vma_detach(struct vma *v, struct list *dead);
+void vma_bury(struct list *dead); /* no locks held: drops mappings, frees */
+int vma_split(struct vma *v, ulong addr); /* v keeps the low part */
+struct vma *vma_merge(struct vma *v, struct list *dead); /* with its neighbours; returns the survivor */
+void vma_set_bounds(struct vma *v, ulong start, ulong end);
+void vma_account(struct mm *m, u32 flags, s64 pages);
+/* Splits VMAs so that [start, end) begins and ends at edges; *first is the first one in it, or NULL. */
+int vma_carve(struct mm *m, ulong start, ulong end, struct vma **first);
+
+int unmap_locked(struct mm *m, ulong start, ulong end, struct list *dead);
+
+/* ---- zap.c: lock for reading suffices, or the mapping's lock ---- */
+/* Empties the page tables of [start, end) of v. keep_private: leaves anonymous pages. */
+void zap_range(struct vma *v, ulong start, ulong end, bool keep_private, struct tlb_gather *g);
+/* Gives the entries of [start, end) the rights of v->flags (less, or as far as is safe without a fault). */
+int reprotect_range(struct vma *v, ulong start, ulong end, struct tlb_gather *g);
+/* Splits a huge entry at va, if there is one. */
+int huge_split(struct mm *m, ulong va);
+
+/* ---- fault.c ---- */
+#define ACCESS_READ  0
+#define ACCESS_WRITE BIT(0)
+#define ACCESS_EXEC  BIT(1)
+#define ACCESS_FORCE BIT(2) /* a debugger: ignores PROT_*, not VMA_MAY* */
+#define ACCESS_MAJOR BIT(3) /* out: had to wait for I/O */
+/* Makes addr accessible in v. Lock for reading. 0; -EFAULT or -EIO: SIGBUS; -ENOMEM. */
+int fault_in_vma(struct vma *v, ulong addr, unsigned access);
+/* The same from an address, with the lock taken inside; *code: si_code for -EFAULT. -EACCES: SIGSEGV. */
+int fault_in_mm(struct mm *m, ulong addr, unsigned access, int *code);
+int mm_populate(struct mm *m, ulong start, ulong end); /* no lock held; stops at the first failure */
+unsigned vma_rights(const struct vma *v); /* PT_* of a page that may be written if the VMA may */
+extern pfn_t zero_pfn;
+
+static inline struct page *pte_page(pte_t e)
+{
+	return page_head(pfn_to_page(pte_pfn(e)));
+}
+
+#endif

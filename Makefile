@@ -5,6 +5,7 @@
 #   make unit              build/unit/test_*: host unit tests of the pure cores, ASan and UBSan
 #   make abi               build/abi/*: static programs that run on Linux and on Ostrom
 #   make fuzz              build/fuzz/fuzz_*: libFuzzer targets (clang)
+#   make plugins           build/plugins/*.so: the cache model that QEMU loads
 #   make check             layers, file heads, formatting, sparse
 #
 # A part is a folder under kernel/ with a part.mk that may set
@@ -29,7 +30,7 @@ else
 K := $(B)/kernel
 endif
 
-.PHONY: all kernel user unit abi fuzz check clean
+.PHONY: all kernel user unit abi fuzz plugins check clean
 all: kernel user
 
 # ---- parts -------------------------------------------------------------------------------------
@@ -192,6 +193,13 @@ ostrom_obj := $(patsubst %.c,$(B)/user/obj/%.o,$(ostrom_src))
 user: $(B)/user/ostrom $(B)/user/init
 $(B)/user/ostrom: $(ostrom_obj) $(B)/user/libcores.a
 	@echo "  LD  $@"; $(CC) -g -o $@ $(ostrom_obj) $(B)/user/libcores.a $(user_ldlibs) -lpthread -lm
+
+# ---- plug-ins for QEMU's translator (its interface: tools/plugins/qemu_plugin.h) ---------------------------
+
+plugins: $(B)/plugins/cachemodel.so
+$(B)/plugins/%.so: tools/plugins/%.c tools/plugins/model.c $(wildcard tools/plugins/*.h)
+	@mkdir -p $(@D)
+	@echo "  SO  $@"; $(CC) -std=gnu11 -O2 -g $(WARN) -fPIC -shared -fvisibility=hidden $(filter %.c,$^) -lpthread -o $@
 
 check:
 	tools/check

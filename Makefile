@@ -168,6 +168,10 @@ $(B)/abi/%: tests/abi/%.c $(wildcard tests/abi/*.h) $(B)/uapi/.done
 	@mkdir -p $(@D)
 	@echo "  ABI $@"; $(MUSL_CC) $(MFLAGS) $< -o $@ -lpthread
 
+$(B)/bench/%: benchmarks/%.c $(B)/uapi/.done
+	@mkdir -p $(@D)
+	@echo "  BENCH $@"; $(MUSL_CC) $(MFLAGS) $< -o $@ -lpthread
+
 $(B)/user/init: $(wildcard user/init/*.c) $(B)/uapi/.done
 	@mkdir -p $(@D)
 	@echo "  INIT $@"; $(MUSL_CC) $(MFLAGS) $(filter %.c,$^) -o $@

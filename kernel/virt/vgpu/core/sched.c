@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: a GPU runs one submission at a time to its end, and nobody knows before how long it takes. Turns by
+ * submission give most to whoever submits the longest; slices of a timer mean nothing.
+ *
+ * Idea: fair queueing by measured time. Each entity has a virtual time that advances by busy time divided by weight;
+ * the smallest goes next, and who overran waits until the others have caught up. Who was idle starts at the present
+ * (vnow, the smallest virtual time among those that want the device) and gets no credit for having slept. Two token
+ * buckets come before: `min` fills at the guaranteed rate, and whoever has tokens goes first; `max` fills at the cap's
+ * rate, and whoever has none is not considered. Both go negative by what a job overran.
+ *
+ * After its job an entity with nothing queued is still *expected* for a moment if its next job usually comes soon
+ * compared with how long its jobs last; if it would be first, the device waits for it (sched.h says why).
+ *
+ * Contract: sched.h. Locks: none; the owner of the device serialises.
+ */
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <virt/vgpu/sched.h>
+
+#define REFILL_MAX_NS NSEC_PER_SEC /* a longer pause fills the buckets no further */
+#define NEVER         (~0ull)
+
+void vgpu_sched_init(struct vgpu_sched *s, u64 now)
+{
+	memset(s, 0, sizeof(*s));
+	list_init(&s->entities);
+	s->refilled_ns = s->started_ns = now;
+}
+
+int vgpu_sched_set_policy(struct vgpu_sched *s, enum vgpu_policy policy, u32 slots)
+{
+	if (policy == VGPU_FIXED_SHARE && !slots)
+		return fail(EINVAL, "fixed share of how many slots?");
+	s->policy = policy;
+	s->slots = slots;
+	return 0;
+}
+
+u32 vgpu_sched_cap(const struct vgpu_sched *s, const struct vgpu_entity *e)
+{
+	u32 parts = s->policy == VGPU_FIXED_SHARE ? s->slots : s->policy == VGPU_EQUAL_SHARE ? s->count : 1;
+
+	return min(e->share.max, VGPU_ONE / max(parts, 1u));
+}
+
+/* ---- settings ---- */
+
+static int check_share(const struct vgpu_sched *s, const struct vgpu_entity *self, const struct vgpu_share *share)
+{
+	struct vgpu_entity *e;
+	u64 sum = share->min;
+
+	if (!share->weight || share->weight > VGPU_WEIGHT_MAX)
+		return fail(EINVAL, "weight %u, not 1 to %u", share->weight, VGPU_WEIGHT_MAX);
+	if (!share->max || share->max > VGPU_ONE || share->min > share->max)
+		return fail(EINVAL, "min %u, max %u millionths", share->min, share->max);
+	list_for_each_entry (e, &s->entities, link)
+		if (e != self)
+			sum += e->share.min;
+	return sum <= VGPU_ONE ? 0 : fail(ENOSPC, "guarantees of %llu millionths", (unsigned long long)sum);
+}
+
+static s64 burst(u32 millionths)
+{
+	return VGPU_BURST_NS * millionths / VGPU_ONE;
+}
+
+int vgpu_sched_add(struct vgpu_sched *s, struct vgpu_entity *e, const struct vgpu_share *share, u64 now)
+{
+	int rc = check_share(s, NULL, share);
+
+	if (rc)
+		return rc;
+	memset(e, 0, sizeof(*e));
+	e->share = *share;
+	e->vtime = s->vnow;
+	e->min_left = burst(share->min);
+	e->idle_since_ns = now;
+	list_add_tail(&e->link, &s->entities);
+	s->count++;
+	e->max_left = burst(vgpu_sched_cap(s, e));
+	return 0;
+}
+
+int vgpu_sched_set(struct vgpu_sched *s, struct vgpu_entity *e, const struct vgpu_share *share, u64 now)
+{
+	int rc = check_share(s, e, share);
+
+	if (rc)
+		return rc;
+	e->share = *share;
+	e->vtime = min(e->vtime, s->vnow);
+	e->min_left = burst(share->min);
+	e->max_left = burst(vgpu_sched_cap(s, e));
+	return 0;
+}
+
+void vgpu_sched_remove(struct vgpu_sched *s, struct vgpu_entity *e)
+{
+	list_del_init(&e->link);
+	s->count--;
+}
+
+/* ---- time ---- */
+
+static s64 refill(s64 left, u64 dt, u32 rate)
+{
+	return min(left + (s64)(dt * rate / VGPU_ONE), burst(rate));
+}
+
+static void refill_all(struct vgpu_sched *s, u64 now)
+{
+	u64 dt = now > s->refilled_ns ? now - s->refilled_ns : 0;
+	struct vgpu_entity *e;
+
+	/* Below a microsecond rounding would lose tokens. */
+	if (dt < NSEC_PER_USEC)
+		return;
+	s->refilled_ns = now;
+	dt = min(dt, (u64)REFILL_MAX_NS);
+	list_for_each_entry (e, &s->entities, link) {
+		if (e->capped && e->queued)
+			e->capped_ns += dt;
+		e->min_left = refill(e->min_left, dt, e->share.min);
+		e->max_left = refill(e->max_left, dt, vgpu_sched_cap(s, e));
+	}
+}
+
+static u64 mean(u64 old, u64 sample)
+{
+	return old ? (old * 7 + sample) / 8 : sample;
+}
+
+/* Until when e counts as wanting the device although nothing of it is queued. */
+static u64 expected_until(const struct vgpu_entity *e)
+{
+	if (e->queued || e->running || !e->jobs || e->think_ns > e->job_ns / 2)
+		return 0;
+	return e->idle_since_ns + min(2 * e->think_ns + 100 * NSEC_PER_USEC, (u64)VGPU_EXPECT_MAX_NS);
+}
+
+void vgpu_sched_queue(struct vgpu_sched *s, struct vgpu_entity *e, u64 now)
+{
+	if (e->queued)
+		return;
+	if (e->running) {
+		e->think_ns = mean(e->think_ns, 0);
+	} else {
+		u64 think = now > e->idle_since_ns ? now - e->idle_since_ns : 0;
+
+		if (now > expected_until(e))
+			e->vtime = max(e->vtime, s->vnow); /* it was away: the present, no credit */
+		/* One long pause must not hide that it usually comes at once. */
+		if (e->jobs)
+			e->think_ns = mean(e->think_ns, min(think, (u64)VGPU_EXPECT_MAX_NS));
+	}
+	e->queued = true;
+	e->queued_since_ns = now;
+}
+
+void vgpu_sched_unqueue(struct vgpu_sched *s, struct vgpu_entity *e)
+{
+	e->queued = false;
+}
+
+/* ---- choice ---- */
+
+static bool may_run(const struct vgpu_sched *s, const struct vgpu_entity *e)
+{
+	return vgpu_sched_cap(s, e) == VGPU_ONE || e->max_left > 0;
+}
+
+/* Guarantees that are owed come first, then the smallest virtual time. */
+static bool before(const struct vgpu_entity *a, const struct vgpu_entity *b)
+{
+	bool owed_a = a->min_left > 0 && a->share.min, owed_b = b->min_left > 0 && b->share.min;
+
+	if (owed_a != owed_b)
+		return owed_a;
+	return a->vtime < b->vtime;
+}
+
+static u64 cap_wait(const struct vgpu_sched *s, const struct vgpu_entity *e, u64 now)
+{
+	return now + (u64)(1 - e->max_left) * VGPU_ONE / vgpu_sched_cap(s, e) + NSEC_PER_USEC;
+}
+
+/* e wants the device: whether its cap lets it. After a wait for its cap it gets no credit for the time. */
+static bool admit(struct vgpu_sched *s, struct vgpu_entity *e, u64 now, u64 *retry_ns)
+{
+	if (!may_run(s, e)) {
+		e->capped = true;
+		*retry_ns = min(*retry_ns, cap_wait(s, e, now));
+		return false;
+	}
+	if (e->capped)
+		e->vtime = max(e->vtime, s->vnow);
+	e->capped = false;
+	return true;
+}
+
+static void picked(struct vgpu_entity *e, u64 now)
+{
+	u64 delay = now > e->queued_since_ns ? now - e->queued_since_ns : 0;
+
+	e->running++;
+	e->delay_ns += delay;
+	e->delay_max_ns = max(e->delay_max_ns, delay);
+}
+
+struct vgpu_entity *vgpu_sched_pick(struct vgpu_sched *s, u64 now, u64 *retry_ns)
+{
+	struct vgpu_entity *e, *best = NULL;
+	u64 wait = NEVER, least = NEVER;
+
+	*retry_ns = NEVER;
+	refill_all(s, now);
+	list_for_each_entry (e, &s->entities, link) {
+		if (!e->queued || !admit(s, e, now, retry_ns))
+			continue;
+		least = min(least, e->vtime);
+		if (!best || before(e, best))
+			best = e;
+	}
+	if (!best)
+		return NULL;
+	list_for_each_entry (e, &s->entities, link) {
+		u64 until = expected_until(e);
+
+		if (until <= now || !may_run(s, e))
+			continue;
+		least = min(least, e->vtime);
+		if (before(e, best))
+			wait = min(wait, until);
+	}
+	s->vnow = max(s->vnow, least);
+	if (wait != NEVER) {
+		*retry_ns = min(*retry_ns, wait);
+		return NULL;
+	}
+	picked(best, now);
+	return best;
+}
+
+/* What it got under its guarantee is paid back whole; what its weight gave it counts as one burst at most, so that the
+ * guarantee holds soon after others arrive. */
+static void charge_min(struct vgpu_entity *e, u64 busy_ns)
+{
+	s64 floor = -burst(e->share.min);
+
+	if (e->min_left > 0)
+		e->min_left -= busy_ns;
+	else
+		e->min_left = max(e->min_left - (s64)busy_ns, min(e->min_left, floor));
+}
+
+void vgpu_sched_charge(struct vgpu_sched *s, struct vgpu_entity *e, u64 busy_ns, u64 now)
+{
+	refill_all(s, now);
+	e->vtime += busy_ns * VGPU_WEIGHT_NORMAL / e->share.weight;
+	charge_min(e, busy_ns);
+	e->max_left -= busy_ns;
+	e->job_ns = mean(e->job_ns, busy_ns);
+	e->busy_ns += busy_ns;
+	e->jobs++;
+	ensure(e->running);
+	e->running--;
+	e->idle_since_ns = now;
+	if (e->queued)
+		e->queued_since_ns = now;
+	s->busy_ns += busy_ns;
+}

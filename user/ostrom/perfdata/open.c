@@ -148,8 +148,7 @@ static int get_bytes(struct pd_file *f, const char *path, char *why, size_t n)
 	}
 	f->fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (f->fd < 0)
-		return refuse(why, n, errno, "%s: %s (record first, or name the file with -i)",
-			      path, strerror(errno));
+		return refuse(why, n, errno, "%s: %s (record first, or name the file with -i)", path, strerror(errno));
 	if (!fstat(f->fd, &st) && !S_ISREG(st.st_mode))
 		err = slurp(f);
 	else
@@ -161,11 +160,9 @@ static int get_bytes(struct pd_file *f, const char *path, char *why, size_t n)
 
 static const char *software_name(u64 config)
 {
-	static const char *const names[] = {
-		"cpu-clock",        "task-clock",   "page-faults",  "context-switches",
-		"cpu-migrations",   "minor-faults", "major-faults", "alignment-faults",
-		"emulation-faults", "dummy",        "bpf-output",   "cgroup-switches"
-	};
+	static const char *const names[] = { "cpu-clock",        "task-clock",   "page-faults",  "context-switches",
+					     "cpu-migrations",   "minor-faults", "major-faults", "alignment-faults",
+					     "emulation-faults", "dummy",        "bpf-output",   "cgroup-switches" };
 
 	return config < ARRAY_SIZE(names) ? names[config] : "software";
 }
@@ -180,8 +177,7 @@ static void name_event(struct pd_file *f, struct pd_event *e)
 	else if (!*e->name && e->attr.type == PERF_TYPE_SOFTWARE)
 		snprintf(e->name, sizeof(e->name), "%s", software_name(e->attr.config));
 	else if (!*e->name)
-		snprintf(e->name, sizeof(e->name), "type%u:%llx", e->attr.type,
-			 (unsigned long long)e->attr.config);
+		snprintf(e->name, sizeof(e->name), "type%u:%llx", e->attr.type, (unsigned long long)e->attr.config);
 }
 
 static struct pd_event *add_event(struct pd_file *f)
@@ -206,12 +202,10 @@ static int set_ids(struct pd_event *e, const u8 *p, u64 bytes)
 	return 0;
 }
 
-static int read_attrs(struct pd_file *f, const struct pd_section *s, u64 attr_bytes, char *why,
-		      size_t n)
+static int read_attrs(struct pd_file *f, const struct pd_section *s, u64 attr_bytes, char *why, size_t n)
 {
 	if (attr_bytes < PERF_ATTR_SIZE_VER0 + 16 || attr_bytes > 4096 || !inside(f, s))
-		return refuse(why, n, EINVAL,
-			      "attribute section at %#llx: size %llu does not fit the file",
+		return refuse(why, n, EINVAL, "attribute section at %#llx: size %llu does not fit the file",
 			      (unsigned long long)s->offset, (unsigned long long)s->size);
 	for (u64 at = 0; s->size - at >= attr_bytes && f->nr_events < 65536; at += attr_bytes) {
 		const u8 *p = f->map + s->offset + at;
@@ -222,8 +216,7 @@ static int read_attrs(struct pd_file *f, const struct pd_section *s, u64 attr_by
 			return -ENOMEM;
 		memcpy(&e->attr, p, min(attr_bytes - 16, (u64)sizeof(e->attr)));
 		if (!inside(f, &ids))
-			return refuse(why, n, EINVAL,
-				      "ids of event %u at %#llx lie outside the file", e->index,
+			return refuse(why, n, EINVAL, "ids of event %u at %#llx lie outside the file", e->index,
 				      (unsigned long long)ids.offset);
 		if (set_ids(e, f->map + ids.offset, ids.size))
 			return -ENOMEM;
@@ -280,8 +273,8 @@ static int layout(struct pd_file *f)
 	if (t0 & PERF_SAMPLE_IDENTIFIER)
 		f->id_offset = 8;
 	else if (t0 & PERF_SAMPLE_ID)
-		f->id_offset = 8 + 8 * (!!(t0 & PERF_SAMPLE_IP) + !!(t0 & PERF_SAMPLE_TID) +
-					!!(t0 & PERF_SAMPLE_TIME) + !!(t0 & PERF_SAMPLE_ADDR));
+		f->id_offset = 8 + 8 * (!!(t0 & PERF_SAMPLE_IP) + !!(t0 & PERF_SAMPLE_TID) + !!(t0 & PERF_SAMPLE_TIME) +
+					!!(t0 & PERF_SAMPLE_ADDR));
 	return build_id_table(f);
 }
 
@@ -308,8 +301,7 @@ static void read_event_names(struct pd_file *f)
 		at += 8;
 		if (len > bytes - at || (u64)ids * 8 > bytes - at - len)
 			return;
-		snprintf(f->events[i].name, sizeof(f->events[i].name), "%.*s", (int)min(len, 127u),
-			 p + at);
+		snprintf(f->events[i].name, sizeof(f->events[i].name), "%.*s", (int)min(len, 127u), p + at);
 		at += len + (size_t)ids * 8;
 	}
 }
@@ -342,8 +334,7 @@ static void read_feature_table(struct pd_file *f, const u64 *bits)
 		if (inside(f, &s))
 			f->features[i] = s;
 		else
-			pd_note(f, "feature %u at %#llx lies outside the file", i,
-				(unsigned long long)s.offset);
+			pd_note(f, "feature %u at %#llx lies outside the file", i, (unsigned long long)s.offset);
 	}
 }
 
@@ -369,8 +360,7 @@ static int open_file_form(struct pd_file *f, char *why, size_t n)
 		f->data.size = f->map_bytes - f->data.offset;
 	} else if (!inside(f, &f->data)) {
 		pd_note(f, "file is cut: data should end at %#llx, the file ends at %#llx",
-			(unsigned long long)(f->data.offset + f->data.size),
-			(unsigned long long)f->map_bytes);
+			(unsigned long long)(f->data.offset + f->data.size), (unsigned long long)f->map_bytes);
 		f->data.size = f->map_bytes - f->data.offset;
 	} else {
 		read_feature_table(f, bits);
@@ -413,14 +403,12 @@ static int open_pipe_form(struct pd_file *f, char *why, size_t n)
 	f->data = (struct pd_section){ at, end - at };
 	for (; at < end && pd_record_at(f->map + at, end - at, &type, &size); at += size) {
 		const u8 *p = f->map + at;
-		u64 extra =
-			type == PD_TRACING_DATA && size >= 12 ? ALIGN_UP((u64)pd_u32(p + 8), 8) : 0;
+		u64 extra = type == PD_TRACING_DATA && size >= 12 ? ALIGN_UP((u64)pd_u32(p + 8), 8) : 0;
 
 		if (type == PD_HEADER_ATTR && pipe_attr(f, p, size))
 			return -ENOMEM;
 		if (extra && extra <= end - at - size) {
-			f->features[PD_FEAT_TRACING_DATA] =
-				(struct pd_section){ at + size, pd_u32(p + 8) };
+			f->features[PD_FEAT_TRACING_DATA] = (struct pd_section){ at + size, pd_u32(p + 8) };
 			at += extra;
 		}
 		if (type == PD_HEADER_FEATURE && size >= 16 && pd_u64(p + 8) < PD_FEAT_MAX)
@@ -437,8 +425,7 @@ static int open_mapped(struct pd_file *f, const char *path, char *why, size_t n)
 		return refuse(why, n, EINVAL, "%s: %llu bytes are too short for perf.data", path,
 			      (unsigned long long)f->map_bytes);
 	if (!memcmp(f->map, "2ELIFREP", 8))
-		return refuse(why, n, ENOTSUP,
-			      "%s: recorded on a big-endian machine, which is not supported", path);
+		return refuse(why, n, ENOTSUP, "%s: recorded on a big-endian machine, which is not supported", path);
 	if (memcmp(f->map, "PERFILE2", 8))
 		return refuse(why, n, EINVAL, "%s: not perf.data (no PERFILE2 at offset 0)", path);
 	if (pd_u64(f->map + 8) == PIPE_HEADER_BYTES)
@@ -446,8 +433,7 @@ static int open_mapped(struct pd_file *f, const char *path, char *why, size_t n)
 	else if (f->map_bytes >= HEADER_BYTES)
 		err = open_file_form(f, why, n);
 	else
-		err = refuse(why, n, EINVAL, "%s: header is cut at %llu bytes", path,
-			     (unsigned long long)f->map_bytes);
+		err = refuse(why, n, EINVAL, "%s: header is cut at %llu bytes", path, (unsigned long long)f->map_bytes);
 	if (err)
 		return err;
 	read_event_names(f);

@@ -25,8 +25,8 @@ void out_fill(struct out *o, char c, int n);                    /* nothing if n 
 void out_pad(struct out *o, const char *s, int len, int width); /* left-justified, like %-*s */
 void out_u64(struct out *o, u64 v, int width);                  /* right-justified, like %*llu */
 void out_u64_zero(struct out *o, u64 v, int width);             /* like %0*llu */
-void out_ms(struct out *o, u64 ns, int width);      /* like "%*lu.%03lu " of ms and us */
-void out_time_us(struct out *o, u64 ns, int width); /* sec.usec right-justified */
+void out_ms(struct out *o, u64 ns, int width);                  /* like "%*lu.%03lu " of ms and us */
+void out_time_us(struct out *o, u64 ns, int width);             /* sec.usec right-justified */
 void out_printf(struct out *o, const char *fmt, ...) __printf(2, 3);
 
 #endif

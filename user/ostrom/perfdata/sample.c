@@ -56,8 +56,7 @@ static const u8 *words(struct cursor *c, u64 n)
 static void skip_read(struct cursor *c, u64 format)
 {
 	u64 extra = !!(format & PERF_FORMAT_ID) + !!(format & (1U << 4)); /* ID, LOST */
-	u64 times = !!(format & PERF_FORMAT_TOTAL_TIME_ENABLED) +
-		    !!(format & PERF_FORMAT_TOTAL_TIME_RUNNING);
+	u64 times = !!(format & PERF_FORMAT_TOTAL_TIME_ENABLED) + !!(format & PERF_FORMAT_TOTAL_TIME_RUNNING);
 	u64 nr;
 
 	if (!(format & PERF_FORMAT_GROUP)) {
@@ -191,9 +190,8 @@ int pd_parse_sample(const struct pd_event *e, const u8 *rec, struct pd_sample *s
 /* The sample_id that closes every record but a sample when sample_id_all is set. */
 int pd_parse_trailer(const struct pd_event *e, const u8 *rec, struct pd_sample *s)
 {
-	u64 t = e->attr.sample_type &
-		(PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ID | PERF_SAMPLE_STREAM_ID |
-		 PERF_SAMPLE_CPU | PERF_SAMPLE_IDENTIFIER);
+	u64 t = e->attr.sample_type & (PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ID | PERF_SAMPLE_STREAM_ID |
+				       PERF_SAMPLE_CPU | PERF_SAMPLE_IDENTIFIER);
 	unsigned n = __builtin_popcountll(t) * 8;
 	struct cursor c;
 	u64 v;
@@ -231,8 +229,7 @@ void pd_layout_event(struct pd_event *e)
 		e->time_offset = -1;
 		return;
 	}
-	e->time_offset = 8 + 8 * (!!(t & PERF_SAMPLE_IDENTIFIER) + !!(t & PERF_SAMPLE_IP) +
-				  !!(t & PERF_SAMPLE_TID));
+	e->time_offset = 8 + 8 * (!!(t & PERF_SAMPLE_IDENTIFIER) + !!(t & PERF_SAMPLE_IP) + !!(t & PERF_SAMPLE_TID));
 	if (e->attr.sample_id_all)
 		e->trailer_time = 8 * (1 + !!(t & PERF_SAMPLE_ID) + !!(t & PERF_SAMPLE_STREAM_ID) +
 				       !!(t & PERF_SAMPLE_CPU) + !!(t & PERF_SAMPLE_IDENTIFIER));

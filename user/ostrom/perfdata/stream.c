@@ -242,8 +242,7 @@ static u64 time_of(struct stream *s, const u8 *rec, u32 type, u16 size)
 		}
 		return at > 0 && at + 8 <= size ? pd_u64(rec + at) : UINT64_MAX;
 	}
-	return e->trailer_time && e->trailer_time + 8 <= size ? pd_u64(rec + size - e->trailer_time)
-							      : UINT64_MAX;
+	return e->trailer_time && e->trailer_time + 8 <= size ? pd_u64(rec + size - e->trailer_time) : UINT64_MAX;
 }
 
 static int take_record(struct stream *s, const u8 *rec, u32 type, u16 size)
@@ -272,8 +271,7 @@ static s64 take_block(struct stream *s, const u8 *p, u64 bytes)
 	int err;
 
 	while (pd_record_at(p + at, bytes - at, &type, &size)) {
-		err = type == PD_FINISHED_ROUND ? finish_round(s, s->round_start)
-						: take_record(s, p + at, type, size);
+		err = type == PD_FINISHED_ROUND ? finish_round(s, s->round_start) : take_record(s, p + at, type, size);
 		if (err)
 			return err;
 		at += size;
@@ -325,8 +323,8 @@ static int unpack(struct stream *s, const u8 *rec, u16 size, u64 offset)
 		size_t r = ZSTD_decompressStream(s->zstd, &o, &in);
 
 		if (ZSTD_isError(r)) {
-			pd_note(s->f, "compressed record at offset %#llx: %s",
-				(unsigned long long)offset, ZSTD_getErrorName(r));
+			pd_note(s->f, "compressed record at offset %#llx: %s", (unsigned long long)offset,
+				ZSTD_getErrorName(r));
 			break;
 		}
 		more = in.pos < in.size || o.pos == o.size;

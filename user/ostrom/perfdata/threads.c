@@ -181,8 +181,7 @@ int pd_threads_record(struct pd_threads *t, const struct pd_sample *s)
 
 	if (s->type == PERF_RECORD_COMM && s->size > 16) {
 		th = pd_thread_get(t, pd_u32(p), pd_u32(p + 4));
-		snprintf(comm, sizeof(comm), "%.*s",
-			 (int)min((size_t)s->size - 16, sizeof(comm) - 1), p + 8);
+		snprintf(comm, sizeof(comm), "%.*s", (int)min((size_t)s->size - 16, sizeof(comm) - 1), p + 8);
 		if (th)
 			pd_thread_set_comm(th, comm);
 		return th ? 0 : -ENOMEM;
@@ -215,8 +214,7 @@ const char *pd_thread_label(struct pd_thread *th)
 
 static int by_perf_order(const void *a, const void *b)
 {
-	const struct pd_thread *x = *(struct pd_thread *const *)a,
-			       *y = *(struct pd_thread *const *)b;
+	const struct pd_thread *x = *(struct pd_thread *const *)a, *y = *(struct pd_thread *const *)b;
 	u32 hx = (u32)x->tid % 256, hy = (u32)y->tid % 256;
 
 	if (hx != hy)

@@ -97,8 +97,7 @@ static bool parse_field(struct pd_field *f, const char *p, const char *end)
 		last = semi; /* "__data_loc char[] comm" has its bracket in the type */
 	while (last > p && isspace((unsigned char)last[-1]))
 		last--;
-	for (first = last; first > p && (isalnum((unsigned char)first[-1]) || first[-1] == '_');
-	     first--)
+	for (first = last; first > p && (isalnum((unsigned char)first[-1]) || first[-1] == '_'); first--)
 		;
 	copy_token(f->name, sizeof(f->name), first, last);
 	f->offset = number_after(semi, end, "offset:");
@@ -154,8 +153,7 @@ static int add_format(struct pd_tracing *tr, const char *system, const char *tex
 		free(grown[tr->nr].fields);
 		return 0; /* an unreadable format costs that tracepoint only */
 	}
-	copy_token(grown[tr->nr].system, sizeof(grown[tr->nr].system), system,
-		   system + strlen(system));
+	copy_token(grown[tr->nr].system, sizeof(grown[tr->nr].system), system, system + strlen(system));
 	tr->nr++;
 	return 0;
 }
@@ -207,8 +205,7 @@ static int parse_all(struct pd_tracing *tr, struct cursor *c)
 	err = parse_systems(tr, c);
 	if (err)
 		return err;
-	if (!take_text(c, &text, &bytes, false) ||
-	    !take_text(c, &tr->printk, &tr->printk_bytes, false))
+	if (!take_text(c, &text, &bytes, false) || !take_text(c, &tr->printk, &tr->printk_bytes, false))
 		return -EINVAL;
 	if (strcmp(version, "0.6") >= 0 && !take_text(c, &tr->cmdlines, &tr->cmdlines_bytes, true))
 		return -EINVAL;
@@ -244,8 +241,7 @@ s64 pd_field_int(const struct pd_field *f, const u8 *raw, u32 raw_bytes)
 {
 	u64 v = 0;
 
-	if (!f || f->size > 8 || f->offset > raw_bytes || f->size > raw_bytes - f->offset ||
-	    !f->size)
+	if (!f || f->size > 8 || f->offset > raw_bytes || f->size > raw_bytes - f->offset || !f->size)
 		return 0;
 	memcpy(&v, raw + f->offset, f->size);
 	if (f->is_signed && f->size < 8) {

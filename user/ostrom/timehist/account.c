@@ -46,8 +46,7 @@ static bool listed(const struct id_list *l, s32 id)
 
 bool th_filtered(const struct timehist *th, const struct pd_thread *t)
 {
-	return (th->opt.pids && !listed(&th->pids, t->pid)) ||
-	       (th->opt.tids && !listed(&th->tids, t->tid));
+	return (th->opt.pids && !listed(&th->pids, t->pid)) || (th->opt.tids && !listed(&th->tids, t->tid));
 }
 
 struct th_runtime *th_runtime(struct pd_thread *t)
@@ -91,8 +90,7 @@ static bool is_idle(const struct th_event *e, const struct pd_sample *s)
 	return s->pid == 0;
 }
 
-bool th_skip(struct timehist *th, struct pd_thread *t, const struct th_event *e,
-	     const struct pd_sample *s)
+bool th_skip(struct timehist *th, struct pd_thread *t, const struct th_event *e, const struct pd_sample *s)
 {
 	bool skip = false;
 
@@ -100,9 +98,8 @@ bool th_skip(struct timehist *th, struct pd_thread *t, const struct th_event *e,
 		skip = true;
 		th->skipped++;
 	}
-	if (th->opt.idle_hist &&
-	    (e->kind != TH_SWITCH || (pd_field_int(e->prev_pid, s->raw, s->raw_bytes) != 0 &&
-				      pd_field_int(e->next_pid, s->raw, s->raw_bytes) != 0)))
+	if (th->opt.idle_hist && (e->kind != TH_SWITCH || (pd_field_int(e->prev_pid, s->raw, s->raw_bytes) != 0 &&
+							   pd_field_int(e->next_pid, s->raw, s->raw_bytes) != 0)))
 		skip = true;
 	return skip;
 }
@@ -145,8 +142,7 @@ static void close_turn(struct th_runtime *r, u64 t, u64 tprev)
 	r->total_preempt += r->dt_preempt;
 }
 
-static struct pd_thread *switched_out(struct timehist *th, const struct th_event *e,
-				      const struct pd_sample *s)
+static struct pd_thread *switched_out(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
 {
 	struct pd_thread *t;
 
@@ -242,8 +238,7 @@ static bool outside_window(const struct timehist *th, u64 time)
 
 static int on_wakeup(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
 {
-	struct pd_thread *who =
-		pd_thread_get(&th->threads, 0, pd_field_int(e->pid, s->raw, s->raw_bytes));
+	struct pd_thread *who = pd_thread_get(&th->threads, 0, pd_field_int(e->pid, s->raw, s->raw_bytes));
 	struct th_runtime *r = who ? th_runtime(who) : NULL;
 
 	if (!r)
@@ -257,8 +252,7 @@ static int on_wakeup(struct timehist *th, const struct th_event *e, const struct
 
 static int on_migrate(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
 {
-	struct pd_thread *who =
-		pd_thread_get(&th->threads, 0, pd_field_int(e->pid, s->raw, s->raw_bytes));
+	struct pd_thread *who = pd_thread_get(&th->threads, 0, pd_field_int(e->pid, s->raw, s->raw_bytes));
 	struct th_runtime *r = who ? th_runtime(who) : NULL;
 
 	if (!r)

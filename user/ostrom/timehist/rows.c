@@ -69,14 +69,12 @@ void th_print_header(struct timehist *th)
 			out_char(o, "0123456789abcdef"[i % 16]);
 		out_char(o, ' ');
 	}
-	out_printf(o, " %-*s  %9s  %9s  %9s", th->comm_width, "task name", "wait time", "sch delay",
-		   "run time");
+	out_printf(o, " %-*s  %9s  %9s  %9s", th->comm_width, "task name", "wait time", "sch delay", "run time");
 	out_str(o, th->opt.state ? "  state\n" : "\n");
 	out_printf(o, "%15s %-6s ", "", "");
 	if (th->opt.cpu_visual)
 		out_fill(o, ' ', ncpus + 2);
-	out_printf(o, " %-*s  %9s  %9s  %9s", th->comm_width, "[tid/pid]", "(msec)", "(msec)",
-		   "(msec)");
+	out_printf(o, " %-*s  %9s  %9s  %9s", th->comm_width, "[tid/pid]", "(msec)", "(msec)", "(msec)");
 	out_str(o, th->opt.state ? "       \n" : "\n");
 	out_fill(o, '-', 15);
 	out_str(o, " ------ ");
@@ -97,14 +95,38 @@ static void put_next(struct timehist *th, const struct th_event *e, const struct
 	int n;
 
 	pd_field_str(e->next_comm, s->raw, s->raw_bytes, comm, sizeof(comm));
-	n = snprintf(next, sizeof(next), "next: %s[%d]", comm,
-		     (s32)pd_field_int(e->next_pid, s->raw, s->raw_bytes));
+	n = snprintf(next, sizeof(next), "next: %s[%d]", comm, (s32)pd_field_int(e->next_pid, s->raw, s->raw_bytes));
 	out_char(&th->out, ' ');
 	out_pad(&th->out, next, min(n, (int)sizeof(next) - 1), th->comm_width);
 }
 
-void th_print_switch(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
-		     struct pd_thread *t, u64 time, int state)
+/* The kernel's part by name, the scheduler's own frames left out; user frames have no names here, as in perf. */
+static void put_chain(struct timehist *th, const struct pd_sample *s)
+{
+	u32 left = min(th->opt.max_stack, 1u << 20) + 2;
+	bool in_kernel = false, first = true;
+	struct out *o = &th->out;
+
+	for (u32 i = 0; i < s->chain_nr && left; i++) {
+		u64 ip = pd_u64(s->chain + i * 8);
+		struct ksym *k;
+
+		if (ip >= (u64)PERF_CONTEXT_MAX) {
+			in_kernel = ip == (u64)PERF_CONTEXT_KERNEL;
+			continue;
+		}
+		left--;
+		k = in_kernel ? ksyms_find(&th->ksyms, ip) : NULL;
+		if (k && k->is_ignored)
+			continue;
+		out_str(o, first ? " " : " <- ");
+		out_str(o, k ? th->ksyms.names + k->name : "[unknown]");
+		first = false;
+	}
+}
+
+void th_print_switch(struct timehist *th, const struct th_event *e, const struct pd_sample *s, struct pd_thread *t,
+		     u64 time, int state)
 {
 	const struct th_runtime *r = t->priv;
 	struct out *o = &th->out;
@@ -130,6 +152,10 @@ void th_print_switch(struct timehist *th, const struct th_event *e, const struct
 		put_next(th, e, s);
 	if (th->opt.wakeups && !th->opt.next)
 		out_fill(o, ' ', th->comm_width + 2);
+	if (t->tid != 0 && th->opt.callchain) {
+		out_bytes(o, "  ", 2);
+		put_chain(th, s);
+	}
 	out_char(o, '\n');
 }
 
@@ -182,6 +208,5 @@ void th_print_lost(struct timehist *th, const struct pd_sample *s)
 	if (s->size < 24)
 		return;
 	out_time_us(&th->out, s->time, 15);
-	out_printf(&th->out, " lost %llu events on cpu %d\n",
-		   (unsigned long long)pd_u64(s->rec + 16), (s32)s->cpu);
+	out_printf(&th->out, " lost %llu events on cpu %d\n", (unsigned long long)pd_u64(s->rec + 16), (s32)s->cpu);
 }

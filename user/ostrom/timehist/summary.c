@@ -35,8 +35,7 @@ static void put_runtime(struct timehist *th, const struct th_runtime *r)
 	out_ms(o, (u64)r->run.mean, 6);
 	out_char(o, ' ');
 	out_ms(o, r->run.max, 6);
-	out_printf(o, "  %5.2f   %5llu\n", (float)relative_error(&r->run),
-		   (unsigned long long)r->migrations);
+	out_printf(o, "  %5.2f   %5llu\n", (float)relative_error(&r->run), (unsigned long long)r->migrations);
 }
 
 static void put_waittime(struct timehist *th, const struct th_runtime *r)
@@ -54,8 +53,7 @@ static void put_waittime(struct timehist *th, const struct th_runtime *r)
 	out_char(o, '\n');
 }
 
-static void put_threads(struct timehist *th, struct pd_thread **list, u32 nr, bool dead,
-			struct totals *sum)
+static void put_threads(struct timehist *th, struct pd_thread **list, u32 nr, bool dead, struct totals *sum)
 {
 	for (u32 i = 0; i < nr; i++) {
 		struct pd_thread *t = list[i];
@@ -69,8 +67,7 @@ static void put_threads(struct timehist *th, struct pd_thread **list, u32 nr, bo
 		sum->run_time += r->total_run;
 		label = th_label(th, t);
 		out_fill(&th->out, ' ', th->comm_width - t->label_len);
-		out_printf(&th->out, "%s   %5d  %9llu ", label, t->ppid,
-			   (unsigned long long)r->run.n);
+		out_printf(&th->out, "%s   %5d  %9llu ", label, t->ppid, (unsigned long long)r->run.n);
 		if (th->opt.state)
 			put_waittime(th, r);
 		else
@@ -80,25 +77,18 @@ static void put_threads(struct timehist *th, struct pd_thread **list, u32 nr, bo
 
 static void put_title(struct timehist *th)
 {
-	static const char *const sums =
-		"   run-time    min-run     avg-run     max-run  stddev  migrations\n";
+	static const char *const sums = "   run-time    min-run     avg-run     max-run  stddev  migrations\n";
 	struct out *o = &th->out;
 	bool idle = th->opt.idle_hist;
 
-	out_str(o, idle            ? "\nIdle-time summary\n"
-		   : th->opt.state ? "\nWait-time summary\n"
-				   : "\nRuntime summary\n");
-	out_printf(o, "%*s  parent  %s  ", th->comm_width, "comm",
-		   idle ? "sched-out" : " sched-in");
+	out_str(o, idle ? "\nIdle-time summary\n" : th->opt.state ? "\nWait-time summary\n" : "\nRuntime summary\n");
+	out_printf(o, "%*s  parent  %s  ", th->comm_width, "comm", idle ? "sched-out" : " sched-in");
 	if (idle)
 		out_str(o, "  idle-time   min-idle    avg-idle    max-idle  stddev  migrations\n");
 	else
-		out_str(o, th->opt.state
-				   ? "   run-time      sleep      iowait     preempt       delay\n"
-				   : sums);
+		out_str(o, th->opt.state ? "   run-time      sleep      iowait     preempt       delay\n" : sums);
 	out_printf(o, "%*s            (count)  ", th->comm_width, "");
-	out_printf(o, "     (msec)     (msec)      (msec)      (msec)       %s\n",
-		   th->opt.state ? "(msec)" : "%");
+	out_printf(o, "     (msec)     (msec)      (msec)      (msec)       %s\n", th->opt.state ? "(msec)" : "%");
 	out_fill(o, '-', 117);
 	out_char(o, '\n');
 }
@@ -120,8 +110,25 @@ static void put_idle(struct timehist *th, struct totals *sum)
 		sum->switches += r->run.n;
 		out_printf(o, "    CPU %2d idle for ", i);
 		out_ms(o, r->total_run, 6);
-		out_printf(o, " msec  (%6.2f%%)\n",
-			   100.0 * r->total_run / (th->hist_end - th->hist_start));
+		out_printf(o, " msec  (%6.2f%%)\n", 100.0 * r->total_run / (th->hist_end - th->hist_start));
+	}
+}
+
+/* perf 6.1 prints this table and never a line in it; scripts that read it get the same. */
+static void put_idle_chains(struct timehist *th)
+{
+	struct out *o = &th->out;
+
+	out_str(o, "\nIdle stats by callchain:\n");
+	for (u32 i = 0; i < th->idle_cpus; i++) {
+		const struct th_runtime *r = th->cpus[i].idle ? th->cpus[i].idle->priv : NULL;
+
+		if (!r)
+			continue;
+		out_printf(o, "  CPU %2d:", i);
+		out_ms(o, r->total_run, 6);
+		out_str(o, " msec\n  Idle time (msec)     Count  Callchains\n");
+		out_str(o, "  ----------------  --------  --------------------------------------------------\n\n");
 	}
 }
 
@@ -148,6 +155,8 @@ void th_print_summary(struct timehist *th)
 	if (th->skipped && !th->opt.idle_hist)
 		return; /* part of the idle switches was not counted */
 	put_idle(th, &sum);
+	if (th->opt.idle_hist && th->opt.callchain)
+		put_idle_chains(th);
 	out_printf(o,
 		   "\n    Total number of unique tasks: %llu\nTotal number of context switches: "
 		   "%llu\n",

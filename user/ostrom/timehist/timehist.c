@@ -100,6 +100,7 @@ static const char **text_of(struct th_options *o, int c)
 	case 't': return &o->tids;
 	case 'C': return &o->cpus;
 	case OPT_TIME: return &o->time;
+	case OPT_KALLSYMS: return &o->kallsyms;
 	default: return NULL;
 	}
 }
@@ -219,8 +220,7 @@ static int parse_cpus(struct timehist *th, const char *text)
 	th->has_cpu_list = true;
 	for (u32 i = 0; i < list.nr && !err; i++) {
 		if (list.ids[i] < 0 || (u32)list.ids[i] >= limit) {
-			fprintf(stderr, "Requested CPU %d too large. The recording has %u\n",
-				list.ids[i], limit);
+			fprintf(stderr, "Requested CPU %d too large. The recording has %u\n", list.ids[i], limit);
 			err = -EINVAL;
 		} else {
 			th->cpu_list[list.ids[i] / 64] |= 1ULL << (list.ids[i] % 64);
@@ -244,8 +244,7 @@ static int classify(struct timehist *th)
 
 		if (!strcmp(e->name, "sched:sched_switch"))
 			k->kind = TH_SWITCH;
-		else if (!strcmp(e->name, "sched:sched_waking") ||
-			 !strcmp(e->name, "sched:sched_wakeup_new") ||
+		else if (!strcmp(e->name, "sched:sched_waking") || !strcmp(e->name, "sched:sched_wakeup_new") ||
 			 (!strcmp(e->name, "sched:sched_wakeup") && !waking))
 			k->kind = TH_WAKEUP;
 		else if (!strcmp(e->name, "sched:sched_migrate_task") && th->opt.migrations)
@@ -296,6 +295,9 @@ static int prepare(struct timehist *th)
 		th_idle(th, i);
 	th->idle_cpus = th->max_cpu;
 	th->opt.summary |= th->opt.summary_only;
+	if (th->opt.callchain && !th->opt.summary_only && ksyms_load(&th->ksyms, th->opt.kallsyms))
+		say_error("no kernel symbols (%s): call chains show [unknown]; be root, or name a copy with --kallsyms",
+			  th->opt.kallsyms ? th->opt.kallsyms : "/proc/kallsyms");
 	return 0;
 }
 
@@ -324,6 +326,7 @@ static void release(struct timehist *th)
 			free(th->cpus[i].idle);
 		}
 	pd_threads_free(&th->threads);
+	ksyms_free(&th->ksyms);
 	pd_close(th->file);
 	free(th->kinds);
 	free(th->pids.ids);

@@ -8,6 +8,7 @@
 #ifndef TIMEHIST_H
 #define TIMEHIST_H
 
+#include "perfdata/ksyms.h"
 #include "perfdata/out.h"
 #include "perfdata/perfdata.h"
 #include "perfdata/threads.h"
@@ -39,8 +40,7 @@ enum th_kind { TH_OTHER, TH_SWITCH, TH_WAKEUP, TH_MIGRATE };
 
 struct th_event { /* what an event of the file means to us, and its fields */
 	enum th_kind kind;
-	const struct pd_field *prev_pid, *next_pid, *next_comm, *prev_state, *pid, *orig_cpu,
-		*dest_cpu;
+	const struct pd_field *prev_pid, *next_pid, *next_comm, *prev_state, *pid, *orig_cpu, *dest_cpu;
 };
 
 struct id_list {
@@ -49,9 +49,8 @@ struct id_list {
 };
 
 struct th_options {
-	const char *input, *time, *pids, *tids, *cpus;
-	bool summary, summary_only, wakeups, next, migrations, cpu_visual, idle_hist, state,
-		callchain;
+	const char *input, *time, *pids, *tids, *cpus, *kallsyms;
+	bool summary, summary_only, wakeups, next, migrations, cpu_visual, idle_hist, state, callchain;
 	unsigned max_stack, verbose;
 };
 
@@ -69,6 +68,7 @@ struct timehist {
 	u64 start, end; /* --time, 0 is open */
 	u64 hist_start, hist_end;
 	u64 skipped;
+	struct ksyms ksyms; /* empty unless call chains are shown */
 	int comm_width;
 	int error;
 	struct out out;
@@ -82,13 +82,12 @@ const char *th_label(struct timehist *th, struct pd_thread *t);
 
 /* account.c */
 int th_record(void *arg, const struct pd_sample *s);
-bool th_skip(struct timehist *th, struct pd_thread *t, const struct th_event *e,
-	     const struct pd_sample *s);
+bool th_skip(struct timehist *th, struct pd_thread *t, const struct th_event *e, const struct pd_sample *s);
 
 /* rows.c */
 void th_print_header(struct timehist *th);
-void th_print_switch(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
-		     struct pd_thread *t, u64 time, int state);
+void th_print_switch(struct timehist *th, const struct th_event *e, const struct pd_sample *s, struct pd_thread *t,
+		     u64 time, int state);
 void th_print_wakeup(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
 		     struct pd_thread *awakened);
 void th_print_migration(struct timehist *th, const struct th_event *e, const struct pd_sample *s,

@@ -299,6 +299,17 @@ static double now(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
+/* With -p only: the recording ends with the last of the processes. */
+static bool targets_gone(const struct recorder *r)
+{
+	if (r->o->system_wide || r->o->command)
+		return false;
+	for (u32 i = 0; i < r->o->nr_pids; i++)
+		if (!kill(r->o->pids[i], 0))
+			return false;
+	return true;
+}
+
 static void wait_and_drain(struct recorder *r, const sigset_t *open_mask)
 {
 	struct pollfd fds[1024];
@@ -316,7 +327,7 @@ static void wait_and_drain(struct recorder *r, const sigset_t *open_mask)
 			if (fds[i].revents & (POLLHUP | POLLERR))
 				fds[i].fd = -1; /* its thread has ended; other threads may still write into the ring */
 		drain(r);
-		if (r->w.error)
+		if (r->w.error || targets_gone(r))
 			break;
 	}
 }

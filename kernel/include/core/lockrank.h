@@ -47,6 +47,7 @@
 	RANK(PAGES, spin, "a zone's free lists")                                                   \
 	RANK(KMAP, spin, "kernel address space outside the direct map")                            \
 	RANK(TLB, spin, "a flush in flight")                                                       \
+	RANK(LEAF_SPIN, spin, "innermost: nothing is taken inside")                                 \
 	RANK(LOG, spin, "the log ring and consoles")
 
 enum lock_rank {

@@ -36,6 +36,7 @@ void read_lock(struct rwlock *l);
 bool __must_check read_trylock(struct rwlock *l);
 void read_unlock(struct rwlock *l);
 void write_lock(struct rwlock *l);
+void write_lock_nested(struct rwlock *l); /* a second one of the same rank, in an order that the caller guarantees */
 int __must_check write_lock_killable(struct rwlock *l);
 void write_unlock(struct rwlock *l);
 void write_downgrade(struct rwlock *l);

@@ -64,6 +64,9 @@ struct task {
 	s8 nice;			/* t */
 	u8 policy;			/* t: SCHED_* of linux/sched.h, as user space set it */
 	bool reset_on_fork;		/* t */
+	bool leaves_cpu;		/* r: may not stay on this CPU */
+	u32 weight;			/* t: of nice */
+	u64 timer_slack_ns;		/* o */
 	struct rb_node run_node;	/* r: fair tree */
 	struct list run_link;		/* r: real-time lists */
 	u64 vruntime, slice_end, run_start; /* r: ns */
@@ -110,6 +113,10 @@ struct task {
 	void __user *rseq;		/* o */
 	ulong syscall_nr;		/* o: for tracing */
 	struct list task_work;		/* t: callbacks before return to user */
+#ifdef OSTROM_DEBUG
+	struct { const void *lock; u16 rank; } sleep_locks[8]; /* o: held mutexes and rwlocks */
+	u8 nr_sleep_locks;
+#endif
 	void *waiting_on;		/* o: what /proc/PID/wchan and `why` show */
 	u64 start_ns;			/* I: clock_ns at creation */
 	u64 min_faults, maj_faults;	/* o */
@@ -134,7 +141,7 @@ struct task {
 DECLARE_PER_CPU(struct task *, current_task);
 #define current this_cpu_read(current_task)
 
-/* A task that is not yet runnable, with scheduling attributes, cred and tenant of current. -ENOMEM, -EAGAIN. */
+/* A task that waits for its first task_wake (state TASK_UNINTERRUPTIBLE), with scheduling attributes, cred and tenant of current. -ENOMEM, -EAGAIN. */
 int __must_check task_create(struct task **out, const char *name);
 void task_get(struct task *t);
 void task_put(struct task *t);
@@ -159,7 +166,12 @@ struct task_work {
 };
 int task_work_add(struct task *t, struct task_work *w); /* runs in t before it returns to user; -ESRCH when exiting */
 
-/* Each CPU's idle task and the boot task. */
+/* Boot. task_boot: `current` and the run queue of the boot CPU exist (needs per-CPU data only). task_init: tasks can be made
+ * (needs slab); starts the work pool. The boot task becomes the boot CPU's idle task by sched_start(): it must not sleep, so
+ * kmain starts a kernel thread for everything that may. task_prepare_cpu: before another CPU is started; its idle task's
+ * kernel stack (lowest address, KERNEL_STACK_BYTES) is what it boots on. */
+void task_boot(void);
 void task_init(void);
+int __must_check task_prepare_cpu(unsigned cpu, void **stack_out);
 
 #endif

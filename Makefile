@@ -179,7 +179,9 @@ $(B)/user/init: $(wildcard user/init/*.c) $(B)/uapi/.done
 # ---- ostrom: the program for people -----------------------------------------------------------
 # user/ostrom/X/part.mk may set `libs` (pkg-config names) and `cflags`.
 
-ostrom_mk  := $(wildcard user/ostrom/*/part.mk)
+ostrom_mk   := $(wildcard user/ostrom/*/part.mk)
+user_pkgs   :=
+user_ldlibs :=
 define load_user
 libs :=
 ldlibs :=

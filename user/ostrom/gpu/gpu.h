@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `ostrom gpu`: one GPU shared among processes, containers and virtual machines of a stock Linux.
+ *
+ *   client (unmodified Mesa) --vtest socket--> broker: vtest.c parses, admits and queues
+ *                                              broker: device.c picks the next job, by the core's scheduler
+ *                                              --socket pair--> worker.c: one process a tenant, confined,
+ *                                                               runs it by libvirglrenderer, answers when finished
+ *   ostrom gpu list|top|set|run --control socket--> control.c
+ *
+ * The broker is one thread with one epoll loop; everything here is called from it unless said otherwise. Times are
+ * nanoseconds of CLOCK_MONOTONIC.
+ */
+#ifndef GPU_GPU_H
+#define GPU_GPU_H
+
+#include <lib/list.h>
+#include <lib/types.h>
+#include <virt/vgpu/sched.h>
+#include <virt/vgpu/tenant.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <core/log.h>
+#include "ostrom.h"
+
+#define NAME_MAX_BYTES 48
+
+struct tenant;
+struct broker;
+
+/* Who gets told that a descriptor is ready: the first member of everything in the epoll set. */
+struct watch {
+	void (*ready)(struct watch *w, u32 events);
+	int fd;
+	u32 events;
+};
+
+/* ---- one queued command of a client (vtest.c) ---- */
+
+enum op_kind { OP_WIRE, OP_WORK, OP_SUBMIT, OP_REPLY };
+
+struct op {
+	struct list link;
+	enum op_kind kind;
+	u32 work;  /* OP_SUBMIT: draws, dispatches and transfers that are left */
+	u32 start; /* OP_SUBMIT: words already sent */
+	u32 bytes; /* of data: a wire message, or the reply */
+	int fd;    /* passed along, then closed; -1 for none */
+	u8 data[];
+};
+
+/* ---- a connection of a client ---- */
+
+struct conn {
+	struct watch watch;
+	struct list link; /* in its tenant */
+	struct tenant *tenant;
+	struct vgpu_space space;
+	struct vgpu_ctx *ctx; /* NULL until the client named itself */
+	u32 host_ctx;
+	struct list ops;
+	u32 nr_ops, nr_submits, nr_work, nr_replies; /* queued: all, and by kind */
+	u64 op_bytes;
+	u32 jobs;   /* at the device */
+	bool ended; /* the client is gone; what is left is queued to be destroyed */
+	u8 *in;     /* received and not yet understood */
+	u32 in_len, in_size;
+	u8 *out; /* replies not yet taken by the client */
+	u32 out_len, out_size;
+	char name[NAME_MAX_BYTES];
+};
+
+/* ---- a tenant ---- */
+
+struct tenant {
+	struct list link;
+	struct broker *broker;
+	char name[NAME_MAX_BYTES];
+	char path[108];
+	struct watch listener;
+	struct watch *owner; /* control connection with whose end it goes, or NULL */
+	struct vgpu_entity entity;
+	struct vgpu_tenant account;
+	struct list conns;
+	struct conn *last_served;
+	u64 work_ns; /* running mean of busy time a draw */
+	u64 resets, clients, frames;
+
+	/* its worker */
+	struct watch worker;
+	int pid;    /* 0: none */
+	bool ready; /* it said hello */
+	struct vgpu_ids ids, ctx_ids;
+	u8 *caps[3]; /* by set, masked */
+	u32 caps_bytes[3];
+	u8 *in;
+	u32 in_len, in_size;
+	struct list sends; /* struct op: wire messages not yet taken by the worker */
+};
+
+#define JOBS_MAX 2 /* at the device: one running and one prefetched of the same tenant */
+
+struct job {
+	struct tenant *tenant;
+	struct conn *conn; /* NULL once the connection is freed */
+	u32 seq, work;
+	u64 sent_ns;
+};
+
+struct broker {
+	int epoll;
+	u64 seed;
+	const char *dir, *render_node;
+	bool verbose;
+	u64 hang_ns, quantum_ns;
+	struct vgpu_limits limits;
+	struct vgpu_sched sched;
+	struct list tenants;
+	u32 nr_tenants;
+	struct watch control;
+	struct job jobs[JOBS_MAX]; /* in order of sending */
+	u32 nr_jobs, seq;
+	u64 last_done_ns, retry_ns;
+	u64 started_ns;
+	volatile bool stop;
+};
+
+u64 now_ns(void);
+u64 random_seed(void);
+int watch_add(struct broker *b, struct watch *w, u32 events);
+void watch_set(struct broker *b, struct watch *w, u32 events);
+void watch_close(struct broker *b, struct watch *w);
+int listen_unix(const char *path, mode_t mode);
+
+/* tenants.c: -EEXIST, -EINVAL (a name that is no file name), -ENOSPC (guarantees), -errno of the socket */
+int tenant_create(struct broker *b, const char *name, const struct vgpu_share *share, u64 memory, struct tenant **out);
+void tenant_destroy(struct tenant *t);
+struct tenant *tenant_find(struct broker *b, const char *name);
+int tenant_start_worker(struct tenant *t);
+/* Ends the worker and every connection: it died, hung, or said what no worker says. */
+void tenant_reset(struct tenant *t, const char *why);
+void tenant_send(struct tenant *t, struct op *op); /* takes op */
+
+/* vtest.c */
+void conn_accept(struct tenant *t, int fd);
+void conn_resume(struct conn *c);               /* the worker is ready: serve what has come meanwhile */
+void conn_end(struct conn *c, const char *why); /* the client is gone or is sent away; why may be NULL */
+void conn_free(struct conn *c);                 /* with everything, without telling the worker */
+void conn_progress(struct conn *c);             /* a job of it ended: replies that waited are due */
+bool conn_runnable(const struct conn *c);
+struct op *op_new(enum op_kind kind, u32 bytes, int fd); /* ends the program when out of memory */
+void op_free(struct op *op);
+
+/* device.c */
+void device_kick(struct broker *b);          /* something may be runnable */
+void device_done(struct tenant *t, u32 seq); /* its worker finished job seq */
+void device_forget(struct tenant *t);        /* its worker is gone */
+void device_forget_conn(struct conn *c);
+u64 device_check(struct broker *b); /* hung jobs, retries; returns when to be called again */
+
+/* control.c */
+int control_open(struct broker *b);
+int parse_share(const char *key, const char *value, struct vgpu_share *share, u64 *memory); /* one KEY=VALUE */
+int control_connect(const char *dir);
+char *control_ask(int fd, const char *line); /* the answer (malloc), or NULL; an answer starts with "ok" or "error" */
+const char *default_dir(void);
+
+/* report.c: one report of all tenants in a malloc'd string; format text, json, openmetrics or raw */
+char *report(struct broker *b, const char *format);
+
+/* worker.c, confine.c: in the worker process */
+int worker_main(int argc, char **argv);
+int confine_before(void);            /* namespaces, user, limits */
+int confine_after(bool render_node); /* system calls */
+
+/* subcommands */
+int gpu_serve(int argc, char **argv);
+int gpu_run(int argc, char **argv);
+int gpu_list(int argc, char **argv);
+int gpu_top(int argc, char **argv);
+int gpu_set(int argc, char **argv);
+
+#endif

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: the renderer parses what a tenant wrote, compiles its shaders and drives a GPU driver of a million lines. It
+ * will be attacked, and it will crash.
+ *
+ * Idea: one process a tenant, with nothing to steal: no files, no network, no other tenant's memory, a list of system
+ * calls (confine.c). It gets admitted commands over one socket, runs them by libvirglrenderer on a surfaceless EGL
+ * context (a render node's GPU, or llvmpipe) and says when a job is finished on the GPU. The library is loaded here and
+ * only here, so that the broker never has a GL driver in its memory.
+ *
+ * Contract: wire.h; argv: worker FD [RENDER_NODE_FD]. Ends when the broker's end of the socket closes; any malformed
+ * message ends it too.
+ *
+ * Locks: none; one thread of ours (the library and the driver have their own).
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <virgl/virglrenderer.h>
+#include "gpu.h"
+#include "wire.h"
+
+/* The library's functions that we use, by name. */
+#define FUNCTIONS(F)                                                                                                   \
+	F(init)                                                                                                        \
+	F(poll) F(get_poll_fd) F(context_create) F(context_destroy) F(resource_create) F(resource_unref)               \
+		F(resource_attach_iov) F(ctx_attach_resource) F(submit_cmd) F(transfer_read_iov) F(transfer_write_iov) \
+			F(create_fence) F(get_cap_set) F(fill_caps)
+
+#define DECLARE(f) static __typeof__(virgl_renderer_##f) *vr_##f;
+FUNCTIONS(DECLARE)
+
+/* The library's type of a box (virgl_hw.h, which its package does not install): x, y, z, w, h, d. */
+_Static_assert(sizeof(struct vgpu_box) == 24, "a box is six words");
+
+static int sock, node_fd = -1;
+static u32 fences_made, fences_done;
+
+struct pending {
+	u32 job, fence;
+};
+static struct pending pending[64];
+static u32 nr_pending;
+
+/* Client memory behind resources, by host id. */
+static struct vgpu_map shared;
+
+struct mapping {
+	struct iovec iov;
+};
+
+static void die(const char *why)
+{
+	if (getenv("OSTROM_WHY"))
+		fprintf(stderr, "gpu worker: %s\n", why);
+	_exit(1);
+}
+
+static void fence_written(void *cookie, u32 fence)
+{
+	fences_done = fence;
+}
+
+static int give_node(void *cookie)
+{
+	return node_fd >= 0 ? dup(node_fd) : -1;
+}
+
+static void load(void)
+{
+	void *lib = dlopen("libvirglrenderer.so.1", RTLD_NOW | RTLD_GLOBAL);
+
+	if (!lib)
+		die(dlerror());
+#define RESOLVE(f)                                                                                                     \
+	vr_##f = (__typeof__(vr_##f))dlsym(lib, "virgl_renderer_" #f);                                                 \
+	if (!vr_##f)                                                                                                   \
+		die("libvirglrenderer lacks " #f);
+	FUNCTIONS(RESOLVE)
+}
+
+/* ---- the socket ---- */
+
+static void send_all(const void *data, size_t bytes)
+{
+	for (const char *p = data; bytes;) {
+		ssize_t n = send(sock, p, bytes, MSG_NOSIGNAL);
+
+		if (n <= 0 && errno != EINTR)
+			die("the broker is gone");
+		p += max(n, 0);
+		bytes -= max(n, 0);
+	}
+}
+
+static void tell(u32 type, u32 ctx, u32 arg)
+{
+	struct wire_header h = { type, 0, ctx, arg };
+
+	send_all(&h, sizeof(h));
+}
+
+static int passed_fd = -1;
+
+/* Reads exactly bytes; a descriptor that comes along is kept in passed_fd. */
+static void recv_all(void *data, size_t bytes)
+{
+	char control[CMSG_SPACE(sizeof(int))];
+
+	for (char *p = data; bytes;) {
+		struct iovec iov = { p, bytes };
+		struct msghdr m = {
+			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+		};
+		ssize_t n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+		if (n == 0 || (n < 0 && errno != EINTR))
+			_exit(0);
+		if (n > 0 && c && c->cmsg_type == SCM_RIGHTS)
+			memcpy(&passed_fd, CMSG_DATA(c), sizeof(int));
+		p += max(n, 0);
+		bytes -= max(n, 0);
+	}
+}
+
+static void hello(void)
+{
+	u32 sizes[3] = { 0 }, version;
+	struct wire_header h = { .type = WIRE_HELLO };
+	u8 *caps;
+
+	for (u32 set = 1; set <= 2; set++)
+		vr_get_cap_set(set, &version, &sizes[set]);
+	h.bytes = 8 + sizes[1] + sizes[2];
+	caps = calloc(1, h.bytes);
+	if (!caps || !sizes[1])
+		die("no capability sets");
+	memcpy(caps, &sizes[1], 8);
+	vr_fill_caps(1, 1, caps + 8);
+	if (sizes[2])
+		vr_fill_caps(2, 1, caps + 8 + sizes[1]);
+	send_all(&h, sizeof(h));
+	send_all(caps, h.bytes);
+	free(caps);
+}
+
+/* ---- commands ---- */
+
+static struct mapping *mapping_of(u32 host_id)
+{
+	u64 *v = vgpu_map_get(&shared, host_id);
+
+	return v ? (struct mapping *)(ulong)*v : NULL;
+}
+
+static void map_shared(u32 host_id, u32 bytes)
+{
+	struct mapping *m = calloc(1, sizeof(*m));
+
+	if (!m || passed_fd < 0)
+		die("no memory with a resource");
+	m->iov.iov_base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, passed_fd, 0);
+	m->iov.iov_len = bytes;
+	close(passed_fd);
+	passed_fd = -1;
+	if (m->iov.iov_base == MAP_FAILED || vgpu_map_set(&shared, host_id, (ulong)m))
+		die("cannot map a resource's memory");
+	vr_resource_attach_iov(host_id, &m->iov, 1);
+}
+
+static void create_resource(u32 ctx, const struct wire_create *c)
+{
+	struct virgl_renderer_resource_create_args a = {
+		.handle = c->host_id,
+		.target = c->args.target,
+		.format = c->args.format,
+		.bind = c->args.bind,
+		.width = c->args.width,
+		.height = c->args.height,
+		.depth = c->args.depth,
+		.array_size = c->args.layers,
+		.last_level = c->args.last_level,
+		.nr_samples = c->args.samples,
+		.flags = c->args.flags,
+	};
+
+	if (vr_resource_create(&a, NULL, 0)) {
+		if (passed_fd >= 0)
+			close(passed_fd);
+		passed_fd = -1;
+		tell(WIRE_FAILED, ctx, WIRE_RES_CREATE);
+		return;
+	}
+	vr_ctx_attach_resource(ctx, c->host_id);
+	if (c->shm_bytes)
+		map_shared(c->host_id, c->shm_bytes);
+}
+
+static void destroy_resource(u32 host_id)
+{
+	struct mapping *m = mapping_of(host_id);
+
+	vr_resource_unref(host_id);
+	if (!m)
+		return;
+	munmap(m->iov.iov_base, m->iov.iov_len);
+	vgpu_map_del(&shared, host_id);
+	free(m);
+}
+
+static void transfer(u32 ctx, const struct wire_transfer *t)
+{
+	struct vgpu_box box = t->box;
+	struct virgl_box *b = (struct virgl_box *)&box;
+	int rc;
+
+	if (t->to_host)
+		rc = vr_transfer_write_iov(t->host_id, ctx, t->level, 0, 0, b, t->offset, NULL, 0);
+	else
+		rc = vr_transfer_read_iov(t->host_id, ctx, t->level, 0, 0, b, t->offset, NULL, 0);
+	if (rc)
+		tell(WIRE_FAILED, ctx, WIRE_TRANSFER);
+}
+
+static void end_job(u32 job, bool gpu)
+{
+	if (!gpu && !nr_pending) {
+		tell(WIRE_DONE, 0, job);
+		return;
+	}
+	if (nr_pending == ARRAY_SIZE(pending))
+		die("too many jobs");
+	if (gpu)
+		vr_create_fence(++fences_made, 0);
+	pending[nr_pending++] = (struct pending){ job, fences_made };
+}
+
+static void retire(void)
+{
+	u32 n = 0;
+
+	vr_poll();
+	while (n < nr_pending && (s32)(fences_done - pending[n].fence) >= 0)
+		tell(WIRE_DONE, 0, pending[n++].job);
+	nr_pending -= n;
+	memmove(pending, pending + n, nr_pending * sizeof(*pending));
+}
+
+static void need(const struct wire_header *h, u32 bytes)
+{
+	if (h->bytes < bytes)
+		die("a short message");
+}
+
+static void run_message(const struct wire_header *h, void *data)
+{
+	switch (h->type) {
+	case WIRE_CTX_CREATE:
+		if (vr_context_create(h->ctx, h->bytes, data))
+			tell(WIRE_FAILED, h->ctx, h->type);
+		break;
+	case WIRE_CTX_DESTROY: vr_context_destroy(h->ctx); break;
+	case WIRE_RES_CREATE:
+		need(h, sizeof(struct wire_create));
+		create_resource(h->ctx, data);
+		break;
+	case WIRE_RES_DESTROY:
+		need(h, 4);
+		destroy_resource(*(u32 *)data);
+		break;
+	case WIRE_SUBMIT:
+		if (vr_submit_cmd(data, h->ctx, h->bytes / 4))
+			tell(WIRE_FAILED, h->ctx, h->type);
+		break;
+	case WIRE_TRANSFER:
+		need(h, sizeof(struct wire_transfer));
+		transfer(h->ctx, data);
+		break;
+	case WIRE_END: end_job(h->arg, h->ctx == WIRE_END_GPU); break;
+	default: die("an unknown message");
+	}
+}
+
+static void serve(void)
+{
+	static u8 *data;
+	struct pollfd fds[2] = { { .fd = sock, .events = POLLIN }, { .events = POLLIN } };
+
+	data = malloc(WIRE_MAX_BYTES);
+	if (!data)
+		die("out of memory");
+	for (;;) {
+		struct wire_header h;
+
+		fds[1].fd = nr_pending ? vr_get_poll_fd() : -1;
+		/* Without a descriptor for fences the library must be asked. */
+		poll(fds, 2, !nr_pending ? -1 : fds[1].fd < 0 ? 1 : 100);
+		if (nr_pending)
+			retire();
+		if (!(fds[0].revents & (POLLIN | POLLHUP)))
+			continue;
+		recv_all(&h, sizeof(h));
+		if (h.bytes > WIRE_MAX_BYTES)
+			die("a long message");
+		recv_all(data, h.bytes);
+		run_message(&h, data);
+	}
+}
+
+int worker_main(int argc, char **argv)
+{
+	struct virgl_renderer_callbacks cb = { .version = 2, .write_fence = fence_written, .get_drm_fd = give_node };
+	int rc;
+
+	if (argc < 2)
+		return 2;
+	sock = atoi(argv[1]);
+	if (argc > 2)
+		node_fd = atoi(argv[2]);
+	vgpu_map_init(&shared, 0);
+	if (confine_before())
+		die("cannot confine");
+	load();
+	rc = vr_init(&cb, VIRGL_RENDERER_USE_EGL | VIRGL_RENDERER_USE_SURFACELESS | VIRGL_RENDERER_THREAD_SYNC, &cb);
+	if (rc)
+		die("virgl_renderer_init failed");
+	if (confine_after(node_fd >= 0))
+		die("cannot confine");
+	hello();
+	serve();
+	return 0;
+}

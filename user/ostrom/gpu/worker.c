@@ -30,7 +30,8 @@
 /* The library's functions that we use, by name. */
 #define FUNCTIONS(F)                                                                                                   \
 	F(init)                                                                                                        \
-	F(poll) F(get_poll_fd) F(context_create) F(context_destroy) F(resource_create) F(resource_unref)               \
+	F(poll)                                                                                                        \
+	F(get_poll_fd) F(context_create) F(context_destroy) F(resource_create) F(resource_unref)                       \
 		F(resource_attach_iov) F(ctx_attach_resource) F(submit_cmd) F(transfer_read_iov) F(transfer_write_iov) \
 			F(create_fence) F(get_cap_set) F(fill_caps)
 

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A flag that is only read, beside a counter that is written all the time. expect: line config, fields .enabled .hits
+ */
+#include "common.h"
+
+struct config {
+	volatile int enabled;
+	int limit;
+	volatile long hits;
+};
+struct config config __attribute__((aligned(64))) = { 1, 10, 0 };
+static long n;
+
+static void *reader(void *p)
+{
+	long seen = 0;
+
+	pin(0);
+	for (long i = 0; i < n * 2; i++)
+		if (config.enabled)
+			seen++;
+	return (void *)seen;
+}
+
+static void *writer(void *p)
+{
+	pin(1);
+	for (long i = 0; i < n; i++)
+		config.hits++;
+	return p;
+}
+
+int main(int argc, char **argv)
+{
+	n = rounds(argc, argv);
+	run_two(reader, NULL, writer, NULL);
+	return 0;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: show what a c2c recording says: to people, to programs, before and after a fix.
+ *
+ * Idea: analyse.c finds the lines, words.c prints them; --before analyses a second recording and tells per object what
+ * became of it.
+ *
+ * Contract: exit status 0 no contention, 3 contention found with --check, 1 the file cannot be used, 129 wrong option.
+ * Locks: none.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "ostrom.h"
+#include "words.h"
+
+static const char usage_text[] =
+	"usage: ostrom c2c report [OPTIONS]\n"
+	"  -i, --input FILE    recording (perf.data)     -n, --lines N     at most N lines (10)\n"
+	"  -p, --pid PID       one process               --json            for programs\n"
+	"  --before FILE       compare with an earlier recording\n"
+	"  --check             exit status 3 if a line is fought over\n";
+
+enum { OPT_JSON = 256, OPT_BEFORE, OPT_CHECK };
+
+static const struct option long_options[] = {
+	{ "input", required_argument, NULL, 'i' },
+	{ "lines", required_argument, NULL, 'n' },
+	{ "pid", required_argument, NULL, 'p' },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "before", required_argument, NULL, OPT_BEFORE },
+	{ "check", no_argument, NULL, OPT_CHECK },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+struct request {
+	const char *input, *before;
+	u32 lines;
+	s32 pid;
+	bool json, check;
+};
+
+static const struct line_report *find_object(const struct c2c_analysis *c, const char *object)
+{
+	for (u32 i = 0; i < c->nr_reports; i++)
+		if (c->reports[i].nr_parts && !strcmp(c->reports[i].parts[0].name.object, object))
+			return &c->reports[i];
+	return NULL;
+}
+
+static u32 permille(const struct c2c_analysis *c, const struct line_report *r)
+{
+	return r && c->samples ? r->travels * 1000 / c->samples : 0;
+}
+
+/* Moves of each object's line per thousand samples, before and now. */
+static void put_comparison(struct out *o, const struct c2c_analysis *was, const struct c2c_analysis *is)
+{
+	out_str(o, "Moves of the line per thousand samples, before and now:\n");
+	for (u32 i = 0; i < was->nr_reports; i++) {
+		const char *object = was->reports[i].parts[0].name.object;
+		const struct line_report *now = find_object(is, object);
+
+		out_printf(o, "  %-32s %4u -> %4u  %s\n", object, permille(was, &was->reports[i]), permille(is, now),
+			   now ? "still fought over" : "gone");
+	}
+	for (u32 i = 0; i < is->nr_reports; i++)
+		if (!find_object(was, is->reports[i].parts[0].name.object))
+			out_printf(o, "  %-32s    0 -> %4u  new\n", is->reports[i].parts[0].name.object,
+				   permille(is, &is->reports[i]));
+}
+
+static int show(const struct request *q, struct out *o)
+{
+	struct c2c_analysis *is = calloc(2, sizeof(*is)), *was = is ? is + 1 : NULL;
+	int status = 1;
+
+	if (!is)
+		return 1;
+	if (!c2c_analyse(is, q->input, q->pid) && is->samples) {
+		status = q->check && is->nr_reports ? 3 : 0;
+		if (q->json)
+			words_json(o, is);
+		else if (!q->before)
+			words_print(o, is, q->lines);
+		else if (!c2c_analyse(was, q->before, q->pid))
+			put_comparison(o, was, is);
+	}
+	c2c_analysis_free(is);
+	c2c_analysis_free(was);
+	free(is);
+	return status;
+}
+
+int c2c_report_main(int argc, char **argv)
+{
+	struct request q = { .input = "perf.data", .lines = 10 };
+	struct out *o;
+	int c, status;
+
+	optind = 0;
+	while ((c = getopt_long(argc, argv, "i:n:p:h", long_options, NULL)) != -1) {
+		switch (c) {
+		case 'i': q.input = optarg; break;
+		case 'n': q.lines = atoi(optarg); break;
+		case 'p': q.pid = atoi(optarg); break;
+		case OPT_JSON: q.json = true; break;
+		case OPT_BEFORE: q.before = optarg; break;
+		case OPT_CHECK: q.check = true; break;
+		default: fputs(usage_text, c == 'h' ? stdout : stderr); return c == 'h' ? 0 : 129;
+		}
+	}
+	o = malloc(sizeof(*o));
+	if (!o)
+		return 1;
+	out_init(o, STDOUT_FILENO);
+	status = show(&q, o);
+	if (out_flush(o))
+		status = 1;
+	free(o);
+	return status;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Program files behind mappings: their bytes, their function and object symbols, and addresses between the file's
+ * offsets and its link addresses. Images are kept once a path. A file that cannot be read gives an image without bytes.
+ *
+ * Threading: one thread.
+ */
+#ifndef PERFDATA_IMAGE_H
+#define PERFDATA_IMAGE_H
+
+#include <elfutils/libdw.h>
+#include "maps.h"
+
+struct image_sym {
+	u64 start, end; /* link addresses */
+	const char *name;
+	bool is_object;
+};
+
+struct image {
+	struct image *next;
+	const char *path; /* the interned path of its mappings */
+	const u8 *bytes;
+	u64 nr_bytes;
+	Elf *elf;
+	Dwarf *dwarf; /* NULL without debug information */
+	bool tried_dwarf;
+	struct image_sym *syms; /* sorted by start */
+	u32 nr_syms;
+	struct {
+		u64 offset, vaddr, bytes;
+	} loads[16];
+	u32 nr_loads;
+};
+
+struct images {
+	struct image *list;
+};
+
+struct image *image_get(struct images *s, const char *path);
+void images_free(struct images *s);
+/* The link address of an address in a mapping of the image. */
+u64 image_vaddr(const struct image *im, const struct pd_map *m, u64 addr);
+/* Bytes of code at a mapped address: from *start (a function's start if *exact) to the end of what is mapped, or NULL.
+ */
+const u8 *image_code(const struct image *im, const struct pd_map *m, u64 addr, u64 *start, bool *exact, u64 *bytes);
+const struct image_sym *image_symbol(const struct image *im, u64 vaddr, bool is_object);
+Dwarf *image_dwarf(struct image *im);
+
+#endif

@@ -88,8 +88,11 @@ struct process {
 	bool stop_pending, stopped;	/* s: a group stop is under way; is complete */
 	unsigned stop_left;		/* s: threads that have not stopped yet */
 	int stop_signal;		/* s */
+	unsigned stop_gen;		/* s: counts stops */
+	bool cont_told;			/* s: the parent knows of the last SIGCONT */
 	int wait_event;			/* s: what wait4 has not yet fetched: 0, CLD_STOPPED, CLD_CONTINUED */
-	struct task *exec_thread;	/* s: a thread that is in exec and kills the others */
+	struct task *exec_thread;	/* s: a thread that is in exec and kills the others; waits at child_wait */
+	int death_signal;		/* o: prctl(PR_SET_PDEATHSIG) */
 
 	void *tty;			/* f: controlling terminal; the tty part owns it */
 	struct rlimit rlimits[RLIM_NLIMITS]; /* s for writers */

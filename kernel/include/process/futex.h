@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Futexes: sleeping on the value of a word of user memory. futex(2).
+ */
+#ifndef PROCESS_FUTEX_H
+#define PROCESS_FUTEX_H
+
+#include <lib/types.h>
+
+struct futex_call {
+	u32 __user *addr, *addr2;
+	u32 val, val2, val3, bitset;
+	bool private;
+	u64 deadline_ns; /* clock_ns time, ~0: none */
+	bool relative;	 /* an interrupted wait continues through restart_syscall */
+};
+int futex_wait(const struct futex_call *f); /* 0, -EAGAIN, -ETIMEDOUT, -EFAULT, or restart codes */
+int futex_wake(const struct futex_call *f); /* how many were woken */
+int futex_requeue(const struct futex_call *f, bool compare); /* val: to wake; val2: to move; val3: expected */
+int futex_wake_op(const struct futex_call *f); /* val, val2: to wake on addr and addr2; val3: the operation */
+
+struct futex_wait_one {
+	u32 __user *addr;
+	u32 val;
+	bool private;
+};
+/* futex_waitv: sleeps on several; the index of the one that woke it. */
+int futex_wait_many(const struct futex_wait_one *w, unsigned n, u64 deadline_ns);
+
+#endif

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: fork, vfork, clone and clone3 make anything between a thread and a separate process, and
+ * may fail at each of a dozen steps.
+ *
+ * Idea: everything that can fail is made first and hangs on a task that nobody can see; publishing it
+ * under the locks fails only for a signal or for an ending group; then the child is woken.
+ *
+ * Contract: process/clone.h; clone(2). The child returns from its system call with 0.
+ *
+ * Locks: process_list_lock and siglock for publishing.
+ */
+#include "process_priv.h"
+#include <arch/user.h>
+#include <linux/fcntl.h>
+#include <linux/sched.h>
+#include <lib/string.h>
+#include <vfs/vfs.h>
+
+#define NAMESPACES                                                                                               \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |            \
+	 CLONE_NEWNET | CLONE_NEWTIME)
+
+static int check(const struct clone_request *r)
+{
+	u64 f = r->flags;
+
+	if ((f & CLONE_THREAD && !(f & CLONE_SIGHAND)) || (f & CLONE_SIGHAND && !(f & CLONE_VM)) ||
+	    (f & CLONE_CLEAR_SIGHAND && f & CLONE_SIGHAND))
+		return fail(EINVAL, "clone: flags %#llx contradict each other", (unsigned long long)f);
+	if (f & NAMESPACES)
+		return fail(EINVAL, "clone: namespaces are not supported yet");
+	if ((f & CLONE_PARENT) && pid_ns_of(current->process->pid)->reaper == current->process)
+		return fail(EINVAL, "clone: init has no siblings");
+	if ((f & CLONE_PIDFD) && (f & (CLONE_THREAD | CLONE_DETACHED)))
+		return fail(EINVAL, "clone: no pidfd of a thread");
+	if (r->exit_signal < 0 || r->exit_signal > 64)
+		return fail(EINVAL, "clone: exit signal %d", r->exit_signal);
+	return 0;
+}
+
+static void copy_task_state(struct task *t, const struct clone_request *r)
+{
+	t->sig_blocked = current->sig_blocked;
+	list_init(&t->sig_queue);
+	list_init(&t->thread_link);
+	list_init(&t->task_work);
+	if (!(r->flags & CLONE_VM) || (r->flags & CLONE_VFORK)) {
+		t->altstack_sp = current->altstack_sp;
+		t->altstack_size = current->altstack_size;
+		t->altstack_flags = current->altstack_flags;
+	}
+	t->set_child_tid = r->flags & CLONE_CHILD_SETTID ? (u32 __user *)r->child_tid : NULL;
+	t->clear_child_tid = r->flags & CLONE_CHILD_CLEARTID ? (u32 __user *)r->child_tid : NULL;
+	t->flags = (t->flags & ~TASK_F_KTHREAD) | (r->flags & CLONE_THREAD ? 0 : TASK_F_FORKED);
+	t->closid = current->closid;
+	t->rmid = current->rmid;
+}
+
+static int copy_mm(struct task *t, const struct clone_request *r)
+{
+	int err = 0;
+
+	if (r->flags & CLONE_VM) {
+		mm_get(current->mm);
+		t->mm = current->mm;
+	} else {
+		err = mm_fork(current->mm, &t->mm);
+	}
+	return err;
+}
+
+/* Takes over a reference of pid, also on failure. */
+static int new_process(struct task *t, struct pid *pid, const struct clone_request *r)
+{
+	struct process *from = current->process, *p;
+
+	p = process_alloc(pid);
+	if (!p) {
+		pid_put(pid);
+		return -ENOMEM;
+	}
+	t->process = p;
+	if (r->flags & CLONE_SIGHAND) {
+		refcount_inc(&from->sighand->refs);
+		p->sighand = from->sighand;
+	} else {
+		p->sighand = sighand_create(from->sighand);
+		if (!p->sighand)
+			return -ENOMEM;
+	}
+	for (unsigned i = 0; (r->flags & CLONE_CLEAR_SIGHAND) && i < 64; i++)
+		if (p->sighand->actions[i].handler > 1)
+			p->sighand->actions[i].handler = 0;
+	memcpy(p->rlimits, from->rlimits, sizeof(p->rlimits));
+	p->exit_signal = r->exit_signal;
+	p->oom_score_adj = from->oom_score_adj;
+	p->personality = from->personality;
+	p->tty = from->tty;
+	p->start_ns = t->start_ns;
+	return 0;
+}
+
+static void child_start(void *arg)
+{
+	struct task *t = arg;
+	u32 nr = pid_nr(t->pid);
+
+	if (t->set_child_tid)
+		(void)!user_put(t->set_child_tid, &nr, sizeof(nr));
+}
+
+static int copy_registers(struct task *t, const struct clone_request *r)
+{
+	struct regs *regs;
+	int err;
+
+	arch_thread_init(t, child_start, t);
+	err = arch_thread_copy(t, current);
+	if (err)
+		return err;
+	regs = task_regs(t);
+	regs->ax = 0;
+	regs->orig_ax = -1;
+	if (r->stack)
+		regs->sp = r->stack;
+	if (r->flags & CLONE_SETTLS)
+		t->arch.fs_base = r->tls;
+	return 0;
+}
+
+/* Makes everything. On failure, drop_child undoes what has been made. */
+static int build_child(struct task *t, const struct clone_request *r)
+{
+	bool thread = r->flags & CLONE_THREAD;
+	struct pid *pid;
+	int err;
+
+	copy_task_state(t, r);
+	err = pid_create(pid_ns_current(), r->set_tid, &pid);
+	if (err)
+		return err;
+	pid_get(pid);
+	t->pid = pid;
+	if (thread) {
+		process_get(current->process);
+		t->process = current->process;
+	} else {
+		pid_get(pid);
+		err = new_process(t, pid, r);
+	}
+	if (!err)
+		err = copy_mm(t, r);
+	if (!err)
+		err = files_fork(t, r->flags & CLONE_FILES);
+	if (!err)
+		err = fs_fork(t, r->flags & CLONE_FS);
+	return err ? err : copy_registers(t, r);
+}
+
+static void drop_child(struct task *t)
+{
+	if (t->fs)
+		fs_exit(t);
+	if (t->files)
+		files_exit(t);
+	if (t->mm)
+		mm_put(t->mm);
+	t->mm = NULL;
+	if (t->pid)
+		pid_discard(t->pid);
+	task_put(t);
+}
+
+/* From here on others see it. */
+static int publish(struct task *t, const struct clone_request *r)
+{
+	struct process *me = current->process, *p = t->process;
+	ulong irq = process_list_begin(), sig_irq = spin_lock_irqsave(&me->siglock);
+	bool refuse = me->group_exiting || (current->sig_pending & SIGMASK(SIGKILL)) ||
+		      (p == me && me->exec_thread);
+	bool join_stop = !refuse && p == me && me->stop_pending && !me->stopped;
+
+	if (join_stop)
+		me->stop_left++;
+	spin_unlock_irqrestore(&me->siglock, sig_irq);
+	if (refuse) {
+		process_list_end(irq);
+		return -ERESTARTNOINTR;
+	}
+	if (p != me) {
+		task_get(t);
+		p->leader = t;
+		process_enroll(p, r->flags & CLONE_PARENT ? me->parent : me, me->pgrp, me->session);
+		if (r->flags & CLONE_PARENT)
+			p->exit_signal = me->exit_signal;
+	}
+	process_add_thread(p, t);
+	if (join_stop)
+		task_set_work(t, WORK_SIGNAL);
+	process_list_end(irq);
+	return 0;
+}
+
+static void wait_for_vfork(struct task *t, struct completion *done)
+{
+	ulong irq;
+
+	if (!wait_event_killable(&done->q, atomic_read(&done->done)))
+		return;
+	irq = spin_lock_irqsave(&t->lock); /* we are dying: the child must not find our stack */
+	t->vfork_done = NULL;
+	spin_unlock_irqrestore(&t->lock, irq);
+}
+
+/* The descriptor of a CLONE_PIDFD child, already told to the parent. */
+static int prepare_pidfd(struct task *t, const struct clone_request *r, struct file **file)
+{
+	int fd, err;
+
+	fd = fd_reserve(O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	err = pidfd_create(t->pid, 0, file);
+	if (!err && user_put(r->pidfd, &fd, sizeof(fd))) {
+		file_put(*file);
+		err = -EFAULT;
+	}
+	if (err)
+		fd_release(fd);
+	return err ? err : fd;
+}
+
+static int start_child(struct task *t, const struct clone_request *r)
+{
+	struct file *pidfd = NULL;
+	int nr = pid_nr(t->pid), fd = -1, err;
+
+	if (r->flags & CLONE_PIDFD) {
+		fd = prepare_pidfd(t, r, &pidfd);
+		if (fd < 0)
+			return fd;
+	}
+	if (r->flags & CLONE_PARENT_SETTID)
+		(void)!user_put(r->parent_tid, &nr, sizeof(nr));
+	err = publish(t, r);
+	if (err && pidfd) {
+		fd_release(fd);
+		file_put(pidfd);
+	} else if (pidfd) {
+		fd_install(fd, pidfd);
+	}
+	return err;
+}
+
+long process_clone(const struct clone_request *r)
+{
+	bool vfork = r->flags & CLONE_VFORK;
+	struct completion done;
+	struct task *t;
+	int nr, err;
+
+	err = check(r);
+	if (err)
+		return err;
+	err = task_create(&t, current->comm);
+	if (err)
+		return err;
+	completion_init(&done);
+	if (vfork)
+		t->vfork_done = &done;
+	err = build_child(t, r);
+	if (!err)
+		err = start_child(t, r);
+	if (err) {
+		drop_child(t);
+		return err;
+	}
+	nr = pid_nr(t->pid);
+	if (vfork)
+		task_get(t);
+	task_wake(t);
+	if (vfork) {
+		wait_for_vfork(t, &done);
+		task_put(t);
+	}
+	return nr;
+}

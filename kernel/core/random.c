@@ -19,7 +19,7 @@
 #include <lib/chacha20.h>
 
 #define RESEED_EVERY 1024
-#define SAMPLES	     32
+#define SAMPLES      32
 
 static struct spinlock lock = SPIN_INIT(RANK_SUBSYS_SPIN);
 static struct keystream stream;

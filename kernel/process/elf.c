@@ -37,10 +37,9 @@ int elf_parse_header(const void *bytes, size_t n, struct elf_header *out)
 		return fail(ENOEXEC, "elf: %u program headers of %u bytes", h.e_phnum, h.e_phentsize);
 	if (h.e_phoff > (1ULL << 40))
 		return fail(ENOEXEC, "elf: program headers beyond the file");
-	*out = (struct elf_header){ .is_pie = h.e_type == ET_DYN,
-				    .entry = h.e_entry,
-				    .ph_offset = h.e_phoff,
-				    .ph_count = h.e_phnum };
+	*out = (struct elf_header){
+		.is_pie = h.e_type == ET_DYN, .entry = h.e_entry, .ph_offset = h.e_phoff, .ph_count = h.e_phnum
+	};
 	return 0;
 }
 
@@ -71,8 +70,8 @@ static int add_segment(struct elf_image *out, const Elf64_Phdr *p)
 	out->high = high;
 	if (p->p_align > out->align && !(p->p_align & (p->p_align - 1)) && p->p_align <= (1ULL << 30))
 		out->align = p->p_align;
-	out->segments[out->nr++] = (struct elf_segment){ p->p_vaddr, p->p_offset, p->p_filesz, p->p_memsz,
-							 prot_of(p->p_flags) };
+	out->segments[out->nr++] =
+		(struct elf_segment){ p->p_vaddr, p->p_offset, p->p_filesz, p->p_memsz, prot_of(p->p_flags) };
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ELF executables as exec needs them: what to map where. Source: System V ABI, "Program Loading"; elf(5). Pure: bytes in, a
- * checked description out; nothing in it needs checking again.
+ * ELF executables as exec needs them: what to map where. Source: System V ABI, "Program Loading"; elf(5). Pure: bytes
+ * in, a checked description out; nothing in it needs checking again.
  */
 #ifndef PROCESS_ELF_H
 #define PROCESS_ELF_H
@@ -9,8 +9,8 @@
 #include <lib/types.h>
 
 #define ELF_HEADER_BYTES 64
-#define ELF_PHDR_BYTES	 56
-#define ELF_MAX_PHDRS	 128
+#define ELF_PHDR_BYTES   56
+#define ELF_MAX_PHDRS    128
 #define ELF_MAX_SEGMENTS 64
 
 struct elf_header {
@@ -29,9 +29,9 @@ struct elf_image {
 	struct elf_header header;
 	struct elf_segment segments[ELF_MAX_SEGMENTS]; /* ascending, at least one */
 	unsigned nr;
-	u64 low, high;	   /* page aligned bounds of all segments */
-	u64 align;	   /* largest alignment of a segment, at least a page */
-	u64 phdr_vaddr;	   /* where the program headers are in memory, 0: not mapped */
+	u64 low, high;                   /* page aligned bounds of all segments */
+	u64 align;                       /* largest alignment of a segment, at least a page */
+	u64 phdr_vaddr;                  /* where the program headers are in memory, 0: not mapped */
 	u64 interp_offset, interp_bytes; /* bytes 0: none; the terminator is included */
 	bool exec_stack;
 };

@@ -33,16 +33,16 @@
 #include <mm/upcalls.h>
 #include <vfs/vfs.h>
 
-#define HEAD_BYTES     256
-#define SCRIPT_DEPTH   5
-#define PIE_BASE       0x555555554000UL
-#define STACK_EXTRA    (128UL << 10) /* mapped below the image at once */
-#define RANDOM_PAGES   0x3fff	     /* of stack and mmap base: up to 64 MiB */
-#define PIE_RANDOM     0xfffffffUL   /* pages: up to 1 TiB */
+#define HEAD_BYTES   256
+#define SCRIPT_DEPTH 5
+#define PIE_BASE     0x555555554000UL
+#define STACK_EXTRA  (128UL << 10) /* mapped below the image at once */
+#define RANDOM_PAGES 0x3fff        /* of stack and mmap base: up to 64 MiB */
+#define PIE_RANDOM   0xfffffffUL   /* pages: up to 1 TiB */
 
 struct exec {
 	struct file *file; /* what is loaded */
-	char *name;	   /* what was asked for: AT_EXECFN, comm */
+	char *name;        /* what was asked for: AT_EXECFN, comm */
 	char head[HEAD_BYTES + 1];
 	unsigned head_bytes;
 	struct exec_stack stack;
@@ -219,8 +219,7 @@ static int map_zero_part(struct mm *m, const struct elf_segment *s, ulong at)
 	}
 	if (end <= page_end)
 		return 0;
-	return mm_map(m, &page_end, end - page_end, s->prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL,
-		      0, 0);
+	return mm_map(m, &page_end, end - page_end, s->prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0, 0);
 }
 
 static int map_segments(struct mm *m, struct file *f, const struct elf_image *image, ulong bias)
@@ -244,8 +243,7 @@ static int find_room(struct mm *m, const struct elf_image *image, ulong hint, ul
 {
 	size_t span = image->high - image->low;
 	ulong at = hint;
-	int err = mm_map(m, &at, span + image->align - PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
-			 NULL, 0, 0);
+	int err = mm_map(m, &at, span + image->align - PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, NULL, 0, 0);
 
 	if (err)
 		return err;
@@ -341,8 +339,7 @@ static int map_stack(struct exec *e)
 	ulong start = ((e->stack.pos - STACK_EXTRA) & PAGE_MASK), bytes = e->stack.top - start;
 	unsigned prot = PROT_READ | PROT_WRITE | (e->image->exec_stack ? PROT_EXEC : 0);
 
-	return mm_map(e->mm, &start, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN,
-		      NULL, 0, 0);
+	return mm_map(e->mm, &start, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN, NULL, 0, 0);
 }
 
 struct auxv {
@@ -430,7 +427,8 @@ static void set_mmap_base(struct mm *m, ulong top)
 	m->gap_bytes = 0;
 }
 
-/* ---- rights ---------------------------------------------------------------------------------------------------------- */
+/* ---- rights
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void take_file_ids(struct exec *e)
 {
@@ -480,7 +478,8 @@ static int prepare_rights(struct exec *e)
 	return 0;
 }
 
-/* ---- the point of no return ------------------------------------------------------------------------------------------------ */
+/* ---- the point of no return
+ * ------------------------------------------------------------------------------------------------ */
 
 /* Takes the process's own number over from a first thread that has ended. */
 static void become_leader(struct process *p)
@@ -611,7 +610,8 @@ static int commit(struct exec *e)
 	return 0;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static int build_memory(struct exec *e, ulong execfn)
 {
@@ -715,8 +715,8 @@ static char *name_of_fd(int dirfd, const char *path)
 int process_execve(int dirfd, const char __user *upath, const char __user *const __user *argv,
 		   const char __user *const __user *envp, int flags)
 {
-	unsigned lookup = (flags & AT_SYMLINK_NOFOLLOW ? 0 : LOOKUP_FOLLOW) |
-			  (flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0);
+	unsigned lookup =
+		(flags & AT_SYMLINK_NOFOLLOW ? 0 : LOOKUP_FOLLOW) | (flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0);
 	struct exec_strings a = { .user = argv }, en = { .user = envp };
 	char *path, *name;
 	int err;

@@ -200,8 +200,8 @@ static ulong put_pointers(struct writer *w, ulong strings, unsigned n)
 	return strings;
 }
 
-int exec_stack_finish(struct exec_stack *s, unsigned argc, unsigned envc, const ulong *auxv,
-		      unsigned auxv_words, struct exec_layout *out)
+int exec_stack_finish(struct exec_stack *s, unsigned argc, unsigned envc, const ulong *auxv, unsigned auxv_words,
+		      struct exec_layout *out)
 {
 	ulong words = 1 + argc + 1 + envc + 1 + auxv_words, strings = out->strings;
 	struct writer w = { .s = s };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The first stack of a program, built before its address space (exec_stack.c). Functions give 0, -E2BIG, -ENOMEM or -EFAULT.
+ * The first stack of a program, built before its address space (exec_stack.c). Functions give 0, -E2BIG, -ENOMEM or
+ * -EFAULT.
  */
 #ifndef PROCESS_EXEC_STACK_H
 #define PROCESS_EXEC_STACK_H
@@ -8,7 +9,7 @@
 #include "process_priv.h"
 
 struct exec_stack {
-	ulong top, pos; /* addresses in the new program */
+	ulong top, pos;      /* addresses in the new program */
 	struct page **pages; /* [0] is the topmost */
 	unsigned nr_pages;
 	char *bounce;

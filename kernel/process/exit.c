@@ -38,8 +38,7 @@ static void fill_child_info(siginfo_t *info, struct process *p, int code, int st
 void process_notify_parent(struct process *p, int code, int status)
 {
 	struct process *to = p->parent;
-	int sig = code == CLD_STOPPED || code == CLD_CONTINUED || code == CLD_TRAPPED ? SIGCHLD
-										      : p->exit_signal;
+	int sig = code == CLD_STOPPED || code == CLD_CONTINUED || code == CLD_TRAPPED ? SIGCHLD : p->exit_signal;
 	siginfo_t info;
 
 	assert_held(&process_list_lock);
@@ -120,7 +119,7 @@ static bool has_stopped_member(struct pid *pgrp)
 {
 	struct process *p;
 
-	list_for_each_entry(p, &pgrp->group, pgrp_link)
+	list_for_each_entry (p, &pgrp->group, pgrp_link)
 		if (p->stopped)
 			return true;
 	return false;
@@ -131,10 +130,9 @@ static bool becomes_orphaned(struct process *child, const struct process *gone)
 {
 	struct process *p;
 
-	if (!has_stopped_member(child->pgrp) || child->session != gone->session ||
-	    child->pgrp == gone->pgrp)
+	if (!has_stopped_member(child->pgrp) || child->session != gone->session || child->pgrp == gone->pgrp)
 		return false;
-	list_for_each_entry(p, &child->pgrp->group, pgrp_link)
+	list_for_each_entry (p, &child->pgrp->group, pgrp_link)
 		if (!p->zombie && p->parent && p->parent != gone && p->parent->pgrp != p->pgrp &&
 		    p->parent->session == p->session)
 			return false;
@@ -145,7 +143,7 @@ static void send_locked_group(struct pid *pgrp, int sig)
 {
 	struct process *p;
 
-	list_for_each_entry(p, &pgrp->group, pgrp_link)
+	list_for_each_entry (p, &pgrp->group, pgrp_link)
 		signal_send_process(sig, NULL, p);
 }
 
@@ -154,7 +152,7 @@ static void give_children_away(struct process *p, struct list *buried)
 {
 	struct process *to = new_parent(p), *c, *n;
 
-	list_for_each_entry_safe(c, n, &p->children, sibling) {
+	list_for_each_entry_safe (c, n, &p->children, sibling) {
 		bool orphaned = becomes_orphaned(c, p);
 
 		list_move_tail(&c->sibling, &to->children);
@@ -181,7 +179,7 @@ static void bury_list(struct list *buried)
 {
 	struct process *p, *n;
 
-	list_for_each_entry_safe(p, n, buried, sibling)
+	list_for_each_entry_safe (p, n, buried, sibling)
 		process_bury(p);
 }
 
@@ -211,7 +209,8 @@ static void process_end(struct process *p)
 		process_bury(p);
 }
 
-/* ---- one thread --------------------------------------------------------------------------------------------------- */
+/* ---- one thread ---------------------------------------------------------------------------------------------------
+ */
 
 static void complete_vfork(void)
 {
@@ -289,14 +288,14 @@ static void start_exiting(struct process *p)
 	struct task *t;
 
 	current->flags |= TASK_F_EXITING;
-	list_for_each_entry(t, &p->threads, thread_link)
+	list_for_each_entry (t, &p->threads, thread_link)
 		if (t != current && (p->sig_pending & ~t->sig_blocked) && !(t->flags & TASK_F_EXITING))
 			signal_wake_thread(t, false);
 	task_clear_work(current, WORK_SIGNAL);
 	spin_unlock_irqrestore(&p->siglock, irq);
 }
 
-void thread_exit(int status)
+void process_exit_thread(int status)
 {
 	struct process *p = current->process;
 
@@ -325,5 +324,5 @@ void process_exit_group(int status)
 		signal_kill_others(p);
 	}
 	spin_unlock_irqrestore(&p->siglock, irq);
-	thread_exit(status);
+	process_exit_thread(status);
 }

@@ -17,9 +17,9 @@
 #include <lib/string.h>
 #include <vfs/vfs.h>
 
-#define NAMESPACES                                                                                               \
-	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |            \
-	 CLONE_NEWNET | CLONE_NEWTIME)
+#define NAMESPACES                                                                                                     \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |   \
+	 CLONE_NEWTIME)
 
 static int check(const struct clone_request *r)
 {
@@ -67,6 +67,8 @@ static int copy_mm(struct task *t, const struct clone_request *r)
 	} else {
 		err = mm_fork(current->mm, &t->mm);
 	}
+	if (!err)
+		t->arch.pt = &t->mm->pt;
 	return err;
 }
 
@@ -177,8 +179,7 @@ static int publish(struct task *t, const struct clone_request *r)
 {
 	struct process *me = current->process, *p = t->process;
 	ulong irq = process_list_begin(), sig_irq = spin_lock_irqsave(&me->siglock);
-	bool refuse = me->group_exiting || (current->sig_pending & SIGMASK(SIGKILL)) ||
-		      (p == me && me->exec_thread);
+	bool refuse = me->group_exiting || (current->sig_pending & SIGMASK(SIGKILL)) || (p == me && me->exec_thread);
 	bool join_stop = !refuse && p == me && me->stop_pending && !me->stopped;
 
 	if (join_stop)

@@ -25,7 +25,7 @@
 
 struct key {
 	const void *object; /* struct mm, or struct mapping */
-	ulong where;	    /* address, or page index and offset */
+	ulong where;        /* address, or page index and offset */
 };
 
 struct bucket {
@@ -112,7 +112,7 @@ static int wake_locked(struct bucket *b, const struct key *k, u32 bitset, int nr
 	struct waiter *w, *n;
 	int woken = 0;
 
-	list_for_each_entry_safe(w, n, &b->waiters, link) {
+	list_for_each_entry_safe (w, n, &b->waiters, link) {
 		if (woken >= nr)
 			break;
 		if (!same(&w->key, k) || !(w->bitset & bitset))
@@ -334,8 +334,8 @@ static void pair_end(struct pair *p)
 	drop_key(p->held2);
 }
 
-/* Moves w to the second word. It keeps its reference of the first word's mapping; the second is kept by whoever will wake
- * it there (a word that nobody maps any more can only be left by a signal or the deadline). */
+/* Moves w to the second word. It keeps its reference of the first word's mapping; the second is kept by whoever will
+ * wake it there (a word that nobody maps any more can only be left by a signal or the deadline). */
 static void move_waiter(struct waiter *w, struct pair *p)
 {
 	list_del(&w->link);
@@ -374,7 +374,7 @@ int futex_requeue(const struct futex_call *f, bool compare)
 		return -EAGAIN;
 	}
 	woken = wake_locked(p.b1, &p.k1, ~0U, f->val);
-	list_for_each_entry_safe(w, n, &p.b1->waiters, link) {
+	list_for_each_entry_safe (w, n, &p.b1->waiters, link) {
 		if (moved >= (int)f->val2)
 			break;
 		if (!same(&w->key, &p.k1))

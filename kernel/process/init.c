@@ -2,8 +2,9 @@
  *
  * Problem: the first program has no parent: its process, numbers and limits come from nowhere.
  *
- * Idea: the boot task becomes process 1, the reaper of the first namespace, and then calls exec like
- * anybody else, with the first program that exists.
+ * Idea: a task of its own becomes process 1, the reaper of the first namespace, with the descriptors
+ * and the root of the task that boots, and then calls exec like anybody else, with the first program
+ * that exists.
  *
  * Contract: process_start_init of process/process.h. Arguments after `--` on the command line, and
  * words before it that are no parameters of the kernel's (no '=' and unknown), go to the program as
@@ -14,6 +15,7 @@
 #include "process_priv.h"
 #include <arch/boot.h>
 #include <lib/string.h>
+#include <vfs/vfs.h>
 
 #define MAX_ARGS 32
 
@@ -59,7 +61,7 @@ static void become_process_1(void)
 	irq = process_list_begin();
 	pid_ns_first.reaper = p;
 	pid_ns_first.last = 1;
-	p->leader = current;
+	p->leader = current; /* with the reference of its creator, the other one is the membership's */
 	task_get(current);
 	process_enroll(p, NULL, pid, pid);
 	process_add_thread(p, current);
@@ -98,10 +100,9 @@ static int try(const char *path)
 	return err;
 }
 
-void process_start_init(void)
+static void init_main(void *unused)
 {
-	static const char *const places[] = { "/init",	   "/sbin/init", "/etc/init",
-					      "/bin/init", "/bin/sh" };
+	static const char *const places[] = { "/init", "/sbin/init", "/etc/init", "/bin/init", "/bin/sh" };
 	char given[256];
 	int err = -ENOENT;
 
@@ -116,4 +117,21 @@ void process_start_init(void)
 		err = try(places[i]);
 	if (err)
 		panic("no init found: give init= or put /init into the root image");
+}
+
+void process_start_init(void)
+{
+	struct task *t;
+	int err = task_create(&t, "init");
+
+	if (!err)
+		err = files_fork(t, true);
+	if (!err)
+		err = fs_fork(t, true);
+	ensure(!err);
+	arch_thread_init(t, init_main, NULL);
+	task_wake(t);
+	files_exit(current);
+	fs_exit(current);
+	task_exit();
 }

@@ -71,7 +71,7 @@ static struct pid *find_in(int nr, const struct pid_ns *ns)
 
 	if (nr <= 0)
 		return NULL;
-	list_for_each_entry(l, bucket(nr, ns), hash_link)
+	list_for_each_entry (l, bucket(nr, ns), hash_link)
 		if (l->nr == nr && l->ns == ns)
 			return container_of(l - ns->level, struct pid, level);
 	return NULL;
@@ -129,17 +129,26 @@ struct task *task_find_get(int nr)
 	return t;
 }
 
+struct process *process_of_pid(struct pid *pid)
+{
+	struct process *p;
+
+	rcu_read_lock();
+	p = rcu_deref(pid->process);
+	if (p && !refcount_inc_not_zero(&p->refs))
+		p = NULL;
+	rcu_read_unlock();
+	return p;
+}
+
 struct process *process_find_get(int nr)
 {
-	struct process *p = NULL;
 	struct pid *pid;
+	struct process *p;
 
 	rcu_read_lock();
 	pid = pid_find(nr);
-	if (pid)
-		p = rcu_deref(pid->process);
-	if (p && !refcount_inc_not_zero(&p->refs))
-		p = NULL;
+	p = pid ? process_of_pid(pid) : NULL;
 	rcu_read_unlock();
 	return p;
 }

@@ -40,8 +40,7 @@ static void pidfd_show(struct file *f, struct strbuf *out)
 {
 	struct pid *pid = f->priv;
 
-	strbuf_add(out, "Pid:\t%d\nNSpid:\t%d\n", pid->process ? pid_nr(pid) : -1,
-		   pid->process ? pid_nr(pid) : -1);
+	strbuf_add(out, "Pid:\t%d\nNSpid:\t%d\n", pid->process ? pid_nr(pid) : -1, pid->process ? pid_nr(pid) : -1);
 }
 
 static const struct file_ops pidfd_ops = {

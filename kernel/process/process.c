@@ -20,7 +20,6 @@ struct spinlock process_list_lock = SPIN_INIT(RANK_TASKLIST);
 void (*process_session_end)(struct process *leader);
 static struct kcache *process_cache, *sighand_cache;
 
-
 void process_init(void)
 {
 	process_cache = kcache_create("process", sizeof(struct process), 64, NULL);
@@ -121,7 +120,7 @@ struct sigaction_kernel sighand_action(struct process *p, int sig)
 
 /* ---- groups and sessions ------------------------------------------------------------------------------ */
 
-void process_join_group(struct process *p, struct pid *pgrp)
+void process_move_group(struct process *p, struct pid *pgrp)
 {
 	struct pid *old = p->pgrp;
 
@@ -149,6 +148,22 @@ void process_join_session(struct process *p, struct pid *session)
 	}
 }
 
+long process_new_session(void)
+{
+	struct process *p = current->process;
+	ulong irq = process_list_begin();
+	long result = -EPERM;
+
+	if (list_empty(&p->pid->group) && list_empty(&p->pid->session)) {
+		process_join_session(p, p->pid);
+		process_move_group(p, p->pid);
+		p->tty = NULL;
+		result = pid_nr(p->pid);
+	}
+	process_list_end(irq);
+	return result;
+}
+
 void process_enroll(struct process *p, struct process *parent, struct pid *pgrp, struct pid *session)
 {
 	assert_held(&process_list_lock);
@@ -156,7 +171,7 @@ void process_enroll(struct process *p, struct process *parent, struct pid *pgrp,
 	if (parent)
 		list_add_tail(&p->sibling, &parent->children);
 	rcu_assign(p->pid->process, p);
-	process_join_group(p, pgrp);
+	process_move_group(p, pgrp);
 	process_join_session(p, session);
 }
 
@@ -177,9 +192,8 @@ static bool is_orphaned(struct pid *pgrp, const struct process *but)
 {
 	struct process *p;
 
-	list_for_each_entry(p, &pgrp->group, pgrp_link)
-		if (p != but && !p->zombie && p->parent && p->parent->pgrp != pgrp &&
-		    p->parent->session == p->session)
+	list_for_each_entry (p, &pgrp->group, pgrp_link)
+		if (p != but && !p->zombie && p->parent && p->parent->pgrp != pgrp && p->parent->session == p->session)
 			return false;
 	return true;
 }
@@ -198,7 +212,7 @@ void session_set_tty(struct pid *session, const void *from, void *to)
 	ulong irq = process_list_begin();
 	struct process *p;
 
-	list_for_each_entry(p, &session->session, session_link)
+	list_for_each_entry (p, &session->session, session_link)
 		if (p->tty == from)
 			p->tty = to;
 	process_list_end(irq);
@@ -268,15 +282,14 @@ void process_usage(struct process *p, struct process_usage *own, struct process_
 	struct task *t;
 
 	if (own) {
-		*own = (struct process_usage){ p->user_ns, p->system_ns, p->min_faults, p->maj_faults,
-					       p->nvcsw,   p->nivcsw,	 p->max_rss_pages };
-		list_for_each_entry(t, &p->threads, thread_link)
+		*own = (struct process_usage){ p->user_ns, p->system_ns, p->min_faults,   p->maj_faults,
+					       p->nvcsw,   p->nivcsw,    p->max_rss_pages };
+		list_for_each_entry (t, &p->threads, thread_link)
 			add_task_usage(own, t);
 	}
 	if (children)
-		*children = (struct process_usage){ p->cuser_ns,    p->csystem_ns, p->cmin_faults,
-						    p->cmaj_faults, p->cnvcsw,	   p->cnivcsw,
-						    p->cmax_rss_pages };
+		*children = (struct process_usage){ p->cuser_ns, p->csystem_ns, p->cmin_faults,   p->cmaj_faults,
+						    p->cnvcsw,   p->cnivcsw,    p->cmax_rss_pages };
 	spin_unlock_irqrestore(&p->siglock, irq);
 }
 
@@ -290,8 +303,8 @@ u64 upcall_rlimit(unsigned which)
 	return process_rlimit(which);
 }
 
-/* kill(2), "Permissions": the same real or effective user as the target's real or saved one, or CAP_KILL. SIGCONT within a
- * session is always allowed. */
+/* kill(2), "Permissions": the same real or effective user as the target's real or saved one, or CAP_KILL. SIGCONT
+ * within a session is always allowed. */
 bool process_may_signal(struct task *t, int sig)
 {
 	const struct cred *me = current->cred, *to;

@@ -20,12 +20,12 @@ void pid_init(void);
 struct pid_ns {
 	refcount_t refs;
 	unsigned level;
-	struct pid_ns *parent;	/* I; counted */
+	struct pid_ns *parent;  /* I; counted */
 	struct process *reaper; /* f: who gets the orphans; its end ends the namespace */
-	int last;		/* f */
+	int last;               /* f */
 	int max;
-	bool dying;		/* f: its reaper has ended, no more members */
-	ulong *used;		/* f: bitmap of numbers */
+	bool dying;  /* f: its reaper has ended, no more members */
+	ulong *used; /* f: bitmap of numbers */
 };
 extern struct pid_ns pid_ns_first;
 struct pid_ns *pid_ns_current(void);
@@ -44,9 +44,8 @@ struct sighand {
 };
 struct process *process_alloc(struct pid *pid); /* takes over a reference of pid */
 void process_enroll(struct process *p, struct process *parent, struct pid *pgrp, struct pid *session); /* f held */
-void process_join_group(struct process *p, struct pid *pgrp);	  /* f held */
-void process_join_session(struct process *p, struct pid *session); /* f held */
-void process_add_thread(struct process *p, struct task *t); /* f held */
+void process_join_session(struct process *p, struct pid *session);                                     /* f held */
+void process_add_thread(struct process *p, struct task *t);                                            /* f held */
 struct sighand *sighand_create(const struct sighand *from);
 void sighand_put(struct sighand *s);
 struct sigaction_kernel sighand_action(struct process *p, int sig);
@@ -56,44 +55,43 @@ struct sigqueue {
 	struct list link;
 	siginfo_t info;
 	struct posix_timer *timer; /* NULL: an ordinary entry, freed when taken */
-	bool queued;		   /* s: a timer's entry */
+	bool queued;               /* s: a timer's entry */
 };
-#define SIG_MASK_STOP	(SIGMASK(SIGSTOP) | SIGMASK(SIGTSTP) | SIGMASK(SIGTTIN) | SIGMASK(SIGTTOU))
+#define SIG_MASK_STOP   (SIGMASK(SIGSTOP) | SIGMASK(SIGTSTP) | SIGMASK(SIGTTIN) | SIGMASK(SIGTTOU))
 #define SIG_MASK_IGNORE (SIGMASK(SIGCHLD) | SIGMASK(SIGCONT) | SIGMASK(SIGURG) | SIGMASK(SIGWINCH))
-#define SIG_MASK_CORE                                                                                            \
-	(SIGMASK(SIGQUIT) | SIGMASK(SIGILL) | SIGMASK(SIGTRAP) | SIGMASK(SIGABRT) | SIGMASK(SIGFPE) |            \
+#define SIG_MASK_CORE                                                                                                  \
+	(SIGMASK(SIGQUIT) | SIGMASK(SIGILL) | SIGMASK(SIGTRAP) | SIGMASK(SIGABRT) | SIGMASK(SIGFPE) |                  \
 	 SIGMASK(SIGSEGV) | SIGMASK(SIGBUS) | SIGMASK(SIGSYS) | SIGMASK(SIGXCPU) | SIGMASK(SIGXFSZ))
-#define SIG_MASK_SYNC                                                                                            \
-	(SIGMASK(SIGSEGV) | SIGMASK(SIGBUS) | SIGMASK(SIGILL) | SIGMASK(SIGTRAP) | SIGMASK(SIGFPE) |             \
-	 SIGMASK(SIGSYS))
+#define SIG_MASK_SYNC                                                                                                  \
+	(SIGMASK(SIGSEGV) | SIGMASK(SIGBUS) | SIGMASK(SIGILL) | SIGMASK(SIGTRAP) | SIGMASK(SIGFPE) | SIGMASK(SIGSYS))
 #define SIG_MASK_NEVER_BLOCKED (SIGMASK(SIGKILL) | SIGMASK(SIGSTOP))
 
 int signal_dequeue_locked(struct task *t, u64 want, siginfo_t *out); /* siglock held */
-void signal_recalc(struct task *t);				      /* siglock held: WORK_SIGNAL says what is pending */
+void signal_recalc(struct task *t); /* siglock held: WORK_SIGNAL says what is pending */
 void signal_wake_thread(struct task *t, bool fatal);
-void signal_flush(struct process *p, u64 mask);			      /* siglock held: forgets pending ones */
-void signal_flush_task(struct task *t);				      /* of an ending thread; siglock held */
-void signal_kill_others(struct process *p);			      /* siglock held: SIGKILL to all threads but current */
-int signal_send_timer(struct sigqueue *q, struct process *p, struct task *t); /* 0 queued, 1 ignored or already queued */
+void signal_flush(struct process *p, u64 mask); /* siglock held: forgets pending ones */
+void signal_flush_task(struct task *t);         /* of an ending thread; siglock held */
+void signal_kill_others(struct process *p);     /* siglock held: SIGKILL to all threads but current */
+int signal_send_timer(struct sigqueue *q, struct process *p,
+		      struct task *t);                            /* 0 queued, 1 ignored or already queued */
 void signal_release_timer(struct sigqueue *q, struct process *p); /* takes it out of any queue */
 
 /* ---- signal_deliver.c ---- */
 void group_stop_leave(struct process *p); /* an ending thread: siglock held */
 
 /* ---- exit.c ---- */
-void __noreturn thread_exit(int status);
 void process_notify_parent(struct process *p, int code, int status); /* SIGCHLD, wakes wait4; f held */
 void process_reap(struct process *p); /* f held: a zombie leaves the tree; the caller then does process_bury */
 void process_bury(struct process *p); /* no locks */
-void exit_release_mm(void);	      /* of current: robust list, clear_child_tid, vfork's parent, the mm itself */
+void exit_release_mm(void);           /* of current: robust list, clear_child_tid, vfork's parent, the mm itself */
 
 /* ---- pidfd.c ---- */
 struct file;
 int pidfd_create(struct pid *pid, unsigned flags, struct file **out);
 
 /* ---- timers.c ---- */
-void timers_exit(struct process *p); /* cancels all */
-void timers_exec(struct process *p); /* POSIX timers go, itimers stay */
+void timers_exit(struct process *p);                         /* cancels all */
+void timers_exec(struct process *p);                         /* POSIX timers go, itimers stay */
 void timer_dequeued(struct posix_timer *t, siginfo_t *info); /* siglock held */
 
 /* ---- futex.c ---- */

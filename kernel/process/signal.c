@@ -74,7 +74,7 @@ static void flush_list(struct process *p, struct list *queue, u64 mask)
 {
 	struct sigqueue *q, *n;
 
-	list_for_each_entry_safe(q, n, queue, link) {
+	list_for_each_entry_safe (q, n, queue, link) {
 		if (!(SIGMASK(q->info.si_signo) & mask))
 			continue;
 		list_del(&q->link);
@@ -88,7 +88,7 @@ void signal_flush(struct process *p, u64 mask)
 
 	p->sig_pending &= ~mask;
 	flush_list(p, &p->sig_queue, mask);
-	list_for_each_entry(t, &p->threads, thread_link) {
+	list_for_each_entry (t, &p->threads, thread_link) {
 		t->sig_pending &= ~mask;
 		flush_list(p, &t->sig_queue, mask);
 	}
@@ -128,7 +128,7 @@ static void collect(struct process *p, struct list *queue, u64 *pending, int sig
 	struct sigqueue *q, *first = NULL;
 	bool more = false;
 
-	list_for_each_entry(q, queue, link) {
+	list_for_each_entry (q, queue, link) {
 		if (q->info.si_signo != sig)
 			continue;
 		if (first) {
@@ -229,7 +229,7 @@ static struct task *choose_thread(struct process *p, int sig)
 
 	if (p->leader && !list_empty(&p->leader->thread_link) && wants(p->leader, sig))
 		return p->leader;
-	list_for_each_entry(t, &p->threads, thread_link)
+	list_for_each_entry (t, &p->threads, thread_link)
 		if (wants(t, sig))
 			return t;
 	return NULL;
@@ -244,7 +244,7 @@ static void resume_stopped(struct process *p)
 	p->wait_event = p->stopped ? CLD_CONTINUED : 0;
 	p->cont_told = false;
 	p->stop_pending = p->stopped = false;
-	list_for_each_entry(t, &p->threads, thread_link) {
+	list_for_each_entry (t, &p->threads, thread_link) {
 		task_set_work(t, WORK_SIGNAL);
 		task_wake_states(t, BIT(TASK_STOPPED));
 	}
@@ -266,7 +266,7 @@ void signal_kill_others(struct process *p)
 	struct task *t;
 
 	assert_held(&p->siglock);
-	list_for_each_entry(t, &p->threads, thread_link) {
+	list_for_each_entry (t, &p->threads, thread_link) {
 		if (t == current || (t->flags & TASK_F_EXITING))
 			continue;
 		t->sig_pending |= SIGMASK(SIGKILL);
@@ -282,7 +282,7 @@ static void kill_group(struct process *p, int sig)
 	p->group_exiting = true;
 	p->exit_status = sig;
 	p->stop_pending = p->stopped = false;
-	list_for_each_entry(t, &p->threads, thread_link) {
+	list_for_each_entry (t, &p->threads, thread_link) {
 		t->sig_pending |= SIGMASK(SIGKILL);
 		signal_wake_thread(t, true);
 	}
@@ -348,7 +348,7 @@ int signal_send_group(int sig, const siginfo_t *info, struct pid *pgrp)
 	int err = -ESRCH;
 	struct process *p;
 
-	list_for_each_entry(p, &pgrp->group, pgrp_link) {
+	list_for_each_entry (p, &pgrp->group, pgrp_link) {
 		int one = send(sig, info, p, NULL);
 
 		if (err == -ESRCH || !one)
@@ -364,8 +364,7 @@ int signal_send_timer(struct sigqueue *q, struct process *p, struct task *t)
 	ulong irq = spin_lock_irqsave(&p->siglock);
 	struct task *to = t && !list_empty(&t->thread_link) ? t : choose_thread(p, sig);
 
-	if (!q->queued && p->nr_threads && !p->group_exiting && p->leader &&
-	    !is_ignored(p, to ? to : p->leader, sig)) {
+	if (!q->queued && p->nr_threads && !p->group_exiting && p->leader && !is_ignored(p, to ? to : p->leader, sig)) {
 		q->queued = true;
 		list_add_tail(&q->link, t ? &t->sig_queue : &p->sig_queue);
 		*(t ? &t->sig_pending : &p->sig_pending) |= SIGMASK(sig);
@@ -432,7 +431,8 @@ void upcall_fault_signal(int sig, int code, ulong addr)
 	signal_force(sig, code ? code : SI_KERNEL, addr);
 }
 
-/* ---- masks -------------------------------------------------------------------------------------------------------- */
+/* ---- masks --------------------------------------------------------------------------------------------------------
+ */
 
 void signal_set_blocked(u64 mask)
 {
@@ -444,7 +444,7 @@ void signal_set_blocked(u64 mask)
 	if (newly && p->nr_threads > 1) { /* somebody else may take what we no longer accept */
 		struct task *t;
 
-		list_for_each_entry(t, &p->threads, thread_link)
+		list_for_each_entry (t, &p->threads, thread_link)
 			if (t != current && (newly & ~t->sig_blocked) && !(t->flags & TASK_F_EXITING))
 				signal_wake_thread(t, false);
 	}
@@ -479,4 +479,69 @@ void signal_mask_end(bool interrupted)
 		return;
 	current->sig_restore = false;
 	signal_set_blocked(current->sig_saved);
+}
+
+/* ---- waiting and actions
+ * --------------------------------------------------------------------------------------------- */
+
+int signal_pause(void)
+{
+	for (;;) {
+		sched_set_state(TASK_INTERRUPTIBLE);
+		if (signal_pending(current))
+			break;
+		sched_sleep();
+	}
+	sched_set_state(TASK_RUNNING);
+	return -ERESTARTNOHAND;
+}
+
+/* While it waits, the wanted signals are not blocked, so that their arrival wakes it; they are taken before a handler
+ * can run. */
+int signal_wait(u64 want, u64 deadline_ns, siginfo_t *out)
+{
+	struct process *p = current->process;
+	u64 blocked = current->sig_blocked;
+	bool late = false;
+	int sig;
+
+	want &= ~SIG_MASK_NEVER_BLOCKED;
+	sig = signal_dequeue(want, out);
+	if (sig || !deadline_ns)
+		return sig ? sig : -EAGAIN;
+	signal_set_blocked(blocked & ~want);
+	for (;;) {
+		ulong irq;
+
+		sched_set_state(TASK_INTERRUPTIBLE);
+		irq = spin_lock_irqsave(&p->siglock);
+		sig = signal_dequeue_locked(current, want, out);
+		spin_unlock_irqrestore(&p->siglock, irq);
+		if (sig || late || signal_pending(current))
+			break;
+		late = sched_sleep_until(deadline_ns) == -ETIME;
+	}
+	sched_set_state(TASK_RUNNING);
+	signal_set_blocked(blocked);
+	return sig ? sig : late ? -EAGAIN : -EINTR;
+}
+
+int signal_action(int sig, const struct sigaction_kernel *new, struct sigaction_kernel *old)
+{
+	struct process *p = current->process;
+	ulong irq = spin_lock_irqsave(&p->siglock), inner = spin_lock_irqsave(&p->sighand->lock);
+	struct sigaction_kernel *a = &p->sighand->actions[sig - 1];
+
+	*old = *a;
+	if (new) {
+		*a = *new;
+		a->mask &= ~SIG_MASK_NEVER_BLOCKED;
+		/* POSIX: what is ignored from now on is no longer pending. */
+		if (a->handler == 1 || (!a->handler && (SIG_MASK_IGNORE & SIGMASK(sig))))
+			signal_flush(p, SIGMASK(sig));
+	}
+	spin_unlock_irqrestore(&p->sighand->lock, inner);
+	signal_recalc(current);
+	spin_unlock_irqrestore(&p->siglock, irq);
+	return 0;
 }

@@ -36,7 +36,7 @@ static void begin_stop(struct process *p, int sig)
 	p->stop_signal = sig;
 	p->stop_gen++;
 	p->stop_left = 0;
-	list_for_each_entry(t, &p->threads, thread_link) {
+	list_for_each_entry (t, &p->threads, thread_link) {
 		if (t->flags & TASK_F_EXITING)
 			continue;
 		p->stop_left++;
@@ -209,8 +209,7 @@ static struct sigaction_kernel take_action(struct process *p, int sig)
 /* The default action. siglock held on entry and, if it returns, on exit. */
 static void default_action(struct process *p, int sig, ulong *irq)
 {
-	if ((SIG_MASK_IGNORE & SIGMASK(sig)) ||
-	    (pid_ns_of(p->pid)->reaper == p && !(SIG_MASK_SYNC & SIGMASK(sig))))
+	if ((SIG_MASK_IGNORE & SIGMASK(sig)) || (pid_ns_of(p->pid)->reaper == p && !(SIG_MASK_SYNC & SIGMASK(sig))))
 		return;
 	if (SIG_MASK_STOP & SIGMASK(sig)) {
 		if (sig != SIGSTOP) {
@@ -238,7 +237,7 @@ static int next_to_handle(struct process *p, struct sigaction_kernel *a, siginfo
 	for (;;) {
 		if (p->group_exiting || (current->sig_pending & SIGMASK(SIGKILL))) {
 			spin_unlock_irqrestore(&p->siglock, irq);
-			thread_exit(p->group_exiting ? p->exit_status : 0);
+			process_exit_thread(p->group_exiting ? p->exit_status : 0);
 		}
 		if (p->stop_pending) {
 			join_stop(p, &irq);
@@ -298,17 +297,18 @@ void upcall_return_to_user(struct regs *r)
 		handle_signals(r);
 }
 
-/* ---- exceptions ---------------------------------------------------------------------------------------------------- */
+/* ---- exceptions ----------------------------------------------------------------------------------------------------
+ */
 
 static const struct {
 	u8 sig;
 	s8 code;
 } exceptions[32] = {
-	[0] = { SIGFPE, FPE_INTDIV },	[1] = { SIGTRAP, TRAP_TRACE },	[3] = { SIGTRAP, -1 },
-	[4] = { SIGSEGV, -1 },		[5] = { SIGSEGV, -1 },		[6] = { SIGILL, ILL_ILLOPN },
-	[9] = { SIGFPE, -1 },		[10] = { SIGSEGV, -1 },		[11] = { SIGBUS, -1 },
-	[12] = { SIGBUS, -1 },		[13] = { SIGSEGV, -1 },		[16] = { SIGFPE, FPE_FLTINV },
-	[17] = { SIGBUS, BUS_ADRALN },	[19] = { SIGFPE, FPE_FLTINV },
+	[0] = { SIGFPE, FPE_INTDIV },  [1] = { SIGTRAP, TRAP_TRACE }, [3] = { SIGTRAP, -1 },
+	[4] = { SIGSEGV, -1 },         [5] = { SIGSEGV, -1 },         [6] = { SIGILL, ILL_ILLOPN },
+	[9] = { SIGFPE, -1 },          [10] = { SIGSEGV, -1 },        [11] = { SIGBUS, -1 },
+	[12] = { SIGBUS, -1 },         [13] = { SIGSEGV, -1 },        [16] = { SIGFPE, FPE_FLTINV },
+	[17] = { SIGBUS, BUS_ADRALN }, [19] = { SIGFPE, FPE_FLTINV },
 };
 
 /* Vectors: AMD64 Architecture Programmer's Manual volume 2, section 8.2. -1: the kernel's own code (SI_KERNEL). */

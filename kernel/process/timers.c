@@ -33,10 +33,10 @@ struct posix_timer {
 	struct process *process;
 	struct task *task; /* counted; NULL: the process */
 	struct timer timer;
-	u64 next_ns;	 /* of clock_ns, or of CPU time; 0: disarmed */
+	u64 next_ns; /* of clock_ns, or of CPU time; 0: disarmed */
 	u64 interval_ns;
-	bool frozen;	 /* s */
-	bool waiting;	 /* s: fired, armed again when the signal is taken */
+	bool frozen;  /* s */
+	bool waiting; /* s: fired, armed again when the signal is taken */
 	int last_overrun;
 	bool silent; /* SIGEV_NONE */
 };
@@ -241,7 +241,7 @@ static struct posix_timer *find(struct process_timers *all, int id)
 {
 	struct posix_timer *t;
 
-	list_for_each_entry(t, &all->posix, link)
+	list_for_each_entry (t, &all->posix, link)
 		if (t->id == id)
 			return t;
 	return NULL;
@@ -398,7 +398,8 @@ int ptimer_overrun(int id)
 	return n;
 }
 
-/* ---- the end ------------------------------------------------------------------------------------------------------- */
+/* ---- the end -------------------------------------------------------------------------------------------------------
+ */
 
 void timers_exec(struct process *p)
 {
@@ -407,7 +408,7 @@ void timers_exec(struct process *p)
 
 	if (!all)
 		return;
-	list_for_each_entry_safe(t, n, &all->posix, link)
+	list_for_each_entry_safe (t, n, &all->posix, link)
 		destroy(t);
 	list_init(&all->posix);
 }

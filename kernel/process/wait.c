@@ -59,11 +59,9 @@ static void fill_usage(struct wait_result *out, struct process *p)
 
 static void fill(struct wait_result *out, struct process *p, int code, int status, int raw)
 {
-	*out = (struct wait_result){ .pid = pid_nr(p->pid),
-				     .code = code,
-				     .status = status,
-				     .uid = p->leader->cred->uid.v,
-				     .raw_status = raw };
+	*out = (struct wait_result){
+		.pid = pid_nr(p->pid), .code = code, .status = status, .uid = p->leader->cred->uid.v, .raw_status = raw
+	};
 	fill_usage(out, p);
 }
 
@@ -121,7 +119,7 @@ static enum scan scan(struct waiter *w)
 	enum scan result = SCAN_NONE;
 	struct process *p;
 
-	list_for_each_entry(p, &current->process->children, sibling) {
+	list_for_each_entry (p, &current->process->children, sibling) {
 		if (!matches(w, p))
 			continue;
 		if (p->zombie) {
@@ -188,8 +186,7 @@ int process_wait(const struct wait_request *r, struct wait_result *out)
 		found = scan(&w);
 		err = found == SCAN_LATER && nonblock && !(r->options & WNOHANG) ? -EAGAIN : 0;
 	} else {
-		err = wait_event_interruptible(&current->process->child_wait,
-					       (found = scan(&w)) != SCAN_LATER);
+		err = wait_event_interruptible(&current->process->child_wait, (found = scan(&w)) != SCAN_LATER);
 	}
 	pid_put(w.pid);
 	if (found == SCAN_NONE)

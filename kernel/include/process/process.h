@@ -114,6 +114,7 @@ extern struct spinlock process_list_lock;
 void process_get(struct process *p);
 void process_put(struct process *p);
 struct process *process_find_get(int nr); /* counted; also a zombie */
+struct process *process_of_pid(struct pid *pid); /* counted, or NULL */
 /* The process with the smallest number >= *nr in current's namespace, counted; *nr is set to its number. NULL: none. */
 struct process *process_next(int *nr);
 struct task *process_leader_get(struct process *p); /* counted */
@@ -147,6 +148,10 @@ int signal_dequeue(u64 want, siginfo_t *out);
 u64 signal_pending_mask(struct task *t); /* of the thread and its process */
 void signal_set_blocked(u64 mask);	 /* of current; KILL and STOP are left out */
 bool signal_is_ignored(int sig);	 /* current ignores or blocks it (job control in tty) */
+int __must_check signal_action(int sig, const struct sigaction_kernel *new, struct sigaction_kernel *old); /* new NULL: only asks */
+int signal_pause(void); /* sleeps until a signal is to be handled: -ERESTARTNOHAND */
+/* sigtimedwait: the signal taken, -EAGAIN at the deadline (0: do not wait), -EINTR. */
+int signal_wait(u64 want, u64 deadline_ns, siginfo_t *out);
 /* A mask for the length of one call (ppoll, pselect, epoll_pwait): NULL set changes nothing. end puts the old mask back, unless
  * the call is interrupted, in which case it is restored after the handler. */
 int __must_check signal_mask_begin(const u64 __user *set, size_t size);
@@ -159,6 +164,8 @@ static inline bool process_leads_session(const struct process *p)
 	return p->session == p->pid;
 }
 bool pgrp_is_orphaned(struct pid *pgrp);
+void process_move_group(struct process *p, struct pid *pgrp); /* process_list_lock held */
+long process_new_session(void); /* setsid: its number, or -EPERM */
 /* Each process of the session whose terminal is `from` gets `to`. */
 void session_set_tty(struct pid *session, const void *from, void *to);
 /* The tty part's: a session leader with a terminal has ended (called without locks). */
@@ -167,9 +174,10 @@ extern void (*process_session_end)(struct process *leader);
 /* ---- starting and ending --------------------------------------------------------------------------------- */
 
 void process_init(void); /* boot: caches, the first namespace */
-/* Boot: the first user program in this task. Tries init=, /init, /sbin/init, /etc/init, /bin/init, /bin/sh. */
+/* Boot: the first user program, in a task of its own with the descriptors and the root of this one, which ends. Tries init=, /init, /sbin/init, /etc/init, /bin/init, /bin/sh. */
 void __noreturn process_start_init(void);
 int __must_check process_exec(const char *path, const char *const argv[], const char *const envp[]); /* kernel strings */
 void __noreturn process_exit_group(int status); /* as wait4 gives it */
+void __noreturn process_exit_thread(int status); /* of current alone */
 
 #endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: what the system says of itself: its name, its load, its log, random bytes; and its end.
+ *
+ * Idea: small calls, each a copy of what other parts know.
+ *
+ * Contract: uname(2), sysinfo(2), getrandom(2), syslog(2), reboot(2), sethostname(2). The release is
+ * 6.1.0-ostrom unless osrelease= on the command line says otherwise.
+ *
+ * Locks: names_lock for the host's and the domain's name.
+ */
+#include <abi/syscalls.h>
+#include <alloc/page.h>
+#include <arch/boot.h>
+#include <arch/user.h>
+#include <core/clock.h>
+#include <core/log.h>
+#include <core/random.h>
+#include <core/spin.h>
+#include <lib/string.h>
+#include <linux/capability.h>
+#include <linux/random.h>
+#include <linux/reboot.h>
+#include <linux/sysinfo.h>
+#include <linux/utsname.h>
+#include <process/process.h>
+#include <syscall/info.h>
+#include <task/sched.h>
+
+#define NAME_BYTES 65
+
+static struct spinlock names_lock = SPIN_INIT(RANK_LEAF_SPIN);
+static struct new_utsname names = {
+	.sysname = "Linux",
+	.nodename = "ostrom",
+	.release = "6.1.0-ostrom",
+	.version = "#1 SMP " __DATE__,
+	.machine = "x86_64",
+	.domainname = "(none)",
+};
+
+void info_init(void)
+{
+	char release[NAME_BYTES];
+
+	if (boot_param("osrelease", release, sizeof(release)) && release[0])
+		str_copy(names.release, release, sizeof(names.release));
+}
+
+void info_uname(struct new_utsname *out)
+{
+	spin_lock(&names_lock);
+	*out = names;
+	spin_unlock(&names_lock);
+}
+
+void info_set_name(bool domain, const char *name)
+{
+	spin_lock(&names_lock);
+	str_copy(domain ? names.domainname : names.nodename, name, NAME_BYTES);
+	spin_unlock(&names_lock);
+}
+
+long sys_uname(void __user *buf)
+{
+	struct new_utsname n;
+
+	info_uname(&n);
+	if (current->process->personality & 0x0020000) /* UNAME26 of linux/personality.h: old programs */
+		str_copy(n.release, "2.6.61", sizeof(n.release));
+	return user_put(buf, &n, sizeof(n)) ? -EFAULT : 0;
+}
+
+static long set_name(bool domain, const char __user *from, int len)
+{
+	char name[NAME_BYTES] = { 0 };
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (len < 0 || len >= NAME_BYTES)
+		return -EINVAL;
+	if (user_get(name, from, len))
+		return -EFAULT;
+	info_set_name(domain, name);
+	return 0;
+}
+
+long sys_sethostname(const char __user *name, int len)
+{
+	return set_name(false, name, len);
+}
+
+long sys_setdomainname(const char __user *name, int len)
+{
+	return set_name(true, name, len);
+}
+
+long sys_sysinfo(void __user *info)
+{
+	struct page_stats pages;
+	struct sched_load load;
+	struct sysinfo s;
+
+	page_stats(&pages);
+	sched_load(&load);
+	memset(&s, 0, sizeof(s));
+	s.uptime = clock_ns() / NSEC_PER_SEC;
+	for (int i = 0; i < 3; i++)
+		s.loads[i] = load.load_avg[i] << (SI_LOAD_SHIFT - 11);
+	s.totalram = pages.total << PAGE_SHIFT;
+	s.freeram = pages.free << PAGE_SHIFT;
+	s.bufferram = 0;
+	s.procs = load.total;
+	s.mem_unit = 1;
+	return user_put(info, &s, sizeof(s)) ? -EFAULT : 0;
+}
+
+long sys_getrandom(void __user *buf, size_t count, u32 flags)
+{
+	u8 part[256];
+	size_t done = 0;
+
+	if ((flags & ~(u32)(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE)) ||
+	    (flags & (GRND_RANDOM | GRND_INSECURE)) == (GRND_RANDOM | GRND_INSECURE))
+		return -EINVAL;
+	count = min(count, (size_t)0x1ffffff);
+	while (done < count) {
+		size_t n = min(count - done, sizeof(part));
+
+		random_get(part, n);
+		if (user_put((u8 __user *)buf + done, part, n))
+			return done ? (long)done : -EFAULT;
+		done += n;
+		if (done < count && signal_pending(current))
+			break;
+		resched_point();
+	}
+	memset(part, 0, sizeof(part));
+	return done;
+}
+
+long sys_reboot(int magic1, int magic2, u32 cmd, void __user *arg)
+{
+	if ((u32)magic1 != LINUX_REBOOT_MAGIC1 || (magic2 != LINUX_REBOOT_MAGIC2 && magic2 != LINUX_REBOOT_MAGIC2A &&
+						   magic2 != LINUX_REBOOT_MAGIC2B && magic2 != LINUX_REBOOT_MAGIC2C))
+		return -EINVAL;
+	if (!capable(CAP_SYS_BOOT))
+		return -EPERM;
+	switch (cmd) {
+	case LINUX_REBOOT_CMD_RESTART:
+	case LINUX_REBOOT_CMD_RESTART2: machine_reboot();
+	case LINUX_REBOOT_CMD_HALT:
+	case LINUX_REBOOT_CMD_POWER_OFF: machine_power_off(0);
+	case LINUX_REBOOT_CMD_CAD_ON:
+	case LINUX_REBOOT_CMD_CAD_OFF: return 0;
+	default: return -EINVAL;
+	}
+}

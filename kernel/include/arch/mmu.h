@@ -97,7 +97,12 @@ void tlb_add_page(struct tlb_gather *g, ulong va, struct page *page); /* takes o
 void tlb_finish(struct tlb_gather *g);
 
 /* The direct map of all memory. */
+#ifdef __OSTROM_HOSTED__
+extern char *hosted_memory; /* arch/hosted: one mapping stands for it */
+#define DIRECT_MAP_BASE ((ulong)hosted_memory)
+#else
 #define DIRECT_MAP_BASE 0xffff888000000000UL
+#endif
 static inline void *phys_to_virt(paddr_t pa)
 {
 	return (void *)(DIRECT_MAP_BASE + pa);

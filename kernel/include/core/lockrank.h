@@ -13,6 +13,7 @@
 	RANK(CGROUP, sleep, "the tenant tree's shape and its files")                               \
 	RANK(EXEC, sleep, "credentials of a process against exec and ptrace")                      \
 	RANK(SUBSYS, sleep, "a subsystem's configuration (perf contexts, bpf attach, md array, vfio group, kvm vm)") \
+	RANK(PIPE, sleep, "the buffers of one pipe")                                               \
 	RANK(INODE, sleep, "one inode's contents and, for a folder, its names")                    \
 	RANK(FILE_POS, sleep, "a file's position")                                                 \
 	RANK(MM, sleep, "an address space's VMAs")                                                 \
@@ -24,7 +25,7 @@
 	RANK(TASKLIST, spin, "the family tree, groups and sessions of processes, pid tables")      \
 	RANK(SIGHAND, spin, "signal handlers and queues of a process")                             \
 	RANK(FUTEX, spin, "one futex bucket")                                                      \
-	RANK(EPOLL, spin, "an epoll's ready list")                                                 \
+	RANK(RENAME, spin, "the moment in which a dentry changes its name")                        \
 	RANK(DENTRY, spin, "a dentry's name and children")                                         \
 	RANK(ICACHE, spin, "inode and dentry hash buckets")                                        \
 	RANK(FILES, spin, "a descriptor table")                                                    \
@@ -38,6 +39,7 @@
 	RANK(DRIVER, spin, "a driver's rings and registers")                                       \
 	RANK(SUBSYS_SPIN, spin, "innermost lock of a subsystem (perf ring, bpf map bucket, attr lists)") \
 	RANK(WAITQ, spin, "a wait queue")                                                          \
+	RANK(EPOLL, spin, "an epoll's ready list")                                                 \
 	RANK(WORK, spin, "work queues, deferred lists")                                            \
 	RANK(TIMER, spin, "a CPU's timers")                                                        \
 	RANK(TASK, spin, "one task's scheduling state")                                            \

@@ -20,10 +20,11 @@ enum iter_kind { ITER_USER, ITER_KERNEL, ITER_PAGES };
 
 struct iter {
 	enum iter_kind kind;
-	const struct iter_vec *vec; /* ITER_USER, ITER_KERNEL */
+	const struct iter_vec *vec; /* ITER_USER, ITER_KERNEL; NULL: `one` */
 	struct page **pages;	    /* ITER_PAGES: whole pages, the first from `skip` on */
-	size_t nr;
-	size_t skip;  /* bytes of the first element already used */
+	size_t nr;    /* elements */
+	size_t at;    /* the element under the cursor */
+	size_t skip;  /* bytes of it already used */
 	size_t count; /* bytes left */
 	struct iter_vec one; /* storage for the common single segment */
 };

@@ -40,6 +40,62 @@ struct name { /* one path component */
 	u32 hash;
 };
 
+/* ---- dentries ----------------------------------------------------------------------------------- */
+
+/* A name in a folder, cached. dname is constant once published: a rename installs another one, so that readers under RCU
+ * always see a whole name. seq changes when parent, name or inode do. */
+struct dname {
+	struct rcu_head rcu;
+	u32 hash;
+	u16 len;
+	char str[];
+};
+
+struct dentry {
+	struct dentry *parent;	  /* RCU; itself: a root */
+	struct dname *name;	  /* RCU */
+	struct inode *inode;	  /* RCU; NULL: negative. Changes only under the folder's inode lock or at birth */
+	struct dentry *hash_next; /* RCU; bucket lock */
+	struct seqcount seq;
+	atomic_t refs; /* 0: only cached; -1: dying */
+	u32 flags;     /* DENTRY_*; atomic */
+	struct spinlock lock;	      /* RANK_DENTRY: children */
+	struct list children, sibling; /* parent->lock */
+	struct list alias;	       /* inode->dentries */
+	struct list lru;
+	struct super *super;
+	u64 cookie; /* the file system's own: its place in the folder */
+	struct rcu_head rcu;
+};
+#define DENTRY_HASHED	BIT(0) /* look-ups find it */
+#define DENTRY_MOUNTED	BIT(1) /* something is mounted on it, in some namespace */
+#define DENTRY_NOCACHE	BIT(2) /* dies with its last reference */
+#define DENTRY_PINNED	BIT(3) /* the file system holds a reference while the name exists (tmpfs) */
+#define DENTRY_ON_LRU	BIT(4)
+
+void dentry_get(struct dentry *d);
+void dentry_put(struct dentry *d); /* NULL is allowed */
+u32 name_hash(const char *str, u32 len);
+struct name name_of(const char *str);
+/* From the cache only; counted, or NULL. */
+struct dentry *dentry_find(struct dentry *parent, const struct name *n);
+/* From the cache or the file system; counted, possibly negative. */
+int __must_check dentry_lookup(struct dentry *parent, const struct name *n, struct dentry **out);
+/* The same with parent->inode->lock already held for writing. */
+int __must_check dentry_lookup_locked(struct dentry *parent, const struct name *n, struct dentry **out);
+struct dentry *__must_check dentry_create(struct dentry *parent, const struct name *n); /* negative, not hashed; one reference */
+struct dentry *__must_check dentry_create_root(struct super *s, struct inode *i);	 /* takes over i, also on failure */
+void dentry_hash(struct dentry *d);	/* makes it findable */
+void dentry_drop(struct dentry *d);	/* makes it unfindable */
+void dentry_pin(struct dentry *d);	/* for file systems whose names live in the cache */
+void dentry_unpin(struct dentry *d);
+void dentry_move(struct dentry *d, struct dentry *onto); /* takes onto's parent and name; onto becomes unfindable */
+void dentry_exchange(struct dentry *a, struct dentry *b);
+bool dentry_is_below(struct dentry *d, struct dentry *folder); /* or the same */
+/* Forgets all names below root and root itself (unmount): nobody else may hold references. */
+void dentry_destroy_tree(struct dentry *root);
+u64 dentry_shrink(u64 count); /* frees up to count cached names; returns how many */
+
 /* ---- inodes ------------------------------------------------------------------------------------ */
 
 struct inode_attr { /* setattr: which fields are valid is in mask (ATTR_*) */
@@ -57,9 +113,31 @@ struct inode_attr { /* setattr: which fields are valid is in mask (ATTR_*) */
 #define ATTR_ATIME BIT(4)
 #define ATTR_MTIME BIT(5)
 #define ATTR_CTIME BIT(6)
+#define ATTR_TIMES_NOW BIT(7) /* both times are "now": who may write the file may set them */
+
+/* What stat shows. */
+struct kstat {
+	u32 dev, rdev;
+	u64 ino;
+	u16 mode;
+	u32 nlink;
+	kuid_t uid;
+	kgid_t gid;
+	s64 size;
+	u64 blocks;
+	u32 block_size;
+	struct timestamp atime, mtime, ctime, btime;
+	u64 attributes; /* STATX_ATTR_* */
+	u64 mount_id;
+};
+
+struct kstatfs {
+	u64 type, bsize, blocks, bfree, bavail, files, ffree, namelen, frsize, flags;
+	u32 fsid[2];
+};
 
 struct inode_ops {
-	/* Folders. dir->lock is held for writing by all but lookup (held for reading). A new dentry gets dentry_attach. */
+	/* Folders. dir->lock is held for writing. A new dentry gets dentry_attach (the caller hashes it). */
 	int (*lookup)(struct inode *dir, struct dentry *d); /* attaches an inode, or leaves d negative */
 	int (*create)(struct inode *dir, struct dentry *d, u16 mode);
 	int (*mkdir)(struct inode *dir, struct dentry *d, u16 mode);
@@ -76,7 +154,7 @@ struct inode_ops {
 	int (*follow)(struct inode *i, struct path *out);
 	int (*setattr)(struct inode *i, const struct inode_attr *a);
 	int (*permission)(struct inode *i, unsigned may); /* MAY_*, after or instead of the mode bits */
-	int (*getattr)(struct inode *i, void *kstat);
+	int (*getattr)(struct inode *i, struct kstat *st); /* st is filled by the generic code before */
 	ssize_t (*getxattr)(struct inode *i, const char *name, void *buf, size_t size);
 	int (*setxattr)(struct inode *i, const char *name, const void *value, size_t size, int flags); /* value NULL: remove */
 	ssize_t (*listxattr)(struct inode *i, char *buf, size_t size);
@@ -103,15 +181,16 @@ struct inode {
 	struct page_cache *cache; /* regular files; NULL: none */
 	struct list super_link;	  /* super->lock */
 	struct list hash_link;
-	struct list dentries;	  /* aliases */
+	struct list dentries;	  /* names in the cache (dentry->alias) */
 	void *priv;		  /* the file system's */
-	void *pipe;		  /* FIFO, socket */
+	void *pipe;		  /* FIFO: struct pipe; socket: struct socket * bound to it */
 	void *locks;		  /* advisory locks */
 	void *watches;		  /* inotify */
 	atomic_t write_count;	  /* >0 writers, <0 execs */
-	u32 flags;
+	u32 flags;		  /* INODE_* */
 	struct rcu_head rcu;
 };
+#define INODE_TMPFILE BIT(0) /* O_TMPFILE: may get a name although nlink is 0 */
 
 /* ---- super blocks, file systems, mounts ------------------------------------------------------------ */
 
@@ -119,9 +198,9 @@ struct super_ops {
 	void (*evict)(struct inode *i); /* last reference: free the file system's part; nlink 0: the contents too */
 	int (*write_inode)(struct inode *i, bool sync);
 	int (*sync)(struct super *s, bool wait);
-	int (*statfs)(struct super *s, void *kstatfs);
+	int (*statfs)(struct super *s, struct kstatfs *out); /* type, bsize, namelen, fsid are filled before */
 	int (*remount)(struct super *s, unsigned flags, const char *data);
-	void (*put_super)(struct super *s);
+	void (*put_super)(struct super *s); /* the names are gone; frees priv */
 	void (*show_options)(struct super *s, struct strbuf *out);
 };
 
@@ -132,11 +211,14 @@ struct super {
 	u32 magic;
 	u32 block_size;
 	s64 max_bytes;
-	unsigned flags; /* SB_* = MS_* of linux/mount.h */
+	unsigned flags; /* MS_* of linux/mount.h */
 	struct dentry *root;
 	refcount_t refs;
 	struct spinlock lock; /* RANK_ICACHE: inodes */
 	struct list inodes;
+	struct list mounts; /* mount->super_link, under the mount lock */
+	struct list link;   /* all supers */
+	u64 next_ino;	    /* atomic; for file systems without numbers of their own */
 	void *priv;
 	void *bdev;
 	char source[64];
@@ -151,7 +233,38 @@ struct fs_type {
 };
 #define FS_REQUIRES_DEV BIT(0)
 #define FS_USERNS_MOUNT BIT(1)
+#define FS_SINGLE	BIT(2) /* all mounts share one super */
+#define FS_KERNEL_ONLY	BIT(3) /* mount(2) refuses it (pipefs and the like) */
+#define FS_NO_NEGATIVE	BIT(4) /* negative names are not worth keeping: the cache is the file system */
 void fs_register(struct fs_type *t);
+struct fs_type *fs_find(const char *name);
+struct inode *__must_check super_new_inode(struct super *s, u16 mode, const struct inode *dir);
+int __must_check super_create(struct fs_type *t, const char *source, unsigned flags, const char *data, struct super **out);
+void super_put(struct super *s);
+u32 super_anon_dev(void);
+void super_sync_all(bool wait);
+int fs_show_types(struct strbuf *out); /* /proc/filesystems */
+
+/* A super's tree (or a part of it) attached at a place. Locks: m mount_lock (RANK_MOUNT_TREE); readers under RCU. */
+struct mount_ns;
+struct mount {
+	struct mount *parent;	   /* m; NULL: the namespace's root, or detached */
+	struct dentry *mountpoint; /* m; in parent */
+	struct dentry *root;	   /* I */
+	struct super *super;	   /* I */
+	struct mount_ns *ns;	   /* m; NULL: detached */
+	atomic_t refs;		   /* paths that use it, and 1 while attached */
+	unsigned flags;		   /* m: MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME ... of this mount */
+	int id;
+	struct mount *hash_next;   /* RCU; m */
+	struct list children, sibling; /* m */
+	struct list ns_link;	   /* m: in order of mounting */
+	struct list super_link;	   /* m */
+	struct list work;	   /* m: lists of one operation */
+	struct rcu_head rcu;
+};
+void mount_get(struct mount *m);
+void mount_put(struct mount *m); /* NULL is allowed */
 
 struct path {
 	struct mount *mnt;
@@ -199,6 +312,7 @@ struct file {
 	void *priv;
 	const struct cred *cred;
 	int owner_pid, owner_sig, owner_type; /* F_SETOWN */
+	bool writes_inode;		      /* counted in inode->write_count */
 	struct list epoll_links;
 	u32 wb_err; /* errors of writeback seen by this file */
 	void *readahead;
@@ -209,9 +323,17 @@ struct file {
 #define FMODE_SEEK  BIT(2) /* has a position */
 #define FMODE_PATH  BIT(3) /* O_PATH */
 #define FMODE_STREAM BIT(4)
+#define FMODE_NONOTIFY BIT(5)
 
+s64 file_llseek(struct file *f, s64 off, int whence); /* SEEK_SET, CUR, END over inode->size; DATA and HOLE as one extent */
+s64 no_llseek(struct file *f, s64 off, int whence);
 /* A file without a name in the tree (pipe, socket, eventfd ...): [kind] in /proc/PID/fd. */
 int __must_check file_anon(const char *kind, const struct file_ops *ops, void *priv, unsigned flags, struct file **out);
+/* The same over an inode of the caller's (taken over, also on failure) with this name; and such an inode: pipes, sockets. */
+int __must_check file_on_inode(struct inode *i, const char *name, const struct file_ops *ops, void *priv, unsigned flags,
+			       struct file **out);
+struct inode *__must_check anon_inode(u16 mode, const struct inode_ops *ops);
+int __must_check file_open_path(const struct path *p, unsigned flags, struct file **out); /* checks rights; p stays the caller's */
 void file_get(struct file *f);
 void file_put(struct file *f);
 /* Kernel-side I/O at a position. */
@@ -238,6 +360,11 @@ void fd_release(int fd);		 /* undoes fd_reserve */
 int __must_check fd_publish(struct file *f, unsigned flags);
 int __must_check fd_close(int fd);
 struct file *fd_of_task(struct task *t, int fd); /* counted; for /proc, pidfd_getfd */
+int fd_next_of_task(struct task *t, int fd);	 /* the first open descriptor >= fd, or -1 */
+int __must_check fd_replace(int fd, struct file *f, unsigned flags); /* dup2: takes over f, closes what was there */
+int fd_get_cloexec(int fd); /* 0, 1, -EBADF */
+int fd_set_cloexec(int fd, bool on);
+void fd_close_range(unsigned first, unsigned last, bool only_cloexec);
 
 int __must_check files_fork(struct task *child, bool share);
 void files_exit(struct task *t);
@@ -268,22 +395,28 @@ void fs_exit(struct task *t);
 
 /* path from user memory into a page-sized kernel buffer: path_copy/path_free. -ENAMETOOLONG, -EFAULT, -ENOENT (empty, unless LOOKUP_EMPTY). */
 char *path_copy(const char __user *upath, unsigned lookup, int *err);
-void path_free(char *p);
+void path_free(char *p); /* NULL is allowed */
 int __must_check path_lookup(int dirfd, const char *name, unsigned lookup, struct path *out);
 int __must_check path_lookup_user(int dirfd, const char __user *name, unsigned lookup, struct path *out);
 int __must_check file_open_at(int dirfd, const char *name, unsigned flags, u16 mode, unsigned lookup, struct file **out);
 int __must_check inode_permission(struct inode *i, unsigned may);
-/* Makes current's ids the owner of a new inode in dir. */
-struct inode *__must_check inode_create(struct super *s, u16 mode);
+/* exec: nobody may write the file while it runs. -ETXTBSY: somebody does. */
+int __must_check file_deny_write(struct file *f);
+void file_allow_write(struct file *f);
+struct inode *__must_check inode_create(struct super *s, u16 mode); /* one reference, nlink 1, times now, owner root */
 void inode_get(struct inode *i);
 void inode_put(struct inode *i);
 void dentry_attach(struct dentry *d, struct inode *i); /* takes over a reference; NULL: negative */
 
-/* Writes the absolute path of p, as seen from root, to out. */
+/* Writes the absolute path of p, as seen from root, to the end of buf; *out is where it begins. " (deleted)" is appended to a
+ * removed name. 1: p is not below root (the path is then its namespace's); -ENAMETOOLONG. */
 int __must_check path_string(const struct path *p, const struct path *root, char *buf, size_t size, char **out);
 
-/* Boot: caches, descriptor tables, the root tmpfs. */
+struct timestamp time_now(void);
+
+/* Boot, in this order: caches; the file systems register (fs/fs.h); the root and current's tables; the initrd into it. */
 void vfs_init(void);
+int __must_check vfs_mount_root(const char *fs_name); /* also gives current its fs_context and descriptor table */
 int __must_check vfs_unpack_initrd(void);
 
 #endif

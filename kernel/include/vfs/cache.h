@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The page cache of one inode: its contents in memory, addressed in pages, mapped by mmap through `map`.
+ *
+ * Pages in the cache hold one reference of the cache's. A page is in it from cache_insert until truncate, a hole punch or
+ * reclaim takes it out; whoever uses one has a reference of his own and may find that it has left meanwhile.
+ * Locks: lock (RANK_PAGECACHE) for changes of the tree; look-ups under RCU. Contents: the inode's lock for writes.
+ */
+#ifndef VFS_CACHE_H
+#define VFS_CACHE_H
+
+#include <alloc/page.h>
+#include <lib/xarray.h>
+#include <vfs/vfs.h>
+
+struct cache_ops {
+	/* Makes the contents of a page that the cache does not hold valid (reads it). NULL: a missing page is zeros, and
+	 * reading it needs no page (tmpfs). */
+	int (*fill)(struct page_cache *c, struct page *p);
+	/* Before n pages are added (>0: -ENOSPC refuses) or after they were taken out (<0). NULL: no account. */
+	int (*account)(struct page_cache *c, s64 n);
+};
+
+struct page_cache {
+	struct mapping map;
+	struct spinlock lock;
+	struct xarray pages;
+	u64 nr_pages; /* lock */
+	const struct cache_ops *ops;
+	struct inode *host;
+};
+
+int __must_check cache_create(struct inode *host, const struct cache_ops *ops); /* sets host->cache */
+void cache_destroy(struct page_cache *c); /* NULL is allowed; drops all pages */
+/* A run of present pages: stores up to n from index on, counted, until the first hole; returns how many. */
+unsigned cache_find_run(struct page_cache *c, u64 index, unsigned n, struct page **out);
+static inline struct page *cache_find(struct page_cache *c, u64 index)
+{
+	struct page *p;
+
+	return cache_find_run(c, index, 1, &p) ? p : NULL;
+}
+/* Counted, up to date; made if missing. -ENOMEM, -ENOSPC, -EIO. */
+int __must_check cache_get(struct page_cache *c, u64 index, struct page **out);
+/* Takes over the caller's reference. -EEXIST, -ENOMEM, -ENOSPC (the reference stays the caller's). */
+int __must_check cache_insert(struct page_cache *c, u64 index, struct page *p);
+/* Removes [from, to) in bytes: whole pages leave the cache and all page tables, partial ones are zeroed there. The inode's lock
+ * is held, its size already reduced (truncate: to = ~0). */
+void cache_remove(struct page_cache *c, u64 from, u64 to);
+/* The first byte from `from` on that is data (or a hole), below size. -ENXIO. */
+s64 cache_seek(struct page_cache *c, u64 from, u64 size, bool hole);
+
+/* File operations over a cache. */
+ssize_t cache_read(struct io *io);
+ssize_t cache_write(struct io *io);
+int cache_mmap(struct file *f, unsigned prot, unsigned map_flags, u64 *index, size_t bytes, struct mapping **out);
+s64 cache_llseek(struct file *f, s64 off, int whence);
+
+extern const struct xa_mem vfs_xa_mem; /* for xarrays of file systems: node memory that RCU frees */
+void cache_init(void);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * inotify's objects, for the system calls: see inotify(7).
+ */
+#ifndef VFS_INOTIFY_H
+#define VFS_INOTIFY_H
+
+#include <vfs/vfs.h>
+
+int __must_check inotify_create(unsigned flags, struct file **out); /* flags: O_NONBLOCK */
+int __must_check inotify_add(struct file *f, struct inode *i, u32 mask); /* the watch's number; -EINVAL: f is no inotify */
+int __must_check inotify_remove(struct file *f, int wd);
+
+#endif

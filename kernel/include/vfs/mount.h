@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Mounts: where supers hang in a namespace. One tree a namespace; the namespace of a task is that of its root's mount.
+ * All changes under mount_lock (RANK_MOUNT_TREE). Flags are MS_* and MNT_* of linux/mount.h.
+ */
+#ifndef VFS_MOUNT_H
+#define VFS_MOUNT_H
+
+#include <vfs/vfs.h>
+
+/* umount2(2)'s flags, which no UAPI header has. */
+#define MNT_FORCE	1
+#define MNT_DETACH	2
+#define MNT_EXPIRE	4
+#define UMOUNT_NOFOLLOW 8
+
+struct mount_ns {
+	refcount_t refs;
+	struct mount *root;
+	struct list mounts; /* in order */
+	u64 changes;	    /* raised by each change: poll on /proc/mounts */
+	struct waitq poll;
+};
+extern struct mutex mount_lock;
+
+struct mount_ns *mount_ns_current(void); /* valid while current's root stays */
+/* A copy of from's tree; root and cwd of fs move into it. For CLONE_NEWNS. */
+int __must_check mount_ns_copy(struct mount_ns *from, struct fs_context *fs, struct mount_ns **out);
+void mount_ns_get(struct mount_ns *ns);
+void mount_ns_put(struct mount_ns *ns);
+
+int __must_check mount_new(const char *type, const char *source, const struct path *at, unsigned flags, const char *data);
+int __must_check mount_bind(const struct path *from, const struct path *at, bool recursive);
+int __must_check mount_move(const struct path *from, const struct path *at);
+int __must_check mount_remount(const struct path *at, unsigned flags, const char *data, bool bind_only);
+int __must_check mount_umount(const struct path *at, int flags);
+int __must_check mount_pivot(const struct path *new_root, const struct path *put_old);
+/* A mount outside every namespace (pipefs, sockets, devtmpfs' own): its root. */
+int __must_check mount_kernel(struct fs_type *t, struct path *out);
+/* The mount on dentry d of m: not counted, under RCU; NULL: none. */
+struct mount *mount_on(struct mount *m, struct dentry *d);
+
+/* One line a mount, as /proc/mounts and /proc/self/mountinfo have it, as seen from root. */
+int mount_show(struct mount_ns *ns, const struct path *root, bool info, struct strbuf *out);
+
+#endif

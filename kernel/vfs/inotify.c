@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: programs want to hear when files change, without looking all the time; files that nobody watches must not
+ * pay for it.
+ *
+ * Idea: an inode with watchers has a chain of watches; everyone else sees a NULL pointer. A change walks the chain and
+ * queues an event at each watching instance; equal events in a row become one.
+ *
+ * Contract: inotify(7). An instance keeps at most QUEUE_MAX events, then one IN_Q_OVERFLOW. A watch holds its inode
+ * until it is removed, the last name goes (IN_DELETE_SELF, IN_IGNORED) or the instance ends.
+ *
+ * Locks: notify_lock (RANK_SUBSYS_SPIN) guards all chains, watches and queues; short and without sleeping.
+ */
+#include <alloc/slab.h>
+#include <arch/user.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <lib/xarray.h>
+#include <linux/eventpoll.h>
+#include <linux/inotify.h>
+#include <asm/ioctls.h>
+#include <vfs/cache.h>
+#include <vfs/inotify.h>
+#include <vfs/poll.h>
+#include <vfs/uapi.h>
+#include "vfs_priv.h"
+
+#define QUEUE_MAX 16384
+
+struct instance;
+
+struct watch {
+	struct watch *next; /* of the inode */
+	struct instance *owner;
+	struct inode *inode; /* counted */
+	u32 mask;
+	int wd;
+};
+
+struct event {
+	struct list link;
+	struct inotify_event e; /* e.len: name bytes with padding */
+};
+
+struct instance {
+	struct xarray watches; /* by wd */
+	int last_wd;
+	struct list events;
+	unsigned count;
+	struct waitq wait;
+};
+
+static struct spinlock notify_lock = SPIN_INIT(RANK_SUBSYS_SPIN);
+
+/* ---- queueing ---------------------------------------------------------------------------------------------- */
+
+static bool same_event(const struct event *a, int wd, u32 mask, u32 cookie, const char *name)
+{
+	return a->e.wd == wd && a->e.mask == mask && a->e.cookie == cookie &&
+	       (name ? a->e.len && !strcmp(a->e.name, name) : !a->e.len);
+}
+
+static void queue_event(struct instance *in, int wd, u32 mask, const char *name, u32 cookie)
+{
+	size_t len = name ? strlen(name) + 1 : 0, padded = ALIGN_UP(len, sizeof(struct inotify_event));
+	struct event *ev;
+
+	if (!list_empty(&in->events) &&
+	    same_event(list_last_entry(&in->events, struct event, link), wd, mask, cookie, name))
+		return;
+	if (in->count >= QUEUE_MAX) {
+		if (list_last_entry(&in->events, struct event, link)->e.mask == IN_Q_OVERFLOW)
+			return;
+		wd = -1;
+		mask = IN_Q_OVERFLOW;
+		len = padded = 0;
+	}
+	ev = kmalloc(sizeof(*ev) + padded, ALLOC_ATOMIC | ALLOC_ZERO);
+	if (!ev)
+		return; /* memory is short: as if the queue had been full */
+	ev->e = (struct inotify_event){ .wd = wd, .mask = mask, .cookie = cookie, .len = padded };
+	if (len)
+		memcpy(ev->e.name, name, len);
+	list_add_tail(&ev->link, &in->events);
+	in->count++;
+	waitq_wake(&in->wait, 1, EPOLLIN | EPOLLRDNORM);
+}
+
+/* Takes w out of its inode's chain and its instance, under the lock. */
+static void unlink_watch(struct watch *w)
+{
+	struct watch **at = (struct watch **)&w->inode->watches;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	xa_erase(&w->owner->watches, w->wd);
+}
+
+void inode_notify_watchers(struct inode *i, u32 mask, const char *name, u32 cookie)
+{
+	struct watch *w, *next, *dead = NULL;
+
+	spin_lock(&notify_lock);
+	for (w = i->watches; w; w = next) {
+		next = w->next;
+		if (w->mask & mask & IN_ALL_EVENTS)
+			queue_event(w->owner, w->wd, mask, name, cookie);
+		if (mask & IN_DELETE_SELF || (w->mask & mask & IN_ALL_EVENTS && w->mask & IN_ONESHOT)) {
+			queue_event(w->owner, w->wd, IN_IGNORED, NULL, 0);
+			unlink_watch(w);
+			w->next = dead;
+			dead = w;
+		}
+	}
+	spin_unlock(&notify_lock);
+	for (; dead; dead = next) {
+		next = dead->next;
+		inode_put(dead->inode);
+		kfree(dead);
+	}
+}
+
+void dentry_notify(struct dentry *d, u32 mask)
+{
+	struct inode *i = d->inode;
+	u32 dir = S_ISDIR(i->mode) ? IN_ISDIR : 0;
+	struct dentry *parent;
+
+	inode_notify(i, mask | dir, NULL, 0);
+	rcu_read_lock();
+	parent = READ_ONCE(d->parent);
+	if (likely(parent == d || !READ_ONCE(parent->inode->watches))) {
+		rcu_read_unlock();
+		return;
+	}
+	rcu_read_unlock();
+	parent = dentry_parent_get(d);
+	inode_notify(parent->inode, mask | dir, d->name->str, 0);
+	dentry_put(parent);
+}
+
+/* ---- the file ----------------------------------------------------------------------------------------------- */
+
+/* The first event if it fits into n bytes. *err: it does not. */
+static struct event *take_event(struct instance *in, size_t n, int *err)
+{
+	struct event *ev = NULL;
+
+	*err = 0;
+	spin_lock(&notify_lock);
+	if (!list_empty(&in->events)) {
+		ev = list_first_entry(&in->events, struct event, link);
+		if (sizeof(ev->e) + ev->e.len > n) {
+			*err = -EINVAL;
+			ev = NULL;
+		} else {
+			list_del(&ev->link);
+			in->count--;
+		}
+	}
+	spin_unlock(&notify_lock);
+	return ev;
+}
+
+static ssize_t inotify_read(struct io *io)
+{
+	struct instance *in = io->file->priv;
+	ssize_t total = 0;
+	int err;
+
+	for (;;) {
+		struct event *ev = take_event(in, io->iter.count, &err);
+
+		if (ev) {
+			size_t n = sizeof(ev->e) + ev->e.len, done = iter_copy_out(&ev->e, n, &io->iter);
+
+			kfree(ev);
+			if (done < n)
+				return total ? total : -EFAULT;
+			total += n;
+			continue;
+		}
+		if (total || err)
+			return total ? total : err;
+		if (io->file->flags & O_NONBLOCK)
+			return -EAGAIN;
+		err = wait_event_interruptible(&in->wait, !list_empty(&in->events));
+		if (err)
+			return err;
+	}
+}
+
+static unsigned inotify_poll(struct file *f, struct poll_table *pt)
+{
+	struct instance *in = f->priv;
+
+	poll_wait(f, &in->wait, pt);
+	return list_empty(&in->events) ? 0 : EPOLLIN | EPOLLRDNORM;
+}
+
+static long inotify_ioctl(struct file *f, unsigned cmd, ulong arg)
+{
+	struct instance *in = f->priv;
+	struct event *ev;
+	int bytes = 0;
+
+	if (cmd != FIONREAD)
+		return -ENOTTY;
+	spin_lock(&notify_lock);
+	list_for_each_entry (ev, &in->events, link)
+		bytes += sizeof(ev->e) + ev->e.len;
+	spin_unlock(&notify_lock);
+	return user_put((void __user *)arg, &bytes, sizeof(bytes));
+}
+
+static void inotify_release(struct file *f)
+{
+	struct instance *in = f->priv;
+	struct watch *w;
+
+	for (;;) {
+		u64 wd = 0;
+
+		spin_lock(&notify_lock);
+		w = xa_find(&in->watches, &wd, ~0ULL);
+		if (w)
+			unlink_watch(w);
+		spin_unlock(&notify_lock);
+		if (!w)
+			break;
+		inode_put(w->inode);
+		kfree(w);
+	}
+	while (!list_empty(&in->events)) {
+		struct event *ev = list_first_entry(&in->events, struct event, link);
+
+		list_del(&ev->link);
+		kfree(ev);
+	}
+	kfree(in);
+}
+
+static const struct file_ops inotify_ops = {
+	.read = inotify_read,
+	.poll = inotify_poll,
+	.ioctl = inotify_ioctl,
+	.release = inotify_release,
+	.llseek = no_llseek,
+};
+
+int inotify_create(unsigned flags, struct file **out)
+{
+	struct instance *in = kzalloc(sizeof(*in), 0);
+	int err;
+
+	if (!in)
+		return -ENOMEM;
+	xa_init(&in->watches, &vfs_xa_mem);
+	list_init(&in->events);
+	waitq_init(&in->wait);
+	err = file_anon("inotify", &inotify_ops, in, flags | O_RDONLY, out);
+	if (err)
+		kfree(in);
+	return err;
+}
+
+/* ---- watches ------------------------------------------------------------------------------------------------- */
+
+static struct watch *find_watch(struct instance *in, struct inode *i)
+{
+	struct watch *w = i->watches;
+
+	while (w && w->owner != in)
+		w = w->next;
+	return w;
+}
+
+static int update(struct watch *w, u32 mask)
+{
+	if (mask & IN_MASK_CREATE)
+		return -EEXIST;
+	w->mask = mask & IN_MASK_ADD ? w->mask | mask : mask;
+	return w->wd;
+}
+
+int inotify_add(struct file *f, struct inode *i, u32 mask)
+{
+	struct instance *in = f->priv;
+	struct watch *fresh, *w;
+	int wd;
+
+	if (f->ops != &inotify_ops)
+		return -EINVAL;
+	if (!(mask & IN_ALL_EVENTS) || (mask & IN_MASK_ADD && mask & IN_MASK_CREATE))
+		return -EINVAL;
+	fresh = kzalloc(sizeof(*fresh), 0);
+	if (!fresh)
+		return -ENOMEM;
+	spin_lock(&notify_lock);
+	w = find_watch(in, i);
+	if (w) {
+		wd = update(w, mask);
+	} else {
+		wd = xa_store(&in->watches, in->last_wd + 1, fresh, NULL);
+		if (!wd) {
+			*fresh = (struct watch){ i->watches, in, i, mask, ++in->last_wd };
+			inode_get(i);
+			WRITE_ONCE(i->watches, fresh);
+			wd = fresh->wd;
+			fresh = NULL;
+		}
+	}
+	spin_unlock(&notify_lock);
+	kfree(fresh);
+	return wd;
+}
+
+int inotify_remove(struct file *f, int wd)
+{
+	struct instance *in = f->priv;
+	struct watch *w;
+
+	if (f->ops != &inotify_ops)
+		return -EINVAL;
+	spin_lock(&notify_lock);
+	w = wd > 0 ? xa_load(&in->watches, wd) : NULL;
+	if (w) {
+		unlink_watch(w);
+		queue_event(in, wd, IN_IGNORED, NULL, 0);
+	}
+	spin_unlock(&notify_lock);
+	if (!w)
+		return -EINVAL;
+	inode_put(w->inode);
+	kfree(w);
+	return 0;
+}

@@ -1,0 +1,645 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: several trees form one, differently in each namespace, and every path look-up crosses the seams.
+ *
+ * Idea: a mount ties a root dentry to a place (parent mount, dentry). A dentry with something on it carries a flag, so
+ * that the walk asks the hash of places only there. Readers go by RCU; all changes hold one mutex. A mount has one
+ * reference while it is attached and one for each path that uses it; "busy" is having more.
+ *
+ * Contract: vfs/mount.h. All mounts are private: nothing propagates between namespaces (caveats).
+ *
+ * Locks: mount_lock (RANK_MOUNT_TREE, sleeps); chains of the hash are read under RCU.
+ */
+#include <alloc/slab.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <linux/mount.h>
+#include <vfs/uapi.h>
+#include <task/task.h>
+#include "vfs_priv.h"
+
+#define BUCKETS 256
+
+/* Flags that belong to a mount; the others are the super's. */
+#define MOUNT_FLAGS                                                                                                    \
+	(MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME)
+
+struct mutex mount_lock = MUTEX_INIT(mount_lock, RANK_MOUNT_TREE);
+static struct mount *buckets[BUCKETS];
+static struct kcache *mount_cache;
+static atomic_t next_id;
+
+void mount_init(void)
+{
+	mount_cache = kcache_create("mount", sizeof(struct mount), 64, NULL);
+	ensure(mount_cache);
+}
+
+static struct mount **bucket(const struct mount *m, const struct dentry *d)
+{
+	return &buckets[(((ulong)m >> 6) * 31 + ((ulong)d >> 6)) % BUCKETS];
+}
+
+struct mount *mount_on(struct mount *m, struct dentry *d)
+{
+	struct mount *c = rcu_deref(*bucket(m, d));
+
+	while (c && (READ_ONCE(c->parent) != m || READ_ONCE(c->mountpoint) != d))
+		c = rcu_deref(c->hash_next);
+	return c;
+}
+
+/* ---- life ----------------------------------------------------------------------------------------------- */
+
+static struct mount *mount_alloc(struct super *s, struct dentry *root, unsigned flags)
+{
+	struct mount *m = kcache_alloc(mount_cache, ALLOC_ZERO);
+
+	if (!m)
+		return NULL;
+	atomic_set(&m->refs, 1);
+	m->super = s;
+	m->root = root;
+	m->flags = flags & MOUNT_FLAGS;
+	if (!(m->flags & (MS_NOATIME | MS_STRICTATIME)))
+		m->flags |= MS_RELATIME;
+	m->id = atomic_add_return(&next_id, 1);
+	dentry_get(root);
+	list_init(&m->children);
+	list_init(&m->sibling);
+	list_init(&m->ns_link);
+	list_init(&m->super_link);
+	list_init(&m->work);
+	return m;
+}
+
+static void free_mount(struct rcu_head *head)
+{
+	kcache_free(mount_cache, container_of(head, struct mount, rcu));
+}
+
+void mount_get(struct mount *m)
+{
+	atomic_inc(&m->refs);
+}
+
+bool mount_tryget(struct mount *m)
+{
+	int n = atomic_read(&m->refs);
+
+	while (n > 0)
+		if (atomic_try_cmpxchg(&m->refs, &n, n + 1))
+			return true;
+	return false;
+}
+
+void mount_put(struct mount *m)
+{
+	struct super *s;
+
+	if (!m || !atomic_dec_and_test(&m->refs))
+		return;
+	s = m->super;
+	dentry_put(m->root);
+	rcu_call(&m->rcu, free_mount);
+	super_put(s);
+}
+
+void path_get(const struct path *p)
+{
+	mount_get(p->mnt);
+	dentry_get(p->dentry);
+}
+
+void path_put(const struct path *p)
+{
+	dentry_put(p->dentry);
+	mount_put(p->mnt);
+}
+
+struct mount_ns *mount_ns_current(void)
+{
+	return current_fs->root.mnt->ns;
+}
+
+static void changed(struct mount_ns *ns)
+{
+	if (!ns)
+		return;
+	ns->changes++;
+	waitq_wake_all(&ns->poll);
+}
+
+/* ---- attaching ---------------------------------------------------------------------------------------------- */
+
+static void hash_in(struct mount *m)
+{
+	struct mount **b = bucket(m->parent, m->mountpoint);
+
+	m->hash_next = *b;
+	rcu_assign(*b, m);
+}
+
+static void hash_out(struct mount *m)
+{
+	struct mount **link = bucket(m->parent, m->mountpoint);
+
+	while (*link != m)
+		link = &(*link)->hash_next;
+	rcu_assign(*link, m->hash_next);
+}
+
+/* Puts m (its reference is the tree's from now on) at a place. */
+static void attach(struct mount *m, struct mount *parent, struct dentry *at)
+{
+	assert(mutex_is_held(&mount_lock));
+	m->parent = parent;
+	m->mountpoint = at;
+	mount_get(parent);
+	dentry_get(at);
+	__atomic_fetch_or(&at->flags, DENTRY_MOUNTED, __ATOMIC_RELAXED);
+	list_add_tail(&m->sibling, &parent->children);
+	hash_in(m);
+}
+
+static bool mounted_anywhere(const struct dentry *d)
+{
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (struct mount *m = buckets[i]; m; m = m->hash_next)
+			if (m->mountpoint == d)
+				return true;
+	return false;
+}
+
+/* Takes m off its place. The place is the caller's to put. */
+static struct path detach(struct mount *m)
+{
+	struct path place = { m->parent, m->mountpoint };
+
+	assert(mutex_is_held(&mount_lock));
+	hash_out(m);
+	list_del_init(&m->sibling);
+	rcu_assign(m->parent, NULL);
+	rcu_assign(m->mountpoint, NULL);
+	if (!mounted_anywhere(place.dentry))
+		__atomic_fetch_and(&place.dentry->flags, ~(u32)DENTRY_MOUNTED, __ATOMIC_RELAXED);
+	return place;
+}
+
+static void join_ns(struct mount *m, struct mount_ns *ns)
+{
+	m->ns = ns;
+	if (ns)
+		list_add_tail(&m->ns_link, &ns->mounts);
+	if (list_empty(&m->super_link))
+		list_add_tail(&m->super_link, &m->super->mounts);
+}
+
+static void leave_ns(struct mount *m)
+{
+	m->ns = NULL;
+	list_del_init(&m->ns_link);
+	list_del_init(&m->super_link);
+}
+
+/* The topmost mount at p becomes p; under mount_lock. */
+static void to_top(struct path *p)
+{
+	struct mount *m;
+
+	while ((m = mount_on(p->mnt, p->dentry))) {
+		mount_get(m);
+		dentry_get(m->root);
+		path_put(p);
+		*p = (struct path){ m, m->root };
+	}
+}
+
+/* m goes on top of what is at `at`. The caller holds mount_lock and gives m's reference. */
+static int graft(struct mount *m, const struct path *at)
+{
+	struct path p = *at;
+	int err = 0;
+
+	path_get(&p);
+	to_top(&p);
+	if (!p.mnt->ns)
+		err = -EINVAL;
+	else if (S_ISDIR(p.dentry->inode->mode) != S_ISDIR(m->root->inode->mode))
+		err = -ENOTDIR;
+	else if (!(p.dentry->flags & DENTRY_HASHED) && p.dentry != p.mnt->root)
+		err = -ENOENT;
+	if (!err) {
+		attach(m, p.mnt, p.dentry);
+		join_ns(m, p.mnt->ns);
+		changed(m->ns);
+	}
+	path_put(&p);
+	return err;
+}
+
+int mount_new(const char *type, const char *source, const struct path *at, unsigned flags, const char *data)
+{
+	struct fs_type *t = fs_find(type);
+	struct mount *m;
+	struct super *s;
+	int err;
+
+	if (!t || t->flags & FS_KERNEL_ONLY)
+		return -ENODEV;
+	err = super_create(t, source, flags & (MS_RDONLY | MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME), data, &s);
+	if (err)
+		return err;
+	m = mount_alloc(s, s->root, flags);
+	if (!m) {
+		super_put(s);
+		return -ENOMEM;
+	}
+	mutex_lock(&mount_lock);
+	err = graft(m, at);
+	mutex_unlock(&mount_lock);
+	if (err)
+		mount_put(m);
+	return err;
+}
+
+int mount_kernel(struct fs_type *t, struct path *out)
+{
+	struct super *s;
+	int err = super_create(t, t->name, 0, NULL, &s);
+
+	if (err)
+		return err;
+	out->mnt = mount_alloc(s, s->root, 0);
+	if (!out->mnt) {
+		super_put(s);
+		return -ENOMEM;
+	}
+	out->dentry = s->root;
+	dentry_get(out->dentry);
+	return 0;
+}
+
+/* ---- copies -------------------------------------------------------------------------------------------------- */
+
+static struct mount *clone_one(struct mount *m, struct dentry *root)
+{
+	struct mount *c = mount_alloc(super_get(m->super), root, m->flags);
+
+	if (!c)
+		super_put(m->super);
+	return c;
+}
+
+static struct mount *next_in_tree(struct mount *m, struct mount *top)
+{
+	if (!list_empty(&m->children))
+		return list_first_entry(&m->children, struct mount, sibling);
+	while (m != top) {
+		struct mount *parent = m->parent;
+
+		if (m->sibling.next != &parent->children)
+			return list_entry(m->sibling.next, struct mount, sibling);
+		m = parent;
+	}
+	return NULL;
+}
+
+/* Undoes a partial copy, or takes a detached tree apart: mounts to free go to `dead`. */
+static void dissolve(struct mount *top, struct list *dead)
+{
+	struct mount *m, *next;
+
+	for (m = top; m; m = next_in_tree(m, top))
+		list_add(&m->work, dead); /* children before their parents */
+	list_for_each_entry (next, dead, work) {
+		if (next->parent) {
+			struct path place = detach(next);
+
+			dentry_put(place.dentry);
+			mount_put(place.mnt);
+		}
+		changed(next->ns);
+		leave_ns(next);
+	}
+}
+
+static void free_dead(struct list *dead)
+{
+	while (!list_empty(dead)) {
+		struct mount *m = list_first_entry(dead, struct mount, work);
+
+		list_del_init(&m->work);
+		mount_put(m);
+	}
+}
+
+/* The copy of the mount tree from `top` on, whose root is `root`; only mounts below root. Under mount_lock. work of
+ * each original points to its copy's work while this runs. */
+static int copy_tree(struct mount *top, struct dentry *root, bool recursive, struct mount **out)
+{
+	struct mount *copy = clone_one(top, root), *m, *c;
+	struct mount *from = top, *to = copy;
+	LIST(dead);
+
+	if (!copy)
+		return -ENOMEM;
+	*out = copy;
+	for (m = recursive ? next_in_tree(top, top) : NULL; m; m = next_in_tree(m, top)) {
+		while (from != m->parent) { /* up again: pre-order, so m's parent is an ancestor of from */
+			from = from->parent;
+			to = to->parent;
+		}
+		if (from == top && !dentry_is_below(m->mountpoint, root))
+			goto skip;
+		c = clone_one(m, m->root);
+		if (!c) {
+			dissolve(copy, &dead);
+			free_dead(&dead);
+			return -ENOMEM;
+		}
+		attach(c, to, m->mountpoint);
+		from = m;
+		to = c;
+		continue;
+skip:
+		while (!list_empty(&m->children)) /* over the whole subtree */
+			m = list_last_entry(&m->children, struct mount, sibling);
+	}
+	return 0;
+}
+
+static void join_tree(struct mount *top, struct mount_ns *ns)
+{
+	for (struct mount *m = next_in_tree(top, top); m; m = next_in_tree(m, top))
+		join_ns(m, ns);
+}
+
+int mount_bind(const struct path *from, const struct path *at, bool recursive)
+{
+	struct mount *copy;
+	LIST(dead);
+	int err;
+
+	mutex_lock(&mount_lock);
+	err = from->mnt->ns ? copy_tree(from->mnt, from->dentry, recursive, &copy) : -EINVAL;
+	if (!err) {
+		err = graft(copy, at);
+		if (err)
+			dissolve(copy, &dead);
+		else
+			join_tree(copy, copy->ns);
+	}
+	mutex_unlock(&mount_lock);
+	free_dead(&dead);
+	return err;
+}
+
+static bool mount_is_below(const struct mount *m, const struct mount *top)
+{
+	while (m && m != top)
+		m = m->parent;
+	return m;
+}
+
+int mount_move(const struct path *from, const struct path *at)
+{
+	struct mount *m = from->mnt;
+	struct path old;
+	int err = 0;
+
+	mutex_lock(&mount_lock);
+	if (from->dentry != m->root || !m->parent || !m->ns)
+		err = -EINVAL;
+	else if (mount_is_below(at->mnt, m))
+		err = -ELOOP;
+	else if (S_ISDIR(at->dentry->inode->mode) != S_ISDIR(m->root->inode->mode))
+		err = -ENOTDIR;
+	if (!err) {
+		struct path to = *at;
+
+		path_get(&to);
+		to_top(&to);
+		old = detach(m);
+		attach(m, to.mnt, to.dentry);
+		changed(m->ns);
+		path_put(&to);
+	}
+	mutex_unlock(&mount_lock);
+	if (!err)
+		path_put(&old);
+	return err;
+}
+
+int mount_remount(const struct path *at, unsigned flags, const char *data, bool bind_only)
+{
+	struct mount *m = at->mnt;
+	struct super *s = m->super;
+	int err = 0;
+
+	if (at->dentry != m->root || !m->ns)
+		return -EINVAL;
+	mutex_lock(&mount_lock);
+	if (!bind_only) {
+		unsigned super_flags = flags & (MS_RDONLY | MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME);
+
+		err = s->ops && s->ops->remount ? s->ops->remount(s, super_flags, data) : 0;
+		if (!err)
+			s->flags = super_flags;
+	}
+	if (!err) {
+		unsigned f = flags & MOUNT_FLAGS;
+
+		if (!(f & (MS_NOATIME | MS_STRICTATIME | MS_RELATIME)))
+			f |= m->flags & (MS_NOATIME | MS_RELATIME);
+		m->flags = f;
+		changed(m->ns);
+	}
+	mutex_unlock(&mount_lock);
+	return err;
+}
+
+/* ---- unmounting ------------------------------------------------------------------------------------------------ */
+
+/* 1 for being attached, 1 for the caller's path. */
+static bool is_busy(const struct mount *m)
+{
+	return atomic_read(&m->refs) > 2 || !list_empty(&m->children);
+}
+
+int mount_umount(const struct path *at, int flags)
+{
+	struct mount *m = at->mnt;
+	LIST(dead);
+	int err = 0;
+
+	mutex_lock(&mount_lock);
+	if (at->dentry != m->root || !m->ns || m == current_fs->root.mnt || !m->parent)
+		err = m == current_fs->root.mnt && m->ns ? -EBUSY : -EINVAL;
+	else if (!(flags & MNT_DETACH) && is_busy(m))
+		err = -EBUSY;
+	else
+		dissolve(m, &dead);
+	mutex_unlock(&mount_lock);
+	free_dead(&dead);
+	return err;
+}
+
+/* Every task whose root or working folder is the old root must follow; the caller's own at least does (see
+ * pivot_root(2), which leaves the others unspecified). */
+static void move_fs(struct fs_context *fs, const struct path *old, const struct path *to)
+{
+	struct path *const both[] = { &fs->root, &fs->cwd };
+	int dropped = 0;
+
+	spin_lock(&fs->lock);
+	for (int i = 0; i < 2; i++) {
+		if (both[i]->mnt == old->mnt && both[i]->dentry == old->dentry) {
+			path_get(to);
+			*both[i] = *to;
+			dropped++;
+		}
+	}
+	spin_unlock(&fs->lock);
+	while (dropped--)
+		path_put(old);
+}
+
+int mount_pivot(const struct path *new_root, const struct path *put_old)
+{
+	struct path root, place = { 0 }, old_place = { 0 };
+	struct mount *nm = new_root->mnt, *om;
+	int err = -EINVAL;
+
+	fs_root_get(&root);
+	om = root.mnt;
+	mutex_lock(&mount_lock);
+	if (new_root->dentry != nm->root || root.dentry != om->root || !nm->parent || !nm->ns || nm->ns != om->ns)
+		goto out;
+	if (!mount_is_below(put_old->mnt, nm) || !dentry_is_below(put_old->dentry, put_old->mnt->root))
+		goto out;
+	err = -EBUSY;
+	if (nm == om || put_old->mnt == om)
+		goto out;
+	err = 0;
+	old_place = detach(nm);
+	if (om->parent) {
+		place = detach(om);
+		attach(nm, place.mnt, place.dentry);
+	} else {
+		nm->ns->root = nm;
+	}
+	attach(om, put_old->mnt, put_old->dentry);
+	changed(nm->ns);
+out:
+	mutex_unlock(&mount_lock);
+	if (!err) {
+		move_fs(current_fs, &root, new_root);
+		path_put(&old_place);
+		if (place.mnt)
+			path_put(&place);
+	}
+	path_put(&root);
+	return err;
+}
+
+/* ---- namespaces ------------------------------------------------------------------------------------------------- */
+
+static struct mount_ns *ns_alloc(void)
+{
+	struct mount_ns *ns = kzalloc(sizeof(*ns), 0);
+
+	if (ns) {
+		refcount_set(&ns->refs, 1);
+		list_init(&ns->mounts);
+		waitq_init(&ns->poll);
+	}
+	return ns;
+}
+
+void mount_ns_get(struct mount_ns *ns)
+{
+	refcount_inc(&ns->refs);
+}
+
+void mount_ns_put(struct mount_ns *ns)
+{
+	LIST(dead);
+
+	if (!refcount_dec_and_test(&ns->refs))
+		return;
+	mutex_lock(&mount_lock);
+	dissolve(ns->root, &dead);
+	mutex_unlock(&mount_lock);
+	free_dead(&dead);
+	kfree(ns);
+}
+
+/* p moves to the mount at the same place of the copy, found by walking both trees in step. */
+static void translate(struct path *p, struct mount *old, struct mount *new)
+{
+	struct mount *a = old, *b = new;
+
+	while (a && a != p->mnt) {
+		a = next_in_tree(a, old);
+		b = next_in_tree(b, new);
+	}
+	if (!a)
+		return;
+	mount_get(b);
+	mount_put(p->mnt);
+	p->mnt = b;
+}
+
+int mount_ns_copy(struct mount_ns *from, struct fs_context *fs, struct mount_ns **out)
+{
+	struct mount_ns *ns = ns_alloc();
+	int err;
+
+	if (!ns)
+		return -ENOMEM;
+	mutex_lock(&mount_lock);
+	err = copy_tree(from->root, from->root->root, true, &ns->root);
+	if (!err) {
+		join_ns(ns->root, ns);
+		join_tree(ns->root, ns);
+		translate(&fs->root, from->root, ns->root);
+		translate(&fs->cwd, from->root, ns->root);
+	}
+	mutex_unlock(&mount_lock);
+	if (err) {
+		kfree(ns);
+		return err;
+	}
+	*out = ns;
+	return 0;
+}
+
+int vfs_mount_root(const char *fs_name)
+{
+	struct fs_type *t = fs_find(fs_name);
+	struct fs_context *fs = kzalloc(sizeof(*fs), 0);
+	struct mount_ns *ns = ns_alloc();
+	struct path root;
+	int err;
+
+	if (!t || !fs || !ns)
+		return t ? -ENOMEM : -ENODEV;
+	err = mount_kernel(t, &root);
+	if (err)
+		return err;
+	str_copy(root.mnt->super->source, "rootfs", sizeof(root.mnt->super->source));
+	mutex_lock(&mount_lock);
+	ns->root = root.mnt;
+	join_ns(root.mnt, ns);
+	mutex_unlock(&mount_lock);
+	refcount_set(&fs->refs, 1);
+	spin_init(&fs->lock, RANK_FILES);
+	fs->umask = 022;
+	mount_get(root.mnt);
+	fs->root = fs->cwd = root;
+	path_get(&fs->cwd);
+	current->fs = fs;
+	return files_create(current);
+}

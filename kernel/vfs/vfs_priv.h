@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of vfs share among themselves.
+ */
+#ifndef VFS_PRIV_H
+#define VFS_PRIV_H
+
+#include <vfs/mount.h>
+#include <task/task.h>
+#include <vfs/names.h>
+#include <vfs/vfs.h>
+
+void dentry_init(void);
+void inode_init(void);
+void file_init(void);
+void mount_init(void);
+void pipe_init(void);
+
+struct dentry *dentry_find_rcu(const struct dentry *parent, const struct name *n, u32 *seq);
+bool dentry_tryget(struct dentry *d);
+struct dentry *dentry_parent_get(struct dentry *d);
+bool mount_tryget(struct mount *m);
+void inode_link_alias(struct inode *i, struct dentry *d);
+void inode_unlink_alias(struct inode *i, struct dentry *d);
+struct dentry *inode_alias_get(struct inode *i); /* some name, counted, or NULL */
+
+void inode_describe(struct inode *i, char *buf, size_t size); /* some path of it */
+struct super *super_get(struct super *s);
+
+/* current's root and working folder, counted */
+void fs_root_get(struct path *out);
+void fs_cwd_get(struct path *out);
+
+int __must_check fifo_open(struct inode *i, struct file *f);
+void epoll_file_gone(struct file *f); /* takes f out of all epolls */
+int __must_check files_create(struct task *t);
+
+#define current_fs ((struct fs_context *)current->fs)
+
+#endif

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: the helpers of maps, clocks, strings and packets need no kernel, and tests want them as they are.
+ *
+ * Idea: each is a few lines over bpf/map.h, bpf/env.h or the linear packet of bpf/ctx.h. Whoever runs programs calls
+ * bpf_helpers_install once; parts that know better (real packets, sockets, cgroups) replace what they own through
+ * bpf_helper_set.
+ *
+ * Contract: bpf/helper.h; behaviour and error numbers of bpf-helpers(7).
+ *
+ * Locks: those of the maps.
+ */
+#include <bpf/ctx.h>
+#include <lib/err.h>
+#include <lib/printf.h>
+#include <lib/string.h>
+#include "helper_priv.h"
+
+#define ERR(e) ((u64)(s64)(e))
+#define FN(n)  static u64 n(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5)
+
+static struct bpf_map *map_of(u64 r)
+{
+	return (struct bpf_map *)r;
+}
+
+static void *ptr(u64 r)
+{
+	return (void *)r;
+}
+
+FN(map_lookup)
+{
+	struct bpf_map *map = map_of(r1);
+
+	return (u64)(ulong)map->ops->lookup(map, ptr(r2));
+}
+
+FN(map_update)
+{
+	return ERR(map_of(r1)->ops->update(map_of(r1), ptr(r2), ptr(r3), r4));
+}
+
+FN(map_delete)
+{
+	return ERR(map_of(r1)->ops->remove(map_of(r1), ptr(r2)));
+}
+
+FN(map_push)
+{
+	return ERR(map_of(r1)->ops->push(map_of(r1), ptr(r2), r3));
+}
+
+FN(map_pop)
+{
+	return ERR(map_of(r1)->ops->pop(map_of(r1), ptr(r2)));
+}
+
+FN(map_peek)
+{
+	return ERR(map_of(r1)->ops->peek(map_of(r1), ptr(r2)));
+}
+
+FN(map_lookup_percpu)
+{
+	return (u64)(ulong)map_of(r1)->ops->lookup_cpu(map_of(r1), ptr(r2), (u32)r3);
+}
+
+FN(now)
+{
+	return bpf_env.now_ns();
+}
+
+FN(boot_now)
+{
+	return bpf_env.boot_ns();
+}
+
+FN(jiffies)
+{
+	return bpf_env.now_ns() / (4 * NSEC_PER_MSEC); /* HZ is 250 */
+}
+
+FN(prandom)
+{
+	return bpf_env.random_u32();
+}
+
+FN(cpu)
+{
+	return bpf_env.cpu_id();
+}
+
+FN(node)
+{
+	return bpf_env.numa_node();
+}
+
+FN(pid_tgid)
+{
+	return bpf_env.pid_tgid();
+}
+
+FN(uid_gid)
+{
+	return bpf_env.uid_gid();
+}
+
+FN(cgroup_id)
+{
+	return bpf_env.cgroup_id();
+}
+
+FN(comm)
+{
+	bpf_env.comm(ptr(r1), (u32)r2);
+	return 0;
+}
+
+FN(spin_lock)
+{
+	bpf_map_spin_lock(ptr(r1));
+	return 0;
+}
+
+FN(spin_unlock)
+{
+	bpf_map_spin_unlock(ptr(r1));
+	return 0;
+}
+
+FN(ringbuf_output)
+{
+	return ERR(bpf_ringbuf_output(map_of(r1), ptr(r2), r3, r4));
+}
+
+FN(ringbuf_reserve)
+{
+	return (u64)(ulong)bpf_ringbuf_reserve(map_of(r1), r2, r3);
+}
+
+FN(ringbuf_submit)
+{
+	bpf_ringbuf_commit(ptr(r1), r2, false);
+	return 0;
+}
+
+FN(ringbuf_discard)
+{
+	bpf_ringbuf_commit(ptr(r1), r2, true);
+	return 0;
+}
+
+FN(ringbuf_query)
+{
+	return bpf_ringbuf_query(map_of(r1), r2);
+}
+
+/* ---- text ------------------------------------------------------------------------------------------------- */
+
+FN(string_compare)
+{
+	return ERR(strncmp(ptr(r1), ptr(r3), r2));
+}
+
+/* Parses what strtol(3) would of a buffer without terminator. Returns the bytes used. */
+static s64 parse_number(const char *s, u64 len, u64 base, bool allow_sign, bool *negative, u64 *out)
+{
+	u64 i = 0, v = 0, digits = 0;
+
+	if (base & ~0x1fULL || (base != 0 && base != 8 && base != 10 && base != 16))
+		return -EINVAL;
+	while (i < len && (s[i] == ' ' || (s[i] >= '\t' && s[i] <= '\r')))
+		i++;
+	*negative = allow_sign && i < len && s[i] == '-';
+	i += *negative;
+	if ((base == 0 || base == 16) && i + 1 < len && s[i] == '0' && (s[i + 1] | 32) == 'x') {
+		base = 16;
+		i += 2;
+	} else if (base == 0) {
+		base = i < len && s[i] == '0' ? 8 : 10;
+	}
+	for (; i < len; i++, digits++) {
+		u8 c = s[i] | 32;
+		u64 d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 99;
+
+		if (d >= base)
+			break;
+		if (__builtin_mul_overflow(v, base, &v) || __builtin_add_overflow(v, d, &v))
+			return -ERANGE;
+	}
+	*out = v;
+	return digits ? (s64)i : -EINVAL;
+}
+
+FN(string_to_long)
+{
+	bool negative;
+	u64 v;
+	s64 n = parse_number(ptr(r1), r2, r3, true, &negative, &v);
+
+	if (n < 0)
+		return ERR(n);
+	if (v > (u64)INT64_MAX + negative)
+		return ERR(-ERANGE);
+	*(s64 *)r4 = negative ? (s64)-v : (s64)v;
+	return (u64)n;
+}
+
+FN(string_to_ulong)
+{
+	bool negative;
+	u64 v;
+	s64 n = parse_number(ptr(r1), r2, r3, true, &negative, &v);
+
+	if (n < 0)
+		return ERR(n);
+	if (negative)
+		return ERR(-EINVAL);
+	*(u64 *)r4 = v;
+	return (u64)n;
+}
+
+/* One conversion of a format: copied into spec. Returns its length or -EINVAL. Numbers and %% only. */
+static int conversion(const char *f, const char *end, char *spec, bool *is_wide, char *letter)
+{
+	int n = 1;
+
+	*is_wide = false;
+	while (f + n < end && strchr("0123456789-+# ", f[n]) && n < 8)
+		n++;
+	while (f + n < end && f[n] == 'l' && n < 12) {
+		*is_wide = true;
+		n++;
+	}
+	if (f + n >= end || !strchr("diuxXpsc", f[n]))
+		return -EINVAL;
+	*letter = f[n];
+	memcpy(spec, f, n + 1);
+	spec[n + 1] = 0;
+	return n + 1;
+}
+
+static int format_text(struct strbuf *sb, const char *f, const char *end, const u64 *args, u32 nargs)
+{
+	u32 used = 0;
+
+	while (f < end && *f) {
+		char spec[16], letter;
+		bool wide;
+		int n;
+
+		if (*f != '%') {
+			strbuf_put(sb, f++, 1);
+			continue;
+		}
+		if (f + 1 < end && f[1] == '%') {
+			strbuf_put(sb, "%", 1);
+			f += 2;
+			continue;
+		}
+		n = conversion(f, end, spec, &wide, &letter);
+		if (n < 0 || used >= nargs)
+			return -EINVAL;
+		f += n;
+		if (letter == 'p')
+			strbuf_add(sb, "%016llx", (unsigned long long)args[used]);
+		else if (letter == 's')
+			strbuf_add(sb, "%s", "(string)"); /* reading kernel memory is the tracing part's */
+		else {
+			char text[48];
+			bool is_signed = letter == 'd' || letter == 'i';
+			u64 v = wide ? args[used] : is_signed ? (u64)(s64)(s32)args[used] : (u32)args[used];
+
+			text[0] = 0;
+			if (letter == 'c')
+				str_format(text, sizeof(text), "%c", (int)v);
+			else if (is_signed)
+				str_format(text, sizeof(text), "%lld", (long long)v);
+			else
+				str_format(text, sizeof(text),
+					   letter == 'u'   ? "%llu"
+					   : letter == 'x' ? "%llx"
+							   : "%llX",
+					   (unsigned long long)v);
+			strbuf_put(sb, text, strlen(text));
+		}
+		used++;
+	}
+	return 0;
+}
+
+FN(trace_printk)
+{
+	u64 args[3] = { r3, r4, r5 };
+	char line[512];
+	struct strbuf sb;
+	const char *f = ptr(r1);
+
+	if (!r2 || f[r2 - 1])
+		return ERR(-EINVAL);
+	strbuf_init(&sb, line, sizeof(line));
+	if (format_text(&sb, f, f + r2, args, 3))
+		return ERR(-EINVAL);
+	bpf_env.trace(line);
+	return sb.len;
+}
+
+/* ---- packets ------------------------------------------------------------------------------------------------ */
+
+static const u8 *packet_at(const struct bpf_skb_ctx *skb, u32 off, u64 len)
+{
+	u64 have = (u64)(skb->data_end - skb->data);
+
+	return off <= have && len <= have - off ? skb->data + off : NULL;
+}
+
+s64 packet_load(const void *ctx, u32 off, u32 bytes)
+{
+	const struct bpf_skb_ctx *skb = ctx;
+	const u8 *p;
+
+	/* Negative offsets are relative to the network (-0x100000) or link header (-0x200000). */
+	if ((s32)off < 0) {
+		const u8 *from = off >= (u32)-0x100000 ? skb->net : off >= (u32)-0x200000 ? skb->mac : NULL;
+
+		if (!from)
+			return -EFAULT;
+		off = (u32)(from - skb->data) + off + (from == skb->net ? 0x100000 : 0x200000);
+	}
+	p = packet_at(skb, off, bytes);
+	if (!p)
+		return -EFAULT;
+	return bytes == 1   ? p[0]
+	       : bytes == 2 ? p[0] << 8 | p[1]
+			    : (s64)((u32)p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3]);
+}
+
+FN(skb_load_bytes)
+{
+	const u8 *p = r2 > 0xffff ? NULL : packet_at(ptr(r1), (u32)r2, (u32)r4);
+
+	if (!p) {
+		memset(ptr(r3), 0, (u32)r4);
+		return ERR(-EFAULT);
+	}
+	memcpy(ptr(r3), p, (u32)r4);
+	return 0;
+}
+
+FN(skb_pull_data)
+{
+	const struct bpf_skb_ctx *skb = ptr(r1); /* linear already */
+
+	return (u32)r2 <= (u64)(skb->data_end - skb->data) ? 0 : ERR(-ENOMEM);
+}
+
+/* Sum of 16-bit words as the Internet checksum adds them (RFC 1071). */
+static u64 add_words(u64 sum, const u8 *p, u32 bytes, bool negate)
+{
+	for (u32 i = 0; i + 1 < bytes; i += 2) {
+		u16 w;
+
+		memcpy(&w, p + i, 2);
+		sum += negate ? (u16)~w : w;
+	}
+	return sum;
+}
+
+FN(csum_diff)
+{
+	u64 sum = (u32)r5;
+
+	if (r2 % 4 || r4 % 4 || r2 > 512 || r4 > 512)
+		return ERR(-EINVAL);
+	sum = add_words(sum, ptr(r1), (u32)r2, true);
+	sum = add_words(sum, ptr(r3), (u32)r4, false);
+	while (sum >> 32)
+		sum = (u32)sum + (sum >> 32);
+	return sum;
+}
+
+FN(xdp_adjust_head)
+{
+	struct bpf_xdp_ctx *xdp = ptr(r1);
+	u8 *data = xdp->data + (s32)r2;
+	bool has_meta = xdp->data_meta && xdp->data_meta <= xdp->data;
+
+	if (data < xdp->room || data > xdp->data_end - 14)
+		return ERR(-EINVAL);
+	if (has_meta && xdp->data_meta != xdp->data) {
+		s64 meta = xdp->data - xdp->data_meta;
+
+		if (data - meta < xdp->room)
+			return ERR(-EINVAL);
+		memmove(data - meta, xdp->data_meta, meta);
+		xdp->data_meta = data - meta;
+	} else {
+		xdp->data_meta = data;
+	}
+	xdp->data = data;
+	return 0;
+}
+
+FN(xdp_adjust_tail)
+{
+	struct bpf_xdp_ctx *xdp = ptr(r1);
+	u8 *end = xdp->data_end + (s32)r2;
+
+	if (end > xdp->tail || end < xdp->data + 14)
+		return ERR(-EINVAL);
+	if ((s32)r2 > 0)
+		memset(xdp->data_end, 0, (s32)r2);
+	xdp->data_end = end;
+	return 0;
+}
+
+static const struct {
+	u32 id;
+	bpf_helper_fn fn;
+} code[] = {
+	{ BPF_FUNC_map_lookup_elem, map_lookup },
+	{ BPF_FUNC_map_update_elem, map_update },
+	{ BPF_FUNC_map_delete_elem, map_delete },
+	{ BPF_FUNC_map_push_elem, map_push },
+	{ BPF_FUNC_map_pop_elem, map_pop },
+	{ BPF_FUNC_map_peek_elem, map_peek },
+	{ BPF_FUNC_map_lookup_percpu_elem, map_lookup_percpu },
+	{ BPF_FUNC_ktime_get_ns, now },
+	{ BPF_FUNC_ktime_get_coarse_ns, now },
+	{ BPF_FUNC_ktime_get_boot_ns, boot_now },
+	{ BPF_FUNC_jiffies64, jiffies },
+	{ BPF_FUNC_get_prandom_u32, prandom },
+	{ BPF_FUNC_get_smp_processor_id, cpu },
+	{ BPF_FUNC_get_numa_node_id, node },
+	{ BPF_FUNC_get_current_pid_tgid, pid_tgid },
+	{ BPF_FUNC_get_current_uid_gid, uid_gid },
+	{ BPF_FUNC_get_current_cgroup_id, cgroup_id },
+	{ BPF_FUNC_get_current_comm, comm },
+	{ BPF_FUNC_spin_lock, spin_lock },
+	{ BPF_FUNC_spin_unlock, spin_unlock },
+	{ BPF_FUNC_ringbuf_output, ringbuf_output },
+	{ BPF_FUNC_ringbuf_reserve, ringbuf_reserve },
+	{ BPF_FUNC_ringbuf_submit, ringbuf_submit },
+	{ BPF_FUNC_ringbuf_discard, ringbuf_discard },
+	{ BPF_FUNC_ringbuf_query, ringbuf_query },
+	{ BPF_FUNC_strncmp, string_compare },
+	{ BPF_FUNC_strtol, string_to_long },
+	{ BPF_FUNC_strtoul, string_to_ulong },
+	{ BPF_FUNC_trace_printk, trace_printk },
+	{ BPF_FUNC_skb_load_bytes, skb_load_bytes },
+	{ BPF_FUNC_skb_pull_data, skb_pull_data },
+	{ BPF_FUNC_csum_diff, csum_diff },
+	{ BPF_FUNC_xdp_adjust_head, xdp_adjust_head },
+	{ BPF_FUNC_xdp_adjust_tail, xdp_adjust_tail },
+};
+
+void bpf_helpers_install(void)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(code); i++)
+		bpf_helper_set(code[i].id, code[i].fn);
+}

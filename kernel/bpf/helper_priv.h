@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The run-time side of helpers, for the interpreter and the compiler. Private to kernel/bpf.
+ */
+#ifndef BPF_HELPER_PRIV_H
+#define BPF_HELPER_PRIV_H
+
+#include <bpf/helper.h>
+#include <bpf/prog.h>
+
+bpf_helper_fn helper_code(u32 id); /* NULL: nobody brought it */
+
+/* Classic packet loads: the value in host order, or negative when the packet is too short. */
+s64 packet_load(const void *ctx, u32 off, u32 bytes);
+
+/* The program behind a slot of a program array, or NULL. */
+struct bpf_prog *tail_call_target(struct bpf_map *map, u64 index);
+
+#endif

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: twenty kinds of maps share creation rules, names, references and the way bpf(2) copies values in and out.
+ *
+ * Idea: a table from type to operations; this file does what is the same for all. A value is copied around the bytes
+ * of a bpf_spin_lock inside it; per-CPU values travel as one row of all CPUs.
+ *
+ * Contract: bpf/map.h. Error numbers are those of Linux 6.1.
+ *
+ * Locks: a map's own locks are in its type's file. refs is atomic.
+ */
+#include <bpf/btf.h>
+#include <bpf/prog.h>
+#include "map_priv.h"
+
+static const struct bpf_map_ops *const types[] = {
+	[BPF_MAP_TYPE_HASH] = &hash_ops,
+	[BPF_MAP_TYPE_ARRAY] = &array_ops,
+	[BPF_MAP_TYPE_PROG_ARRAY] = &fd_array_ops,
+	[BPF_MAP_TYPE_PERF_EVENT_ARRAY] = &fd_array_ops,
+	[BPF_MAP_TYPE_PERCPU_HASH] = &percpu_hash_ops,
+	[BPF_MAP_TYPE_PERCPU_ARRAY] = &percpu_array_ops,
+	[BPF_MAP_TYPE_CGROUP_ARRAY] = &fd_array_ops,
+	[BPF_MAP_TYPE_LRU_HASH] = &lru_hash_ops,
+	[BPF_MAP_TYPE_LRU_PERCPU_HASH] = &lru_percpu_hash_ops,
+	[BPF_MAP_TYPE_LPM_TRIE] = &lpm_ops,
+	[BPF_MAP_TYPE_ARRAY_OF_MAPS] = &fd_array_ops,
+	[BPF_MAP_TYPE_HASH_OF_MAPS] = &fd_hash_ops,
+	[BPF_MAP_TYPE_QUEUE] = &queue_ops,
+	[BPF_MAP_TYPE_STACK] = &stack_ops,
+	[BPF_MAP_TYPE_RINGBUF] = &ringbuf_ops,
+};
+
+bool bpf_map_is_percpu(const struct bpf_map *map)
+{
+	return map->ops->lookup_cpu != NULL;
+}
+
+bool bpf_map_holds_fds(u32 type)
+{
+	return type < ARRAY_SIZE(types) && (types[type] == &fd_array_ops || types[type] == &fd_hash_ops);
+}
+
+u32 bpf_map_value_bytes(const struct bpf_map *map)
+{
+	if (bpf_map_is_percpu(map))
+		return ALIGN_UP(map->value_size, 8U) * bpf_env.cpus;
+	return bpf_map_holds_fds(map->type) ? 4 : map->value_size;
+}
+
+void map_init(struct bpf_map *map, const struct bpf_map_ops *ops, const union bpf_attr *attr)
+{
+	map->ops = ops;
+	map->type = attr->map_type;
+	map->key_size = attr->key_size;
+	map->value_size = attr->value_size;
+	map->max_entries = attr->max_entries;
+	map->flags = attr->map_flags;
+	map->elem_bytes = ALIGN_UP(attr->value_size, 8U);
+	map->spin_lock_off = map->timer_off = -1;
+	refcount_set(&map->refs, 1);
+	atomic_set(&map->uses, 1);
+}
+
+int bpf_map_create(const union bpf_attr *attr, struct bpf_map *inner, struct bpf_map **out)
+{
+	bool of_maps = attr->map_type == BPF_MAP_TYPE_ARRAY_OF_MAPS || attr->map_type == BPF_MAP_TYPE_HASH_OF_MAPS;
+	const struct bpf_map_ops *ops = attr->map_type < ARRAY_SIZE(types) ? types[attr->map_type] : NULL;
+	struct bpf_map *map;
+	int err;
+
+	if (!ops)
+		return fail(EINVAL, "no such map type: %u", attr->map_type);
+	if (of_maps != (inner != NULL))
+		return fail(EINVAL, "inner map missing or not wanted");
+	if (inner && inner->inner)
+		return fail(EINVAL, "maps in maps nest once");
+	if (inner && inner->spin_lock_off >= 0)
+		return fail(ENOTSUPP, "inner map with a lock");
+	err = ops->check(attr);
+	if (err)
+		return err;
+	map = ops->create(attr, &err);
+	if (!map)
+		return err;
+	if (inner) {
+		bpf_map_get(inner);
+		map->inner = inner;
+	}
+	memcpy(map->name, attr->map_name, sizeof(map->name) - 1);
+	*out = map;
+	return 0;
+}
+
+void bpf_map_get(struct bpf_map *map)
+{
+	refcount_inc(&map->refs);
+}
+
+static void destroy_now(void *obj)
+{
+	struct bpf_map *map = obj;
+	struct bpf_map *inner = map->inner;
+	struct bpf_btf *btf = map->btf;
+
+	map->ops->destroy(map);
+	if (btf)
+		bpf_btf_put(btf);
+	if (inner)
+		bpf_map_put(inner);
+}
+
+void bpf_map_put(struct bpf_map *map)
+{
+	if (map && refcount_dec_and_test(&map->refs))
+		bpf_env.call_rcu(map, destroy_now);
+}
+
+void map_release_object(const struct bpf_map *map, void *obj)
+{
+	if (map->type == BPF_MAP_TYPE_PROG_ARRAY)
+		bpf_prog_put(obj);
+	else if (map->inner)
+		bpf_map_put(obj);
+}
+
+/* ---- bpf(2)'s side ---------------------------------------------------------------------------------- */
+
+/* Copies a value but not the lock word in it, which belongs to running programs. */
+static void copy_value(const struct bpf_map *map, u8 *dst, const u8 *src)
+{
+	s32 lock = map->spin_lock_off;
+
+	if (lock < 0) {
+		memcpy(dst, src, map->value_size);
+		return;
+	}
+	memcpy(dst, src, lock);
+	memcpy(dst + lock + 4, src + lock + 4, map->value_size - lock - 4);
+}
+
+static int copy_out_percpu(struct bpf_map *map, const void *key, u8 *value)
+{
+	u32 step = ALIGN_UP(map->value_size, 8U);
+
+	for (u32 cpu = 0; cpu < bpf_env.cpus; cpu++) {
+		const void *v = map->ops->lookup_cpu(map, key, cpu);
+
+		if (!v)
+			return -ENOENT;
+		memset(value + cpu * step, 0, step);
+		memcpy(value + cpu * step, v, map->value_size);
+	}
+	return 0;
+}
+
+int bpf_map_copy_out(struct bpf_map *map, const void *key, void *value, u64 flags)
+{
+	void *v;
+
+	if (flags & ~(u64)BPF_F_LOCK || (flags && map->spin_lock_off < 0))
+		return fail(EINVAL, "look-up flags: %#llx", (unsigned long long)flags);
+	if (map->ops->peek)
+		return map->ops->peek(map, value);
+	if (bpf_map_is_percpu(map))
+		return copy_out_percpu(map, key, value);
+	if (!map->ops->peek_sys)
+		return -ENOTSUPP;
+	v = map->ops->peek_sys(map, key);
+	if (!v)
+		return -ENOENT;
+	if (bpf_map_holds_fds(map->type)) { /* the object's id */
+		if (!map->inner)
+			memcpy(value, &((struct bpf_prog *)v)->id, 4);
+		else
+			memcpy(value, &((struct bpf_map *)v)->id, 4);
+		return 0;
+	}
+	if (flags & BPF_F_LOCK)
+		bpf_map_spin_lock((u8 *)v + map->spin_lock_off);
+	copy_value(map, value, v);
+	if (flags & BPF_F_LOCK)
+		bpf_map_spin_unlock((u8 *)v + map->spin_lock_off);
+	if (map->spin_lock_off >= 0)
+		memset((u8 *)value + map->spin_lock_off, 0, 4);
+	return 0;
+}
+
+static int copy_in_percpu(struct bpf_map *map, const void *key, const u8 *value, u64 flags)
+{
+	u32 step = ALIGN_UP(map->value_size, 8U), here = bpf_env.cpu_id();
+	int err = map->ops->update(map, key, value + here * step, flags);
+
+	for (u32 cpu = 0; !err && cpu < bpf_env.cpus; cpu++) {
+		void *v = map->ops->lookup_cpu(map, key, cpu);
+
+		if (v)
+			memcpy(v, value + cpu * step, map->value_size);
+	}
+	return err;
+}
+
+int bpf_map_copy_in(struct bpf_map *map, const void *key, const void *value, u64 flags)
+{
+	if (flags & BPF_F_LOCK && map->spin_lock_off < 0)
+		return fail(EINVAL, "map has no lock");
+	if (map->ops->push)
+		return map->ops->push(map, value, flags);
+	if (bpf_map_holds_fds(map->type))
+		return -EINVAL; /* objects come by bpf_map_set_object */
+	if (!map->ops->update)
+		return -ENOTSUPP;
+	if (bpf_map_is_percpu(map))
+		return copy_in_percpu(map, key, value, flags);
+	return map->ops->update(map, key, value, flags);
+}
+
+int bpf_map_pop_out(struct bpf_map *map, const void *key, void *value)
+{
+	int err;
+
+	if (map->ops->pop)
+		return map->ops->pop(map, value);
+	if (map->ops != &hash_ops && map->ops != &lru_hash_ops && map->ops != &percpu_hash_ops &&
+	    map->ops != &lru_percpu_hash_ops)
+		return -ENOTSUPP;
+	err = bpf_map_copy_out(map, key, value, 0);
+	return err ? err : map->ops->remove(map, key);
+}
+
+/* ---- the lock in a value -------------------------------------------------------------------------------- */
+
+static ulong lock_flags; /* of the one holder on this CPU; nesting is refused by the verifier */
+
+void bpf_map_spin_lock(void *lock)
+{
+	ulong flags = bpf_env.irq_save();
+
+	while (__atomic_exchange_n((u32 *)lock, 1, __ATOMIC_ACQUIRE))
+		while (READ_ONCE(*(u32 *)lock))
+			__builtin_ia32_pause();
+	lock_flags = flags;
+}
+
+void bpf_map_spin_unlock(void *lock)
+{
+	ulong flags = lock_flags;
+
+	__atomic_store_n((u32 *)lock, 0, __ATOMIC_RELEASE);
+	bpf_env.irq_restore(flags);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Shared by the map types. Private to kernel/bpf.
+ */
+#ifndef BPF_MAP_PRIV_H
+#define BPF_MAP_PRIV_H
+
+#include <alloc/slab.h>
+#include <bpf/map.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+
+#define MAX_VALUE_BYTES (4 << 20)
+
+extern const struct bpf_map_ops array_ops, percpu_array_ops, hash_ops, percpu_hash_ops, lru_hash_ops,
+	lru_percpu_hash_ops;
+extern const struct bpf_map_ops lpm_ops, queue_ops, stack_ops, ringbuf_ops, fd_array_ops, fd_hash_ops;
+
+void map_init(struct bpf_map *map, const struct bpf_map_ops *ops, const union bpf_attr *attr);
+void map_release_object(const struct bpf_map *map, void *obj); /* what a slot of an fd map held */
+
+/* Distance of one CPU's value from the next. */
+static inline u32 cpu_stride(u32 value_size)
+{
+	return ALIGN_UP(value_size, 64U);
+}
+
+static inline int update_flags_ok(u64 flags)
+{
+	return (flags & ~BPF_F_LOCK) > BPF_EXIST ? -EINVAL : 0;
+}
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * eBPF programs: loading (verify, fix up, compile) and running.
+ *
+ * bpf_prog_load takes instructions as bpf(2) gives them, except that map file descriptors have to be resolved by
+ * `find_map`. On success the program is immutable and may run on any CPU. With a JIT buffer the caller makes the
+ * buffer executable before bpf_prog_set_jited publishes it; until then the interpreter runs the program.
+ *
+ * Errors are those of BPF_PROG_LOAD in Linux 6.1: E2BIG (size), EACCES and EINVAL (verifier), EPERM (privilege),
+ * ENOMEM, ENOSPC (log buffer too small, after a verdict was reached). The log reads like Linux's.
+ *
+ * Threading: loading is independent for each program; running needs the caller to keep it from being freed.
+ */
+#ifndef BPF_PROG_H
+#define BPF_PROG_H
+
+#include <linux/bpf.h>
+#include <bpf/map.h>
+#include <lib/atomic.h>
+#include <lib/types.h>
+
+#define BPF_MAX_MAPS     64
+#define BPF_MAX_SUBPROGS 256
+#define BPF_MAX_FRAMES   8
+#define BPF_STACK_BYTES  512
+#define BPF_MAX_INSNS    1000000 /* of a privileged program, and the verifier's budget */
+#define BPF_TAIL_CALLS   33
+
+struct bpf_btf;
+
+/* What the loader may do: from credentials and sysctls. */
+struct bpf_rights {
+	bool bpf;     /* CAP_BPF: loops, subprograms, imprecise pruning, big programs */
+	bool perfmon; /* CAP_PERFMON: pointer leaks, uninitialised stack, no speculation barriers */
+	bool net_admin;
+	bool sys_admin;
+};
+
+struct bpf_load {
+	const struct bpf_insn *insns;
+	u32 len;
+	u32 type, attach_type;
+	u32 flags; /* BPF_F_STRICT_ALIGNMENT, BPF_F_ANY_ALIGNMENT, BPF_F_TEST_STATE_FREQ */
+	bool gpl;
+	struct bpf_rights rights;
+	u32 log_level;
+	char *log; /* kernel memory; NULL without */
+	u32 log_size;
+	struct bpf_btf *btf;
+	const struct bpf_func_info *funcs;
+	u32 nr_funcs;
+	const struct bpf_line_info *lines;
+	u32 nr_lines;
+	/* Resolves a map: idx is a file descriptor, or an index into fd_array when by_index. No reference is taken. */
+	struct bpf_map *(*find_map)(void *arg, s32 idx, bool by_index);
+	void *arg;
+};
+
+struct bpf_subprog_code {
+	u32 start; /* first instruction */
+	u32 stack; /* bytes, a multiple of 8 */
+};
+
+struct bpf_prog_stats {
+	u64 runs, ns, misses;
+};
+
+struct bpf_prog {
+	u32 type, attach_type;
+	u32 len;
+	struct bpf_insn *insns; /* after fix-up */
+	u32 nr_subs;
+	struct bpf_subprog_code *subs;
+	u64 (*jited)(const void *ctx);
+	u32 jited_bytes, tail_off; /* tail_off: where a tail call enters */
+	void *image;
+	u32 id;
+	u8 tag[BPF_TAG_SIZE];
+	char name[BPF_OBJ_NAME_LEN];
+	bool gpl, jit_requested, uses_ctx_write, has_tail_call;
+	u32 uid;
+	u64 load_ns;
+	u32 verified_insns;
+	u64 ctx_fields; /* which entries of the type's field table are read */
+	u32 nr_maps;
+	struct bpf_map **maps;
+	u32 max_pkt_off;
+	refcount_t refs;
+	struct bpf_btf *btf;
+	struct bpf_prog_stats stats;
+	void (*free_image)(struct bpf_prog *prog);
+	struct bpf_map **call_maps; /* for the compiler only: the one map of a helper call, or NULL */
+};
+
+int __must_check bpf_prog_load(const struct bpf_load *load, struct bpf_prog **out);
+void bpf_prog_get(struct bpf_prog *prog);
+void bpf_prog_put(struct bpf_prog *prog);
+
+/* True if both may be called from one another by tail calls. */
+bool bpf_prog_compatible(const struct bpf_prog *a, const struct bpf_prog *b);
+
+u64 bpf_interpret(const struct bpf_prog *prog, const void *ctx);
+
+static inline u64 bpf_prog_run(const struct bpf_prog *prog, const void *ctx)
+{
+	return prog->jited ? prog->jited(ctx) : bpf_interpret(prog, ctx);
+}
+
+/* x86-64 code for the program. buf NULL: returns the bytes needed. The code runs at address `at` (buf may be another
+ * mapping of it). Returns the length, -ENOTSUPP for what the compiler does not do, -ENOSPC if size is too small. */
+int bpf_jit_x86(const struct bpf_prog *prog, u8 *buf, u32 size, u64 at, u32 *tail_off, bool blind);
+
+/* Text of one instruction in the form of Linux's verifier log, without a newline. Returns its length. */
+int bpf_insn_text(const struct bpf_insn *insn, bool show_pointers, char *buf, size_t size);
+
+const char *bpf_prog_type_name(u32 type);
+
+/* Classic filters (SO_ATTACH_FILTER, seccomp's form) translated. out may be NULL to count. Returns the number of
+ * instructions or -EINVAL. */
+struct sock_filter;
+int bpf_from_classic(const struct sock_filter *in, u32 len, struct bpf_insn *out, u32 max);
+
+#endif

@@ -26,53 +26,110 @@ struct reading {
 	s32 pid;
 };
 
-static int on_sample(struct c2c_analysis *c, const struct pd_sample *s)
+static int add(struct c2c_analysis *c, const struct pd_sample *s, struct line_access *a)
 {
-	union perf_mem_data_src d = { .val = s->data_src };
-	struct line_access a = { .ip = s->ip,
-				 .time_ns = s->time,
-				 .tid = s->tid,
-				 .cpu = s->cpu,
-				 .bytes = 8,
-				 .is_write = d.mem_op & PERF_MEM_OP_STORE };
-	const struct pd_map *code = pd_space_find(&c->spaces, s->pid, s->ip);
-	const struct pd_map *data = pd_space_find(&c->spaces, s->pid, s->addr);
+	const struct pd_map *data = pd_space_find(&c->spaces, s->pid, a->addr);
+
+	c->samples++;
+	c->loads += !a->is_write;
+	c->stores += a->is_write;
+	c2c_line_key(data, s->pid, a->addr, &a->space, &a->addr);
+	return min(lines_add(&c->lines, a), 0);
+}
+
+static u16 access_bytes(struct c2c_analysis *c, const struct pd_map *code, u64 ip)
+{
 	struct image *im = code ? image_get(&c->images, code->path) : NULL;
 	struct operand_insn insn;
 	u64 start, bytes;
 	bool exact;
-	const u8 *p = im ? image_code(im, code, s->ip, &start, &exact, &bytes) : NULL;
+	const u8 *p = im ? image_code(im, code, ip, &start, &exact, &bytes) : NULL;
+
+	if (p && operand_decode(p + (ip - start), min(bytes - (ip - start), (u64)15), ip, NULL, &insn) > 0 && insn.nr)
+		return insn.op[0].bytes;
+	return 8;
+}
+
+/* A sample with address: one access. */
+static int add_addressed(struct c2c_analysis *c, const struct pd_sample *s)
+{
+	union perf_mem_data_src d = { .val = s->data_src };
+	struct line_access a = { .ip = s->ip,
+				 .addr = s->addr,
+				 .time_ns = s->time,
+				 .tid = s->tid,
+				 .cpu = s->cpu,
+				 .is_write = d.mem_op & PERF_MEM_OP_STORE };
 
 	if (!s->addr)
 		return 0;
-	if (p && operand_decode(p + (s->ip - start), min(bytes - (s->ip - start), (u64)15), s->ip, NULL, &insn) > 0 &&
-	    insn.nr)
-		a.bytes = insn.op[0].bytes;
-	c->samples++;
-	c->loads += !a.is_write;
-	c->stores += a.is_write;
-	c->hitm += !!(d.mem_snoop & PERF_MEM_SNOOP_HITM);
-	c->locked += !!(d.mem_lock & PERF_MEM_LOCK_LOCKED);
-	c->first_ns = c->first_ns ? c->first_ns : s->time;
-	c->last_ns = s->time;
-	c2c_line_key(data, s->pid, s->addr, &a.space, &a.addr);
-	return min(lines_add(&c->lines, &a), 0);
+	a.bytes = access_bytes(c, pd_space_find(&c->spaces, s->pid, s->ip), s->ip);
+	return add(c, s, &a);
+}
+
+u32 c2c_touches(struct pd_spaces *spaces, struct images *images, const struct pd_sample *s, struct touch *t)
+{
+	const struct pd_map *code = pd_space_find(spaces, s->pid, s->ip);
+	u64 regs[OPERAND_REGS] = { 0 };
+	u32 k = 0;
+
+	if (!code || !s->regs_abi || s->event->attr.sample_regs_user != C2C_REGS)
+		return 0;
+	for (u32 i = 0; i < OPERAND_REGS; i++)
+		if (C2C_REGS >> i & 1)
+			regs[i] = pd_u64(s->regs + 8 * k++);
+	return touch_decode(images, code, s->ip, regs, t);
+}
+
+/* A clock sample with registers: what it stands for. */
+static int add_clock(struct c2c_analysis *c, const struct pd_sample *s)
+{
+	struct touch t[TOUCH_MAX];
+	u32 n = c2c_touches(&c->spaces, &c->images, s, t);
+	int err = 0;
+
+	for (u32 i = 0; i < n && !err; i++)
+		for (int is_write = 0; is_write < 2 && !err; is_write++) {
+			struct line_access a = { .ip = t[i].ip,
+						 .addr = t[i].op.addr,
+						 .time_ns = s->time,
+						 .tid = s->tid,
+						 .cpu = s->cpu,
+						 .bytes = t[i].op.bytes,
+						 .is_write = is_write };
+
+			if ((is_write ? t[i].op.is_write : t[i].op.is_read) &&
+			    pd_space_find(&c->spaces, s->pid, a.addr))
+				err = add(c, s, &a);
+		}
+	return err;
+}
+
+int c2c_add_sample(struct c2c_analysis *c, const struct pd_sample *s)
+{
+	u64 type = s->event->attr.sample_type;
+
+	if (!(type & (PERF_SAMPLE_ADDR | PERF_SAMPLE_REGS_USER)))
+		return 0;
+	if (!pd_thread_get(&c->threads, s->pid, s->tid))
+		return -ENOMEM;
+	return type & PERF_SAMPLE_ADDR ? add_addressed(c, s) : add_clock(c, s);
+}
+
+int c2c_follow(struct c2c_analysis *c, const struct pd_sample *s)
+{
+	int err = pd_threads_record(&c->threads, s);
+
+	return err ? err : pd_spaces_record(&c->spaces, s);
 }
 
 static int on_record(void *arg, const struct pd_sample *s)
 {
 	struct reading *r = arg;
-	int err;
 
-	if (s->type != PERF_RECORD_SAMPLE) {
-		err = pd_threads_record(&r->c->threads, s);
-		return err ? err : pd_spaces_record(&r->c->spaces, s);
-	}
-	if (!(s->event->attr.sample_type & PERF_SAMPLE_ADDR) || (r->pid && s->pid != (u32)r->pid))
-		return 0;
-	if (!pd_thread_get(&r->c->threads, s->pid, s->tid))
-		return -ENOMEM;
-	return on_sample(r->c, s);
+	if (s->type != PERF_RECORD_SAMPLE)
+		return c2c_follow(r->c, s);
+	return r->pid && s->pid != (u32)r->pid ? 0 : c2c_add_sample(r->c, s);
 }
 
 /* ---- naming ---- */
@@ -167,7 +224,7 @@ static u32 process_of(const struct c2c_analysis *c, const struct line *l)
 	return t ? t->pid : 0;
 }
 
-static int build_reports(struct c2c_analysis *c)
+int c2c_finish(struct c2c_analysis *c)
 {
 	struct line **ranked;
 	u32 nr;
@@ -195,28 +252,33 @@ static int build_reports(struct c2c_analysis *c)
 	return c->reports ? 0 : -ENOMEM;
 }
 
+int c2c_begin(struct c2c_analysis *c)
+{
+	int err;
+
+	memset(c, 0, sizeof(*c));
+	err = lines_init(&c->lines);
+	return err ? err : pd_threads_init(&c->threads);
+}
+
 int c2c_analyse(struct c2c_analysis *c, const char *path, s32 pid)
 {
 	struct reading r = { c, pid };
 	struct pd_consumer consumer = { .record = on_record, .arg = &r };
 	struct pd_file *f;
 	char why[512];
-	int err;
+	int err = c2c_begin(c);
 
-	memset(c, 0, sizeof(*c));
-	err = pd_open(&f, path, why, sizeof(why));
-	if (err) {
+	if (!err && pd_open(&f, path, why, sizeof(why))) {
 		say_error("%s", why);
-		return err;
+		return -EINVAL;
 	}
+	if (err)
+		return err;
 	c->is_sampled = pd_find_event(f, "ostrom-mem-sampled");
-	err = lines_init(&c->lines);
+	err = pd_for_each(f, &consumer);
 	if (!err)
-		err = pd_threads_init(&c->threads);
-	if (!err)
-		err = pd_for_each(f, &consumer);
-	if (!err)
-		err = build_reports(c);
+		err = c2c_finish(c);
 	if (*pd_damage(f))
 		say_error("%s: %s", path, pd_damage(f));
 	if (err)

@@ -30,6 +30,9 @@ struct touch { /* one access that a sample stands for */
  * their number (at most TOUCH_MAX). */
 u32 touch_decode(struct images *images, const struct pd_map *code, u64 ip, const u64 *regs, struct touch *out);
 
+/* analyse.c: the same for a clock sample with registers. */
+u32 c2c_touches(struct pd_spaces *spaces, struct images *images, const struct pd_sample *s, struct touch *t);
+
 /* The space and address under which a line is the same for all who share it. */
 void c2c_line_key(const struct pd_map *m, s32 pid, u64 addr, u64 *space, u64 *key);
 

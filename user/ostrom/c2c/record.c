@@ -123,19 +123,11 @@ static int emit(struct convert *c, const struct pd_sample *s, const struct touch
 
 static int on_sample(struct convert *c, const struct pd_sample *s)
 {
-	const struct pd_map *code = pd_space_find(&c->spaces, s->pid, s->ip);
-	u64 regs[OPERAND_REGS] = { 0 };
 	struct touch t[TOUCH_MAX];
-	u32 n, k = 0;
+	u32 n = c2c_touches(&c->spaces, &c->images, s, t);
 	int err = 0;
 
 	c->samples++;
-	if (!code || !s->regs_abi)
-		return 0;
-	for (u32 i = 0; i < OPERAND_REGS; i++)
-		if (C2C_REGS >> i & 1)
-			regs[i] = pd_u64(s->regs + 8 * k++);
-	n = touch_decode(&c->images, code, s->ip, regs, t);
 	c->decoded += n > 0;
 	for (u32 i = 0; i < n && !err; i++) {
 		if (t[i].op.is_read)

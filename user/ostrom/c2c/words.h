@@ -32,8 +32,7 @@ struct c2c_analysis {
 	struct images images;
 	struct pd_threads threads;
 	struct lines lines;
-	u64 samples, loads, stores, hitm, locked;
-	u64 first_ns, last_ns;
+	u64 samples, loads, stores;
 	bool is_sampled; /* by clock: ownership is inferred */
 	struct line_report *reports;
 	u32 nr_reports;
@@ -41,6 +40,12 @@ struct c2c_analysis {
 
 /* Reads the file and fills the reports, worst line first. 0 or -errno; messages are said. pid 0: all processes. */
 int c2c_analyse(struct c2c_analysis *c, const char *path, s32 pid);
+/* The steps of it, for those who read other events of the same file as well: begin, then follow side-band records and
+ * add samples in time order, then finish. */
+int c2c_begin(struct c2c_analysis *c);
+int c2c_follow(struct c2c_analysis *c, const struct pd_sample *s);
+int c2c_add_sample(struct c2c_analysis *c, const struct pd_sample *s);
+int c2c_finish(struct c2c_analysis *c);
 void c2c_analysis_free(struct c2c_analysis *c);
 void words_print(struct out *o, const struct c2c_analysis *c, u32 max_lines);
 void words_json(struct out *o, const struct c2c_analysis *c);

@@ -415,6 +415,7 @@ int rec_record(const struct rec_options *o, struct rec_result *res, char *why, s
 		err = open_events(&r);
 	if (!err)
 		err = begin_file(&r);
+	res->command_pid = r.child;
 	if (!err) {
 		err = run(&r, &res->command_status);
 		res->bytes = r.w.data_bytes;

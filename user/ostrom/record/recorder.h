@@ -38,6 +38,7 @@ struct rec_result {
 	u64 bytes, samples_lost;
 	u32 rounds;
 	int command_status; /* as from wait(2) */
+	s32 command_pid;
 };
 
 /* An event by name: "system:tracepoint", software events, "cycles" (cpu-clock where there is no PMU). period 0 takes

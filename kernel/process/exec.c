@@ -19,7 +19,6 @@
 #include <arch/cpu.h>
 #include <arch/user.h>
 #include <arch/vdso.h>
-#include <process/vdso.h>
 #include <core/random.h>
 #include <lib/printf.h>
 #include <lib/string.h>
@@ -136,7 +135,7 @@ static int resolve_scripts(struct exec *e)
 
 	for (int depth = 0;; depth++) {
 		struct file *next;
-		char *interp;
+		char *interp = NULL;
 		int err = read_head(e);
 
 		if (err)
@@ -622,7 +621,6 @@ static int build_memory(struct exec *e, ulong execfn)
 	if (err)
 		return err;
 	note_layout(e);
-	e->mm->vdso = vdso_map(e->mm);
 	return finish_stack(e, execfn);
 }
 

@@ -16,6 +16,7 @@
  */
 #include "process_priv.h"
 #include <mm/upcalls.h>
+#include <vfs/upcalls.h>
 #include <lib/string.h>
 #include <arch/user.h>
 
@@ -429,6 +430,19 @@ void signal_force(int sig, int code, ulong addr)
 void upcall_fault_signal(int sig, int code, ulong addr)
 {
 	signal_force(sig, code ? code : SI_KERNEL, addr);
+}
+
+/* As if the program had sent it to itself. */
+void upcall_vfs_signal(int sig)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	info.si_signo = sig;
+	info.si_code = SI_USER;
+	info.si_pid = pid_nr(current->process->pid);
+	info.si_uid = current->cred->uid.v;
+	signal_send_task(sig, &info, current);
 }
 
 /* ---- masks --------------------------------------------------------------------------------------------------------

@@ -1,73 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: permission checks read identities constantly, everywhere, while they change rarely.
+ * Problem: a task's identity is read everywhere without locks and must never be seen half changed.
  *
- * Idea: a published struct cred never changes. Who wants to change copies it, edits the copy and commits it; readers
- * keep the one that they hold a reference to, or read the task's pointer under RCU.
+ * Idea: structs of credentials do not change once a task uses them; a change copies, edits and
+ * swaps the pointer. Old ones go after a grace period.
  *
  * Contract: task/cred.h.
  *
- * Locks: none; task->cred is written by its own task only.
+ * Locks: none; task->cred is written by its task only and read under RCU by others.
  */
 #include <alloc/slab.h>
 #include <core/rcu.h>
-#include <lib/list.h>
-#include <linux/capability.h>
+#include <lib/string.h>
+#include <task/cred.h>
 #include <task/task.h>
-
 #include "task_priv.h"
-
-/* The first credentials: root with every capability; never freed. */
-struct cred cred_root = {
-	.refs = { ATOMIC_INIT(2) },
-	.cap_effective = BIT(CAP_LAST_CAP + 1) - 1,
-	.cap_permitted = BIT(CAP_LAST_CAP + 1) - 1,
-	.cap_bounding = BIT(CAP_LAST_CAP + 1) - 1,
-};
-
-struct dying { /* what is freed after a grace period */
-	struct rcu_head rcu;
-	struct cred *cred;
-};
-
-void cred_get(struct cred *c)
-{
-	refcount_inc(&c->refs);
-}
-
-static void free_cred(struct cred *c)
-{
-	if (c->groups && refcount_dec_and_test(&c->groups->refs))
-		kfree(c->groups);
-	kfree(c);
-}
-
-static void free_later(struct rcu_head *head)
-{
-	struct dying *d = container_of(head, struct dying, rcu);
-
-	free_cred(d->cred);
-	kfree(d);
-}
-
-void cred_put(struct cred *c)
-{
-	struct dying *d;
-
-	if (!refcount_dec_and_test(&c->refs))
-		return;
-	/* Readers of task->cred under RCU may still look at it. Without memory for the note it is leaked, not freed
-	 * early. */
-	d = kmalloc(sizeof(*d), ALLOC_ATOMIC);
-	if (!d)
-		return;
-	d->cred = c;
-	rcu_call(&d->rcu, free_later);
-}
 
 struct cred *cred_prepare(void)
 {
-	struct cred *c = kmalloc(sizeof(*c), ALLOC_KERNEL);
+	struct cred *c = kmalloc(sizeof(*c), 0);
 
 	if (!c)
 		return NULL;
@@ -84,6 +35,26 @@ void cred_commit(struct cred *c)
 
 	rcu_assign(current->cred, c);
 	cred_put(old);
+}
+
+void cred_get(struct cred *c)
+{
+	refcount_inc(&c->refs);
+}
+
+static void free_cred(struct rcu_head *head)
+{
+	struct cred *c = container_of(head, struct cred, rcu);
+
+	if (c->groups && refcount_dec_and_test(&c->groups->refs))
+		kfree(c->groups);
+	kfree(c);
+}
+
+void cred_put(struct cred *c)
+{
+	if (c && refcount_dec_and_test(&c->refs))
+		rcu_call(&c->rcu, free_cred);
 }
 
 bool capable(int cap)

@@ -1,279 +1,316 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: switch between tasks, wake them on the right CPU, and lose no wake-up between a task's decision to sleep and
- * its leaving the CPU.
+ * Problem: share each CPU among tasks by weight, serve real-time tasks first, wake tasks within
+ * hundreds of instructions, and leave an idle CPU alone.
  *
- * Idea: a sleeper publishes its state before it looks at its condition; a waker changes the condition first and then
- * looks at the state. A wake that finds the task still on its queue only puts the state back. One that finds it off the
- * queue waits until the old CPU has let go of its stack (on_cpu), then places it.
+ * Idea: a run queue a CPU. Fair tasks wait in a tree ordered by virtual runtime, which grows at
+ * 1024 / weight of real time (nice: a factor of 1.25 a step); the leftmost runs next. FIFO and RR
+ * tasks wait on a list a priority with a bit map. The running task is in neither. The clock ticks
+ * (4 ms) only while a task runs; an idle CPU sleeps until its next timer. A waking task goes to its
+ * last CPU if that is idle, else to an idle one, else back to its last; an idle CPU and, now and
+ * then, the tick pull from the longest queue.
  *
- *      RUNNING --set_state--> sleeping, on queue --switch--> off queue, on_cpu --finish_switch--> off CPU
- *         ^                        |                                                                |
- *         +---- wake: state -------+                     wake: enqueue on the chosen CPU <----------+
+ *   state     on_queue  on_cpu
+ *   RUNNING   yes       no      waits in tree or list
+ *   RUNNING   yes       yes     runs (or is just being switched away from)
+ *   sleeping  no        yes     is being switched away from: a waker waits for on_cpu to clear
+ *   sleeping  no        no      sleeps
  *
- * Placement: the CPU where it ran last if idle, else an idle CPU, else where it ran last. An idle CPU steals before it
- * sleeps; a CPU whose slice ends with others waiting kicks an idle one. The timer is armed only while somebody waits
- * (tickless).
+ * Contract: task/sched.h. current->state is set by the task itself; everybody else changes it under
+ * t->lock.
  *
- * Contract: task/sched.h, upcalls of arch/upcalls.h.
- *
- * Locks: task->lock before rq->lock. arch_switch runs with rq->lock held; the next task releases it (finish_switch).
+ * Locks: t->lock (RANK_TASK), then the run queue's (RANK_RUNQUEUE), both with IRQs off; two run
+ * queues by rising CPU.
  */
 #include <arch/cpu.h>
 #include <arch/upcalls.h>
 #include <core/clock.h>
+#include <core/irq.h>
 #include <core/log.h>
 #include <core/rcu.h>
 #include <lib/err.h>
 #include <linux/sched.h>
-
+#include <lib/string.h>
+#include <task/sched.h>
+#include <task/timer.h>
+#include "sched_priv.h"
 #include "task_priv.h"
 
-static cpumask_t idle_cpus; /* atomic: CPUs in their idle loop */
+#define TICK_NS        (4 * NSEC_PER_MSEC)
+#define SLICE_NS       (3 * NSEC_PER_MSEC)
+#define SLICE_MIN_NS   (750 * NSEC_PER_USEC)
+#define RR_SLICE_NS    (100 * NSEC_PER_MSEC)
+#define WAKE_GRAN_NS   (1 * NSEC_PER_MSEC)    /* how far a woken task must be behind to preempt */
+#define SLEEP_BONUS_NS (1500 * NSEC_PER_USEC) /* how far behind it may be placed */
+#define BALANCE_TICKS  16
 
-static struct run_queue *rq_of(unsigned cpu)
+DEFINE_PER_CPU(struct task *, current_task);
+DEFINE_PER_CPU(struct rq, rq) = { .lock = SPIN_INIT(RANK_RUNQUEUE), .armed = ~0ULL };
+static cpumask_t idle_cpus; /* run their idle task; a hint */
+u32 sched_weight[40];       /* by nice + 20 */
+
+static struct rq *rq_of(unsigned cpu)
 {
-	return per_cpu_ptr(&run_queue, cpu);
+	return per_cpu_ptr(&rq, cpu);
 }
 
-void sched_set_state(enum task_state s)
+static u32 weight_of(const struct task *t)
 {
-	__atomic_store_n(&current->state, s, __ATOMIC_SEQ_CST);
+	return t->policy == SCHED_IDLE ? 3 : sched_weight[t->nice + 20];
 }
 
-static void place(struct task *t, bool wakeup);
-
-/* A runnable task that may not stay on this CPU: it has just been switched away from. IRQs off. */
-static void move_away(struct task *t)
+static bool is_rt(const struct task *t)
 {
-	spin_lock(&t->lock);
-	place(t, true);
-	spin_unlock(&t->lock);
+	return t->class == SCHED_CLASS_FIFO || t->class == SCHED_CLASS_RR;
 }
 
-/* On the new task's stack: prev's is free from here on. */
-static void finish_switch(struct task *prev)
+/* ---- queues: rq lock held
+ * ------------------------------------------------------------------------------- */
+
+static void fair_insert(struct rq *q, struct task *t)
 {
-	struct run_queue *rq = this_cpu_ptr(&run_queue);
-	bool dead = READ_ONCE(prev->state) == TASK_DEAD;
+	struct rb_node **link = &q->fair.node, *parent = NULL;
+	bool first = true;
 
-	bool moves = prev->leaves_cpu;
-
-	prev->leaves_cpu = false;
-	__atomic_store_n(&prev->on_cpu, false, __ATOMIC_RELEASE);
-	spin_unlock(&rq->lock);
-	if (dead)
-		task_put(prev);
-	if (moves)
-		move_away(prev);
-}
-
-void upcall_thread_started(struct task *prev)
-{
-	finish_switch(prev);
-	irq_enable();
-}
-
-static void count_switch(struct run_queue *rq, struct task *prev, struct task *next, bool voluntary, u64 now)
-{
-	rq->switches++;
-	if (voluntary)
-		prev->voluntary_switches++;
-	else
-		prev->preempted_switches++;
-	prev->wait_since = now;
-	if (next->wait_since && next != rq->idle)
-		next->run_delay_ns += now - next->wait_since;
-	next->run_start = now;
-}
-
-/* Moves tasks here from the longest queue. Called by the idle task, no lock held, IRQs off. */
-static bool steal_work(struct run_queue *rq)
-{
-	unsigned me = cpu_id(), busiest = me, best = 1, cpu;
-	struct run_queue *from;
-	struct task *t;
-
-	for_each_cpu (cpu, cpu_online_mask())
-		if (READ_ONCE(rq_of(cpu)->nr_running) > best) {
-			best = rq_of(cpu)->nr_running;
-			busiest = cpu;
+	while (*link) {
+		parent = *link;
+		if ((s64)(t->vruntime - rb_entry(parent, struct task, run_node)->vruntime) < 0) {
+			link = &parent->left;
+		} else {
+			link = &parent->right;
+			first = false;
 		}
-	if (busiest == me)
-		return false;
-	from = rq_of(busiest);
-	spin_lock(min(from, rq) == from ? &from->lock : &rq->lock);
-	spin_lock_nested(min(from, rq) == from ? &rq->lock : &from->lock);
-	t = rq_steal(from, me);
-	if (t) {
-		t->cpu = me;
-		t->vruntime += rq->min_vruntime;
-		rq_enqueue(rq, t, true);
 	}
-	spin_unlock(&from->lock);
-	spin_unlock(&rq->lock);
-	return t != NULL;
+	rb_insert(&q->fair, &t->run_node, parent, link);
+	if (first)
+		q->first_fair = &t->run_node;
 }
 
-/* The heart. IRQs off, rq->lock held; returns with both released and restored by the caller's convention: lock dropped.
- */
-static void switch_locked(struct run_queue *rq, bool preempt)
+static void queue_in(struct rq *q, struct task *t, bool head)
 {
-	struct task *prev = rq->curr, *next;
-	u64 now = clock_ns();
-	bool sleeps = !preempt && prev != rq->idle && READ_ONCE(prev->state) != TASK_RUNNING;
+	struct list *l;
 
-	rq_account(rq, now);
-	__atomic_fetch_and(&prev->work, ~WORK_RESCHED, __ATOMIC_SEQ_CST);
-	prev->leaves_cpu = !sleeps && prev != rq->idle && !cpumask_has(prev->affinity, cpu_id());
-	if (sleeps || prev->leaves_cpu)
-		rq_dequeue(rq, prev);
-	else
-		rq_put_current(rq, prev);
-	next = rq_pick(rq);
-	rq->curr = next;
-	if (next != prev)
-		next->slice_end = now + SCHED_RR_SLICE_NS;
-	timer_set_slice(rq_slice_end(rq, now));
-	if (next == prev) {
-		spin_unlock(&rq->lock);
+	if (!is_rt(t)) {
+		fair_insert(q, t);
 		return;
 	}
-	count_switch(rq, prev, next, sleeps, now);
-	next->on_cpu = true;
-	rcu_quiescent();
-	finish_switch(arch_switch(prev, next));
+	l = &q->rt[t->rt_priority];
+	if (head)
+		list_add(&t->run_link, l);
+	else
+		list_add_tail(&t->run_link, l);
+	q->rt_bits[t->rt_priority / 64] |= BIT(t->rt_priority % 64);
 }
 
-void sched_switch(bool preempt)
+static void queue_out(struct rq *q, struct task *t)
 {
-	ulong irq = irq_save();
-	struct run_queue *rq = this_cpu_ptr(&run_queue);
-
-	lock_assert_none();
-	spin_lock(&rq->lock);
-	switch_locked(rq, preempt);
-	irq_restore(irq);
-}
-
-void sched_sleep(void)
-{
-	sched_switch(false);
-}
-
-struct sleep_timer {
-	struct timer timer;
-	struct task *task;
-};
-
-static void wake_from_timer(struct timer *t)
-{
-	task_wake(container_of(t, struct sleep_timer, timer)->task);
-}
-
-int sched_sleep_until(u64 deadline_ns)
-{
-	struct sleep_timer st = { .task = current };
-	int err = 0;
-
-	if (deadline_ns == ~0ULL) {
-		sched_sleep();
-		return 0;
+	if (!is_rt(t)) {
+		if (q->first_fair == &t->run_node)
+			q->first_fair = rb_next(&t->run_node);
+		rb_erase(&q->fair, &t->run_node);
+		return;
 	}
-	timer_init(&st.timer, wake_from_timer);
-	timer_arm(&st.timer, deadline_ns, current->timer_slack_ns);
-	sched_sleep();
-	if (!timer_cancel(&st.timer) && clock_ns() >= deadline_ns)
-		err = -ETIME;
-	sched_set_state(TASK_RUNNING);
-	return err;
+	list_del_init(&t->run_link);
+	if (list_empty(&q->rt[t->rt_priority]))
+		q->rt_bits[t->rt_priority / 64] &= ~BIT(t->rt_priority % 64);
 }
 
-void sched_yield_cpu(void)
+static struct task *best_rt(struct rq *q)
 {
-	struct task *t = current;
-	struct run_queue *rq;
-	ulong irq = irq_save();
+	for (int w = 1; w >= 0; w--)
+		if (q->rt_bits[w]) {
+			int prio = w * 64 + 63 - __builtin_clzl(q->rt_bits[w]);
 
-	rq = this_cpu_ptr(&run_queue);
-	spin_lock(&rq->lock);
-	rq_account(rq, clock_ns());
-	if (t->class == SCHED_CLASS_FAIR && rq->fair.node) /* behind everybody who waits now */
-		t->vruntime = max(t->vruntime, rb_entry(rb_last(&rq->fair), struct task, run_node)->vruntime + 1);
-	t->slice_end = 0;
-	switch_locked(rq, true);
-	irq_restore(irq);
+			return list_first_entry(&q->rt[prio], struct task, run_link);
+		}
+	return NULL;
 }
 
-void resched_point(void)
+static struct task *first_fair(struct rq *q)
 {
-	if (unlikely(READ_ONCE(current->work) & WORK_RESCHED))
-		sched_switch(true);
+	return q->first_fair ? rb_entry(q->first_fair, struct task, run_node) : NULL;
 }
 
-/* ---- waking ------------------------------------------------------------------------------------- */
+/* Charges the running task for the time since the last call. */
+static void account(struct rq *q, u64 now)
+{
+	struct task *t = q->curr;
+	u64 delta = now - t->run_start;
+
+	t->run_start = now;
+	t->runtime_ns += delta;
+	if (t == q->idle) {
+		q->times.idle_ns += delta;
+		return;
+	}
+	if (is_rt(t))
+		return;
+	t->vruntime += t->nice || t->policy == SCHED_IDLE ? delta * 1024 / weight_of(t) : delta;
+	if (q->first_fair) {
+		u64 least = min(t->vruntime, first_fair(q)->vruntime);
+
+		if ((s64)(least - q->min_vruntime) > 0)
+			q->min_vruntime = least;
+	} else if ((s64)(t->vruntime - q->min_vruntime) > 0) {
+		q->min_vruntime = t->vruntime;
+	}
+}
+
+/* Time that no tick has attributed: to user mode, but for kernel threads. */
+static void attribute(struct rq *q, struct task *t, bool user)
+{
+	u64 open = t->runtime_ns - t->user_ns - t->system_ns;
+
+	if ((s64)open <= 0)
+		return;
+	if (user) {
+		t->user_ns += open;
+		*(t->nice > 0 ? &q->times.nice_ns : &q->times.user_ns) += open;
+	} else {
+		t->system_ns += open;
+		q->times.system_ns += open;
+	}
+}
+
+static void arm(struct rq *q, u64 deadline)
+{
+	if (deadline < q->armed) {
+		q->armed = deadline;
+		clock_arm(deadline);
+	}
+}
+
+void sched_clock_rearm(u64 deadline_ns)
+{
+	arm(this_cpu_ptr(&rq), deadline_ns);
+}
+
+static u64 slice_for(const struct rq *q, const struct task *t)
+{
+	if (is_rt(t))
+		return t->class == SCHED_CLASS_RR ? RR_SLICE_NS : ~0ULL >> 2;
+	return max(SLICE_NS / max(q->nr_running, 1U), SLICE_MIN_NS);
+}
+
+/* Asks the CPU of q to choose again. */
+static void resched(struct rq *q)
+{
+	struct task *t = q->curr;
+
+	if (__atomic_fetch_or(&t->work, WORK_RESCHED, __ATOMIC_SEQ_CST) & WORK_RESCHED)
+		return;
+	if (q != this_cpu_ptr(&rq))
+		cpu_kick(q->cpu);
+}
+
+/* Does t go before the running task? */
+static bool preempts(struct rq *q, struct task *t)
+{
+	struct task *c = q->curr;
+
+	if (c == q->idle)
+		return true;
+	if (is_rt(t))
+		return !is_rt(c) || t->rt_priority > c->rt_priority;
+	if (is_rt(c))
+		return false;
+	if (c->policy == SCHED_IDLE && t->policy != SCHED_IDLE)
+		return true;
+	return t->policy == SCHED_NORMAL && (s64)(c->vruntime - t->vruntime) > (s64)WAKE_GRAN_NS;
+}
+
+/* Puts a task that nobody runs on q. q locked. */
+static void activate(struct rq *q, struct task *t, u64 now)
+{
+	t->on_queue = true;
+	t->wait_since = now;
+	WRITE_ONCE(t->cpu, q->cpu);
+	q->nr_running++;
+	queue_in(q, t, false);
+	if (preempts(q, t))
+		resched(q);
+	else if (q->nr_running == 2 && q == this_cpu_ptr(&rq))
+		arm(q, min(q->curr->slice_end, now + TICK_NS));
+}
+
+static void place(struct rq *q, struct task *t, u64 floor)
+{
+	if (!is_rt(t) && (s64)(q->min_vruntime - floor - t->vruntime) > 0)
+		t->vruntime = q->min_vruntime - floor;
+}
+
+/* ---- waking
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static unsigned choose_cpu(const struct task *t)
 {
-	cpumask_t allowed = t->affinity & cpu_online_mask();
-	cpumask_t idle = __atomic_load_n(&idle_cpus, __ATOMIC_RELAXED) & allowed;
+	cpumask_t may = t->affinity & cpu_online_mask(), idle;
+	unsigned best = t->cpu, cpu;
 
-	if (!allowed)
-		return cpumask_first(cpu_online_mask());
+	if (!may)
+		may = cpu_online_mask();
+	idle = may & READ_ONCE(idle_cpus);
 	if (cpumask_has(idle, t->cpu))
 		return t->cpu;
 	if (idle)
-		return cpumask_first(idle);
-	return cpumask_has(allowed, t->cpu) ? t->cpu : cpumask_first(allowed);
+		return cpumask_has(idle, cpu_id()) ? cpu_id() : (unsigned)cpumask_first(idle);
+	if (!cpumask_has(may, best))
+		best = (unsigned)cpumask_first(may);
+	if (is_rt(t))
+		for_each_cpu (cpu, may) {
+			const struct task *c = READ_ONCE(rq_of(cpu)->curr);
+
+			if (!is_rt(c) || c->rt_priority < t->rt_priority)
+				return cpu;
+		}
+	return best;
 }
 
-/* task->lock held, t off its queue and off its CPU. */
-static void place(struct task *t, bool wakeup)
+static void wake_on(struct task *t, unsigned cpu)
 {
-	unsigned cpu = choose_cpu(t);
-	struct run_queue *rq = rq_of(cpu);
+	struct rq *q = rq_of(cpu);
 
-	spin_lock(&rq->lock);
-	if (cpu != t->cpu)
-		t->vruntime += rq->min_vruntime - rq_of(t->cpu)->min_vruntime;
-	t->cpu = cpu;
-	t->wait_since = clock_ns();
-	__atomic_store_n(&t->state, TASK_RUNNING, __ATOMIC_RELAXED);
-	rq_enqueue(rq, t, wakeup);
-	if (rq_should_preempt(rq, t))
-		rq_resched(rq, cpu);
-	else if (cpu == cpu_id() && rq->nr_running == 2)
-		timer_set_slice(rq_slice_end(rq, clock_ns())); /* nobody waited before */
-	else if (cpu != cpu_id() && rq->nr_running == 2)
-		cpu_kick(cpu); /* so that it arms its timer */
-	spin_unlock(&rq->lock);
-}
-
-/* If t is still on its queue, makes it stay there. */
-static bool wake_queued(struct task *t)
-{
-	struct run_queue *rq = rq_of(t->cpu);
-	bool queued;
-
-	spin_lock(&rq->lock);
-	queued = t->on_queue;
-	if (queued)
-		__atomic_store_n(&t->state, TASK_RUNNING, __ATOMIC_RELAXED);
-	spin_unlock(&rq->lock);
-	return queued;
+	if (t->cpu != cpu && !is_rt(t))
+		t->vruntime += q->min_vruntime - rq_of(t->cpu)->min_vruntime;
+	spin_lock(&q->lock);
+	if (!t->runtime_ns && !is_rt(t))
+		t->vruntime = q->min_vruntime; /* new: level with the others */
+	place(q, t, SLEEP_BONUS_NS);
+	activate(q, t, clock_ns());
+	spin_unlock(&q->lock);
 }
 
 bool task_wake_states(struct task *t, unsigned states)
 {
-	ulong irq = spin_lock_irqsave(&t->lock);
-	bool woke = BIT(READ_ONCE(t->state)) & states;
+	ulong flags;
+	bool woke = false;
 
-	if (woke && !wake_queued(t)) {
-		while (__atomic_load_n(&t->on_cpu, __ATOMIC_ACQUIRE))
-			cpu_relax();
-		place(t, t->runtime_ns != 0); /* a new task starts level with the others */
+	smp_mb();
+	if (!(BIT(READ_ONCE(t->state)) & states))
+		return false;
+	flags = spin_lock_irqsave(&t->lock);
+	if (!(BIT(t->state) & states))
+		goto out;
+	woke = true;
+	while (READ_ONCE(t->on_queue)) {
+		struct rq *q = rq_of(READ_ONCE(t->cpu));
+		bool still;
+
+		spin_lock(&q->lock);
+		still = t->on_queue && rq_of(t->cpu) == q;
+		if (still)
+			WRITE_ONCE(t->state, TASK_RUNNING); /* it has not left the CPU yet, and now will not */
+		spin_unlock(&q->lock);
+		if (still)
+			goto out;
 	}
-	spin_unlock_irqrestore(&t->lock, irq);
+	while (__atomic_load_n(&t->on_cpu, __ATOMIC_ACQUIRE))
+		cpu_relax();
+	WRITE_ONCE(t->state, TASK_RUNNING);
+	wake_on(t, choose_cpu(t));
+out:
+	spin_unlock_irqrestore(&t->lock, flags);
 	return woke;
 }
 
@@ -282,93 +319,346 @@ bool task_wake(struct task *t)
 	return task_wake_states(t, BIT(TASK_INTERRUPTIBLE) | BIT(TASK_UNINTERRUPTIBLE) | BIT(TASK_KILLABLE));
 }
 
-void task_set_work(struct task *t, ulong bits)
+/* ---- switching
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static struct task *pick(struct rq *q)
 {
-	__atomic_fetch_or(&t->work, bits, __ATOMIC_SEQ_CST);
-	if (t != current && READ_ONCE(t->on_cpu))
-		cpu_kick(READ_ONCE(t->cpu));
+	struct task *t = best_rt(q);
+
+	if (!t)
+		t = first_fair(q);
+	if (!t)
+		return q->idle;
+	queue_out(q, t);
+	return t;
 }
 
-void task_clear_work(struct task *t, ulong bits)
+/* On the new task's stack: prev is off the CPU. q locked; returns with IRQs as they are and q
+ * unlocked. */
+static void finish_switch(struct task *prev)
 {
-	__atomic_fetch_and(&t->work, ~bits, __ATOMIC_SEQ_CST);
+	struct rq *q = this_cpu_ptr(&rq);
+	bool dead = READ_ONCE(prev->state) == TASK_DEAD;
+	bool moves = q->push == prev;
+
+	q->push = NULL;
+	__atomic_store_n(&prev->on_cpu, false, __ATOMIC_RELEASE);
+	spin_unlock(&q->lock);
+	if (moves) {
+		spin_lock(&prev->lock);
+		wake_on(prev, choose_cpu(prev));
+		spin_unlock(&prev->lock);
+	}
+	if (dead)
+		task_put(prev);
 }
 
-/* ---- interrupts and idle -------------------------------------------------------------------------- */
+void upcall_thread_started(struct task *prev)
+{
+	finish_switch(prev);
+	irq_enable();
+}
+
+/* What becomes of the task that leaves the CPU. */
+static void put_prev(struct rq *q, struct task *prev, u64 now)
+{
+	if (prev == q->idle) {
+		__atomic_fetch_and(&idle_cpus, ~cpumask_of(q->cpu), __ATOMIC_SEQ_CST);
+		return;
+	}
+	attribute(q, prev, prev->mm != NULL);
+	if (READ_ONCE(prev->state) != TASK_RUNNING) {
+		prev->on_queue = false;
+		q->nr_running--;
+		prev->voluntary_switches++;
+		return;
+	}
+	prev->preempted_switches++;
+	prev->wait_since = now;
+	if (unlikely(!cpumask_has(prev->affinity, q->cpu) && (prev->affinity & cpu_online_mask()))) {
+		prev->on_queue = false;
+		q->nr_running--;
+		q->push = prev;
+		return;
+	}
+	queue_in(q, prev, is_rt(prev) && (s64)(prev->slice_end - now) > 0);
+}
+
+static void set_next(struct rq *q, struct task *next, u64 now)
+{
+	q->curr = next;
+	next->run_start = now;
+	if (next == q->idle) {
+		__atomic_fetch_or(&idle_cpus, cpumask_of(q->cpu), __ATOMIC_SEQ_CST);
+		return;
+	}
+	next->run_delay_ns += now - next->wait_since;
+	next->slice_end = now + slice_for(q, next);
+	next->on_cpu = true;
+	arm(q, now + TICK_NS);
+}
+
+void schedule(void)
+{
+	ulong flags = irq_save();
+	struct rq *q = this_cpu_ptr(&rq);
+	struct task *prev = q->curr, *next;
+	u64 now = clock_ns();
+
+	spin_lock(&q->lock);
+	rcu_quiescent();
+	__atomic_fetch_and(&prev->work, ~WORK_RESCHED, __ATOMIC_SEQ_CST);
+	account(q, now);
+	if (prev != q->idle && READ_ONCE(prev->state) == TASK_RUNNING && !q->first_fair && !best_rt(q) &&
+	    cpumask_has(prev->affinity, q->cpu)) { /* nobody else */
+		prev->slice_end = now + slice_for(q, prev);
+		spin_unlock(&q->lock);
+		irq_restore(flags);
+		return;
+	}
+	put_prev(q, prev, now);
+	next = pick(q);
+	if (next == prev) {
+		set_next(q, next, now);
+		spin_unlock(&q->lock);
+	} else {
+		set_next(q, next, now);
+		q->switches++;
+		finish_switch(arch_switch(prev, next));
+	}
+	irq_restore(flags);
+}
+
+void assert_may_sleep(void)
+{
+#ifdef OSTROM_DEBUG
+	lock_assert_none();
+	if (in_irq())
+		panic("sleeping in an interrupt");
+	if (rcu_read_held())
+		panic("sleeping inside rcu_read_lock");
+#endif
+}
+
+void sched_set_state(enum task_state s)
+{
+	__atomic_store_n(&current->state, (u32)s, __ATOMIC_SEQ_CST);
+}
+
+void sched_sleep(void)
+{
+	assert_may_sleep();
+	if (READ_ONCE(current->state) != TASK_RUNNING)
+		schedule();
+}
+
+struct sleeper {
+	struct timer timer;
+	struct task *task;
+	bool fired;
+};
+
+static void sleeper_fire(struct timer *t)
+{
+	struct sleeper *s = container_of(t, struct sleeper, timer);
+
+	WRITE_ONCE(s->fired, true);
+	task_wake_states(s->task, ~0U & ~(unsigned)(BIT(TASK_DEAD) | BIT(TASK_RUNNING)));
+}
+
+int sched_sleep_until(u64 deadline_ns)
+{
+	struct sleeper s = { .task = current };
+
+	if (deadline_ns == ~0ULL) {
+		sched_sleep();
+		return 0;
+	}
+	if (clock_ns() >= deadline_ns) {
+		sched_set_state(TASK_RUNNING);
+		return -ETIME;
+	}
+	timer_init(&s.timer, sleeper_fire);
+	timer_arm(&s.timer, deadline_ns, is_rt(s.task) ? 0 : s.task->timer_slack_ns);
+	sched_sleep();
+	(void)timer_cancel(&s.timer);
+	return s.fired ? -ETIME : 0;
+}
+
+void sched_yield_cpu(void)
+{
+	ulong flags = irq_save();
+	struct rq *q = this_cpu_ptr(&rq);
+	struct task *t = current, *first;
+
+	spin_lock(&q->lock);
+	account(q, clock_ns());
+	first = first_fair(q);
+	if (is_rt(t))
+		t->slice_end = 0;
+	else if (first && (s64)(first->vruntime - t->vruntime) >= 0)
+		t->vruntime = first->vruntime + 1;
+	spin_unlock(&q->lock);
+	irq_restore(flags);
+	schedule();
+}
+
+void resched_point(void)
+{
+	if (unlikely(current->work & WORK_RESCHED)) {
+		assert_may_sleep();
+		schedule();
+	}
+}
+
+/* ---- clock
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+static void tick(struct rq *q, u64 now)
+{
+	const struct regs *r = irq_regs();
+	struct task *t = q->curr;
+	bool others;
+
+	spin_lock(&q->lock);
+	account(q, now);
+	if (t != q->idle)
+		attribute(q, t, r && regs_user(r));
+	others = q->first_fair || best_rt(q);
+	if (t != q->idle && others && (s64)(now - t->slice_end) >= 0) {
+		if (!is_rt(t) || t->class == SCHED_CLASS_RR)
+			resched(q);
+	}
+	spin_unlock(&q->lock);
+	sched_load_update(now);
+	if (t != q->idle && ++q->ticks % BALANCE_TICKS == 0)
+		sched_pull(q);
+}
+
+void upcall_timer_irq(void)
+{
+	struct rq *q = this_cpu_ptr(&rq);
+	u64 now = clock_ns(), next;
+
+	q->armed = ~0ULL;
+	timers_run(now);
+	tick(q, now);
+	rcu_poll();
+	next = timers_next();
+	if (q->curr != q->idle) {
+		next = min(next, now + TICK_NS);
+		if (q->nr_running > 1 && q->curr->slice_end > now)
+			next = min(next, q->curr->slice_end);
+	}
+	if (next != ~0ULL)
+		arm(q, next);
+}
 
 void upcall_kick(void)
 {
-	struct run_queue *rq = this_cpu_ptr(&run_queue);
-
-	spin_lock(&rq->lock);
-	timer_set_slice(rq_slice_end(rq, clock_ns()));
-	spin_unlock(&rq->lock);
+	rcu_poll();
 }
 
-/* The slice ended (timer interrupt): the current task gives way, and an idle CPU may come and help. */
-void sched_slice_expired(void)
+/* ---- idle and start
+ * --------------------------------------------------------------------------------------------------
+ */
+
+static void idle_loop(void)
 {
-	cpumask_t idle = __atomic_load_n(&idle_cpus, __ATOMIC_RELAXED);
+	struct rq *q = this_cpu_ptr(&rq);
 
-	__atomic_fetch_or(&current->work, WORK_RESCHED, __ATOMIC_SEQ_CST);
-	if (idle)
-		cpu_kick(cpumask_first(idle));
-}
-
-static void idle_once(struct run_queue *rq)
-{
-	u64 start = clock_ns();
-
-	__atomic_fetch_or(&idle_cpus, cpumask_of(cpu_id()), __ATOMIC_SEQ_CST);
-	rq->idle_since = start;
-	rcu_quiescent();
-	irq_disable();
-	if (!(READ_ONCE(current->work) & WORK_RESCHED) && !READ_ONCE(rq->nr_running))
-		cpu_wait_for_irq();
-	__atomic_fetch_and(&idle_cpus, ~cpumask_of(cpu_id()), __ATOMIC_SEQ_CST);
-	rq->idle_ns += clock_ns() - start;
-	rq->idle_since = 0;
-	irq_enable();
-}
-
-void __noreturn sched_start(void)
-{
-	struct run_queue *rq = this_cpu_ptr(&run_queue);
-
-	irq_enable();
 	for (;;) {
 		irq_disable();
-		if (!READ_ONCE(rq->nr_running))
-			steal_work(rq);
+		while (!(READ_ONCE(q->idle->work) & WORK_RESCHED)) {
+			rcu_poll();
+			if (sched_pull(q))
+				break;
+			rcu_idle_enter();
+			cpu_wait_for_irq();
+			rcu_idle_exit();
+		}
 		irq_enable();
-		if (READ_ONCE(rq->nr_running))
-			sched_switch(true);
-		else
-			idle_once(rq);
+		schedule();
 	}
 }
 
-/* ---- figures ------------------------------------------------------------------------------------- */
-
-void sched_cpu_times(unsigned cpu, struct cpu_times *out)
+void sched_start(void)
 {
-	struct run_queue *rq = rq_of(cpu);
-	u64 since = READ_ONCE(rq->idle_since), now = clock_ns();
-	u64 idle = READ_ONCE(rq->idle_ns) + (since && now > since ? now - since : 0);
+	struct rq *q = this_cpu_ptr(&rq);
 
-	*out = (struct cpu_times){ .idle_ns = idle, .user_ns = now > idle ? now - idle : 0 };
-	if (atomic_read(&rq->iowait) > 0)
-		swap(out->iowait_ns, out->idle_ns);
+	__atomic_fetch_or(&idle_cpus, cpumask_of(q->cpu), __ATOMIC_SEQ_CST);
+	idle_loop();
+	__builtin_unreachable();
 }
 
-void sched_load(struct sched_load *out)
+void sched_adopt_idle(struct task *t, unsigned cpu)
 {
-	unsigned cpu;
+	struct rq *q = rq_of(cpu);
 
-	*out = (struct sched_load){ .total = task_count(), .forks = task_forks() };
-	for_each_cpu (cpu, cpu_online_mask()) {
-		out->running += READ_ONCE(rq_of(cpu)->nr_running);
-		out->switches += READ_ONCE(rq_of(cpu)->switches);
+	q->cpu = cpu;
+	q->idle = q->curr = t;
+	q->fair = RB_ROOT;
+	for (int i = 0; i < 100; i++)
+		list_init(&q->rt[i]);
+	t->cpu = cpu;
+	t->on_cpu = true;
+	t->class = SCHED_CLASS_IDLE;
+	t->run_start = clock_ns();
+}
+
+/* nice n weighs 1024 * 1.25^-n, rounded. */
+void sched_init(void)
+{
+	u64 w = 1024ULL << 20;
+
+	for (int n = 20; n >= 0; n--, w = w * 5 / 4)
+		sched_weight[n] = (u32)((w + (1 << 19)) >> 20);
+	w = 1024ULL << 20;
+	for (int n = 20; n < 40; n++, w = w * 4 / 5)
+		sched_weight[n] = (u32)((w + (1 << 19)) >> 20);
+}
+
+/* For attribute changes (sched_attr.c): takes t out of its place and back. Returns with the lock of
+ * its run queue. */
+struct rq *sched_change_begin(struct task *t, bool *queued)
+{
+	for (;;) {
+		struct rq *q = rq_of(READ_ONCE(t->cpu));
+
+		spin_lock(&q->lock);
+		if (rq_of(t->cpu) == q) {
+			account(q, clock_ns());
+			*queued = t->on_queue && t != q->curr;
+			if (*queued)
+				queue_out(q, t);
+			return q;
+		}
+		spin_unlock(&q->lock);
 	}
-	sched_load_averages(out->load_avg);
+}
+
+void sched_change_end(struct rq *q, struct task *t, bool queued)
+{
+	if (queued) {
+		queue_in(q, t, false);
+		if (preempts(q, t))
+			resched(q);
+	} else if (t == q->curr) {
+		resched(q);
+	}
+	spin_unlock(&q->lock);
+}
+
+/* Moves a waiting task from `from` to `to`; both locked. */
+void sched_move(struct rq *from, struct rq *to, struct task *t)
+{
+	queue_out(from, t);
+	from->nr_running--;
+	if (!is_rt(t))
+		t->vruntime += to->min_vruntime - from->min_vruntime;
+	t->on_queue = false;
+	activate(to, t, t->wait_since);
 }

@@ -1,121 +1,128 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: make and end tasks cheaply, and never free one that somebody still looks at.
+ * Problem: tasks are made and die thousands of times a second, each with a guarded stack, and are
+ * looked at by others while they die.
  *
- * Idea: a task has two owners at birth, its creator and the scheduler. The scheduler's reference goes when the task has
- * switched away for the last time, so that nobody frees a stack that is in use; the struct itself goes after a grace
- * period, so that look-ups under RCU may try to take a reference. Kernel stacks are kept in a small pool, since mapping
- * one with its guard page costs more than all the rest.
+ * Idea: a task is freed a grace period after its last reference, so that look-ups under RCU need no
+ * lock. Stacks are kept for reuse, a few a CPU, since mapping and unmapping one costs more than all
+ * the rest.
  *
- *      create (UNINTERRUPTIBLE, refs 2) --task_wake--> runs ... task_exit (DEAD) --last switch--> put --refs 0--> RCU
- * --> freed
+ * Contract: task/task.h. References: the creator's, and the scheduler's, dropped after the last
+ * switch away.
  *
- * Contract: task/task.h.
- *
- * Locks: pool_lock (RANK_LEAF_SPIN) for spare stacks.
+ * Locks: stack cache: this CPU, IRQs off.
  */
 #include <alloc/kmap.h>
+#include <alloc/page.h>
 #include <alloc/slab.h>
+#include <arch/boot.h>
 #include <arch/cpu.h>
 #include <core/clock.h>
+#include <core/irq.h>
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <lib/string.h>
-#include <linux/sched.h>
 #include <task/tenant.h>
-#include <task/work.h>
-
 #include "task_priv.h"
 
-#define SPARE_STACKS 32
-#define SLACK_NS     (50 * NSEC_PER_USEC) /* PR_SET_TIMERSLACK's default */
+#define CACHED_STACKS 8
 
-DEFINE_PER_CPU(struct task *, current_task);
+struct stack_cache {
+	unsigned count;
+	void *stack[CACHED_STACKS];
+};
+static DEFINE_PER_CPU(struct stack_cache, stacks);
+static struct kcache *cache;
+static struct task boot_task;
+static struct cred boot_cred = {
+	.refs = { ATOMIC_INIT(1) },
+	.cap_effective = (1ULL << 41) - 1,
+	.cap_permitted = (1ULL << 41) - 1,
+	.cap_bounding = (1ULL << 41) - 1,
+};
+static atomic64_t total = ATOMIC_INIT(0);
 
-static struct kcache *task_cache;
-static struct spinlock pool_lock = SPIN_INIT(RANK_LEAF_SPIN);
-static void *spare[SPARE_STACKS];
-static unsigned nr_spare;
-static atomic64_t live, forks;
+u64 task_total(void)
+{
+	return (u64)atomic_read(&total);
+}
 
 static void *stack_get(void)
 {
-	ulong irq = spin_lock_irqsave(&pool_lock);
-	void *s = nr_spare ? spare[--nr_spare] : NULL;
+	ulong flags = irq_save();
+	struct stack_cache *c = this_cpu_ptr(&stacks);
+	void *s = c->count ? c->stack[--c->count] : NULL;
 
-	spin_unlock_irqrestore(&pool_lock, irq);
+	irq_restore(flags);
 	return s ? s : vmem_alloc(KERNEL_STACK_BYTES);
 }
 
 static void stack_put(void *s)
 {
-	ulong irq = spin_lock_irqsave(&pool_lock);
-	bool kept = nr_spare < SPARE_STACKS;
+	ulong flags = irq_save();
+	struct stack_cache *c = this_cpu_ptr(&stacks);
 
-	if (kept)
-		spare[nr_spare++] = s;
-	spin_unlock_irqrestore(&pool_lock, irq);
-	if (!kept)
-		vmem_free(s);
+	if (c->count < CACHED_STACKS) {
+		c->stack[c->count++] = s;
+		s = NULL;
+	}
+	irq_restore(flags);
+	vmem_free(s);
 }
 
 static void init_common(struct task *t, const char *name)
 {
 	spin_init(&t->lock, RANK_TASK);
-	refcount_set(&t->refs, 2);
+	t->state = TASK_UNINTERRUPTIBLE;
+	rb_clear(&t->run_node);
+	list_init(&t->run_link);
 	list_init(&t->thread_link);
 	list_init(&t->tenant_link);
 	list_init(&t->sig_queue);
 	list_init(&t->task_work);
-	str_copy(t->comm, name, sizeof(t->comm));
-	t->state = TASK_UNINTERRUPTIBLE;
-	t->start_ns = clock_ns();
-	t->timer_slack_ns = SLACK_NS;
 	t->affinity = CPUMASK_ALL;
-	t->weight = sched_weight(0);
-}
-
-static void inherit(struct task *t, const struct task *parent)
-{
-	bool reset = parent->reset_on_fork;
-	bool rt = parent->class == SCHED_CLASS_FIFO || parent->class == SCHED_CLASS_RR;
-
-	t->cpu = parent->cpu;
-	t->affinity = parent->affinity;
-	t->timer_slack_ns = parent->timer_slack_ns;
-	t->closid = parent->closid;
-	t->rmid = parent->rmid;
-	if (!(reset && rt)) {
-		t->class = parent->class;
-		t->policy = parent->policy;
-		t->rt_priority = parent->rt_priority;
-	}
-	t->nice = reset && parent->nice < 0 ? 0 : parent->nice;
-	t->weight = sched_weight(t->nice);
-	t->cred = parent->cred;
-	cred_get(t->cred);
-	t->tenant = parent->tenant;
-	tenant_get(t->tenant);
+	str_copy(t->comm, name, sizeof(t->comm));
+	t->start_ns = clock_ns();
+	t->timer_slack_ns = 50 * NSEC_PER_USEC; /* PR_SET_TIMERSLACK's default */
+	refcount_set(&t->refs, 2);
 }
 
 int task_create(struct task **out, const char *name)
 {
-	struct task *t = kcache_alloc(task_cache, ALLOC_ZERO);
+	struct task *t = kcache_alloc(cache, ALLOC_ZERO);
 
 	if (!t)
 		return -ENOMEM;
 	t->stack = stack_get();
 	if (!t->stack) {
-		kcache_free(task_cache, t);
+		kcache_free(cache, t);
 		return -ENOMEM;
 	}
 	init_common(t, name);
-	inherit(t, current);
-	atomic_inc(&live);
-	atomic_inc(&forks);
+	if (tenant_charge(current->tenant, RES_PIDS, 1, -EAGAIN)) {
+		stack_put(t->stack);
+		kcache_free(cache, t);
+		return -EAGAIN;
+	}
+	sched_fork_attr(t);
+	t->cred = current->cred;
+	cred_get(t->cred);
+	tenant_add_task(current->tenant, t);
+	atomic_inc(&total);
+	__atomic_fetch_add(&sched_total_forks, 1, __ATOMIC_RELAXED);
 	*out = t;
 	return 0;
+}
+
+bool upcall_alloc_in_reclaim(void)
+{
+	return current && (current->flags & TASK_F_MEMALLOC);
+}
+
+bool upcall_alloc_may_sleep(void)
+{
+	return irqs_enabled() && !in_irq() && current && !upcall_alloc_in_reclaim();
 }
 
 void task_get(struct task *t)
@@ -128,10 +135,10 @@ static void free_task(struct rcu_head *head)
 	struct task *t = container_of(head, struct task, rcu);
 
 	arch_thread_free(t);
-	stack_put(t->stack);
 	cred_put(t->cred);
-	tenant_put(t->tenant);
-	kcache_free(task_cache, t);
+	tenant_remove_task(t);
+	stack_put(t->stack);
+	kcache_free(cache, t);
 }
 
 void task_put(struct task *t)
@@ -139,148 +146,151 @@ void task_put(struct task *t)
 	if (!refcount_dec_and_test(&t->refs))
 		return;
 	upcall_task_free(t);
-	atomic_dec(&live);
+	atomic_dec(&total);
 	rcu_call(&t->rcu, free_task);
 }
 
 void task_exit(void)
 {
+	assert_may_sleep();
 	sched_set_state(TASK_DEAD);
-	sched_switch(false);
+	schedule();
 	panic("a dead task runs");
 }
 
-u64 task_count(void)
-{
-	return atomic_read(&live);
-}
-
-u64 task_forks(void)
-{
-	return atomic_read(&forks);
-}
-
-/* ---- kernel threads -------------------------------------------------------------------------------- */
-
-struct start {
+struct kthread_call {
 	void (*fn)(void *);
 	void *arg;
 };
 
 static void kthread_main(void *p)
 {
-	struct start s = *(struct start *)p;
+	struct kthread_call call = *(struct kthread_call *)p;
 
 	kfree(p);
-	s.fn(s.arg);
+	call.fn(call.arg);
 	task_exit();
 }
 
 int kthread_run(struct task **out, void (*fn)(void *), void *arg, const char *name_fmt, ...)
 {
-	struct start *s = kmalloc(sizeof(*s), ALLOC_KERNEL);
-	char name[sizeof(((struct task *)0)->comm)];
+	struct kthread_call *call = kmalloc(sizeof(*call), 0);
+	char name[sizeof(boot_task.comm)];
 	struct task *t;
 	va_list ap;
 	int err;
 
-	if (!s)
+	if (!call)
 		return -ENOMEM;
 	va_start(ap, name_fmt);
 	str_vformat(name, sizeof(name), name_fmt, ap);
 	va_end(ap);
 	err = task_create(&t, name);
 	if (err) {
-		kfree(s);
+		kfree(call);
 		return err;
 	}
-	*s = (struct start){ fn, arg };
+	*call = (struct kthread_call){ fn, arg };
 	t->flags = TASK_F_KTHREAD;
 	t->sig_blocked = ~0ULL;
-	arch_thread_init(t, kthread_main, s);
-	task_wake(t);
+	arch_thread_init(t, kthread_main, call);
 	if (out)
 		*out = t;
 	else
 		task_put(t);
+	task_wake(t);
 	return 0;
+}
+
+void task_set_work(struct task *t, ulong bits)
+{
+	ulong old = __atomic_fetch_or(&t->work, bits, __ATOMIC_SEQ_CST);
+
+	if ((old & bits) != bits && t != current && READ_ONCE(t->on_cpu))
+		cpu_kick(READ_ONCE(t->cpu));
+}
+
+void task_clear_work(struct task *t, ulong bits)
+{
+	__atomic_fetch_and(&t->work, ~bits, __ATOMIC_SEQ_CST);
 }
 
 int task_work_add(struct task *t, struct task_work *w)
 {
-	ulong irq = spin_lock_irqsave(&t->lock);
-	bool exiting = t->flags & TASK_F_EXITING;
+	ulong flags = spin_lock_irqsave(&t->lock);
+	int err = t->flags & TASK_F_EXITING ? -ESRCH : 0;
 
-	if (!exiting)
+	if (!err)
 		list_add_tail(&w->link, &t->task_work);
-	spin_unlock_irqrestore(&t->lock, irq);
-	if (exiting)
-		return -ESRCH;
-	task_set_work(t, WORK_NOTIFY);
-	return 0;
+	spin_unlock_irqrestore(&t->lock, flags);
+	if (!err)
+		task_set_work(t, WORK_NOTIFY);
+	return err;
 }
 
-/* ---- boot ------------------------------------------------------------------------------------------- */
-
-static void become_idle(struct task *t, unsigned cpu)
+void task_work_run(void)
 {
-	struct run_queue *rq = per_cpu_ptr(&run_queue, cpu);
+	struct task *t = current;
+	LIST(todo);
+	ulong flags;
 
-	init_common(t, "swapper");
-	t->cred = &cred_root;
-	t->tenant = &tenant_root;
-	t->flags = TASK_F_KTHREAD;
+	task_clear_work(t, WORK_NOTIFY);
+	flags = spin_lock_irqsave(&t->lock);
+	list_splice_tail_init(&t->task_work, &todo);
+	spin_unlock_irqrestore(&t->lock, flags);
+	while (!list_empty(&todo)) {
+		struct task_work *w = list_first_entry(&todo, struct task_work, link);
+
+		list_del_init(&w->link);
+		w->fn(w);
+	}
+}
+
+/* ---- idle tasks
+ * ----------------------------------------------------------------------------------------- */
+
+static void init_idle(struct task *t, unsigned cpu)
+{
+	char name[16];
+
+	str_format(name, sizeof(name), "idle/%u", cpu);
+	init_common(t, name);
 	t->state = TASK_RUNNING;
-	t->class = SCHED_CLASS_IDLE;
-	t->policy = SCHED_IDLE;
-	t->affinity = cpumask_of(cpu);
-	t->cpu = cpu;
-	t->on_cpu = true;
-	rq->idle = rq->curr = t;
-	*per_cpu_ptr(&current_task, cpu) = t;
+	t->flags = TASK_F_KTHREAD;
+	t->cred = &boot_cred;
+	t->tenant = &tenant_root;
+	t->affinity = CPUMASK_ALL;
+	sched_adopt_idle(t, cpu);
 }
-
-static void init_queue(unsigned cpu)
-{
-	struct run_queue *rq = per_cpu_ptr(&run_queue, cpu);
-
-	spin_init(&rq->lock, RANK_RUNQUEUE);
-	for (unsigned i = 0; i < RT_LEVELS; i++)
-		list_init(&rq->rt[i]);
-}
-
-/* The boot task's own struct: there is no allocator when its CPU first asks for `current`. */
-static struct task boot_task;
 
 void task_boot(void)
 {
-	init_queue(0);
-	become_idle(&boot_task, 0);
+	extern char boot_stack[];
+
+	sched_init();
+	boot_task.stack = boot_stack;
+	this_cpu_write(current_task, &boot_task);
+	init_idle(&boot_task, 0);
 }
 
 void task_init(void)
 {
-	task_cache = kcache_create("task", sizeof(struct task), 64, NULL);
-	ensure(task_cache);
-	tenant_boot();
-	boot_task.tenant = &tenant_root;
-	work_start();
-	sched_load_start();
+	cache = kcache_create("task", sizeof(struct task), 64, NULL);
 }
 
 int task_prepare_cpu(unsigned cpu, void **stack_out)
 {
-	struct task *t = kcache_alloc(task_cache, ALLOC_ZERO);
+	struct task *t = kcache_alloc(cache, ALLOC_ZERO);
 
 	if (!t)
 		return -ENOMEM;
 	t->stack = stack_get();
 	if (!t->stack) {
-		kcache_free(task_cache, t);
+		kcache_free(cache, t);
 		return -ENOMEM;
 	}
-	init_queue(cpu);
-	become_idle(t, cpu);
+	*per_cpu_ptr(&current_task, cpu) = t;
+	init_idle(t, cpu);
 	*stack_out = t->stack;
 	return 0;
 }

@@ -1,103 +1,54 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: charge every page, task and byte to somebody, to all of his ancestors, and refuse what a limit forbids,
- * without a shared counter on every page fault.
+ * Problem: every page, task and request is charged to a tenant and all its ancestors, on paths that
+ * can afford a few dozen instructions.
  *
- * Idea: a charge walks up the tree and adds at each level; where a limit would be passed it takes everything back.
- * Memory goes through a stock: a CPU charges 64 pages at once for one tenant and serves single pages from them. A
- * tenant's 16-bit id stands in each page descriptor, so that freeing finds who paid.
+ * Idea: counters are atomic and hierarchical; a charge walks to the root and undoes itself where a
+ * limit refuses. Memory goes through a stock a CPU: one tenant's prepaid pages, taken 64 at a time,
+ * so most charges touch one per-CPU word. A tenant's number (id16) is what page descriptors hold;
+ * the table of numbers is read under RCU.
  *
- * Contract: task/tenant.h, and the page upcalls of alloc/page.h. A tenant lives until its last page is given back.
+ * Contract: task/tenant.h. The stock is given back when the CPU charges another tenant, or by
+ * tenant_drain (a limit that seems reached may only be stocked elsewhere).
  *
- * Locks: counters are atomic; ids_lock (RANK_TENANT) for the table of ids; the stock belongs to its CPU, IRQs off.
+ * Locks: `ids_lock` (RANK_TENANT) guards the table, the tree and the lists of tasks.
  */
 #include <alloc/page.h>
 #include <alloc/slab.h>
 #include <arch/cpu.h>
+#include <arch/percpu.h>
 #include <core/log.h>
+#include <core/spin.h>
 #include <lib/err.h>
+#include <task/task.h>
 #include <task/tenant.h>
-
 #include "task_priv.h"
 
-#define STOCK_PAGES 64
-#define ID_BLOCK    256
+#define STOCK 64
 
-struct tenant tenant_root;
-static struct tenant **ids[65536 / ID_BLOCK]; /* two levels; slots are RCU pointers */
+struct tenant tenant_root = {
+	.id = 1,
+	.refs = { ATOMIC_INIT(1) },
+	.children = LIST_INIT(tenant_root.children),
+	.sibling = LIST_INIT(tenant_root.sibling),
+	.tasks = LIST_INIT(tenant_root.tasks),
+	.share = { [0 ... RES_NR - 1] = { .limit = ~0ULL, .weight = 100 } },
+};
+static struct tenant *first_ids[256] = { [1] = &tenant_root };
+static struct tenant **ids[256] = { first_ids }; /* by high byte, then low byte */
 static struct spinlock ids_lock = SPIN_INIT(RANK_TENANT);
-static u16 last_id;
 
 struct stock {
-	struct tenant *tenant;
+	struct tenant *tenant; /* counted while pages > 0 */
 	u64 pages;
 };
 static DEFINE_PER_CPU(struct stock, stock);
 
-static void init(struct tenant *t, struct tenant *parent, u16 id)
-{
-	t->parent = parent;
-	t->id = id;
-	refcount_set(&t->refs, 1);
-	list_init(&t->children);
-	list_init(&t->tasks);
-	for (unsigned r = 0; r < RES_NR; r++) {
-		t->share[r].limit = ~0ULL;
-		t->share[r].weight = 100;
-	}
-}
-
 struct tenant *tenant_by_id(u16 id)
 {
-	struct tenant **block = rcu_deref(ids[id / ID_BLOCK]);
+	struct tenant **block = READ_ONCE(ids[id >> 8]);
 
-	return block ? rcu_deref(block[id % ID_BLOCK]) : NULL;
-}
-
-/* A free id, its slot's block made if needed; 0: none left or out of memory. */
-static u16 take_id(struct tenant *t)
-{
-	struct tenant **spare = kcalloc(ID_BLOCK, sizeof(*spare), ALLOC_KERNEL);
-	ulong irq = spin_lock_irqsave(&ids_lock);
-	u16 found = 0;
-
-	for (unsigned n = 1; n < 65536 && !found; n++) {
-		u16 id = last_id + n;
-
-		if (!id)
-			continue;
-		if (!ids[id / ID_BLOCK] && spare) {
-			rcu_assign(ids[id / ID_BLOCK], spare);
-			spare = NULL;
-		}
-		if (ids[id / ID_BLOCK] && !ids[id / ID_BLOCK][id % ID_BLOCK])
-			found = id;
-	}
-	if (found) {
-		last_id = found;
-		rcu_assign(ids[found / ID_BLOCK][found % ID_BLOCK], t);
-	}
-	spin_unlock_irqrestore(&ids_lock, irq);
-	kfree(spare);
-	return found;
-}
-
-int tenant_create(struct tenant *parent, struct tenant **out)
-{
-	struct tenant *t = kzalloc(sizeof(*t), ALLOC_KERNEL);
-	u16 id;
-
-	if (!t)
-		return -ENOMEM;
-	id = take_id(t);
-	if (!id) {
-		kfree(t);
-		return -EAGAIN;
-	}
-	init(t, parent, id);
-	tenant_get(parent);
-	*out = t;
-	return 0;
+	return block ? rcu_deref(block[id & 255]) : NULL;
 }
 
 void tenant_get(struct tenant *t)
@@ -114,13 +65,67 @@ void tenant_put(struct tenant *t)
 {
 	while (t && refcount_dec_and_test(&t->refs)) {
 		struct tenant *parent = t->parent;
-		ulong irq = spin_lock_irqsave(&ids_lock);
+		ulong flags = spin_lock_irqsave(&ids_lock);
 
-		rcu_assign(ids[t->id / ID_BLOCK][t->id % ID_BLOCK], NULL);
-		spin_unlock_irqrestore(&ids_lock, irq);
+		rcu_assign(ids[t->id >> 8][t->id & 255], NULL);
+		list_del_init(&t->sibling);
+		spin_unlock_irqrestore(&ids_lock, flags);
 		rcu_call(&t->rcu, free_tenant);
 		t = parent;
 	}
+}
+
+/* A free number, with its block in place. 0: used up. ids_lock held; *spare is used for a new
+ * block. */
+static u16 find_id(struct tenant ***spare)
+{
+	for (unsigned id = 2; id < 65536; id++) {
+		if (!ids[id >> 8]) {
+			ids[id >> 8] = *spare;
+			*spare = NULL;
+			return ids[id >> 8] ? (u16)id : 0;
+		}
+		if (!ids[id >> 8][id & 255])
+			return (u16)id;
+	}
+	return 0;
+}
+
+int tenant_create(struct tenant *parent, struct tenant **out)
+{
+	struct tenant *t = kzalloc(sizeof(*t), 0);
+	struct tenant **spare = kcalloc(256, sizeof(*spare), 0);
+	ulong flags;
+
+	if (!t || !spare) {
+		kfree(t);
+		kfree(spare);
+		return -ENOMEM;
+	}
+	refcount_set(&t->refs, 1);
+	list_init(&t->children);
+	list_init(&t->sibling);
+	list_init(&t->tasks);
+	for (int r = 0; r < RES_NR; r++) {
+		t->share[r].limit = ~0ULL;
+		t->share[r].weight = 100;
+	}
+	t->parent = parent;
+	flags = spin_lock_irqsave(&ids_lock);
+	t->id = find_id(&spare);
+	if (t->id) {
+		rcu_assign(ids[t->id >> 8][t->id & 255], t);
+		list_add_tail(&t->sibling, &parent->children);
+		tenant_get(parent);
+	}
+	spin_unlock_irqrestore(&ids_lock, flags);
+	kfree(spare);
+	if (!t->id) {
+		kfree(t);
+		return -EAGAIN;
+	}
+	*out = t;
+	return 0;
 }
 
 static void note_peak(struct share *s, s64 use)
@@ -131,98 +136,125 @@ static void note_peak(struct share *s, s64 use)
 		;
 }
 
+static void take_back(struct tenant *from, struct tenant *to, enum resource r, u64 n)
+{
+	for (; from != to; from = from->parent)
+		atomic_sub(&from->share[r].use, (s64)n);
+}
+
+static int charge_tree(struct tenant *t, enum resource r, u64 n, int err)
+{
+	for (struct tenant *a = t; a; a = a->parent) {
+		s64 use = atomic_add_return(&a->share[r].use, (s64)n);
+
+		if (unlikely((u64)use > READ_ONCE(a->share[r].limit))) {
+			atomic_inc(&a->share[r].failures);
+			take_back(t, a->parent, r, n);
+			return err;
+		}
+		note_peak(&a->share[r], use);
+	}
+	return 0;
+}
+
 int tenant_charge(struct tenant *t, enum resource r, u64 n, int err)
 {
-	struct tenant *at, *undo;
-
-	for (at = t; at; at = at->parent) {
-		struct share *s = &at->share[r];
-		u64 use = atomic_add_return(&s->use, (s64)n);
-
-		if (unlikely(use > READ_ONCE(s->limit))) {
-			atomic_sub(&s->use, (s64)n);
-			atomic_inc(&s->failures);
-			break;
-		}
-		note_peak(s, use);
-	}
-	if (!at)
-		return 0;
-	for (undo = t; undo != at; undo = undo->parent)
-		atomic_sub(&undo->share[r].use, (s64)n);
-	return -err;
+	return charge_tree(t, r, n, err);
 }
 
 void tenant_uncharge(struct tenant *t, enum resource r, u64 n)
 {
-	for (; t; t = t->parent)
-		atomic_sub(&t->share[r].use, (s64)n);
+	take_back(t, NULL, r, n);
 }
 
-/* ---- pages -------------------------------------------------------------------------------------- */
+/* ---- pages
+ * ------------------------------------------------------------------------------------------------
+ */
 
-/* IRQs off. Pages in use hold one reference to their tenant each batch: the stock's count stands for it. */
-static void drain(struct stock *s)
+/* IRQs off. */
+static void stock_drop(struct stock *s)
 {
-	if (!s->tenant)
+	struct tenant *t = s->tenant;
+
+	if (!t)
 		return;
-	tenant_uncharge(s->tenant, RES_MEMORY, s->pages);
-	tenant_put(s->tenant);
-	*s = (struct stock){ NULL, 0 };
+	if (s->pages)
+		take_back(t, NULL, RES_MEMORY, s->pages);
+	s->tenant = NULL;
+	s->pages = 0;
+	tenant_put(t);
 }
 
-static bool refill(struct stock *s, struct tenant *t, u64 pages)
+static void stock_drop_call(void *arg)
 {
-	u64 batch = pages + STOCK_PAGES;
+	stock_drop(this_cpu_ptr(&stock));
+}
 
-	if (tenant_charge(t, RES_MEMORY, batch, ENOMEM)) {
-		batch = pages;
-		if (tenant_charge(t, RES_MEMORY, batch, ENOMEM))
-			return false;
-	}
-	if (s->tenant != t) {
-		drain(s);
-		tenant_get(t);
-		s->tenant = t;
-	}
-	s->pages += batch;
-	return true;
+void tenant_drain(void)
+{
+	cpu_call(cpu_online_mask(), stock_drop_call, NULL);
 }
 
 int upcall_page_charge(struct tenant *t, u64 pages)
 {
-	ulong irq = irq_save();
+	ulong flags = irq_save();
 	struct stock *s = this_cpu_ptr(&stock);
-	int result = -ENOMEM;
+	int err = 0;
 
-	if ((s->tenant == t && s->pages >= pages) || refill(s, t, pages)) {
+	if (likely(s->tenant == t && s->pages >= pages)) {
 		s->pages -= pages;
-		tenant_get(t); /* the block's own reference, dropped by uncharge */
-		result = t->id;
+	} else if (pages <= STOCK && charge_tree(t, RES_MEMORY, pages + STOCK, -ENOMEM) == 0) {
+		if (s->tenant != t) {
+			stock_drop(s);
+			tenant_get(t);
+			s->tenant = t;
+		}
+		s->pages += STOCK;
+	} else {
+		err = charge_tree(t, RES_MEMORY, pages, -ENOMEM);
 	}
-	irq_restore(irq);
-	return result;
+	irq_restore(flags);
+	return err ? err : t->id;
 }
 
 void upcall_page_uncharge(u16 id, u64 pages)
 {
-	ulong irq = irq_save();
+	ulong flags = irq_save();
 	struct stock *s = this_cpu_ptr(&stock);
-	struct tenant *t = tenant_by_id(id);
 
-	ensure(t);
-	if (s->tenant == t && s->pages + pages <= 2 * STOCK_PAGES)
+	if (s->tenant && s->tenant->id == id && s->pages + pages <= 2 * STOCK) {
 		s->pages += pages;
-	else
-		tenant_uncharge(t, RES_MEMORY, pages);
-	tenant_put(t);
-	irq_restore(irq);
+	} else {
+		struct tenant *t = tenant_by_id(id);
+
+		if (t)
+			take_back(t, NULL, RES_MEMORY, pages);
+	}
+	irq_restore(flags);
 }
 
-void tenant_boot(void)
-{
-	u16 id = take_id(&tenant_root);
+/* ---- tasks
+ * ---------------------------------------------------------------------------------------------------
+ */
 
-	ensure(id == 1);
-	init(&tenant_root, NULL, id);
+void tenant_add_task(struct tenant *t, struct task *task)
+{
+	ulong flags;
+
+	tenant_get(t);
+	flags = spin_lock_irqsave(&ids_lock);
+	rcu_assign(task->tenant, t);
+	list_add_tail(&task->tenant_link, &t->tasks);
+	spin_unlock_irqrestore(&ids_lock, flags);
+}
+
+void tenant_remove_task(struct task *task)
+{
+	struct tenant *t = task->tenant;
+	ulong flags = spin_lock_irqsave(&ids_lock);
+
+	list_del_init(&task->tenant_link);
+	spin_unlock_irqrestore(&ids_lock, flags);
+	tenant_uncharge(t, RES_PIDS, 1);
+	tenant_put(t);
 }

@@ -1,175 +1,157 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: thousands of deadlines and one comparator a CPU, with no periodic tick.
+ * Problem: thousands of timers, most of which are cancelled before they fire.
  *
- * Idea: each CPU keeps its timers in a tree by deadline. The hardware is armed for the earlier of the first timer (plus
- * its slack, so that near ones expire together) and the scheduler's slice. An interrupt runs all that are due.
+ * Idea: a red-black tree a CPU, ordered by deadline, with the first one remembered. A slack lets
+ * deadlines fall on a coarse grid, so that one interrupt serves several. A timer stays on the CPU
+ * that armed it.
  *
- *      idle (cpu = -1) --arm--> queued (cpu = n) --interrupt--> running --> idle, or queued again by its own fn
+ * Contract: task/timer.h. timer->cpu says whose lock guards the timer; it changes only under the
+ * lock of the old and, one after the other, the new CPU.
  *
- * Contract: task/timer.h.
- *
- * Locks: wheel->lock (RANK_TIMER, irqsave) of the CPU where the timer is queued; `running` names the timer whose fn
- * runs without the lock, so that timer_cancel can wait for it.
+ * Locks: base->lock (RANK_TIMER, IRQs off). fn runs without it.
  */
 #include <arch/cpu.h>
-#include <arch/upcalls.h>
+#include <arch/percpu.h>
 #include <core/clock.h>
-#include <core/log.h>
+#include <core/spin.h>
+#include <task/timer.h>
 
-#include "task_priv.h"
-
-struct wheel {
+struct base {
 	struct spinlock lock;
 	struct rb_root timers;
+	struct rb_node *first;
 	struct timer *running;
-	u64 slice_ns, armed_ns; /* own CPU only, IRQs off */
 };
-
-static DEFINE_PER_CPU(struct wheel, wheel) = { .lock = SPIN_INIT(RANK_TIMER), .slice_ns = ~0ULL, .armed_ns = ~0ULL };
+static DEFINE_PER_CPU(struct base, base) = { .lock = SPIN_INIT(RANK_TIMER) };
 
 void timer_init(struct timer *t, void (*fn)(struct timer *))
 {
 	*t = (struct timer){ .fn = fn, .cpu = -1 };
+	rb_clear(&t->node);
 }
 
-static u64 first_deadline(struct wheel *w)
+static void insert(struct base *b, struct timer *t)
 {
-	struct rb_node *n = rb_first(&w->timers);
-
-	return n ? rb_entry(n, struct timer, node)->deadline_ns : ~0ULL;
-}
-
-/* On the wheel's own CPU, IRQs off. */
-static void program(struct wheel *w)
-{
-	u64 next = min(READ_ONCE(w->slice_ns), first_deadline(w));
-
-	if (next == w->armed_ns)
-		return;
-	w->armed_ns = next;
-	clock_arm(next);
-}
-
-void timer_set_slice(u64 deadline_ns)
-{
-	struct wheel *w = this_cpu_ptr(&wheel);
-
-	if (w->slice_ns == deadline_ns)
-		return;
-	w->slice_ns = deadline_ns;
-	/* An earlier slice must be armed; a later one may find the comparator early once, which costs less than the
-	 * lock. */
-	if (deadline_ns < w->armed_ns) {
-		w->armed_ns = deadline_ns;
-		clock_arm(deadline_ns);
-	}
-}
-
-static void insert(struct wheel *w, struct timer *t)
-{
-	struct rb_node **link = &w->timers.node, *parent = NULL;
+	struct rb_node **link = &b->timers.node, *parent = NULL;
+	bool first = true;
 
 	while (*link) {
 		parent = *link;
-		link = t->deadline_ns < rb_entry(parent, struct timer, node)->deadline_ns ? &parent->left
-											  : &parent->right;
+		if (t->deadline_ns < rb_entry(parent, struct timer, node)->deadline_ns) {
+			link = &parent->left;
+		} else {
+			link = &parent->right;
+			first = false;
+		}
 	}
-	rb_insert(&w->timers, &t->node, parent, link);
+	rb_insert(&b->timers, &t->node, parent, link);
+	if (first)
+		b->first = &t->node;
 }
 
-/* Takes t out of whatever wheel it is in. True if it was pending. */
-static bool unqueue(struct timer *t)
+static void take_out(struct base *b, struct timer *t)
+{
+	if (b->first == &t->node)
+		b->first = rb_next(&t->node);
+	rb_erase(&b->timers, &t->node);
+	WRITE_ONCE(t->cpu, -1);
+}
+
+/* Removes t from wherever it is queued. IRQs off. True: it was. */
+static bool dequeue(struct timer *t)
 {
 	for (;;) {
-		int cpu = __atomic_load_n(&t->cpu, __ATOMIC_ACQUIRE);
-		struct wheel *w;
-		ulong irq;
-		bool found;
+		int cpu = READ_ONCE(t->cpu);
+		struct base *b;
+		bool mine;
 
 		if (cpu < 0)
 			return false;
-		w = per_cpu_ptr(&wheel, cpu);
-		irq = spin_lock_irqsave(&w->lock);
-		found = t->cpu == cpu;
-		if (found) {
-			rb_erase(&w->timers, &t->node);
-			__atomic_store_n(&t->cpu, -1, __ATOMIC_RELEASE);
-		}
-		spin_unlock_irqrestore(&w->lock, irq);
-		if (found)
+		b = per_cpu_ptr(&base, cpu);
+		spin_lock(&b->lock);
+		mine = t->cpu == cpu;
+		if (mine)
+			take_out(b, t);
+		spin_unlock(&b->lock);
+		if (mine)
 			return true;
 	}
 }
 
+/* Rounds up to a power of two not above the slack. */
+static u64 with_slack(u64 deadline, u64 slack)
+{
+	u64 grid;
+
+	if (!slack || deadline > ~0ULL - slack)
+		return deadline;
+	grid = 1ULL << (63 - __builtin_clzll(slack));
+	return (deadline + grid - 1) & ~(grid - 1);
+}
+
 void timer_arm(struct timer *t, u64 deadline_ns, u64 slack_ns)
 {
-	struct wheel *w;
-	ulong irq;
+	ulong flags = irq_save();
+	struct base *b = this_cpu_ptr(&base);
+	bool first;
 
-	unqueue(t);
-	irq = irq_save();
-	w = this_cpu_ptr(&wheel);
-	spin_lock(&w->lock);
-	/* Slack is spent on a deadline that is queued already: they then share an interrupt. */
-	if (slack_ns) {
-		u64 first = first_deadline(w);
-
-		if (first > deadline_ns && first - deadline_ns <= slack_ns)
-			deadline_ns = first;
-	}
-	t->deadline_ns = deadline_ns;
-	insert(w, t);
-	__atomic_store_n(&t->cpu, (int)cpu_id(), __ATOMIC_RELEASE);
-	if (deadline_ns < w->armed_ns)
-		program(w);
-	spin_unlock(&w->lock);
-	irq_restore(irq);
+	(void)dequeue(t);
+	spin_lock(&b->lock);
+	t->deadline_ns = with_slack(deadline_ns, slack_ns);
+	WRITE_ONCE(t->cpu, (int)cpu_id());
+	insert(b, t);
+	first = b->first == &t->node;
+	spin_unlock(&b->lock);
+	if (first)
+		sched_clock_rearm(t->deadline_ns);
+	irq_restore(flags);
 }
 
 bool timer_cancel(struct timer *t)
 {
-	bool pending = unqueue(t);
-	unsigned cpu;
+	ulong flags = irq_save();
+	bool was = dequeue(t);
 
-	if (pending)
-		return true;
-	for_each_cpu (cpu, cpu_online_mask())
-		while (__atomic_load_n(&per_cpu_ptr(&wheel, cpu)->running, __ATOMIC_ACQUIRE) == t)
+	irq_restore(flags);
+	/* It may be running on another CPU, and may even re-arm itself there. */
+	for (unsigned cpu = 0; cpu < cpu_count(); cpu++) {
+		if (cpu == cpu_id())
+			continue;
+		while (__atomic_load_n(&per_cpu_ptr(&base, cpu)->running, __ATOMIC_ACQUIRE) == t)
 			cpu_relax();
-	return unqueue(t); /* fn may have armed it again */
+	}
+	if (READ_ONCE(t->cpu) >= 0) {
+		flags = irq_save();
+		was |= dequeue(t);
+		irq_restore(flags);
+	}
+	return was;
 }
 
-static void run_due(struct wheel *w)
+void timers_run(u64 now)
 {
-	struct rb_node *n;
+	struct base *b = this_cpu_ptr(&base);
 
-	spin_lock(&w->lock);
-	while ((n = rb_first(&w->timers))) {
-		struct timer *t = rb_entry(n, struct timer, node);
+	spin_lock(&b->lock);
+	while (b->first) {
+		struct timer *t = rb_entry(b->first, struct timer, node);
 
-		if (t->deadline_ns > clock_ns())
+		if (t->deadline_ns > now)
 			break;
-		rb_erase(&w->timers, n);
-		__atomic_store_n(&w->running, t, __ATOMIC_RELEASE);
-		__atomic_store_n(&t->cpu, -1, __ATOMIC_RELEASE);
-		spin_unlock(&w->lock);
+		__atomic_store_n(&b->running, t, __ATOMIC_SEQ_CST);
+		take_out(b, t);
+		spin_unlock(&b->lock);
 		t->fn(t);
-		__atomic_store_n(&w->running, NULL, __ATOMIC_RELEASE); /* t may be gone */
-		spin_lock(&w->lock);
+		__atomic_store_n(&b->running, NULL, __ATOMIC_RELEASE);
+		spin_lock(&b->lock);
 	}
-	w->armed_ns = ~0ULL;
-	program(w);
-	spin_unlock(&w->lock);
+	spin_unlock(&b->lock);
 }
 
-void upcall_timer_irq(void)
+u64 timers_next(void)
 {
-	struct wheel *w = this_cpu_ptr(&wheel);
+	struct rb_node *n = this_cpu_ptr(&base)->first;
 
-	if (w->slice_ns <= clock_ns()) {
-		w->slice_ns = ~0ULL;
-		sched_slice_expired();
-	}
-	run_due(w);
+	return n ? rb_entry(n, struct timer, node)->deadline_ns : ~0ULL;
 }

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: sleep until something happens, wake one or all, and let poll and epoll hang callbacks on the same events.
+ * Problem: sleep until something holds, without missing the moment when it becomes true.
  *
- * Idea: a queue is a list of entries with a callback each; the ordinary callback wakes a task and takes its entry off
- * the list, so that a thundering herd is not walked twice. Exclusive entries stand behind the others and a wake stops
- * after n.
+ * Idea: queue first, set the state, look at the condition, sleep; a wake in between puts the state
+ * back. Entries are tasks or callbacks; an exclusive entry that accepts a wake uses one of the
+ * wakes allowed.
  *
- * Contract: task/wait.h. An entry may be removed while a wake is under way; the queue's lock decides who was first.
+ * Contract: task/wait.h.
  *
- * Locks: queue->lock (RANK_WAITQ, irqsave), then the task's.
+ * Locks: q->lock (RANK_WAITQ, irqsave); the wake callbacks run under it.
  */
-#include <core/clock.h>
-#include <core/log.h>
+#include <arch/cpu.h>
 #include <task/sched.h>
-
+#include <task/timer.h>
 #include "task_priv.h"
 
 void waitq_init(struct waitq *q)
@@ -24,47 +23,50 @@ void waitq_init(struct waitq *q)
 
 void waitq_add(struct waitq *q, struct wait_entry *e)
 {
-	ulong irq = spin_lock_irqsave(&q->lock);
+	ulong flags = spin_lock_irqsave(&q->lock);
 
 	if (e->exclusive)
 		list_add_tail(&e->link, &q->entries);
 	else
 		list_add(&e->link, &q->entries);
-	spin_unlock_irqrestore(&q->lock, irq);
+	spin_unlock_irqrestore(&q->lock, flags);
 }
 
 void waitq_remove(struct waitq *q, struct wait_entry *e)
 {
-	ulong irq = spin_lock_irqsave(&q->lock);
+	ulong flags = spin_lock_irqsave(&q->lock);
 
-	list_del_init(&e->link);
-	spin_unlock_irqrestore(&q->lock, irq);
+	if (!list_empty(&e->link))
+		list_del_init(&e->link);
+	spin_unlock_irqrestore(&q->lock, flags);
 }
 
 void waitq_wake(struct waitq *q, int nr_exclusive, unsigned events)
 {
-	struct wait_entry *e, *next;
-	ulong irq;
+	struct wait_entry *e, *n;
+	ulong flags;
 
-	smp_mb(); /* the condition was stored before; pairs with wait_prepare */
-	if (!waitq_active(q))
+	smp_mb(); /* the caller's condition before the look at the list: pairs with sched_set_state
+		   */
+	if (list_empty(&q->entries))
 		return;
-	irq = spin_lock_irqsave(&q->lock);
-	list_for_each_entry_safe (e, next, &q->entries, link) {
-		bool exclusive = e->exclusive;
+	flags = spin_lock_irqsave(&q->lock);
+	list_for_each_entry_safe (e, n, &q->entries, link) {
+		bool exclusive = e->exclusive; /* e may be gone after its wake */
 
 		if (e->wake(e, events) && exclusive && --nr_exclusive == 0)
 			break;
 	}
-	spin_unlock_irqrestore(&q->lock, irq);
+	spin_unlock_irqrestore(&q->lock, flags);
 }
 
 static bool wake_task(struct wait_entry *e, unsigned events)
 {
-	struct task *t = e->task;
+	bool woke = task_wake(e->task);
 
-	list_del_init(&e->link);
-	return task_wake(t); /* the entry lies on the task's stack: not to be touched any more */
+	if (woke)
+		list_del_init(&e->link);
+	return woke;
 }
 
 void wait_entry_init(struct wait_entry *e)
@@ -75,7 +77,7 @@ void wait_entry_init(struct wait_entry *e)
 
 void wait_prepare(struct waitq *q, struct wait_entry *e, int state)
 {
-	ulong irq = spin_lock_irqsave(&q->lock);
+	ulong flags = spin_lock_irqsave(&q->lock);
 
 	if (list_empty(&e->link)) {
 		if (e->exclusive)
@@ -83,34 +85,24 @@ void wait_prepare(struct waitq *q, struct wait_entry *e, int state)
 		else
 			list_add(&e->link, &q->entries);
 	}
+	current->waiting_on = __builtin_return_address(0);
 	sched_set_state(state);
-	spin_unlock_irqrestore(&q->lock, irq);
+	spin_unlock_irqrestore(&q->lock, flags);
 }
 
 void wait_finish(struct waitq *q, struct wait_entry *e)
 {
 	sched_set_state(TASK_RUNNING);
-	/* Off the list already means that the waker is done with the entry: it removes it before it wakes. */
-	waitq_remove(q, e);
-}
-
-static bool interrupted(int state)
-{
-	if (state == TASK_INTERRUPTIBLE)
-		return signal_pending(current);
-	return state == TASK_KILLABLE && fatal_signal_pending(current);
+	current->waiting_on = NULL;
+	if (!list_empty(&e->link))
+		waitq_remove(q, e);
 }
 
 int wait_sleep(int state, u64 deadline_ns)
 {
-	int err;
+	struct task *t = current;
 
-	if (interrupted(state)) {
-		sched_set_state(TASK_RUNNING);
+	if ((state == TASK_INTERRUPTIBLE && signal_pending(t)) || (state == TASK_KILLABLE && fatal_signal_pending(t)))
 		return -ERESTARTSYS;
-	}
-	err = sched_sleep_until(deadline_ns);
-	if (err)
-		return err;
-	return interrupted(state) ? -ERESTARTSYS : 0;
+	return sched_sleep_until(deadline_ns);
 }

@@ -1,40 +1,39 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: interrupts, RCU callbacks and lock holders find work that must sleep.
+ * Problem: interrupt handlers and completion paths need something done by a thread that may sleep.
  *
- * Idea: one queue of work, one pool of worker threads. A worker takes the first item; before it runs it, it makes sure
- * that another worker is idle or being made, so that an item that sleeps never blocks the next. Workers beyond a few
- * end after idling.
+ * Idea: one queue and a set of worker threads. A worker that takes a job while others wait makes
+ * sure that another worker is about, so a job that sleeps blocks nobody; workers that find nothing
+ * for a second leave, but for one. A work may be queued again while it runs, and then runs once
+ * more afterwards, never twice at a time; fn may free it.
  *
- *      work->state: idle --queue--> QUEUED --taken--> RUNNING --> idle;  queued again while running: RUNNING|QUEUED
+ * Contract: task/work.h.
  *
- * Contract: task/work.h. Queuing before work_start (boot) is fine: items wait.
- *
- * Locks: pool.lock (RANK_WORK, irqsave).
+ * Locks: `lock` (RANK_WORK, irqsave).
  */
 #include <core/clock.h>
 #include <core/log.h>
+#include <task/mutex.h>
 #include <task/sched.h>
 #include <task/work.h>
-
 #include "task_priv.h"
 
-#define QUEUED       BIT(0)
-#define RUNNING      BIT(1)
-#define KEEP_IDLE    2
-#define MAX_WORKERS  64
-#define IDLE_TIME_NS (5 * NSEC_PER_SEC)
+#define MAX_WORKERS 64
+#define LINGER_NS   NSEC_PER_SEC
 
-static struct {
-	struct spinlock lock;
-	struct list items;
-	unsigned workers, idle;
-	struct waitq more;     /* idle workers */
-	struct waitq finished; /* work_flush */
-} pool = { .lock = SPIN_INIT(RANK_WORK),
-	   .items = LIST_INIT(pool.items),
-	   .more = WAITQ_INIT(pool.more),
-	   .finished = WAITQ_INIT(pool.finished) };
+enum { IDLE, QUEUED };
+
+struct worker {
+	struct list link;
+	struct work *running; /* only compared: the work may be gone */
+};
+
+static struct spinlock lock = SPIN_INIT(RANK_WORK);
+static LIST(queue);
+static LIST(workers);
+static unsigned nr_workers, nr_idle;
+static struct waitq wake_workers = WAITQ_INIT(wake_workers);
+static struct waitq finished = WAITQ_INIT(finished);
 
 void work_init(struct work *w, void (*fn)(struct work *))
 {
@@ -44,130 +43,147 @@ void work_init(struct work *w, void (*fn)(struct work *))
 
 bool work_queue(struct work *w)
 {
-	ulong irq = spin_lock_irqsave(&pool.lock);
-	bool fresh = !(w->state & QUEUED);
+	ulong flags = spin_lock_irqsave(&lock);
+	bool fresh = w->state == IDLE;
 
 	if (fresh) {
-		w->state |= QUEUED;
-		/* While it runs it stays out of the list: the worker puts it there afterwards. */
-		if (!(w->state & RUNNING))
-			list_add_tail(&w->link, &pool.items);
+		w->state = QUEUED;
+		list_add_tail(&w->link, &queue);
 	}
-	spin_unlock_irqrestore(&pool.lock, irq);
+	spin_unlock_irqrestore(&lock, flags);
 	if (fresh)
-		waitq_wake_one(&pool.more);
+		waitq_wake_all(&wake_workers);
 	return fresh;
 }
 
-static struct work *take(void)
+static bool runs(const struct work *w)
 {
-	ulong irq = spin_lock_irqsave(&pool.lock);
-	struct work *w = list_first_or_null(&pool.items, struct work, link);
+	struct worker *me;
 
-	if (w) {
-		list_del_init(&w->link);
-		w->state = RUNNING;
-	}
-	spin_unlock_irqrestore(&pool.lock, irq);
+	list_for_each_entry (me, &workers, link)
+		if (me->running == w)
+			return true;
+	return false;
+}
+
+/* The first job that no other worker is running; that one stays queued until it has ended. */
+static struct work *take(struct worker *me)
+{
+	struct work *w;
+
+	list_for_each_entry (w, &queue, link)
+		if (!runs(w)) {
+			list_del_init(&w->link);
+			w->state = IDLE;
+			me->running = w;
+			return w;
+		}
+	return NULL;
+}
+
+static void worker_main(void *arg);
+
+/* Another worker, if jobs wait and nobody is idle. */
+static void ensure_spare(void)
+{
+	ulong flags = spin_lock_irqsave(&lock);
+	bool need = !nr_idle && !list_empty(&queue) && nr_workers < MAX_WORKERS;
+
+	if (need)
+		nr_workers++;
+	spin_unlock_irqrestore(&lock, flags);
+	if (!need || !kthread_run(NULL, worker_main, NULL, "worker"))
+		return;
+	flags = spin_lock_irqsave(&lock);
+	nr_workers--; /* no memory: those that there are will do */
+	spin_unlock_irqrestore(&lock, flags);
+}
+
+static bool has_job(void)
+{
+	ulong flags = spin_lock_irqsave(&lock);
+	struct work *w;
+	bool any = false;
+
+	list_for_each_entry (w, &queue, link)
+		if (!runs(w)) {
+			any = true;
+			break;
+		}
+	spin_unlock_irqrestore(&lock, flags);
+	return any;
+}
+
+static struct work *next_job(struct worker *me)
+{
+	ulong flags = spin_lock_irqsave(&lock);
+	struct work *w = take(me);
+
+	spin_unlock_irqrestore(&lock, flags);
 	return w;
 }
 
-static void done(struct work *w)
+/* Waits for a job. False: the worker has left the pool. */
+static bool linger(struct worker *me)
 {
-	ulong irq = spin_lock_irqsave(&pool.lock);
+	ulong flags = spin_lock_irqsave(&lock);
+	bool stay;
+	int err;
 
-	w->state &= ~RUNNING;
-	if (w->state & QUEUED)
-		list_add_tail(&w->link, &pool.items);
-	spin_unlock_irqrestore(&pool.lock, irq);
-	waitq_wake_all(&pool.finished);
-}
-
-static void worker(void *arg);
-
-/* Makes another worker if none is idle; idle_change is added to the idle count first. */
-static void ensure_idle_worker(int idle_change)
-{
-	ulong irq = spin_lock_irqsave(&pool.lock);
-	bool make;
-
-	pool.idle += idle_change;
-	make = !pool.idle && pool.workers < MAX_WORKERS;
-	pool.workers += make;
-	pool.idle += make; /* it starts idle */
-	spin_unlock_irqrestore(&pool.lock, irq);
-	if (make && kthread_run(NULL, worker, NULL, "worker")) {
-		irq = spin_lock_irqsave(&pool.lock);
-		pool.workers--;
-		pool.idle--;
-		spin_unlock_irqrestore(&pool.lock, irq);
+	nr_idle++;
+	spin_unlock_irqrestore(&lock, flags);
+	err = wait_event_until(&wake_workers, has_job(), clock_ns() + LINGER_NS);
+	flags = spin_lock_irqsave(&lock);
+	nr_idle--;
+	stay = !err || !list_empty(&queue) || nr_workers == 1;
+	if (!stay) {
+		nr_workers--;
+		list_del(&me->link);
 	}
+	spin_unlock_irqrestore(&lock, flags);
+	return stay;
 }
 
-/* True if this worker is one too many. */
-static bool retire(void)
+static void worker_main(void *arg)
 {
-	ulong irq = spin_lock_irqsave(&pool.lock);
-	bool leave = pool.idle > KEEP_IDLE && list_empty(&pool.items);
+	struct worker me = { 0 };
+	ulong flags = spin_lock_irqsave(&lock);
 
-	if (leave) {
-		pool.idle--;
-		pool.workers--;
-	}
-	spin_unlock_irqrestore(&pool.lock, irq);
-	return leave;
-}
-
-static void mark_idle(void)
-{
-	ulong irq = spin_lock_irqsave(&pool.lock);
-
-	pool.idle++;
-	spin_unlock_irqrestore(&pool.lock, irq);
-}
-
-static void worker(void *arg)
-{
+	list_add(&me.link, &workers);
+	spin_unlock_irqrestore(&lock, flags);
 	for (;;) {
-		struct work *w = NULL;
+		struct work *w = next_job(&me);
 
-		if (wait_event_until(&pool.more, (w = take()) != NULL, clock_ns() + IDLE_TIME_NS)) {
-			if (retire())
+		if (!w) {
+			if (!linger(&me))
 				return;
 			continue;
 		}
-		ensure_idle_worker(-1);
-		/* w may be freed by its own function unless somebody flushes it, who then owns it: fn reads nothing
-		 * after. */
-		do {
-			w->fn(w);
-			done(w);
-			w = take();
-		} while (w);
-		mark_idle();
+		ensure_spare();
+		w->fn(w);
+		flags = spin_lock_irqsave(&lock);
+		me.running = NULL;
+		spin_unlock_irqrestore(&lock, flags);
+		waitq_wake_all(&finished);
+		resched_point();
 	}
 }
 
-static bool is_over(struct work *w)
+static bool is_done(struct work *w)
 {
-	ulong irq = spin_lock_irqsave(&pool.lock);
-	bool over = !w->state;
+	ulong flags = spin_lock_irqsave(&lock);
+	bool done = w->state == IDLE && !runs(w);
 
-	spin_unlock_irqrestore(&pool.lock, irq);
-	return over;
+	spin_unlock_irqrestore(&lock, flags);
+	return done;
 }
 
 void work_flush(struct work *w)
 {
-	wait_event(&pool.finished, is_over(w));
+	wait_event(&finished, is_done(w));
 }
 
-void work_start(void)
-{
-	ensure_idle_worker(0);
-}
-
-static void queue_from_timer(struct timer *t)
+static void delayed_fire(struct timer *t)
 {
 	work_queue(&container_of(t, struct delayed_work, timer)->work);
 }
@@ -175,7 +191,7 @@ static void queue_from_timer(struct timer *t)
 void delayed_work_init(struct delayed_work *w, void (*fn)(struct work *))
 {
 	work_init(&w->work, fn);
-	timer_init(&w->timer, queue_from_timer);
+	timer_init(&w->timer, delayed_fire);
 }
 
 void delayed_work_queue(struct delayed_work *w, u64 delay_ns)
@@ -183,8 +199,24 @@ void delayed_work_queue(struct delayed_work *w, u64 delay_ns)
 	timer_arm(&w->timer, clock_ns() + delay_ns, delay_ns / 16);
 }
 
+/* Takes it back if it has not begun; waits for it if it has. */
 void delayed_work_cancel(struct delayed_work *w)
 {
-	timer_cancel(&w->timer);
+	ulong flags;
+
+	(void)timer_cancel(&w->timer);
+	flags = spin_lock_irqsave(&lock);
+	if (w->work.state == QUEUED) {
+		list_del_init(&w->work.link);
+		w->work.state = IDLE;
+	}
+	spin_unlock_irqrestore(&lock, flags);
 	work_flush(&w->work);
+}
+
+void work_pool_init(void)
+{
+	nr_workers = 1;
+	if (kthread_run(NULL, worker_main, NULL, "worker"))
+		panic("no memory for the first worker");
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Physical pages: 32-byte descriptors, a buddy allocator an NUMA node with per-CPU lists, and charging to tenants.
+ * Physical pages: 32-byte descriptors, a buddy allocator an NUMA node with per-CPU lists, and
+ * charging to tenants.
  *
- * Ownership: page_alloc returns a page with one reference; page_put frees it (with its order) at the last one. A block of
- * order n is one unit: the head's descriptor counts; tails point to it (page_head).
- * Threading: any context; without ALLOC_ATOMIC it may sleep (reclaim). Failure is NULL.
+ * Ownership: page_alloc returns a page with one reference; page_put frees it (with its order) at
+ * the last one. A block of order n is one unit: the head's descriptor counts; tails point to it
+ * (page_head). Threading: any context; without ALLOC_ATOMIC it may sleep (reclaim). Failure is
+ * NULL.
  */
 #ifndef ALLOC_PAGE_H
 #define ALLOC_PAGE_H
@@ -20,33 +22,35 @@ struct tenant;
 
 /* page->flags */
 #define PAGE_ORDER_MASK 0x000f /* of a head */
-#define PAGE_TAIL	BIT(4) /* owner points to the head */
-#define PAGE_FREE	BIT(5)
-#define PAGE_SLAB	BIT(6)
-#define PAGE_RESERVED	BIT(7) /* never freed: kernel image, firmware */
-#define PAGE_UPTODATE	BIT(8) /* page cache: contents valid */
-#define PAGE_DIRTY	BIT(9)
-#define PAGE_WRITEBACK	BIT(10)
-#define PAGE_LOCKED	BIT(11)
-#define PAGE_ANON	BIT(12)
-#define PAGE_TABLE	BIT(13)
-#define PAGE_ACTIVE	BIT(14) /* referenced lately */
-#define PAGE_WAITERS	BIT(15) /* somebody sleeps for LOCKED or WRITEBACK to clear */
+#define PAGE_TAIL       BIT(4) /* owner points to the head */
+#define PAGE_FREE       BIT(5)
+#define PAGE_SLAB       BIT(6)
+#define PAGE_RESERVED   BIT(7) /* never freed: kernel image, firmware */
+#define PAGE_UPTODATE   BIT(8) /* page cache: contents valid */
+#define PAGE_DIRTY      BIT(9)
+#define PAGE_WRITEBACK  BIT(10)
+#define PAGE_LOCKED     BIT(11)
+#define PAGE_ANON       BIT(12)
+#define PAGE_TABLE      BIT(13)
+#define PAGE_ACTIVE     BIT(14) /* referenced lately */
+#define PAGE_WAITERS    BIT(15) /* somebody sleeps for LOCKED or WRITEBACK to clear */
 
 struct page {
-	u16 flags;	  /* atomic bit operations once the page is shared */
-	u16 tenant;	  /* id16 of who pays, 0: nobody */
-	atomic_t refs;	  /* 0: free */
+	u16 flags;         /* atomic bit operations once the page is shared */
+	u16 tenant;        /* id16 of who pays, 0: nobody */
+	atomic_t refs;     /* 0: free */
 	atomic_t mapcount; /* user mappings */
-	u32 index;	  /* position in its mapping, in pages; or the owner's own use */
-	void *owner;	  /* page cache: struct mapping; anonymous: family; slab: cache; tail: head */
-	u32 next, prev;	  /* links of free, LRU and table lists: page numbers, 0: end */
+	u32 index;         /* position in its mapping, in pages; or the owner's own use */
+	void *owner;    /* page cache: struct mapping; anonymous: family; slab: cache; tail: head */
+	u32 next, prev; /* links of free, LRU and table lists: page numbers, 0: end */
 };
 _Static_assert(sizeof(struct page) == 32, "page descriptors are 32 bytes (design)");
 
-/* tenant may be NULL: the kernel's own pages are not charged. A charge beyond the tenant's limit fails with NULL. */
+/* tenant may be NULL: the kernel's own pages are not charged. A charge beyond the tenant's limit
+ * fails with NULL. */
 struct page *__must_check page_alloc(unsigned order, unsigned flags, struct tenant *tenant);
-struct page *__must_check page_alloc_node(unsigned node, unsigned order, unsigned flags, struct tenant *tenant);
+struct page *__must_check page_alloc_node(unsigned node, unsigned order, unsigned flags,
+					  struct tenant *tenant);
 void page_put(struct page *p);
 
 static inline void page_get(struct page *p)
@@ -72,20 +76,37 @@ static inline struct page *page_head(struct page *p)
 {
 	return p->flags & PAGE_TAIL ? (struct page *)p->owner : p;
 }
+/* Turns a block of order n with one reference into 2^n single pages with one reference each (same
+ * tenant). */
+void page_split(struct page *p);
 bool page_test_set_flag(struct page *p, u16 flag); /* atomic; returns the former value */
 bool page_test_clear_flag(struct page *p, u16 flag);
 
 /* Gives [base, base+bytes) to the allocator (initrd after unpacking, boot memory). */
 void page_donate(paddr_t base, u64 bytes);
-/* Makes pages that the boot loader filled (the initrd) ordinary pages with one reference each, so that tmpfs adopts them. */
+/* Makes pages that the boot loader filled (the initrd) ordinary pages with one reference each, so
+ * that tmpfs adopts them. */
 struct page *page_adopt(paddr_t base);
 
 struct page_stats {
 	u64 total, free, reserved, slab, tables, cached, anon; /* pages */
 };
 void page_stats(struct page_stats *out);
+/* Owners of pages keep these counts: slab and tables are counted below, cached and anon by vfs and
+ * mm. */
+enum page_stat { PAGE_STAT_SLAB, PAGE_STAT_TABLES, PAGE_STAT_CACHED, PAGE_STAT_ANON, PAGE_STAT_NR };
+void page_stat_add(enum page_stat s, s64 pages);
 
-/* alloc's upcall into reclaim (vfs, mm): tries to free pages; returns how many it freed. May sleep. */
+/* task: may the caller wait for reclaim (IRQs on, not in an interrupt, a task); is it reclaim
+ * itself. */
+bool upcall_alloc_may_sleep(void);
+bool upcall_alloc_in_reclaim(void);
+/* task's part of charging. charge: the tenant's id16, or -ENOMEM. */
+int upcall_page_charge(struct tenant *t, u64 pages);
+void upcall_page_uncharge(u16 id, u64 pages);
+
+/* alloc's upcall into reclaim (vfs, mm): tries to free pages; returns how many it freed. May sleep.
+ */
 u64 upcall_reclaim(u64 pages);
 
 /* Boot: descriptors and buddy from boot_info(), then slab and kernel maps (called by kmain). */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the loader and the firmware told us, made machine independent. Valid from kmain on; constant.
- * Sources: PVH start info (Xen's documentation, hvm_start_info), ACPI 6.4 (MADT, SRAT, MCFG, FADT).
+ * What the loader and the firmware told us, made machine independent. Valid from kmain on;
+ * constant. Sources: PVH start info (Xen's documentation, hvm_start_info), ACPI 6.4 (MADT, SRAT,
+ * MCFG, FADT).
  */
 #ifndef ARCH_BOOT_H
 #define ARCH_BOOT_H
@@ -18,17 +19,32 @@ struct boot_info {
 	const char *cmdline;
 	paddr_t initrd; /* 0: none */
 	u64 initrd_bytes;
-	struct boot_range ram[64]; /* usable, page aligned, ascending; kernel image and initrd are cut out */
+	struct boot_range
+		ram[64]; /* usable, page aligned, ascending; kernel image and initrd are cut out */
 	unsigned nr_ram;
+	struct boot_range ram_all[64]; /* all RAM, nothing cut out */
+	unsigned nr_ram_all;
 	paddr_t pcie_base; /* ECAM base, 0: none */
 	u8 pcie_first_bus, pcie_last_bus;
 };
 const struct boot_info *boot_info(void);
+void console_init_early(void); /* kmain: log consoles that need no driver (console=) */
 
-/* Copies the value of `name=` (the last one wins), or "" for a bare `name`, into buf. False: not given. */
+/* Copies the value of `name=` (the last one wins), or "" for a bare `name`, into buf. False: not
+ * given. */
 bool boot_param(const char *name, char *buf, size_t size);
+/* The n-th occurrence (from 0), for parameters that may be repeated (console=). */
+bool boot_param_nth(const char *name, unsigned n, char *buf, size_t size);
 
-void __noreturn machine_power_off(int exit_code); /* exit_code goes to the debug-exit device if there is one */
+/* kmain, after alloc_init: interrupt controllers, clocks, FPU. */
+void machine_init(void);
+/* kmain, with the scheduler ready: starts the other CPUs, at most `max` in all; each runs kmain_secondary(). */
+void cpu_start_all(unsigned max);
+
+void __noreturn
+machine_power_off(int exit_code); /* exit_code goes to the debug-exit device if there is one */
 void __noreturn machine_reboot(void);
+void machine_debug_exit(
+	int exit_code); /* ends QEMU if it has the debug-exit device, else returns */
 
 #endif

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * The attribute tree: named, typed text files without any vfs types. sysfs, /proc/sys, cgroupfs, resctrl and tracefs are
- * views of it through one adapter (fs/attrfs).
+ * The attribute tree: named, typed text files without any vfs types. sysfs, /proc/sys, cgroupfs,
+ * resctrl and tracefs are views of it through one adapter (fs/attrfs).
  *
- * show appends the whole file to out; a -errno makes the read fail. set gets the whole text of one write, terminated,
- * `len` bytes without the terminator, copied into kernel memory; it checks everything before it changes anything and
- * returns 0 or -errno. Either may be NULL (mode then should not allow it). Both may sleep.
+ * show appends the whole file to out; a -errno makes the read fail. set gets the whole text of one
+ * write, terminated, `len` bytes without the terminator, copied into kernel memory; it checks
+ * everything before it changes anything and returns 0 or -errno. Either may be NULL (mode then
+ * should not allow it). Both may sleep.
  *
- * Ownership: struct attr tables are static or live as long as their folder. A folder is freed by attr_dir_put when the
- * last reader has gone; attr_dir_remove takes it (with its subtree) out of the tree, and afterwards open files get ENODEV.
+ * Ownership: struct attr tables are static or live as long as their folder. A folder is freed by
+ * attr_dir_put when the last reader has gone; attr_dir_remove takes it (with its subtree) out of
+ * the tree, and afterwards open files get ENODEV.
  */
 #ifndef CORE_ATTR_H
 #define CORE_ATTR_H
@@ -25,7 +27,8 @@ struct attr {
 	u16 mode; /* permission bits, 0444 ... */
 	int (*show)(struct attr_dir *dir, const struct attr *a, struct strbuf *out);
 	int (*set)(struct attr_dir *dir, const struct attr *a, char *text, size_t len);
-	/* Binary or streaming files (trace_pipe, cgroup.procs of many): ops of the adapter's own kind, else NULL. */
+	/* Binary or streaming files (trace_pipe, cgroup.procs of many): ops of the adapter's own
+	 * kind, else NULL. */
 	const void *file_ops;
 	ulong data; /* the table's own use */
 };
@@ -58,16 +61,24 @@ struct attr_link {
 };
 
 int __must_check attr_dir_init(struct attr_dir *d, struct attr_dir *parent, const char *name,
-			       const struct attr *const *attrs, const struct attr_dir_ops *ops, void *owner);
+			       const struct attr *const *attrs, const struct attr_dir_ops *ops,
+			       void *owner);
 void attr_dir_remove(struct attr_dir *d);
 void attr_dir_get(struct attr_dir *d);
 void attr_dir_put(struct attr_dir *d);
 int __must_check attr_link_add(struct attr_dir *d, const char *name, struct attr_dir *target);
+/* For the adapter: a child by name (counted; NULL: none); the n-th child (counted) or, after all
+ * children, link. */
+struct attr_dir *attr_dir_child(struct attr_dir *d, const char *name);
+bool attr_dir_entry(struct attr_dir *d, unsigned n, struct attr_dir **child,
+		    struct attr_link **link);
+extern void (*attr_notify_hook)(struct attr_dir *d,
+				const char *attr_name); /* set once by the adapter */
 /* A file changed on its own: wakes pollers (POLLPRI) and inotify watchers. */
 void attr_notify(struct attr_dir *d, const char *attr_name);
 
 /* Roots, created at boot. */
-extern struct attr_dir attr_sys_root; /* /sys */
+extern struct attr_dir attr_sys_root;    /* /sys */
 extern struct attr_dir attr_sysctl_root; /* /proc/sys */
 
 #endif

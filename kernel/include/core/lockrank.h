@@ -45,9 +45,9 @@
 	RANK(TASK, spin, "one task's scheduling state")                                            \
 	RANK(RUNQUEUE, spin, "a CPU's run queue")                                                  \
 	RANK(TENANT, spin, "shares of a tenant")                                                   \
+	RANK(KMAP, spin, "kernel address space outside the direct map")                            \
 	RANK(SLAB, spin, "a slab cache's shared lists")                                            \
 	RANK(PAGES, spin, "a zone's free lists")                                                   \
-	RANK(KMAP, spin, "kernel address space outside the direct map")                            \
 	RANK(TLB, spin, "a flush in flight")                                                       \
 	RANK(LEAF_SPIN, spin, "innermost: nothing is taken inside")                                 \
 	RANK(LOG, spin, "the log ring and consoles")

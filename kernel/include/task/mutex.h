@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sleeping locks: mutex, reader-writer lock (writers preferred, so a reader may not take it twice), completion. Ranked as
- * spin locks are (core/lockrank.h). Process context only.
+ * Sleeping locks: mutex, reader-writer lock (writers preferred, so a reader may not take it twice),
+ * completion. Ranked as spin locks are (core/lockrank.h). Process context only.
  */
 #ifndef TASK_MUTEX_H
 #define TASK_MUTEX_H
@@ -14,10 +14,14 @@ struct mutex {
 	struct waitq waiters;
 	u16 rank;
 };
-#define MUTEX_INIT(m, r) { .waiters = WAITQ_INIT((m).waiters), .rank = (r) }
+#define MUTEX_INIT(m, r)                                                                           \
+	{                                                                                          \
+		.waiters = WAITQ_INIT((m).waiters), .rank = (r)                                    \
+	}
 void mutex_init(struct mutex *m, enum lock_rank rank);
 void mutex_lock(struct mutex *m);
-void mutex_lock_nested(struct mutex *m); /* a second one of the same rank, in an order that the caller guarantees */
+void mutex_lock_nested(struct mutex *m); /* a second one of the same rank, in an order that the
+					    caller guarantees */
 int __must_check mutex_lock_interruptible(struct mutex *m); /* 0 or -ERESTARTSYS */
 int __must_check mutex_lock_killable(struct mutex *m);
 bool __must_check mutex_trylock(struct mutex *m);
@@ -30,7 +34,10 @@ struct rwlock {
 	struct waitq waiters;
 	u16 rank;
 };
-#define RWLOCK_INIT(l, r) { .waiters = WAITQ_INIT((l).waiters), .rank = (r) }
+#define RWLOCK_INIT(l, r)                                                                          \
+	{                                                                                          \
+		.waiters = WAITQ_INIT((l).waiters), .rank = (r)                                    \
+	}
 void rwlock_init(struct rwlock *l, enum lock_rank rank);
 void read_lock(struct rwlock *l);
 bool __must_check read_trylock(struct rwlock *l);

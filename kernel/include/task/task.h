@@ -64,8 +64,6 @@ struct task {
 	s8 nice;			/* t */
 	u8 policy;			/* t: SCHED_* of linux/sched.h, as user space set it */
 	bool reset_on_fork;		/* t */
-	bool leaves_cpu;		/* r: may not stay on this CPU */
-	u32 weight;			/* t: of nice */
 	u64 timer_slack_ns;		/* o */
 	struct rb_node run_node;	/* r: fair tree */
 	struct list run_link;		/* r: real-time lists */
@@ -114,8 +112,11 @@ struct task {
 	ulong syscall_nr;		/* o: for tracing */
 	struct list task_work;		/* t: callbacks before return to user */
 #ifdef OSTROM_DEBUG
-	struct { const void *lock; u16 rank; } sleep_locks[8]; /* o: held mutexes and rwlocks */
-	u8 nr_sleep_locks;
+	struct {
+		const void *lock;
+		unsigned rank;
+	} held[12]; /* o: sleeping locks, in the order taken */
+	unsigned nr_held;
 #endif
 	void *waiting_on;		/* o: what /proc/PID/wchan and `why` show */
 	u64 start_ns;			/* I: clock_ns at creation */
@@ -139,7 +140,7 @@ struct task {
 #define KERNEL_STACK_BYTES (4 * PAGE_SIZE)
 
 DECLARE_PER_CPU(struct task *, current_task);
-#define current this_cpu_read(current_task)
+#define current this_cpu_read_stable(current_task)
 
 /* A task that waits for its first task_wake (state TASK_UNINTERRUPTIBLE), with scheduling attributes, cred and tenant of current. -ENOMEM, -EAGAIN. */
 int __must_check task_create(struct task **out, const char *name);
@@ -164,6 +165,7 @@ struct task_work {
 	struct list link;
 	void (*fn)(struct task_work *);
 };
+void task_work_run(void); /* process calls it before the return to user mode, and at exit */
 int task_work_add(struct task *t, struct task_work *w); /* runs in t before it returns to user; -ESRCH when exiting */
 
 /* Boot. task_boot: `current` and the run queue of the boot CPU exist (needs per-CPU data only). task_init: tasks can be made

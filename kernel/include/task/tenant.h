@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Tenants: the tree in which every resource of the machine is a share. A tenant is what cgroup v2 shows as a folder;
- * tasks, VMs and vGPUs belong to one. There is one root tenant from boot on.
+ * Tenants: the tree in which every resource of the machine is a share. A tenant is what cgroup v2
+ * shows as a folder; tasks, VMs and vGPUs belong to one. There is one root tenant from boot on.
  *
- * Charges: tenant_charge takes `n` units of a resource for a tenant and all its ancestors, or nothing (-ENOMEM for
- * memory, -EAGAIN for pids ... as the caller says by errno). Memory charges go through a per-CPU stock of 64 pages.
+ * Charges: tenant_charge takes `n` units of a resource for a tenant and all its ancestors, or
+ * nothing (-ENOMEM for memory, -EAGAIN for pids ... as the caller says by errno). Memory charges go
+ * through a per-CPU stock of 64 pages.
  *
  * Locks: shape of the tree RANK_CGROUP (sleep); counters are atomic; look-up by id16 under RCU.
  */
@@ -18,34 +19,39 @@
 enum resource { RES_CPU, RES_MEMORY, RES_PIDS, RES_IO, RES_GPU, RES_CACHE, RES_NR };
 
 struct share {
-	atomic64_t use;	   /* units now (pages, tasks) */
+	atomic64_t use; /* units now (pages, tasks) */
 	atomic64_t peak;
-	u64 limit;	   /* ~0: none */
+	u64 limit; /* ~0: none */
 	u64 guarantee;
-	u64 weight;	   /* 1..10000, default 100 */
+	u64 weight;          /* 1..10000, default 100 */
 	atomic64_t failures; /* charges refused here */
-	atomic64_t total;  /* consumed so far (ns, bytes), for stat files */
+	atomic64_t total;    /* consumed so far (ns, bytes), for stat files */
 };
 
 struct tenant {
 	struct tenant *parent; /* NULL: root */
-	u16 id;		       /* 1.. ; 1 is the root */
+	u16 id;                /* 1.. ; 1 is the root */
 	refcount_t refs;
 	struct list children, sibling;
 	struct share share[RES_NR];
 	struct list tasks; /* of the tenant itself */
-	void *cgroup;	   /* the folder */
-	void *bpf;	   /* effective programs by hook, NULL: none */
+	void *cgroup;      /* the folder */
+	void *bpf;         /* effective programs by hook, NULL: none */
 	struct rcu_head rcu;
 	bool dead;
 };
 
 extern struct tenant tenant_root;
 
-int __must_check tenant_create(struct tenant *parent, struct tenant **out); /* -ENOMEM, -EAGAIN (ids used up) */
+int __must_check tenant_create(struct tenant *parent,
+			       struct tenant **out); /* -ENOMEM, -EAGAIN (ids used up) */
 void tenant_get(struct tenant *t);
 void tenant_put(struct tenant *t);
 struct tenant *tenant_by_id(u16 id); /* under RCU */
+struct task;
+void tenant_add_task(struct tenant *t, struct task *task);
+void tenant_remove_task(struct task *task); /* gives its pid charge back */
+void tenant_drain(void);                    /* returns every CPU's stock of prepaid pages */
 int __must_check tenant_charge(struct tenant *t, enum resource r, u64 n, int err);
 void tenant_uncharge(struct tenant *t, enum resource r, u64 n);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The one work pool: functions that must run in process context, later. Workers are made as needed, so work may sleep.
+ * The one work pool: functions that must run in process context, later. Workers are made as needed,
+ * so work may sleep.
  */
 #ifndef TASK_WORK_H
 #define TASK_WORK_H
@@ -15,6 +16,7 @@ struct work {
 };
 void work_init(struct work *w, void (*fn)(struct work *));
 bool work_queue(struct work *w); /* any context; false: it was already queued */
+void work_pool_init(void);       /* boot */
 void work_flush(struct work *w); /* waits until it is neither queued nor running */
 
 struct delayed_work {

@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: hand out physical pages in blocks of 2^n, quickly on every CPU, on machines from 16 MiB
+ * to 64 GiB, without spending boot time on memory that nobody has asked for yet.
+ *
+ * Idea: a binary buddy system (D. Knuth, The Art of Computer Programming 1, 2.5) with a free list
+ * an order and node, and a list of single pages a CPU in front of it. Descriptors are one array in
+ * virtual memory, indexed by page number; memory is taken in chunks of 64 MiB: a chunk's
+ * descriptors are made, in its own first pages, when the free lists run low. Only heads of free
+ * blocks are touched then, so a chunk costs little more than clearing its descriptors.
+ *
+ *   free block   head: PAGE_FREE | order, on its list; the others: flags 0
+ *   used block   head: order, refs >= 1; tails: PAGE_TAIL, owner = head
+ *
+ * Contract: alloc/page.h. The last `reserve` pages are for ALLOC_ATOMIC and for reclaim itself.
+ *
+ * Locks: node->lock (RANK_PAGES, irqsave) guards free lists and chunks; a CPU's list is used with
+ * IRQs off.
+ */
+#include <alloc/page.h>
+#include <arch/boot.h>
+#include <arch/cpu.h>
+#include <arch/percpu.h>
+#include <core/log.h>
+#include <core/spin.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include "alloc_priv.h"
+
+#define CHUNK_SHIFT 14 /* pages: 64 MiB */
+#define CHUNK_PAGES (1UL << CHUNK_SHIFT)
+#define MAX_CHUNKS  4096
+#define BLOCK_PAGES (1UL << PAGE_MAX_ORDER)
+#define MAX_NODES   8
+#define CPU_BATCH   32
+#define CPU_HIGH    128
+#define HOLE        (~0U) /* page->index of a descriptor without RAM */
+
+struct node {
+	struct spinlock lock;
+	u32 head[PAGE_MAX_ORDER + 1];
+	u64 free; /* pages on the lists */
+};
+
+struct cpu_list {
+	u32 head, count;
+	s64 stat[PAGE_STAT_NR];
+};
+
+static struct page *const pages = (struct page *)0xffffea0000000000UL;
+static struct node nodes[MAX_NODES];
+static u8 chunk_node[MAX_CHUNKS];
+static struct {
+	u32 lo, hi; /* page numbers with descriptors; 0: not made */
+} chunks[MAX_CHUNKS];
+static unsigned next_chunk, nr_chunks;
+static u64 total_pages, waiting_pages, reserved_pages, reserve;
+static DEFINE_PER_CPU(struct cpu_list, cpu_list);
+
+struct page *pfn_to_page(pfn_t pfn)
+{
+	u64 c = pfn >> CHUNK_SHIFT;
+
+	if (c >= MAX_CHUNKS || pfn < chunks[c].lo || pfn >= chunks[c].hi || pages[pfn].index == HOLE)
+		return NULL;
+	return &pages[pfn];
+}
+
+pfn_t page_to_pfn(const struct page *p)
+{
+	return (pfn_t)(p - pages);
+}
+
+static struct node *node_of(u32 pfn)
+{
+	return &nodes[chunk_node[pfn >> CHUNK_SHIFT]];
+}
+
+/* ---- free lists
+ * ------------------------------------------------------------------------------------ */
+
+static void list_push(struct node *n, u32 pfn, unsigned order)
+{
+	struct page *p = &pages[pfn];
+
+	p->flags = (u16)(PAGE_FREE | order);
+	p->next = n->head[order];
+	p->prev = 0;
+	if (p->next)
+		pages[p->next].prev = pfn;
+	n->head[order] = pfn;
+}
+
+static void list_unlink(struct node *n, u32 pfn, unsigned order)
+{
+	struct page *p = &pages[pfn];
+
+	if (p->prev)
+		pages[p->prev].next = p->next;
+	else
+		n->head[order] = p->next;
+	if (p->next)
+		pages[p->next].prev = p->prev;
+	p->flags = 0;
+}
+
+static void block_free(struct node *n, u32 pfn, unsigned order)
+{
+	n->free += 1UL << order;
+	for (; order < PAGE_MAX_ORDER; order++) {
+		u32 buddy = pfn ^ (1U << order);
+
+		if ((pages[buddy].flags & (PAGE_FREE | PAGE_ORDER_MASK)) != (PAGE_FREE | order))
+			break;
+		list_unlink(n, buddy, order);
+		pfn &= ~(1U << order);
+	}
+	list_push(n, pfn, order);
+}
+
+static u32 block_take(struct node *n, unsigned order)
+{
+	unsigned o = order;
+	u32 pfn;
+
+	while (o <= PAGE_MAX_ORDER && !n->head[o])
+		o++;
+	if (o > PAGE_MAX_ORDER)
+		return 0;
+	pfn = n->head[o];
+	list_unlink(n, pfn, o);
+	while (o-- > order)
+		list_push(n, pfn + (1U << o), o);
+	n->free -= 1UL << order;
+	return pfn;
+}
+
+/* ---- chunks
+ * --------------------------------------------------------------------------------------------- */
+
+static void free_range(pfn_t from, pfn_t to)
+{
+	while (from < to) {
+		unsigned order = min((unsigned)__builtin_ctzll(from), (unsigned)PAGE_MAX_ORDER);
+
+		while (from + (1UL << order) > to)
+			order--;
+		block_free(node_of((u32)from), (u32)from, order);
+		from += 1UL << order;
+	}
+}
+
+/* Usable part i of boot memory, clipped to [lo, hi). False: nothing of it. */
+static bool clip(unsigned i, pfn_t lo, pfn_t hi, pfn_t *a, pfn_t *b)
+{
+	const struct boot_range *r = &boot_info()->ram[i];
+
+	*a = max(r->base >> PAGE_SHIFT, lo);
+	*b = min((r->base + r->bytes) >> PAGE_SHIFT, hi);
+	return *a < *b;
+}
+
+static bool all_clip(unsigned i, pfn_t lo, pfn_t hi, pfn_t *a, pfn_t *b)
+{
+	const struct boot_range *r = &boot_info()->ram_all[i];
+
+	*a = max(r->base >> PAGE_SHIFT, lo);
+	*b = min((r->base + r->bytes) >> PAGE_SHIFT, hi);
+	return *a < *b;
+}
+
+/* Pages for the descriptors: the start of the largest usable part. They stay reserved. */
+static bool map_descriptors(unsigned chunk, pfn_t lo, pfn_t hi, pfn_t *used_from, pfn_t *used_to)
+{
+	ulong va = (ulong)&pages[lo], need = (hi - lo) * sizeof(struct page) / PAGE_SIZE;
+	pfn_t a, b, best = 0, size = 0;
+
+	for (unsigned i = 0; i < boot_info()->nr_ram; i++)
+		if (clip(i, (pfn_t)chunk << CHUNK_SHIFT, ((pfn_t)chunk + 1) << CHUNK_SHIFT, &a, &b) && b - a > size) {
+			best = a;
+			size = b - a;
+		}
+	if (size < need)
+		return false;
+	memset(phys_to_virt(best << PAGE_SHIFT), 0, need * PAGE_SIZE);
+	memmap_map((void *)va, best << PAGE_SHIFT, need * PAGE_SIZE);
+	*used_from = best;
+	*used_to = best + need;
+	return true;
+}
+
+static void mark_unusable(pfn_t lo, pfn_t hi)
+{
+	for (pfn_t pfn = lo; pfn < hi; pfn++) {
+		pages[pfn].flags = PAGE_RESERVED;
+		pages[pfn].index = HOLE;
+		atomic_set(&pages[pfn].refs, 1);
+	}
+}
+
+/* Every descriptor of the chunk starts as a hole or as reserved RAM unless it is usable. */
+static void mark_all(pfn_t lo, pfn_t hi)
+{
+	pfn_t a, b, at = lo;
+
+	for (unsigned i = 0; i < boot_info()->nr_ram; i++)
+		if (clip(i, lo, hi, &a, &b)) {
+			mark_unusable(at, a);
+			at = b;
+		}
+	mark_unusable(at, hi);
+	for (unsigned i = 0; i < boot_info()->nr_ram_all; i++)
+		if (all_clip(i, lo, hi, &a, &b))
+			for (; a < b; a++)
+				pages[a].index = 0;
+}
+
+static bool chunk_make(unsigned c)
+{
+	pfn_t lo = (pfn_t)c << CHUNK_SHIFT, hi = lo + CHUNK_PAGES, a, b, first = ~0ULL, last = 0, uf, ut;
+
+	if (chunks[c].hi)
+		return true;
+	for (unsigned i = 0; i < boot_info()->nr_ram_all; i++)
+		if (all_clip(i, lo, hi, &a, &b)) {
+			first = min(first, a);
+			last = max(last, b);
+		}
+	if (first >= last)
+		return false;
+	first = ALIGN_DOWN(first, BLOCK_PAGES);
+	last = ALIGN_UP(last, BLOCK_PAGES);
+	if (!map_descriptors(c, first, last, &uf, &ut))
+		return false;
+	chunks[c].lo = (u32)first;
+	mark_all(first, last);
+	chunks[c].hi = (u32)last;
+	mark_unusable(uf, ut);
+	for (pfn_t p = uf; p < ut; p++)
+		pages[p].index = 0;
+	for (unsigned i = 0; i < boot_info()->nr_ram; i++)
+		if (clip(i, lo, hi, &a, &b)) {
+			waiting_pages -= min(waiting_pages, b - a);
+			free_range(a == uf ? ut : a, b);
+		}
+	reserved_pages += ut - uf;
+	return true;
+}
+
+/* The next chunk with memory, in address order. Node lock held. */
+static bool grow(void)
+{
+	while (next_chunk < nr_chunks)
+		if (chunk_make(next_chunk++))
+			return true;
+	return false;
+}
+
+/* ---- allocation
+ * ------------------------------------------------------------------------------------------- */
+
+static void cpu_refill(struct cpu_list *l, struct node *n)
+{
+	spin_lock(&n->lock);
+	while (l->count < CPU_BATCH && n->free > reserve) {
+		u32 pfn = block_take(n, 0);
+
+		if (!pfn)
+			break;
+		pages[pfn].next = l->head;
+		l->head = pfn;
+		l->count++;
+	}
+	spin_unlock(&n->lock);
+}
+
+static void cpu_drain(struct cpu_list *l, u32 keep)
+{
+	struct node *locked = NULL;
+
+	while (l->count > keep) {
+		u32 pfn = l->head;
+		struct node *n = node_of(pfn);
+
+		l->head = pages[pfn].next;
+		l->count--;
+		if (n != locked) {
+			if (locked)
+				spin_unlock(&locked->lock);
+			spin_lock(&n->lock);
+			locked = n;
+		}
+		block_free(n, pfn, 0);
+	}
+	if (locked)
+		spin_unlock(&locked->lock);
+}
+
+static u32 take_single(struct node *n)
+{
+	ulong flags = irq_save();
+	struct cpu_list *l = this_cpu_ptr(&cpu_list);
+	u32 pfn;
+
+	if (unlikely(!l->count))
+		cpu_refill(l, n);
+	pfn = l->head;
+	if (l->count) {
+		l->head = pages[pfn].next;
+		l->count--;
+	} else {
+		pfn = 0;
+	}
+	irq_restore(flags);
+	return pfn;
+}
+
+static u32 take_shared(struct node *n, unsigned order, bool all)
+{
+	ulong flags = spin_lock_irqsave(&n->lock);
+	u32 pfn = 0;
+
+	if (all || n->free > reserve + (1UL << order))
+		pfn = block_take(n, order);
+	while (!pfn && grow())
+		pfn = block_take(n, order);
+	spin_unlock_irqrestore(&n->lock, flags);
+	return pfn;
+}
+
+static u32 take(unsigned node, unsigned order, unsigned flags)
+{
+	bool urgent = (flags & ALLOC_ATOMIC) || upcall_alloc_in_reclaim();
+	u32 pfn = order ? 0 : take_single(&nodes[node]);
+
+	if (!pfn)
+		pfn = take_shared(&nodes[node], order, false);
+	for (unsigned n = 0; !pfn && n < MAX_NODES; n++)
+		if (nodes[n].free)
+			pfn = take_shared(&nodes[n], order, urgent);
+	for (int tries = 0; !pfn && !urgent && upcall_alloc_may_sleep() && tries < 8; tries++) {
+		u64 freed = upcall_reclaim(max(32UL, 2UL << order));
+
+		page_drain_cpu();
+		pfn = take_shared(&nodes[node], order, false);
+		if (!freed && !pfn)
+			break;
+	}
+	return pfn;
+}
+
+static void make_block(struct page *p, unsigned order)
+{
+	p->flags = (u16)order;
+	atomic_set(&p->mapcount, 0);
+	p->index = 0;
+	p->owner = NULL;
+	p->next = p->prev = 0;
+	atomic_set(&p->refs, 1);
+	for (unsigned i = 1; i < 1U << order; i++) {
+		p[i].flags = PAGE_TAIL;
+		p[i].owner = p;
+		atomic_set(&p[i].mapcount, 0);
+		atomic_set(&p[i].refs, 0);
+	}
+}
+
+struct page *page_alloc_node(unsigned node, unsigned order, unsigned flags, struct tenant *tenant)
+{
+	int id = 0;
+	struct page *p;
+	u32 pfn;
+
+	if (order > PAGE_MAX_ORDER)
+		return NULL;
+	if (tenant && (id = upcall_page_charge(tenant, 1UL << order)) < 0)
+		return NULL;
+	pfn = take(node, order, flags);
+	if (!pfn) {
+		if (id)
+			upcall_page_uncharge((u16)id, 1UL << order);
+		return NULL;
+	}
+	p = &pages[pfn];
+	page_poison_check(p, order);
+	make_block(p, order);
+	p->tenant = (u16)id;
+	if (flags & ALLOC_ZERO)
+		memset(page_virt(p), 0, PAGE_SIZE << order);
+	return p;
+}
+
+struct page *page_alloc(unsigned order, unsigned flags, struct tenant *tenant)
+{
+	return page_alloc_node(0, order, flags, tenant);
+}
+
+static void page_free(struct page *p)
+{
+	unsigned order = page_order(p);
+	u32 pfn = (u32)page_to_pfn(p);
+	struct node *n = node_of(pfn);
+	ulong flags;
+
+	ensure(!(p->flags & (PAGE_RESERVED | PAGE_FREE | PAGE_TAIL)));
+	if (p->tenant)
+		upcall_page_uncharge(p->tenant, 1UL << order);
+	p->tenant = 0;
+	for (unsigned i = 0; i < 1U << order; i++)
+		p[i].flags = 0;
+	page_poison(p, order);
+	flags = irq_save();
+	if (order == 0) {
+		struct cpu_list *l = this_cpu_ptr(&cpu_list);
+
+		p->next = l->head;
+		l->head = pfn;
+		if (++l->count > CPU_HIGH)
+			cpu_drain(l, CPU_HIGH - CPU_BATCH);
+	} else {
+		spin_lock(&n->lock);
+		block_free(n, pfn, order);
+		spin_unlock(&n->lock);
+	}
+	irq_restore(flags);
+}
+
+void page_put(struct page *p)
+{
+	assert(atomic_read(&p->refs) > 0);
+	if (atomic_dec_and_test(&p->refs))
+		page_free(p);
+}
+
+void page_split(struct page *p)
+{
+	unsigned n = 1U << page_order(p);
+
+	p->flags &= (u16)~PAGE_ORDER_MASK;
+	for (unsigned i = 1; i < n; i++) {
+		p[i].owner = NULL;
+		p[i].tenant = p->tenant;
+		p[i].index = p[i].next = p[i].prev = 0;
+		p[i].flags = 0;
+		atomic_set(&p[i].refs, 1);
+	}
+}
+
+bool page_test_set_flag(struct page *p, u16 flag)
+{
+	return __atomic_fetch_or(&p->flags, flag, __ATOMIC_SEQ_CST) & flag;
+}
+
+bool page_test_clear_flag(struct page *p, u16 flag)
+{
+	return __atomic_fetch_and(&p->flags, (u16)~flag, __ATOMIC_SEQ_CST) & flag;
+}
+
+void page_drain_cpu(void)
+{
+	ulong flags = irq_save();
+
+	cpu_drain(this_cpu_ptr(&cpu_list), 0);
+	irq_restore(flags);
+}
+
+/* ---- boot memory, statistics
+ * --------------------------------------------------------------------------------- */
+
+void page_donate(paddr_t base, u64 bytes)
+{
+	pfn_t from = DIV_ROUND_UP(base, PAGE_SIZE), to = (base + bytes) >> PAGE_SHIFT;
+	ulong flags = spin_lock_irqsave(&nodes[0].lock);
+
+	for (; from < to; from++) {
+		if (!chunk_make((unsigned)(from >> CHUNK_SHIFT)) || !(pages[from].flags & PAGE_RESERVED))
+			continue;
+		pages[from].flags = 0;
+		atomic_set(&pages[from].refs, 0);
+		reserved_pages--;
+		block_free(node_of((u32)from), (u32)from, 0);
+	}
+	spin_unlock_irqrestore(&nodes[0].lock, flags);
+}
+
+struct page *page_adopt(paddr_t base)
+{
+	pfn_t pfn = base >> PAGE_SHIFT;
+	ulong flags = spin_lock_irqsave(&nodes[0].lock);
+	struct page *p = NULL;
+
+	if (chunk_make((unsigned)(pfn >> CHUNK_SHIFT)) && (pages[pfn].flags & PAGE_RESERVED)) {
+		p = &pages[pfn];
+		make_block(p, 0);
+		reserved_pages--;
+	}
+	spin_unlock_irqrestore(&nodes[0].lock, flags);
+	return p;
+}
+
+void page_stat_add(enum page_stat s, s64 n)
+{
+	this_cpu_add(cpu_list.stat[s], n);
+}
+
+void page_stats(struct page_stats *out)
+{
+	s64 stat[PAGE_STAT_NR] = { 0 };
+
+	*out = (struct page_stats){ .total = total_pages, .reserved = reserved_pages, .free = waiting_pages };
+	for (unsigned cpu = 0; cpu < cpu_count(); cpu++) {
+		struct cpu_list *l = per_cpu_ptr(&cpu_list, cpu);
+
+		out->free += l->count;
+		for (int s = 0; s < PAGE_STAT_NR; s++)
+			stat[s] += l->stat[s];
+	}
+	for (int n = 0; n < MAX_NODES; n++)
+		out->free += nodes[n].free;
+	out->slab = max(stat[PAGE_STAT_SLAB], (s64)0);
+	out->tables = max(stat[PAGE_STAT_TABLES], (s64)0);
+	out->cached = max(stat[PAGE_STAT_CACHED], (s64)0);
+	out->anon = max(stat[PAGE_STAT_ANON], (s64)0);
+}
+
+static void page_init(void)
+{
+	const struct boot_info *b = boot_info();
+
+	for (int n = 0; n < MAX_NODES; n++)
+		spin_init(&nodes[n].lock, RANK_PAGES);
+	for (unsigned i = 0; i < b->nr_ram_all; i++) {
+		total_pages += b->ram_all[i].bytes >> PAGE_SHIFT;
+		nr_chunks = max(
+			nr_chunks,
+			(unsigned)(((b->ram_all[i].base + b->ram_all[i].bytes - 1) >> (PAGE_SHIFT + CHUNK_SHIFT)) + 1));
+	}
+	nr_chunks = min(nr_chunks, (unsigned)MAX_CHUNKS);
+	for (unsigned i = 0; i < b->nr_ram; i++)
+		waiting_pages += b->ram[i].bytes >> PAGE_SHIFT;
+	reserved_pages = total_pages - waiting_pages;
+	if (!grow())
+		panic("no usable memory");
+	mmu_alloc_ready();
+	reserve = clamp(total_pages / 256, 64UL, 4096UL);
+}
+
+void alloc_init(void)
+{
+	page_init();
+	slab_init();
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: objects much smaller than a page, allocated and freed millions of times a second on all
+ * CPUs.
+ *
+ * Idea: a cache has slabs (page blocks cut into equal objects) and, a CPU, a short list of free
+ * objects that is used without any lock. Only every BATCH-th operation goes to the shared lists.
+ * (J. Bonwick, "The Slab Allocator", 1994, and "Magazines and Vmem", 2001, for the two levels.) A
+ * free object holds the link in its first word, or behind itself if the cache has a constructor,
+ * whose state must survive.
+ *
+ *   slab page block   owner = cache; index = free offset/8 of its first free object, 0xffff none |
+ * objects in use << 16
+ *
+ * A slab with free objects is on the cache's partial list; empty slabs beyond one go back to the
+ * page allocator. kmalloc is a set of such caches, then page blocks.
+ *
+ * Contract: alloc/slab.h.
+ *
+ * Locks: cache->lock (RANK_SLAB, irqsave) guards partial lists and slabs; a CPU's list is used with
+ * IRQs off.
+ */
+#include <alloc/page.h>
+#include <alloc/slab.h>
+#include <arch/cpu.h>
+#include <arch/percpu.h>
+#include <core/log.h>
+#include <core/spin.h>
+#include <lib/string.h>
+#include "alloc_priv.h"
+
+#define MAX_CACHES 256
+#define BATCH      16
+#define CPU_LIMIT  48
+#define NO_FREE    0xffffU
+
+struct kcache {
+	const char *name;
+	u32 size;   /* of a slot, link included */
+	u32 object; /* usable bytes */
+	u32 link;   /* offset of the link in a free object */
+	u16 id;
+	u8 order;
+	void (*ctor)(void *);
+	struct spinlock lock;
+	u32 partial; /* page number of the first slab with free objects */
+	u32 empty;   /* slabs without any object in use */
+	u64 slabs;
+};
+
+struct cpu_cache {
+	void *head;
+	u32 count;
+};
+
+static struct kcache caches[MAX_CACHES];
+static unsigned nr_caches;
+static struct spinlock caches_lock = SPIN_INIT(RANK_SLAB);
+static DEFINE_PER_CPU(struct cpu_cache, cpu_caches[MAX_CACHES]);
+
+static const u16 class_size[] = { 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096, 8192 };
+static struct kcache *class_cache[ARRAY_SIZE(class_size)];
+static u8 class_of[1024 / 16 + 1]; /* by 16 bytes up to 1 KiB */
+
+static void **link_of(const struct kcache *c, void *obj)
+{
+	return (void **)((char *)obj + c->link);
+}
+
+/* ---- slabs: c->lock held
+ * ------------------------------------------------------------------------- */
+
+static void partial_add(struct kcache *c, struct page *p)
+{
+	p->prev = 0;
+	p->next = c->partial;
+	if (p->next)
+		pfn_to_page(p->next)->prev = (u32)page_to_pfn(p);
+	c->partial = (u32)page_to_pfn(p);
+}
+
+static void partial_remove(struct kcache *c, struct page *p)
+{
+	if (p->prev)
+		pfn_to_page(p->prev)->next = p->next;
+	else
+		c->partial = p->next;
+	if (p->next)
+		pfn_to_page(p->next)->prev = p->prev;
+	p->next = p->prev = 0;
+}
+
+static void *slab_take(struct kcache *c, struct page *p)
+{
+	u32 at = p->index & 0xffff, used = p->index >> 16;
+	char *base = page_virt(p);
+	void *obj = base + at * 8UL, *next = *link_of(c, obj);
+	u32 next_at = next ? (u32)(((char *)next - base) / 8) : NO_FREE;
+
+	if (used == 0)
+		c->empty--;
+	p->index = (used + 1) << 16 | next_at;
+	if (next_at == NO_FREE)
+		partial_remove(c, p);
+	return obj;
+}
+
+/* Returns the slab if it should go back to the page allocator. */
+static struct page *slab_give(struct kcache *c, void *obj)
+{
+	struct page *p = page_head(pfn_to_page(virt_to_phys(obj) >> PAGE_SHIFT));
+	char *base = page_virt(p);
+	u32 at = p->index & 0xffff, used = (p->index >> 16) - 1;
+
+	*link_of(c, obj) = at == NO_FREE ? NULL : base + at * 8UL;
+	if (at == NO_FREE)
+		partial_add(c, p);
+	p->index = used << 16 | (u32)(((char *)obj - base) / 8);
+	if (used)
+		return NULL;
+	if (c->empty++ == 0)
+		return NULL;
+	c->empty--;
+	c->slabs--;
+	partial_remove(c, p);
+	return p;
+}
+
+static struct page *slab_create(struct kcache *c, unsigned flags)
+{
+	struct page *p = page_alloc(c->order, flags & ALLOC_ATOMIC, NULL);
+	size_t n = (PAGE_SIZE << c->order) / c->size;
+	char *base;
+
+	if (!p)
+		return NULL;
+	base = page_virt(p);
+	p->flags |= PAGE_SLAB;
+	p->owner = c;
+	p->index = 0;
+	for (size_t i = 0; i < n; i++) {
+		void *obj = base + i * c->size;
+
+		if (c->ctor)
+			c->ctor(obj);
+		else
+			poison_fill(obj, c->object);
+		*link_of(c, obj) = i + 1 < n ? base + (i + 1) * c->size : NULL;
+	}
+	page_stat_add(PAGE_STAT_SLAB, 1L << c->order);
+	return p;
+}
+
+static void slab_destroy(struct kcache *c, struct page *p)
+{
+	page_stat_add(PAGE_STAT_SLAB, -(1L << c->order));
+	p->flags &= (u16)~PAGE_SLAB;
+	page_put(p);
+}
+
+/* ---- the CPU's list: IRQs off
+ * ----------------------------------------------------------------------- */
+
+static bool refill(struct kcache *c, unsigned flags)
+{
+	struct cpu_cache *cc;
+	struct page *fresh;
+	ulong irq = spin_lock_irqsave(&c->lock);
+
+	if (!c->partial) {
+		spin_unlock_irqrestore(&c->lock, irq);
+		fresh = slab_create(c, flags);
+		if (!fresh)
+			return false;
+		irq = spin_lock_irqsave(&c->lock);
+		c->slabs++;
+		c->empty++;
+		partial_add(c, fresh);
+	}
+	cc = this_cpu_ptr(&cpu_caches[c->id]);
+	for (int i = 0; i < BATCH && c->partial; i++) {
+		void *obj = slab_take(c, pfn_to_page(c->partial));
+
+		*link_of(c, obj) = cc->head;
+		cc->head = obj;
+		cc->count++;
+	}
+	spin_unlock_irqrestore(&c->lock, irq);
+	return true;
+}
+
+static void drain(struct kcache *c, struct cpu_cache *cc)
+{
+	struct page *dead[BATCH];
+	unsigned n = 0;
+
+	spin_lock(&c->lock);
+	for (int i = 0; i < BATCH && cc->head; i++) {
+		void *obj = cc->head;
+
+		cc->head = *link_of(c, obj);
+		cc->count--;
+		dead[n] = slab_give(c, obj);
+		n += dead[n] != NULL;
+	}
+	spin_unlock(&c->lock);
+	while (n)
+		slab_destroy(c, dead[--n]);
+}
+
+void *kcache_alloc(struct kcache *c, unsigned flags)
+{
+	ulong irq = irq_save();
+	struct cpu_cache *cc = this_cpu_ptr(&cpu_caches[c->id]);
+	void *obj;
+
+	while (unlikely(!cc->head)) {
+		irq_restore(irq);
+		if (!refill(c, flags))
+			return NULL;
+		irq = irq_save();
+		cc = this_cpu_ptr(&cpu_caches[c->id]);
+	}
+	obj = cc->head;
+	cc->head = *link_of(c, obj);
+	cc->count--;
+	irq_restore(irq);
+	if (!c->ctor)
+		poison_check((char *)obj + sizeof(void *), c->object - sizeof(void *), c->name);
+	if (flags & ALLOC_ZERO)
+		memset(obj, 0, c->object);
+	return obj;
+}
+
+void kcache_free(struct kcache *c, void *obj)
+{
+	struct cpu_cache *cc;
+	ulong irq;
+
+	if (!c->ctor)
+		poison_fill(obj, c->object);
+	irq = irq_save();
+	cc = this_cpu_ptr(&cpu_caches[c->id]);
+	*link_of(c, obj) = cc->head;
+	cc->head = obj;
+	if (unlikely(++cc->count > CPU_LIMIT))
+		drain(c, cc);
+	irq_restore(irq);
+}
+
+/* ---- caches
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static u8 order_for(u32 size)
+{
+	u8 order = 0;
+
+	while (order < 3 && (PAGE_SIZE << order) / size < 8)
+		order++;
+	return order;
+}
+
+struct kcache *kcache_create(const char *name, size_t size, size_t align, void (*ctor)(void *))
+{
+	ulong irq = spin_lock_irqsave(&caches_lock);
+	struct kcache *c = nr_caches < MAX_CACHES ? &caches[nr_caches] : NULL;
+
+	if (c) {
+		align = max(align, (size_t)16);
+		size = max(size, (size_t)16);
+		c->name = name;
+		c->object = (u32)size;
+		c->link = ctor ? (u32)ALIGN_UP(size, 8UL) : 0;
+		c->size = (u32)ALIGN_UP(ctor ? c->link + 8UL : size, align);
+		c->order = order_for(c->size);
+		c->id = (u16)nr_caches++;
+		c->ctor = ctor;
+		spin_init(&c->lock, RANK_SLAB);
+	}
+	spin_unlock_irqrestore(&caches_lock, irq);
+	return c;
+}
+
+void slab_init(void)
+{
+	static const char *const names[] = { "kmalloc-16",   "kmalloc-32",   "kmalloc-48",   "kmalloc-64",
+					     "kmalloc-96",   "kmalloc-128",  "kmalloc-192",  "kmalloc-256",
+					     "kmalloc-384",  "kmalloc-512",  "kmalloc-768",  "kmalloc-1024",
+					     "kmalloc-1536", "kmalloc-2048", "kmalloc-4096", "kmalloc-8192" };
+	unsigned k = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(class_size); i++)
+		class_cache[i] = kcache_create(names[i], class_size[i], class_size[i] & -class_size[i], NULL);
+	for (unsigned i = 0; i < ARRAY_SIZE(class_of); i++) {
+		if (i * 16 > class_size[k])
+			k++;
+		class_of[i] = (u8)k;
+	}
+}
+
+/* The class for a size up to 8 KiB; NULL beyond. */
+static struct kcache *class_for(size_t bytes)
+{
+	if (bytes <= 1024)
+		return class_cache[class_of[(bytes + 15) / 16]];
+	for (unsigned i = 12; i < ARRAY_SIZE(class_size); i++)
+		if (bytes <= class_size[i])
+			return class_cache[i];
+	return NULL;
+}
+
+void *kmalloc(size_t bytes, unsigned flags)
+{
+	struct kcache *c = class_for(bytes);
+	unsigned order;
+	struct page *p;
+
+	if (c)
+		return kcache_alloc(c, flags);
+	if (bytes > PAGE_SIZE << PAGE_MAX_ORDER)
+		return NULL;
+	order = 64 - (unsigned)__builtin_clzl((bytes - 1) >> PAGE_SHIFT);
+	p = page_alloc(order, flags, NULL);
+	return p ? page_virt(p) : NULL;
+}
+
+static struct page *page_of(const void *p)
+{
+	return page_head(pfn_to_page(virt_to_phys(p) >> PAGE_SHIFT));
+}
+
+void kfree(const void *p)
+{
+	struct page *pg;
+
+	if (!p)
+		return;
+	pg = page_of(p);
+	if (pg->flags & PAGE_SLAB)
+		kcache_free(pg->owner, (void *)p);
+	else
+		page_put(pg);
+}
+
+size_t ksize(const void *p)
+{
+	struct page *pg = page_of(p);
+
+	return pg->flags & PAGE_SLAB ? ((struct kcache *)pg->owner)->object : PAGE_SIZE << page_order(pg);
+}
+
+void *krealloc(void *p, size_t bytes, unsigned flags)
+{
+	size_t old = p ? ksize(p) : 0;
+	void *q;
+
+	if (p && bytes <= old && bytes * 4 >= old)
+		return p;
+	q = kmalloc(bytes, flags & ~(unsigned)ALLOC_ZERO);
+	if (!q)
+		return NULL;
+	if (p)
+		memcpy(q, p, min(old, bytes));
+	if ((flags & ALLOC_ZERO) && ksize(q) > old)
+		memset((char *)q + old, 0, ksize(q) - old);
+	kfree(p);
+	return q;
+}

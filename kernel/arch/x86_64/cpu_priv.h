@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * CPU bring-up between cpu.c, thread.c and smp.c.
+ */
+#ifndef CPU_PRIV_H
+#define CPU_PRIV_H
+
+#include <lib/types.h>
+
+int cpu_create_stacks(unsigned cpu); /* interrupt stacks of a CPU that has not started. -1: out of memory */
+void cpu_set_kernel_stack(ulong top);
+extern char syscall_entry_compat[];
+
+#endif

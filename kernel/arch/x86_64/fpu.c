@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: user programs own the x87, SSE and AVX registers; kernel threads and many short programs
+ * never touch them.
+ *
+ * Idea: a task gets a save area at its first FPU instruction (#NM, since CR0.TS is set for tasks
+ * without one). From then on its registers are saved and restored at each switch, eagerly: there is
+ * no state of one task left behind for another. The kernel itself never uses these registers
+ * (-mgeneral-regs-only), so a kernel thread leaves them as they are.
+ *
+ * Contract: x86_priv.h, arch/thread.h. Source: Intel SDM volume 1, chapter 13 (XSAVE), standard
+ * format.
+ *
+ * Locks: none; areas belong to their task. Loading and saving happen with IRQs off.
+ */
+#include <alloc/slab.h>
+#include <arch/thread.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <task/task.h>
+#include "fpu_priv.h"
+#include "x86_priv.h"
+
+#define XFEATURES_WANTED 0xe7 /* x87, SSE, AVX, AVX-512 */
+
+int xrstor_checked(void *area, u64 mask);
+int fxrstor_checked(void *area);
+
+static struct kcache *cache;
+static size_t area_bytes = 512;
+static u64 xfeatures = 3;
+static DEFINE_PER_CPU(bool, ts_set);
+
+static void set_ts(bool on)
+{
+	if (this_cpu_read(ts_set) == on)
+		return;
+	this_cpu_write(ts_set, on);
+	if (on)
+		cr0_write(cr0_read() | CR0_TS);
+	else
+		__asm__ volatile("clts");
+}
+
+static void save(struct fpu_area *a)
+{
+	u32 lo = (u32)xfeatures, hi = (u32)(xfeatures >> 32);
+
+	if (cpu_has(CPU_XSAVEOPT))
+		__asm__ volatile("xsaveopt64 (%0)" : : "r"(a), "a"(lo), "d"(hi) : "memory");
+	else if (cpu_has(CPU_XSAVE))
+		__asm__ volatile("xsave64 (%0)" : : "r"(a), "a"(lo), "d"(hi) : "memory");
+	else
+		__asm__ volatile("fxsave64 (%0)" : : "r"(a) : "memory");
+}
+
+static int restore(struct fpu_area *a)
+{
+	return cpu_has(CPU_XSAVE) ? xrstor_checked(a, xfeatures) : fxrstor_checked(a);
+}
+
+static void reset_area(struct fpu_area *a)
+{
+	memset(a, 0, area_bytes);
+	a->fcw = 0x37f;
+	a->mxcsr = 0x1f80;
+}
+
+void fpu_init_cpu(void)
+{
+	if (cpu_has(CPU_XSAVE))
+		__asm__ volatile("xsetbv" : : "c"(0), "a"((u32)xfeatures), "d"((u32)(xfeatures >> 32)));
+	this_cpu_write(ts_set, false);
+	set_ts(true);
+}
+
+void fpu_init(void)
+{
+	u32 r[4];
+
+	if (cpu_has(CPU_XSAVE)) {
+		cpuid(13, 0, r);
+		xfeatures = (((u64)r[3] << 32) | r[0]) & XFEATURES_WANTED;
+	}
+	fpu_init_cpu();
+	if (cpu_has(CPU_XSAVE)) {
+		cpuid(13, 0, r);
+		area_bytes = max(r[1], 576U);
+	}
+	cache = kcache_create("fpu", area_bytes, 64, NULL);
+}
+
+int fpu_first_use(void)
+{
+	struct arch_thread *a = &current->arch;
+	ulong flags;
+
+	if (!a->fpu) {
+		struct fpu_area *area = kcache_alloc(cache, 0);
+
+		if (!area)
+			return -ENOMEM;
+		reset_area(area);
+		a->fpu = area;
+	}
+	flags = irq_save();
+	set_ts(false);
+	(void)restore(a->fpu);
+	irq_restore(flags);
+	return 0;
+}
+
+void fpu_switch(struct task *prev, struct task *next)
+{
+	if (prev->arch.fpu)
+		save(prev->arch.fpu);
+	if (next->arch.fpu) {
+		set_ts(false);
+		(void)restore(next->arch.fpu);
+	} else if (next->arch.pt) {
+		set_ts(true);
+	}
+}
+
+/* The area of t with its registers in it, if t is current; NULL: it has none. */
+struct fpu_area *fpu_sync(struct task *t)
+{
+	if (t == current && t->arch.fpu) {
+		ulong flags = irq_save();
+
+		save(t->arch.fpu);
+		irq_restore(flags);
+	}
+	return t->arch.fpu;
+}
+
+int fpu_copy(struct task *to, struct task *from)
+{
+	struct fpu_area *a, *src = fpu_sync(from);
+
+	to->arch.fpu = NULL;
+	if (!src)
+		return 0;
+	a = kcache_alloc(cache, 0);
+	if (!a)
+		return -ENOMEM;
+	memcpy(a, src, area_bytes);
+	to->arch.fpu = a;
+	return 0;
+}
+
+void fpu_free(struct task *t)
+{
+	ulong flags = irq_save();
+	struct fpu_area *a = t->arch.fpu;
+
+	t->arch.fpu = NULL;
+	if (t == current)
+		set_ts(true);
+	irq_restore(flags);
+	if (a)
+		kcache_free(cache, a);
+}
+
+size_t arch_fpu_bytes(void)
+{
+	return area_bytes;
+}
+
+u64 fpu_features(void)
+{
+	return xfeatures;
+}
+
+int arch_fpu_get(struct task *t, void *buf, size_t bytes)
+{
+	struct fpu_area *a = fpu_sync(t);
+
+	memset(buf, 0, bytes);
+	if (a) {
+		memcpy(buf, a, min(bytes, area_bytes));
+	} else if (bytes >= 32) {
+		((struct fpu_area *)buf)->fcw = 0x37f;
+		((struct fpu_area *)buf)->mxcsr = 0x1f80;
+	}
+	return 0;
+}
+
+static bool header_ok(const struct fpu_area *a, size_t bytes)
+{
+	if (a->mxcsr & ~0xffffU)
+		return false;
+	if (bytes < 576)
+		return true;
+	for (unsigned i = 0; i < ARRAY_SIZE(a->header_zero); i++)
+		if (a->header_zero[i])
+			return false;
+	return !(a->xstate_bv & ~xfeatures);
+}
+
+/* bytes 512: the legacy area only; else the whole area. The image is tried on the CPU before it
+ * counts. */
+int arch_fpu_set(struct task *t, const void *buf, size_t bytes)
+{
+	struct fpu_area *fresh = kcache_alloc(cache, ALLOC_ZERO), *old;
+	ulong flags;
+	int err = 0;
+
+	if (!fresh)
+		return -ENOMEM;
+	bytes = min(bytes, area_bytes);
+	memcpy(fresh, buf, bytes);
+	if (bytes < 576)
+		fresh->xstate_bv = 3;
+	if (bytes < 512 || !header_ok(fresh, bytes)) {
+		kcache_free(cache, fresh);
+		return -EINVAL;
+	}
+	flags = irq_save();
+	old = t->arch.fpu;
+	t->arch.fpu = fresh;
+	if (t == current) {
+		set_ts(false);
+		err = restore(fresh);
+		if (err) {
+			reset_area(fresh);
+			(void)restore(fresh);
+		}
+	}
+	irq_restore(flags);
+	if (old)
+		kcache_free(cache, old);
+	return err ? -EINVAL : 0;
+}

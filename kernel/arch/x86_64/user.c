@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: one door to user memory, that checks every range and survives every fault.
+ *
+ * Idea: the range check is one comparison: p + n must not wrap and must end below USER_END. What
+ * lies behind is usercopy.S. Words of 4 and 8 bytes, which most calls move, have routines of their
+ * own.
+ *
+ * Contract: arch/user.h.
+ *
+ * Locks: none. The forms that may sleep must be called without spin locks.
+ */
+#include <arch/mmu.h>
+#include <arch/user.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include "x86_priv.h"
+
+size_t user_copy_raw(void *dst, const void *src, size_t n);
+size_t user_copy_raw_nofault(void *dst, const void *src, size_t n);
+size_t user_clear_raw(void *dst, size_t n);
+ssize_t user_string_raw(char *dst, const char *src, size_t max);
+int user_touch_raw(const void *p, bool write);
+int user_load_u32_raw(const u32 *p, u32 *out);
+int user_cmpxchg_u32_raw(u32 *p, u32 old, u32 new, u32 *found);
+int user_load_u64_raw(const u64 *p, u64 *out);
+int user_store_u64_raw(u64 *p, u64 v);
+int user_store_u32_raw(u32 *p, u32 v);
+
+static bool range_ok(const void __user *p, size_t n)
+{
+	ulong end;
+
+	return !__builtin_add_overflow((ulong)p, n, &end) && end <= USER_END;
+}
+
+/* Patches STAC and CLAC in, while the text is still writable. */
+void user_enable_smap(void)
+{
+	extern const ulong stac_sites_start[], stac_sites_end[], smap_sites_start[], smap_sites_end[];
+
+	for (const ulong *s = stac_sites_start; s < stac_sites_end; s++)
+		memcpy((void *)*s, "\x0f\x01\xcb", 3);
+	for (const ulong *s = smap_sites_start; s < smap_sites_end; s++)
+		memcpy((void *)*s, "\x0f\x01\xca", 3);
+}
+
+int user_get(void *dst, const void __user *src, size_t n)
+{
+	if (!range_ok(src, n))
+		return -EFAULT;
+	if (n == 8)
+		return user_load_u64_raw((const u64 __force *)src, dst);
+	return user_copy_raw(dst, (const void __force *)src, n) ? -EFAULT : 0;
+}
+
+int user_put(void __user *dst, const void *src, size_t n)
+{
+	if (!range_ok(dst, n))
+		return -EFAULT;
+	if (n == 8)
+		return user_store_u64_raw((u64 __force *)dst, *(const u64 *)src);
+	if (n == 4)
+		return user_store_u32_raw((u32 __force *)dst, *(const u32 *)src);
+	return user_copy_raw((void __force *)dst, src, n) ? -EFAULT : 0;
+}
+
+size_t user_copy_in(void *dst, const void __user *src, size_t n)
+{
+	return range_ok(src, n) ? user_copy_raw(dst, (const void __force *)src, n) : n;
+}
+
+size_t user_copy_out(void __user *dst, const void *src, size_t n)
+{
+	return range_ok(dst, n) ? user_copy_raw((void __force *)dst, src, n) : n;
+}
+
+size_t user_copy_in_nofault(void *dst, const void __user *src, size_t n)
+{
+	return range_ok(src, n) ? user_copy_raw_nofault(dst, (const void __force *)src, n) : n;
+}
+
+size_t user_copy_out_nofault(void __user *dst, const void *src, size_t n)
+{
+	return range_ok(dst, n) ? user_copy_raw_nofault((void __force *)dst, src, n) : n;
+}
+
+size_t user_clear(void __user *dst, size_t n)
+{
+	return range_ok(dst, n) ? user_clear_raw((void __force *)dst, n) : n;
+}
+
+ssize_t user_get_string(char *dst, const char __user *src, size_t max)
+{
+	size_t room;
+	ssize_t n;
+
+	if ((ulong)src >= USER_END)
+		return -EFAULT;
+	room = min(max, (size_t)(USER_END - (ulong)src));
+	n = user_string_raw(dst, (const char __force *)src, room);
+	return n == (ssize_t)room && room < max ? -EFAULT : n;
+}
+
+int user_fault_in(const void __user *p, size_t n, bool write)
+{
+	ulong at = (ulong)p, end = at + n;
+	int err = 0;
+
+	if (!range_ok(p, n))
+		return -EFAULT;
+	while (at < end && !err) {
+		err = user_touch_raw((const void *)at, write);
+		at = (at & PAGE_MASK) + PAGE_SIZE;
+	}
+	return err;
+}
+
+int user_load_u32_nofault(const u32 __user *p, u32 *out)
+{
+	return range_ok(p, 4) ? user_load_u32_raw((const u32 __force *)p, out) : -EFAULT;
+}
+
+int user_cmpxchg_u32_nofault(u32 __user *p, u32 old, u32 new, u32 *found)
+{
+	return range_ok(p, 4) ? user_cmpxchg_u32_raw((u32 __force *)p, old, new, found) : -EFAULT;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: sysfs, /proc/sys, cgroupfs, resctrl and tracefs are all folders of small text files
+ * about objects that may vanish while somebody reads.
+ *
+ * Idea: a tree of folders that hold references to their parents; files are constant tables. Removal
+ * takes a folder out of the tree and marks it, and its memory goes when the last reader lets go.
+ *
+ * Contract: core/attr.h.
+ *
+ * Locks: `tree_lock` (RANK_SUBSYS_SPIN) guards the shape: children, links, removed.
+ */
+#include <core/attr.h>
+#include <core/log.h>
+#include <core/spin.h>
+#include <alloc/slab.h>
+#include <lib/err.h>
+#include <lib/string.h>
+
+static struct spinlock tree_lock = SPIN_INIT(RANK_SUBSYS_SPIN);
+static u64 next_ino = 2;
+void (*attr_notify_hook)(struct attr_dir *d, const char *attr_name);
+
+#define ROOT(var, label)                                                                                               \
+	struct attr_dir var = { .name = label,                                                                         \
+				.children = LIST_INIT(var.children),                                                   \
+				.sibling = LIST_INIT(var.sibling),                                                     \
+				.links = LIST_INIT(var.links),                                                         \
+				.refs = { ATOMIC_INIT(1) },                                                            \
+				.ino = 1 }
+ROOT(attr_sys_root, "sys");
+ROOT(attr_sysctl_root, "sysctl");
+
+static struct attr_dir *find_child(struct attr_dir *d, const char *name)
+{
+	struct attr_dir *c;
+
+	list_for_each_entry (c, &d->children, sibling)
+		if (!strcmp(c->name, name))
+			return c;
+	return NULL;
+}
+
+static struct attr_link *find_link(struct attr_dir *d, const char *name)
+{
+	struct attr_link *l;
+
+	list_for_each_entry (l, &d->links, link)
+		if (!strcmp(l->name, name))
+			return l;
+	return NULL;
+}
+
+int attr_dir_init(struct attr_dir *d, struct attr_dir *parent, const char *name, const struct attr *const *attrs,
+		  const struct attr_dir_ops *ops, void *owner)
+{
+	int err = 0;
+
+	*d = (struct attr_dir){ .name = name, .parent = parent, .attrs = attrs, .ops = ops, .owner = owner };
+	list_init(&d->children);
+	list_init(&d->sibling);
+	list_init(&d->links);
+	refcount_set(&d->refs, 1);
+	spin_lock(&tree_lock);
+	if (parent->removed)
+		err = -ENODEV;
+	else if (find_child(parent, name) || find_link(parent, name))
+		err = -EEXIST;
+	if (!err) {
+		d->ino = next_ino++;
+		d->uid = parent->uid;
+		d->gid = parent->gid;
+		list_add_tail(&d->sibling, &parent->children);
+		attr_dir_get(parent);
+	}
+	spin_unlock(&tree_lock);
+	return err;
+}
+
+/* The deepest first child below d (or d itself): what can be removed without leaving orphans. */
+static struct attr_dir *deepest(struct attr_dir *d)
+{
+	while (!list_empty(&d->children))
+		d = list_first_entry(&d->children, struct attr_dir, sibling);
+	return d;
+}
+
+static void free_links(struct attr_dir *d)
+{
+	struct attr_link *l, *n;
+	LIST(gone);
+
+	spin_lock(&tree_lock);
+	list_splice_tail_init(&d->links, &gone);
+	spin_unlock(&tree_lock);
+	list_for_each_entry_safe (l, n, &gone, link) {
+		attr_dir_put(l->target);
+		kfree(l);
+	}
+}
+
+void attr_dir_remove(struct attr_dir *d)
+{
+	struct attr_dir *victim;
+
+	attr_dir_get(d);
+	do {
+		spin_lock(&tree_lock);
+		victim = deepest(d);
+		if (victim->removed) {
+			spin_unlock(&tree_lock);
+			break;
+		}
+		victim->removed = true;
+		list_del_init(&victim->sibling);
+		spin_unlock(&tree_lock);
+		free_links(victim);
+		attr_dir_put(victim);
+	} while (victim != d);
+	attr_dir_put(d);
+}
+
+void attr_dir_get(struct attr_dir *d)
+{
+	refcount_inc(&d->refs);
+}
+
+void attr_dir_put(struct attr_dir *d)
+{
+	while (d && refcount_dec_and_test(&d->refs)) {
+		struct attr_dir *parent = d->parent;
+
+		if (d->ops && d->ops->release)
+			d->ops->release(d);
+		d = parent;
+	}
+}
+
+int attr_link_add(struct attr_dir *d, const char *name, struct attr_dir *target)
+{
+	struct attr_link *l = kzalloc(sizeof(*l), 0);
+	int err = 0;
+
+	if (!l)
+		return -ENOMEM;
+	l->name = name;
+	l->target = target;
+	spin_lock(&tree_lock);
+	if (d->removed || target->removed)
+		err = -ENODEV;
+	else if (find_child(d, name) || find_link(d, name))
+		err = -EEXIST;
+	if (!err) {
+		attr_dir_get(target);
+		list_add_tail(&l->link, &d->links);
+	}
+	spin_unlock(&tree_lock);
+	if (err)
+		kfree(l);
+	return err;
+}
+
+struct attr_dir *attr_dir_child(struct attr_dir *d, const char *name)
+{
+	struct attr_dir *c;
+
+	spin_lock(&tree_lock);
+	c = find_child(d, name);
+	if (c)
+		attr_dir_get(c);
+	spin_unlock(&tree_lock);
+	return c;
+}
+
+bool attr_dir_entry(struct attr_dir *d, unsigned n, struct attr_dir **child, struct attr_link **link)
+{
+	struct attr_dir *c;
+	struct attr_link *l;
+
+	*child = NULL;
+	*link = NULL;
+	spin_lock(&tree_lock);
+	list_for_each_entry (c, &d->children, sibling)
+		if (!n--) {
+			attr_dir_get(c);
+			*child = c;
+			break;
+		}
+	if (!*child)
+		list_for_each_entry (l, &d->links, link)
+			if (!n--) {
+				*link = l;
+				break;
+			}
+	spin_unlock(&tree_lock);
+	return *child || *link;
+}
+
+void attr_notify(struct attr_dir *d, const char *attr_name)
+{
+	__atomic_fetch_add(&d->change_count, 1, __ATOMIC_SEQ_CST);
+	if (attr_notify_hook)
+		attr_notify_hook(d, attr_name);
+}

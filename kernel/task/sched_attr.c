@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: policy, priority, nice and affinity of a task change while it runs, waits or sleeps.
+ *
+ * Idea: take the task out of its queue, change it, put it back by the new rules; the CPU then
+ * chooses again. A running task that may no longer be where it is leaves at its next switch.
+ *
+ * Contract: task/sched.h; the caller has checked rights.
+ *
+ * Locks: t->lock, then the run queue's.
+ */
+#include <arch/cpu.h>
+#include <core/clock.h>
+#include <lib/err.h>
+#include <linux/sched.h>
+#include "sched_priv.h"
+#include "task_priv.h"
+
+int sched_set_attr(struct task *t, int policy, int rt_priority, int nice)
+{
+	bool rt = policy == SCHED_FIFO || policy == SCHED_RR, queued;
+	struct rq *q;
+	ulong flags;
+
+	if (!rt && policy != SCHED_NORMAL && policy != SCHED_BATCH && policy != SCHED_IDLE)
+		return -EINVAL;
+	if (rt ? rt_priority < 1 || rt_priority > 99 : rt_priority != 0)
+		return -EINVAL;
+	flags = spin_lock_irqsave(&t->lock);
+	q = sched_change_begin(t, &queued);
+	if (t->class != SCHED_CLASS_IDLE)
+		t->class = policy == SCHED_FIFO ? SCHED_CLASS_FIFO
+			   : policy == SCHED_RR ? SCHED_CLASS_RR
+						: SCHED_CLASS_FAIR;
+	t->policy = (u8)policy;
+	t->rt_priority = (u8)rt_priority;
+	t->nice = (s8)clamp(nice, -20, 19);
+	if (!rt && (s64)(q->min_vruntime - t->vruntime) > 0)
+		t->vruntime = q->min_vruntime;
+	sched_change_end(q, t, queued);
+	spin_unlock_irqrestore(&t->lock, flags);
+	return 0;
+}
+
+int sched_set_affinity(struct task *t, cpumask_t mask)
+{
+	struct rq *q;
+	bool queued;
+	ulong flags;
+
+	mask &= cpu_online_mask();
+	if (!mask)
+		return -EINVAL;
+	flags = spin_lock_irqsave(&t->lock);
+	q = sched_change_begin(t, &queued);
+	t->affinity = mask;
+	sched_change_end(q, t, queued);
+	if (queued && !cpumask_has(mask, q->cpu)) {
+		struct rq *to = per_cpu_ptr(&rq, cpumask_first(mask));
+
+		spin_lock(to->cpu < q->cpu ? &to->lock : &q->lock);
+		spin_lock_nested(to->cpu < q->cpu ? &q->lock : &to->lock);
+		if (t->on_queue && t->cpu == q->cpu && t != q->curr && !t->on_cpu)
+			sched_move(q, to, t);
+		spin_unlock(&to->lock);
+		spin_unlock(&q->lock);
+	}
+	spin_unlock_irqrestore(&t->lock, flags);
+	if (t == current)
+		resched_point();
+	return 0;
+}
+
+void sched_fork_attr(struct task *t)
+{
+	struct task *c = current;
+
+	t->cpu = c->cpu;
+	t->timer_slack_ns = c->timer_slack_ns;
+	t->closid = c->closid;
+	t->rmid = c->rmid;
+	t->class = c->class == SCHED_CLASS_IDLE ? SCHED_CLASS_FAIR : c->class;
+	t->policy = c->policy;
+	t->rt_priority = c->rt_priority;
+	t->nice = c->nice;
+	t->affinity = c->affinity;
+	if (c->reset_on_fork) {
+		t->class = SCHED_CLASS_FAIR;
+		t->policy = SCHED_NORMAL;
+		t->rt_priority = 0;
+		t->nice = max(c->nice, (s8)0);
+	}
+}

@@ -18,9 +18,12 @@
 #include <core/clock.h>
 #include <core/log.h>
 #include <core/rcu.h>
+#include <fs/fs.h>
 #include <lib/string.h>
 #include <mm/mm.h>
 #include <process/process.h>
+#include <syscall/info.h>
+#include <syscall/syscall.h>
 #include <task/sched.h>
 #include <task/work.h>
 #include <vfs/vfs.h>
@@ -77,7 +80,12 @@ static void first_thread(void *arg)
 	STEP(work_pool_init());
 	STEP(rcu_init());
 	STEP(mm_init());
+	STEP(process_init());
+	STEP(syscall_init());
+	STEP(info_init());
 	STEP(vfs_init());
+	STEP(tmpfs_init());
+	STEP((void)!vfs_mount_root("tmpfs"));
 	STEP(init_run());
 	STEP((void)!vfs_unpack_initrd());
 	print_bootchart(boot_cycles);

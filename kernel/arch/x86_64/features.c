@@ -27,7 +27,7 @@ ulong arch_hwcap(void)
 
 ulong arch_hwcap2(void)
 {
-	return cpu_has(CPU_FSGSBASE) ? BIT(1) : 0;
+	return 0; /* bit 1, FSGSBASE, only when the kernel saves what a program writes into the bases: it does not */
 }
 
 /* Frame without FPU state: return address, ucontext, siginfo, alignment. */

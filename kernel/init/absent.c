@@ -11,17 +11,10 @@
  */
 #include <alloc/page.h>
 #include <process/process.h>
-#include <process/vdso.h>
 #include <vfs/upcalls.h>
 
 /* vfs or mm: reclaim */
 u64 upcall_reclaim(u64 pages)
-{
-	return 0;
-}
-
-/* process: the vDSO */
-ulong vdso_map(struct mm *m)
 {
 	return 0;
 }

@@ -10,17 +10,9 @@
  * Locks: none.
  */
 #include <alloc/page.h>
-#include <process/process.h>
-#include <vfs/upcalls.h>
 
 /* vfs or mm: reclaim */
 u64 upcall_reclaim(u64 pages)
 {
 	return 0;
-}
-
-/* process */
-void upcall_vfs_signal(int sig)
-{
-	(void)signal_send_task(sig, NULL, current);
 }

@@ -18,6 +18,7 @@
 #define MD_MAX_DISKS    64 /* of a parity array here; the format allows more */
 #define MD_PAGE_SECTORS 8
 #define MD_NO_SLOT      (~0u)
+#define MD_JOURNAL_SLOT MD_MAX_DISKS /* the journal device where a slot is asked for */
 
 enum md_layout {
 	MD_LEFT_ASYMMETRIC,

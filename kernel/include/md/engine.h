@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The engine of parity arrays (RAID 4, 5, 6): an event-driven core that never blocks and never calls upwards from
+ * inside a call downwards. The same code runs in the kernel over the block layer, in `ostrom raid` over files and
+ * in the crash matrix over recorded disks.
+ *
+ * How it is driven. The owner hands in requests (md_submit), carries out what the engine asks of its members
+ * (ops->submit), reports each as finished (md_complete), and after one or more of these calls md_run, which does
+ * everything that can be done without waiting. ops->submit must not call back into the engine; it queues. In the
+ * kernel a bio becomes one struct md_io (its pages are the vectors, REQ_PREFLUSH and REQ_FUA the flags), an md_rq
+ * becomes one bio to the member, its end_io calls md_complete and wakes the array's worker, which calls md_run.
+ *
+ * Threading: one engine is entered by one thread at a time (the owner's lock, or one worker); `done` callbacks come
+ * from md_run, and may call md_submit. Ownership: an md_io and its buffers belong to the engine from
+ * md_submit until done; an md_rq belongs to the owner from ops->submit until md_complete.
+ *
+ * Sectors are 512 bytes. Those of an md_io are the array's; those of an md_rq are absolute on the member.
+ *
+ * Acknowledgement. Without a journal a write is acknowledged when its members have it (their caches may still hold
+ * it; a flush reaches all members; FUA writes are passed on as such). With a journal nothing is acknowledged before
+ * it is durable there. A member that failed is recorded as failed on the others before any write that it missed is
+ * acknowledged.
+ */
+#ifndef MD_ENGINE_H
+#define MD_ENGINE_H
+
+#include <lib/list.h>
+#include <lib/types.h>
+#include <md/geometry.h>
+#include <md/super.h>
+
+struct md_engine;
+
+enum md_dir { MD_READ, MD_WRITE, MD_FLUSH };
+
+#define MD_FUA      BIT(0)
+#define MD_PREFLUSH BIT(1)
+#define MD_FAILFAST BIT(2) /* below only: do not retry, others can serve */
+
+struct md_vec {
+	void *base;
+	size_t bytes;
+};
+
+struct md_io {
+	/* set by the owner */
+	enum md_dir dir;
+	unsigned flags;
+	u64 sector;
+	u32 sectors; /* 0 for MD_FLUSH */
+	const struct md_vec *vec;
+	unsigned nvec;
+	void (*done)(struct md_io *io, int err);
+	void *owner;
+	/* the engine's */
+	struct list link;
+	struct md_seg *seg;
+	u32 nseg, attached, pending;
+	int err;
+};
+
+struct md_rq {
+	u32 slot; /* a member's slot or MD_JOURNAL_SLOT */
+	enum md_dir dir;
+	unsigned flags;
+	u64 sector;
+	u32 bytes;
+	void *buf;
+	void *owner;      /* the owner's, while it has the request */
+	struct list link; /* likewise */
+	/* the engine's */
+	void (*done)(struct md_engine *e, struct md_rq *rq, int err);
+	void *arg;
+	int err;
+};
+
+struct md_ops {
+	void (*submit)(void *ctx, struct md_rq *rq);
+};
+
+enum md_journal_mode { MD_WRITE_THROUGH, MD_WRITE_BACK };
+
+/* A member as assembly found it; sb is copied. */
+struct md_member_config {
+	const struct md_super *sb; /* NULL: missing */
+	bool in_sync;              /* false: rebuilt from sb->recovery_offset on (0 without the feature) */
+};
+
+struct md_config {
+	const struct md_ops *ops;
+	void *ctx;
+	struct md_member_config member[MD_MAX_DISKS];
+	const struct md_super *journal; /* NULL: none */
+	enum md_journal_mode mode;
+	u64 journal_tail, journal_head, journal_seq; /* from md_journal_recover */
+	u32 stripes;                                 /* of the stripe cache; 0: 128 */
+	bool read_only;
+	bool trust_parity; /* reconstruct although the array was not stopped cleanly */
+	u64 now;           /* seconds, for utime */
+};
+
+enum md_sync { MD_SYNC_NONE, MD_SYNC_RESYNC, MD_SYNC_CHECK, MD_SYNC_REPAIR, MD_SYNC_RECOVER };
+
+struct md_status {
+	u64 failed, in_sync; /* slot masks */
+	u64 events;
+	bool clean, read_only, journal_failed;
+	enum md_sync sync;
+	u64 sync_position, mismatches; /* sectors */
+	u64 corrected;
+	u32 cached; /* stripes with acknowledged data that only the journal has */
+	u64 member_reads, member_writes, log_blocks, flushes;
+};
+
+/* 0, -EINVAL (with a reason), -ENOMEM. */
+int __must_check md_engine_create(struct md_engine **out, const struct md_config *c);
+/* Nothing may be in flight. */
+void md_engine_destroy(struct md_engine *e);
+const struct md_geo *md_engine_geo(const struct md_engine *e);
+
+void md_submit(struct md_engine *e, struct md_io *io);
+void md_complete(struct md_engine *e, struct md_rq *rq, int err);
+void md_run(struct md_engine *e);
+
+/* Hands a page that recovery found only as data in the journal to the stripe cache, to be written out. */
+int __must_check md_inject(struct md_engine *e, u64 array_sector, const void *page);
+/* No acknowledged data in the journal only; then marks the array clean. Requests: drive until md_is_idle. */
+void md_quiesce(struct md_engine *e);
+bool md_is_idle(const struct md_engine *e);
+/* Changes how writes are acknowledged from now on: 0, -ENODEV without journal, -EINVAL when degraded. */
+int __must_check md_set_mode(struct md_engine *e, enum md_journal_mode mode);
+
+/* Members. fail: 0 or -EBUSY when the array cannot lose it. add: a new or returning member for an empty slot, to be
+ * rebuilt; its superblock is rewritten. 0, -EBUSY, -EINVAL, -ENOSPC. */
+int __must_check md_fail_member(struct md_engine *e, u32 slot);
+int __must_check md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb);
+/* Starts a pass over all stripes; MD_SYNC_RECOVER rebuilds every member that is not in sync. 0, -EBUSY, -EINVAL. */
+int __must_check md_start_sync(struct md_engine *e, enum md_sync kind);
+
+void md_status(const struct md_engine *e, struct md_status *out);
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: which members belong to the array, and whether parity may be stale, must be on the members themselves
+ * before anything is acknowledged that depends on it; and a crash between two superblock writes must leave an
+ * array whose newest superblock tells the truth.
+ *
+ * Idea: every change of that state raises meta_wanted; one writer at a time brings all superblocks to the newest
+ * state: flush all members (so that "clean" is never newer than the data), events + 1, write each with FUA. Stripes
+ * wait for a generation. A superblock write that fails fails its member, which is one more change.
+ *
+ *	clean --first write--> dirty --md_quiesce--> clean	(with a journal always clean: it knows what is open)
+ *	in sync --error--> faulty		missing --add--> rebuilding --sync pass--> in sync
+ *
+ * Contract: md/engine.h, engine_priv.h.
+ *
+ * Locks: the engine's.
+ */
+#include <linux/raid/md_p.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include "engine_priv.h"
+
+u64 array_failed(const struct md_engine *e)
+{
+	u64 m = 0;
+
+	for (u32 i = 0; i < e->geo.disks; i++)
+		if (!e->member[i].present || e->member[i].faulty || !e->member[i].in_sync)
+			m |= BIT(i);
+	return m;
+}
+
+bool array_can_lose(const struct md_engine *e, u32 slot)
+{
+	return __builtin_popcountll(array_failed(e) | BIT(slot)) <= e->geo.parity && e->parity_good == MD_CLEAN;
+}
+
+void meta_want(struct md_engine *e)
+{
+	e->meta_wanted++;
+}
+
+static void fail_now(struct md_engine *e, u32 slot)
+{
+	e->member[slot].faulty = true;
+	e->member[slot].in_sync = false;
+	log_warn("md: member %u failed, the array goes on with %d of %u", slot,
+		 (int)e->geo.disks - __builtin_popcountll(array_failed(e)), e->geo.disks);
+	meta_want(e);
+}
+
+void array_member_error(struct md_engine *e, u32 slot)
+{
+	struct member *m = &e->member[slot];
+
+	if (m->faulty || !m->present)
+		return;
+	if (!m->in_sync || array_can_lose(e, slot))
+		fail_now(e, slot);
+	else
+		log_err("md: member %u has errors but is needed", slot);
+}
+
+void array_journal_failed(struct md_engine *e)
+{
+	e->j.failed = true;
+	e->read_only = true;
+	log_err("md: journal failed; what it had is written out, then the array is read-only");
+	meta_want(e);
+}
+
+int md_fail_member(struct md_engine *e, u32 slot)
+{
+	if (slot >= e->geo.disks || !e->member[slot].present)
+		return -EINVAL;
+	if (e->member[slot].faulty)
+		return 0;
+	if (e->member[slot].in_sync && !array_can_lose(e, slot))
+		return fail(EBUSY, "member %u holds the last copy", slot);
+	fail_now(e, slot);
+	return 0;
+}
+
+int md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb)
+{
+	struct member *m;
+
+	if (slot >= e->geo.disks)
+		return -EINVAL;
+	m = &e->member[slot];
+	if ((m->present && !m->faulty) || e->meta_inflight || e->sync.kind != MD_SYNC_NONE)
+		return -EBUSY;
+	if (sb->data_size < e->geo.member_sectors)
+		return fail(ENOSPC, "member of %llu sectors, %llu are needed", (unsigned long long)sb->data_size,
+			    (unsigned long long)e->geo.member_sectors);
+	*m = (struct member){ .present = true, .sb = *sb };
+	for (u32 i = 0; i < e->nstripes; i++) { /* what was tried before says nothing about the new disk */
+		e->all[i]->bad &= ~BIT(slot);
+		e->all[i]->stuck = false;
+	}
+	meta_want(e);
+	return 0;
+}
+
+int md_set_mode(struct md_engine *e, enum md_journal_mode mode)
+{
+	if (!journal_active(e))
+		return -ENODEV;
+	if (mode == MD_WRITE_BACK && array_failed(e))
+		return fail(EINVAL, "a degraded array cannot cache writes");
+	e->j.mode = mode;
+	return 0;
+}
+
+void md_quiesce(struct md_engine *e)
+{
+	e->quiescing = true;
+}
+
+/* ---- superblocks ---- */
+
+static void set_role(struct md_super *sb, u32 number, u16 role)
+{
+	if (number >= MD_MAX_ROLES)
+		return;
+	while (sb->max_dev <= number)
+		sb->roles[sb->max_dev++] = MD_ROLE_SPARE;
+	sb->roles[number] = role;
+}
+
+/* The roles that all superblocks of this generation carry. */
+static void fill_roles(const struct md_engine *e, struct md_super *sb)
+{
+	for (u32 n = 0; n < sb->max_dev; n++)
+		if (sb->roles[n] < e->geo.disks || sb->roles[n] == MD_ROLE_JOURNAL)
+			sb->roles[n] = MD_ROLE_FAULTY;
+	for (u32 i = 0; i < e->geo.disks; i++) {
+		const struct member *m = &e->member[i];
+
+		if (m->present && !m->faulty)
+			set_role(sb, m->sb.dev_number, i);
+	}
+	if (e->j.present && !e->j.failed)
+		set_role(sb, e->j.dev.sb.dev_number, MD_ROLE_JOURNAL);
+}
+
+static void fill_super(const struct md_engine *e, struct member *m)
+{
+	struct md_super *sb = &m->sb;
+
+	fill_roles(e, sb);
+	sb->events = e->events;
+	sb->utime = e->now;
+	sb->resync_offset = e->resync_offset;
+	if (m != &e->j.dev) {
+		sb->features &= ~MD_FEATURE_RECOVERY_OFFSET;
+		sb->recovery_offset = 0;
+		if (!m->in_sync) {
+			sb->features |= MD_FEATURE_RECOVERY_OFFSET;
+			sb->recovery_offset = m->recovered;
+		}
+	}
+	md_super_build(sb, m->buf);
+}
+
+static void meta_done(struct md_engine *e, struct md_rq *rq, int err)
+{
+	struct md_stripe *sh, *next;
+	struct md_io *io;
+
+	if (err && rq->slot == MD_JOURNAL_SLOT && !e->j.failed)
+		array_journal_failed(e);
+	else if (err && rq->slot != MD_JOURNAL_SLOT)
+		array_member_error(e, rq->slot);
+	if (--e->meta_inflight)
+		return;
+	e->meta_written = e->meta_running;
+	e->meta_running = 0;
+	list_for_each_entry_safe (sh, next, &e->meta_wait, link)
+		if (sh->meta_generation <= e->meta_written)
+			list_move_tail(&sh->link, &e->ready);
+	while (e->meta_wanted == e->meta_written && !list_empty(&e->meta_ios)) {
+		io = list_first_entry(&e->meta_ios, struct md_io, link);
+		list_move_tail(&io->link, &e->flush_wait);
+	}
+}
+
+static void write_super(struct md_engine *e, struct member *m, u32 slot)
+{
+	fill_super(e, m);
+	e->meta_inflight++;
+	m->rq = (struct md_rq){
+		.slot = slot,
+		.dir = MD_WRITE,
+		.flags = MD_FUA,
+		.sector = m->sb.super_offset,
+		.bytes = MD_SUPER_BYTES,
+		.buf = m->buf,
+		.done = meta_done,
+	};
+	engine_submit(e, &m->rq);
+}
+
+/* The members' caches are empty: now the superblocks. */
+void meta_flush_done(struct md_engine *e)
+{
+	u64 slots = slots_writable(e);
+
+	e->meta_running = e->meta_wanted;
+	e->events++;
+	for (; slots; slots &= slots - 1)
+		write_super(e, &e->member[__builtin_ctzll(slots)], __builtin_ctzll(slots));
+	if (journal_active(e))
+		write_super(e, &e->j.dev, MD_JOURNAL_SLOT);
+}
+
+void meta_pump(struct md_engine *e)
+{
+	if (e->quiescing && e->resync_offset != MD_CLEAN && !e->busy && !e->ncached && list_empty(&e->stalled) &&
+	    e->meta_wanted == e->meta_written && e->sync.kind == MD_SYNC_NONE && e->parity_good == MD_CLEAN) {
+		e->resync_offset = MD_CLEAN;
+		meta_want(e);
+	}
+	if (e->meta_running || e->meta_inflight || e->flush_meta_wanted || e->flush_meta_now ||
+	    e->meta_wanted == e->meta_written || e->j.reclaim != RECLAIM_IDLE)
+		return;
+	e->flush_meta_wanted = true;
+}
+
+void md_status(const struct md_engine *e, struct md_status *out)
+{
+	*out = (struct md_status){
+		.failed = array_failed(e),
+		.in_sync = ~array_failed(e) & (BIT(e->geo.disks) - 1),
+		.events = e->events,
+		.clean = e->resync_offset == MD_CLEAN,
+		.read_only = e->read_only,
+		.journal_failed = e->j.failed,
+		.sync = e->sync.kind,
+		.sync_position = e->sync.position,
+		.mismatches = e->sync.mismatches,
+		.corrected = e->corrected,
+		.cached = e->ncached,
+		.member_reads = e->stat_reads,
+		.member_writes = e->stat_writes,
+		.log_blocks = e->stat_log,
+		.flushes = e->stat_flushes,
+	};
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Inside the engine.
+ *
+ * Words. *stripe*: the pages of all members at one member sector. *segment*: the part of a request that falls into
+ * one page. A slot's page is
+ *	CUR	what a reader must see
+ *	DIRTY	newer than the member's copy; then `old`, if OLD is set, is the member's copy
+ *	LOGGED	(DIRTY only) in the journal
+ * *disk state* of a slot: what its member holds: `old` if DIRTY, else `page`. Parity on the members always matches
+ * the disk states, which is what reconstruction uses.
+ *
+ * A stripe's phases (who moves it on):
+ *	IDLE -> FETCH (reads done) -> IDLE ...			stripe_run decides again from the flags
+ *	IDLE -> META (superblocks written) -> LOG (durable) -> WRITE (members done) -> COMMIT -> IDLE
+ *	IDLE -> META -> LOG -> IDLE with DIRTY|LOGGED pages	write-back: the stripe is *cached*
+ * New segments queue at a stripe in any phase and are looked at when it is IDLE.
+ *
+ * Everything is guarded by the owner's serialisation of the engine.
+ */
+#ifndef MD_ENGINE_PRIV_H
+#define MD_ENGINE_PRIV_H
+
+#include <md/engine.h>
+
+#define PAGE_BYTES 4096u
+#define CUR        BIT(0)
+#define OLD        BIT(1)
+#define DIRTY      BIT(2)
+#define LOGGED     BIT(3)
+
+struct md_seg {
+	struct list link;
+	struct md_io *io;
+	u32 io_offset;    /* bytes into the request */
+	u16 first, bytes; /* in the page */
+};
+
+struct slot_page {
+	u8 *page, *old;
+	unsigned flags;
+	struct list toread, towrite; /* segments waiting */
+	struct list batch;           /* segments that the running write carries */
+	struct md_rq rq;
+};
+
+enum phase { IDLE, FETCH, FIX, META, LOG, WRITE, COMMIT };
+enum op { OP_NONE, OP_CACHE, OP_WRITEOUT };
+
+struct md_stripe {
+	u64 sector;
+	struct list link; /* lru, ready, or a wait list */
+	struct list hash;
+	enum phase phase;
+	enum op op;
+	u32 inflight;   /* member requests */
+	bool known;     /* in the hash */
+	bool parked;    /* on lru or cached: nothing to do */
+	bool fua;       /* the batch has a FUA write */
+	bool write_out; /* although it could stay cached */
+	bool stuck;     /* too many members are gone to write it out */
+	enum step { APPLY, PARITY, DURABLE_DIRTY, JOURNAL, MEMBERS } step; /* of op */
+	int err;
+	enum md_sync sync;            /* its turn in the pass of this kind */
+	bool sync_read, sync_written; /* steps of that turn */
+	u64 bad;                      /* slots whose page could not be read */
+	u64 fix;                      /* of these: to be rewritten once reconstructed */
+	u64 meta_generation;          /* waited for */
+	u32 reserved;                 /* journal blocks */
+	struct md_unit *unit;         /* the oldest journal unit that it needs */
+	struct slot_page s[];
+};
+
+struct member {
+	bool present, faulty, in_sync;
+	u64 recovered; /* sectors below are good when not in_sync */
+	struct md_super sb;
+	u64 buf[MD_SUPER_BYTES / 8];
+	struct md_rq rq;
+};
+
+/* One meta block and the pages behind it. */
+struct md_unit {
+	struct list link; /* journal->units, in log order */
+	u64 position, seq;
+	enum { UNIT_OPEN, UNIT_WRITING, UNIT_WRITTEN, UNIT_DURABLE } state;
+	u32 pages, inflight;
+	u32 live; /* stripes that need it */
+	int err;
+	struct list waiting; /* stripes in LOG */
+	u8 *meta;
+	struct md_rq *rq; /* [0] the meta block */
+};
+
+struct journal {
+	bool present, failed;
+	enum md_journal_mode mode;
+	struct member dev;
+	u64 start;      /* absolute sector of the log */
+	u64 blocks;     /* of 4 KiB */
+	u64 head, tail; /* sectors in the log: next free, checkpoint */
+	u64 used;       /* blocks from tail to head */
+	u64 reserved;   /* blocks promised to stripes */
+	u64 seq;
+	u32 seed;
+	struct list units;
+	struct md_unit *open;
+	struct list space_wait; /* stripes */
+	bool flushing;
+	struct md_rq flush_rq;
+	enum { RECLAIM_IDLE, RECLAIM_FLUSH, RECLAIM_SUPER } reclaim;
+	u64 next_tail;  /* where the tail could be */
+	u64 super_tail; /* where it is being moved to */
+	bool moved;     /* next_tail is known */
+	u64 generation; /* of the superblocks that name the first tail */
+};
+
+struct md_engine {
+	const struct md_ops *ops;
+	void *ctx;
+	struct md_geo geo;
+	struct member *member; /* [geo.disks] */
+	struct journal j;
+	u64 now;
+
+	u32 nstripes;
+	struct md_stripe **all;
+	struct list *hash;
+	u32 hash_mask;
+	struct list lru, ready, cached; /* cached: only the journal has their data, oldest first */
+	struct list stalled;            /* requests that wait for a stripe */
+	struct list finished;           /* requests to be reported */
+	struct list completed;          /* md_rq */
+	u32 ncached, busy;              /* busy: stripes not on lru or cached */
+	u64 inflight;                   /* md_rq below */
+	u8 *zero, *scratch[2];
+
+	/* superblocks */
+	u64 events;
+	u64 resync_offset;             /* MD_CLEAN, or 0: being written */
+	u64 meta_wanted, meta_written; /* generations */
+	u64 meta_running;              /* generation under way, 0 none */
+	u32 meta_inflight;
+	struct list meta_wait; /* stripes */
+	struct list meta_ios;  /* flushes that found a failed member */
+	u64 parity_good;       /* member sectors below have parity that can be relied on */
+	bool read_only, quiescing;
+
+	/* flush of all members */
+	struct list flush_wait, flush_now; /* requests: next round, this round */
+	u32 flush_inflight;
+	struct md_rq *flush_rq; /* [geo.disks] */
+	bool flush_reclaim_wanted, flush_reclaim_now, flush_meta_wanted, flush_meta_now;
+
+	struct {
+		enum md_sync kind;
+		u64 position, window_end;
+		u32 inflight;
+		u64 mismatches;
+		int err;
+	} sync;
+	u64 corrected, stat_reads, stat_writes, stat_log, stat_flushes;
+};
+
+/* engine.c */
+void engine_submit(struct md_engine *e, struct md_rq *rq);
+struct md_stripe *stripe_get(struct md_engine *e, u64 sector);
+void stripe_park(struct md_engine *e, struct md_stripe *sh);
+void stripe_ready(struct md_engine *e, struct md_stripe *sh);
+void seg_done(struct md_engine *e, struct md_seg *seg, int err);
+void seg_copy(struct md_seg *seg, u8 *page, bool to_page);
+void flush_start(struct md_engine *e);
+
+/* stripe.c */
+void stripe_run(struct md_engine *e, struct md_stripe *sh);
+void stripe_logged(struct md_engine *e, struct md_stripe *sh, int err);
+u64 stripe_parity_mask(const struct md_engine *e, const struct md_stripe *sh);
+u64 stripe_flag_mask(const struct md_engine *e, const struct md_stripe *sh, unsigned flag);
+bool slot_readable(const struct md_engine *e, const struct md_stripe *sh, u32 i);
+int stripe_require(struct md_engine *e, struct md_stripe *sh, u64 need);
+void stripe_rq(struct md_engine *e, struct md_stripe *sh, u32 i, enum md_dir dir, u8 *buf, unsigned flags);
+bool stripe_wait_meta(struct md_engine *e, struct md_stripe *sh, u64 generation);
+u64 slots_writable(const struct md_engine *e);
+
+/* parity.c: on the pages of one stripe */
+void parity_reconstruct(struct md_engine *e, struct md_stripe *sh, u64 lost);
+void parity_generate(struct md_engine *e, struct md_stripe *sh, u8 *p, u8 *q);
+void parity_modify(struct md_engine *e, struct md_stripe *sh);
+
+/* array.c */
+u64 array_failed(const struct md_engine *e);
+bool array_can_lose(const struct md_engine *e, u32 slot);
+void array_member_error(struct md_engine *e, u32 slot);
+void meta_want(struct md_engine *e);
+void meta_pump(struct md_engine *e);
+void meta_flush_done(struct md_engine *e);
+void array_journal_failed(struct md_engine *e);
+
+/* journal_append.c */
+int journal_init(struct md_engine *e, const struct md_config *c);
+void journal_free(struct md_engine *e);
+bool journal_active(const struct md_engine *e);
+bool journal_reserve(struct md_engine *e, struct md_stripe *sh, u32 blocks);
+void journal_unreserve(struct md_engine *e, struct md_stripe *sh, u32 blocks);
+int journal_append(struct md_engine *e, struct md_stripe *sh, u64 slots);
+void journal_close_unit(struct md_engine *e);
+void journal_pump(struct md_engine *e);
+void journal_release(struct md_engine *e, struct md_stripe *sh);
+void journal_adopt(struct md_engine *e, struct md_stripe *sh);
+void journal_mark(struct md_engine *e);
+
+/* journal_reclaim.c */
+void reclaim_pump(struct md_engine *e);
+void reclaim_members_flushed(struct md_engine *e, int err);
+
+/* sync.c */
+void sync_pump(struct md_engine *e);
+void sync_run(struct md_engine *e, struct md_stripe *sh);
+
+#endif

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: the bugs that matter in RAID show only when power fails between two particular writes.
+ *
+ * Idea: memory disks with two contents, `stable` and `view`, and the ordered list of writes between them. A flush
+ * moves everything to stable; a crash moves a random subset (FUA writes always), in order, and tears what was still
+ * queued into sectors.
+ *
+ * Contract: sim_md.h.
+ *
+ * Locks: none; one thread.
+ */
+#include <stdlib.h>
+#include <linux/raid/md_p.h>
+#include <alloc/slab.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include "sim_md.h"
+
+struct write {
+	struct list link;
+	u64 sector;
+	u32 bytes;
+	bool fua;
+	u8 data[];
+};
+
+u64 sim_random(struct sim *s)
+{
+	s->rng ^= s->rng << 13;
+	s->rng ^= s->rng >> 7;
+	s->rng ^= s->rng << 17;
+	return s->rng * 0x2545f4914f6cdd1dULL >> 11;
+}
+
+static struct sim_disk *disk_of(struct sim *s, u32 slot)
+{
+	return &s->disk[slot == MD_JOURNAL_SLOT ? s->disks : slot];
+}
+
+static void disk_init(struct sim_disk *d, u64 sectors)
+{
+	*d = (struct sim_disk){ .sectors = sectors, .bad_sector = ~0ULL };
+	d->stable = calloc(1, sectors * 512);
+	d->view = calloc(1, sectors * 512);
+	list_init(&d->unflushed);
+}
+
+static void disk_flush(struct sim_disk *d, bool all, struct sim *s)
+{
+	while (!list_empty(&d->unflushed)) {
+		struct write *w = list_first_entry(&d->unflushed, struct write, link);
+
+		list_del(&w->link);
+		if (all || w->fua || sim_random(s) & 1)
+			memcpy(d->stable + w->sector * 512, w->data, w->bytes);
+		free(w);
+	}
+}
+
+static int disk_write(struct sim_disk *d, u64 sector, const void *buf, u32 bytes, bool fua)
+{
+	struct write *w;
+
+	ensure(sector + bytes / 512 <= d->sectors);
+	if (d->dead)
+		return -EIO;
+	w = malloc(sizeof(*w) + bytes);
+	*w = (struct write){ .sector = sector, .bytes = bytes, .fua = fua };
+	memcpy(w->data, buf, bytes);
+	memcpy(d->view + sector * 512, buf, bytes);
+	list_add_tail(&w->link, &d->unflushed);
+	if (d->bad_sector - sector < bytes / 512)
+		d->bad_sector = ~0ULL;
+	return 0;
+}
+
+static int disk_read(struct sim_disk *d, u64 sector, void *buf, u32 bytes)
+{
+	ensure(sector + bytes / 512 <= d->sectors);
+	if (d->dead || d->bad_sector - sector < bytes / 512)
+		return -EIO;
+	memcpy(buf, d->view + sector * 512, bytes);
+	return 0;
+}
+
+static bool tick(struct sim *s)
+{
+	if (s->off || ++s->ops >= s->cut_at)
+		s->off = true;
+	return !s->off;
+}
+
+static void submit(void *ctx, struct md_rq *rq)
+{
+	list_add_tail(&rq->link, &((struct sim *)ctx)->queue);
+}
+const struct md_ops sim_ops = { .submit = submit };
+
+bool sim_step(struct sim *s, struct md_engine *e)
+{
+	struct md_rq *rq, *pick = NULL;
+	u64 n = 0;
+	struct sim_disk *d;
+	int err = 0;
+
+	if (list_empty(&s->queue) || !tick(s))
+		return false;
+	list_for_each_entry (rq, &s->queue, link)
+		if (sim_random(s) % ++n == 0)
+			pick = rq;
+	list_del(&pick->link);
+	d = disk_of(s, pick->slot);
+	if (pick->dir == MD_READ)
+		err = disk_read(d, pick->sector, pick->buf, pick->bytes);
+	else if (pick->dir == MD_WRITE)
+		err = disk_write(d, pick->sector, pick->buf, pick->bytes, pick->flags & MD_FUA);
+	else if (d->dead)
+		err = -EIO;
+	else
+		disk_flush(d, true, s);
+	s->errors += err != 0;
+	md_complete(e, pick, err);
+	return true;
+}
+
+void sim_crash(struct sim *s)
+{
+	struct md_rq *rq;
+
+	list_for_each_entry (rq, &s->queue, link) {
+		struct sim_disk *d = disk_of(s, rq->slot);
+
+		for (u32 k = 0; rq->dir == MD_WRITE && k < rq->bytes / 512; k++)
+			if (sim_random(s) & 1)
+				disk_write(d, rq->sector + k, (u8 *)rq->buf + k * 512, 512, false);
+	}
+	list_init(&s->queue);
+	for (u32 i = 0; i <= s->disks; i++) {
+		struct sim_disk *d = &s->disk[i];
+
+		if (!d->view)
+			continue;
+		disk_flush(d, false, s);
+		memcpy(d->view, d->stable, d->sectors * 512);
+	}
+	s->off = false;
+	s->cut_at = ~0ULL;
+}
+
+void sim_create(struct sim *s, u64 seed, int level, u32 layout, u32 disks, u32 chunk, u64 member_sectors, bool journal)
+{
+	struct md_super sb = {
+		.level = level,
+		.layout = layout,
+		.raid_disks = disks,
+		.chunk = chunk,
+		.size = member_sectors - member_sectors % chunk,
+		.data_offset = SIM_DATA_OFFSET,
+		.data_size = member_sectors,
+		.super_offset = 8,
+		.events = 1,
+		.resync_offset = MD_CLEAN,
+		.max_dev = disks + journal,
+		.features = journal ? MD_FEATURE_JOURNAL : 0,
+		.set_name = "sim",
+		.set_uuid = { 1, 2, 3 },
+	};
+	u64 buf[MD_SUPER_BYTES / 8];
+
+	*s = (struct sim){
+		.rng = seed * 0x9e3779b97f4a7c15ULL + 1, .disks = disks, .journal = journal, .cut_at = ~0ULL
+	};
+	list_init(&s->queue);
+	for (u32 i = 0; i < disks + journal; i++)
+		sb.roles[i] = i < disks ? i : MD_ROLE_JOURNAL;
+	for (u32 i = 0; i < disks + journal; i++) {
+		if (i == disks)
+			sb.data_size = SIM_LOG_BLOCKS * MD_LOG_SECTORS;
+		disk_init(&s->disk[i], SIM_DATA_OFFSET + sb.data_size);
+		sb.dev_number = i;
+		md_super_build(&sb, buf);
+		memcpy(s->disk[i].stable + 8 * 512, buf, sizeof(buf));
+		memcpy(s->disk[i].view + 8 * 512, buf, sizeof(buf));
+	}
+}
+
+void sim_destroy(struct sim *s)
+{
+	for (u32 i = 0; i <= s->disks; i++) {
+		if (!s->disk[i].view)
+			continue;
+		disk_flush(&s->disk[i], true, s);
+		free(s->disk[i].stable);
+		free(s->disk[i].view);
+	}
+}
+
+/* ---- recovery's blocking I/O ---- */
+
+struct recovering {
+	struct sim *s;
+	u64 missing;
+	u64 *location;
+	u8 *pages;
+	u32 n;
+};
+
+static int rec_read(void *ctx, u32 slot, u64 sector, void *buf, u32 bytes)
+{
+	struct recovering *r = ctx;
+
+	if (!tick(r->s))
+		return -EIO;
+	return disk_read(disk_of(r->s, slot), SIM_DATA_OFFSET + sector, buf, bytes);
+}
+
+static int rec_write(void *ctx, u32 slot, u64 sector, const void *buf, u32 bytes)
+{
+	struct recovering *r = ctx;
+
+	if (slot != MD_JOURNAL_SLOT && r->missing & BIT(slot))
+		return -ENODEV;
+	if (!tick(r->s))
+		return -EIO;
+	return disk_write(disk_of(r->s, slot), SIM_DATA_OFFSET + sector, buf, bytes, false);
+}
+
+static int rec_flush(void *ctx, u32 slot)
+{
+	struct recovering *r = ctx;
+
+	if (slot != MD_JOURNAL_SLOT && r->missing & BIT(slot))
+		return -ENODEV;
+	if (!tick(r->s))
+		return -EIO;
+	disk_flush(disk_of(r->s, slot), true, r->s);
+	return 0;
+}
+
+static int rec_data_only(void *ctx, u64 location, const void *page)
+{
+	struct recovering *r = ctx;
+
+	r->location = realloc(r->location, (r->n + 1) * 8);
+	r->pages = realloc(r->pages, (size_t)(r->n + 1) * MD_LOG_BLOCK);
+	r->location[r->n] = location;
+	memcpy(r->pages + (size_t)r->n++ * MD_LOG_BLOCK, page, MD_LOG_BLOCK);
+	return 0;
+}
+
+static const struct md_recovery_ops rec_ops = { rec_read, rec_write, rec_flush, rec_data_only };
+
+static int inject_all(struct recovering *r, struct md_engine *e)
+{
+	for (u32 i = 0; i < r->n; i++) {
+		int err;
+
+		while ((err = md_inject(e, r->location[i], r->pages + (size_t)i * MD_LOG_BLOCK)) == -EBUSY) {
+			md_run(e);
+			if (!sim_step(r->s, e))
+				return r->s->off ? -EIO : -EBUSY;
+		}
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+static int load(struct sim *s, struct md_plan *plan, const struct md_super **sb)
+{
+	enum md_verdict verdict[SIM_DISKS + 1];
+	u32 n = s->disks + s->journal;
+
+	for (u32 i = 0; i < n; i++) {
+		u64 buf[MD_SUPER_BYTES / 8];
+
+		memcpy(buf, s->disk[i].view + 8 * 512, sizeof(buf));
+		/* A torn superblock write is a member without a superblock; the tests' writes are whole. */
+		ensure(md_super_decode(buf, 8, &s->sb[i]) == 0);
+		if (md_super_check(buf, &s->sb[i], s->disk[i].sectors) < 0 || s->disk[i].dead)
+			s->sb[i].events = 0;
+		sb[i] = &s->sb[i];
+	}
+	return md_assemble(sb, n, plan, verdict);
+}
+
+int sim_start(struct sim *s, u64 missing, enum md_journal_mode mode, struct md_engine **out,
+	      struct md_recovery_result *rec)
+{
+	const struct md_super *sb[SIM_DISKS + 1];
+	struct recovering r = { .s = s };
+	struct md_config c = { .ops = &sim_ops, .ctx = s, .mode = mode, .stripes = 24 };
+	struct md_plan plan;
+	struct md_geo g;
+	int err = load(s, &plan, sb);
+
+	*out = NULL;
+	if (err < 0)
+		return err;
+	for (u32 i = 0; i < s->disks; i++) {
+		if (missing & BIT(i) || plan.member[i] == MD_NO_SLOT)
+			r.missing |= BIT(i);
+		else
+			c.member[i] = (struct md_member_config){ sb[plan.member[i]], plan.in_sync[i] };
+	}
+	if (s->journal && plan.journal != MD_NO_SLOT) {
+		const struct md_super *j = sb[plan.journal];
+
+		err = md_geo_init(&g, j->level, j->layout, j->raid_disks, j->chunk, j->size);
+		if (!err)
+			err = md_journal_recover(&g, j->data_size, j->recovery_offset, j->set_uuid,
+						 sim_random(s) & 0xffffffff, &rec_ops, &r, false, rec);
+		c.journal = j;
+		c.journal_tail = rec->tail;
+		c.journal_head = rec->head;
+		c.journal_seq = rec->seq;
+	}
+	if (!err)
+		err = md_engine_create(out, &c);
+	if (!err)
+		err = inject_all(&r, *out);
+	free(r.location);
+	free(r.pages);
+	return err;
+}
+
+bool sim_settle(struct sim *s, struct md_engine *e)
+{
+	do {
+		md_run(e);
+	} while (!md_is_idle(e) && sim_step(s, e));
+	if (!s->off)
+		ensure(md_is_idle(e)); /* otherwise something waits for what never comes */
+	return !s->off;
+}
+
+static void rw_done(struct md_io *io, int err)
+{
+	*(int *)io->owner = err;
+}
+
+int sim_rw(struct sim *s, struct md_engine *e, enum md_dir dir, u64 sector, u32 sectors, void *buf)
+{
+	struct md_vec v = { buf, (size_t)sectors * 512 };
+	int err = 1;
+	struct md_io io = {
+		.dir = dir, .sector = sector, .sectors = sectors, .vec = &v, .nvec = 1, .done = rw_done, .owner = &err
+	};
+
+	md_submit(e, &io);
+	do {
+		md_run(e);
+	} while (err == 1 && sim_step(s, e));
+	ensure(err != 1 || s->off);
+	return err == 1 ? -EINTR : err;
+}

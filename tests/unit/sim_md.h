@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Disks that forget, for tests of the RAID engine: each has a volatile cache of unflushed writes, carries out its
+ * queue in random order, can fail, and can lose power, when any subset of what was not flushed survives, down to
+ * single sectors of the request under way. Deterministic for a seed.
+ */
+#ifndef SIM_MD_H
+#define SIM_MD_H
+
+#include <md/assemble.h>
+#include <md/engine.h>
+#include <md/journal.h>
+
+#define SIM_DISKS       8
+#define SIM_DATA_OFFSET 64
+#define SIM_LOG_BLOCKS  160
+
+struct sim_disk {
+	u64 sectors;
+	u8 *stable, *view; /* what survives; what a read sees */
+	struct list unflushed;
+	bool dead;      /* every request fails */
+	u64 bad_sector; /* reads of it fail until it is written; ~0 none */
+};
+
+struct sim {
+	u64 rng;
+	u32 disks; /* members; the journal, if any, is disk[disks] */
+	bool journal;
+	struct sim_disk disk[SIM_DISKS + 1];
+	struct list queue;
+	u64 ops, cut_at; /* power fails when ops reaches cut_at */
+	bool off;
+	u64 errors;
+	struct md_super sb[SIM_DISKS + 1];
+};
+
+u64 sim_random(struct sim *s);
+void sim_create(struct sim *s, u64 seed, int level, u32 layout, u32 disks, u32 chunk, u64 member_sectors, bool journal);
+void sim_destroy(struct sim *s);
+extern const struct md_ops sim_ops;
+/* Carries out one queued request; false when there is none or power is off. */
+bool sim_step(struct sim *s, struct md_engine *e);
+/* Power off and on: unflushed writes and queued requests survive or not, at random. */
+void sim_crash(struct sim *s);
+/* Reads the superblocks, judges them, recovers the journal, starts the engine. missing: mask of slots to leave out.
+ * *e is NULL when power failed during recovery. 0 or -errno. */
+int sim_start(struct sim *s, u64 missing, enum md_journal_mode mode, struct md_engine **e,
+	      struct md_recovery_result *rec);
+/* Steps until the engine is idle; false: power failed. */
+bool sim_settle(struct sim *s, struct md_engine *e);
+/* Reads or writes [sector, sectors) and waits. -errno or 0. */
+int sim_rw(struct sim *s, struct md_engine *e, enum md_dir dir, u64 sector, u32 sectors, void *buf);
+
+#endif

@@ -1,0 +1,290 @@
+// links: tests/unit/sim_md.c
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: power fails between any two writes, caches lose any subset of what was not flushed, sometimes a member
+ * is lost with it, and recovery itself can be interrupted. Nothing acknowledged may be lost, parity must be right.
+ *
+ * Idea: a verifying writer with several requests in flight, overlapping ones excepted. Every sector that it writes
+ * names itself and its version. Power fails at a random request; the array is assembled and recovered (with one
+ * more power failure in every third run); then each sector must hold a version between the last one that was
+ * acknowledged as durable and the last one issued, and nothing else; parity must agree everywhere; and the array
+ * without any one member must read the same bytes.
+ *
+ *	journal		acknowledged is durable; a member is lost at the crash, too, in half of the runs
+ *	none		durable is FUA, or acknowledged before a flush that was acknowledged; resync after the crash
+ *
+ * Contract: OSTROM_CUTS cut points a configuration (default 250: 2,000 in all; 25 in the quick test), OSTROM_SEED
+ * where to begin. Locks: none.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+#include <alloc/slab.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include "sim_md.h"
+
+#define MEMBER_SECTORS 256
+#define SLOTS          6 /* requests in flight */
+#define MAX_IO         40
+#define SECTORS_MAX    (MEMBER_SECTORS * SIM_DISKS)
+
+struct flight {
+	struct md_io io;
+	struct md_vec vec;
+	u8 buf[MAX_IO * 512];
+	bool busy;
+	u64 version;
+};
+
+static struct sim sim;
+static struct flight flight[SLOTS];
+static u64 issued[SECTORS_MAX], acked[SECTORS_MAX], durable[SECTORS_MAX], at_flush[SECTORS_MAX];
+static u64 version, array_sectors;
+static u8 whole[SECTORS_MAX * 512], degraded[SECTORS_MAX * 512];
+static bool is_flushing, has_journal;
+
+static void stamp(u8 *p, u64 sector, u64 v)
+{
+	u64 w[2] = { sector, v };
+
+	for (int i = 0; i < 32; i++)
+		memcpy(p + i * 16, w, 16);
+}
+
+/* The version in a sector; fails on a sector that is no version of itself. */
+static u64 read_stamp(const u8 *p, u64 sector)
+{
+	u64 w[2];
+
+	memcpy(w, p, 16);
+	for (int i = 1; i < 32; i++)
+		if (memcmp(p, p + i * 16, 16))
+			fail_msg("sector %llu is torn inside", (unsigned long long)sector);
+	if (w[1] && w[0] != sector)
+		fail_msg("sector %llu holds sector %llu", (unsigned long long)sector, (unsigned long long)w[0]);
+	return w[1];
+}
+
+static void flight_done(struct md_io *io, int err)
+{
+	struct flight *f = container_of(io, struct flight, io);
+
+	f->busy = false;
+	if (err)
+		return;
+	if (io->dir == MD_FLUSH) {
+		is_flushing = false;
+		for (u64 s = 0; s < array_sectors; s++)
+			durable[s] = max(durable[s], at_flush[s]);
+		return;
+	}
+	for (u64 s = io->sector; io->dir == MD_WRITE && s < io->sector + io->sectors; s++) {
+		acked[s] = f->version;
+		if (has_journal || io->flags & MD_FUA)
+			durable[s] = f->version;
+	}
+}
+
+static bool overlaps(u64 sector, u32 sectors)
+{
+	for (int i = 0; i < SLOTS; i++)
+		if (flight[i].busy && sector < flight[i].io.sector + flight[i].io.sectors &&
+		    flight[i].io.sector < sector + sectors)
+			return true;
+	return false;
+}
+
+static void issue(struct md_engine *e, struct flight *f)
+{
+	u64 kind = sim_random(&sim) % 16;
+	u32 n = 1 + sim_random(&sim) % (kind & 3 ? 9 : MAX_IO);
+	u64 hot = sim_random(&sim) % 2 ? array_sectors : array_sectors / 8;
+	u64 at = sim_random(&sim) % (hot - MAX_IO);
+
+	f->io = (struct md_io){ .dir = kind == 0 ? MD_READ : MD_WRITE,
+				.sector = at,
+				.sectors = n,
+				.vec = &f->vec,
+				.nvec = 1,
+				.done = flight_done };
+	f->vec = (struct md_vec){ f->buf, sizeof(f->buf) };
+	if (kind == 1 && !is_flushing) {
+		f->io = (struct md_io){ .dir = MD_FLUSH, .done = flight_done };
+		is_flushing = true;
+		memcpy(at_flush, acked, sizeof(acked));
+	} else if (overlaps(at, n)) {
+		return;
+	} else if (f->io.dir == MD_WRITE) {
+		f->version = ++version;
+		f->io.flags = kind < 4 ? MD_FUA : 0;
+		for (u32 i = 0; i < n; i++) {
+			stamp(f->buf + i * 512, at + i, version);
+			issued[at + i] = version;
+		}
+	}
+	f->busy = true;
+	md_submit(e, &f->io);
+}
+
+/* Until power fails. */
+static void write_until_cut(struct md_engine *e)
+{
+	while (!sim.off) {
+		struct flight *f = &flight[sim_random(&sim) % SLOTS];
+
+		if (!f->busy)
+			issue(e, f);
+		if (sim_random(&sim) % 3 == 0)
+			md_run(e);
+		for (int k = sim_random(&sim) % 6; k; k--)
+			sim_step(&sim, e);
+		if (sim_random(&sim) % 300 == 0)
+			md_quiesce(e);
+	}
+	for (int i = 0; i < SLOTS; i++) { /* the engine dies with its requests */
+		if (flight[i].busy)
+			kfree(flight[i].io.seg);
+		flight[i].busy = false;
+	}
+}
+
+static void read_all(struct md_engine *e, u8 *to)
+{
+	for (u64 at = 0; at < array_sectors; at += 64)
+		assert_int_equal(sim_rw(&sim, e, MD_READ, at, min((u64)64, array_sectors - at), to + at * 512), 0);
+}
+
+static void judge(const u8 *image)
+{
+	for (u64 s = 0; s < array_sectors; s++) {
+		u64 v = read_stamp(image + s * 512, s);
+
+		if (v < durable[s] || v > issued[s])
+			fail_msg("sector %llu: version %llu, durable %llu, issued %llu", (unsigned long long)s,
+				 (unsigned long long)v, (unsigned long long)durable[s], (unsigned long long)issued[s]);
+	}
+}
+
+/* Assembles and recovers; in some runs power fails again on the way. */
+static struct md_engine *recover(u64 missing, enum md_journal_mode mode, bool again)
+{
+	struct md_recovery_result rec;
+	struct md_engine *e;
+	int err;
+
+	if (again)
+		sim.cut_at = sim.ops + 1 + sim_random(&sim) % 60;
+	err = sim_start(&sim, missing, mode, &e, &rec);
+	if (!err && e && sim_settle(&sim, e)) {
+		sim.cut_at = ~0ULL;
+		return e;
+	}
+	assert_true(sim.off);
+	sim_crash(&sim);
+	md_engine_destroy(e);
+	assert_int_equal(sim_start(&sim, missing, mode, &e, &rec), 0);
+	assert_true(sim_settle(&sim, e));
+	return e;
+}
+
+static void check_parity(struct md_engine *e)
+{
+	struct md_status st;
+
+	assert_int_equal(md_start_sync(e, MD_SYNC_CHECK), 0);
+	assert_true(sim_settle(&sim, e));
+	md_status(e, &st);
+	assert_int_equal(st.mismatches, 0);
+}
+
+static void one_cut(int level, bool journal, enum md_journal_mode mode, bool lose, u64 seed)
+{
+	static const u32 layouts[] = { 2, 0, 3, 5 };
+	u32 disks = level == 6 ? 5 : 4;
+	u64 missing = 0, other;
+	struct md_engine *e;
+
+	sim_create(&sim, seed, level, layouts[seed % 4], disks, 16, MEMBER_SECTORS, journal);
+	memset(issued, 0, sizeof(issued));
+	memset(acked, 0, sizeof(acked));
+	memset(durable, 0, sizeof(durable));
+	version = is_flushing = 0;
+	has_journal = journal;
+	e = recover(0, mode, false);
+	array_sectors = md_engine_geo(e)->sectors;
+	sim.cut_at = sim.ops + 1 + sim_random(&sim) % 900;
+	write_until_cut(e);
+	sim_crash(&sim);
+	md_engine_destroy(e);
+	if (lose)
+		missing = BIT(sim_random(&sim) % disks);
+	e = recover(missing, mode, seed % 3 == 0);
+	read_all(e, whole);
+	judge(whole);
+	if (!journal) {
+		assert_int_equal(md_start_sync(e, MD_SYNC_RESYNC), 0);
+		assert_true(sim_settle(&sim, e));
+	}
+	if (!missing)
+		check_parity(e);
+	md_quiesce(e);
+	assert_true(sim_settle(&sim, e));
+	md_engine_destroy(e);
+	other = level == 6 || !missing ? BIT(sim_random(&sim) % disks) : 0;
+	e = recover(missing | other, mode, false);
+	read_all(e, degraded);
+	assert_memory_equal(whole, degraded, array_sectors * 512);
+	md_engine_destroy(e);
+	sim_destroy(&sim);
+}
+
+static const struct config {
+	int level;
+	bool journal, lose;
+	enum md_journal_mode mode;
+} configs[] = {
+	{ 5, false, false, 0 },
+	{ 6, false, false, 0 },
+	{ 5, true, false, MD_WRITE_THROUGH },
+	{ 5, true, true, MD_WRITE_THROUGH },
+	{ 5, true, false, MD_WRITE_BACK },
+	{ 5, true, true, MD_WRITE_BACK },
+	{ 6, true, false, MD_WRITE_BACK },
+	{ 6, true, true, MD_WRITE_BACK },
+};
+
+static void matrix(void **state)
+{
+	const struct config *c = *state;
+	const char *cuts = getenv("OSTROM_CUTS"), *from = getenv("OSTROM_SEED"), *quick = getenv("OSTROM_QUICK");
+	u64 n = cuts ? strtoull(cuts, NULL, 0) : quick ? 25 : 250, first = from ? strtoull(from, NULL, 0) : 1;
+
+	for (u64 seed = first; seed < first + n; seed++) {
+		if (cuts || from)
+			fprintf(stderr, "\r%llu ", (unsigned long long)seed);
+		one_cut(c->level, c->journal, c->mode, c->lose, seed);
+	}
+}
+
+int main(void)
+{
+#define RUN(i, what)                                                                                                   \
+	{                                                                                                              \
+		"cut: " what, matrix, NULL, NULL, (void *)&configs[i]                                                  \
+	}
+	const struct CMUnitTest tests[] = {
+		RUN(0, "raid5"),
+		RUN(1, "raid6"),
+		RUN(2, "raid5 write-through"),
+		RUN(3, "raid5 write-through, a member lost"),
+		RUN(4, "raid5 write-back"),
+		RUN(5, "raid5 write-back, a member lost"),
+		RUN(6, "raid6 write-back"),
+		RUN(7, "raid6 write-back, a member lost"),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

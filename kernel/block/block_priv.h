@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of the block part say to each other.
+ */
+#ifndef BLOCK_PRIV_H
+#define BLOCK_PRIV_H
+
+#include <alloc/slab.h>
+#include <block/block.h>
+
+struct io;
+
+/* bio.c: the bio is over; tells its parent or its owner. */
+void block_bio_init(void);
+void block_bio_finish(struct bio *b, int status);
+/* queue.c */
+void block_queue_submit(struct bio *b);
+int __must_check block_queues_init(struct block_dev *d, unsigned nr, unsigned depth);
+void block_queues_free(struct block_dev *d);
+void block_queues_kill(struct block_dev *d);
+/* policy.c: throttling before, statistics after, polling while a bio is under way. */
+int __must_check block_policy_admit(struct bio *b); /* 0, or -EAGAIN for BIO_NOWAIT; may sleep */
+void block_policy_completed(struct bio *b, u64 took_ns);
+void block_policy_finished(struct bio *b);
+void block_policy_wait(struct bio *b);
+int __must_check block_policy_init(struct block_dev *d);
+void block_policy_free(struct block_dev *d);
+/* policy.c's files of queue/ */
+extern const struct attr block_attr_io_poll, block_attr_io_poll_delay, block_attr_wbt_lat_usec, block_attr_poll_stat;
+/* sysfs.c */
+void block_stat_line(struct block_dev *d, struct strbuf *out); /* the 17 numbers of stat and diskstats */
+int __must_check block_attrs_add(struct block_dev *d, struct attr_dir *parent);
+/* direct.c: bytes moved, or -errno; advances io */
+ssize_t block_direct_rw(struct block_dev *d, struct io *io, enum block_op op);
+/* file.c: /dev/NAME */
+int __must_check block_node_add(struct block_dev *d);
+void block_file_init(void);
+void block_node_remove(struct block_dev *d);
+/* dev.c, partition.c */
+int __must_check block_add_partition(struct block_dev *disk, unsigned number, u64 start, u64 sectors);
+void block_partitions_scan(struct block_dev *d);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: disks and partitions must be found by number and by name, shown in /sys/block and /proc, and kept alive
+ * while somebody uses them although the hardware may go at any time.
+ *
+ * Idea: one list of all devices. A disk owns its hardware queues; a partition is a small device that points to its disk
+ * and adds its start to each bio. Numbers: drivers share one major of the local range (254) with 16 minors a disk,
+ * except where a fixed one is known to clients (nvme 259).
+ *
+ *      block_prepare --> queues exist --> block_add --> in the list, files made, table read by a worker -->
+ * block_remove
+ *
+ * Contract: block/block.h.
+ *
+ * Locks: block_list_lock (RANK_LEAF_SPIN) covers the list; devices are counted.
+ */
+#include <alloc/slab.h>
+#include <block/block.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/printf.h>
+#include <lib/string.h>
+#include <vfs/device.h>
+
+#include "block_priv.h"
+
+#define BLOCK_MAJOR     254
+#define MINORS_PER_DISK 16
+
+struct list block_devices = LIST_INIT(block_devices);
+struct spinlock block_list_lock = SPIN_INIT(RANK_LEAF_SPIN);
+static struct attr_dir sys_block;
+static unsigned next_minor;
+
+int block_prepare(struct block_dev *d, unsigned nr_hwqs, unsigned depth)
+{
+	int err;
+
+	d->whole = d;
+	refcount_set(&d->refs, 1);
+	err = block_queues_init(d, nr_hwqs, depth);
+	if (!err) {
+		err = block_policy_init(d);
+		if (err)
+			block_queues_free(d);
+	}
+	return err;
+}
+
+static void publish(struct block_dev *d)
+{
+	spin_lock(&block_list_lock);
+	list_add_tail(&d->link, &block_devices);
+	spin_unlock(&block_list_lock);
+}
+
+int block_add(struct block_dev *d)
+{
+	int err;
+
+	d->rdev = DEV(BLOCK_MAJOR, next_minor);
+	next_minor += MINORS_PER_DISK;
+	err = block_attrs_add(d, &sys_block);
+	if (err)
+		return err;
+	publish(d);
+	log_info("%s: %llu MiB%s%s", d->name, (unsigned long long)(d->sectors >> 11),
+		 d->limits.write_cache ? ", write cache" : "", d->limits.read_only ? ", read-only" : "");
+	err = block_node_add(d);
+	if (!err)
+		block_partitions_scan(d);
+	return err;
+}
+
+int block_add_partition(struct block_dev *disk, unsigned number, u64 start, u64 sectors)
+{
+	struct block_dev *p;
+	size_t len = strlen(disk->name);
+	const char *infix = disk->name[len - 1] >= '0' && disk->name[len - 1] <= '9' ? "p" : "";
+	int err;
+
+	if (!sectors || start > disk->sectors || sectors > disk->sectors - start)
+		return fail(EINVAL, "%s: partition %u is outside the disk", disk->name, number);
+	p = kzalloc(sizeof(*p), ALLOC_KERNEL);
+	if (!p)
+		return -ENOMEM;
+	str_format(p->name, sizeof(p->name), "%s%s%u", disk->name, infix, number);
+	p->whole = disk;
+	p->start = start;
+	p->sectors = sectors;
+	p->partition = number;
+	p->limits = disk->limits;
+	p->rdev = disk->rdev + number;
+	refcount_set(&p->refs, 1);
+	refcount_inc(&disk->refs);
+	err = block_attrs_add(p, &disk->attr);
+	if (err) {
+		kfree(p);
+		return err;
+	}
+	publish(p);
+	return block_node_add(p);
+}
+
+static bool get_live(struct block_dev *d)
+{
+	return refcount_inc_not_zero(&d->refs);
+}
+
+struct block_dev *block_find(u32 rdev)
+{
+	struct block_dev *d, *found = NULL;
+
+	spin_lock(&block_list_lock);
+	list_for_each_entry (d, &block_devices, link)
+		if (d->rdev == rdev && get_live(d)) {
+			found = d;
+			break;
+		}
+	spin_unlock(&block_list_lock);
+	return found;
+}
+
+struct block_dev *block_find_name(const char *name)
+{
+	struct block_dev *d, *found = NULL;
+
+	if (str_starts(name, "/dev/"))
+		name += 5;
+	spin_lock(&block_list_lock);
+	list_for_each_entry (d, &block_devices, link)
+		if (!strcmp(d->name, name) && get_live(d)) {
+			found = d;
+			break;
+		}
+	spin_unlock(&block_list_lock);
+	return found;
+}
+
+void block_put(struct block_dev *d)
+{
+	struct block_dev *disk = d->whole;
+
+	if (!refcount_dec_and_test(&d->refs))
+		return;
+	if (disk != d) {
+		kfree(d);
+		block_put(disk);
+		return;
+	}
+	block_policy_free(d);
+	block_queues_free(d);
+}
+
+void block_remove(struct block_dev *d)
+{
+	spin_lock(&block_list_lock);
+	list_del(&d->link);
+	spin_unlock(&block_list_lock);
+	d->dead = true;
+	timer_cancel(&d->timeout_timer);
+	block_queues_kill(d);
+	block_node_remove(d);
+	attr_dir_remove(&d->attr);
+	block_put(d);
+}
+
+void block_init(void)
+{
+	block_bio_init();
+	block_file_init();
+	if (attr_dir_init(&sys_block, &attr_sys_root, "block", NULL, NULL, NULL))
+		panic("no memory for /sys/block at boot");
+}

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: a disk is also a file, /dev/vda: read, written, mapped, sought, asked for its size, and taken exclusively by
+ * mounts and by programs that must be alone.
+ *
+ * Idea: every open of one device shares one inode, whose page cache is the device's; a read fills pages from the disk.
+ * With O_DIRECT the cache is written back and forgotten for the range, and the transfer goes straight to the program's
+ * memory.
+ *
+ * Contract: block_file_ops of vfs/device.h; ioctls BLK* of linux/fs.h. O_EXCL on a device without O_CREAT takes it
+ * alone (EBUSY).
+ *
+ * Locks: holder and openers under block_list_lock; contents as vfs/cache.h says.
+ */
+#include <arch/user.h>
+#include <block/block.h>
+#include <core/log.h>
+#include <lib/string.h>
+#include <lib/err.h>
+#include <linux/capability.h>
+#include <linux/fcntl.h>
+#include <linux/fs.h>
+#include <linux/stat.h>
+#include <mm/mm.h>
+#include <task/task.h>
+#include <vfs/device.h>
+#include <vfs/writeback.h>
+
+#include "block_priv.h"
+
+static struct block_dev *dev_of(const struct file *f)
+{
+	return f->priv;
+}
+
+static int open(struct inode *i, struct file *f)
+{
+	struct block_dev *d = block_find(i->rdev);
+	bool busy = false;
+
+	if (!d)
+		return -ENXIO;
+	if (f->mode & FMODE_WRITE && (d->limits.read_only || d->whole->limits.read_only)) {
+		block_put(d);
+		return -EROFS;
+	}
+	spin_lock(&block_list_lock);
+	if (f->flags & O_EXCL) {
+		busy = d->holder != NULL;
+		if (!busy)
+			d->holder = f;
+	}
+	spin_unlock(&block_list_lock);
+	if (busy) {
+		block_put(d);
+		return -EBUSY;
+	}
+	f->priv = d;
+	f->mode |= FMODE_SEEK;
+	return 0;
+}
+
+static void release(struct file *f)
+{
+	struct block_dev *d = dev_of(f);
+
+	spin_lock(&block_list_lock);
+	if (d->holder == f)
+		d->holder = NULL;
+	spin_unlock(&block_list_lock);
+	block_put(d);
+}
+
+/* What is left between the position and the end; a transfer is cut there. */
+static u64 room(const struct io *io)
+{
+	u64 end = dev_of(io->file)->sectors << SECTOR_SHIFT;
+
+	return (u64)io->pos < end ? end - io->pos : 0;
+}
+
+static bool is_direct(const struct io *io)
+{
+	return io->flags & IO_DIRECT || io->file->flags & O_DIRECT;
+}
+
+static ssize_t buffered(struct io *io, u64 limit, ssize_t (*rw)(struct io *))
+{
+	struct io inner = *io;
+	u64 beyond = inner.iter.count > limit ? inner.iter.count - limit : 0;
+	ssize_t n;
+
+	inner.file = dev_of(io->file)->cache_file;
+	inner.iter.count -= beyond;
+	n = rw(&inner);
+	if (n > 0) {
+		iter_advance(&io->iter, n);
+		io->pos += n;
+	}
+	return n;
+}
+
+/* What the cache holds of the range must be on the device before, and must not survive a write. */
+static ssize_t direct(struct block_dev *d, struct io *io, enum block_op op)
+{
+	struct page_cache *c = d->cache_file->inode->cache;
+	u64 first = io->pos / PAGE_SIZE, start = io->pos, bytes = io->iter.count;
+
+	if (c->nr_pages && bytes) {
+		u64 last = (io->pos + bytes - 1) / PAGE_SIZE;
+
+		cache_write_range(c, first, last, ~0ULL, WRITE_SYNC);
+		cache_wait_range(c, first, last);
+		if (op == BLOCK_WRITE)
+			cache_remove(c, ALIGN_DOWN(start, PAGE_SIZE), ALIGN_UP(start + bytes, PAGE_SIZE));
+	}
+	return block_direct_rw(d, io, op);
+}
+
+static ssize_t read(struct io *io)
+{
+	struct block_dev *d = dev_of(io->file);
+
+	if (!is_direct(io))
+		return buffered(io, room(io), cache_read);
+	return direct(d, io, BLOCK_READ);
+}
+
+static ssize_t write(struct io *io)
+{
+	struct block_dev *d = dev_of(io->file);
+
+	if (!room(io) && io->iter.count)
+		return -ENOSPC;
+	if (!is_direct(io))
+		return buffered(io, room(io), cache_write);
+	return direct(d, io, BLOCK_WRITE);
+}
+
+static s64 llseek(struct file *f, s64 off, int whence)
+{
+	s64 end = dev_of(f)->sectors << SECTOR_SHIFT;
+
+	switch (whence) {
+	case SEEK_SET: break;
+	case SEEK_CUR: off += f->pos; break;
+	case SEEK_END: off += end; break;
+	default: return -EINVAL;
+	}
+	if (off < 0 || off > end)
+		return -EINVAL;
+	f->pos = off;
+	return off;
+}
+
+static int fsync(struct file *f, s64 start, s64 end, bool data_only)
+{
+	struct block_dev *d = dev_of(f);
+	int err = cache_sync_file(d->cache_file, (u64)start / PAGE_SIZE, (u64)end / PAGE_SIZE);
+	int flush_err = block_flush(d);
+
+	return err ? err : flush_err;
+}
+
+static int mmap(struct file *f, unsigned prot, unsigned map_flags, u64 *index, size_t bytes, struct mapping **out)
+{
+	return cache_mmap(dev_of(f)->cache_file, prot, map_flags, index, bytes, out);
+}
+
+static long put_int(ulong arg, int value)
+{
+	return user_put((void __user *)arg, &value, sizeof(value));
+}
+
+static long put_u64(ulong arg, u64 value)
+{
+	return user_put((void __user *)arg, &value, sizeof(value));
+}
+
+static long flush_cache(struct block_dev *d)
+{
+	struct page_cache *c = d->cache_file->inode->cache;
+	int err = cache_sync_file(d->cache_file, 0, ~0ULL >> PAGE_SHIFT);
+
+	cache_remove(c, 0, ~0ULL);
+	return err;
+}
+
+/* BLKDISCARD, BLKZEROOUT: a range of bytes, sector aligned, inside the device. */
+static long erase_range(struct file *f, ulong arg, enum block_op op)
+{
+	struct block_dev *d = dev_of(f);
+	struct bio b;
+	u64 range[2];
+
+	if (user_get(range, (const void __user *)arg, sizeof(range)))
+		return -EFAULT;
+	if (!(f->mode & FMODE_WRITE))
+		return -EBADF;
+	if ((range[0] | range[1]) % d->whole->limits.logical_block || range[0] + range[1] < range[0] ||
+	    range[0] + range[1] > d->sectors << SECTOR_SHIFT || range[1] > UINT32_MAX)
+		return -EINVAL;
+	if (!range[1])
+		return 0;
+	cache_remove(d->cache_file->inode->cache, range[0], range[0] + range[1]);
+	bio_init(&b, d, op, range[0] >> SECTOR_SHIFT, NULL, 0);
+	b.bytes = range[1];
+	b.flags = BIO_SYNC | BIO_DIRECT;
+	b.done = block_done_wake;
+	block_submit(&b);
+	return block_wait(&b);
+}
+
+static long ioctl_size(struct block_dev *d, unsigned cmd, ulong arg)
+{
+	const struct block_limits *l = &d->whole->limits;
+
+	switch (cmd) {
+	case BLKGETSIZE64: return put_u64(arg, d->sectors << SECTOR_SHIFT);
+	case BLKGETSIZE: return put_u64(arg, d->sectors);
+	case BLKSSZGET: return put_int(arg, (int)l->logical_block);
+	case BLKPBSZGET:
+	case BLKIOMIN: return put_int(arg, (int)l->physical_block);
+	case BLKIOOPT:
+	case BLKALIGNOFF: return put_int(arg, 0);
+	case BLKBSZGET: return put_int(arg, PAGE_SIZE);
+	case BLKROGET: return put_int(arg, l->read_only || d->limits.read_only);
+	case BLKROTATIONAL: {
+		u16 v = l->rotational;
+
+		return user_put((void __user *)arg, &v, sizeof(v));
+	}
+	}
+	return -ENOTTY;
+}
+
+static long ioctl(struct file *f, unsigned cmd, ulong arg)
+{
+	struct block_dev *d = dev_of(f);
+	long err = ioctl_size(d, cmd, arg);
+
+	if (err != -ENOTTY)
+		return err;
+	switch (cmd) {
+	case BLKFLSBUF: return capable(CAP_SYS_ADMIN) ? flush_cache(d) : -EACCES;
+	case BLKDISCARD: return erase_range(f, arg, BLOCK_DISCARD);
+	case BLKZEROOUT: return erase_range(f, arg, BLOCK_WRITE_ZEROES);
+	}
+	return d->whole->driver->ioctl ? d->whole->driver->ioctl(d, cmd, arg) : -ENOTTY;
+}
+
+static const struct file_ops ops = {
+	.open = open,
+	.release = release,
+	.read = read,
+	.write = write,
+	.llseek = llseek,
+	.mmap = mmap,
+	.ioctl = ioctl,
+	.fsync = fsync,
+};
+
+/* ---- the device's page cache ------------------------------------------------------------------------ */
+
+static struct block_dev *dev_of_cache(struct page_cache *c)
+{
+	return container_of(c->wb, struct block_dev, writeback);
+}
+
+static int fill(struct page_cache *c, struct page *p)
+{
+	struct block_dev *d = dev_of_cache(c);
+	u64 at = (u64)p->index << (PAGE_SHIFT - SECTOR_SHIFT), end = d->sectors;
+	u32 bytes = at >= end ? 0 : min((end - at) << SECTOR_SHIFT, PAGE_SIZE);
+
+	memset(page_virt(p) + bytes, 0, PAGE_SIZE - bytes);
+	return bytes ? block_rw(d, BLOCK_READ, at, page_virt(p), bytes, 0) : 0;
+}
+
+struct run { /* pages of one write in flight */
+	struct bio bio;
+	struct page_cache *cache;
+	struct bio_vec vecs[];
+};
+
+static void run_done(struct bio *b)
+{
+	struct run *r = container_of(b, struct run, bio);
+
+	for (unsigned i = 0; i < b->nr_vecs; i++)
+		cache_write_done(r->cache, r->vecs[i].page, -b->status);
+	kfree(r);
+}
+
+static int write_run(struct page_cache *c, u64 index, struct page **pages, unsigned n, unsigned flags)
+{
+	struct block_dev *d = dev_of_cache(c);
+	struct run *r = kmalloc(sizeof(*r) + n * sizeof(r->vecs[0]), ALLOC_ATOMIC);
+	u64 left = (d->sectors << SECTOR_SHIFT) - (index << PAGE_SHIFT);
+
+	if (!r) {
+		for (unsigned i = 0; i < n; i++)
+			cache_write_done(c, pages[i], ENOMEM);
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		r->vecs[i] = (struct bio_vec){ pages[i], 0, min(left, PAGE_SIZE) };
+		left -= r->vecs[i].bytes;
+	}
+	r->cache = c;
+	bio_init(&r->bio, d, BLOCK_WRITE, index << (PAGE_SHIFT - SECTOR_SHIFT), r->vecs, n);
+	r->bio.flags = flags & WRITE_SYNC ? BIO_SYNC : flags & WRITE_BACKGROUND ? BIO_BACKGROUND : 0;
+	r->bio.done = run_done;
+	block_submit(&r->bio);
+	return 0;
+}
+
+static const struct cache_ops cache_ops = { .fill = fill, .write = write_run };
+
+static void note_throttled(struct writeback *wb)
+{
+	block_dirty_wait(container_of(wb, struct block_dev, writeback));
+}
+
+int block_node_add(struct block_dev *d)
+{
+	static const struct file_ops none;
+	struct inode *i;
+	int err = file_anon("block", &none, d, O_RDWR, &d->cache_file);
+
+	if (err)
+		return err;
+	i = d->cache_file->inode;
+	i->size = d->sectors << SECTOR_SHIFT;
+	err = cache_create(i, &cache_ops);
+	if (err)
+		return err;
+	d->writeback.throttled = note_throttled;
+	i->cache->wb = &d->writeback;
+	err = writeback_start(&d->writeback, d->name);
+	return err ? err : devnode_add(d->name, S_IFBLK | 0600, d->rdev);
+}
+
+void block_node_remove(struct block_dev *d)
+{
+	devnode_remove(d->name);
+}
+
+void block_file_init(void)
+{
+	block_file_ops = &ops;
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: hand buffers to a device and get them back, in any order, without a lock between the two sides.
+ *
+ * Idea: the split ring. A table of descriptors holds chains; `avail` is written by us and `used` by the device, each a
+ * ring with a free-running index. Free descriptors form a list through `next`. Everything that the device may see is
+ * stored before the index that shows it (release), everything it wrote is read after its index (acquire).
+ *
+ *      desc:  [addr len flags next] ...      chain = head -> next -> ... (flag NEXT ends it)
+ *      avail: flags idx ring[size]           ours:  ring[idx % size] = head, then idx++
+ *      used:  flags idx ring[size]{id,len}   the device's
+ *
+ * Contract: device/virtio.h. Sizes are powers of two. All memory of a ring lies in one block of pages.
+ *
+ * Locks: the driver's; see device/virtio.h.
+ */
+#include <alloc/page.h>
+#include <alloc/slab.h>
+#include <core/log.h>
+#include <device/virtio.h>
+#include <lib/atomic.h>
+#include <lib/err.h>
+#include <lib/printf.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+
+static LIST(drivers);
+static unsigned nr_devices;
+
+void virtio_register(struct virtio_driver *drv)
+{
+	list_add_tail(&drv->link, &drivers);
+}
+
+static struct virtio_driver *find_driver(u32 id)
+{
+	struct virtio_driver *drv;
+
+	list_for_each_entry (drv, &drivers, link)
+		if (drv->id == id)
+			return drv;
+	return NULL;
+}
+
+/* The order of the steps is chapter 3.1.1's. */
+static int negotiate(struct virtio_dev *d, u64 understood)
+{
+	u64 offered = d->ops->features(d);
+
+	if (!(offered & BIT(VIRTIO_F_VERSION_1)))
+		return fail(ENODEV, "%s: legacy device", d->name);
+	d->features = offered & (understood | BIT(VIRTIO_F_VERSION_1));
+	d->ops->set_features(d, d->features);
+	d->ops->set_status(d, d->ops->status(d) | VIRTIO_CONFIG_S_FEATURES_OK);
+	if (!(d->ops->status(d) & VIRTIO_CONFIG_S_FEATURES_OK))
+		return fail(ENODEV, "%s: features refused", d->name);
+	return 0;
+}
+
+int virtio_add_device(struct virtio_dev *d)
+{
+	struct virtio_driver *drv = find_driver(d->id);
+	int err;
+
+	str_format(d->name, sizeof(d->name), "virtio%u", nr_devices++);
+	if (!drv)
+		return -ENODEV;
+	d->ops->set_status(d, 0);
+	d->ops->set_status(d, VIRTIO_CONFIG_S_ACKNOWLEDGE);
+	d->ops->set_status(d, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
+	err = negotiate(d, drv->features);
+	if (!err)
+		err = drv->probe(d);
+	if (err)
+		d->ops->set_status(d, d->ops->status(d) | VIRTIO_CONFIG_S_FAILED);
+	return err;
+}
+
+void virtio_ready(struct virtio_dev *d)
+{
+	d->ops->set_status(d, d->ops->status(d) | VIRTIO_CONFIG_S_DRIVER_OK);
+}
+
+void virtio_reset(struct virtio_dev *d)
+{
+	d->ops->set_status(d, 0);
+}
+
+static unsigned order_for(size_t bytes)
+{
+	unsigned order = 0;
+
+	while ((PAGE_SIZE << order) < bytes)
+		order++;
+	return order;
+}
+
+static int allocate_ring(struct virtqueue *vq)
+{
+	size_t desc = vq->size * sizeof(struct vring_desc);
+	size_t avail = ALIGN_UP(sizeof(struct vring_avail) + 2 * (vq->size + 1UL), 64);
+	size_t used = sizeof(struct vring_used) + sizeof(struct vring_used_elem) * vq->size + 2;
+	struct page *p = page_alloc(order_for(desc + avail + used), ALLOC_ZERO, NULL);
+
+	if (!p)
+		return -ENOMEM;
+	vq->cookies = kcalloc(vq->size, sizeof(*vq->cookies), ALLOC_KERNEL);
+	if (!vq->cookies) {
+		page_put(p);
+		return -ENOMEM;
+	}
+	vq->desc = page_virt(p);
+	vq->avail = page_virt(p) + desc;
+	vq->used = page_virt(p) + desc + avail;
+	for (u16 i = 0; i < vq->size; i++)
+		vq->desc[i].next = i + 1;
+	vq->nr_free = vq->size;
+	return 0;
+}
+
+static void free_queue(struct virtqueue *vq)
+{
+	if (vq->desc)
+		page_put(pfn_to_page(virt_to_phys(vq->desc) >> PAGE_SHIFT));
+	kfree(vq->cookies);
+	kfree(vq);
+}
+
+int virtqueue_create(struct virtio_dev *d, u16 index, u16 max, unsigned cpu, void (*callback)(struct virtqueue *),
+		     struct virtqueue **out)
+{
+	struct virtqueue *vq = kzalloc(sizeof(*vq), ALLOC_KERNEL);
+	int err;
+
+	if (!vq)
+		return -ENOMEM;
+	vq->dev = d;
+	vq->index = index;
+	vq->callback = callback;
+	vq->size = d->ops->queue_size(d, index);
+	while (vq->size > max)
+		vq->size /= 2;
+	err = vq->size ? allocate_ring(vq) : -ENOENT;
+	if (!err)
+		err = d->ops->queue_start(vq, cpu);
+	if (err) {
+		free_queue(vq);
+		return err;
+	}
+	*out = vq;
+	return 0;
+}
+
+int virtqueue_add(struct virtqueue *vq, const struct virtio_buf *bufs, unsigned n, void *cookie)
+{
+	u16 head = vq->free_head, at = head;
+
+	if (n > vq->nr_free)
+		return -ENOSPC;
+	for (unsigned i = 0; i < n; i++) {
+		struct vring_desc *desc = &vq->desc[at];
+
+		desc->addr = bufs[i].addr;
+		desc->len = bufs[i].len;
+		desc->flags = (bufs[i].device_writes ? VRING_DESC_F_WRITE : 0) | (i + 1 < n ? VRING_DESC_F_NEXT : 0);
+		at = desc->next;
+	}
+	vq->free_head = at;
+	vq->nr_free -= n;
+	vq->cookies[head] = cookie;
+	vq->avail->ring[vq->next_avail++ & (vq->size - 1)] = head;
+	smp_store_release(&vq->avail->idx, vq->next_avail);
+	return 0;
+}
+
+void virtqueue_kick(struct virtqueue *vq)
+{
+	smp_mb(); /* the index must be visible before the device's wish is read */
+	if (!(READ_ONCE(vq->used->flags) & VRING_USED_F_NO_NOTIFY))
+		vq->dev->ops->notify(vq);
+}
+
+void *virtqueue_get(struct virtqueue *vq, u32 *len)
+{
+	const struct vring_used_elem *e;
+	u16 head, at;
+	void *cookie;
+
+	if (smp_load_acquire(&vq->used->idx) == vq->last_used)
+		return NULL;
+	e = &vq->used->ring[vq->last_used++ & (vq->size - 1)];
+	head = at = e->id & (vq->size - 1);
+	if (len)
+		*len = e->len;
+	vq->nr_free++;
+	while (vq->desc[at].flags & VRING_DESC_F_NEXT) {
+		at = vq->desc[at].next;
+		vq->nr_free++;
+	}
+	vq->desc[at].next = vq->free_head;
+	vq->free_head = head;
+	cookie = vq->cookies[head];
+	vq->cookies[head] = NULL;
+	return cookie;
+}
+
+void virtqueue_irq_off(struct virtqueue *vq)
+{
+	WRITE_ONCE(vq->avail->flags, VRING_AVAIL_F_NO_INTERRUPT);
+}
+
+bool virtqueue_irq_on(struct virtqueue *vq)
+{
+	WRITE_ONCE(vq->avail->flags, 0);
+	smp_mb();
+	return READ_ONCE(vq->used->idx) == vq->last_used;
+}

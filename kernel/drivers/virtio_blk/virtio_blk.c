@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: the disk of most virtual machines.
+ *
+ * Idea: one virtqueue a hardware queue. A request is a chain: header (type, sector), the data pages, one status byte.
+ * Headers and status bytes of all tags lie in one array a queue, so that a submission allocates nothing. An interrupt
+ * queues a deferred job that reaps; polling reaps in the same way.
+ *
+ * Contract: the block_driver of block/block.h. Format: VIRTIO 1.2, section 5.2.
+ *
+ * Locks: queue() and reaping of the ring both run under hwq->lock; completions are told after it is dropped.
+ */
+#include <alloc/page.h>
+#include <alloc/slab.h>
+#include <arch/cpu.h>
+#include <block/block.h>
+#include <core/irq.h>
+#include <core/log.h>
+#include <device/virtio.h>
+#include <drivers/drivers.h>
+#include <lib/err.h>
+#include <lib/printf.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_ids.h>
+
+#define DEPTH    64
+#define MAX_VECS 30
+#define MAX_HWQS 8
+
+struct command { /* by tag; never crosses a page, for it is 32 bytes aligned to 32 */
+	struct virtio_blk_outhdr header;
+	struct virtio_blk_discard_write_zeroes range;
+	u8 status;
+} __aligned(64);
+
+struct queue {
+	struct virtqueue *vq;
+	struct block_hwq *hwq;
+	struct command *commands;
+	struct deferred reap;
+};
+
+struct virtio_disk {
+	struct block_dev block;
+	struct virtio_dev *dev;
+	struct queue queues[MAX_HWQS];
+	unsigned nr_queues;
+};
+
+static unsigned nr_disks;
+
+static struct virtio_disk *disk_of(struct block_hwq *h)
+{
+	return h->dev->priv;
+}
+
+static u32 request_type(enum block_op op)
+{
+	static const u32 type[BLOCK_OPS] = { [BLOCK_READ] = VIRTIO_BLK_T_IN,
+					     [BLOCK_WRITE] = VIRTIO_BLK_T_OUT,
+					     [BLOCK_FLUSH] = VIRTIO_BLK_T_FLUSH,
+					     [BLOCK_DISCARD] = VIRTIO_BLK_T_DISCARD,
+					     [BLOCK_WRITE_ZEROES] = VIRTIO_BLK_T_WRITE_ZEROES };
+	return type[op];
+}
+
+static struct virtio_buf buffer(const void *p, u32 len, bool device_writes)
+{
+	return (struct virtio_buf){ virt_to_phys(p), len, device_writes };
+}
+
+static int queue_bio(struct block_hwq *h, struct bio *b)
+{
+	struct queue *q = &disk_of(h)->queues[h->index];
+	struct command *c = &q->commands[b->tag];
+	enum block_op op = block_device_op(b);
+	struct virtio_buf bufs[MAX_VECS + 2];
+	unsigned n = 0;
+
+	c->header = (struct virtio_blk_outhdr){ .type = request_type(op), .sector = op == BLOCK_FLUSH ? 0 : b->sector };
+	c->status = 0xff;
+	bufs[n++] = buffer(&c->header, sizeof(c->header), false);
+	if (op == BLOCK_READ || op == BLOCK_WRITE)
+		for (unsigned i = 0; i < b->nr_vecs; i++)
+			bufs[n++] = (struct virtio_buf){ page_phys(b->vecs[i].page) + b->vecs[i].offset,
+							 b->vecs[i].bytes, op == BLOCK_READ };
+	if (op == BLOCK_DISCARD || op == BLOCK_WRITE_ZEROES) {
+		c->range = (struct virtio_blk_discard_write_zeroes){ .sector = b->sector,
+								     .num_sectors = b->bytes >> SECTOR_SHIFT };
+		c->header.sector = 0;
+		bufs[n++] = buffer(&c->range, sizeof(c->range), false);
+	}
+	bufs[n++] = buffer(&c->status, 1, true);
+	return virtqueue_add(q->vq, bufs, n, b) ? -EBUSY : 0;
+}
+
+static void commit(struct block_hwq *h)
+{
+	virtqueue_kick(disk_of(h)->queues[h->index].vq);
+}
+
+static int result(u8 status)
+{
+	return status == VIRTIO_BLK_S_OK ? 0 : status == VIRTIO_BLK_S_UNSUPP ? -EOPNOTSUPP : -EIO;
+}
+
+static int reap(struct queue *q)
+{
+	struct bio *b;
+	int n = 0;
+
+	for (;;) {
+		ulong irq = spin_lock_irqsave(&q->hwq->lock);
+		u8 status = 0;
+
+		b = virtqueue_get(q->vq, NULL);
+		if (b)
+			status = q->commands[b->tag].status;
+		spin_unlock_irqrestore(&q->hwq->lock, irq);
+		if (!b)
+			return n;
+		block_complete(b, result(status));
+		n++;
+	}
+}
+
+static int poll(struct block_hwq *h)
+{
+	return reap(&disk_of(h)->queues[h->index]);
+}
+
+static void reap_deferred(struct deferred *d)
+{
+	struct queue *q = container_of(d, struct queue, reap);
+
+	do {
+		reap(q);
+	} while (!virtqueue_irq_on(q->vq));
+}
+
+static void on_interrupt(struct virtqueue *vq)
+{
+	struct queue *q = vq->priv;
+
+	virtqueue_irq_off(vq);
+	deferred_queue(&q->reap);
+}
+
+static const struct block_driver driver = { .queue = queue_bio, .commit = commit, .poll = poll };
+
+static u32 config32(struct virtio_dev *d, unsigned offset)
+{
+	u32 v;
+
+	virtio_config(d, offset, &v, sizeof(v));
+	return v;
+}
+
+static void read_limits(struct virtio_disk *disk)
+{
+	struct virtio_dev *d = disk->dev;
+	struct block_limits *l = &disk->block.limits;
+
+	virtio_config(d, offsetof(struct virtio_blk_config, capacity), &disk->block.sectors, 8);
+	l->logical_block = virtio_has(d, VIRTIO_BLK_F_BLK_SIZE)
+				   ? config32(d, offsetof(struct virtio_blk_config, blk_size))
+				   : SECTOR_SIZE;
+	l->physical_block = l->logical_block;
+	l->max_vecs = virtio_has(d, VIRTIO_BLK_F_SEG_MAX)
+			      ? clamp(config32(d, offsetof(struct virtio_blk_config, seg_max)), 1U, (u32)MAX_VECS)
+			      : 1;
+	l->max_bytes = l->max_vecs * PAGE_SIZE;
+	l->read_only = virtio_has(d, VIRTIO_BLK_F_RO);
+	l->write_cache = virtio_has(d, VIRTIO_BLK_F_FLUSH);
+	if (virtio_has(d, VIRTIO_BLK_F_DISCARD))
+		l->max_discard_bytes = (u64)config32(d, offsetof(struct virtio_blk_config, max_discard_sectors))
+				       << SECTOR_SHIFT;
+	if (virtio_has(d, VIRTIO_BLK_F_WRITE_ZEROES))
+		l->max_zeroes_bytes = (u64)config32(d, offsetof(struct virtio_blk_config, max_write_zeroes_sectors))
+				      << SECTOR_SHIFT;
+	l->max_discard_bytes = min(l->max_discard_bytes, 1ULL << 30);
+	l->max_zeroes_bytes = min(l->max_zeroes_bytes, 1ULL << 30);
+}
+
+static int create_queues(struct virtio_disk *disk)
+{
+	u16 wanted = 1;
+
+	if (virtio_has(disk->dev, VIRTIO_BLK_F_MQ))
+		virtio_config(disk->dev, offsetof(struct virtio_blk_config, num_queues), &wanted, 2);
+	wanted = clamp((unsigned)wanted, 1U, min(cpu_count(), (unsigned)MAX_HWQS));
+	for (u16 i = 0; i < wanted; i++) {
+		struct queue *q = &disk->queues[i];
+		int err = virtqueue_create(disk->dev, i, 256, i % cpu_count(), on_interrupt, &q->vq);
+
+		if (err)
+			return i ? 0 : err;
+		q->commands = kcalloc(DEPTH, sizeof(*q->commands), ALLOC_KERNEL);
+		if (!q->commands)
+			return -ENOMEM;
+		deferred_init(&q->reap, reap_deferred);
+		q->vq->priv = q;
+		disk->nr_queues = i + 1;
+	}
+	return 0;
+}
+
+static int probe(struct virtio_dev *d)
+{
+	struct virtio_disk *disk = kzalloc(sizeof(*disk), ALLOC_KERNEL);
+	int err;
+
+	if (!disk)
+		return -ENOMEM;
+	disk->dev = d;
+	d->priv = disk;
+	disk->block.priv = disk;
+	disk->block.driver = &driver;
+	read_limits(disk);
+	err = create_queues(disk);
+	if (err)
+		return err; /* the device stays in FAILED; its rings may still be known to it and are not freed */
+	str_format(disk->block.name, sizeof(disk->block.name), "vd%c", 'a' + nr_disks++);
+	err = block_prepare(&disk->block, disk->nr_queues, DEPTH);
+	if (err)
+		return err;
+	for (unsigned i = 0; i < disk->nr_queues; i++)
+		disk->queues[i].hwq = &disk->block.hwqs[i];
+	virtio_ready(d);
+	return block_add(&disk->block);
+}
+
+static struct virtio_driver virtio_blk = {
+	.name = "virtio_blk",
+	.id = VIRTIO_ID_BLOCK,
+	.features = BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_RO) |
+		    BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_MQ) | BIT(VIRTIO_BLK_F_DISCARD) |
+		    BIT(VIRTIO_BLK_F_WRITE_ZEROES),
+	.probe = probe,
+};
+
+void virtio_blk_register(void)
+{
+	virtio_register(&virtio_blk);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Block devices. A bio is one transfer: an operation, a range of 512-byte sectors, pages to read into or write from,
+ * and a callback. A driver offers hardware queues; the block layer splits, throttles, orders flushes, times and polls.
+ *
+ * Ownership: the submitter owns the bio and its pages until done() runs. done() runs once, in a deferred job or a task,
+ * IRQs on, may take spin locks, may not sleep. Errors in bio->status: 0, -EIO, -ENOSPC, -EAGAIN (BIO_NOWAIT would
+ * block), -EROFS, -ETIMEDOUT, -EOPNOTSUPP, -ENODEV. Durability: a finished write is in the device; it survives a power
+ * cut after a later finished flush, or at once with BIO_FUA.
+ */
+#ifndef BLOCK_BLOCK_H
+#define BLOCK_BLOCK_H
+
+#include <core/attr.h>
+#include <core/spin.h>
+#include <lib/atomic.h>
+#include <lib/list.h>
+#include <task/timer.h>
+#include <task/wait.h>
+#include <vfs/writeback.h>
+
+struct page;
+struct block_dev;
+struct block_hwq;
+
+#define SECTOR_SHIFT 9
+#define SECTOR_SIZE  512U
+
+enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES, BLOCK_OPS };
+
+#define BIO_FUA        BIT(0) /* on stable storage before done */
+#define BIO_PREFLUSH   BIT(1) /* everything finished before is on stable storage first */
+#define BIO_SYNC       BIT(2) /* somebody waits */
+#define BIO_HIPRI      BIT(3) /* the submitter will poll */
+#define BIO_BACKGROUND BIT(4) /* writeback that nobody waits for */
+#define BIO_META       BIT(5)
+#define BIO_FAILFAST   BIT(6) /* do not retry */
+#define BIO_NOWAIT     BIT(7)
+#define BIO_DIRECT     BIT(8) /* from a program's own buffer: not writeback, never throttled */
+
+struct bio_vec {
+	struct page *page; /* a single page or a block of them */
+	u32 offset, bytes;
+};
+
+struct bio {
+	struct block_dev *dev;
+	u64 sector;
+	u32 bytes; /* multiple of the logical block size; 0 for flush */
+	u8 op;     /* enum block_op */
+	u16 flags; /* BIO_* */
+	u16 nr_vecs;
+	struct bio_vec *vecs; /* NULL for flush, discard, zeroes */
+	int status;
+	void (*done)(struct bio *bio);
+	void *priv;
+
+	/* the block layer's while submitted */
+	struct list link;
+	struct block_hwq *hwq;
+	u16 tag;
+	u8 stage; /* of the flush sequence */
+	bool finished;
+	bool throttled;
+	u8 throttle_class;
+	bool poll_slept;
+	u64 admit_ns;
+	u64 issue_ns;
+	struct bio *parent; /* of a split */
+	atomic_t children;
+	u64 orig_sector; /* as submitted, before the partition's start was added */
+};
+
+/* ---- drivers ----------------------------------------------------------------------------------- */
+
+struct block_driver {
+	/* Hands one bio (tag set, 0 .. depth-1) to hardware queue h. 0; -EBUSY: full, will be offered again at the next
+	 * completion; other -errno fails the bio. Called with h->lock held, IRQs off. */
+	int (*queue)(struct block_hwq *h, struct bio *bio);
+	/* Lets the device see what was queued. h->lock held. */
+	void (*commit)(struct block_hwq *h);
+	/* Reaps completions without an interrupt; returns how many. NULL: cannot poll. Any context that may take locks.
+	 */
+	int (*poll)(struct block_hwq *h);
+	/* A bio is overdue: stop the device's use of it; afterwards it is failed or retried. */
+	void (*timeout)(struct block_hwq *h, struct bio *bio);
+	int (*ioctl)(struct block_dev *d, unsigned cmd, ulong arg); /* -ENOTTY: not mine */
+};
+
+struct block_hwq {
+	struct block_dev *dev;
+	unsigned index, depth;
+	struct spinlock lock; /* RANK_BLOCK, irqsave */
+	struct list waiting;  /* bios without a tag or refused by the driver */
+	struct bio **by_tag;
+	ulong *tags; /* bitmap of used ones */
+	u16 next_tag;
+	u32 in_flight;
+	void *priv; /* the driver's */
+};
+
+struct block_limits {
+	u32 logical_block, physical_block; /* bytes */
+	u32 max_bytes;                     /* of one transfer */
+	u16 max_vecs;
+	u64 max_discard_bytes, max_zeroes_bytes; /* 0: not supported */
+	bool rotational, write_cache, has_fua, read_only;
+	u64 timeout_ns; /* 0: none */
+};
+
+struct block_stats {                                     /* /proc/diskstats, in its order; per device, atomic */
+	atomic64_t ios[4], merges[4], sectors[4], ns[4]; /* read, write, discard, flush */
+	atomic64_t in_flight, busy_ns, weighted_ns;
+};
+
+struct block_policy;
+
+struct block_dev {
+	char name[32];
+	u32 rdev; /* major << 8 | minor, as the kernel keeps it (see vfs) */
+	u64 sectors;
+	struct block_limits limits;
+	const struct block_driver *driver;
+	void *priv;
+	struct block_hwq *hwqs;
+	unsigned nr_hwqs;
+	struct block_dev *whole; /* of a partition; itself for a disk */
+	u64 start;               /* of a partition, in sectors of the disk */
+	unsigned partition;      /* number, 0: a disk */
+	struct block_stats stats;
+	refcount_t refs;
+	bool dead;
+	struct list link; /* all devices */
+	struct attr_dir attr, queue_attr;
+	struct file *cache_file; /* its page cache */
+	struct writeback writeback;
+	atomic_t openers;
+	void *holder; /* exclusive user */
+
+	bool io_poll;                /* queue/io_poll */
+	struct block_policy *policy; /* of a disk: polling and throttling */
+	struct timer timeout_timer;
+};
+
+/* Step 1: makes the hardware queues. The driver has filled name, limits, driver and priv. -ENOMEM. */
+int __must_check block_prepare(struct block_dev *d, unsigned nr_hwqs, unsigned depth);
+/* Step 2, when the device can serve: /dev/NAME, /sys/block/NAME, and the partition table is read in the background. */
+int __must_check block_add(struct block_dev *d);
+void block_remove(struct block_dev *d); /* fails what is in flight; drops the registration's reference */
+void block_put(struct block_dev *d);
+struct block_dev *block_find(u32 rdev);              /* counted; NULL */
+struct block_dev *block_find_name(const char *name); /* counted */
+/* The driver says that a bio is finished. Deferred job or task context, no hwq lock held. */
+void block_complete(struct bio *bio, int status);
+static inline struct bio *block_by_tag(struct block_hwq *h, unsigned tag)
+{
+	return tag < h->depth ? h->by_tag[tag] : NULL;
+}
+
+/* What the device is asked for now: the operation, or a flush of its sequence. For drivers. */
+enum block_op block_device_op(const struct bio *bio);
+
+/* ---- users ------------------------------------------------------------------------------------- */
+
+void bio_init(struct bio *b, struct block_dev *d, enum block_op op, u64 sector, struct bio_vec *vecs, unsigned nr);
+void block_submit(struct bio *b); /* done() tells the rest; may sleep for throttling unless BIO_NOWAIT */
+/* Sleeps (or polls, if BIO_HIPRI and the device allows) until the bio is finished; for bios whose done is
+ * block_done_wake. */
+int block_wait(struct bio *b);
+int __must_check block_wait_until(struct bio *b, u64 deadline_ns); /* sleeps only; 0 finished, -ETIME */
+void block_done_wake(struct bio *b);
+/* Reads or writes kernel memory; sleeps. */
+int __must_check block_rw(struct block_dev *d, enum block_op op, u64 sector, void *buf, u32 bytes, unsigned flags);
+int __must_check block_flush(struct block_dev *d);
+
+/* A writer was put to sleep by dirty limits: throttling on this device takes note. */
+void block_dirty_wait(struct block_dev *d);
+
+extern struct list block_devices; /* under block_list_lock */
+extern struct spinlock block_list_lock;
+
+void block_init(void);
+
+#endif

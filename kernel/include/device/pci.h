@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * PCI Express functions: configuration space, base address registers, capabilities, MSI-X. Firmware has assigned the
+ * base addresses; we enumerate, we do not allocate.
+ * Sources: PCI Local Bus Specification 3.0 (configuration space, MSI-X), PCI Firmware Specification 3.3 (ECAM).
+ *
+ * Threading: pci_init and probes run once at boot, in one task. Configuration accesses are safe anywhere, IRQs
+ * included.
+ */
+#ifndef DEVICE_PCI_H
+#define DEVICE_PCI_H
+
+#include <core/spin.h>
+#include <lib/list.h>
+#include <lib/types.h>
+
+struct pci_bar {
+	paddr_t base; /* 0: not there */
+	u64 bytes;
+	bool is_port;
+};
+
+struct pci_driver;
+
+struct pci_dev {
+	u8 bus, slot, function;
+	u16 vendor, device, subsystem_vendor, subsystem;
+	u32 class; /* class, subclass, programming interface: 0xCCSSPP */
+	u8 revision;
+	struct pci_bar bar[6];
+	u8 msix_cap; /* offset in configuration space, 0: none */
+	u16 msix_vectors;
+	void *msix_table;
+	const struct pci_driver *driver;
+	void *priv; /* the driver's */
+	struct list link;
+};
+
+struct pci_driver {
+	const char *name;
+	bool (*match)(const struct pci_dev *d);
+	int (*probe)(struct pci_dev *d); /* 0 or -errno: the device is then left alone */
+	struct list link;
+};
+
+u32 pci_read32(const struct pci_dev *d, unsigned offset);
+u16 pci_read16(const struct pci_dev *d, unsigned offset);
+u8 pci_read8(const struct pci_dev *d, unsigned offset);
+void pci_write32(const struct pci_dev *d, unsigned offset, u32 value);
+void pci_write16(const struct pci_dev *d, unsigned offset, u16 value);
+
+/* The next capability `id` behind offset `after` (0: the first); 0: none. */
+u8 pci_find_cap(const struct pci_dev *d, u8 id, u8 after);
+/* Maps part of a memory BAR; len 0: to its end. NULL: not there, a port BAR, or out of range. */
+void *pci_map_bar(struct pci_dev *d, unsigned bar, u64 offset, u64 len);
+/* Memory decoding and bus mastering on. */
+void pci_enable(struct pci_dev *d);
+/* Turns MSI-X on with every entry masked. -ENODEV: the function has none. */
+int __must_check pci_msix_enable(struct pci_dev *d);
+/* Points entry at a new vector on `cpu` and unmasks it. handler runs as core/irq.h says. Returns the vector or -errno.
+ */
+int __must_check pci_msix_request(struct pci_dev *d, unsigned entry, void (*handler)(void *), void *arg, unsigned cpu,
+				  const char *name);
+
+void pci_register(struct pci_driver *drv); /* before pci_init */
+/* Finds every function and offers it to the drivers. Prints one line a device at LOG_DEBUG. */
+void pci_init(void);
+/* All functions, in order of address; constant after pci_init. */
+extern struct list pci_devices;
+
+#endif

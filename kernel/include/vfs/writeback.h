@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Dirty pages and their way to a device. A struct writeback stands for one device (or file system without one disk): it
+ * lists the page caches that have dirty pages, measures how fast the device cleans, slows writers, and owns a flusher
+ * thread.
+ *
+ * Life of a page:  clean --cache_mark_dirty--> dirty --flusher or fsync--> under writeback --cache_write_done--> clean
+ *                    (dirtied again meanwhile: dirty and under writeback; written again afterwards)
+ *
+ * Errors: a failed write is reported once to each file that was open then, by fsync or sync (errseq in page_cache).
+ * Controls: /proc/sys/vm/dirty_* with Linux's names and defaults.
+ * Locks: wb->lock (RANK_DIRTY) covers the list of caches; a cache's dirty tree has the cache's own lock.
+ */
+#ifndef VFS_WRITEBACK_H
+#define VFS_WRITEBACK_H
+
+#include <vfs/cache.h>
+#include <vfs/dirty.h>
+
+struct task;
+
+struct writeback {
+	char name[24];
+	struct spinlock lock;
+	struct list dirty;                                         /* page caches, oldest first */
+	atomic64_t nr_dirty, nr_writeback, nr_written, nr_dirtied; /* pages */
+	struct dirty_device rate;                                  /* lock */
+	struct waitq work, progress;
+	struct task *flusher;
+	bool flush_now, stopping;
+	/* A writer was put to sleep by the limits (block throttling takes note). NULL allowed. */
+	void (*throttled)(struct writeback *wb);
+	void *owner;
+	struct list link; /* all of them */
+};
+
+#define WRITE_SYNC       BIT(0) /* somebody waits: also pages under writeback are waited for and written again */
+#define WRITE_BACKGROUND BIT(1)
+
+int __must_check writeback_start(struct writeback *wb, const char *name); /* makes the flusher thread */
+void writeback_stop(struct writeback *wb);                                /* writes all, ends the thread */
+
+/* p holds data newer than the device's. The caller has a reference; c->wb is set. */
+void cache_mark_dirty(struct page_cache *c, struct page *p);
+/* After dirtying `pages`, without locks: may sleep until the writer is as fast as the device. 0 or -EINTR (killed). */
+int cache_balance_dirty(struct page_cache *c, u64 pages);
+/* Starts writing dirty pages of [first, last], at most max; returns how many, or -errno. */
+s64 cache_write_range(struct page_cache *c, u64 first, u64 last, u64 max, unsigned flags);
+/* Waits until no page of the range is under writeback. */
+void cache_wait_range(struct page_cache *c, u64 first, u64 last);
+/* Both, and the error state as this file has not yet seen it. */
+int __must_check cache_sync_file(struct file *f, u64 first, u64 last);
+/* The cache's write op calls it for each page when the device is done with it. Any context that may take spin locks. */
+void cache_write_done(struct page_cache *c, struct page *p, int error);
+
+void writeback_sync_all(bool wait); /* sync(2) */
+struct writeback_counts {
+	u64 dirty, under_writeback, written, dirtied, background_limit, limit;
+};
+void writeback_counts(struct writeback_counts *out); /* /proc/meminfo, /proc/vmstat */
+void writeback_init(void);                           /* boot: controls under /proc/sys/vm */
+
+#endif

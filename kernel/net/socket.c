@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: a socket is a file to read, write, poll and close, and an object with addresses to the socket calls; each
+ * family brings its own protocol to both.
+ *
+ * Idea: this layer owns what all sockets share (file operations, options of SOL_SOCKET, errors, timeouts) and calls the
+ * family through one table. read and write are receive and send without address and control data.
+ *
+ * Contract: net/socket.h. Options of SOL_SOCKET: socket(7).
+ *
+ * Locks: families_lock for the registry; a socket's option words are single stores.
+ */
+#include <alloc/slab.h>
+#include <core/clock.h>
+#include <core/log.h>
+#include <lib/atomic.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <linux/eventpoll.h>
+#include <linux/fcntl.h>
+#include <linux/net.h>
+#include <linux/time.h>
+#include <asm/socket.h>
+#include <net/net.h>
+#include <net/socket.h>
+#include <task/task.h>
+#include <task/tenant.h>
+#include <vfs/poll.h>
+#include <vfs/vfs.h>
+
+#define DEFAULT_BUFFER 212992 /* net.core.rmem_default on Linux */
+
+static LIST(families);
+static struct spinlock families_lock = SPIN_INIT(RANK_LEAF_SPIN);
+static const struct file_ops socket_file_ops;
+
+void socket_family_register(struct socket_family *f)
+{
+	spin_lock(&families_lock);
+	list_add_tail(&f->link, &families);
+	spin_unlock(&families_lock);
+}
+
+static struct socket_family *find_family(int family)
+{
+	struct socket_family *f, *found = NULL;
+
+	spin_lock(&families_lock);
+	list_for_each_entry (f, &families, link)
+		if (f->family == family)
+			found = f;
+	spin_unlock(&families_lock);
+	return found;
+}
+
+int socket_create(int family, int type, int protocol, struct socket **out)
+{
+	struct socket_family *f = find_family(family);
+	struct socket *s;
+	int err;
+
+	if (!f)
+		return -EAFNOSUPPORT;
+	if (type <= 0 || type >= SOCK_MAX)
+		return -EINVAL;
+	s = kzalloc(sizeof(*s), ALLOC_KERNEL);
+	if (!s)
+		return -ENOMEM;
+	*s = (struct socket){ .family = family, .type = type, .protocol = protocol, .net = net_of_current() };
+	waitq_init(&s->wait);
+	s->receive_timeout_ns = s->send_timeout_ns = ~0ULL;
+	s->receive_buffer = s->send_buffer = DEFAULT_BUFFER;
+	s->tenant = current->tenant;
+	tenant_get(s->tenant);
+	err = f->create(s);
+	if (err) {
+		tenant_put(s->tenant);
+		kfree(s);
+		return err;
+	}
+	*out = s;
+	return 0;
+}
+
+void socket_free(struct socket *s)
+{
+	if (s->ops)
+		s->ops->release(s);
+	tenant_put(s->tenant);
+	kfree(s);
+}
+
+int socket_file(struct socket *s, unsigned flags, struct file **out)
+{
+	int err = file_anon("socket", &socket_file_ops, s, O_RDWR | flags, out);
+
+	if (err)
+		socket_free(s);
+	else
+		s->file = *out;
+	return err;
+}
+
+struct socket *socket_of_file(struct file *f)
+{
+	return f->ops == &socket_file_ops ? f->priv : NULL;
+}
+
+u64 socket_deadline(u64 timeout_ns)
+{
+	return timeout_ns == ~0ULL ? ~0ULL : clock_ns() + timeout_ns;
+}
+
+int socket_take_error(struct socket *s)
+{
+	return -__atomic_exchange_n(&s->error, 0, __ATOMIC_SEQ_CST);
+}
+
+/* ---- as a file --------------------------------------------------------------------------------------- */
+
+static void release(struct file *f)
+{
+	socket_free(f->priv);
+}
+
+static unsigned io_flags(const struct io *io)
+{
+	return io->file->flags & O_NONBLOCK || io->flags & IO_NOWAIT ? MSG_DONTWAIT : 0;
+}
+
+static ssize_t read(struct io *io)
+{
+	struct socket *s = io->file->priv;
+	struct sock_msg m = { .iter = io->iter, .flags = io_flags(io) };
+	ssize_t n = s->ops->receive(s, &m);
+
+	if (n > 0)
+		iter_advance(&io->iter, min((size_t)n, io->iter.count));
+	return n;
+}
+
+static ssize_t write(struct io *io)
+{
+	struct socket *s = io->file->priv;
+	struct sock_msg m = { .iter = io->iter, .flags = io_flags(io) };
+	ssize_t n = s->ops->send(s, &m);
+
+	if (n > 0)
+		iter_advance(&io->iter, n);
+	return n;
+}
+
+static unsigned poll(struct file *f, struct poll_table *pt)
+{
+	struct socket *s = f->priv;
+
+	poll_wait(f, &s->wait, pt);
+	return s->ops->poll(s, pt) | (READ_ONCE(s->error) ? EPOLLERR : 0);
+}
+
+static long ioctl(struct file *f, unsigned cmd, ulong arg)
+{
+	struct socket *s = f->priv;
+
+	return s->ops->ioctl ? s->ops->ioctl(s, cmd, arg) : -ENOTTY;
+}
+
+static const struct file_ops socket_file_ops = {
+	.release = release, .read = read, .write = write, .poll = poll, .ioctl = ioctl
+};
+
+/* ---- options ------------------------------------------------------------------------------------------- */
+
+static bool *flag_of(struct socket *s, int name)
+{
+	switch (name) {
+	case SO_REUSEADDR: return &s->reuse_addr;
+	case SO_REUSEPORT: return &s->reuse_port;
+	case SO_BROADCAST: return &s->broadcast;
+	case SO_KEEPALIVE: return &s->keep_alive;
+	case SO_PASSCRED: return &s->pass_cred;
+	}
+	return NULL;
+}
+
+static u32 *number_of(struct socket *s, int name)
+{
+	switch (name) {
+	case SO_RCVBUF: return &s->receive_buffer;
+	case SO_SNDBUF: return &s->send_buffer;
+	case SO_MARK: return &s->mark;
+	case SO_PRIORITY: return &s->priority;
+	}
+	return NULL;
+}
+
+static u64 *timeout_of(struct socket *s, int name)
+{
+	return name == SO_RCVTIMEO_OLD ? &s->receive_timeout_ns : name == SO_SNDTIMEO_OLD ? &s->send_timeout_ns : NULL;
+}
+
+static int set_timeout(u64 *t, const void *value, int len)
+{
+	s64 v[2]; /* struct timeval */
+
+	if (len < (int)sizeof(v))
+		return -EINVAL;
+	memcpy(v, value, sizeof(v));
+	if (v[1] < 0 || v[1] >= 1000000)
+		return -EDOM;
+	if (v[0] < 0)
+		*t = 0;
+	else if (!v[0] && !v[1])
+		*t = ~0ULL;
+	else
+		*t = min((u64)v[0], ~0ULL / NSEC_PER_SEC - 1) * NSEC_PER_SEC + (u64)v[1] * NSEC_PER_USEC;
+	return 0;
+}
+
+static int set_number(struct socket *s, int name, u32 *n, u32 v)
+{
+	if (name == SO_RCVBUF || name == SO_SNDBUF)
+		v = clamp(v, 1152U, 212992U) * 2; /* Linux doubles what it is given: the bookkeeping's share */
+	*n = v;
+	return 0;
+}
+
+int socket_set_option(struct socket *s, int level, int name, const void *value, int len)
+{
+	u64 *t = timeout_of(s, name);
+	u32 *n = number_of(s, name);
+	bool *flag = flag_of(s, name);
+	int v;
+
+	if (level != SOL_SOCKET)
+		return s->ops->setsockopt ? s->ops->setsockopt(s, level, name, value, len) : -ENOPROTOOPT;
+	if (t)
+		return set_timeout(t, value, len);
+	if (!flag && !n)
+		return s->ops->setsockopt ? s->ops->setsockopt(s, level, name, value, len) : -ENOPROTOOPT;
+	if (len < (int)sizeof(v))
+		return -EINVAL;
+	memcpy(&v, value, sizeof(v));
+	if (n)
+		return set_number(s, name, n, (u32)v);
+	*flag = v != 0;
+	return 0;
+}
+
+static int put_int(void *value, int *len, int v)
+{
+	*len = min(*len, (int)sizeof(v));
+	memcpy(value, &v, *len);
+	return 0;
+}
+
+static int get_timeout(u64 t, void *value, int *len)
+{
+	s64 v[2] = { 0, 0 };
+
+	if (t != ~0ULL) {
+		v[0] = (s64)(t / NSEC_PER_SEC);
+		v[1] = (s64)(t % NSEC_PER_SEC / NSEC_PER_USEC);
+	}
+	*len = min(*len, (int)sizeof(v));
+	memcpy(value, v, *len);
+	return 0;
+}
+
+int socket_get_option(struct socket *s, int level, int name, void *value, int *len)
+{
+	u64 *t = timeout_of(s, name);
+	u32 *n = number_of(s, name);
+	bool *flag = flag_of(s, name);
+
+	if (level == SOL_SOCKET) {
+		switch (name) {
+		case SO_TYPE: return put_int(value, len, s->type);
+		case SO_PROTOCOL: return put_int(value, len, s->protocol);
+		case SO_DOMAIN: return put_int(value, len, s->family);
+		case SO_ERROR: return put_int(value, len, -socket_take_error(s));
+		}
+		if (t)
+			return get_timeout(*t, value, len);
+		if (n)
+			return put_int(value, len, (int)*n);
+		if (flag)
+			return put_int(value, len, *flag);
+	}
+	return s->ops->getsockopt ? s->ops->getsockopt(s, level, name, value, len) : -ENOPROTOOPT;
+}

@@ -25,6 +25,7 @@
 #include <asm/resource.h>
 #include <vfs/cache.h>
 #include <vfs/upcalls.h>
+#include <vfs/writeback.h>
 #include "vfs_priv.h"
 
 static struct kcache *cache_cache, *node_cache;
@@ -66,6 +67,8 @@ int cache_create(struct inode *host, const struct cache_ops *ops)
 	mapping_init(&c->map, &cache_mapping_ops, c);
 	spin_init(&c->lock, RANK_PAGECACHE);
 	xa_init(&c->pages, &vfs_xa_mem);
+	xa_init(&c->dirty, &vfs_xa_mem);
+	list_init(&c->dirty_link);
 	c->ops = ops;
 	c->host = host;
 	host->cache = c;
@@ -163,6 +166,25 @@ int cache_get(struct page_cache *c, u64 index, struct page **out)
 	return 0;
 }
 
+/* p has newer data than what it was filled from. */
+static void dirty_page(struct page_cache *c, struct page *p)
+{
+	if (c->wb)
+		c->wb->mark_dirty(c, p);
+	else
+		(void)page_test_set_flag(p, PAGE_DIRTY);
+}
+
+/* A page that leaves the cache will not be written any more. Under c->lock. */
+static void forget_dirty(struct page_cache *c, struct page *p, u64 index)
+{
+	if (!c->wb || !page_test_clear_flag(p, PAGE_DIRTY))
+		return;
+	xa_erase(&c->dirty, index);
+	c->nr_dirty--;
+	atomic_dec(&c->wb->nr_dirty);
+}
+
 static void zero_part(struct page_cache *c, u64 index, size_t from, size_t to)
 {
 	struct page *p = cache_find(c, index);
@@ -170,6 +192,8 @@ static void zero_part(struct page_cache *c, u64 index, size_t from, size_t to)
 	if (!p)
 		return;
 	memset((char *)page_virt(p) + from, 0, to - from);
+	if (c->wb)
+		dirty_page(c, p);
 	page_put(p);
 }
 
@@ -183,6 +207,7 @@ static void take_out(struct page_cache *c, u64 first, u64 last)
 		p = xa_find(&c->pages, &index, last);
 		if (p) {
 			xa_erase(&c->pages, index);
+			forget_dirty(c, p, index);
 			p->owner = NULL;
 			c->nr_pages--;
 		}
@@ -269,7 +294,7 @@ static int map_fill(struct mapping *m, u64 index, bool write, struct page **out)
 		return -EFAULT;
 	}
 	if (write) {
-		(void)page_test_set_flag(p, PAGE_DIRTY);
+		dirty_page(c, p);
 		inode_touch(c->host, ATTR_MTIME | ATTR_CTIME);
 	}
 	*out = p;
@@ -291,7 +316,7 @@ static unsigned map_fill_around(struct mapping *m, u64 index, unsigned n, struct
 
 static void map_dirty(struct mapping *m, struct page *p)
 {
-	(void)page_test_set_flag(p, PAGE_DIRTY);
+	dirty_page(m->owner, p);
 }
 
 static void map_get(struct mapping *m)
@@ -379,18 +404,48 @@ ssize_t cache_read(struct io *io)
 
 /* ---- write ----------------------------------------------------------------------------------------------- */
 
+/* A whole page is written that the cache does not hold: no need to read it first. Bytes, or 0 to take the usual way. */
+static ssize_t write_new_page(struct page_cache *c, struct io *io)
+{
+	u64 index = io->pos / PAGE_SIZE;
+	struct page *p = page_alloc(0, 0, current->tenant);
+	size_t done;
+
+	if (!p)
+		return -ENOMEM;
+	done = iter_copy_in_nofault(page_virt(p), PAGE_SIZE, &io->iter);
+	(void)page_test_set_flag(p, PAGE_UPTODATE);
+	page_get(p);
+	if (done < PAGE_SIZE || cache_insert(c, index, p)) {
+		iter_revert(&io->iter, done);
+		page_put(p);
+		done = 0;
+	} else {
+		dirty_page(c, p);
+	}
+	page_put(p);
+	return done;
+}
+
 /* Under the inode's lock: bytes written into one page, possibly 0 if the user's page is not there. */
 static ssize_t write_page(struct page_cache *c, struct io *io, size_t len)
 {
 	size_t offset = io->pos % PAGE_SIZE, done;
-	struct page *p;
-	int err = cache_get(c, io->pos / PAGE_SIZE, &p);
+	struct page *p = cache_find(c, io->pos / PAGE_SIZE);
+	ssize_t n;
+	int err;
 
+	if (!p && c->ops->fill && len == PAGE_SIZE) {
+		n = write_new_page(c, io);
+		if (n)
+			return n;
+	}
+	err = p ? 0 : cache_get(c, io->pos / PAGE_SIZE, &p);
 	if (err)
 		return err;
 	done = iter_copy_in_nofault((char *)page_virt(p) + offset, len, &io->iter);
 	if (done)
-		(void)page_test_set_flag(p, PAGE_DIRTY);
+		dirty_page(c, p);
 	page_put(p);
 	return done;
 }
@@ -462,6 +517,8 @@ ssize_t cache_write(struct io *io)
 			break;
 		total += n;
 	}
+	if (total > 0 && i->cache->wb)
+		(void)!i->cache->wb->balance(i->cache, DIV_ROUND_UP((u64)total, PAGE_SIZE));
 	return total ? total : n;
 }
 

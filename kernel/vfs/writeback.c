@@ -49,19 +49,18 @@ static void list_cache(struct page_cache *c)
 
 void cache_mark_dirty(struct page_cache *c, struct page *p)
 {
-	ulong irq;
 	bool fresh;
 
 	if (p->flags & PAGE_DIRTY)
 		return;
-	irq = spin_lock_irqsave(&c->lock);
+	spin_lock(&c->lock);
 	fresh = !page_test_set_flag(p, PAGE_DIRTY);
 	if (fresh && xa_store(&c->dirty, p->index, p, NULL)) {
 		/* No memory for the tree's node: the page stays dirty by flag, and is found again by track_again. */
 		c->dirty_untracked = true;
 	}
 	c->nr_dirty += fresh;
-	spin_unlock_irqrestore(&c->lock, irq);
+	spin_unlock(&c->lock);
 	if (!fresh)
 		return;
 	atomic_inc(&c->wb->nr_dirty);
@@ -73,8 +72,10 @@ void cache_mark_dirty(struct page_cache *c, struct page *p)
  * before. */
 static struct page *take_dirty(struct page_cache *c, u64 *index, u64 last, bool *busy)
 {
-	ulong irq = spin_lock_irqsave(&c->lock);
-	struct page *p = xa_find(&c->dirty, index, last);
+	struct page *p;
+
+	spin_lock(&c->lock);
+	p = xa_find(&c->dirty, index, last);
 
 	*busy = p && p->flags & PAGE_WRITEBACK;
 	if (p && !*busy) {
@@ -84,7 +85,7 @@ static struct page *take_dirty(struct page_cache *c, u64 *index, u64 last, bool 
 		(void)page_test_set_flag(p, PAGE_WRITEBACK);
 		(void)page_test_clear_flag(p, PAGE_DIRTY);
 	}
-	spin_unlock_irqrestore(&c->lock, irq);
+	spin_unlock(&c->lock);
 	if (p && !*busy) {
 		atomic_dec(&c->wb->nr_dirty);
 		atomic_inc(&c->wb->nr_writeback);
@@ -150,15 +151,15 @@ static unsigned take_run(struct page_cache *c, u64 *index, u64 last, u64 max, un
 /* Dirty pages that the tree had no memory for join it now, or at the next try. */
 static void track_again(struct page_cache *c)
 {
-	ulong irq = spin_lock_irqsave(&c->lock);
 	struct page *p;
 	u64 index;
 
+	spin_lock(&c->lock);
 	c->dirty_untracked = false;
 	xa_for_each (&c->pages, index, p)
 		if (p->flags & PAGE_DIRTY && !xa_load(&c->dirty, index) && xa_store(&c->dirty, index, p, NULL))
 			c->dirty_untracked = true;
-	spin_unlock_irqrestore(&c->lock, irq);
+	spin_unlock(&c->lock);
 }
 
 s64 cache_write_range(struct page_cache *c, u64 first, u64 last, u64 max, unsigned flags)
@@ -358,7 +359,10 @@ static void flusher(void *arg)
 
 int writeback_start(struct writeback *wb, const char *name)
 {
-	*wb = (struct writeback){ .throttled = wb->throttled, .owner = wb->owner };
+	*wb = (struct writeback){ .throttled = wb->throttled,
+				  .owner = wb->owner,
+				  .mark_dirty = cache_mark_dirty,
+				  .balance = cache_balance_dirty };
 	str_copy(wb->name, name, sizeof(wb->name));
 	spin_init(&wb->lock, RANK_DIRTY);
 	list_init(&wb->dirty);

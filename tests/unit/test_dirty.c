@@ -12,7 +12,7 @@
 #include <setjmp.h>
 #include <stdlib.h>
 #include <cmocka.h>
-#include <block/dirty.h>
+#include <vfs/dirty.h>
 
 #define MAX_WRITERS 16
 

@@ -124,6 +124,7 @@ struct task {
 	unsigned alloc_scope;		/* o: SCOPE_NOIO, SCOPE_NOFS nesting bits */
 	void *ptrace;			/* f: struct ptrace_link * */
 	void *seccomp;			/* o: filters */
+	u64 dirtied_pages, dirty_pause_pages; /* o: see vfs/writeback.h */
 	void *plug;			/* o: block requests held back */
 	struct completion *vfork_done;	/* o: the parent in vfork, until exec or exit */
 };

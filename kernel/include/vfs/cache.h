@@ -2,9 +2,9 @@
  *
  * The page cache of one inode: its contents in memory, addressed in pages, mapped by mmap through `map`.
  *
- * Pages in the cache hold one reference of the cache's. A page is in it from cache_insert until truncate, a hole punch or
- * reclaim takes it out; whoever uses one has a reference of his own and may find that it has left meanwhile.
- * Locks: lock (RANK_PAGECACHE) for changes of the tree; look-ups under RCU. Contents: the inode's lock for writes.
+ * Pages in the cache hold one reference of the cache's. A page is in it from cache_insert until truncate, a hole punch
+ * or reclaim takes it out; whoever uses one has a reference of his own and may find that it has left meanwhile. Locks:
+ * lock (RANK_PAGECACHE) for changes of the tree; look-ups under RCU. Contents: the inode's lock for writes.
  */
 #ifndef VFS_CACHE_H
 #define VFS_CACHE_H
@@ -13,12 +13,18 @@
 #include <lib/xarray.h>
 #include <vfs/vfs.h>
 
+struct writeback;
+
 struct cache_ops {
-	/* Makes the contents of a page that the cache does not hold valid (reads it). NULL: a missing page is zeros, and
-	 * reading it needs no page (tmpfs). */
+	/* Makes the contents of a page that the cache does not hold valid (reads it). NULL: a missing page is zeros,
+	 * and reading it needs no page (tmpfs). */
 	int (*fill)(struct page_cache *c, struct page *p);
 	/* Before n pages are added (>0: -ENOSPC refuses) or after they were taken out (<0). NULL: no account. */
 	int (*account)(struct page_cache *c, s64 n);
+	/* Writes n neighbouring pages (under writeback, referenced) and calls cache_write_done for each, now or later.
+	 * A failure to start is told the same way, and returned. NULL: never written anywhere (tmpfs); then wb is NULL
+	 * too. flags: WRITE_*. */
+	int (*write)(struct page_cache *c, u64 index, struct page **pages, unsigned n, unsigned flags);
 };
 
 struct page_cache {
@@ -28,10 +34,19 @@ struct page_cache {
 	u64 nr_pages; /* lock */
 	const struct cache_ops *ops;
 	struct inode *host;
+
+	/* writeback (vfs/writeback.h) */
+	struct writeback *wb;   /* NULL: pages are never written back */
+	struct xarray dirty;    /* lock: dirty pages by index */
+	u64 nr_dirty;           /* lock */
+	bool dirty_untracked;   /* lock: some dirty page is missing in `dirty` */
+	struct list dirty_link; /* wb->lock */
+	u64 dirtied_ns;         /* wb->lock */
+	u32 wb_err;             /* epoch << 12 | errno of the last failed write */
 };
 
 int __must_check cache_create(struct inode *host, const struct cache_ops *ops); /* sets host->cache */
-void cache_destroy(struct page_cache *c); /* NULL is allowed; drops all pages */
+void cache_destroy(struct page_cache *c);                                       /* NULL is allowed; drops all pages */
 /* A run of present pages: stores up to n from index on, counted, until the first hole; returns how many. */
 unsigned cache_find_run(struct page_cache *c, u64 index, unsigned n, struct page **out);
 static inline struct page *cache_find(struct page_cache *c, u64 index)
@@ -44,8 +59,8 @@ static inline struct page *cache_find(struct page_cache *c, u64 index)
 int __must_check cache_get(struct page_cache *c, u64 index, struct page **out);
 /* Takes over the caller's reference. -EEXIST, -ENOMEM, -ENOSPC (the reference stays the caller's). */
 int __must_check cache_insert(struct page_cache *c, u64 index, struct page *p);
-/* Removes [from, to) in bytes: whole pages leave the cache and all page tables, partial ones are zeroed there. The inode's lock
- * is held, its size already reduced (truncate: to = ~0). */
+/* Removes [from, to) in bytes: whole pages leave the cache and all page tables, partial ones are zeroed there. The
+ * inode's lock is held, its size already reduced (truncate: to = ~0). */
 void cache_remove(struct page_cache *c, u64 from, u64 to);
 /* The first byte from `from` on that is data (or a hole), below size. -ENXIO. */
 s64 cache_seek(struct page_cache *c, u64 from, u64 size, bool hole);

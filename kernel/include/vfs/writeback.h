@@ -28,6 +28,9 @@ struct writeback {
 	struct waitq work, progress;
 	struct task *flusher;
 	bool flush_now, stopping;
+	/* How the page cache reaches this file without depending on it: */
+	void (*mark_dirty)(struct page_cache *c, struct page *p);
+	int (*balance)(struct page_cache *c, u64 pages);
 	/* A writer was put to sleep by the limits (block throttling takes note). NULL allowed. */
 	void (*throttled)(struct writeback *wb);
 	void *owner;

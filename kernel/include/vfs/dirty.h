@@ -9,8 +9,8 @@
  *
  * Threading: struct dirty_device under its device's lock; the rest are functions of their arguments.
  */
-#ifndef BLOCK_DIRTY_H
-#define BLOCK_DIRTY_H
+#ifndef VFS_DIRTY_H
+#define VFS_DIRTY_H
 
 #include <lib/types.h>
 

@@ -15,12 +15,12 @@
  * second. The limit is the machine's, or the device's own budget in milliseconds of its measured bandwidth if that is
  * less.
  *
- * Contract: block/dirty.h. Follows the law described in Linux's Documentation and mm/page-writeback.c comments
+ * Contract: vfs/dirty.h. Follows the law described in Linux's Documentation and mm/page-writeback.c comments
  * (cubic position, setpoint, 200 ms cap); the budget by bandwidth is ours. Fixed point, 10 bits.
  *
  * Locks: the device's.
  */
-#include <block/dirty.h>
+#include <vfs/dirty.h>
 
 #define ONE         1024
 #define MAX_PAUSE   ((u64)(200 * NSEC_PER_MSEC))

@@ -53,7 +53,7 @@ $(foreach p,$(parts),$(eval $(call load_part,$(p))))
 
 # ---- flags -------------------------------------------------------------------------------------
 
-WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wvla \
+WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla \
         -Wno-unused-parameter -Wno-sign-compare
 INC  := -Ikernel/include -I$(B)/gen
 UAPI := -idirafter $(B)/uapi

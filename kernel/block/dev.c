@@ -16,6 +16,7 @@
  */
 #include <alloc/slab.h>
 #include <block/block.h>
+#include <core/init.h>
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/printf.h>
@@ -165,10 +166,11 @@ void block_remove(struct block_dev *d)
 	block_put(d);
 }
 
-void block_init(void)
+static void block_init(void)
 {
 	block_bio_init();
 	block_file_init();
 	if (attr_dir_init(&sys_block, &attr_sys_root, "block", NULL, NULL, NULL))
 		panic("no memory for /sys/block at boot");
 }
+PART_INIT(core, block_init);

@@ -15,6 +15,7 @@
 #include <alloc/slab.h>
 #include <arch/boot.h>
 #include <arch/io.h>
+#include <core/init.h>
 #include <core/irq.h>
 #include <core/log.h>
 #include <device/pci.h>
@@ -290,7 +291,7 @@ static void scan_all(void)
 	}
 }
 
-void pci_init(void)
+static void pci_init(void)
 {
 	const struct boot_info *info = boot_info();
 	struct pci_dev *d;
@@ -304,3 +305,4 @@ void pci_init(void)
 	list_for_each_entry (d, &pci_devices, link)
 		probe(d);
 }
+PART_INIT(bus, pci_init);

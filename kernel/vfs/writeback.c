@@ -15,6 +15,7 @@
 #include <alloc/slab.h>
 #include <core/attr.h>
 #include <core/clock.h>
+#include <core/init.h>
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/printf.h>
@@ -469,7 +470,8 @@ static const struct attr *const vm_attrs[] = { &ratio,    &background_ratio, &by
 					       &periodic, &expire,           NULL };
 static struct attr_dir vm_dir;
 
-void writeback_init(void)
+static void writeback_init(void)
 {
 	ensure(!attr_dir_init(&vm_dir, &attr_sysctl_root, "vm", vm_attrs, NULL, NULL));
 }
+PART_INIT(core, writeback_init);

@@ -21,8 +21,8 @@
 #include <block/block.h>
 #include <core/clock.h>
 #include <core/irq.h>
+#include <core/init.h>
 #include <core/log.h>
-#include <drivers/drivers.h>
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <lib/rbtree.h>
@@ -321,7 +321,7 @@ static int make(unsigned index)
 	return err ? err : attr_dir_init(&d->service, &d->block.attr, "service", service_attrs, NULL, d);
 }
 
-void nullblk_init(void)
+static void nullblk_init(void)
 {
 	char text[8];
 	u64 n;
@@ -332,3 +332,4 @@ void nullblk_init(void)
 		if (make(i))
 			log_warn("nullb%u: out of memory", i);
 }
+PART_INIT(driver, nullblk_init);

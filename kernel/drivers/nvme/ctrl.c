@@ -18,8 +18,8 @@
 #include <arch/cpu.h>
 #include <arch/io.h>
 #include <core/clock.h>
+#include <core/init.h>
 #include <core/log.h>
-#include <drivers/drivers.h>
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <lib/string.h>
@@ -295,7 +295,8 @@ static int probe(struct pci_dev *d)
 
 static struct pci_driver driver = { .name = "nvme", .match = match, .probe = probe };
 
-void nvme_register(void)
+static void nvme_register(void)
 {
 	pci_register(&driver);
 }
+PART_INIT(core, nvme_register);

@@ -15,6 +15,7 @@
 #include <arch/boot.h>
 #include <arch/io.h>
 #include <arch/mmu.h>
+#include <core/init.h>
 #include <core/irq.h>
 #include <core/log.h>
 #include <device/virtio.h>
@@ -205,7 +206,7 @@ static void parse(const char *word)
 		log_warn("virtio_mmio.device: expected SIZE@ADDRESS:IRQ");
 }
 
-void virtio_mmio_scan(void)
+static void virtio_mmio_scan(void)
 {
 	const char *at = boot_info()->cmdline;
 
@@ -214,3 +215,4 @@ void virtio_mmio_scan(void)
 		parse(at);
 	}
 }
+PART_INIT(bus, virtio_mmio_scan);

@@ -13,6 +13,7 @@
 #include <alloc/slab.h>
 #include <arch/io.h>
 #include <arch/mmu.h>
+#include <core/init.h>
 #include <core/log.h>
 #include <device/pci.h>
 #include <device/virtio.h>
@@ -200,7 +201,8 @@ static int probe(struct pci_dev *d)
 
 static struct pci_driver driver = { .name = "virtio-pci", .match = match, .probe = probe };
 
-void virtio_pci_register(void)
+static void virtio_pci_register(void)
 {
 	pci_register(&driver);
 }
+PART_INIT(core, virtio_pci_register);

@@ -15,9 +15,9 @@
 #include <arch/cpu.h>
 #include <block/block.h>
 #include <core/irq.h>
+#include <core/init.h>
 #include <core/log.h>
 #include <device/virtio.h>
-#include <drivers/drivers.h>
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <linux/virtio_blk.h>
@@ -239,7 +239,8 @@ static struct virtio_driver virtio_blk = {
 	.probe = probe,
 };
 
-void virtio_blk_register(void)
+static void virtio_blk_register(void)
 {
 	virtio_register(&virtio_blk);
 }
+PART_INIT(core, virtio_blk_register);

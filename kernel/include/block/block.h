@@ -179,6 +179,4 @@ void block_dirty_wait(struct block_dev *d);
 extern struct list block_devices; /* under block_list_lock */
 extern struct spinlock block_list_lock;
 
-void block_init(void);
-
 #endif

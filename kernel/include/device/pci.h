@@ -4,7 +4,7 @@
  * base addresses; we enumerate, we do not allocate.
  * Sources: PCI Local Bus Specification 3.0 (configuration space, MSI-X), PCI Firmware Specification 3.3 (ECAM).
  *
- * Threading: pci_init and probes run once at boot, in one task. Configuration accesses are safe anywhere, IRQs
+ * Threading: the scan and probes run once at boot, in one task that may sleep. Configuration accesses are safe anywhere, IRQs
  * included.
  */
 #ifndef DEVICE_PCI_H
@@ -62,10 +62,8 @@ int __must_check pci_msix_enable(struct pci_dev *d);
 int __must_check pci_msix_request(struct pci_dev *d, unsigned entry, void (*handler)(void *), void *arg, unsigned cpu,
 				  const char *name);
 
-void pci_register(struct pci_driver *drv); /* before pci_init */
-/* Finds every function and offers it to the drivers. Prints one line a device at LOG_DEBUG. */
-void pci_init(void);
-/* All functions, in order of address; constant after pci_init. */
+void pci_register(struct pci_driver *drv); /* at init level core; buses are scanned at level bus */
+/* All functions, in order of address; constant after level bus. */
 extern struct list pci_devices;
 
 #endif

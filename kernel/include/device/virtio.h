@@ -64,7 +64,7 @@ struct virtio_driver {
 	struct list link;
 };
 
-void virtio_register(struct virtio_driver *drv); /* before the buses are scanned */
+void virtio_register(struct virtio_driver *drv); /* at init level core */
 /* Called by transports: negotiates and probes. -ENODEV: no driver. */
 int __must_check virtio_add_device(struct virtio_dev *d);
 
@@ -92,9 +92,5 @@ void *virtqueue_get(struct virtqueue *vq, u32 *len);
 void virtqueue_irq_off(struct virtqueue *vq);
 /* False: chains finished in between, look again before waiting. */
 bool __must_check virtqueue_irq_on(struct virtqueue *vq);
-
-/* Boot: registers the PCI transport; scans memory-mapped devices named by virtio_mmio.device= on the command line. */
-void virtio_pci_register(void);
-void virtio_mmio_scan(void);
 
 #endif

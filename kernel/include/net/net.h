@@ -20,6 +20,4 @@ static inline struct net *net_of_current(void)
 	return &net_init_ns; /* until namespaces of their own exist */
 }
 
-void net_init(void); /* boot: families register */
-
 #endif

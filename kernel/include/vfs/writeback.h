@@ -61,6 +61,5 @@ struct writeback_counts {
 	u64 dirty, under_writeback, written, dirtied, background_limit, limit;
 };
 void writeback_counts(struct writeback_counts *out); /* /proc/meminfo, /proc/vmstat */
-void writeback_init(void);                           /* boot: controls under /proc/sys/vm */
 
 #endif

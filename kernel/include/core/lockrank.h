@@ -30,6 +30,7 @@
 	RANK(ICACHE, spin, "inode and dentry hash buckets")                                        \
 	RANK(FILES, spin, "a descriptor table")                                                    \
 	RANK(SOCKET, spin, "a socket's queues")                                                    \
+	RANK(SOCKET_QUEUE, spin, "packets that wait at one socket")                                          \
 	RANK(TTY, spin, "a terminal's buffers")                                                    \
 	RANK(PAGECACHE, spin, "the tree of one page cache")                                        \
 	RANK(VMA, spin, "small state of a VMA or an mm (anon family lists, counters)")             \

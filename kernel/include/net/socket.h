@@ -13,7 +13,7 @@
 
 #include <lib/list.h>
 #include <linux/socket.h>
-#include <task/wait.h>
+#include <task/task.h>
 #include <vfs/iter.h>
 
 struct file;

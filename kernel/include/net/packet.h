@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A packet: one block of bytes with room in front for headers. Layers push and pull at `data`; nothing is copied on the
+ * way.
+ *
+ *      head ...room... data [network header][transport header][payload] tail ...room... end
+ *
+ * Ownership: one owner at a time; packet_free, or handing it on. A packet on a socket's queue is charged to its receive
+ * buffer.
+ */
+#ifndef NET_PACKET_H
+#define NET_PACKET_H
+
+#include <lib/list.h>
+#include <lib/types.h>
+
+struct net;
+struct socket;
+
+struct packet {
+	struct list link;
+	u8 *head, *data, *tail, *end;
+	struct net *net;
+	struct socket *socket; /* sender's, while it goes out; NULL on the way in */
+	u32 ifindex;
+	u16 protocol; /* of the network header, ETH_P_*, host order */
+	u32 mark, priority;
+	u64 stamp_ns;
+};
+
+#define PACKET_HEADROOM 128
+
+struct packet *__must_check packet_alloc(size_t payload); /* data = tail = head + PACKET_HEADROOM; NULL */
+void packet_free(struct packet *p);
+
+static inline size_t packet_len(const struct packet *p)
+{
+	return p->tail - p->data;
+}
+static inline void *packet_push(struct packet *p, size_t n)
+{
+	return p->data - p->head >= (ssize_t)n ? (p->data -= n) : NULL;
+}
+static inline void *packet_pull(struct packet *p, size_t n) /* what was at data; NULL: too short */
+{
+	u8 *at = p->data;
+
+	if (packet_len(p) < n)
+		return NULL;
+	p->data += n;
+	return at;
+}
+static inline void *packet_put(struct packet *p, size_t n)
+{
+	u8 *at = p->tail;
+
+	if (p->end - p->tail < (ssize_t)n)
+		return NULL;
+	p->tail += n;
+	return at;
+}
+
+#endif

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: datagrams between sockets, whole or not at all, with the address they came from.
+ *
+ * Idea: a packet carries headers and payload in one block from send to receive; the receiver's queue holds it with
+ * `data` at the payload, headers just before it. A queue that is full drops, as UDP may, and counts.
+ *
+ * Contract: socket_ops of net/socket.h for SOCK_DGRAM. Format: RFC 768. Behaviour: udp(7), ip(7).
+ *
+ * Locks: inet_lock for finding a socket by port; queue_lock for a queue. The finder puts the packet in with inet_lock
+ * held, so that release cannot free the socket in between.
+ */
+#include <alloc/slab.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <linux/eventpoll.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ioctl.h>
+#include <linux/udp.h>
+#include <arch/user.h>
+#include <asm/ioctls.h>
+#include <net/hooks.h>
+
+#include "inet_priv.h"
+
+static struct inet_socket *of(struct socket *s)
+{
+	return s->proto;
+}
+
+/* The sum over the pseudo header, for ip_checksum's start. */
+static u32 pseudo_sum(u32 source, u32 destination, u16 udp_len)
+{
+	return (source & 0xffff) + (source >> 16) + (destination & 0xffff) + (destination >> 16) + host16(IPPROTO_UDP) +
+	       udp_len;
+}
+
+static int parse_addr(const struct sock_addr *a, struct sockaddr_inet *out)
+{
+	if (a->len < (int)sizeof(*out))
+		return -EINVAL;
+	memcpy(out, a->bytes, sizeof(*out));
+	return out->family == PF_INET ? 0 : -EAFNOSUPPORT;
+}
+
+static void fill_addr(struct sock_addr *a, u32 addr, u16 port)
+{
+	struct sockaddr_inet in = { .family = PF_INET, .port = port, .addr = addr };
+
+	memcpy(a->bytes, &in, sizeof(in));
+	a->len = sizeof(in);
+}
+
+/* ---- in --------------------------------------------------------------------------------------------------- */
+
+/* Puts the packet into the queue; false: no room. data is at the UDP header. */
+static bool deliver(struct inet_socket *i, struct packet *p)
+{
+	ulong irq = spin_lock_irqsave(&i->queue_lock);
+	size_t cost = packet_len(p) + sizeof(*p);
+	bool room = i->queued_bytes + cost <= i->socket->receive_buffer && !i->shut_read;
+
+	if (room) {
+		packet_pull(p, sizeof(struct udphdr));
+		list_add_tail(&p->link, &i->queue);
+		i->queued_bytes += cost;
+	} else {
+		i->dropped++;
+	}
+	spin_unlock_irqrestore(&i->queue_lock, irq);
+	if (room)
+		waitq_wake(&i->socket->wait, 1, EPOLLIN | EPOLLRDNORM);
+	return room;
+}
+
+static bool is_sound(struct packet *p, u32 source, u32 destination)
+{
+	const struct udphdr *u = (const struct udphdr *)p->data;
+	size_t len = packet_len(p);
+
+	if (len < sizeof(*u) || host16(u->len) < sizeof(*u) || host16(u->len) > len)
+		return false;
+	p->tail = p->data + host16(u->len);
+	return !u->check || !ip_checksum(u, packet_len(p), pseudo_sum(source, destination, u->len));
+}
+
+void udp_input(struct packet *p, u32 source, u32 destination)
+{
+	const struct udphdr *u = (const struct udphdr *)(p->data + IP_BYTES);
+	struct inet_socket *i = NULL;
+	bool kept = false, refused = false;
+	ulong irq;
+
+	p->data += IP_BYTES; /* our own packets carry no options */
+	if (!is_sound(p, source, destination)) {
+		packet_free(p);
+		return;
+	}
+	irq = spin_lock_irqsave(&inet_lock);
+	i = inet_find(destination, u->dest, source, u->source);
+	if (i) {
+		p->data -= IP_BYTES; /* programs see the network header */
+		refused = net_hook_ingress(i->socket, p) != 0;
+		p->data += IP_BYTES;
+		kept = !refused && deliver(i, p);
+	}
+	spin_unlock_irqrestore(&inet_lock, irq);
+	if (!kept)
+		packet_free(p);
+}
+
+static struct packet *take(struct inet_socket *i, bool peek)
+{
+	ulong irq = spin_lock_irqsave(&i->queue_lock);
+	struct packet *p = list_first_or_null(&i->queue, struct packet, link);
+
+	if (p && !peek) {
+		list_del_init(&p->link);
+		i->queued_bytes -= packet_len(p) + UDP_BYTES + sizeof(*p);
+	}
+	spin_unlock_irqrestore(&i->queue_lock, irq);
+	return p;
+}
+
+static bool readable(struct inet_socket *i)
+{
+	return !list_empty(&i->queue) || i->shut_read || READ_ONCE(i->socket->error);
+}
+
+static ssize_t receive(struct socket *s, struct sock_msg *m)
+{
+	struct inet_socket *i = of(s);
+	const struct udphdr *u;
+	struct packet *p;
+	size_t n, len;
+	int err;
+
+	do {
+		err = socket_wait(s, readable(i), m->flags & MSG_DONTWAIT, s->receive_timeout_ns);
+		if (!err)
+			err = socket_take_error(s);
+		if (err)
+			return err;
+		p = take(i, m->flags & MSG_PEEK);
+	} while (!p && !i->shut_read);
+	if (!p)
+		return 0;
+	u = (const struct udphdr *)(p->data - UDP_BYTES);
+	len = packet_len(p);
+	n = iter_copy_out(p->data, min(len, m->iter.count), &m->iter);
+	if (m->addr)
+		fill_addr(m->addr, ((const struct iphdr *)((const u8 *)u - IP_BYTES))->saddr, u->source);
+	if (n < len)
+		m->out_flags |= MSG_TRUNC;
+	if (!(m->flags & MSG_PEEK))
+		packet_free(p);
+	return m->flags & MSG_TRUNC ? (ssize_t)len : (ssize_t)n;
+}
+
+/* ---- out ---------------------------------------------------------------------------------------------------- */
+
+static int destination(struct inet_socket *i, const struct sock_msg *m, struct sockaddr_inet *to)
+{
+	int err;
+
+	if (!m->addr || !m->addr->len) {
+		*to = (struct sockaddr_inet){ .addr = i->remote, .port = i->remote_port };
+		return i->remote_port ? 0 : -EDESTADDRREQ;
+	}
+	err = parse_addr(m->addr, to);
+	if (!err && !to->port)
+		err = -EINVAL;
+	if (!err && !to->addr)
+		to->addr = host32(INADDR_LOOPBACK); /* 0 means this host */
+	return err;
+}
+
+static ssize_t send(struct socket *s, struct sock_msg *m)
+{
+	struct inet_socket *i = of(s);
+	size_t len = m->iter.count;
+	struct sockaddr_inet to;
+	struct udphdr *u;
+	struct packet *p;
+	u32 source;
+	int err = destination(i, m, &to);
+
+	if (!err && i->shut_write)
+		err = -EPIPE;
+	if (!err && len > UDP_PAYLOAD_MAX)
+		err = -EMSGSIZE;
+	if (!err && !i->local_port)
+		err = inet_bind_port(i, 0, 0);
+	if (err)
+		return err;
+	p = packet_alloc(len);
+	if (!p)
+		return -ENOBUFS;
+	if (iter_copy_in(packet_put(p, len), len, &m->iter) < len) {
+		packet_free(p);
+		return -EFAULT;
+	}
+	source = i->local ? i->local : to.addr; /* loopback answers from the address that was called */
+	u = packet_push(p, sizeof(*u));
+	*u = (struct udphdr){ .source = i->local_port, .dest = to.port, .len = host16(len + UDP_BYTES) };
+	u->check = ip_checksum(u, packet_len(p), pseudo_sum(source, to.addr, u->len));
+	if (!u->check)
+		u->check = 0xffff;
+	err = ip_output(i, p, IPPROTO_UDP, source, to.addr);
+	return err ? err : (ssize_t)len;
+}
+
+/* ---- the rest --------------------------------------------------------------------------------------------------- */
+
+static int bind(struct socket *s, const struct sock_addr *a)
+{
+	struct sockaddr_inet in;
+	int err = parse_addr(a, &in);
+
+	if (err)
+		return err;
+	if (in.addr && !ip_is_local(in.addr))
+		return -EADDRNOTAVAIL;
+	return of(s)->local_port ? -EINVAL : inet_bind_port(of(s), in.addr, in.port);
+}
+
+static int connect(struct socket *s, const struct sock_addr *a, bool nonblock)
+{
+	struct inet_socket *i = of(s);
+	struct sockaddr_inet in;
+	u16 family;
+	int err;
+
+	if (a->len < (int)sizeof(family))
+		return -EINVAL;
+	memcpy(&family, a->bytes, sizeof(family));
+	if (!family) { /* AF_UNSPEC dissolves the association */
+		i->remote = i->remote_port = 0;
+		return 0;
+	}
+	err = parse_addr(a, &in);
+	if (!err && !ip_is_local(in.addr ? in.addr : host32(INADDR_LOOPBACK)))
+		err = -ENETUNREACH;
+	if (!err && !i->local_port)
+		err = inet_bind_port(i, 0, 0);
+	if (err)
+		return err;
+	i->remote = in.addr ? in.addr : host32(INADDR_LOOPBACK);
+	i->remote_port = in.port;
+	if (!i->local)
+		i->local = i->remote;
+	return 0;
+}
+
+static int name(struct socket *s, bool peer, struct sock_addr *out)
+{
+	struct inet_socket *i = of(s);
+
+	if (peer && !i->remote_port)
+		return -ENOTCONN;
+	fill_addr(out, peer ? i->remote : i->local, peer ? i->remote_port : i->local_port);
+	return 0;
+}
+
+static int shut(struct socket *s, int how)
+{
+	struct inet_socket *i = of(s);
+
+	if (!i->remote_port)
+		return -ENOTCONN;
+	i->shut_read |= how != SHUT_WR;
+	i->shut_write |= how != SHUT_RD;
+	waitq_wake_all(&s->wait);
+	return 0;
+}
+
+static unsigned poll(struct socket *s, struct poll_table *pt)
+{
+	struct inet_socket *i = of(s);
+	unsigned mask = EPOLLOUT | EPOLLWRNORM;
+
+	if (!list_empty(&i->queue) || i->shut_read)
+		mask |= EPOLLIN | EPOLLRDNORM;
+	if (i->shut_read)
+		mask |= EPOLLRDHUP;
+	return i->shut_read && i->shut_write ? mask | EPOLLHUP : mask;
+}
+
+static long ioctl(struct socket *s, unsigned cmd, ulong arg)
+{
+	struct packet *p = cmd == FIONREAD ? take(of(s), true) : NULL;
+	int n = p ? (int)packet_len(p) : 0;
+
+	return cmd == FIONREAD ? user_put((void __user *)arg, &n, sizeof(n)) : -ENOTTY;
+}
+
+static int setsockopt(struct socket *s, int level, int opt, const void *value, int len)
+{
+	int v;
+
+	if (level != IPPROTO_IP || (opt != IP_TTL && opt != IP_TOS))
+		return -ENOPROTOOPT;
+	if (len < (int)sizeof(v))
+		return -EINVAL;
+	memcpy(&v, value, sizeof(v));
+	if (opt == IP_TOS) {
+		of(s)->tos = (u8)v;
+		return 0;
+	}
+	if (v != -1 && (v < 1 || v > 255))
+		return -EINVAL;
+	of(s)->ttl = v == -1 ? 64 : (u8)v;
+	return 0;
+}
+
+static int getsockopt(struct socket *s, int level, int opt, void *value, int *len)
+{
+	int v = opt == IP_TTL ? of(s)->ttl : of(s)->tos;
+
+	if (level != IPPROTO_IP || (opt != IP_TTL && opt != IP_TOS))
+		return -ENOPROTOOPT;
+	*len = min(*len, (int)sizeof(v));
+	memcpy(value, &v, *len);
+	return 0;
+}
+
+static void release(struct socket *s)
+{
+	struct inet_socket *i = of(s);
+	struct packet *p;
+
+	inet_unbind_port(i);
+	while ((p = take(i, false)))
+		packet_free(p);
+	kfree(i);
+}
+
+const struct socket_ops udp_ops = {
+	.release = release,
+	.bind = bind,
+	.connect = connect,
+	.name = name,
+	.send = send,
+	.receive = receive,
+	.shutdown = shut,
+	.poll = poll,
+	.ioctl = ioctl,
+	.setsockopt = setsockopt,
+	.getsockopt = getsockopt,
+};
+
+int udp_create(struct socket *s)
+{
+	struct inet_socket *i = kzalloc(sizeof(*i), ALLOC_KERNEL);
+
+	if (!i)
+		return -ENOMEM;
+	i->socket = s;
+	i->ttl = 64;
+	list_init(&i->port_link);
+	list_init(&i->queue);
+	spin_init(&i->queue_lock, RANK_SOCKET_QUEUE);
+	s->proto = i;
+	s->ops = &udp_ops;
+	return 0;
+}

@@ -203,7 +203,7 @@ static int fault_copy(struct vma *v, ulong addr, struct pt_leaf *leaf, pte_t old
 	page_get(page); /* so that it is not reused while we copy */
 	pt_leaf_unlock(leaf);
 	if (leaf->huge) {
-		err = huge_split(v->mm, addr & PAGE_MASK ? addr : addr + PAGE_SIZE);
+		err = huge_split(v->mm, addr);
 		page_put(page);
 		return err ? err : -EAGAIN;
 	}

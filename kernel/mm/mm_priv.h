@@ -59,7 +59,7 @@ int unmap_locked(struct mm *m, ulong start, ulong end, struct list *dead);
 void zap_range(struct vma *v, ulong start, ulong end, bool keep_private, struct tlb_gather *g);
 /* Gives the entries of [start, end) the rights of v->flags (less, or as far as is safe without a fault). */
 int reprotect_range(struct vma *v, ulong start, ulong end, struct tlb_gather *g);
-/* Splits a huge entry at va, if there is one. */
+/* Splits the huge entry that covers va, if there is one. */
 int huge_split(struct mm *m, ulong va);
 
 /* ---- fault.c ---- */

@@ -45,7 +45,7 @@ static int move_huge(struct mm *m, ulong from, ulong to, ulong bytes, struct pt_
 	struct pt_leaf dst;
 
 	if (!IS_ALIGNED(from | to, HUGE_SIZE) || bytes < HUGE_SIZE || pt_huge_get(&m->pt, to, &dst))
-		return huge_split(m, IS_ALIGNED(from, HUGE_SIZE) ? from + PAGE_SIZE : from);
+		return huge_split(m, from);
 	move_chunk(leaf, &dst, 1);
 	return 1;
 }

@@ -141,7 +141,7 @@ int vma_split(struct vma *v, ulong addr)
 
 	if (m->nr_vmas >= MAX_VMAS)
 		return -ENOMEM;
-	err = huge_split(m, addr);
+	err = IS_ALIGNED(addr, HUGE_SIZE) ? 0 : huge_split(m, addr);
 	if (err)
 		return err;
 	high = vma_alloc(m, addr, v->end, v->flags, v->mapping, vma_index(v, addr));

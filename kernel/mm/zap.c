@@ -29,7 +29,7 @@ int huge_split(struct mm *m, ulong va)
 	struct page *page;
 	int err;
 
-	if (IS_ALIGNED(va, HUGE_SIZE) || pt_leaf_get(&m->pt, va, false, &leaf, NULL) || !leaf.huge)
+	if (pt_leaf_get(&m->pt, va, false, &leaf, NULL) || !leaf.huge)
 		return 0;
 	pt_leaf_lock(&leaf);
 	if (!pte_is_present(*leaf.entry) || !pte_is_huge(*leaf.entry)) {

@@ -19,6 +19,7 @@
 #include <asm/resource.h>
 #include <mm/upcalls.h>
 #include <task/task.h>
+#include <vfs/locks.h>
 #include <vfs/uapi.h>
 #include "vfs_priv.h"
 
@@ -314,12 +315,16 @@ static struct file *take(struct files *fs, unsigned fd)
 	return f;
 }
 
-static int drop(struct file *f)
+static int drop(struct files *fs, struct file *f)
 {
 	int err = 0;
 
-	if (!(f->mode & FMODE_PATH) && f->ops->flush)
-		err = f->ops->flush(f);
+	if (!(f->mode & FMODE_PATH)) {
+		if (f->ops->flush)
+			err = f->ops->flush(f);
+		if (unlikely(f->inode->locks))
+			locks_close(f, fs);
+	}
 	file_put(f);
 	return err;
 }
@@ -332,7 +337,7 @@ int fd_close(int fd)
 	spin_lock(&fs->lock);
 	f = take(fs, fd);
 	spin_unlock(&fs->lock);
-	return f ? drop(f) : -EBADF;
+	return f ? drop(fs, f) : -EBADF;
 }
 
 int fd_replace(int fd, struct file *f, unsigned flags)
@@ -359,7 +364,7 @@ int fd_replace(int fd, struct file *f, unsigned flags)
 	if (err)
 		file_put(f);
 	else if (old)
-		(void)drop(old);
+		(void)drop(fs, old);
 	return err ? err : fd;
 }
 
@@ -409,7 +414,7 @@ static void close_some(struct files *fs, bool only_cloexec, unsigned from, unsig
 		spin_unlock(&fs->lock);
 		if (!f)
 			return;
-		(void)drop(f);
+		(void)drop(fs, f);
 	}
 }
 

@@ -26,6 +26,7 @@
 #include <vfs/uapi.h>
 #include <task/task.h>
 #include <vfs/device.h>
+#include <vfs/locks.h>
 #include "vfs_priv.h"
 
 static struct kcache *file_cache;
@@ -132,6 +133,8 @@ void file_put(struct file *f)
 		epoll_file_gone(f);
 	if (!(f->mode & (FMODE_PATH | FMODE_NONOTIFY)))
 		dentry_notify(f->path.dentry, f->mode & FMODE_WRITE ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
+	if (unlikely(f->inode->locks))
+		locks_release(f);
 	if (f->ops && f->ops->release)
 		f->ops->release(f);
 	file_free(f);

@@ -103,6 +103,7 @@ void inode_put(struct inode *i)
 		return;
 	if (i->super->ops && i->super->ops->evict)
 		i->super->ops->evict(i);
+	kfree(i->locks); /* all owners have gone, so the list is empty */
 	cache_destroy(i->cache);
 	i->cache = NULL;
 	spin_lock(&i->super->lock);

@@ -9,13 +9,13 @@
 
 /* RANK(name, kind, what it protects) */
 #define LOCK_RANKS(RANK)                                                                           \
+	RANK(FILE_POS, sleep, "a file's position")                                                 \
 	RANK(MOUNT_TREE, sleep, "the mount tree of a namespace")                                   \
 	RANK(CGROUP, sleep, "the tenant tree's shape and its files")                               \
 	RANK(EXEC, sleep, "credentials of a process against exec and ptrace")                      \
 	RANK(SUBSYS, sleep, "a subsystem's configuration (perf contexts, bpf attach, md array, vfio group, kvm vm)") \
 	RANK(PIPE, sleep, "the buffers of one pipe")                                               \
 	RANK(INODE, sleep, "one inode's contents and, for a folder, its names")                    \
-	RANK(FILE_POS, sleep, "a file's position")                                                 \
 	RANK(MM, sleep, "an address space's VMAs")                                                 \
 	RANK(MAPPING, sleep, "a mapping's list of VMAs")                                           \
 	RANK(FS, sleep, "a file system's allocation state")                                        \

@@ -190,7 +190,9 @@ struct inode {
 	u32 flags;		  /* INODE_* */
 	struct rcu_head rcu;
 };
-#define INODE_TMPFILE BIT(0) /* O_TMPFILE: may get a name although nlink is 0 */
+#define INODE_TMPFILE	BIT(0) /* O_TMPFILE: may get a name although nlink is 0 */
+#define INODE_MAY_SEAL	BIT(1) /* memfd with MFD_ALLOW_SEALING */
+#define INODE_SEALS(f)	((f) >> 16) /* F_SEAL_* of a memfd, in the upper half of flags */
 
 /* ---- super blocks, file systems, mounts ------------------------------------------------------------ */
 

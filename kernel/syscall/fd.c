@@ -28,12 +28,6 @@
 #include <vfs/pipe.h>
 #include <vfs/poll.h>
 #include <vfs/uapi.h>
-#include <vfs/upcalls.h>
-
-void upcall_vfs_signal(int sig)
-{
-	(void)signal_send_task(sig, NULL, current);
-}
 
 /* ---- pipes
  * ------------------------------------------------------------------------------------------------------------ */

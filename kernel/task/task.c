@@ -10,7 +10,7 @@
  * Contract: task/task.h. References: the creator's, and the scheduler's, dropped after the last
  * switch away.
  *
- * Locks: stack cache: this CPU, IRQs off.
+ * Locks: pool_lock (RANK_LEAF_SPIN) guards the spare stacks.
  */
 #include <alloc/kmap.h>
 #include <alloc/page.h>
@@ -26,13 +26,11 @@
 #include <task/tenant.h>
 #include "task_priv.h"
 
-#define CACHED_STACKS 8
+#define SPARE_STACKS 64
 
-struct stack_cache {
-	unsigned count;
-	void *stack[CACHED_STACKS];
-};
-static DEFINE_PER_CPU(struct stack_cache, stacks);
+static struct spinlock pool_lock = SPIN_INIT(RANK_LEAF_SPIN);
+static void *spare[SPARE_STACKS];
+static unsigned nr_spare;
 static struct kcache *cache;
 static struct task boot_task;
 static struct cred boot_cred = {
@@ -50,24 +48,22 @@ u64 task_total(void)
 
 static void *stack_get(void)
 {
-	ulong flags = irq_save();
-	struct stack_cache *c = this_cpu_ptr(&stacks);
-	void *s = c->count ? c->stack[--c->count] : NULL;
+	ulong flags = spin_lock_irqsave(&pool_lock);
+	void *s = nr_spare ? spare[--nr_spare] : NULL;
 
-	irq_restore(flags);
+	spin_unlock_irqrestore(&pool_lock, flags);
 	return s ? s : vmem_alloc(KERNEL_STACK_BYTES);
 }
 
 static void stack_put(void *s)
 {
-	ulong flags = irq_save();
-	struct stack_cache *c = this_cpu_ptr(&stacks);
+	ulong flags = spin_lock_irqsave(&pool_lock);
 
-	if (c->count < CACHED_STACKS) {
-		c->stack[c->count++] = s;
+	if (nr_spare < SPARE_STACKS) {
+		spare[nr_spare++] = s;
 		s = NULL;
 	}
-	irq_restore(flags);
+	spin_unlock_irqrestore(&pool_lock, flags);
 	vmem_free(s);
 }
 

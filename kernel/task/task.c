@@ -4,7 +4,7 @@
  * looked at by others while they die.
  *
  * Idea: a task is freed a grace period after its last reference, so that look-ups under RCU need no
- * lock. Stacks are kept for reuse, a few a CPU, since mapping and unmapping one costs more than all
+ * lock. Stacks are kept in a pool, since mapping and unmapping one costs more than all
  * the rest.
  *
  * Contract: task/task.h. References: the creator's, and the scheduler's, dropped after the last

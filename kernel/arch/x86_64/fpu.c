@@ -5,8 +5,8 @@
  *
  * Idea: a task gets a save area at its first FPU instruction (#NM, since CR0.TS is set for tasks
  * without one). From then on its registers are saved and restored at each switch, eagerly: there is
- * no state of one task left behind for another. The kernel itself never uses these registers
- * (-mgeneral-regs-only), so a kernel thread leaves them as they are.
+ * no state of one task left behind for another. The kernel itself uses these registers only
+ * between simd_begin and simd_end, so a kernel thread leaves them as they are.
  *
  * Contract: x86_priv.h, arch/thread.h. Source: Intel SDM volume 1, chapter 13 (XSAVE), standard
  * format.
@@ -14,7 +14,9 @@
  * Locks: none; areas belong to their task. Loading and saving happen with IRQs off.
  */
 #include <alloc/slab.h>
+#include <arch/simd.h>
 #include <arch/thread.h>
+#include <core/irq.h>
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/string.h>
@@ -161,6 +163,29 @@ void fpu_free(struct task *t)
 	irq_restore(flags);
 	if (a)
 		kcache_free(cache, a);
+}
+
+/* The registers are current's (or nobody's): a kernel section borrows them. */
+void simd_begin(void)
+{
+	ulong flags = irq_save();
+
+	assert(!in_irq());
+	if (current->arch.fpu)
+		save(current->arch.fpu);
+	set_ts(false);
+	irq_restore(flags);
+}
+
+void simd_end(void)
+{
+	ulong flags = irq_save();
+
+	if (current->arch.fpu)
+		(void)restore(current->arch.fpu);
+	else
+		set_ts(true);
+	irq_restore(flags);
 }
 
 size_t arch_fpu_bytes(void)

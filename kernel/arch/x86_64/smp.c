@@ -11,6 +11,7 @@
  *
  * Locks: none. `incoming` is atomic; a slot is read only while its call is pending.
  */
+#include <alloc/page.h>
 #include <arch/boot.h>
 #include <arch/upcalls.h>
 #include <core/log.h>
@@ -191,6 +192,7 @@ void cpu_start_all(unsigned max)
 		}
 		nr_online++;
 	}
+	page_donate((ulong)bootbss_start - KERNEL_BASE, (ulong)(bootbss_end - bootbss_start)); /* the boot tables */
 	if (nr_online > 1)
 		log_info("smp: %u CPUs", nr_online);
 }

@@ -207,6 +207,15 @@ $(B)/plugins/%.so: tools/plugins/%.c tools/plugins/model.c $(wildcard tools/plug
 	@mkdir -p $(@D)
 	@echo "  SO  $@"; $(CC) -std=gnu11 -O2 -g $(WARN) -fPIC -shared -fvisibility=hidden $(filter %.c,$^) -lpthread -o $@
 
+# ---- GL programs for `ostrom gpu`: ordinary clients, linked to nothing of ours -------------------------
+
+gpu_bin := $(patsubst tests/gpu/%.c,$(B)/gpu/%,$(wildcard tests/gpu/*.c))
+.PHONY: gpuclients
+gpuclients: $(gpu_bin)
+$(B)/gpu/%: tests/gpu/%.c
+	@mkdir -p $(@D)
+	@echo "  GL  $@"; $(CC) -std=gnu11 -O2 -g -D_GNU_SOURCE $(WARN) $< -o $@ -lEGL -lGLESv2 -lm
+
 check:
 	tools/check
 

@@ -125,6 +125,9 @@ struct broker {
 	volatile bool stop;
 };
 
+/* Asks Linux for short turns: on a busy machine broker and workers are then woken sooner, at the same share of the
+ * processor. Inherited by threads and children. */
+void ask_short_slice(void);
 u64 now_ns(void);
 u64 random_seed(void);
 int watch_add(struct broker *b, struct watch *w, u32 events);

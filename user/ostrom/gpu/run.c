@@ -110,6 +110,7 @@ static void __noreturn become_command(const char *path, char **argv)
 		say_error("cannot bind %s over %s: %s", path, WELL_KNOWN, strerror(-rc));
 		_exit(1);
 	}
+	ask_short_slice();
 	setenv("GALLIUM_DRIVER", "virpipe", 1);
 	setenv("LIBGL_ALWAYS_SOFTWARE", "1", 1);
 	setenv("VTEST_SOCKET_NAME", path, 1);

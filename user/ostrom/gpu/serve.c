@@ -15,6 +15,8 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <linux/sched.h>
+#include <linux/sched/types.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +26,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -46,6 +49,13 @@ u64 random_seed(void)
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		seed = now_ns();
 	return seed;
+}
+
+void ask_short_slice(void)
+{
+	struct sched_attr a = { .size = sizeof(a), .sched_policy = SCHED_NORMAL, .sched_runtime = 200 * NSEC_PER_USEC };
+
+	(void)!syscall(SYS_sched_setattr, 0, &a, 0); /* Linux before 6.12 ignores it */
 }
 
 /* ---- the epoll set ---- */
@@ -246,6 +256,7 @@ int gpu_serve(int argc, char **argv)
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	ask_short_slice();
 	b->epoll = epoll_create1(EPOLL_CLOEXEC);
 	rc = make_dirs(b->dir);
 	if (!rc)

@@ -107,7 +107,7 @@ static const char fragment[] = "#version 310 es\n"
 			       "precision highp float;\n"
 			       "uniform vec3 color; uniform int loops; out vec4 o;\n"
 			       "void main() {\n"
-			       "  float x = gl_FragCoord.x;\n"
+			       "  float x = fract(gl_FragCoord.x * 0.37);\n"
 			       "  for (int i = 0; i < loops; i++) x = fract(x * 1.37 + 0.11);\n"
 			       "  o = vec4(color, x > 2.0 ? 0.5 : 1.0);\n"
 			       "}\n";

@@ -218,6 +218,7 @@ static char *do_report(struct control *c, char *format)
 
 	if (!text)
 		return answer("error no format %s", format);
+	text[strlen(text) - 1] = 0; /* the answer's own end has the last newline */
 	s = answer("ok\n%s", text);
 	free(text);
 	return s;

@@ -5,11 +5,12 @@
  * Idea: an ordinary GLES 3.1 program on a surfaceless EGL context, linked to nothing but EGL and GLES. It draws a
  * triangle of a colour given on the command line over a background, runs a compute shader over a buffer, and compares
  * every texel and every number with what the processor computes. With --load it draws fragment work in a loop and
- * reports frames and their times; with --png-ppm it writes the picture.
+ * reports frames and their times; with --ppm it writes the picture, with --scene besides that of a Julia set in
+ * the colour instead of the triangle.
  *
  * Contract: gles [--color RRGGBB] [--frames N] [--seconds S] [--load LOOPS] [--size N] [--pause-ms N] [--async]
- *           [--ppm FILE] [--hog MIB]. Prints `ok NAME` or `not ok NAME: why` a case and a line `frames ...` for loads;
- *           exit 0 if all is right. --hog allocates textures of 1 MiB until GL refuses, and says how many it got.
+ *           [--ppm FILE [--scene]] [--hog MIB]. Prints `ok NAME` or `not ok NAME: why` a case and a line `frames ...`
+ * for loads; exit 0 if all is right. --hog allocates textures of 1 MiB until GL refuses, and says how many it got.
  *
  * Locks: none; one thread.
  */
@@ -23,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int size = 256, load, frames = 1, hog, pause_ms, async;
+static int size = 256, load, frames = 1, hog, pause_ms, async, scene;
 static double seconds;
 static unsigned color = 0x20c040;
 static const char *ppm;
@@ -112,6 +113,18 @@ static const char fragment[] = "#version 310 es\n"
 			       "  o = vec4(color, x > 2.0 ? 0.5 : 1.0);\n"
 			       "}\n";
 
+static const char julia[] = "#version 310 es\n"
+			    "precision highp float;\n"
+			    "uniform vec3 color; uniform float size; out vec4 o;\n"
+			    "void main() {\n"
+			    "  vec2 z = gl_FragCoord.xy / size * 3.0 - 1.5; float n = 0.0;\n"
+			    "  for (int i = 0; i < 200 && dot(z, z) < 16.0; i++) {\n"
+			    "    z = vec2(z.x * z.x - z.y * z.y, 2.0 * z.x * z.y) + vec2(-0.79, 0.15); n += 1.0; }\n"
+			    "  float s = n - log2(max(log2(max(dot(z, z), 1.0)), 1.0));\n"
+			    "  o = vec4(n >= 200.0 ? vec3(0.0) : mix(vec3(0.05), mix(color, vec3(1.0), 0.35), "
+			    "pow(min(s / 60.0, 1.0), 0.6)), 1.0);\n"
+			    "}\n";
+
 static void make_target(void)
 {
 	GLuint t, f;
@@ -181,7 +194,7 @@ static void check_pixels(const char *name)
 		}
 	snprintf(why, sizeof(why), "%d of %d texels, first is %02x%02x%02x", wrong, size * size, p[0], p[1], p[2]);
 	verdict(name, !wrong && !glGetError(), why);
-	if (ppm)
+	if (ppm && !scene)
 		write_ppm(p);
 	free(p);
 }
@@ -217,6 +230,23 @@ static void draw_frames(void)
 	printf("frames %d seconds %.3f mean_ms %.3f p50_ms %.3f p99_ms %.3f max_ms %.3f\n", n, now() - start,
 	       1e3 * sum / n, 1e3 * times[n / 2], 1e3 * times[n * 99 / 100], 1e3 * times[n - 1]);
 	fflush(stdout);
+}
+
+static void draw_scene(void)
+{
+	static const float corners[] = { -1, -1, 3, -1, -1, 3 };
+	unsigned char *p = malloc(4 * size * size);
+	GLuint program_id = program(shader(GL_VERTEX_SHADER, vertex), shader(GL_FRAGMENT_SHADER, julia));
+
+	glUseProgram(program_id);
+	glUniform3f(glGetUniformLocation(program_id, "color"), (color >> 16) / 255.0f, ((color >> 8) & 255) / 255.0f,
+		    (color & 255) / 255.0f);
+	glUniform1f(glGetUniformLocation(program_id, "size"), size);
+	glBufferData(GL_ARRAY_BUFFER, sizeof(corners), corners, GL_STATIC_DRAW);
+	glDrawArrays(GL_TRIANGLES, 0, 3);
+	glReadPixels(0, 0, size, size, GL_RGBA, GL_UNSIGNED_BYTE, p);
+	write_ppm(p);
+	free(p);
 }
 
 static const char compute[] = "#version 310 es\n"
@@ -269,7 +299,7 @@ static int parse(int argc, char **argv)
 		{ "color", 1, NULL, 'c' }, { "frames", 1, NULL, 'f' },   { "seconds", 1, NULL, 't' },
 		{ "load", 1, NULL, 'l' },  { "size", 1, NULL, 's' },     { "ppm", 1, NULL, 'p' },
 		{ "hog", 1, NULL, 'h' },   { "pause-ms", 1, NULL, 'w' }, { "async", 0, NULL, 'a' },
-		{ NULL, 0, NULL, 0 },
+		{ "scene", 0, NULL, 'j' }, { NULL, 0, NULL, 0 },
 	};
 	int opt;
 
@@ -284,6 +314,7 @@ static int parse(int argc, char **argv)
 		case 'h': hog = atoi(optarg); break;
 		case 'w': pause_ms = atoi(optarg); break;
 		case 'a': async = 1; break;
+		case 'j': scene = 1; break;
 		default: return 2;
 		}
 	}
@@ -303,6 +334,8 @@ int main(int argc, char **argv)
 		draw_frames();
 		check_pixels("triangle after load");
 	}
+	if (ppm && scene)
+		draw_scene();
 	check_compute();
 	if (hog)
 		take_memory();

@@ -368,15 +368,6 @@ static int open_file_form(struct pd_file *f, char *why, size_t n)
 	return 0;
 }
 
-bool pd_record_at(const u8 *p, u64 left, u32 *type, u16 *size)
-{
-	if (left < 8)
-		return false;
-	*type = pd_u32(p);
-	*size = pd_u16(p + 6);
-	return *size >= 8 && *size <= left;
-}
-
 static int pipe_attr(struct pd_file *f, const u8 *p, u16 size)
 {
 	u32 attr_bytes = size >= 16 ? pd_u32(p + 12) : 0;

@@ -8,6 +8,7 @@
 #define PERFDATA_OUT_H
 
 #include <lib/types.h>
+#include <string.h>
 
 struct out {
 	int fd;
@@ -18,9 +19,8 @@ struct out {
 
 void out_init(struct out *o, int fd);
 int out_flush(struct out *o); /* 0 or -errno */
-void out_bytes(struct out *o, const char *p, size_t n);
+void out_bytes_slow(struct out *o, const char *p, size_t n);
 void out_str(struct out *o, const char *s);
-void out_char(struct out *o, char c);
 void out_fill(struct out *o, char c, int n);                    /* nothing if n <= 0 */
 void out_pad(struct out *o, const char *s, int len, int width); /* left-justified, like %-*s */
 void out_u64(struct out *o, u64 v, int width);                  /* right-justified, like %*llu */
@@ -28,5 +28,20 @@ void out_u64_zero(struct out *o, u64 v, int width);             /* like %0*llu *
 void out_ms(struct out *o, u64 ns, int width);                  /* like "%*lu.%03lu " of ms and us */
 void out_time_us(struct out *o, u64 ns, int width);             /* sec.usec right-justified */
 void out_printf(struct out *o, const char *fmt, ...) __printf(2, 3);
+
+static inline void out_bytes(struct out *o, const char *p, size_t n)
+{
+	if (n > sizeof(o->buf) - o->len) {
+		out_bytes_slow(o, p, n);
+		return;
+	}
+	memcpy(o->buf + o->len, p, n);
+	o->len += n;
+}
+
+static inline void out_char(struct out *o, char c)
+{
+	out_bytes(o, &c, 1);
+}
 
 #endif

@@ -136,7 +136,7 @@ struct pd_event {
 	const struct pd_tracepoint *tp; /* NULL unless a tracepoint whose format is in the file */
 	int time_offset;                /* of TIME in a sample body, -1 if none */
 	int trailer_time;               /* of TIME from the end of other records, 0 if none */
-	void *priv;                     /* the consumer's */
+	bool unwanted;                  /* set by the consumer: its samples need not be delivered */
 };
 
 struct pd_sample {

@@ -45,6 +45,15 @@ struct pd_file {
 void pd_note(struct pd_file *f, const char *fmt, ...) __printf(2, 3);
 struct pd_event *pd_event_of_id(const struct pd_file *f, u64 id);
 void pd_layout_event(struct pd_event *e);
-bool pd_record_at(const u8 *p, u64 left, u32 *type, u16 *size);
+
+/* True if a whole record lies at p. */
+static inline bool pd_record_at(const u8 *p, u64 left, u32 *type, u16 *size)
+{
+	if (left < 8)
+		return false;
+	*type = pd_u32(p);
+	*size = pd_u16(p + 6);
+	return *size >= 8 && *size <= left;
+}
 
 #endif

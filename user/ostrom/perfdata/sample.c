@@ -12,13 +12,18 @@
 #include <errno.h>
 #include "perfdata_priv.h"
 
+#define HEAD_BITS                                                                                                      \
+	(PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ADDR |             \
+	 PERF_SAMPLE_ID | PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU | PERF_SAMPLE_PERIOD | PERF_SAMPLE_READ |            \
+	 PERF_SAMPLE_CALLCHAIN | PERF_SAMPLE_RAW)
+
 struct cursor {
 	const u8 *p;
 	u64 left;
 	bool bad;
 };
 
-static u64 word(struct cursor *c)
+static inline u64 word(struct cursor *c)
 {
 	u64 v;
 
@@ -34,7 +39,7 @@ static u64 word(struct cursor *c)
 }
 
 /* n bytes, n from the file. */
-static const u8 *bytes(struct cursor *c, u64 n)
+static inline const u8 *bytes(struct cursor *c, u64 n)
 {
 	const u8 *p = c->p;
 
@@ -183,7 +188,8 @@ int pd_parse_sample(const struct pd_event *e, const u8 *rec, struct pd_sample *s
 	}
 	if (t & PERF_SAMPLE_RAW)
 		take_raw(&c, s);
-	take_tail(&c, a, s);
+	if (t & ~(u64)HEAD_BITS)
+		take_tail(&c, a, s);
 	return c.bad ? -EINVAL : 0;
 }
 

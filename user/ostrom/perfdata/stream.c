@@ -26,6 +26,9 @@
 #include <zstd.h>
 #include "perfdata_priv.h"
 
+#define AHEAD       12   /* records to prefetch before they are delivered */
+#define AHEAD_BYTES 2048 /* bytes to prefetch before they are scanned */
+
 struct entry {
 	u64 time;
 	const u8 *rec;
@@ -49,6 +52,7 @@ struct stream {
 	u64 round_start, last_round_start, released; /* offsets in the file */
 	const u8 *in_map;
 	u64 last_progress;
+	bool skips; /* some event is unwanted */
 };
 
 /* ---- the queue ---- */
@@ -185,8 +189,13 @@ static int flush(struct stream *s, u64 limit)
 	int err = 0;
 
 	sort_queue(s);
-	for (i = 0; i < s->nr && s->queue[i].time <= limit && !err; i++)
+	for (i = 0; i < s->nr && s->queue[i].time <= limit && !err; i++) {
+		if (i + AHEAD < s->nr) {
+			__builtin_prefetch(s->queue[i + AHEAD].rec);
+			__builtin_prefetch(s->queue[i + AHEAD].rec + 64);
+		}
 		err = deliver(s, s->queue[i].rec);
+	}
 	memmove(s->queue, s->queue + i, (s->nr - i) * sizeof(*s->queue));
 	s->nr -= i;
 	return err;
@@ -245,6 +254,16 @@ static u64 time_of(struct stream *s, const u8 *rec, u32 type, u16 size)
 	return e->trailer_time && e->trailer_time + 8 <= size ? pd_u64(rec + size - e->trailer_time) : UINT64_MAX;
 }
 
+static bool is_unwanted(struct stream *s, const u8 *rec, u32 type, u16 size)
+{
+	const struct pd_event *e;
+
+	if (!s->skips || type != PERF_RECORD_SAMPLE)
+		return false;
+	e = event_of_sample(s->f, rec, size);
+	return e && e->unwanted;
+}
+
 static int take_record(struct stream *s, const u8 *rec, u32 type, u16 size)
 {
 	u64 time;
@@ -259,6 +278,10 @@ static int take_record(struct stream *s, const u8 *rec, u32 type, u16 size)
 	time = time_of(s, rec, type, size);
 	if (!time || time == UINT64_MAX)
 		return deliver(s, rec);
+	if (is_unwanted(s, rec, type, size)) { /* it still counts for what the round may deliver */
+		s->max_time = max(s->max_time, time);
+		return 0;
+	}
 	return enqueue(s, time, rec);
 }
 
@@ -357,6 +380,7 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 				(unsigned long long)at);
 			break;
 		}
+		__builtin_prefetch(map + min(at + AHEAD_BYTES, end - 1));
 		if (type == PD_FINISHED_ROUND)
 			err = finish_round(s, at + size);
 		else if (type == PD_COMPRESSED)
@@ -382,6 +406,8 @@ int pd_for_each(struct pd_file *f, const struct pd_consumer *c)
 	int err;
 
 	memset(&f->counts, 0, sizeof(f->counts));
+	for (u32 i = 0; i < f->nr_events; i++)
+		s.skips |= f->events[i].unwanted;
 	err = read_span(&s, f->map, f->data.offset, f->data.offset + f->data.size);
 	for (u32 i = 0; i < f->nr_parts && !err; i++)
 		err = read_span(&s, f->parts[i].map, 0, f->parts[i].bytes);

@@ -249,6 +249,7 @@ static int classify(struct timehist *th)
 			k->kind = TH_WAKEUP;
 		else if (!strcmp(e->name, "sched:sched_migrate_task") && th->opt.migrations)
 			k->kind = TH_MIGRATE;
+		e->unwanted = k->kind == TH_OTHER && pd_cpus_online(th->file) >= pd_cpus_available(th->file);
 		k->prev_pid = pd_tracepoint_field(e->tp, "prev_pid");
 		k->next_pid = pd_tracepoint_field(e->tp, "next_pid");
 		k->next_comm = pd_tracepoint_field(e->tp, "next_comm");

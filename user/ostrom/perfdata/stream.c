@@ -188,6 +188,8 @@ static int flush(struct stream *s, u64 limit)
 	size_t i;
 	int err = 0;
 
+	if (!s->nr)
+		return 0;
 	sort_queue(s);
 	for (i = 0; i < s->nr && s->queue[i].time <= limit && !err; i++) {
 		if (i + AHEAD < s->nr) {

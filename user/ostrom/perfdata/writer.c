@@ -70,6 +70,8 @@ static void flush(struct pw *w)
 
 void pw_write(struct pw *w, const void *bytes, size_t n)
 {
+	if (!n)
+		return;
 	w->data_bytes += n;
 	if (n > BUFFER_BYTES - w->buffered)
 		flush(w);
@@ -136,6 +138,8 @@ void pw_put(struct pw *w, enum pd_feature feat, const void *bytes, size_t n)
 {
 	struct pw_feature *f = &w->features[feat];
 
+	if (!n)
+		return;
 	if (f->n + n > f->room) {
 		size_t room = max(f->room * 2, ALIGN_UP(f->n + n, (size_t)4096));
 		u8 *grown = realloc(f->bytes, room);

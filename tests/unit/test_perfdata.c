@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: every perf tool stands on the reader; an order that is wrong by one record makes all their numbers wrong.
+ *
+ * Idea: write small files with the project's own writer (perf reads what it writes: tests/tools/) and read them back: order
+ * across rounds, records without time, damage at each byte, threads and mappings.
+ *
+ * Contract: runs under ASan and UBSan. Locks: none.
+ */
+// links: user/ostrom/perfdata/open.c user/ostrom/perfdata/stream.c user/ostrom/perfdata/sample.c user/ostrom/perfdata/tracefmt.c user/ostrom/perfdata/threads.c user/ostrom/perfdata/maps.c user/ostrom/perfdata/writer.c user/ostrom/perfdata/out.c
+// libs: -lzstd
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "perfdata/maps.h"
+#include "perfdata/out.h"
+#include "perfdata/threads.h"
+#include "perfdata/writer.h"
+
+static char path[64];
+
+static int setup(void **state)
+{
+	int fd;
+
+	strcpy(path, "/tmp/ostrom-test-XXXXXX");
+	fd = mkstemp(path);
+	return fd < 0 ? -1 : close(fd);
+}
+
+static int teardown(void **state)
+{
+	return unlink(path);
+}
+
+struct sample_rec {
+	struct perf_event_header h;
+	u64 id, ip;
+	u32 pid, tid;
+	u64 time;
+	u32 cpu, res;
+};
+
+static const struct perf_event_attr clock_attr = {
+	.type = PERF_TYPE_SOFTWARE,
+	.size = sizeof(struct perf_event_attr),
+	.sample_type = PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_CPU,
+	.sample_id_all = 1,
+};
+
+static void put_sample(struct pw *w, u64 time, u64 ip)
+{
+	struct sample_rec r = { { PERF_RECORD_SAMPLE, PERF_RECORD_MISC_USER, sizeof(r) }, 7, ip, 10, 11, time, 3, 0 };
+
+	pw_write(w, &r, sizeof(r));
+}
+
+static void put_round(struct pw *w)
+{
+	struct perf_event_header h = { PD_FINISHED_ROUND, 0, sizeof(h) };
+
+	pw_write(w, &h, sizeof(h));
+}
+
+static void begin(struct pw *w)
+{
+	u64 id = 7;
+
+	assert_int_equal(pw_open(w, path), 0);
+	assert_int_equal(pw_event(w, &clock_attr, "cpu-clock", &id, 1), 0);
+	assert_int_equal(pw_begin(w), 0);
+}
+
+static void finish(struct pw *w)
+{
+	pw_put_string(w, PD_FEAT_HOSTNAME, "here");
+	pw_put_u32(w, PD_FEAT_NRCPUS, 8);
+	pw_put_u32(w, PD_FEAT_NRCPUS, 4);
+	pw_event_desc(w);
+	assert_int_equal(pw_finish(w), 0);
+}
+
+struct seen {
+	u64 ips[64];
+	u32 nr;
+};
+
+static int collect(void *arg, const struct pd_sample *s)
+{
+	struct seen *seen = arg;
+
+	if (s->type == PERF_RECORD_SAMPLE && seen->nr < 64)
+		seen->ips[seen->nr++] = s->ip;
+	return 0;
+}
+
+static void order(void **state)
+{
+	static const u64 want[] = { 99, 1, 2, 3, 4, 5, 6, 7, 8 };
+	struct seen seen = { .nr = 0 };
+	struct pd_consumer c = { .record = collect, .arg = &seen };
+	struct pd_file *f;
+	char why[256], host[16];
+	struct pw w;
+
+	begin(&w);
+	put_sample(&w, 100, 1); /* CPU 0 of round 1 */
+	put_sample(&w, 300, 4);
+	put_sample(&w, 200, 2); /* CPU 1 of round 1 */
+	put_sample(&w, 200, 3); /* the same time: the order of the file holds */
+	put_sample(&w, 0, 99);	/* no time: at once */
+	put_round(&w);
+	put_sample(&w, 500, 7);
+	put_sample(&w, 400, 5); /* older than what its round has, newer than round 1 */
+	put_round(&w);
+	put_sample(&w, 450, 6);
+	put_sample(&w, 600, 8);
+	finish(&w);
+	assert_int_equal(pd_open(&f, path, why, sizeof(why)), 0);
+	assert_int_equal(pd_nr_events(f), 1);
+	assert_string_equal(pd_event(f, 0)->name, "cpu-clock");
+	assert_int_equal(pd_cpus_available(f), 8);
+	assert_int_equal(pd_cpus_online(f), 4);
+	pd_feature_str(f, PD_FEAT_HOSTNAME, host, sizeof(host));
+	assert_string_equal(host, "here");
+	assert_int_equal(pd_for_each(f, &c), 0);
+	assert_string_equal(pd_damage(f), "");
+	assert_int_equal(seen.nr, ARRAY_SIZE(want));
+	for (u32 i = 0; i < seen.nr; i++)
+		assert_int_equal(seen.ips[i], want[i]);
+	pd_close(f);
+}
+
+static void unwanted(void **state)
+{
+	struct seen seen = { .nr = 0 };
+	struct pd_consumer c = { .record = collect, .arg = &seen };
+	struct pd_file *f;
+	char why[256];
+	struct pw w;
+
+	begin(&w);
+	put_sample(&w, 100, 1);
+	finish(&w);
+	assert_int_equal(pd_open(&f, path, why, sizeof(why)), 0);
+	pd_event(f, 0)->unwanted = true;
+	assert_int_equal(pd_for_each(f, &c), 0);
+	assert_int_equal(seen.nr, 0);
+	pd_close(f);
+}
+
+/* Cut at every length: refused with a reason, or read up to the cut with damage noted; whole records only. */
+static void cut(void **state)
+{
+	struct pw w;
+	off_t whole;
+	FILE *file;
+
+	begin(&w);
+	for (int i = 1; i <= 3; i++)
+		put_sample(&w, i * 100, i);
+	finish(&w);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	fseek(file, 0, SEEK_END);
+	whole = ftell(file);
+	fclose(file);
+	for (off_t n = whole - 1; n >= 0; n--) {
+		struct seen seen = { .nr = 0 };
+		struct pd_consumer c = { .record = collect, .arg = &seen };
+		struct pd_file *f;
+		char why[256] = "";
+
+		assert_int_equal(truncate(path, n), 0);
+		if (pd_open(&f, path, why, sizeof(why))) {
+			assert_true(*why);
+			continue;
+		}
+		assert_int_equal(pd_for_each(f, &c), 0);
+		assert_true(*pd_damage(f));
+		for (u32 i = 0; i < seen.nr; i++)
+			assert_int_equal(seen.ips[i], i + 1);
+		pd_close(f);
+	}
+}
+
+static void formats(void **state)
+{
+	static const char text[] = "name: sched_migrate_task\nID: 371\nformat:\n"
+				   "\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n"
+				   "\tfield:__data_loc char[] comm;\toffset:8;\tsize:4;\tsigned:0;\n"
+				   "\tfield:pid_t pid;\toffset:12;\tsize:4;\tsigned:1;\n"
+				   "\tfield:char old[16];\toffset:16;\tsize:16;\tsigned:0;\n\nprint fmt: \"x\"\n";
+	u8 raw[40] = { 0 };
+	struct pd_tracepoint tp = { 0 };
+	char out[8];
+
+	assert_int_equal(pd_format_parse(&tp, text, sizeof(text) - 1), 0);
+	assert_string_equal(tp.name, "sched_migrate_task");
+	assert_int_equal(tp.id, 371);
+	assert_int_equal(tp.nr_fields, 4);
+	assert_true(pd_tracepoint_field(&tp, "comm")->is_dyn);
+	assert_true(pd_tracepoint_field(&tp, "old")->is_string);
+	memcpy(raw + 8, (u32[]){ 4 << 16 | 32 }, 4);
+	memcpy(raw + 12, (s32[]){ -5 }, 4);
+	memcpy(raw + 16, "0123456789abcdef", 16);
+	memcpy(raw + 32, "dyn", 4);
+	assert_int_equal(pd_field_int(pd_tracepoint_field(&tp, "pid"), raw, sizeof(raw)), -5);
+	assert_int_equal(pd_field_int(pd_tracepoint_field(&tp, "pid"), raw, 15), 0); /* outside: 0 */
+	pd_field_str(pd_tracepoint_field(&tp, "comm"), raw, sizeof(raw), out, sizeof(out));
+	assert_string_equal(out, "dyn");
+	pd_field_str(pd_tracepoint_field(&tp, "comm"), raw, 34, out, sizeof(out));
+	assert_string_equal(out, "");
+	pd_field_str(pd_tracepoint_field(&tp, "old"), raw, sizeof(raw), out, sizeof(out));
+	assert_string_equal(out, "0123456");
+	free(tp.fields);
+}
+
+static struct pd_sample task_record(u8 *rec, u32 type, const u32 *words, u32 nr, const char *text)
+{
+	struct perf_event_header h = { type, 0, 8 + nr * 4 + (text ? 16 : 0) };
+
+	memset(rec, 0, 64);
+	memcpy(rec, &h, sizeof(h));
+	memcpy(rec + 8, words, nr * 4);
+	if (text)
+		strcpy((char *)rec + 8 + nr * 4, text);
+	return (struct pd_sample){ .rec = rec, .type = type, .size = h.size };
+}
+
+static void threads(void **state)
+{
+	struct pd_threads t;
+	struct pd_thread *th;
+	struct pd_sample s;
+	u8 rec[64];
+	u32 nr;
+
+	assert_int_equal(pd_threads_init(&t), 0);
+	assert_string_equal(pd_thread_find(&t, 0)->comm, "swapper");
+	th = pd_thread_get(&t, 0, 50); /* seen by a wake-up: process unknown */
+	assert_string_equal(pd_thread_label(th), ":50");
+	s = task_record(rec, PERF_RECORD_COMM, (u32[]){ 40, 40 }, 2, "parent");
+	assert_int_equal(pd_threads_record(&t, &s), 0);
+	s = task_record(rec, PERF_RECORD_FORK, (u32[]){ 50, 40, 50, 40, 0, 0 }, 6, NULL);
+	assert_int_equal(pd_threads_record(&t, &s), 0);
+	assert_ptr_not_equal(pd_thread_find(&t, 50), th); /* the old one was replaced */
+	assert_true(th->removed);
+	th = pd_thread_find(&t, 50);
+	assert_string_equal(pd_thread_label(th), "parent[50]");
+	assert_int_equal(th->ppid, 40);
+	s = task_record(rec, PERF_RECORD_EXIT, (u32[]){ 50, 40, 50, 40, 0, 0 }, 6, NULL);
+	assert_int_equal(pd_threads_record(&t, &s), 0);
+	assert_true(th->dead);
+	th = pd_thread_get(&t, 40, 300); /* 300 and 44 share a bucket of perf's order */
+	assert_string_equal(pd_thread_label(th), ":300[300/40]");
+	pd_thread_get(&t, 44, 44);
+	struct pd_thread **list = pd_threads_in_order(&t, &nr);
+
+	for (u32 i = 0; i + 1 < nr; i++)
+		if (list[i]->tid == 44)
+			assert_int_equal(list[i + 1]->tid, 300);
+	free(list);
+	pd_threads_free(&t);
+}
+
+static void add_mapping(struct pd_spaces *s, u64 start, u64 bytes, u64 pgoff, const char *name)
+{
+	u8 rec[128] = { 0 };
+	struct perf_event_header h = { PERF_RECORD_MMAP, 0, 40 + 16 };
+	struct pd_sample r = { .rec = rec, .type = h.type, .size = h.size };
+
+	memcpy(rec, &h, sizeof(h));
+	memcpy(rec + 8, (u32[]){ 9, 9 }, 8);
+	memcpy(rec + 16, (u64[]){ start, bytes, pgoff }, 24);
+	strcpy((char *)rec + 40, name);
+	assert_int_equal(pd_spaces_record(s, &r), 0);
+}
+
+static void mappings(void **state)
+{
+	struct pd_spaces s = { 0 };
+	const struct pd_map *m;
+
+	add_mapping(&s, 0x1000, 0x9000, 0, "/a");
+	add_mapping(&s, 0x4000, 0x1000, 0, "/b"); /* cuts /a in two */
+	m = pd_space_find(&s, 9, 0x3fff);
+	assert_string_equal(m->path, "/a");
+	assert_int_equal(m->end, 0x4000);
+	assert_string_equal(pd_space_find(&s, 9, 0x4000)->path, "/b");
+	m = pd_space_find(&s, 9, 0x5000);
+	assert_string_equal(m->path, "/a");
+	assert_int_equal(m->start, 0x5000);
+	assert_int_equal(m->pgoff, 0x4000);
+	assert_null(pd_space_find(&s, 9, 0xa000));
+	assert_null(pd_space_find(&s, 8, 0x1000));
+	pd_spaces_free(&s);
+}
+
+static void numbers(void **state)
+{
+	static const struct {
+		u64 ns;
+		int width;
+	} cases[] = { { 0, 6 }, { 999, 6 }, { 1000, 6 }, { 123456789, 6 }, { 99999999999999, 6 }, { UINT64_MAX, 2 }, { 5000000, 12 } };
+	struct out *o = malloc(sizeof(*o));
+	char want[64];
+
+	assert_non_null(o);
+	for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
+		u64 us = cases[i].ns / 1000;
+
+		out_init(o, -1);
+		out_ms(o, cases[i].ns, cases[i].width);
+		snprintf(want, sizeof(want), "%*llu.%03llu ", cases[i].width, (unsigned long long)us / 1000,
+			 (unsigned long long)us % 1000);
+		assert_int_equal(o->len, strlen(want));
+		assert_memory_equal(o->buf, want, o->len);
+		out_init(o, -1);
+		out_time_us(o, cases[i].ns, 15);
+		snprintf(want, sizeof(want), "%llu.%06llu", (unsigned long long)us / 1000000,
+			 (unsigned long long)us % 1000000);
+		assert_int_equal(o->len, max(strlen(want), (size_t)15));
+		assert_memory_equal(o->buf + o->len - strlen(want), want, strlen(want));
+		out_init(o, -1);
+		out_u64(o, cases[i].ns, 3);
+		snprintf(want, sizeof(want), "%3llu", (unsigned long long)cases[i].ns);
+		assert_int_equal(o->len, strlen(want));
+		assert_memory_equal(o->buf, want, o->len);
+	}
+	free(o);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(order, setup, teardown),
+		cmocka_unit_test_setup_teardown(unwanted, setup, teardown),
+		cmocka_unit_test_setup_teardown(cut, setup, teardown),
+		cmocka_unit_test(formats),
+		cmocka_unit_test(threads),
+		cmocka_unit_test(mappings),
+		cmocka_unit_test(numbers),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -50,6 +50,9 @@ struct field_name {
 void name_access(struct images *images, const struct pd_map *code, u64 ip, const struct pd_map *data, u64 addr,
 		 struct field_name *out);
 
+/* The function and source line of a link address only. */
+void name_code(struct image *im, u64 vaddr, struct field_name *out);
+
 int c2c_record_main(int argc, char **argv);
 int c2c_report_main(int argc, char **argv);
 

@@ -315,6 +315,15 @@ static bool operand_at(struct images *images, const struct pd_map *code, u64 ip,
 	return true;
 }
 
+void name_code(struct image *im, u64 vaddr, struct field_name *out)
+{
+	Dwarf_Die cu;
+	bool has_cu = image_dwarf(im) && find_cu(im->dwarf, vaddr, &cu);
+
+	memset(out, 0, sizeof(*out));
+	name_place(im, vaddr, has_cu ? &cu : NULL, out);
+}
+
 void name_access(struct images *images, const struct pd_map *code, u64 ip, const struct pd_map *data, u64 addr,
 		 struct field_name *out)
 {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "ostrom.h"
+#include "table.h"
 #include "words.h"
 
 static const char usage_text[] =
@@ -22,7 +23,7 @@ static const char usage_text[] =
 	"  --before FILE       compare with an earlier recording\n"
 	"  --check             exit status 3 if a line is fought over\n";
 
-enum { OPT_JSON = 256, OPT_BEFORE, OPT_CHECK };
+enum { OPT_JSON = 256, OPT_BEFORE, OPT_CHECK, OPT_STDIO, OPT_STATS, OPT_FULL, OPT_NO_SOURCE, OPT_SHOW_ALL };
 
 static const struct option long_options[] = {
 	{ "input", required_argument, NULL, 'i' },
@@ -31,6 +32,13 @@ static const struct option long_options[] = {
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "before", required_argument, NULL, OPT_BEFORE },
 	{ "check", no_argument, NULL, OPT_CHECK },
+	{ "stdio", no_argument, NULL, OPT_STDIO },
+	{ "stats", no_argument, NULL, OPT_STATS },
+	{ "full-symbols", no_argument, NULL, OPT_FULL },
+	{ "no-source", no_argument, NULL, OPT_NO_SOURCE },
+	{ "show-all", no_argument, NULL, OPT_SHOW_ALL },
+	{ "display", required_argument, NULL, 'd' },
+	{ "coalesce", required_argument, NULL, 'c' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -40,6 +48,8 @@ struct request {
 	u32 lines;
 	s32 pid;
 	bool json, check;
+	bool stdio, stats_only, full_symbols, no_source, show_all, by_pid;
+	enum c2c_display display;
 };
 
 static const struct line_report *find_object(const struct c2c_analysis *c, const char *object)
@@ -94,14 +104,91 @@ static int show(const struct request *q, struct out *o)
 	return status;
 }
 
+static int on_table_record(void *arg, const struct pd_sample *s)
+{
+	return table_record(arg, s);
+}
+
+static int show_tables(const struct request *q, struct out *o)
+{
+	struct c2c_table *t = calloc(1, sizeof(*t));
+	struct pd_consumer c = { .record = on_table_record, .arg = t };
+	struct pd_file *f;
+	char why[512];
+	int err;
+
+	if (!t)
+		return 1;
+	t->display = q->display;
+	t->by_pid = q->by_pid;
+	t->no_source = q->no_source;
+	t->full_symbols = q->full_symbols;
+	t->show_all = q->show_all;
+	if (pd_open(&f, q->input, why, sizeof(why))) {
+		say_error("%s", why);
+		free(t);
+		return 1;
+	}
+	err = pd_for_each(f, &c);
+	if (!err)
+		err = table_sort(t);
+	if (!err)
+		stdio_print(o, t, f, q->by_pid ? "offset,pid,iaddr" : "offset,iaddr", q->stats_only);
+	if (*pd_damage(f))
+		say_error("%s: %s", q->input, pd_damage(f));
+	pd_close(f);
+	table_free(t);
+	free(t);
+	return err ? 1 : 0;
+}
+
+/* False if the word is none of the display modes. */
+static bool set_display(struct request *q, const char *word)
+{
+	static const char *const words[] = { "lcl", "rmt", "tot" };
+
+	for (u32 i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcmp(word, words[i])) {
+			q->display = i;
+			return true;
+		}
+	say_error("-d %s: lcl, rmt or tot", word);
+	return false;
+}
+
+static bool set_coalesce(struct request *q, const char *list)
+{
+	q->by_pid = !strcmp(list, "pid,iaddr");
+	if (q->by_pid || !strcmp(list, "iaddr"))
+		return true;
+	say_error("-c %s: iaddr or pid,iaddr", list);
+	return false;
+}
+
+/* Options of perf's report; false if c is none or wrong. */
+static bool table_option(struct request *q, int c)
+{
+	q->stdio |= c != 'c' && c != 'd';
+	switch (c) {
+	case OPT_STDIO: return true;
+	case OPT_STATS: return q->stats_only = true;
+	case OPT_FULL: return q->full_symbols = true;
+	case OPT_NO_SOURCE: return q->no_source = true;
+	case OPT_SHOW_ALL: return q->show_all = true;
+	case 'd': return set_display(q, optarg);
+	case 'c': return set_coalesce(q, optarg);
+	default: return false;
+	}
+}
+
 int c2c_report_main(int argc, char **argv)
 {
-	struct request q = { .input = "perf.data", .lines = 10 };
+	struct request q = { .input = "perf.data", .lines = 10, .display = DISPLAY_TOT };
 	struct out *o;
 	int c, status;
 
 	optind = 0;
-	while ((c = getopt_long(argc, argv, "i:n:p:h", long_options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "i:n:p:d:c:h", long_options, NULL)) != -1) {
 		switch (c) {
 		case 'i': q.input = optarg; break;
 		case 'n': q.lines = atoi(optarg); break;
@@ -109,14 +196,18 @@ int c2c_report_main(int argc, char **argv)
 		case OPT_JSON: q.json = true; break;
 		case OPT_BEFORE: q.before = optarg; break;
 		case OPT_CHECK: q.check = true; break;
-		default: fputs(usage_text, c == 'h' ? stdout : stderr); return c == 'h' ? 0 : 129;
+		default:
+			if (c != 'h' && c != '?' && table_option(&q, c))
+				break;
+			fputs(usage_text, c == 'h' ? stdout : stderr);
+			return c == 'h' ? 0 : 129;
 		}
 	}
 	o = malloc(sizeof(*o));
 	if (!o)
 		return 1;
 	out_init(o, STDOUT_FILENO);
-	status = show(&q, o);
+	status = q.stdio ? show_tables(&q, o) : show(&q, o);
 	if (out_flush(o))
 		status = 1;
 	free(o);

@@ -4,12 +4,15 @@
  * trusting them.
  *
  * Idea: map the file; libelf reads its program headers and symbol tables, libdw its debug information when first asked.
+ * Debug information that a distribution ships apart is found by build id under /usr/lib/debug.
  * offset = addr - map.start + map.pgoff; link address = offset - load.offset + load.vaddr.
  *
  * Contract: image.h. Locks: none.
  */
+#include <elfutils/libdwelf.h>
 #include <fcntl.h>
 #include <gelf.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -32,7 +35,25 @@ static void read_loads(struct image *im)
 	}
 }
 
-static void add_symbols(struct image *im, Elf_Scn *scn, const GElf_Shdr *sh)
+static void open_debug_file(struct image *im)
+{
+	char path[128];
+	const u8 *id;
+	ssize_t n = dwelf_elf_gnu_build_id(im->elf, (const void **)&id);
+	int at;
+
+	if (n < 2 || n > 32)
+		return;
+	at = snprintf(path, sizeof(path), "/usr/lib/debug/.build-id/%02x/", id[0]);
+	for (ssize_t i = 1; i < n; i++)
+		at += snprintf(path + at, sizeof(path) - at, "%02x", id[i]);
+	snprintf(path + at, sizeof(path) - at, ".debug");
+	im->debug_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (im->debug_fd >= 0)
+		im->debug_elf = elf_begin(im->debug_fd, ELF_C_READ_MMAP, NULL);
+}
+
+static void add_symbols(struct image *im, Elf *elf, Elf_Scn *scn, const GElf_Shdr *sh)
 {
 	Elf_Data *data = elf_getdata(scn, NULL);
 	size_t n = sh->sh_entsize ? sh->sh_size / sh->sh_entsize : 0;
@@ -49,7 +70,7 @@ static void add_symbols(struct image *im, Elf_Scn *scn, const GElf_Shdr *sh)
 		if (!gelf_getsym(data, i, &s) || s.st_shndx == SHN_UNDEF || !s.st_value)
 			continue;
 		type = GELF_ST_TYPE(s.st_info);
-		name = elf_strptr(im->elf, sh->sh_link, s.st_name);
+		name = elf_strptr(elf, sh->sh_link, s.st_name);
 		if ((type == STT_FUNC || type == STT_OBJECT || type == STT_GNU_IFUNC) && name)
 			im->syms[im->nr_syms++] =
 				(struct image_sym){ s.st_value, s.st_value + s.st_size, name, type == STT_OBJECT };
@@ -63,20 +84,28 @@ static int by_start(const void *a, const void *b)
 	return x->start < y->start ? -1 : x->start > y->start;
 }
 
+static void read_table(struct image *im, Elf *elf, unsigned kind)
+{
+	Elf_Scn *scn = NULL;
+
+	while (elf && (scn = elf_nextscn(elf, scn))) {
+		GElf_Shdr sh;
+
+		if (gelf_getshdr(scn, &sh) && sh.sh_type == kind)
+			add_symbols(im, elf, scn, &sh);
+	}
+}
+
+/* The best table there is: the file's own, the debug file's, the dynamic one. */
 static void read_symbols(struct image *im)
 {
-	static const unsigned kinds[] = { SHT_SYMTAB, SHT_DYNSYM };
-
-	for (u32 k = 0; k < ARRAY_SIZE(kinds) && !im->nr_syms; k++) {
-		Elf_Scn *scn = NULL;
-
-		while ((scn = elf_nextscn(im->elf, scn))) {
-			GElf_Shdr sh;
-
-			if (gelf_getshdr(scn, &sh) && sh.sh_type == kinds[k])
-				add_symbols(im, scn, &sh);
-		}
+	read_table(im, im->elf, SHT_SYMTAB);
+	if (!im->nr_syms) {
+		open_debug_file(im);
+		read_table(im, im->debug_elf, SHT_SYMTAB);
 	}
+	if (!im->nr_syms)
+		read_table(im, im->elf, SHT_DYNSYM);
 	if (im->nr_syms)
 		qsort(im->syms, im->nr_syms, sizeof(*im->syms), by_start);
 }
@@ -116,6 +145,7 @@ struct image *image_get(struct images *s, const char *path)
 	if (!im)
 		return NULL;
 	im->path = path;
+	im->debug_fd = -1;
 	im->next = s->list;
 	s->list = im;
 	if (*path == '/' && path[1] != '/')
@@ -131,6 +161,10 @@ void images_free(struct images *s)
 		s->list = im->next;
 		if (im->dwarf)
 			dwarf_end(im->dwarf);
+		if (im->debug_elf)
+			elf_end(im->debug_elf);
+		if (im->debug_fd >= 0)
+			close(im->debug_fd);
 		if (im->elf)
 			elf_end(im->elf);
 		if (im->bytes)
@@ -196,6 +230,10 @@ Dwarf *image_dwarf(struct image *im)
 	if (!im->tried_dwarf && im->elf) {
 		im->tried_dwarf = true;
 		im->dwarf = dwarf_begin_elf(im->elf, DWARF_C_READ, NULL);
+		if (!im->dwarf && !im->debug_elf)
+			open_debug_file(im);
+		if (!im->dwarf && im->debug_elf)
+			im->dwarf = dwarf_begin_elf(im->debug_elf, DWARF_C_READ, NULL);
 	}
 	return im->dwarf;
 }

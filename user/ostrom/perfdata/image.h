@@ -23,6 +23,8 @@ struct image {
 	const u8 *bytes;
 	u64 nr_bytes;
 	Elf *elf;
+	Elf *debug_elf; /* the file of separate debug information, NULL if none is installed */
+	int debug_fd;
 	Dwarf *dwarf; /* NULL without debug information */
 	bool tried_dwarf;
 	struct image_sym *syms; /* sorted by start */

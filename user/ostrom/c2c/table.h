@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * perf c2c's tables: counters of each cache line and of each (offset, code address) in it, by perf's rules.
+ */
+#ifndef C2C_TABLE_H
+#define C2C_TABLE_H
+
+#include "c2c.h"
+#include "perfdata/out.h"
+
+enum c2c_display { DISPLAY_LCL, DISPLAY_RMT, DISPLAY_TOT };
+
+struct c2c_stats {
+	u32 records, locks, store, st_uncache, st_noadrs, st_l1hit, st_l1miss, st_na;
+	u32 load, ld_excl, ld_shared, ld_uncache, ld_io, ld_miss, ld_noadrs, ld_fbhit, ld_l1hit, ld_l2hit, ld_llchit;
+	u32 lcl_hitm, rmt_hitm, tot_hitm, lcl_peer, rmt_peer, tot_peer, rmt_hit, lcl_dram, rmt_dram, blk_data, blk_addr;
+	u32 nomap, noparse;
+};
+
+struct c2c_mean {
+	double n, mean;
+};
+
+struct c2c_entry { /* one (offset, code address, process if asked) in a line */
+	u64 offset, iaddr, ip, code_key;
+	s32 pid;
+	struct c2c_stats stats;
+	struct c2c_mean rmt, lcl, load; /* weights */
+	u64 cpus[16];                   /* CPUs 0 to 1023 */
+	char symbol[256], object[128], source[300];
+	bool has_symbol;
+};
+
+struct c2c_line {
+	u64 dso[3], key, addr; /* identity: file, and address in it; addr as first seen */
+	s32 pid;
+	struct c2c_stats stats;
+	struct c2c_entry *entries;
+	u32 nr, room;
+	u32 order; /* of equal lines */
+	struct c2c_line *next;
+};
+
+struct c2c_table {
+	struct c2c_line *buckets[4096];
+	struct c2c_line **sorted; /* by table_sort */
+	u32 nr;
+	struct c2c_stats total, shared;
+	u32 shared_lines;
+	enum c2c_display display;
+	bool by_pid, no_source, full_symbols, show_all;
+	struct pd_spaces spaces;
+	struct images images;
+	struct pd_threads threads;
+};
+
+/* Decodes one sample's data source and adds it to st; false if perf counts it no further. */
+bool stats_decode(struct c2c_stats *st, u64 data_src, u64 addr, bool has_maps);
+int table_record(struct c2c_table *t, const struct pd_sample *s);
+int table_sort(struct c2c_table *t);
+void table_free(struct c2c_table *t);
+/* The counter that the display mode sorts by. */
+u32 table_hitm(const struct c2c_table *t, const struct c2c_stats *st);
+bool table_shows(const struct c2c_table *t, const struct c2c_line *l);
+
+/* stdio.c */
+void stdio_print(struct out *o, struct c2c_table *t, struct pd_file *f, const char *grouping, bool stats_only);
+
+#endif

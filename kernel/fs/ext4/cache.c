@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: metadata blocks are read again and again, and several pieces of one are used at a time.
+ *
+ * Idea: a hash table of blocks by number, each with a count of users; those without users wait on a list, oldest first,
+ * to be reused. At most MAX_BUFFERS unless that many are in use.
+ *
+ * Contract: ext4_priv.h. buffer_get refuses blocks outside the file system.
+ *
+ * Locks: the file system's.
+ */
+#include <alloc/slab.h>
+#include <lib/string.h>
+#include "ext4_priv.h"
+
+static struct list *bucket_of(struct ext4 *fs, u64 block)
+{
+	return &fs->bucket[(block * 0x9e3779b97f4a7c15ull) >> 56];
+}
+
+static void drop(struct ext4 *fs, struct buffer *b)
+{
+	list_del(&b->hash);
+	list_del(&b->lru);
+	fs->nr_buffers--;
+	kfree(b->data);
+	kfree(b);
+}
+
+static struct buffer *make(struct ext4 *fs, u64 block)
+{
+	struct buffer *b = kzalloc(sizeof(*b), ALLOC_KERNEL);
+
+	if (!b)
+		return NULL;
+	b->data = kmalloc(fs->block_bytes, ALLOC_KERNEL);
+	if (!b->data) {
+		kfree(b);
+		return NULL;
+	}
+	b->block = block;
+	b->refs = 1;
+	list_init(&b->lru);
+	return b;
+}
+
+int buffer_get(struct ext4 *fs, u64 block, struct buffer **out)
+{
+	struct list *bucket = bucket_of(fs, block);
+	struct buffer *b;
+	int err;
+
+	if (!block_is_valid(fs, block, 1))
+		return fail(EUCLEAN, "ext4: block %llu is outside the file system", (unsigned long long)block);
+	list_for_each_entry (b, bucket, hash)
+		if (b->block == block) {
+			if (!b->refs++)
+				list_del_init(&b->lru);
+			*out = b;
+			return 0;
+		}
+	while (fs->nr_buffers >= MAX_BUFFERS && !list_empty(&fs->lru))
+		drop(fs, list_first_entry(&fs->lru, struct buffer, lru));
+	b = make(fs, block);
+	if (!b)
+		return -ENOMEM;
+	err = fs->dev.read(fs->dev.ctx, block * fs->block_bytes, b->data, fs->block_bytes);
+	if (err) {
+		kfree(b->data);
+		kfree(b);
+		return err;
+	}
+	list_add(&b->hash, bucket);
+	fs->nr_buffers++;
+	*out = b;
+	return 0;
+}
+
+void buffer_put(struct ext4 *fs, struct buffer *b)
+{
+	if (!--b->refs)
+		list_add_tail(&b->lru, &fs->lru);
+}
+
+void buffers_drop(struct ext4 *fs)
+{
+	while (!list_empty(&fs->lru))
+		drop(fs, list_first_entry(&fs->lru, struct buffer, lru));
+	ensure(!fs->nr_buffers);
+}

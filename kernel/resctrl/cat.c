@@ -73,15 +73,14 @@ static void write_register(struct cat *c, int id, unsigned reg, unsigned domain)
 	u32 value = c->reg[id][reg * RESCTRL_MAX_DOMAINS + domain];
 
 	if (cpus && c->ops->wrmsr_on(c->ctx, any_cpu(cpus), msr_base(c, id) + reg, value))
-		log_err("resctrl: CPU %u refuses %#x in MSR %#x", any_cpu(cpus), value,
-			msr_base(c, id) + reg);
+		log_err("resctrl: CPU %u refuses %#x in MSR %#x", any_cpu(cpus), value, msr_base(c, id) + reg);
 }
 
 /* ---- back-end ops
  * ------------------------------------------------------------------------------------ */
 
-static void set(struct resctrl_backend *be, unsigned cls, enum resctrl_resource_id id,
-		enum resctrl_half half, unsigned domain, u32 value)
+static void set(struct resctrl_backend *be, unsigned cls, enum resctrl_resource_id id, enum resctrl_half half,
+		unsigned domain, u32 value)
 {
 	struct cat *c = container_of(be, struct cat, be);
 	unsigned reg = half == RESCTRL_BOTH ? cls : 2 * cls + (half == RESCTRL_CODE);
@@ -104,8 +103,7 @@ static int set_cdp(struct resctrl_backend *be, enum resctrl_resource_id id, bool
 			err = c->ops->wrmsr_on(c->ctx, any_cpu(res->domain[d].cpus),
 					       id == RESCTRL_L3 ? MSR_L3_CFG : MSR_L2_CFG, on);
 		if (err)
-			return fail(EIO, "resctrl: the cache of CPU %u cannot switch",
-				    any_cpu(res->domain[d].cpus));
+			return fail(EIO, "resctrl: the cache of CPU %u cannot switch", any_cpu(res->domain[d].cpus));
 	}
 	return 0;
 }
@@ -115,8 +113,7 @@ static void describe(struct resctrl_backend *be, struct strbuf *out)
 	static const char *const name[RESCTRL_NR] = { "L3", "L2", "MB" };
 	struct cat *c = container_of(be, struct cat, be);
 
-	strbuf_add(out, "cache allocation by the processor (%s):",
-		   c->vendor == CAT_AMD ? "AMD" : "Intel");
+	strbuf_add(out, "cache allocation by the processor (%s):", c->vendor == CAT_AMD ? "AMD" : "Intel");
 	for (int id = 0; id < RESCTRL_NR; id++)
 		if (be->res[id].present)
 			strbuf_add(out, " %s", name[id]);
@@ -125,9 +122,7 @@ static void describe(struct resctrl_backend *be, struct strbuf *out)
 			"are evicted.\n");
 }
 
-static const struct resctrl_backend_ops cat_backend_ops = { .set = set,
-							    .set_cdp = set_cdp,
-							    .describe = describe };
+static const struct resctrl_backend_ops cat_backend_ops = { .set = set, .set_cdp = set_cdp, .describe = describe };
 
 /* ---- finding out what there is
  * ------------------------------------------------------------------------- */
@@ -176,10 +171,9 @@ static void read_amd_bandwidth(struct cat *c)
 	if (!(v.ebx >> 6 & 1))
 		return;
 	c->ops->cpuid(c->ctx, 0x80000020, 1, &v);
-	c->be.res[RESCTRL_MB] = (struct resctrl_resource){ .present = true,
-							   .bw_max = 1u << (v.eax & 0x1f),
-							   .bw_gran = 1,
-							   .num_classes = (v.edx & 0xffff) + 1 };
+	c->be.res[RESCTRL_MB] = (struct resctrl_resource){
+		.present = true, .bw_max = 1u << (v.eax & 0x1f), .bw_gran = 1, .num_classes = (v.edx & 0xffff) + 1
+	};
 }
 
 static bool probe_haswell(struct cat *c, unsigned cpu)
@@ -187,16 +181,13 @@ static bool probe_haswell(struct cat *c, unsigned cpu)
 	const u64 full = 0xfffff;
 	u64 back = 0;
 
-	if (c->ops->wrmsr_on(c->ctx, cpu, MSR_L3_MASK, full) ||
-	    c->ops->rdmsr_on(c->ctx, cpu, MSR_L3_MASK, &back))
+	if (c->ops->wrmsr_on(c->ctx, cpu, MSR_L3_MASK, full) || c->ops->rdmsr_on(c->ctx, cpu, MSR_L3_MASK, &back))
 		return false;
 	if ((back & full) != full)
 		return false;
-	c->be.res[RESCTRL_L3] = (struct resctrl_resource){ .present = true,
-							   .width = 20,
-							   .min_bits = 2,
-							   .shared_bits = 0xc0000,
-							   .num_classes = 4 };
+	c->be.res[RESCTRL_L3] = (struct resctrl_resource){
+		.present = true, .width = 20, .min_bits = 2, .shared_bits = 0xc0000, .num_classes = 4
+	};
 	return true;
 }
 
@@ -232,8 +223,8 @@ void cat_destroy(struct cat *c)
 	kfree(c);
 }
 
-int cat_create(const struct cat_machine_ops *ops, void *ctx, enum cat_vendor vendor,
-	       bool haswell_server, unsigned cpu, struct cat **out)
+int cat_create(const struct cat_machine_ops *ops, void *ctx, enum cat_vendor vendor, bool haswell_server, unsigned cpu,
+	       struct cat **out)
 {
 	struct cat *c = kzalloc(sizeof(*c), ALLOC_KERNEL);
 
@@ -254,8 +245,7 @@ int cat_create(const struct cat_machine_ops *ops, void *ctx, enum cat_vendor ven
 		if (!res->present)
 			continue;
 		res->num_classes = min(res->num_classes, (u16)RESCTRL_MAX_CLASSES);
-		c->reg[id] = kcalloc((size_t)res->num_classes * RESCTRL_MAX_DOMAINS, sizeof(u32),
-				     ALLOC_KERNEL);
+		c->reg[id] = kcalloc((size_t)res->num_classes * RESCTRL_MAX_DOMAINS, sizeof(u32), ALLOC_KERNEL);
 		if (!c->reg[id]) {
 			cat_destroy(c);
 			return -ENOMEM;
@@ -303,8 +293,7 @@ static int join_domain(struct cat *c, int id, unsigned cpu, u32 domain_id, u64 b
 	if (res->domain[d].cpus != BIT(cpu))
 		return 0;
 	if (res->cdp_capable)
-		(void)c->ops->wrmsr_on(c->ctx, cpu, id == RESCTRL_L3 ? MSR_L3_CFG : MSR_L2_CFG,
-				       res->cdp_on);
+		(void)c->ops->wrmsr_on(c->ctx, cpu, id == RESCTRL_L3 ? MSR_L3_CFG : MSR_L2_CFG, res->cdp_on);
 	for (unsigned reg = 0; reg < res->num_classes; reg++)
 		write_register(c, id, reg, d);
 	return 0;

@@ -79,8 +79,7 @@ unsigned colour_backend_colours(const struct colour_backend *b)
 /* ---- back-end ops
  * --------------------------------------------------------------------------------------- */
 
-static int check(struct resctrl_backend *be, const u32 (*value)[RESCTRL_MAX_DOMAINS],
-		 const char **why)
+static int check(struct resctrl_backend *be, const u32 (*value)[RESCTRL_MAX_DOMAINS], const char **why)
 {
 	struct colour_backend *b = container_of(be, struct colour_backend, be);
 	bool l3 = be->res[RESCTRL_L3].present, l2 = be->res[RESCTRL_L2].present;
@@ -92,8 +91,8 @@ static int check(struct resctrl_backend *be, const u32 (*value)[RESCTRL_MAX_DOMA
 	return -EINVAL;
 }
 
-static void set(struct resctrl_backend *be, unsigned cls, enum resctrl_resource_id id,
-		enum resctrl_half half, unsigned domain, u32 value)
+static void set(struct resctrl_backend *be, unsigned cls, enum resctrl_resource_id id, enum resctrl_half half,
+		unsigned domain, u32 value)
 {
 	container_of(be, struct colour_backend, be)->mask[cls][id] = value;
 }
@@ -134,8 +133,7 @@ static void describe(struct resctrl_backend *be, struct strbuf *out)
 {
 	struct colour_backend *b = container_of(be, struct colour_backend, be);
 
-	strbuf_add(out, "page colouring, no help from the processor: %u page colours\n",
-		   b->colours);
+	strbuf_add(out, "page colouring, no help from the processor: %u page colours\n", b->colours);
 	if (be->res[RESCTRL_L2].present)
 		strbuf_add(out, "L2: %u colours (of one core: separates the tasks that share it)\n",
 			   be->res[RESCTRL_L2].width);
@@ -144,16 +142,14 @@ static void describe(struct resctrl_backend *be, struct strbuf *out)
 			   b->machine.l3.slices);
 	else if (b->machine.l3.bytes)
 		strbuf_add(out, "L3: not covered, its index is hashed or too small for colours\n");
-	strbuf_add(
-		out,
-		"A mask limits memory too: one page in %u for each page colour. Resident pages "
-		"move in "
-		"the background. Huge pages hold all colours and are not given to a group with a "
-		"partial mask.\n",
-		b->colours);
+	strbuf_add(out,
+		   "A mask limits memory too: one page in %u for each page colour. Resident pages "
+		   "move in "
+		   "the background. Huge pages hold all colours and are not given to a group with a "
+		   "partial mask.\n",
+		   b->colours);
 	if (b->machine.kernel_colours)
-		strbuf_add(out,
-			   "The kernel and the page cache use the colours in shareable_bits.\n");
+		strbuf_add(out, "The kernel and the page cache use the colours in shareable_bits.\n");
 	describe_guest(b, out);
 }
 
@@ -164,8 +160,7 @@ static const struct resctrl_backend_ops colour_backend_ops = {
 /* ---- making one
  * ------------------------------------------------------------------------------------------ */
 
-static void add_resource(struct colour_backend *b, enum resctrl_resource_id id,
-			 const struct colour_cache *cache)
+static void add_resource(struct colour_backend *b, enum resctrl_resource_id id, const struct colour_cache *cache)
 {
 	unsigned n = colour_count(cache);
 	struct resctrl_resource *res = &b->be.res[id];
@@ -179,16 +174,14 @@ static void add_resource(struct colour_backend *b, enum resctrl_resource_id id,
 					  .num_classes = RESCTRL_MAX_CLASSES,
 					  .shared_bits = BIT(min(b->machine.kernel_colours, n)) - 1,
 					  .nr_domains = 1 };
-	res->domain[0] = (struct resctrl_domain){ .id = 0,
-						  .cpus = b->machine.cpus,
-						  .cache_bytes = cache->bytes };
+	res->domain[0] = (struct resctrl_domain){ .id = 0, .cpus = b->machine.cpus, .cache_bytes = cache->bytes };
 	b->colours = max(b->colours, n);
 	for (unsigned c = 0; c < RESCTRL_MAX_CLASSES; c++)
 		b->mask[c][id] = BIT(n) - 1;
 }
 
-int colour_backend_create(const struct colour_machine *m, const struct colour_allocator_ops *ops,
-			  void *ctx, struct colour_backend **out)
+int colour_backend_create(const struct colour_machine *m, const struct colour_allocator_ops *ops, void *ctx,
+			  struct colour_backend **out)
 {
 	struct colour_backend *b = kzalloc(sizeof(*b), ALLOC_KERNEL);
 	int err;

@@ -12,7 +12,7 @@
  *      class 0 always belongs to the default group; a class with no group keeps its last values, so
  * that the back end is written only where a value really changes.
  *
- * Contract: resctrl.h. group_set_values: all or nothing; the only failure is ENOSPC.
+ * Contract: resctrl.h. resctrl_group_set_values: all or nothing; the only failure is ENOSPC.
  *
  * Locks: the caller's; class_of_group and group_of_cpu are read without it, one word each: a reader
  * sees the old or the new class, and refresh() brings it to the new one.
@@ -23,7 +23,7 @@
 #include <lib/string.h>
 #include "resctrl_priv.h"
 
-int refuse(struct resctrl *r, int err, const char *fmt, ...)
+int resctrl_refuse(struct resctrl *r, int err, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -33,14 +33,14 @@ int refuse(struct resctrl *r, int err, const char *fmt, ...)
 	return fail(err, "resctrl: %s", r->status);
 }
 
-u32 row_full(struct resctrl *r, unsigned row)
+u32 resctrl_row_full(struct resctrl *r, unsigned row)
 {
 	struct resctrl_resource *res = row_resource(r, row);
 
 	return r->row[row].id == RESCTRL_MB ? res->bw_max : (u32)(BIT(res->width) - 1);
 }
 
-int domain_after(const struct resctrl_resource *res, int d)
+int resctrl_domain_after(const struct resctrl_resource *res, int d)
 {
 	s64 floor = d < 0 ? -1 : (s64)res->domain[d].id;
 	int best = -1;
@@ -137,7 +137,7 @@ static void full_values(struct resctrl *r, value_set out)
 	memset(out, 0, sizeof(value_set));
 	for (unsigned row = 0; row < r->nr_rows; row++)
 		for (unsigned d = 0; d < RESCTRL_MAX_DOMAINS; d++)
-			out[row][d] = row_full(r, row);
+			out[row][d] = resctrl_row_full(r, row);
 }
 
 static void move_group(struct resctrl *r, struct group *g, unsigned c)
@@ -166,9 +166,8 @@ static int set_default_values(struct resctrl *r, struct group *g, const value_se
 		int fresh = find_free_class(r);
 
 		if (fresh < 0)
-			return refuse(r, ENOSPC,
-				      "all %u classes are in use by groups with different masks",
-				      r->nr_classes);
+			return resctrl_refuse(r, ENOSPC, "all %u classes are in use by groups with different masks",
+					      r->nr_classes);
 		write_class(r, fresh, (const u32(*)[RESCTRL_MAX_DOMAINS])r->cls[0].value);
 		move_sharers(r, g, 0, fresh);
 	}
@@ -178,7 +177,7 @@ static int set_default_values(struct resctrl *r, struct group *g, const value_se
 	return 0;
 }
 
-int group_set_values(struct resctrl *r, struct group *g, const value_set value)
+int resctrl_group_set_values(struct resctrl *r, struct group *g, const value_set value)
 {
 	int c;
 
@@ -194,17 +193,15 @@ int group_set_values(struct resctrl *r, struct group *g, const value_set value)
 	if (c < 0) {
 		c = find_free_class(r);
 		if (c < 0)
-			return refuse(r, ENOSPC,
-				      "all %u classes are in use by groups with different masks",
-				      r->nr_classes);
+			return resctrl_refuse(r, ENOSPC, "all %u classes are in use by groups with different masks",
+					      r->nr_classes);
 		write_class(r, c, value);
 	}
 	move_group(r, g, c);
 	return 0;
 }
 
-u32 others_hold(struct resctrl *r, const struct group *g, unsigned row, unsigned domain,
-		bool exclusive_only)
+u32 resctrl_others_hold(struct resctrl *r, const struct group *g, unsigned row, unsigned domain, bool exclusive_only)
 {
 	int peer = r->row[row].peer;
 	u32 held = 0;
@@ -232,7 +229,7 @@ static int add_group(struct resctrl *r, const char *name, struct group **out)
 	for (id = 0; id < RESCTRL_MAX_GROUPS && r->group[id]; id++)
 		;
 	if (id == RESCTRL_MAX_GROUPS)
-		return refuse(r, ENOSPC, "%u groups is the limit", RESCTRL_MAX_GROUPS);
+		return resctrl_refuse(r, ENOSPC, "%u groups is the limit", RESCTRL_MAX_GROUPS);
 	g = kzalloc(sizeof(*g), ALLOC_KERNEL);
 	if (!g)
 		return -ENOMEM;
@@ -293,7 +290,7 @@ static int check_name(struct resctrl *r, const char *name)
 	if (strlen(name) > RESCTRL_NAME_MAX)
 		return -ENAMETOOLONG;
 	if (strchr(name, '\n'))
-		return refuse(r, EINVAL, "a group's name has no newline");
+		return resctrl_refuse(r, EINVAL, "a group's name has no newline");
 	if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
 		return -EINVAL;
 	return resctrl_lookup(r, name, &n) == 0 ? -EEXIST : 0;
@@ -321,9 +318,9 @@ int resctrl_mkdir(struct resctrl *r, const char *dir, const char *name)
 	g->cls = 0;
 	r->cls[0].groups++;
 	WRITE_ONCE(r->class_of_group[g->id], 0);
-	err = initial_values(r, g, value);
+	err = resctrl_initial_values(r, g, value);
 	if (!err)
-		err = group_set_values(r, g, (const u32(*)[RESCTRL_MAX_DOMAINS])value);
+		err = resctrl_group_set_values(r, g, (const u32(*)[RESCTRL_MAX_DOMAINS])value);
 	if (err)
 		drop_group(r, g);
 	return err;
@@ -346,9 +343,7 @@ int resctrl_rename(struct resctrl *r, const char *path, const char *name)
 
 	/* As on Linux: a control group keeps its name. */
 	return err ? err
-		   : refuse(r, EPERM,
-			    "a group is not renamed; make another and move its tasks to '%s'",
-			    name);
+		   : resctrl_refuse(r, EPERM, "a group is not renamed; make another and move its tasks to '%s'", name);
 }
 
 /* ---- mount --------------------------------------------------------------------------------------
@@ -356,18 +351,17 @@ int resctrl_rename(struct resctrl *r, const char *path, const char *name)
 
 static int parse_options(struct resctrl *r, const char *options, bool *l3, bool *l2)
 {
-	struct slice rest = slice_of(options, strlen(options)), word;
+	struct slice rest = resctrl_slice_of(options, strlen(options)), word;
 
 	*l3 = *l2 = false;
 	while (rest.n) {
-		slice_cut(&rest, ',', &word);
-		if (slice_is(word, "cdp"))
+		resctrl_slice_cut(&rest, ',', &word);
+		if (resctrl_slice_is(word, "cdp"))
 			*l3 = true;
-		else if (slice_is(word, "cdpl2"))
+		else if (resctrl_slice_is(word, "cdpl2"))
 			*l2 = true;
 		else if (word.n)
-			return fail(EINVAL, "resctrl: unknown mount option '%.*s'", (int)word.n,
-				    word.p);
+			return fail(EINVAL, "resctrl: unknown mount option '%.*s'", (int)word.n, word.p);
 	}
 	if (*l3 && !(r->be->res[RESCTRL_L3].present && r->be->res[RESCTRL_L3].cdp_capable))
 		return fail(EINVAL, "resctrl: the L3 cache cannot hold code and data apart");
@@ -455,8 +449,8 @@ void resctrl_show_options(struct resctrl *r, struct strbuf *out)
 		strbuf_add(out, ",cdpl2");
 }
 
-int resctrl_create(struct resctrl_backend *be, const struct resctrl_host_ops *host, void *ctx,
-		   unsigned nr_cpus, u64 online, struct resctrl **out)
+int resctrl_create(struct resctrl_backend *be, const struct resctrl_host_ops *host, void *ctx, unsigned nr_cpus,
+		   u64 online, struct resctrl **out)
 {
 	struct resctrl *r = kzalloc(sizeof(*r), ALLOC_KERNEL);
 

@@ -37,12 +37,12 @@ struct resctrl_file {
 
 static int show_schemata(struct resctrl *r, struct group *g, unsigned row, struct strbuf *out)
 {
-	return schemata_show(r, g, out);
+	return resctrl_schemata_show(r, g, out);
 }
 
 static int show_size(struct resctrl *r, struct group *g, unsigned row, struct strbuf *out)
 {
-	return size_show(r, g, out);
+	return resctrl_size_show(r, g, out);
 }
 
 static int show_mode(struct resctrl *r, struct group *g, unsigned row, struct strbuf *out)
@@ -53,13 +53,13 @@ static int show_mode(struct resctrl *r, struct group *g, unsigned row, struct st
 
 static int show_cpus(struct resctrl *r, struct group *g, unsigned row, struct strbuf *out)
 {
-	cpus_show_mask(g->cpus, r->nr_cpus, out);
+	resctrl_cpus_show_mask(g->cpus, r->nr_cpus, out);
 	return 0;
 }
 
 static int show_cpus_list(struct resctrl *r, struct group *g, unsigned row, struct strbuf *out)
 {
-	cpus_show_list(g->cpus, out);
+	resctrl_cpus_show_list(g->cpus, out);
 	return 0;
 }
 
@@ -92,11 +92,11 @@ static void set_cpus(struct resctrl *r, struct group *g, u64 cpus)
 static int store_parsed_cpus(struct resctrl *r, struct group *g, int err, u64 cpus)
 {
 	if (err)
-		return refuse(r, -err, "not a set of CPUs");
+		return resctrl_refuse(r, -err, "not a set of CPUs");
 	if (cpus & ~r->online)
-		return refuse(r, EINVAL, "only CPUs that are online can be assigned");
+		return resctrl_refuse(r, EINVAL, "only CPUs that are online can be assigned");
 	if (!g->id && (g->cpus & ~cpus))
-		return refuse(r, EINVAL, "a CPU leaves the default group by joining another");
+		return resctrl_refuse(r, EINVAL, "a CPU leaves the default group by joining another");
 	set_cpus(r, g, cpus);
 	return 0;
 }
@@ -109,7 +109,7 @@ static int store_cpus(struct resctrl *r, struct group *g, const char *text, size
 	if (!len)
 		return -EINVAL;
 	r->status[0] = '\0';
-	err = cpus_parse_mask(slice_of(text, len), r->nr_cpus, &cpus);
+	err = resctrl_cpus_parse_mask(resctrl_slice_of(text, len), r->nr_cpus, &cpus);
 	return store_parsed_cpus(r, g, err, cpus);
 }
 
@@ -121,7 +121,7 @@ static int store_cpus_list(struct resctrl *r, struct group *g, const char *text,
 	if (!len)
 		return -EINVAL;
 	r->status[0] = '\0';
-	err = cpus_parse_list(slice_of(text, len), r->nr_cpus, &cpus);
+	err = resctrl_cpus_parse_list(resctrl_slice_of(text, len), r->nr_cpus, &cpus);
 	return store_parsed_cpus(r, g, err, cpus);
 }
 
@@ -131,23 +131,20 @@ static int store_tasks(struct resctrl *r, struct group *g, const char *text, siz
 	int err;
 
 	r->status[0] = '\0';
-	if (slice_number(slice_trim(slice_of(text, len)), 0, &tid) || tid > INT32_MAX)
+	if (resctrl_slice_number(resctrl_slice_trim(resctrl_slice_of(text, len)), 0, &tid) || tid > INT32_MAX)
 		return -EINVAL;
 	err = r->host->task_move(r->ctx, (s32)tid, g->id);
 	if (err == -ESRCH)
-		return refuse(r, ESRCH, "no task %d", (int)tid);
+		return resctrl_refuse(r, ESRCH, "no task %d", (int)tid);
 	if (err == -EPERM)
-		return refuse(r, EPERM, "task %d belongs to another user", (int)tid);
+		return resctrl_refuse(r, EPERM, "task %d belongs to another user", (int)tid);
 	return err;
 }
 
 static const struct resctrl_file group_files[] = {
-	{ "cpus", 0644, show_cpus, store_cpus },
-	{ "cpus_list", 0644, show_cpus_list, store_cpus_list },
-	{ "tasks", 0644, show_tasks, store_tasks },
-	{ "schemata", 0644, show_schemata, schemata_store },
-	{ "mode", 0644, show_mode, mode_store },
-	{ "size", 0444, show_size, NULL },
+	{ "cpus", 0644, show_cpus, store_cpus },         { "cpus_list", 0644, show_cpus_list, store_cpus_list },
+	{ "tasks", 0644, show_tasks, store_tasks },      { "schemata", 0644, show_schemata, resctrl_schemata_store },
+	{ "mode", 0644, show_mode, resctrl_mode_store }, { "size", 0444, show_size, NULL },
 };
 
 /* ---- info
@@ -175,7 +172,7 @@ static int show_num_closids(struct resctrl *r, struct group *g, unsigned row, st
 
 static int show_cbm_mask(struct resctrl *r, struct group *g, unsigned row, struct strbuf *out)
 {
-	strbuf_add(out, "%x\n", row_full(r, row));
+	strbuf_add(out, "%x\n", resctrl_row_full(r, row));
 	return 0;
 }
 
@@ -207,9 +204,9 @@ static int show_bit_usage(struct resctrl *r, struct group *g, unsigned row, stru
 	struct resctrl_resource *res = row_resource(r, row);
 	const char *sep = "";
 
-	for (int d = domain_after(res, -1); d >= 0; d = domain_after(res, d)) {
-		u32 exclusive = others_hold(r, NULL, row, d, true);
-		u32 shareable = others_hold(r, NULL, row, d, false) & ~exclusive;
+	for (int d = resctrl_domain_after(res, -1); d >= 0; d = resctrl_domain_after(res, d)) {
+		u32 exclusive = resctrl_others_hold(r, NULL, row, d, true);
+		u32 shareable = resctrl_others_hold(r, NULL, row, d, false) & ~exclusive;
 
 		strbuf_add(out, "%s%u=", sep, res->domain[d].id);
 		for (int bit = res->width - 1; bit >= 0; bit--) {
@@ -246,10 +243,8 @@ static const struct resctrl_file info_files[] = {
 	{ "backend", 0444, show_backend, NULL },
 };
 static const struct resctrl_file cache_files[] = {
-	{ "num_closids", 0444, show_num_closids, NULL },
-	{ "cbm_mask", 0444, show_cbm_mask, NULL },
-	{ "min_cbm_bits", 0444, show_min_cbm_bits, NULL },
-	{ "shareable_bits", 0444, show_shareable_bits, NULL },
+	{ "num_closids", 0444, show_num_closids, NULL },   { "cbm_mask", 0444, show_cbm_mask, NULL },
+	{ "min_cbm_bits", 0444, show_min_cbm_bits, NULL }, { "shareable_bits", 0444, show_shareable_bits, NULL },
 	{ "bit_usage", 0444, show_bit_usage, NULL },
 };
 static const struct resctrl_file bandwidth_files[] = {
@@ -290,13 +285,12 @@ static void make_dir_node(struct resctrl *r, u16 group, u8 row, struct resctrl_n
 }
 
 /* One name in a directory. */
-static int step(struct resctrl *r, const struct resctrl_node *dir, struct slice name,
-		struct resctrl_node *out)
+static int step(struct resctrl *r, const struct resctrl_node *dir, struct slice name, struct resctrl_node *out)
 {
 	struct file_table t = table_of(r, dir->row);
 
 	for (unsigned i = 0; i < t.n; i++)
-		if (slice_is(name, t.files[i].name)) {
+		if (resctrl_slice_is(name, t.files[i].name)) {
 			*out = *dir;
 			out->file = &t.files[i];
 			out->mode = FILE_MODE | t.files[i].perm;
@@ -304,18 +298,18 @@ static int step(struct resctrl *r, const struct resctrl_node *dir, struct slice 
 		}
 	if (dir->row == ROW_INFO)
 		for (unsigned row = 0; row < r->nr_rows; row++)
-			if (slice_is(name, r->row[row].name)) {
+			if (resctrl_slice_is(name, r->row[row].name)) {
 				make_dir_node(r, 0, row, out);
 				return 0;
 			}
 	if (dir->row != ROW_NONE || dir->group)
 		return -ENOENT;
-	if (slice_is(name, "info")) {
+	if (resctrl_slice_is(name, "info")) {
 		make_dir_node(r, 0, ROW_INFO, out);
 		return 0;
 	}
 	for (unsigned i = 1; i < RESCTRL_MAX_GROUPS; i++)
-		if (r->group[i] && slice_is(name, r->group[i]->name)) {
+		if (r->group[i] && resctrl_slice_is(name, r->group[i]->name)) {
 			make_dir_node(r, i, ROW_NONE, out);
 			return 0;
 		}
@@ -324,7 +318,7 @@ static int step(struct resctrl *r, const struct resctrl_node *dir, struct slice 
 
 int resctrl_lookup(struct resctrl *r, const char *path, struct resctrl_node *out)
 {
-	struct slice rest = slice_of(path, strlen(path)), name;
+	struct slice rest = resctrl_slice_of(path, strlen(path)), name;
 	struct resctrl_node at;
 	int err;
 
@@ -332,7 +326,7 @@ int resctrl_lookup(struct resctrl *r, const char *path, struct resctrl_node *out
 		return -ENOENT;
 	make_dir_node(r, 0, ROW_NONE, &at);
 	while (rest.n) {
-		slice_cut(&rest, '/', &name);
+		resctrl_slice_cut(&rest, '/', &name);
 		if (!name.n)
 			continue;
 		if (at.file)
@@ -346,8 +340,7 @@ int resctrl_lookup(struct resctrl *r, const char *path, struct resctrl_node *out
 	return 0;
 }
 
-bool resctrl_readdir(struct resctrl *r, const struct resctrl_node *dir, unsigned n,
-		     const char **name)
+bool resctrl_readdir(struct resctrl *r, const struct resctrl_node *dir, unsigned n, const char **name)
 {
 	struct file_table t = table_of(r, dir->row);
 

@@ -54,41 +54,40 @@ struct resctrl {
 };
 
 /* core.c */
-int refuse(struct resctrl *r, int err, const char *fmt, ...) __printf(3, 4);
+int resctrl_refuse(struct resctrl *r, int err, const char *fmt, ...) __printf(3, 4);
 static inline struct resctrl_resource *row_resource(struct resctrl *r, unsigned row)
 {
 	return &r->be->res[r->row[row].id];
 }
-/* Domains that have CPUs, by rising id: domain_after(res, -1) is the first, -1 the end. */
-int domain_after(const struct resctrl_resource *res, int d);
-u32 row_full(struct resctrl *r, unsigned row);
+/* Domains that have CPUs, by rising id: resctrl_domain_after(res, -1) is the first, -1 the end. */
+int resctrl_domain_after(const struct resctrl_resource *res, int d);
+u32 resctrl_row_full(struct resctrl *r, unsigned row);
 /* Gives the group these values; -ENOSPC when no class is left. */
-int group_set_values(struct resctrl *r, struct group *g, const value_set value);
+int resctrl_group_set_values(struct resctrl *r, struct group *g, const value_set value);
 /* What others than g hold of a row's domain: all of them, or the exclusive groups only. */
-u32 others_hold(struct resctrl *r, const struct group *g, unsigned row, unsigned domain,
-		bool exclusive_only);
+u32 resctrl_others_hold(struct resctrl *r, const struct group *g, unsigned row, unsigned domain, bool exclusive_only);
 
 /* text.c: the notations of control files */
 struct slice {
 	const char *p;
 	size_t n;
 };
-struct slice slice_of(const char *text, size_t len);          /* up to the first NUL */
-bool slice_cut(struct slice *s, char at, struct slice *head); /* false: no `at`, head is all of s */
-struct slice slice_trim(struct slice s);
-bool slice_is(struct slice s, const char *word);
-int slice_number(struct slice s, unsigned base, u64 *out);
-int cpus_parse_mask(struct slice s, unsigned nr_cpus, u64 *out);
-int cpus_parse_list(struct slice s, unsigned nr_cpus, u64 *out);
-void cpus_show_mask(u64 cpus, unsigned nr_cpus, struct strbuf *out);
-void cpus_show_list(u64 cpus, struct strbuf *out);
+struct slice resctrl_slice_of(const char *text, size_t len);          /* up to the first NUL */
+bool resctrl_slice_cut(struct slice *s, char at, struct slice *head); /* false: no `at`, head is all of s */
+struct slice resctrl_slice_trim(struct slice s);
+bool resctrl_slice_is(struct slice s, const char *word);
+int resctrl_slice_number(struct slice s, unsigned base, u64 *out);
+int resctrl_cpus_parse_mask(struct slice s, unsigned nr_cpus, u64 *out);
+int resctrl_cpus_parse_list(struct slice s, unsigned nr_cpus, u64 *out);
+void resctrl_cpus_show_mask(u64 cpus, unsigned nr_cpus, struct strbuf *out);
+void resctrl_cpus_show_list(u64 cpus, struct strbuf *out);
 
 /* schemata.c */
-int schemata_store(struct resctrl *r, struct group *g, const char *text, size_t len);
-int schemata_show(struct resctrl *r, struct group *g, struct strbuf *out);
-int size_show(struct resctrl *r, struct group *g, struct strbuf *out);
-int mode_store(struct resctrl *r, struct group *g, const char *text, size_t len);
+int resctrl_schemata_store(struct resctrl *r, struct group *g, const char *text, size_t len);
+int resctrl_schemata_show(struct resctrl *r, struct group *g, struct strbuf *out);
+int resctrl_size_show(struct resctrl *r, struct group *g, struct strbuf *out);
+int resctrl_mode_store(struct resctrl *r, struct group *g, const char *text, size_t len);
 /* Values for a new group: all that is unused or shareable. */
-int initial_values(struct resctrl *r, const struct group *g, value_set out);
+int resctrl_initial_values(struct resctrl *r, const struct group *g, value_set out);
 
 #endif

@@ -40,34 +40,31 @@ static bool has_holes(u32 mask)
 static int check_mask(struct resctrl *r, const struct resctrl_resource *res, struct slice s, u64 v)
 {
 	if ((!v && !res->empty) || v >> res->width)
-		return refuse(r, EINVAL, "mask %.*s is outside 1..%lx", (int)s.n, s.p,
-			      BIT(res->width) - 1);
+		return resctrl_refuse(r, EINVAL, "mask %.*s is outside 1..%lx", (int)s.n, s.p, BIT(res->width) - 1);
 	if (!res->sparse && has_holes(v))
-		return refuse(r, EINVAL, "mask %.*s has a hole; this cache wants neighbouring bits",
-			      (int)s.n, s.p);
+		return resctrl_refuse(r, EINVAL, "mask %.*s has a hole; this cache wants neighbouring bits", (int)s.n,
+				      s.p);
 	if (__builtin_popcountll(v) < res->min_bits && !(res->empty && !v))
-		return refuse(r, EINVAL, "mask %.*s has fewer than %u bits", (int)s.n, s.p,
-			      res->min_bits);
+		return resctrl_refuse(r, EINVAL, "mask %.*s has fewer than %u bits", (int)s.n, s.p, res->min_bits);
 	return 0;
 }
 
-static int parse_mask(struct resctrl *r, struct group *g, unsigned row, unsigned d, struct slice s,
-		      u32 *out)
+static int parse_mask(struct resctrl *r, struct group *g, unsigned row, unsigned d, struct slice s, u32 *out)
 {
 	const struct resctrl_resource *res = row_resource(r, row);
 	u64 v;
 	int err;
 
-	if (slice_number(s, 16, &v))
-		return refuse(r, EINVAL, "'%.*s' is not a hexadecimal mask", (int)s.n, s.p);
+	if (resctrl_slice_number(s, 16, &v))
+		return resctrl_refuse(r, EINVAL, "'%.*s' is not a hexadecimal mask", (int)s.n, s.p);
 	err = check_mask(r, res, s, v);
 	if (err)
 		return err;
-	if (v & others_hold(r, g, row, d, true))
-		return refuse(r, EINVAL, "mask %.*s overlaps an exclusive group", (int)s.n, s.p);
-	if (g->mode == MODE_EXCLUSIVE && v & (others_hold(r, g, row, d, false) | res->shared_bits))
-		return refuse(r, EINVAL, "mask %.*s of an exclusive group overlaps another user",
-			      (int)s.n, s.p);
+	if (v & resctrl_others_hold(r, g, row, d, true))
+		return resctrl_refuse(r, EINVAL, "mask %.*s overlaps an exclusive group", (int)s.n, s.p);
+	if (g->mode == MODE_EXCLUSIVE && v & (resctrl_others_hold(r, g, row, d, false) | res->shared_bits))
+		return resctrl_refuse(r, EINVAL, "mask %.*s of an exclusive group overlaps another user", (int)s.n,
+				      s.p);
 	*out = v;
 	return 0;
 }
@@ -77,11 +74,11 @@ static int parse_bandwidth(struct resctrl *r, unsigned row, struct slice s, u32 
 	const struct resctrl_resource *res = row_resource(r, row);
 	u64 v;
 
-	if (slice_number(s, 10, &v))
-		return refuse(r, EINVAL, "'%.*s' is not a decimal bandwidth", (int)s.n, s.p);
+	if (resctrl_slice_number(s, 10, &v))
+		return resctrl_refuse(r, EINVAL, "'%.*s' is not a decimal bandwidth", (int)s.n, s.p);
 	if (v < res->bw_min || v > res->bw_max)
-		return refuse(r, EINVAL, "bandwidth %.*s is outside %u..%u", (int)s.n, s.p,
-			      res->bw_min, res->bw_max);
+		return resctrl_refuse(r, EINVAL, "bandwidth %.*s is outside %u..%u", (int)s.n, s.p, res->bw_min,
+				      res->bw_max);
 	*out = min((u64)res->bw_max, DIV_ROUND_UP(v, res->bw_gran) * res->bw_gran);
 	return 0;
 }
@@ -99,24 +96,22 @@ struct staged {
 	u64 named[RESCTRL_MAX_ROWS]; /* domains, by index */
 };
 
-static int parse_domain(struct resctrl *r, struct group *g, unsigned row, struct slice text,
-			struct staged *st)
+static int parse_domain(struct resctrl *r, struct group *g, unsigned row, struct slice text, struct staged *st)
 {
 	struct slice id;
 	u64 number;
 	int d, err;
 
-	if (!slice_cut(&text, '=', &id) || slice_number(id, 10, &number))
-		return refuse(r, EINVAL, "domain '%.*s' is not NUMBER=VALUE", (int)id.n, id.p);
+	if (!resctrl_slice_cut(&text, '=', &id) || resctrl_slice_number(id, 10, &number))
+		return resctrl_refuse(r, EINVAL, "domain '%.*s' is not NUMBER=VALUE", (int)id.n, id.p);
 	d = find_domain(row_resource(r, row), number);
 	if (d < 0)
-		return refuse(r, EINVAL, "%s has no domain %llu", r->row[row].name,
-			      (unsigned long long)number);
+		return resctrl_refuse(r, EINVAL, "%s has no domain %llu", r->row[row].name, (unsigned long long)number);
 	if (st->named[row] & BIT(d))
-		return refuse(r, EINVAL, "domain %llu of %s is named twice",
-			      (unsigned long long)number, r->row[row].name);
+		return resctrl_refuse(r, EINVAL, "domain %llu of %s is named twice", (unsigned long long)number,
+				      r->row[row].name);
 	st->named[row] |= BIT(d);
-	text = slice_trim(text);
+	text = resctrl_slice_trim(text);
 	if (r->row[row].id == RESCTRL_MB)
 		err = parse_bandwidth(r, row, text, &st->value[row][d]);
 	else
@@ -130,17 +125,17 @@ static int parse_line(struct resctrl *r, struct group *g, struct slice line, str
 	unsigned row;
 	int err = 0;
 
-	if (!slice_cut(&line, ':', &name))
-		return refuse(r, EINVAL, "line '%.*s' has no ':'", (int)name.n, name.p);
-	name = slice_trim(name);
+	if (!resctrl_slice_cut(&line, ':', &name))
+		return resctrl_refuse(r, EINVAL, "line '%.*s' has no ':'", (int)name.n, name.p);
+	name = resctrl_slice_trim(name);
 	if (!line.n)
-		return refuse(r, EINVAL, "'%.*s:' names no domain", (int)name.n, name.p);
-	for (row = 0; row < r->nr_rows && !slice_is(name, r->row[row].name); row++)
+		return resctrl_refuse(r, EINVAL, "'%.*s:' names no domain", (int)name.n, name.p);
+	for (row = 0; row < r->nr_rows && !resctrl_slice_is(name, r->row[row].name); row++)
 		;
 	if (row == r->nr_rows)
-		return refuse(r, EINVAL, "there is no resource '%.*s'", (int)name.n, name.p);
+		return resctrl_refuse(r, EINVAL, "there is no resource '%.*s'", (int)name.n, name.p);
 	while (!err && line.n) {
-		slice_cut(&line, ';', &domain);
+		resctrl_slice_cut(&line, ';', &domain);
 		err = parse_domain(r, g, row, domain, st);
 	}
 	return err;
@@ -154,10 +149,10 @@ static int check_backend(struct resctrl *r, const value_set value)
 	if (!r->be->ops->check)
 		return 0;
 	err = r->be->ops->check(r->be, value, &why);
-	return err ? refuse(r, -err, "%s", why) : 0;
+	return err ? resctrl_refuse(r, -err, "%s", why) : 0;
 }
 
-int schemata_store(struct resctrl *r, struct group *g, const char *text, size_t len)
+int resctrl_schemata_store(struct resctrl *r, struct group *g, const char *text, size_t len)
 {
 	struct staged st = { 0 };
 	struct slice rest, line;
@@ -168,9 +163,9 @@ int schemata_store(struct resctrl *r, struct group *g, const char *text, size_t 
 		return -EINVAL;
 	r->status[0] = '\0';
 	memcpy(st.value, r->cls[g->cls].value, sizeof(st.value));
-	rest = slice_of(text, len - 1);
+	rest = resctrl_slice_of(text, len - 1);
 	do {
-		more = slice_cut(&rest, '\n', &line);
+		more = resctrl_slice_cut(&rest, '\n', &line);
 		err = parse_line(r, g, line, &st);
 		if (err)
 			return err;
@@ -178,7 +173,7 @@ int schemata_store(struct resctrl *r, struct group *g, const char *text, size_t 
 	err = check_backend(r, (const u32(*)[RESCTRL_MAX_DOMAINS])st.value);
 	if (err)
 		return err;
-	return group_set_values(r, g, (const u32(*)[RESCTRL_MAX_DOMAINS])st.value);
+	return resctrl_group_set_values(r, g, (const u32(*)[RESCTRL_MAX_DOMAINS])st.value);
 }
 
 /* ---- show
@@ -202,13 +197,12 @@ static int data_width(struct resctrl *r)
 	int width = 0;
 
 	for (unsigned row = 0; row < r->nr_rows; row++)
-		width = max(width, r->row[row].id == RESCTRL_MB
-					   ? (row_resource(r, row)->bw_max > 999 ? 4 : 3)
-					   : (int)DIV_ROUND_UP(row_resource(r, row)->width, 4));
+		width = max(width, r->row[row].id == RESCTRL_MB ? (row_resource(r, row)->bw_max > 999 ? 4 : 3)
+								: (int)DIV_ROUND_UP(row_resource(r, row)->width, 4));
 	return width;
 }
 
-int schemata_show(struct resctrl *r, struct group *g, struct strbuf *out)
+int resctrl_schemata_show(struct resctrl *r, struct group *g, struct strbuf *out)
 {
 	int names = name_width(r), data = data_width(r);
 
@@ -217,11 +211,11 @@ int schemata_show(struct resctrl *r, struct group *g, struct strbuf *out)
 		const char *sep = "";
 
 		strbuf_add(out, "%*s:", names, r->row[row].name);
-		for (int d = domain_after(res, -1); d >= 0; d = domain_after(res, d)) {
+		for (int d = resctrl_domain_after(res, -1); d >= 0; d = resctrl_domain_after(res, d)) {
 			u32 v = r->cls[g->cls].value[row][d];
 
-			strbuf_add(out, r->row[row].id == RESCTRL_MB ? "%s%u=%*u" : "%s%u=%0*x",
-				   sep, res->domain[d].id, data, v);
+			strbuf_add(out, r->row[row].id == RESCTRL_MB ? "%s%u=%*u" : "%s%u=%0*x", sep, res->domain[d].id,
+				   data, v);
 			sep = ";";
 		}
 		strbuf_put(out, "\n", 1);
@@ -229,7 +223,7 @@ int schemata_show(struct resctrl *r, struct group *g, struct strbuf *out)
 	return 0;
 }
 
-int size_show(struct resctrl *r, struct group *g, struct strbuf *out)
+int resctrl_size_show(struct resctrl *r, struct group *g, struct strbuf *out)
 {
 	int names = name_width(r);
 
@@ -238,15 +232,13 @@ int size_show(struct resctrl *r, struct group *g, struct strbuf *out)
 		const char *sep = "";
 
 		strbuf_add(out, "%*s:", names, r->row[row].name);
-		for (int d = domain_after(res, -1); d >= 0; d = domain_after(res, d)) {
+		for (int d = resctrl_domain_after(res, -1); d >= 0; d = resctrl_domain_after(res, d)) {
 			u32 v = r->cls[g->cls].value[row][d];
 			u64 bytes = v;
 
 			if (r->row[row].id != RESCTRL_MB)
-				bytes = res->domain[d].cache_bytes / res->width *
-					__builtin_popcount(v);
-			strbuf_add(out, "%s%u=%llu", sep, res->domain[d].id,
-				   (unsigned long long)bytes);
+				bytes = res->domain[d].cache_bytes / res->width * __builtin_popcount(v);
+			strbuf_add(out, "%s%u=%llu", sep, res->domain[d].id, (unsigned long long)bytes);
 			sep = ";";
 		}
 		strbuf_put(out, "\n", 1);
@@ -269,14 +261,14 @@ static int check_exclusive(struct resctrl *r, struct group *g)
 		cache = true;
 		for (unsigned d = 0; d < res->nr_domains; d++)
 			if (r->cls[g->cls].value[row][d] &
-			    (others_hold(r, g, row, d, false) | res->shared_bits))
-				return refuse(r, EINVAL, "%s domain %u overlaps another user",
-					      r->row[row].name, res->domain[d].id);
+			    (resctrl_others_hold(r, g, row, d, false) | res->shared_bits))
+				return resctrl_refuse(r, EINVAL, "%s domain %u overlaps another user", r->row[row].name,
+						      res->domain[d].id);
 	}
-	return cache ? 0 : refuse(r, EINVAL, "no cache can be allocated here, so none exclusively");
+	return cache ? 0 : resctrl_refuse(r, EINVAL, "no cache can be allocated here, so none exclusively");
 }
 
-int mode_store(struct resctrl *r, struct group *g, const char *text, size_t len)
+int resctrl_mode_store(struct resctrl *r, struct group *g, const char *text, size_t len)
 {
 	enum group_mode want;
 	struct slice word;
@@ -285,15 +277,15 @@ int mode_store(struct resctrl *r, struct group *g, const char *text, size_t len)
 	if (!len || text[len - 1] != '\n')
 		return -EINVAL;
 	r->status[0] = '\0';
-	word = slice_of(text, len - 1);
-	if (slice_is(word, "shareable"))
+	word = resctrl_slice_of(text, len - 1);
+	if (resctrl_slice_is(word, "shareable"))
 		want = MODE_SHAREABLE;
-	else if (slice_is(word, "exclusive"))
+	else if (resctrl_slice_is(word, "exclusive"))
 		want = MODE_EXCLUSIVE;
-	else if (slice_is(word, "pseudo-locksetup"))
-		return refuse(r, EINVAL, "pseudo-locking is not supported");
+	else if (resctrl_slice_is(word, "pseudo-locksetup"))
+		return resctrl_refuse(r, EINVAL, "pseudo-locking is not supported");
 	else
-		return refuse(r, EINVAL, "there is no mode '%.*s'", (int)word.n, word.p);
+		return resctrl_refuse(r, EINVAL, "there is no mode '%.*s'", (int)word.n, word.p);
 	if (want == g->mode)
 		return 0;
 	err = want == MODE_EXCLUSIVE ? check_exclusive(r, g) : 0;
@@ -313,23 +305,22 @@ static u32 first_run(u32 mask)
 	return mask & ~(mask + low);
 }
 
-int initial_values(struct resctrl *r, const struct group *g, value_set out)
+int resctrl_initial_values(struct resctrl *r, const struct group *g, value_set out)
 {
 	memset(out, 0, sizeof(value_set));
 	for (unsigned row = 0; row < r->nr_rows; row++) {
 		struct resctrl_resource *res = row_resource(r, row);
 
 		for (unsigned d = 0; d < RESCTRL_MAX_DOMAINS; d++) {
-			u32 v = row_full(r, row);
+			u32 v = resctrl_row_full(r, row);
 
 			if (r->row[row].id != RESCTRL_MB && d < res->nr_domains) {
-				v &= ~others_hold(r, g, row, d, true);
+				v &= ~resctrl_others_hold(r, g, row, d, true);
 				v = res->sparse ? v : first_run(v);
 				if (__builtin_popcount(v) < max(res->min_bits, (u8)1))
-					return refuse(
-						r, ENOSPC,
-						"%s domain %u is wholly taken by exclusive groups",
-						r->row[row].name, res->domain[d].id);
+					return resctrl_refuse(r, ENOSPC,
+							      "%s domain %u is wholly taken by exclusive groups",
+							      r->row[row].name, res->domain[d].id);
 			}
 			out[row][d] = v;
 		}

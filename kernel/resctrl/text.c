@@ -28,12 +28,12 @@ static bool is_separator(char c)
 	return is_space(c) || c == ',';
 }
 
-struct slice slice_of(const char *text, size_t len)
+struct slice resctrl_slice_of(const char *text, size_t len)
 {
 	return (struct slice){ text, strnlen(text, len) };
 }
 
-bool slice_cut(struct slice *s, char at, struct slice *head)
+bool resctrl_slice_cut(struct slice *s, char at, struct slice *head)
 {
 	const char *found = s->n ? memchr(s->p, at, s->n) : NULL;
 
@@ -47,7 +47,7 @@ bool slice_cut(struct slice *s, char at, struct slice *head)
 	return true;
 }
 
-struct slice slice_trim(struct slice s)
+struct slice resctrl_slice_trim(struct slice s)
 {
 	while (s.n && is_space(s.p[0]))
 		s.p++, s.n--;
@@ -56,12 +56,12 @@ struct slice slice_trim(struct slice s)
 	return s;
 }
 
-bool slice_is(struct slice s, const char *word)
+bool resctrl_slice_is(struct slice s, const char *word)
 {
 	return s.n == strlen(word) && !memcmp(s.p, word, s.n);
 }
 
-int slice_number(struct slice s, unsigned base, u64 *out)
+int resctrl_slice_number(struct slice s, unsigned base, u64 *out)
 {
 	char digits[32];
 
@@ -96,7 +96,7 @@ static int take_group(struct slice *s, u32 *out)
 	return 0;
 }
 
-int cpus_parse_mask(struct slice s, unsigned nr_cpus, u64 *out)
+int resctrl_cpus_parse_mask(struct slice s, unsigned nr_cpus, u64 *out)
 {
 	u64 mask = 0;
 
@@ -160,8 +160,7 @@ static int take_region(struct slice *s, unsigned nr_cpus, struct region *r)
 {
 	int err;
 
-	if (s->n >= 3 && !memcmp(s->p, "all", 3) &&
-	    (s->n == 3 || is_separator(s->p[3]) || s->p[3] == ':')) {
+	if (s->n >= 3 && !memcmp(s->p, "all", 3) && (s->n == 3 || is_separator(s->p[3]) || s->p[3] == ':')) {
 		*r = (struct region){ 0, nr_cpus - 1, 1, 1 };
 		*s = (struct slice){ s->p + 3, s->n - 3 };
 	} else {
@@ -188,7 +187,7 @@ static int take_region(struct slice *s, unsigned nr_cpus, struct region *r)
 	return s->n && !is_separator(s->p[0]) ? -EINVAL : 0;
 }
 
-int cpus_parse_list(struct slice s, unsigned nr_cpus, u64 *out)
+int resctrl_cpus_parse_list(struct slice s, unsigned nr_cpus, u64 *out)
 {
 	u64 mask = 0;
 
@@ -215,18 +214,17 @@ int cpus_parse_list(struct slice s, unsigned nr_cpus, u64 *out)
 	return 0;
 }
 
-void cpus_show_mask(u64 cpus, unsigned nr_cpus, struct strbuf *out)
+void resctrl_cpus_show_mask(u64 cpus, unsigned nr_cpus, struct strbuf *out)
 {
 	unsigned top = nr_cpus > 32 ? nr_cpus - 32 : nr_cpus;
 
 	if (nr_cpus > 32)
-		strbuf_add(out, "%0*x,%08x\n", (int)DIV_ROUND_UP(top, 4), (u32)(cpus >> 32),
-			   (u32)cpus);
+		strbuf_add(out, "%0*x,%08x\n", (int)DIV_ROUND_UP(top, 4), (u32)(cpus >> 32), (u32)cpus);
 	else
 		strbuf_add(out, "%0*x\n", (int)DIV_ROUND_UP(top, 4), (u32)cpus);
 }
 
-void cpus_show_list(u64 cpus, struct strbuf *out)
+void resctrl_cpus_show_list(u64 cpus, struct strbuf *out)
 {
 	const char *comma = "";
 

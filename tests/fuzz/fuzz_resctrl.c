@@ -24,8 +24,8 @@ struct model {
 	u16 task[8];
 };
 
-static void set(struct resctrl_backend *be, unsigned cls, enum resctrl_resource_id id,
-		enum resctrl_half half, unsigned domain, u32 value)
+static void set(struct resctrl_backend *be, unsigned cls, enum resctrl_resource_id id, enum resctrl_half half,
+		unsigned domain, u32 value)
 {
 	struct model *m = container_of(be, struct model, be);
 
@@ -52,9 +52,7 @@ static void describe(struct resctrl_backend *be, struct strbuf *out)
 	strbuf_add(out, "model\n");
 }
 
-static const struct resctrl_backend_ops be_ops = { .set = set,
-						   .set_cdp = set_cdp,
-						   .describe = describe };
+static const struct resctrl_backend_ops be_ops = { .set = set, .set_cdp = set_cdp, .describe = describe };
 
 static int task_move(void *ctx, s32 tid, u16 group)
 {
@@ -128,8 +126,7 @@ static u64 cpus_of(struct resctrl *r, const char *dir)
 }
 
 /* Reading a schemata line back must give what the back end was told for the group's class. */
-static void check_told(struct resctrl *r, struct model *m, const char *dir, const char *row, int id,
-		       int half)
+static void check_told(struct resctrl *r, struct model *m, const char *dir, const char *row, int id, int half)
 {
 	char text[512], name[8];
 	struct strbuf sb;
@@ -193,8 +190,7 @@ static void generate(struct input *in, struct strbuf *out)
 		unsigned first = take(in) % 12, bits = take(in) % 12;
 		u32 mask = ((1u << bits) - 1) << first;
 
-		strbuf_add(out, "%u=%x%s", take(in) % 3, mask,
-			   i + 1 < n ? sep[take(in) % ARRAY_SIZE(sep)] : "");
+		strbuf_add(out, "%u=%x%s", take(in) % 3, mask, i + 1 < n ? sep[take(in) % ARRAY_SIZE(sep)] : "");
 	}
 	strbuf_add(out, take(in) % 16 ? "\n" : "");
 }
@@ -258,15 +254,14 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	struct resctrl *r;
 
 	m = (struct model){ .be.ops = &be_ops };
-	m.be.res[RESCTRL_L3] =
-		(struct resctrl_resource){ .present = true,
-					   .cdp_capable = true,
-					   .width = 11,
-					   .min_bits = 1 + (flags >> 2 & 1),
-					   .num_classes = 6,
-					   .shared_bits = 0x600,
-					   .nr_domains = 2,
-					   .domain = { { 0, 7, 1 << 20 }, { 1, 56, 1 << 20 } } };
+	m.be.res[RESCTRL_L3] = (struct resctrl_resource){ .present = true,
+							  .cdp_capable = true,
+							  .width = 11,
+							  .min_bits = 1 + (flags >> 2 & 1),
+							  .num_classes = 6,
+							  .shared_bits = 0x600,
+							  .nr_domains = 2,
+							  .domain = { { 0, 7, 1 << 20 }, { 1, 56, 1 << 20 } } };
 	m.be.res[RESCTRL_L2] = (struct resctrl_resource){ .present = flags & 2,
 							  .sparse = true,
 							  .width = 8,

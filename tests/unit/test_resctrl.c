@@ -134,10 +134,10 @@ static void forget(struct machine *m)
 	strbuf_init(&m->refresh, m->refreshed, sizeof(m->refreshed));
 }
 
-#define TRAFFIC(m, text)                                                                           \
-	do {                                                                                       \
-		assert_string_equal((m)->log, text);                                               \
-		forget(m);                                                                         \
+#define TRAFFIC(m, text)                                                                                               \
+	do {                                                                                                           \
+		assert_string_equal((m)->log, text);                                                                   \
+		forget(m);                                                                                             \
 	} while (0)
 
 /* Two sockets of two CPUs, 20-way L3 of 20 MiB with CDP and two I/O ways; classes as asked. */
@@ -164,8 +164,7 @@ static void bring_up(struct fixture *f, unsigned cpus, enum cat_vendor vendor)
 		assert_int_equal(cat_cpu_online(f->cat, cpu, &info), 0);
 	}
 	forget(&f->m);
-	assert_int_equal(
-		resctrl_create(cat_backend(f->cat), &host_ops, &f->m, 8, BIT(cpus) - 1, &f->r), 0);
+	assert_int_equal(resctrl_create(cat_backend(f->cat), &host_ops, &f->m, 8, BIT(cpus) - 1, &f->r), 0);
 }
 
 static void take_down(struct fixture *f)
@@ -391,8 +390,7 @@ static void groups_share_classes(void **state)
 	TRAFFIC(&f.m, "0:c91=1 0:c92=2 ");
 	SHOWS(&f, "info/last_cmd_status", "ok\n");
 	PUTS(&f, "g3/schemata", "L3:0=4\n", -ENOSPC);
-	SHOWS(&f, "info/last_cmd_status",
-	      "all 3 classes are in use by groups with different masks\n");
+	SHOWS(&f, "info/last_cmd_status", "all 3 classes are in use by groups with different masks\n");
 	SHOWS(&f, "g3/schemata", "    L3:0=fffff;1=fffff\n");
 	TRAFFIC(&f.m, "");
 	/* g1 alone in its class: changed in place. g0 shares: needs a class that there is not. */
@@ -593,8 +591,7 @@ static void bad_schemata_change_nothing(void **state)
 		SHOWS(&f, "a/schemata", "    L3:0=fffff;1=fffff\n");
 		TRAFFIC(&f.m, "");
 	}
-	PUTS(&f, "a/schemata", " L3 :0= 3 ;1=0xf;\n",
-	     0); /* white space and 0x where Linux has them */
+	PUTS(&f, "a/schemata", " L3 :0= 3 ;1=0xf;\n", 0); /* white space and 0x where Linux has them */
 	SHOWS(&f, "a/schemata", "    L3:0=00003;1=0000f\n");
 	take_down(&f);
 }
@@ -684,8 +681,7 @@ static void colours_through_the_same_files(void **state)
 	assert_int_equal(a.mask[cls], 0xf000f0);
 	assert_true(colour_backend_mask(b, cls) == 0xf000f0);
 	PUTS(&f, "a/schemata", "L2:0=ff00\n", -EINVAL);
-	SHOWS(&f, "info/last_cmd_status",
-	      "no page has a colour that both the L3 and the L2 mask allow\n");
+	SHOWS(&f, "info/last_cmd_status", "no page has a colour that both the L3 and the L2 mask allow\n");
 	assert_int_equal(a.mask[cls], 0xf000f0);
 	SHOWS(&f, "a/size", "L3:0=7864320\nL2:0=262144\n");
 	assert_non_null(strstr(get(f.r, "info/backend"), "32 page colours"));

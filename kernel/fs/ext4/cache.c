@@ -5,7 +5,7 @@
  * Idea: a hash table of blocks by number, each with a count of users; those without users wait on a list, oldest first,
  * to be reused. At most MAX_BUFFERS unless that many are in use.
  *
- * Contract: ext4_priv.h. buffer_get refuses blocks outside the file system.
+ * Contract: ext4_priv.h. ext4_buffer_get refuses blocks outside the file system.
  *
  * Locks: the file system's.
  */
@@ -44,13 +44,13 @@ static struct buffer *make(struct ext4 *fs, u64 block)
 	return b;
 }
 
-int buffer_get(struct ext4 *fs, u64 block, struct buffer **out)
+int ext4_buffer_get(struct ext4 *fs, u64 block, struct buffer **out)
 {
 	struct list *bucket = bucket_of(fs, block);
 	struct buffer *b;
 	int err;
 
-	if (!block_is_valid(fs, block, 1))
+	if (!ext4_block_is_valid(fs, block, 1))
 		return fail(EUCLEAN, "ext4: block %llu is outside the file system", (unsigned long long)block);
 	list_for_each_entry (b, bucket, hash)
 		if (b->block == block) {
@@ -76,13 +76,13 @@ int buffer_get(struct ext4 *fs, u64 block, struct buffer **out)
 	return 0;
 }
 
-void buffer_put(struct ext4 *fs, struct buffer *b)
+void ext4_buffer_put(struct ext4 *fs, struct buffer *b)
 {
 	if (!--b->refs)
 		list_add_tail(&b->lru, &fs->lru);
 }
 
-void buffers_drop(struct ext4 *fs)
+void ext4_buffers_drop(struct ext4 *fs)
 {
 	while (!list_empty(&fs->lru))
 		drop(fs, list_first_entry(&fs->lru, struct buffer, lru));

@@ -6,19 +6,18 @@
  * Idea: one function a kind that computes what should be there; readers compare, writers store.
  *
  *      superblock    crc32c(~0, bytes before it)
- *      group         low 16 bits of crc32c(seed, number, descriptor without the field); without metadata_csum crc16
- *      inode         crc32c(inode seed, whole record without the two halves)
- *      extent block  crc32c(inode seed, header and all places), stored behind them
- *      directory     crc32c(inode seed, all but the last 12 bytes), stored in a false entry at the end
- *      index block   crc32c(inode seed, used part, 4 bytes, zero), stored behind the places
- *      seed = crc32c(~0, uuid) or the superblock's; inode seed = crc32c(seed, number, generation)
+ *      group         low 16 bits of crc32c(seed, number, descriptor without the field); without metadata_csum
+ * ext4_crc16 inode         crc32c(inode seed, whole record without the two halves) extent block  crc32c(inode seed,
+ * header and all places), stored behind them directory     crc32c(inode seed, all but the last 12 bytes), stored in a
+ * false entry at the end index block   crc32c(inode seed, used part, 4 bytes, zero), stored behind the places seed =
+ * crc32c(~0, uuid) or the superblock's; inode seed = crc32c(seed, number, generation)
  *
  * Contract: ext4_priv.h. Locks: none.
  */
 #include <lib/crc32c.h>
 #include "ext4_priv.h"
 
-u16 crc16(u16 crc, const void *data, size_t n)
+u16 ext4_crc16(u16 crc, const void *data, size_t n)
 {
 	const u8 *p = data;
 
@@ -30,7 +29,7 @@ u16 crc16(u16 crc, const void *data, size_t n)
 	return crc;
 }
 
-u32 inode_seed(const struct ext4 *fs, u32 ino, u32 generation)
+u32 ext4_inode_seed(const struct ext4 *fs, u32 ino, u32 generation)
 {
 	u8 le[8];
 
@@ -39,12 +38,12 @@ u32 inode_seed(const struct ext4 *fs, u32 ino, u32 generation)
 	return crc32c(fs->csum_seed, le, 8);
 }
 
-u32 super_csum(const u8 *sb)
+u32 ext4_super_csum(const u8 *sb)
 {
 	return crc32c(~0u, sb, SB_CSUM);
 }
 
-u16 group_csum(const struct ext4 *fs, u32 group)
+u16 ext4_group_csum(const struct ext4 *fs, u32 group)
 {
 	static const u8 zero[2];
 	const u8 *gd = group_desc(fs, group);
@@ -60,12 +59,12 @@ u16 group_csum(const struct ext4 *fs, u32 group)
 			c = crc32c(c, gd + GD_HI, fs->desc_bytes - GD_HI);
 		return c;
 	}
-	u16 c = crc16(0xffff, fs->sb + SB_UUID, 16);
+	u16 c = ext4_crc16(0xffff, fs->sb + SB_UUID, 16);
 
-	c = crc16(c, le, 4);
-	c = crc16(c, gd, GD_CSUM);
+	c = ext4_crc16(c, le, 4);
+	c = ext4_crc16(c, gd, GD_CSUM);
 	if (fs->desc_bytes > GD_HI)
-		c = crc16(c, gd + GD_HI, fs->desc_bytes - GD_HI);
+		c = ext4_crc16(c, gd + GD_HI, fs->desc_bytes - GD_HI);
 	return c;
 }
 
@@ -74,10 +73,10 @@ static bool has_csum_hi(const struct ext4 *fs, const u8 *raw)
 	return fs->inode_bytes > IN_OLD_BYTES && get16(raw + IN_EXTRA) >= 4;
 }
 
-u32 raw_inode_csum(const struct ext4 *fs, u32 ino, const u8 *raw)
+u32 ext4_raw_inode_csum(const struct ext4 *fs, u32 ino, const u8 *raw)
 {
 	static const u8 zero[2];
-	u32 c = inode_seed(fs, ino, get32(raw + IN_GENERATION));
+	u32 c = ext4_inode_seed(fs, ino, get32(raw + IN_GENERATION));
 	unsigned from = IN_CSUM + 2;
 
 	c = crc32c(c, raw, IN_CSUM);
@@ -90,9 +89,9 @@ u32 raw_inode_csum(const struct ext4 *fs, u32 ino, const u8 *raw)
 	return crc32c(c, raw + from, fs->inode_bytes - from);
 }
 
-bool raw_inode_csum_ok(const struct ext4 *fs, u32 ino, const u8 *raw)
+bool ext4_raw_inode_csum_ok(const struct ext4 *fs, u32 ino, const u8 *raw)
 {
-	u32 want = raw_inode_csum(fs, ino, raw);
+	u32 want = ext4_raw_inode_csum(fs, ino, raw);
 
 	if (get16(raw + IN_CSUM) != (want & 0xffff))
 		return false;
@@ -100,21 +99,22 @@ bool raw_inode_csum_ok(const struct ext4 *fs, u32 ino, const u8 *raw)
 }
 
 /* The tail of an extent block lies behind its eh_max places, which the reader has checked to fit. */
-u32 extent_csum(const struct ext4 *fs, const struct ext4_inode *in, const u8 *block)
+u32 ext4_extent_csum(const struct ext4 *fs, const struct ext4_inode *in, const u8 *block)
 {
-	return crc32c(inode_seed(fs, in->ino, in->generation), block, EH_BYTES + EXTENT_BYTES * get16(block + EH_MAX));
+	return crc32c(ext4_inode_seed(fs, in->ino, in->generation), block,
+		      EH_BYTES + EXTENT_BYTES * get16(block + EH_MAX));
 }
 
-u32 dir_csum(const struct ext4 *fs, const struct ext4_inode *in, const u8 *block)
+u32 ext4_dir_csum(const struct ext4 *fs, const struct ext4_inode *in, const u8 *block)
 {
-	return crc32c(inode_seed(fs, in->ino, in->generation), block, fs->block_bytes - DE_TAIL_BYTES);
+	return crc32c(ext4_inode_seed(fs, in->ino, in->generation), block, fs->block_bytes - DE_TAIL_BYTES);
 }
 
-u32 dx_csum(const struct ext4 *fs, const struct ext4_inode *in, const u8 *block, unsigned entries_at)
+u32 ext4_dx_csum(const struct ext4 *fs, const struct ext4_inode *in, const u8 *block, unsigned entries_at)
 {
 	static const u8 zero[4];
 	unsigned limit = get16(block + entries_at), count = get16(block + entries_at + 2);
-	u32 c = crc32c(inode_seed(fs, in->ino, in->generation), block, entries_at + 8 * count);
+	u32 c = crc32c(ext4_inode_seed(fs, in->ino, in->generation), block, entries_at + 8 * count);
 
 	c = crc32c(c, block + entries_at + 8 * limit, 4);
 	return crc32c(c, zero, 4);

@@ -96,10 +96,10 @@ static int check_block_csum(const struct ext4 *fs, const struct ext4_inode *dir,
 		return 0;
 	if (is_index_block(fs, dir, lblock, data)) {
 		at = table_at(fs, lblock, data);
-		if (at && dx_csum(fs, dir, data, at) == get32(data + at + 8 * get16(data + at) + 4))
+		if (at && ext4_dx_csum(fs, dir, data, at) == get32(data + at + 8 * get16(data + at) + 4))
 			return 0;
 	} else if (!get32(tail) && get16(tail + DE_REC_LEN) == DE_TAIL_BYTES && !tail[DE_NAME_LEN] &&
-		   tail[DE_TYPE] == DE_TAIL_TYPE && dir_csum(fs, dir, data) == get32(tail + DE_NAME)) {
+		   tail[DE_TYPE] == DE_TAIL_TYPE && ext4_dir_csum(fs, dir, data) == get32(tail + DE_NAME)) {
 		return 0;
 	}
 	return fail(EUCLEAN, "ext4: checksum of block %u of directory %u", lblock, dir->ino);
@@ -114,12 +114,12 @@ static int get_block(struct ext4 *fs, const struct ext4_inode *dir, u32 lblock, 
 	*b = NULL;
 	if (err || !e.physical || e.unwritten)
 		return err;
-	err = buffer_get(fs, e.physical, b);
+	err = ext4_buffer_get(fs, e.physical, b);
 	if (err)
 		return err;
 	err = check_block_csum(fs, dir, lblock, (*b)->data);
 	if (err) {
-		buffer_put(fs, *b);
+		ext4_buffer_put(fs, *b);
 		*b = NULL;
 	}
 	return err;
@@ -223,7 +223,7 @@ static int search_block(struct ext4 *fs, const struct ext4_inode *dir, u32 lbloc
 	if (ret || !b)
 		return ret;
 	ret = walk_chain(fs, b->data, fs->block_bytes, 0, match, w);
-	buffer_put(fs, b);
+	ext4_buffer_put(fs, b);
 	return ret;
 }
 
@@ -260,7 +260,7 @@ static unsigned dx_count(const struct level *l)
 static void put_levels(struct ext4 *fs, struct level *l, int n)
 {
 	while (n--)
-		buffer_put(fs, l[n].b);
+		ext4_buffer_put(fs, l[n].b);
 }
 
 /* One table: the last place whose hash is not above. -ENOENT: no usable index here. */
@@ -275,7 +275,7 @@ static int enter_table(struct ext4 *fs, const struct ext4_inode *dir, u32 lblock
 		return -ENOENT;
 	l->at = is_index_block(fs, dir, lblock, l->b->data) ? table_at(fs, lblock, l->b->data) : 0;
 	if (!l->at) {
-		buffer_put(fs, l->b);
+		ext4_buffer_put(fs, l->b);
 		return -ENOENT;
 	}
 	for (hi = dx_count(l); lo < hi;) {
@@ -308,7 +308,7 @@ static bool next_leaf(struct ext4 *fs, const struct ext4_inode *dir, struct leve
 
 		if (enter_table(fs, dir, dx_child(&l[at], l[at].i), 0, &next))
 			return false;
-		buffer_put(fs, l[at + 1].b);
+		ext4_buffer_put(fs, l[at + 1].b);
 		l[at + 1] = next;
 	}
 	return true;
@@ -328,10 +328,10 @@ static int search_index(struct ext4 *fs, const struct ext4_inode *dir, struct wa
 	depth = l[0].b->data[DX_ROOT_INFO + 6];
 	if (version < 3 && (get32(fs->sb + SB_FLAGS) & FLAG_UNSIGNED_HASH))
 		version += 3;
-	buffer_put(fs, l[0].b);
+	ext4_buffer_put(fs, l[0].b);
 	if (depth >= DX_MAX_LEVELS)
 		return -ENOENT;
-	ret = name_hash(fs, version, w->name, w->len, &hash);
+	ret = ext4_name_hash(fs, version, w->name, w->len, &hash);
 	while (!ret && levels <= depth) {
 		ret = enter_table(fs, dir, levels ? dx_child(&l[levels - 1], l[levels - 1].i) : 0, hash, &l[levels]);
 		levels += !ret;
@@ -438,7 +438,7 @@ int ext4_readdir(struct ext4 *fs, const struct ext4_inode *dir, u64 *pos, ext4_e
 		if (b) {
 			ret = walk_chain(fs, b->data, fs->block_bytes, *pos > l.base ? *pos - l.base : 0, emit_entry,
 					 &l);
-			buffer_put(fs, b);
+			ext4_buffer_put(fs, b);
 		}
 		if (!ret)
 			*pos = l.base + fs->block_bytes;

@@ -48,37 +48,37 @@ static inline u8 *group_desc(const struct ext4 *fs, u32 group)
 {
 	return fs->gd + (size_t)group * fs->desc_bytes;
 }
-u64 group_field48(const struct ext4 *fs, u32 group, unsigned lo, unsigned hi); /* 32 bits low and 32 high */
-bool block_is_valid(const struct ext4 *fs, u64 block, u64 count);
-int load_super(struct ext4 *fs);
+u64 ext4_group_field48(const struct ext4 *fs, u32 group, unsigned lo, unsigned hi); /* 32 bits low and 32 high */
+bool ext4_block_is_valid(const struct ext4 *fs, u64 block, u64 count);
+int ext4_load_super(struct ext4 *fs);
 
 /* cache.c */
-int __must_check buffer_get(struct ext4 *fs, u64 block, struct buffer **out);
-void buffer_put(struct ext4 *fs, struct buffer *b);
-void buffers_drop(struct ext4 *fs); /* all; none may be held */
+int __must_check ext4_buffer_get(struct ext4 *fs, u64 block, struct buffer **out);
+void ext4_buffer_put(struct ext4 *fs, struct buffer *b);
+void ext4_buffers_drop(struct ext4 *fs); /* all; none may be held */
 
 /* csum.c */
-u16 crc16(u16 crc, const void *data, size_t n);
-u32 inode_seed(const struct ext4 *fs, u32 ino, u32 generation);
-u32 super_csum(const u8 *sb);
-u16 group_csum(const struct ext4 *fs, u32 group);
-u32 raw_inode_csum(const struct ext4 *fs, u32 ino, const u8 *raw);
-bool raw_inode_csum_ok(const struct ext4 *fs, u32 ino, const u8 *raw);
-u32 extent_csum(const struct ext4 *fs, const struct ext4_inode *in, const u8 *block);
-u32 dir_csum(const struct ext4 *fs, const struct ext4_inode *in, const u8 *block);
-u32 dx_csum(const struct ext4 *fs, const struct ext4_inode *in, const u8 *block, unsigned entries_at);
+u16 ext4_crc16(u16 crc, const void *data, size_t n);
+u32 ext4_inode_seed(const struct ext4 *fs, u32 ino, u32 generation);
+u32 ext4_super_csum(const u8 *sb);
+u16 ext4_group_csum(const struct ext4 *fs, u32 group);
+u32 ext4_raw_inode_csum(const struct ext4 *fs, u32 ino, const u8 *raw);
+bool ext4_raw_inode_csum_ok(const struct ext4 *fs, u32 ino, const u8 *raw);
+u32 ext4_extent_csum(const struct ext4 *fs, const struct ext4_inode *in, const u8 *block);
+u32 ext4_dir_csum(const struct ext4 *fs, const struct ext4_inode *in, const u8 *block);
+u32 ext4_dx_csum(const struct ext4 *fs, const struct ext4_inode *in, const u8 *block, unsigned entries_at);
 
 /* inode.c */
-int inode_location(const struct ext4 *fs, u32 ino, u64 *block, u32 *offset);
-int raw_inode_get(struct ext4 *fs, u32 ino, struct buffer **b, u8 **raw);
+int ext4_inode_location(const struct ext4 *fs, u32 ino, u64 *block, u32 *offset);
+int ext4_raw_inode_get(struct ext4 *fs, u32 ino, struct buffer **b, u8 **raw);
 
 /* hash.c */
-int name_hash(const struct ext4 *fs, u8 version, const char *name, size_t len, u32 *hash);
+int ext4_name_hash(const struct ext4 *fs, u8 version, const char *name, size_t len, u32 *hash);
 
 /* xattr.c */
-ssize_t xattr_inline_data(struct ext4 *fs, u32 ino, void *buf, size_t n); /* "system.data" behind the inode */
+ssize_t ext4_xattr_inline_data(struct ext4 *fs, u32 ino, void *buf, size_t n); /* "system.data" behind the inode */
 
 /* journal.c */
-int journal_replay(struct ext4 *fs);
+int ext4_journal_replay(struct ext4 *fs);
 
 #endif

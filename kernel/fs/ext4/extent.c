@@ -59,7 +59,7 @@ static int answer_leaf(const struct ext4 *fs, const struct ext4_inode *in, const
 	bool unwritten = len > EXTENT_MAX_LEN;
 
 	len -= unwritten ? EXTENT_MAX_LEN : 0;
-	if (e && (!len || first + len < first || !block_is_valid(fs, physical, len)))
+	if (e && (!len || first + len < first || !ext4_block_is_valid(fs, physical, len)))
 		return fail(EUCLEAN, "ext4: extent of inode %u at block %u", in->ino, first);
 	if (e && lblock - first < len) {
 		*out = (struct ext4_extent){ physical + (lblock - first), first + len - lblock, unwritten };
@@ -93,21 +93,22 @@ static int map_extents(struct ext4 *fs, const struct ext4_inode *in, u32 lblock,
 		}
 		if (i + 1 < (int)get16(node + EH_ENTRIES))
 			end = min(end, get32(entry_at(node, i + 1)));
-		err = buffer_get(fs, child, &next);
+		err = ext4_buffer_get(fs, child, &next);
 		if (b)
-			buffer_put(fs, b);
+			ext4_buffer_put(fs, b);
 		b = err ? NULL : next;
 		if (err)
 			return err;
 		node = b->data;
 		err = check_node(fs, in, node, fs->block_bytes - 4 * has_csum(fs), --depth);
-		if (!err && has_csum(fs) && extent_csum(fs, in, node) != get32(entry_at(node, get16(node + EH_MAX))))
+		if (!err && has_csum(fs) &&
+		    ext4_extent_csum(fs, in, node) != get32(entry_at(node, get16(node + EH_MAX))))
 			err = fail(EUCLEAN, "ext4: checksum of extent block %llu", (unsigned long long)child);
 	}
 	if (!err && !depth)
 		err = answer_leaf(fs, in, node, lblock, end, out);
 	if (b)
-		buffer_put(fs, b);
+		ext4_buffer_put(fs, b);
 	return err;
 }
 
@@ -116,11 +117,11 @@ static int answer_indirect(const struct ext4 *fs, const u8 *table, u32 i, u32 n,
 {
 	u32 first = get32(table + 4 * i), count = 1;
 
-	if (first && !block_is_valid(fs, first, 1))
+	if (first && !ext4_block_is_valid(fs, first, 1))
 		return fail(EUCLEAN, "ext4: block %u", first);
 	while (i + count < n && get32(table + 4 * (i + count)) == (first ? first + count : 0))
 		count++;
-	if (first && !block_is_valid(fs, first, count))
+	if (first && !ext4_block_is_valid(fs, first, count))
 		return fail(EUCLEAN, "ext4: block %u", first);
 	*out = (struct ext4_extent){ .physical = first, .count = count };
 	return 0;
@@ -143,18 +144,18 @@ static int map_indirect(struct ext4 *fs, const struct ext4_inode *in, u32 lblock
 	for (span /= per; block; span /= per) {
 		struct buffer *b;
 		u32 i = rest / span;
-		int err = buffer_get(fs, block, &b);
+		int err = ext4_buffer_get(fs, block, &b);
 
 		if (err)
 			return err;
 		if (span == 1) {
 			err = answer_indirect(fs, b->data, i, per, out);
-			buffer_put(fs, b);
+			ext4_buffer_put(fs, b);
 			return err;
 		}
 		block = get32(b->data + 4 * i);
 		rest %= span;
-		buffer_put(fs, b);
+		ext4_buffer_put(fs, b);
 		if (!block)
 			break;
 	}

@@ -7,7 +7,7 @@
  * each in a variant for signed and for unsigned characters. The name is fed in blocks of 32 or 16 bytes, padded with
  * its length.
  *
- * Contract: name_hash gives the major hash with its lowest bit clear (that bit says "continued" in the index).
+ * Contract: ext4_name_hash gives the major hash with its lowest bit clear (that bit says "continued" in the index).
  * -EUCLEAN for an unknown version. Source: RFC 1320 (MD4 rounds); the layout documentation for padding and seeds.
  *
  * Locks: none.
@@ -102,7 +102,7 @@ static u32 legacy(const char *name, size_t len, bool is_unsigned)
 	return h0 << 1;
 }
 
-int name_hash(const struct ext4 *fs, u8 version, const char *name, size_t len, u32 *hash)
+int ext4_name_hash(const struct ext4 *fs, u8 version, const char *name, size_t len, u32 *hash)
 {
 	bool is_unsigned = version >= HASH_UNSIGNED;
 	u32 state[4] = { 0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476 }, seed[4], in[8], h;

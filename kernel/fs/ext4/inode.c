@@ -19,26 +19,26 @@
 #define S_IFCHR 0020000
 #define S_IFBLK 0060000
 
-int inode_location(const struct ext4 *fs, u32 ino, u64 *block, u32 *offset)
+int ext4_inode_location(const struct ext4 *fs, u32 ino, u64 *block, u32 *offset)
 {
 	u32 group = (ino - 1) / fs->inodes_per_group, place = (ino - 1) % fs->inodes_per_group;
 	u64 at = (u64)place * fs->inode_bytes;
 
 	if (!ino || ino > fs->inodes)
 		return fail(EUCLEAN, "ext4: inode number %u", ino);
-	*block = group_field48(fs, group, GD_INODE_TABLE, GD_INODE_TABLE_HI) + at / fs->block_bytes;
+	*block = ext4_group_field48(fs, group, GD_INODE_TABLE, GD_INODE_TABLE_HI) + at / fs->block_bytes;
 	*offset = at % fs->block_bytes;
 	return 0;
 }
 
-int raw_inode_get(struct ext4 *fs, u32 ino, struct buffer **b, u8 **raw)
+int ext4_raw_inode_get(struct ext4 *fs, u32 ino, struct buffer **b, u8 **raw)
 {
 	u32 offset;
 	u64 block;
-	int err = inode_location(fs, ino, &block, &offset);
+	int err = ext4_inode_location(fs, ino, &block, &offset);
 
 	if (!err)
-		err = buffer_get(fs, block, b);
+		err = ext4_buffer_get(fs, block, b);
 	if (!err)
 		*raw = (*b)->data + offset;
 	return err;
@@ -98,17 +98,17 @@ int ext4_iget(struct ext4 *fs, u32 ino, struct ext4_inode *out)
 {
 	struct buffer *b;
 	u8 *raw;
-	int err = raw_inode_get(fs, ino, &b, &raw);
+	int err = ext4_raw_inode_get(fs, ino, &b, &raw);
 
 	if (err)
 		return err;
 	if (fs->inode_bytes > IN_OLD_BYTES && get16(raw + IN_EXTRA) > fs->inode_bytes - IN_OLD_BYTES)
 		err = fail(EUCLEAN, "ext4: inode %u is longer than its place", ino);
-	else if (has_csum(fs) && !raw_inode_csum_ok(fs, ino, raw))
+	else if (has_csum(fs) && !ext4_raw_inode_csum_ok(fs, ino, raw))
 		err = fail(EUCLEAN, "ext4: checksum of inode %u", ino);
 	else
 		decode(fs, ino, raw, out);
-	buffer_put(fs, b);
+	ext4_buffer_put(fs, b);
 	if (!err && out->size > INT64_MAX)
 		err = fail(EUCLEAN, "ext4: size of inode %u", ino);
 	return err;
@@ -120,7 +120,7 @@ int ext4_iget(struct ext4 *fs, u32 ino, struct ext4_inode *out)
 static ssize_t read_inline(struct ext4 *fs, const struct ext4_inode *in, u64 offset, u8 *buf, size_t n)
 {
 	u8 rest[1024];
-	ssize_t have = in->size > sizeof(in->raw_block) ? xattr_inline_data(fs, in->ino, rest, sizeof(rest)) : 0;
+	ssize_t have = in->size > sizeof(in->raw_block) ? ext4_xattr_inline_data(fs, in->ino, rest, sizeof(rest)) : 0;
 	size_t done = 0;
 
 	if (have < 0)

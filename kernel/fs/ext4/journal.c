@@ -12,8 +12,8 @@
  *      tag   v3: block, flags, block high, checksum    else: block, checksum, flags, (block high), then maybe 16 of
  * uuid a block that begins with the magic number is stored with these four bytes zero, and its tag says "escaped"
  *
- * Contract: journal_replay: after it the file system's superblock and groups have been read anew. A transaction whose
- * commit is missing or wrong ends the log, as it should; damage before that point is -EUCLEAN.
+ * Contract: ext4_journal_replay: after it the file system's superblock and groups have been read anew. A transaction
+ * whose commit is missing or wrong ends the log, as it should; damage before that point is -EUCLEAN.
  *
  * Locks: the file system's.
  */
@@ -321,7 +321,7 @@ static int clear_sign(struct ext4 *fs)
 		return err;
 	put32(fs->sb + SB_INCOMPAT, get32(fs->sb + SB_INCOMPAT) & ~INCOMPAT_RECOVER);
 	put32(fs->sb + SB_CSUM,
-	      get32(fs->sb + SB_RO_COMPAT) & RO_METADATA_CSUM ? super_csum(fs->sb) : get32(fs->sb + SB_CSUM));
+	      get32(fs->sb + SB_RO_COMPAT) & RO_METADATA_CSUM ? ext4_super_csum(fs->sb) : get32(fs->sb + SB_CSUM));
 	return fs->dev.write(fs->dev.ctx, SB_AT, fs->sb, SB_BYTES);
 }
 
@@ -339,15 +339,15 @@ static int replay(struct journal *j)
 			err = empty_log(j);
 		log_info("ext4: replayed the journal up to transaction %u", j->end_sequence);
 	}
-	buffers_drop(fs);
+	ext4_buffers_drop(fs);
 	if (!err)
 		err = clear_sign(fs);
 	if (!err)
 		err = fs->dev.flush(fs->dev.ctx);
-	return err ? err : load_super(fs);
+	return err ? err : ext4_load_super(fs);
 }
 
-int journal_replay(struct ext4 *fs)
+int ext4_journal_replay(struct ext4 *fs)
 {
 	struct journal *j = kzalloc(sizeof(*j), ALLOC_KERNEL);
 	int err = -ENOMEM;

@@ -20,12 +20,12 @@
 
 #define MAX_GROUPS (1u << 22)
 
-bool block_is_valid(const struct ext4 *fs, u64 block, u64 count)
+bool ext4_block_is_valid(const struct ext4 *fs, u64 block, u64 count)
 {
 	return block >= fs->first_block && block < fs->blocks && count <= fs->blocks - block;
 }
 
-u64 group_field48(const struct ext4 *fs, u32 group, unsigned lo, unsigned hi)
+u64 ext4_group_field48(const struct ext4 *fs, u32 group, unsigned lo, unsigned hi)
 {
 	const u8 *gd = group_desc(fs, group);
 
@@ -54,7 +54,7 @@ static int check_features(struct ext4 *fs)
 		log_warn("ext4: features %#x are not known for writing: read only", unknown);
 		fs->read_only = true;
 	}
-	if (has_csum(fs) && (sb[SB_CSUM_TYPE] != 1 || super_csum(sb) != get32(sb + SB_CSUM)))
+	if (has_csum(fs) && (sb[SB_CSUM_TYPE] != 1 || ext4_super_csum(sb) != get32(sb + SB_CSUM)))
 		return fail(EUCLEAN, "ext4: the superblock's checksum is wrong");
 	return 0;
 }
@@ -128,7 +128,7 @@ static int read_groups(struct ext4 *fs)
 		u64 block = desc_block(fs, i);
 		int err;
 
-		if (!block_is_valid(fs, block, 1))
+		if (!ext4_block_is_valid(fs, block, 1))
 			return fail(EUCLEAN, "ext4: group descriptors outside the file system");
 		err = fs->dev.read(fs->dev.ctx, block * fs->block_bytes, fs->gd + (size_t)i * fs->block_bytes,
 				   fs->block_bytes);
@@ -143,21 +143,21 @@ static int check_groups(struct ext4 *fs)
 	u32 table_blocks = DIV_ROUND_UP((u64)fs->inodes_per_group * fs->inode_bytes, fs->block_bytes);
 
 	for (u32 g = 0; g < fs->groups; g++) {
-		u64 bb = group_field48(fs, g, GD_BLOCK_BITMAP, GD_BLOCK_BITMAP_HI);
-		u64 ib = group_field48(fs, g, GD_INODE_BITMAP, GD_INODE_BITMAP_HI);
-		u64 table = group_field48(fs, g, GD_INODE_TABLE, GD_INODE_TABLE_HI);
+		u64 bb = ext4_group_field48(fs, g, GD_BLOCK_BITMAP, GD_BLOCK_BITMAP_HI);
+		u64 ib = ext4_group_field48(fs, g, GD_INODE_BITMAP, GD_INODE_BITMAP_HI);
+		u64 table = ext4_group_field48(fs, g, GD_INODE_TABLE, GD_INODE_TABLE_HI);
 
 		if ((fs->ro_compat & (RO_METADATA_CSUM | RO_GDT_CSUM)) &&
-		    group_csum(fs, g) != get16(group_desc(fs, g) + GD_CSUM))
+		    ext4_group_csum(fs, g) != get16(group_desc(fs, g) + GD_CSUM))
 			return fail(EUCLEAN, "ext4: checksum of group %u", g);
-		if (!block_is_valid(fs, bb, 1) || !block_is_valid(fs, ib, 1) ||
-		    !block_is_valid(fs, table, table_blocks))
+		if (!ext4_block_is_valid(fs, bb, 1) || !ext4_block_is_valid(fs, ib, 1) ||
+		    !ext4_block_is_valid(fs, table, table_blocks))
 			return fail(EUCLEAN, "ext4: group %u lies outside the file system", g);
 	}
 	return 0;
 }
 
-int load_super(struct ext4 *fs)
+int ext4_load_super(struct ext4 *fs)
 {
 	int err = fs->dev.read(fs->dev.ctx, SB_AT, fs->sb, SB_BYTES);
 
@@ -187,10 +187,10 @@ int ext4_open(const struct ext4_device *dev, unsigned flags, struct ext4 **out)
 	list_init(&fs->lru);
 	for (int i = 0; i < BUCKETS; i++)
 		list_init(&fs->bucket[i]);
-	err = load_super(fs);
+	err = ext4_load_super(fs);
 	if (!err && (fs->incompat & INCOMPAT_RECOVER) && !(flags & EXT4_OPEN_NO_REPLAY))
 		err = dev->read_only ? fail(EROFS, "ext4: the journal must be replayed and the device is read only")
-				     : journal_replay(fs);
+				     : ext4_journal_replay(fs);
 	if (err) {
 		ext4_close(fs);
 		return err;
@@ -201,7 +201,7 @@ int ext4_open(const struct ext4_device *dev, unsigned flags, struct ext4 **out)
 
 int ext4_close(struct ext4 *fs)
 {
-	buffers_drop(fs);
+	ext4_buffers_drop(fs);
 	kfree(fs->gd);
 	kfree(fs);
 	return 0;

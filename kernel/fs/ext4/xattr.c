@@ -69,16 +69,16 @@ struct places {
 static void put_places(struct ext4 *fs, struct places *p)
 {
 	if (p->inode_buf)
-		buffer_put(fs, p->inode_buf);
+		ext4_buffer_put(fs, p->inode_buf);
 	if (p->block_buf)
-		buffer_put(fs, p->block_buf);
+		ext4_buffer_put(fs, p->block_buf);
 }
 
 static int open_inode_place(struct ext4 *fs, u32 ino, struct places *p)
 {
 	u32 at;
 	u8 *raw;
-	int err = raw_inode_get(fs, ino, &p->inode_buf, &raw);
+	int err = ext4_raw_inode_get(fs, ino, &p->inode_buf, &raw);
 
 	if (err) {
 		p->inode_buf = NULL;
@@ -116,7 +116,7 @@ static int open_block_place(struct ext4 *fs, u64 block, struct places *p)
 
 	if (!block)
 		return 0;
-	err = buffer_get(fs, block, &p->block_buf);
+	err = ext4_buffer_get(fs, block, &p->block_buf);
 	if (err) {
 		p->block_buf = NULL;
 		return err;
@@ -194,7 +194,7 @@ ssize_t ext4_getxattr(struct ext4 *fs, const struct ext4_inode *in, const char *
 	return ret;
 }
 
-ssize_t xattr_inline_data(struct ext4 *fs, u32 ino, void *buf, size_t n)
+ssize_t ext4_xattr_inline_data(struct ext4 *fs, u32 ino, void *buf, size_t n)
 {
 	struct places p = { 0 };
 	ssize_t ret = open_inode_place(fs, ino, &p);

@@ -36,10 +36,10 @@ struct wbt {
 	unsigned limit[WBT_CLASSES];
 	u64 window_ns;
 	u32 idle_windows, good_windows, patience;
-	bool blind;	  /* step < 0 was reached without a read to judge it by */
-	bool trial;	  /* the last window was one step wider, to see whether writes gain */
-	u64 trial_rate;	  /* writes a second before it */
-	u32 hold;	  /* windows until the next trial */
+	bool blind;     /* step < 0 was reached without a read to judge it by */
+	bool trial;     /* the last window was one step wider, to see whether writes gain */
+	u64 trial_rate; /* writes a second before it */
+	u32 hold;       /* windows until the next trial */
 	/* of the current window */
 	u32 reads, slow_reads, writes;
 	u64 worst_read_ns;

@@ -40,8 +40,8 @@ struct cat_machine_ops {
 struct cat;
 
 /* -ENODEV when the processor has none of it. haswell_server: family 6 model 63. */
-int __must_check cat_create(const struct cat_machine_ops *ops, void *ctx, enum cat_vendor vendor,
-			    bool haswell_server, unsigned cpu, struct cat **out);
+int __must_check cat_create(const struct cat_machine_ops *ops, void *ctx, enum cat_vendor vendor, bool haswell_server,
+			    unsigned cpu, struct cat **out);
 void cat_destroy(struct cat *c);
 struct resctrl_backend *cat_backend(struct cat *c);
 

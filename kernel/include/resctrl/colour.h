@@ -21,17 +21,16 @@
 struct colour_cache {
 	u64 bytes; /* 0: no such cache */
 	unsigned ways;
-	unsigned line;   /* bytes */
-	unsigned slices; /* parts of equal size that an address hash chooses among; 1 if there is no
-			    hash */
+	unsigned line;    /* bytes */
+	unsigned slices;  /* parts of equal size that an address hash chooses among; 1 if there is no
+			     hash */
 	bool plain_index; /* within a slice the set index is plain address bits */
 };
 
 struct colour_machine {
 	struct colour_cache l2, l3;
-	u64 cpus; /* all that may ever come */
-	unsigned
-		kernel_colours; /* lowest colours, kept for the kernel and the page cache; 0 none */
+	u64 cpus;                /* all that may ever come */
+	unsigned kernel_colours; /* lowest colours, kept for the kernel and the page cache; 0 none */
 	bool is_guest;
 	u64 host_page_bytes; /* of a guest: how large the host's pages are; 0 unknown */
 };
@@ -42,9 +41,8 @@ unsigned colour_count(const struct colour_cache *c);
 struct colour_backend;
 
 /* -ENODEV when no cache has colours. */
-int __must_check colour_backend_create(const struct colour_machine *m,
-				       const struct colour_allocator_ops *ops, void *ctx,
-				       struct colour_backend **out);
+int __must_check colour_backend_create(const struct colour_machine *m, const struct colour_allocator_ops *ops,
+				       void *ctx, struct colour_backend **out);
 void colour_backend_destroy(struct colour_backend *b);
 struct resctrl_backend *colour_backend_get(struct colour_backend *b);
 

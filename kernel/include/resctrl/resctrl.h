@@ -64,11 +64,10 @@ struct resctrl_backend;
 struct resctrl_backend_ops {
 	/* Would this set of values be enforceable? *why gets a reason (static text) when not. No
 	 * effect. May be NULL. */
-	int (*check)(struct resctrl_backend *be, const u32 (*value)[RESCTRL_MAX_DOMAINS],
-		     const char **why);
+	int (*check)(struct resctrl_backend *be, const u32 (*value)[RESCTRL_MAX_DOMAINS], const char **why);
 	/* Called for each value that changes, and only then. Cannot fail: check() has passed. */
-	void (*set)(struct resctrl_backend *be, unsigned cls, enum resctrl_resource_id res,
-		    enum resctrl_half half, unsigned domain, u32 value);
+	void (*set)(struct resctrl_backend *be, unsigned cls, enum resctrl_resource_id res, enum resctrl_half half,
+		    unsigned domain, u32 value);
 	/* After the sets of one class. May be NULL. */
 	void (*commit)(struct resctrl_backend *be, unsigned cls);
 	/* Code and data apart. At mount and unmount only. */
@@ -100,8 +99,8 @@ struct resctrl_host_ops {
 struct resctrl;
 
 /* nr_cpus: how many the cpus files show. online: those present now. */
-int __must_check resctrl_create(struct resctrl_backend *be, const struct resctrl_host_ops *host,
-				void *ctx, unsigned nr_cpus, u64 online, struct resctrl **out);
+int __must_check resctrl_create(struct resctrl_backend *be, const struct resctrl_host_ops *host, void *ctx,
+				unsigned nr_cpus, u64 online, struct resctrl **out);
 void resctrl_destroy(struct resctrl *r);
 
 /* options: "", or words out of cdp,cdpl2. -EBUSY when mounted, -EINVAL for an option unknown or not
@@ -110,8 +109,7 @@ int __must_check resctrl_mount(struct resctrl *r, const char *options);
 void resctrl_umount(struct resctrl *r); /* everything back to the default group and to full masks */
 void resctrl_show_options(struct resctrl *r, struct strbuf *out); /* ",cdp" as in /proc/mounts */
 
-int __must_check resctrl_mkdir(struct resctrl *r, const char *dir,
-			       const char *name); /* dir "" is the root */
+int __must_check resctrl_mkdir(struct resctrl *r, const char *dir, const char *name); /* dir "" is the root */
 int __must_check resctrl_rmdir(struct resctrl *r, const char *path);
 int __must_check resctrl_rename(struct resctrl *r, const char *path, const char *name);
 
@@ -126,11 +124,9 @@ struct resctrl_node {
 };
 int __must_check resctrl_lookup(struct resctrl *r, const char *path, struct resctrl_node *out);
 /* The n-th name in a directory; false at the end. Stable as long as nothing is made or removed. */
-bool resctrl_readdir(struct resctrl *r, const struct resctrl_node *dir, unsigned n,
-		     const char **name);
+bool resctrl_readdir(struct resctrl *r, const struct resctrl_node *dir, unsigned n, const char **name);
 int __must_check resctrl_show(struct resctrl *r, const struct resctrl_node *n, struct strbuf *out);
-int __must_check resctrl_store(struct resctrl *r, const struct resctrl_node *n, const char *text,
-			       size_t len);
+int __must_check resctrl_store(struct resctrl *r, const struct resctrl_node *n, const char *text, size_t len);
 
 /* CPU hot-plug. The back end has brought its domains up to date before. */
 void resctrl_cpu_online(struct resctrl *r, unsigned cpu);

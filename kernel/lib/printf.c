@@ -72,10 +72,10 @@ static void emit_number(struct out *o, const struct spec *sp, u64 v, bool negati
 		prefix[np++] = sp->upper ? 'X' : 'x';
 	}
 	zeros = sp->precision - n;
-	if (sp->alt && sp->base == 8 && zeros < 1 && (n == 0 || text[n - 1] != '0'))
-		zeros = 1;
 	if (sp->precision < 0 && sp->zero && !sp->left)
 		zeros = sp->width - n - np;
+	if (sp->alt && sp->base == 8 && zeros < 1 && (n == 0 || text[n - 1] != '0'))
+		zeros = 1;
 	zeros = max(zeros, 0);
 	if (!sp->left)
 		emit_run(o, ' ', sp->width - n - np - zeros);

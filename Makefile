@@ -104,6 +104,17 @@ $(K)/%.o: %.S $(GEN)
 	@mkdir -p $(@D)
 	@echo "  AS  $<"; $(CC) $(KFLAGS) -D__ASSEMBLER__ -MMD -MP -c $< -o $@
 
+# The vDSO: user code, a shared object of its own, included by vdso_image.S.
+VDSO := kernel/arch/x86_64/vdso
+$(K)/vdso.so: $(wildcard $(VDSO)/*) $(GEN)
+	@mkdir -p $(@D)
+	@echo "  VDSO $@"; $(CC) -std=gnu11 -O2 -g0 -fPIC -shared -nostdlib -ffreestanding -fno-stack-protector -mcmodel=small \
+	  -fcf-protection=none -fasynchronous-unwind-tables -nostdinc -isystem $(shell $(CC) -print-file-name=include) $(UAPI) $(WARN) \
+	  -Wl,-T,$(VDSO)/vdso.lds,-soname=linux-vdso.so.1,--hash-style=both,--eh-frame-hdr,-Bsymbolic,--build-id=none,-z,max-page-size=4096,-z,noexecstack \
+	  $(VDSO)/vdso.c -o $@
+$(K)/kernel/arch/x86_64/vdso_image.o: KFLAGS += -Wa,-I$(K)
+$(K)/kernel/arch/x86_64/vdso_image.o: $(K)/vdso.so
+
 # Two passes: the first link gives the addresses, the second carries the symbol table for backtraces.
 $(K)/ostrom.elf: $(kernel_obj) $(LDSCRIPT) tools/gen-ksyms
 	@echo "  LD  $@"

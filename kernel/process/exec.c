@@ -19,6 +19,7 @@
 #include <arch/cpu.h>
 #include <arch/user.h>
 #include <arch/vdso.h>
+#include <process/vdso.h>
 #include <core/random.h>
 #include <lib/printf.h>
 #include <lib/string.h>
@@ -621,6 +622,7 @@ static int build_memory(struct exec *e, ulong execfn)
 	if (err)
 		return err;
 	note_layout(e);
+	e->mm->vdso = vdso_map(e->mm);
 	return finish_stack(e, execfn);
 }
 

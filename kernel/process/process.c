@@ -27,6 +27,7 @@ void process_init(void)
 	ensure(process_cache && sighand_cache);
 	pid_init();
 	futex_init();
+	vdso_init();
 }
 
 ulong process_list_begin(void)

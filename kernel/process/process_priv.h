@@ -99,4 +99,6 @@ void futex_exit_robust(void);
 int futex_wake_addr(u32 __user *addr, int nr);
 void futex_init(void);
 
+void vdso_init(void); /* vdso.c: boot */
+
 #endif

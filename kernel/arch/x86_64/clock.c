@@ -16,10 +16,13 @@
  */
 #include <arch/cpu.h>
 #include <arch/io.h>
+#include <arch/vdso.h>
 #include <core/clock.h>
 #include <core/log.h>
 #include <core/spin.h>
+#include <lib/atomic.h>
 #include "irq_priv.h"
+#include "vdso/vdso_data.h"
 #include "x86_priv.h"
 
 #define PM_HZ  3579545ULL
@@ -28,6 +31,10 @@
 static u64 start, mult; /* mult: ns per TSC tick, 32.32 */
 static u64 real_offset_ns;
 static struct seqcount real_seq;
+static union {
+	struct vdso_data d;
+	u8 page[PAGE_SIZE];
+} vdso_page __aligned(4096);
 static struct spinlock real_lock = SPIN_INIT(RANK_SUBSYS_SPIN);
 u64 clock_tsc_hz;
 
@@ -61,7 +68,22 @@ void clock_set_real_ns(u64 ns)
 	seq_write_begin(&real_seq);
 	real_offset_ns = ns - clock_ns();
 	seq_write_end(&real_seq);
+	__atomic_store_n(&vdso_page.d.seq, vdso_page.d.seq + 1, __ATOMIC_RELAXED);
+	smp_mb();
+	vdso_page.d.real_offset_ns = real_offset_ns;
+	vdso_page.d.tsc_start = start;
+	vdso_page.d.ns_mult = mult;
+	__atomic_store_n(&vdso_page.d.seq, vdso_page.d.seq + 1, __ATOMIC_RELEASE);
 	spin_unlock_irqrestore(&real_lock, flags);
+}
+
+void arch_vdso(struct arch_vdso *out)
+{
+	extern const char vdso_image_start[], vdso_image_end[];
+
+	out->code = virt_to_phys(vdso_image_start);
+	out->code_bytes = ALIGN_UP((size_t)(vdso_image_end - vdso_image_start), PAGE_SIZE);
+	out->data = virt_to_phys(&vdso_page);
 }
 
 void clock_delay_ns(u64 ns)

@@ -236,7 +236,7 @@ int arch_fpu_set(struct task *t, const void *buf, size_t bytes)
 		return -ENOMEM;
 	bytes = min(bytes, area_bytes);
 	memcpy(fresh, buf, bytes);
-	if (bytes < 576)
+	if (bytes < 576 && area_bytes >= 576) /* a frame without the header, as FXSAVE makes it */
 		fresh->xstate_bv = 3;
 	if (bytes < 512 || !header_ok(fresh, bytes)) {
 		kcache_free(cache, fresh);

@@ -10,6 +10,8 @@
  * Locks: names_lock for the host's and the domain's name.
  */
 #include <abi/syscalls.h>
+#include <core/init.h>
+#include <vfs/textfile.h>
 #include <alloc/page.h>
 #include <arch/boot.h>
 #include <arch/user.h>
@@ -156,3 +158,20 @@ long sys_reboot(int magic1, int magic2, u32 cmd, void __user *arg)
 	default: return -EINVAL;
 	}
 }
+
+static int show_version(struct strbuf *out)
+{
+	struct new_utsname n;
+
+	info_uname(&n);
+	strbuf_add(out, "%s version %s (%s) %s\n", n.sysname, n.release, n.nodename, n.version);
+	return 0;
+}
+
+static struct proc_file version = { .name = "version", .show = show_version };
+
+static void version_init(void)
+{
+	proc_file_register(&version);
+}
+PART_INIT(fs, version_init);

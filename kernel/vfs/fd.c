@@ -545,6 +545,15 @@ int fs_fork(struct task *child, bool share)
 	return 0;
 }
 
+static void fs_put(struct fs_context *fs)
+{
+	if (!fs || !refcount_dec_and_test(&fs->refs))
+		return;
+	path_put(&fs->root);
+	path_put(&fs->cwd);
+	kfree(fs);
+}
+
 void fs_exit(struct task *t)
 {
 	struct fs_context *fs;
@@ -554,9 +563,24 @@ void fs_exit(struct task *t)
 	fs = t->fs;
 	t->fs = NULL;
 	spin_unlock_irqrestore(&t->lock, irq);
-	if (!fs || !refcount_dec_and_test(&fs->refs))
-		return;
-	path_put(&fs->root);
-	path_put(&fs->cwd);
-	kfree(fs);
+	fs_put(fs);
+}
+
+int fs_path_of_task(struct task *t, bool root, struct path *out)
+{
+	struct fs_context *fs;
+	ulong irq = spin_lock_irqsave(&t->lock);
+
+	fs = t->fs;
+	if (fs)
+		refcount_inc(&fs->refs);
+	spin_unlock_irqrestore(&t->lock, irq);
+	if (!fs)
+		return -ENOENT;
+	spin_lock(&fs->lock);
+	*out = root ? fs->root : fs->cwd;
+	path_get(out);
+	spin_unlock(&fs->lock);
+	fs_put(fs);
+	return 0;
 }

@@ -61,4 +61,7 @@ enum cpu_feature {
 };
 bool cpu_has(enum cpu_feature f);
 
+struct strbuf;
+void cpu_describe(unsigned cpu, struct strbuf *out); /* its entry of /proc/cpuinfo */
+
 #endif

@@ -10,6 +10,7 @@
 /* RANK(name, kind, what it protects) */
 #define LOCK_RANKS(RANK)                                                                           \
 	RANK(FILE_POS, sleep, "a file's position")                                                 \
+	RANK(TEXT_FILE, sleep, "the text of an open /proc or control file")                                  \
 	RANK(MOUNT_TREE, sleep, "the mount tree of a namespace")                                   \
 	RANK(CGROUP, sleep, "the tenant tree's shape and its files")                               \
 	RANK(EXEC, sleep, "credentials of a process against exec and ptrace")                      \

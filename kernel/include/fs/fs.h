@@ -7,8 +7,6 @@
 
 void tmpfs_init(void);
 void devtmpfs_init(void); /* and the memory devices: null, zero, full, random, urandom, kmsg, port */
-void attrfs_init(void);	  /* sysfs */
-void proc_init(void);
 void devpts_init(void);
 
 struct file;

@@ -382,6 +382,7 @@ struct fs_context {
 };
 int __must_check fs_fork(struct task *child, bool share);
 void fs_exit(struct task *t);
+int __must_check fs_path_of_task(struct task *t, bool root, struct path *out); /* counted; -ENOENT: it has ended */
 
 /* ---- paths ------------------------------------------------------------------------------------------------- */
 

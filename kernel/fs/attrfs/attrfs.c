@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: the attribute tree knows nothing of inodes, and programs know nothing else.
+ *
+ * Idea: no state of its own. A look-up finds a folder, a file or a link in the tree and makes an inode for it that
+ * holds a reference to the folder; names are not cached beyond their use, so that what has left the tree cannot be
+ * found. Reading and writing go through vfs' text files.
+ *
+ *      attr_dir  --> folder inode      attr of a folder --> file inode (folder, index)      attr_link --> symlink inode
+ *
+ * Contract: fs/attrfs.h. A file of a removed folder answers ENODEV. Positions of readdir: files, then folders, then
+ * links; a folder that changes while it is read may show an entry twice or not, as POSIX allows.
+ *
+ * Locks: the tree's own inside core/attr.c.
+ */
+#include <alloc/slab.h>
+#include <core/init.h>
+#include <core/log.h>
+#include <fs/attrfs.h>
+#include <fs/fs.h>
+#include <lib/err.h>
+#include <lib/printf.h>
+#include <lib/string.h>
+#include <linux/magic.h>
+#include <vfs/names.h>
+#include <vfs/textfile.h>
+#include <vfs/uapi.h>
+
+struct node {                    /* inode->priv */
+	struct attr_dir *dir;    /* counted */
+	const struct attr *attr; /* a file; NULL: the folder itself, or a link */
+	const char *target;      /* a link: allocated text */
+};
+
+static const struct inode_ops dir_inode_ops, file_inode_ops, link_inode_ops;
+static const struct file_ops dir_ops, file_ops;
+
+static struct node *node_of(const struct inode *i)
+{
+	return i->priv;
+}
+
+struct attr_dir *attrfs_dir_of(const struct inode *i)
+{
+	return i->ops == &dir_inode_ops ? node_of(i)->dir : NULL;
+}
+
+static struct inode *make_inode(struct super *s, struct attr_dir *dir, u16 mode, const struct attr *a,
+				const char *target)
+{
+	struct inode *i = super_new_inode(s, mode, NULL);
+	struct node *n = i ? kmalloc(sizeof(*n), ALLOC_KERNEL) : NULL;
+
+	if (!n) {
+		if (i)
+			inode_put(i);
+		return NULL;
+	}
+	*n = (struct node){ dir, a, target };
+	attr_dir_get(dir);
+	i->priv = n;
+	i->uid = KUID(dir->uid);
+	i->gid = KGID(dir->gid);
+	if (a) {
+		i->ops = &file_inode_ops;
+		i->file_ops = a->file_ops ? a->file_ops : &file_ops;
+		i->size = PAGE_SIZE;
+	} else if (target) {
+		i->ops = &link_inode_ops;
+	} else {
+		i->ops = &dir_inode_ops;
+		i->file_ops = &dir_ops;
+		i->ino = dir->ino;
+		i->nlink = 2;
+	}
+	return i;
+}
+
+struct inode *attrfs_inode(struct super *s, struct attr_dir *dir)
+{
+	return make_inode(s, dir, S_IFDIR | 0755, NULL, NULL);
+}
+
+void attrfs_evict(struct inode *i)
+{
+	struct node *n = i->priv;
+
+	if (!n || (i->ops != &dir_inode_ops && i->ops != &file_inode_ops && i->ops != &link_inode_ops))
+		return;
+	attr_dir_put(n->dir);
+	kfree(n->target);
+	kfree(n);
+}
+
+/* ---- folders --------------------------------------------------------------------------------------- */
+
+static const struct attr *find_attr(const struct attr_dir *d, const char *name)
+{
+	for (const struct attr *const *a = d->attrs; a && *a; a++)
+		if (!strcmp((*a)->name, name))
+			return *a;
+	return NULL;
+}
+
+static unsigned depth(const struct attr_dir *d)
+{
+	unsigned n = 0;
+
+	for (; d->parent; d = d->parent)
+		n++;
+	return n;
+}
+
+static void add_path(const struct attr_dir *d, struct strbuf *out)
+{
+	if (!d->parent)
+		return;
+	add_path(d->parent, out);
+	strbuf_add(out, d->parent->parent ? "/%s" : "%s", d->name);
+}
+
+/* The text of a link in `from` to a folder of the same tree: up to the root and down again. */
+static const char *link_text(const struct attr_dir *from, const struct attr_dir *to)
+{
+	char *text = kmalloc(PAGE_SIZE, ALLOC_KERNEL);
+	struct strbuf sb;
+
+	if (!text)
+		return NULL;
+	strbuf_init(&sb, text, PAGE_SIZE);
+	for (unsigned n = depth(from); n; n--)
+		strbuf_add(&sb, "../");
+	add_path(to, &sb);
+	return text;
+}
+
+static struct inode *find_link(struct super *s, struct attr_dir *dir, const char *name)
+{
+	struct attr_dir *child;
+	struct attr_link *link;
+
+	for (unsigned n = 0; attr_dir_entry(dir, n, &child, &link); n++) {
+		const char *text;
+
+		if (child)
+			attr_dir_put(child);
+		if (!link || strcmp(link->name, name))
+			continue;
+		text = link_text(dir, link->target);
+		return text ? make_inode(s, dir, S_IFLNK | 0777, NULL, text) : NULL;
+	}
+	return NULL;
+}
+
+static int lookup(struct inode *i, struct dentry *d)
+{
+	struct attr_dir *dir = node_of(i)->dir, *child;
+	const char *name = d->name->str;
+	const struct attr *a = find_attr(dir, name);
+	struct inode *found;
+
+	__atomic_fetch_or(&d->flags, DENTRY_NOCACHE, __ATOMIC_RELAXED);
+	if (dir->removed)
+		return 0;
+	child = a ? NULL : attr_dir_child(dir, name);
+	if (a)
+		found = make_inode(i->super, dir, S_IFREG | a->mode, a, NULL);
+	else if (child)
+		found = make_inode(i->super, child, S_IFDIR | 0755, NULL, NULL);
+	else
+		found = find_link(i->super, dir, name);
+	if (child)
+		attr_dir_put(child);
+	if (found)
+		dentry_attach(d, found);
+	else if (a || child)
+		return -ENOMEM;
+	return 0;
+}
+
+static int mkdir(struct inode *i, struct dentry *d, u16 mode)
+{
+	struct attr_dir *dir = node_of(i)->dir;
+	int err;
+
+	if (!dir->ops || !dir->ops->mkdir)
+		return -EPERM;
+	err = dir->ops->mkdir(dir, d->name->str, mode);
+	return err ? err : lookup(i, d);
+}
+
+static int rmdir(struct inode *i, struct dentry *d)
+{
+	struct attr_dir *dir = attrfs_dir_of(d->inode);
+
+	return dir && dir->ops && dir->ops->rmdir ? dir->ops->rmdir(dir) : -EPERM;
+}
+
+static int refuse_unlink(struct inode *i, struct dentry *d)
+{
+	return -EPERM;
+}
+
+static int setattr(struct inode *i, const struct inode_attr *a)
+{
+	inode_apply_attr(i, a);
+	return 0;
+}
+
+/* Position: 0 and 1 are . and .., then files, then folders and links. */
+static int readdir(struct file *f, struct dir_emit *e)
+{
+	struct attr_dir *dir = node_of(f->inode)->dir, *child;
+	struct attr_link *link;
+	s64 n = 2;
+
+	if (e->pos == 0 && !e->emit(e, ".", 1, 1, f->inode->ino, 4))
+		return 0;
+	if (e->pos <= 1 && !e->emit(e, "..", 2, 2, dir->parent ? dir->parent->ino : f->inode->ino, 4))
+		return 0;
+	for (const struct attr *const *a = dir->attrs; a && *a; a++, n++)
+		if (n >= e->pos && !e->emit(e, (*a)->name, strlen((*a)->name), n + 1, f->inode->ino + (u64)n, 8))
+			return 0;
+	for (unsigned k = 0; attr_dir_entry(dir, k, &child, &link); k++, n++) {
+		const char *name = child ? child->name : link->name;
+		bool more = n < e->pos || e->emit(e, name, strlen(name), n + 1, child ? child->ino : link->target->ino,
+						  child ? 4 : 10);
+
+		if (child)
+			attr_dir_put(child);
+		if (!more)
+			return 0;
+	}
+	return 0;
+}
+
+/* ---- files ---------------------------------------------------------------------------------------------- */
+
+static int show(struct text_file *t, struct strbuf *out)
+{
+	struct node *n = t->a;
+
+	if (n->dir->removed)
+		return -ENODEV;
+	return n->attr->show ? n->attr->show(n->dir, n->attr, out) : -EIO;
+}
+
+static int set(struct text_file *t, char *text, size_t len)
+{
+	struct node *n = t->a;
+
+	if (n->dir->removed)
+		return -ENODEV;
+	return n->attr->set ? n->attr->set(n->dir, n->attr, text, len) : -EIO;
+}
+
+static const struct text_ops text_ops = { .show = show, .set = set };
+
+static int open(struct inode *i, struct file *f)
+{
+	return text_file_open(f, &text_ops, i->priv, NULL);
+}
+
+static int readlink(struct inode *i, struct strbuf *out)
+{
+	strbuf_add(out, "%s", node_of(i)->target);
+	return 0;
+}
+
+static const struct inode_ops dir_inode_ops = {
+	.lookup = lookup, .mkdir = mkdir, .rmdir = rmdir, .unlink = refuse_unlink, .setattr = setattr
+};
+static const struct inode_ops file_inode_ops = { .setattr = setattr };
+static const struct inode_ops link_inode_ops = { .readlink = readlink };
+static const struct file_ops dir_ops = { .readdir = readdir };
+static const struct file_ops file_ops = TEXT_FILE_OPS(open);
+
+/* ---- mounting --------------------------------------------------------------------------------------------- */
+
+static const struct super_ops super_ops = { .evict = attrfs_evict };
+
+int attrfs_fill(struct super *s, struct attr_dir *root, u32 magic)
+{
+	struct inode *i;
+
+	s->ops = &super_ops;
+	s->magic = magic;
+	s->priv = root;
+	i = attrfs_inode(s, root);
+	if (!i)
+		return -ENOMEM;
+	s->root = dentry_create_root(s, i);
+	return s->root ? 0 : -ENOMEM;
+}
+
+static int mount_sysfs(struct super *s, const char *source, const char *data)
+{
+	return attrfs_fill(s, &attr_sys_root, SYSFS_MAGIC);
+}
+
+static struct fs_type sysfs = { .name = "sysfs", .flags = FS_SINGLE | FS_NO_NEGATIVE, .mount = mount_sysfs };
+
+static void attrfs_init(void)
+{
+	fs_register(&sysfs);
+}
+PART_INIT(fs, attrfs_init);

@@ -1,0 +1,2 @@
+# Layer 8: /proc.
+uses := lib abi arch core alloc task mm vfs process fs/attrfs

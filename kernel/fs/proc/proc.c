@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: /proc shows processes as folders that appear and vanish by themselves, threads inside them, descriptors
+ * inside those.
+ *
+ * Idea: nothing is stored. An inode remembers what it stands for (a kind, a struct pid, perhaps a descriptor or a row
+ * of a table); look-ups make it, and names are not cached beyond their use.
+ *
+ *      /proc           ROOT     files of vfs' registry, PID folders, self, thread-self, mounts, sys (the attribute
+ * tree) /proc/PID       TASK     rows of proc_task_files, task/, fd/, fdinfo/      /proc/PID/task/TID   THREAD, the
+ * same rows
+ *      .../fd          FDS      a magic link a descriptor                         .../fdinfo           FDINFOS
+ *
+ * Contract: proc(5). A file of a task that has ended answers ESRCH. Positions of readdir: fixed entries first, then
+ * numbers.
+ *
+ * Locks: none here.
+ */
+#include <alloc/slab.h>
+#include <core/init.h>
+#include <core/log.h>
+#include <fs/attrfs.h>
+#include <lib/err.h>
+#include <lib/printf.h>
+#include <lib/string.h>
+#include <linux/magic.h>
+#include <vfs/names.h>
+#include <vfs/uapi.h>
+
+#include "proc_priv.h"
+
+enum kind { ROOT, ROOT_FILE, ROOT_LINK, TASK, THREAD, THREADS, FDS, FDINFOS, TASK_FILE, FD_LINK, FDINFO_FILE };
+
+struct node {
+	enum kind kind;
+	struct pid *pid; /* counted; NULL in the root */
+	const struct task_file *file;
+	struct proc_file *root_file;
+	const char *target; /* ROOT_LINK */
+	int fd;
+};
+
+#define DT_DIR 4
+#define DT_REG 8
+#define DT_LNK 10
+
+static const struct inode_ops dir_inode_ops, file_inode_ops, link_inode_ops, magic_inode_ops;
+static const struct file_ops dir_ops, file_ops;
+
+static struct node *node_of(const struct inode *i)
+{
+	return i->priv;
+}
+
+/* ---- inodes -------------------------------------------------------------------------------------------- */
+
+static struct task *task_get_of(const struct node *n)
+{
+	struct task *t;
+
+	rcu_read_lock();
+	t = n->pid ? rcu_deref(n->pid->task) : NULL;
+	if (t && !refcount_inc_not_zero(&t->refs))
+		t = NULL;
+	rcu_read_unlock();
+	return t;
+}
+
+static void set_owner(struct inode *i, const struct node *n)
+{
+	struct task *t = task_get_of(n);
+
+	if (!t)
+		return;
+	i->uid = t->cred->euid;
+	i->gid = t->cred->egid;
+	task_put(t);
+}
+
+static struct inode *make(struct super *s, u16 mode, struct node n)
+{
+	struct inode *i = super_new_inode(s, mode, NULL);
+	struct node *copy = i ? kmalloc(sizeof(n), ALLOC_KERNEL) : NULL;
+
+	if (!copy) {
+		if (i)
+			inode_put(i);
+		return NULL;
+	}
+	*copy = n;
+	if (n.pid)
+		pid_get(n.pid);
+	i->priv = copy;
+	set_owner(i, &n);
+	if (S_ISDIR(mode)) {
+		i->ops = &dir_inode_ops;
+		i->file_ops = &dir_ops;
+		i->nlink = 2;
+	} else if (S_ISLNK(mode)) {
+		i->ops = n.kind == ROOT_LINK ? &link_inode_ops : &magic_inode_ops;
+	} else {
+		i->ops = &file_inode_ops;
+		i->file_ops = &file_ops;
+	}
+	return i;
+}
+
+static void evict(struct inode *i)
+{
+	struct node *n = i->priv;
+
+	attrfs_evict(i);
+	if (i->ops != &dir_inode_ops && i->ops != &file_inode_ops && i->ops != &link_inode_ops &&
+	    i->ops != &magic_inode_ops)
+		return;
+	if (n)
+		pid_put(n->pid);
+	kfree(n);
+}
+
+/* ---- look-up --------------------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name, *target;
+} root_links[] = { { "self", NULL }, { "thread-self", NULL }, { "mounts", "self/mounts" }, { "net", "self/net" } };
+
+static struct inode *lookup_number(struct inode *dir, const char *name, bool thread_of)
+{
+	struct node *n = node_of(dir);
+	struct inode *found = NULL;
+	struct pid *pid;
+	u64 nr;
+
+	if (name[0] == '0' || str_to_u64(name, 10, &nr) || nr > INT32_MAX)
+		return NULL;
+	pid = pid_find_get((int)nr);
+	if (!pid)
+		return NULL;
+	if (!thread_of) {
+		struct process *p = process_of_pid(pid);
+
+		if (p)
+			found = make(dir->super, S_IFDIR | 0555, (struct node){ .kind = TASK, .pid = pid });
+		if (p)
+			process_put(p);
+	} else {
+		struct task *t = task_find_get((int)nr), *leader = task_get_of(n);
+
+		if (t && leader && t->process == leader->process)
+			found = make(dir->super, S_IFDIR | 0555, (struct node){ .kind = THREAD, .pid = pid });
+		if (t)
+			task_put(t);
+		if (leader)
+			task_put(leader);
+	}
+	pid_put(pid);
+	return found;
+}
+
+static struct inode *lookup_root(struct inode *dir, const char *name)
+{
+	struct proc_file *f = proc_file_find(name);
+
+	if (f)
+		return make(dir->super, S_IFREG | 0444, (struct node){ .kind = ROOT_FILE, .root_file = f });
+	if (!strcmp(name, "sys"))
+		return attrfs_inode(dir->super, &attr_sysctl_root);
+	for (unsigned i = 0; i < ARRAY_SIZE(root_links); i++)
+		if (!strcmp(name, root_links[i].name))
+			return make(dir->super, S_IFLNK | 0777,
+				    (struct node){ .kind = ROOT_LINK, .target = root_links[i].target, .fd = (int)i });
+	return lookup_number(dir, name, false);
+}
+
+static const struct {
+	const char *name;
+	enum kind kind;
+	u16 mode;
+} task_folders[] = { { "task", THREADS, 0555 }, { "fd", FDS, 0500 }, { "fdinfo", FDINFOS, 0500 } };
+
+static struct inode *lookup_task(struct inode *dir, const char *name)
+{
+	struct node *n = node_of(dir);
+
+	for (unsigned i = n->kind == THREAD; i < ARRAY_SIZE(task_folders); i++)
+		if (!strcmp(name, task_folders[i].name))
+			return make(dir->super, S_IFDIR | task_folders[i].mode,
+				    (struct node){ .kind = task_folders[i].kind, .pid = n->pid });
+	for (const struct task_file *f = proc_task_files; f->name; f++)
+		if (!strcmp(name, f->name))
+			return make(dir->super, f->mode, (struct node){ .kind = TASK_FILE, .pid = n->pid, .file = f });
+	return NULL;
+}
+
+static struct inode *lookup_fd(struct inode *dir, const char *name)
+{
+	struct node *n = node_of(dir);
+	struct task *t = task_get_of(n);
+	struct file *f = NULL;
+	u64 fd = 0;
+	bool link = n->kind == FDS;
+
+	if (t && !str_to_u64(name, 10, &fd) && fd <= INT32_MAX && process_may_look(t))
+		f = fd_of_task(t, (int)fd);
+	if (t)
+		task_put(t);
+	if (!f)
+		return NULL;
+	file_put(f);
+	return make(dir->super, link ? S_IFLNK | 0700 : S_IFREG | 0400,
+		    (struct node){ .kind = link ? FD_LINK : FDINFO_FILE, .pid = n->pid, .fd = (int)fd });
+}
+
+static int lookup(struct inode *dir, struct dentry *d)
+{
+	const char *name = d->name->str;
+	struct inode *found = NULL;
+
+	__atomic_fetch_or(&d->flags, DENTRY_NOCACHE, __ATOMIC_RELAXED);
+	switch (node_of(dir)->kind) {
+	case ROOT: found = lookup_root(dir, name); break;
+	case TASK:
+	case THREAD: found = lookup_task(dir, name); break;
+	case THREADS: found = lookup_number(dir, name, true); break;
+	case FDS:
+	case FDINFOS: found = lookup_fd(dir, name); break;
+	default: break;
+	}
+	if (found)
+		dentry_attach(d, found);
+	return 0;
+}
+
+/* ---- readdir ---------------------------------------------------------------------------------------------- */
+
+static bool emit(struct dir_emit *e, const char *name, s64 at, unsigned type)
+{
+	return at < e->pos || e->emit(e, name, strlen(name), at + 1, (u64)at + 100, type);
+}
+
+/* Numbers stand at positions from NUMBERS on, so that an entry keeps its place while others vanish. */
+#define NUMBERS 256
+
+static bool emit_number(struct dir_emit *e, int nr, unsigned type)
+{
+	char name[12];
+
+	str_format(name, sizeof(name), "%d", nr);
+	return emit(e, name, NUMBERS + (s64)nr, type);
+}
+
+static bool read_root(struct dir_emit *e)
+{
+	struct proc_file *f;
+	s64 at = 2;
+
+	for (unsigned i = 0; (f = proc_file_at(i)); i++, at++)
+		if (!emit(e, f->name, at, DT_REG))
+			return false;
+	for (unsigned i = 0; i < ARRAY_SIZE(root_links) - 1; i++, at++)
+		if (!emit(e, root_links[i].name, at, DT_LNK))
+			return false;
+	if (!emit(e, "sys", at, DT_DIR))
+		return false;
+	for (int nr = (int)max(e->pos - NUMBERS, (s64)1);; nr++) {
+		struct process *p = process_next(&nr);
+
+		if (!p)
+			return true;
+		process_put(p);
+		if (!emit_number(e, nr, DT_DIR))
+			return false;
+	}
+}
+
+static bool read_task(struct dir_emit *e, enum kind kind)
+{
+	s64 at = 2;
+
+	for (unsigned i = kind == THREAD; i < ARRAY_SIZE(task_folders); i++, at++)
+		if (!emit(e, task_folders[i].name, at, DT_DIR))
+			return false;
+	for (const struct task_file *f = proc_task_files; f->name; f++, at++)
+		if (!emit(e, f->name, at, S_ISLNK(f->mode) ? DT_LNK : DT_REG))
+			return false;
+	return true;
+}
+
+static int emit_thread(struct task *t, void *arg)
+{
+	return emit_number(arg, pid_nr(t->pid), DT_DIR) ? 0 : 1;
+}
+
+static void read_fds(struct task *t, struct dir_emit *e, unsigned type)
+{
+	int fd = (int)max(e->pos - NUMBERS, (s64)0);
+
+	while ((fd = fd_next_of_task(t, fd)) >= 0 && emit_number(e, fd, type))
+		fd++;
+}
+
+static int readdir(struct file *f, struct dir_emit *e)
+{
+	struct node *n = node_of(f->inode);
+	struct task *t;
+
+	if (!emit(e, ".", 0, DT_DIR) || !emit(e, "..", 1, DT_DIR))
+		return 0;
+	if (n->kind == ROOT) {
+		read_root(e);
+		return 0;
+	}
+	t = task_get_of(n);
+	if (!t)
+		return -ENOENT;
+	if (n->kind == TASK || n->kind == THREAD)
+		read_task(e, n->kind);
+	else if (n->kind == THREADS && t->process)
+		process_for_each_thread(t->process, emit_thread, e);
+	else if (n->kind != THREADS && process_may_look(t))
+		read_fds(t, e, n->kind == FDS ? DT_LNK : DT_REG);
+	task_put(t);
+	return 0;
+}
+
+/* ---- files and links ------------------------------------------------------------------------------------------ */
+
+static int show_fdinfo(struct task *t, int fd, struct strbuf *out)
+{
+	struct file *f = fd_of_task(t, fd);
+
+	if (!f)
+		return -ENOENT;
+	strbuf_add(out, "pos:\t%lld\nflags:\t0%o\nmnt_id:\t%d\nino:\t%llu\n", (long long)f->pos, f->flags,
+		   f->path.mnt ? f->path.mnt->id : 0, (unsigned long long)f->inode->ino);
+	if (f->ops->show_fdinfo)
+		f->ops->show_fdinfo(f, out);
+	file_put(f);
+	return 0;
+}
+
+static int show(struct text_file *tf, struct strbuf *out)
+{
+	struct node *n = tf->a;
+	struct task *t;
+	int err;
+
+	if (n->kind == ROOT_FILE)
+		return n->root_file->show(out);
+	t = task_get_of(n);
+	if (!t)
+		return -ESRCH;
+	err = n->kind == FDINFO_FILE ? show_fdinfo(t, n->fd, out) : n->file->show(t, out);
+	task_put(t);
+	return err;
+}
+
+static int set(struct text_file *tf, char *text, size_t len)
+{
+	struct node *n = tf->a;
+	struct task *t = task_get_of(n);
+	int err;
+
+	if (!t)
+		return -ESRCH;
+	err = n->kind == TASK_FILE && n->file->set ? n->file->set(t, text, len) : -EINVAL;
+	task_put(t);
+	return err;
+}
+
+static const struct text_ops text_ops = { .show = show, .set = set };
+
+static int open(struct inode *i, struct file *f)
+{
+	return text_file_open(f, &text_ops, i->priv, NULL);
+}
+
+static int read_root_link(struct inode *i, struct strbuf *out)
+{
+	struct node *n = node_of(i);
+	int pid = current->process ? pid_nr(current->process->pid) : 0;
+
+	if (n->target)
+		strbuf_add(out, "%s", n->target);
+	else if (n->fd == 0)
+		strbuf_add(out, "%d", pid);
+	else
+		strbuf_add(out, "%d/task/%d", pid, pid_nr(current->pid));
+	return 0;
+}
+
+static int follow(struct inode *i, struct path *out)
+{
+	struct node *n = node_of(i);
+	struct task *t = task_get_of(n);
+	struct file *f;
+	int err = -ENOENT;
+
+	if (!t)
+		return -ENOENT;
+	if (n->kind == TASK_FILE) {
+		err = n->file->follow(t, out);
+	} else {
+		f = process_may_look(t) ? fd_of_task(t, n->fd) : NULL;
+		if (f) {
+			*out = f->path;
+			path_get(out);
+			file_put(f);
+			err = 0;
+		}
+	}
+	task_put(t);
+	return err;
+}
+
+static int readlink(struct inode *i, struct strbuf *out)
+{
+	struct node *n = node_of(i);
+	struct task *t;
+	struct file *f;
+	struct path p;
+	char *buf, *text;
+	int err;
+
+	if (n->kind == FD_LINK) {
+		t = task_get_of(n);
+		f = t ? fd_of_task(t, n->fd) : NULL;
+		if (f) {
+			file_describe(f, out);
+			file_put(f);
+		}
+		if (t)
+			task_put(t);
+		return f ? 0 : -ENOENT;
+	}
+	err = follow(i, &p);
+	if (err)
+		return err;
+	buf = kmalloc(PAGE_SIZE, ALLOC_KERNEL);
+	err = buf ? path_string(&p, NULL, buf, PAGE_SIZE, &text) : -ENOMEM;
+	if (!err)
+		strbuf_add(out, "%s", text);
+	kfree(buf);
+	path_put(&p);
+	return err;
+}
+
+static const struct inode_ops dir_inode_ops = { .lookup = lookup };
+static const struct inode_ops file_inode_ops = { 0 };
+static const struct inode_ops link_inode_ops = { .readlink = read_root_link };
+static const struct inode_ops magic_inode_ops = { .readlink = readlink, .follow = follow };
+static const struct file_ops dir_ops = { .readdir = readdir };
+static const struct file_ops file_ops = TEXT_FILE_OPS(open);
+
+static const struct super_ops super_ops = { .evict = evict };
+
+static int mount_proc(struct super *s, const char *source, const char *data)
+{
+	struct inode *i;
+
+	s->ops = &super_ops;
+	s->magic = PROC_SUPER_MAGIC;
+	i = make(s, S_IFDIR | 0555, (struct node){ .kind = ROOT });
+	if (!i)
+		return -ENOMEM;
+	s->root = dentry_create_root(s, i);
+	return s->root ? 0 : -ENOMEM;
+}
+
+static struct fs_type proc = { .name = "proc", .flags = FS_NO_NEGATIVE, .mount = mount_proc };
+
+static void proc_init(void)
+{
+	proc_root_init();
+	fs_register(&proc);
+}
+PART_INIT(fs, proc_init);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Between the files of proc: tables of text files of the root and of a process, and the tasks that inodes stand for.
+ *
+ * Ownership: an inode below /proc/PID holds its struct pid, never a task: a folder of a dead process stays openable and
+ * its files answer ESRCH.
+ */
+#ifndef PROC_PRIV_H
+#define PROC_PRIV_H
+
+#include <process/process.h>
+#include <vfs/textfile.h>
+
+void proc_root_init(void); /* registers the files of the root */
+
+struct task_file {
+	const char *name;
+	u16 mode; /* type included: S_IFREG | 0444, S_IFLNK | 0777 */
+	/* Regular files. */
+	int (*show)(struct task *t, struct strbuf *out);
+	int (*set)(struct task *t, char *text, size_t len);
+	/* Links: the path behind them, counted. */
+	int (*follow)(struct task *t, struct path *out);
+};
+extern const struct task_file proc_task_files[]; /* ends with a NULL name */
+
+#define KIB(pages) ((unsigned long long)(pages) << (PAGE_SHIFT - 10))
+#define HZ         100 /* USER_HZ: what times in /proc count */
+#define TICKS(ns)  ((unsigned long long)((ns) / (NSEC_PER_SEC / HZ)))
+
+#endif

@@ -418,7 +418,7 @@ static int readlink(struct inode *i, struct strbuf *out)
 	struct node *n = node_of(i);
 	struct task *t;
 	struct file *f;
-	struct path p;
+	struct path p, root;
 	char *buf, *text;
 	int err;
 
@@ -437,9 +437,15 @@ static int readlink(struct inode *i, struct strbuf *out)
 	if (err)
 		return err;
 	buf = kmalloc(PAGE_SIZE, ALLOC_KERNEL);
-	err = buf ? path_string(&p, NULL, buf, PAGE_SIZE, &text) : -ENOMEM;
-	if (!err)
-		strbuf_add(out, "%s", text);
+	err = buf ? fs_path_of_task(current, true, &root) : -ENOMEM;
+	if (!err) {
+		err = path_string(&p, &root, buf, PAGE_SIZE, &text);
+		if (err >= 0) {
+			strbuf_add(out, "%s", text);
+			err = 0;
+		}
+		path_put(&root);
+	}
 	kfree(buf);
 	path_put(&p);
 	return err;

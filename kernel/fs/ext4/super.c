@@ -207,6 +207,11 @@ int ext4_close(struct ext4 *fs)
 	return 0;
 }
 
+bool ext4_needs_replay(const struct ext4 *fs)
+{
+	return fs->incompat & INCOMPAT_RECOVER;
+}
+
 void ext4_statfs(struct ext4 *fs, struct ext4_stat *out)
 {
 	const u8 *sb = fs->sb;

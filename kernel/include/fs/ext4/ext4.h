@@ -47,6 +47,7 @@ struct ext4_stat {
 	bool read_only;
 };
 void ext4_statfs(struct ext4 *fs, struct ext4_stat *out);
+bool ext4_needs_replay(const struct ext4 *fs); /* opened with EXT4_OPEN_NO_REPLAY */
 
 struct ext4_time {
 	s64 sec;

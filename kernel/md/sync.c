@@ -31,7 +31,7 @@ int md_start_sync(struct md_engine *e, enum md_sync kind)
 {
 	if (e->sync.kind != MD_SYNC_NONE)
 		return -EBUSY;
-	if (e->read_only)
+	if (e->read_only && kind != MD_SYNC_CHECK)
 		return -EROFS;
 	if (kind == MD_SYNC_RECOVER ? !rebuilding(e) : array_failed(e) != 0)
 		return fail(EINVAL, kind == MD_SYNC_RECOVER ? "nothing to rebuild" : "the array is degraded");

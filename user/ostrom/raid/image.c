@@ -88,3 +88,26 @@ void image_close(struct image *im)
 		close(im->fd);
 	im->fd = -1;
 }
+
+int image_open_blank(struct image *im, const char *path)
+{
+	off_t end;
+
+	*im = (struct image){ .path = path, .writable = true };
+	im->fd = open(path, O_RDWR | O_CLOEXEC);
+	end = im->fd < 0 ? -1 : lseek(im->fd, 0, SEEK_END);
+	if (end < 0) {
+		int err = -errno;
+
+		say_error("%s: %s", path, strerror(errno));
+		image_close(im);
+		return err;
+	}
+	im->sectors = (u64)end / 512;
+	return 0;
+}
+
+int image_flush(const struct image *im)
+{
+	return fdatasync(im->fd) < 0 ? -errno : 0;
+}

@@ -21,6 +21,12 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } verbs[] = {
 	{ "examine", "DEVICE...", "what the superblocks say (as mdadm --examine)", raid_examine },
+	{ "assemble", "DEVICE...", "which devices form the array, and its state", raid_assemble },
+	{ "verify", "[--force] DEVICE...", "compare parity; writes nothing", raid_verify },
+	{ "recover", "[--add IMAGE] [--repair] DEVICE...", "journal, resync, rebuild; leaves it clean (writes)",
+	  raid_recover },
+	{ "cat", "[--force] DEVICE...", "the array's contents to stdout", raid_cat },
+	{ "serve", "--socket PATH|--port N DEVICE...", "the array as a disk, by NBD (writes)", raid_serve },
 };
 
 static void help(FILE *out)

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: the engine asks for I/O and is told when it is done; files answer at once.
+ *
+ * Idea: a queue between the two. submit only queues; the pump takes one request after the other, does it with
+ * pread, pwrite or fdatasync, reports it, and lets the engine go on. Requests of one turn of the engine share their
+ * journal flush just as in the kernel.
+ *
+ * Contract: raid_priv.h. Without `write` nothing is written: the journal is only read, and an array whose newest
+ * data only the journal has is refused.
+ *
+ * Locks: none; one thread.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include "ostrom.h"
+#include "raid/raid_priv.h"
+
+/* ---- opening ---- */
+
+static int judge(struct raid *r)
+{
+	const struct md_super **sb = calloc(r->n, sizeof(*sb));
+	int err;
+
+	for (u32 i = 0; i < r->n; i++) {
+		sb[i] = &r->im[i].sb;
+		if (r->im[i].verdict < 0) {
+			say_error("%s: not to be used: %s", r->im[i].path, strerror(-r->im[i].verdict));
+			free(sb);
+			return r->im[i].verdict;
+		}
+	}
+	err = md_assemble(sb, r->n, &r->plan, r->verdict);
+	free(sb);
+	if (err < 0)
+		return err;
+	const struct md_super *truth = &r->im[r->plan.newest].sb;
+
+	err = md_geo_init(&r->geo, truth->level, truth->layout, truth->raid_disks, truth->chunk, truth->size);
+	if (err < 0)
+		say_error("%s cannot be run here; levels 4, 5 and 6 can", md_level_name(truth->level));
+	return err;
+}
+
+int raid_open(struct raid *r, char **paths, int n, bool writable)
+{
+	int err = 0;
+
+	*r = (struct raid){ 0 };
+	list_init(&r->queue);
+	if (n < 1) {
+		say_error("no devices given");
+		return -EINVAL;
+	}
+	r->im = calloc(n, sizeof(*r->im));
+	r->verdict = calloc(n, sizeof(*r->verdict));
+	for (int i = 0; i < n && !err; i++) {
+		err = image_open(&r->im[i], paths[i], writable);
+		if (!err)
+			r->n++;
+	}
+	if (!err)
+		err = judge(r);
+	for (u32 i = 0; !err && i < r->geo.disks; i++)
+		if (r->plan.member[i] != MD_NO_SLOT)
+			r->slot[i] = &r->im[r->plan.member[i]];
+	if (!err && r->plan.journal != MD_NO_SLOT)
+		r->slot[MD_JOURNAL_SLOT] = &r->im[r->plan.journal];
+	return err;
+}
+
+void raid_print_plan(const struct raid *r)
+{
+	const struct md_super *t = &r->im[r->plan.newest].sb;
+
+	printf("%s of %u members, %s, chunk %u KiB, %" PRIu64 " KiB, name %s\n", md_level_name(t->level), t->raid_disks,
+	       md_layout_name(t->level, t->layout) ? md_layout_name(t->level, t->layout) : "-", t->chunk / 2,
+	       r->geo.sectors / 2, t->set_name);
+	printf("state: %s, %s%s\n", r->plan.dirty ? "not stopped cleanly" : "clean",
+	       !r->plan.missing                   ? "complete"
+	       : r->plan.missing <= r->geo.parity ? "degraded"
+						  : "too many missing",
+	       r->plan.needs_journal ? ", its journal is missing" : "");
+	for (u32 i = 0; i < r->n; i++) {
+		const struct md_super *sb = &r->im[i].sb;
+
+		printf("  %s: events %" PRIu64 ", %s", r->im[i].path, sb->events, md_verdict_text(r->verdict[i]));
+		if (r->verdict[i] == MD_USED)
+			printf(" slot %u%s", t->roles[sb->dev_number],
+			       r->plan.in_sync[t->roles[sb->dev_number]] ? "" : ", rebuilding");
+		printf("\n");
+	}
+	for (u32 i = 0; i < r->geo.disks; i++)
+		if (!r->slot[i])
+			printf("  slot %u: missing\n", i);
+}
+
+/* ---- the journal before the start ---- */
+
+static int log_read(void *ctx, u32 slot, u64 sector, void *buf, u32 bytes)
+{
+	struct image *im = ((struct raid *)ctx)->slot[slot];
+
+	return im ? image_read(im, im->sb.data_offset + sector, buf, bytes) : -ENODEV;
+}
+
+static int log_write(void *ctx, u32 slot, u64 sector, const void *buf, u32 bytes)
+{
+	struct image *im = ((struct raid *)ctx)->slot[slot];
+
+	return im ? image_write(im, im->sb.data_offset + sector, buf, bytes) : -ENODEV;
+}
+
+static int log_flush(void *ctx, u32 slot)
+{
+	struct image *im = ((struct raid *)ctx)->slot[slot];
+
+	return im ? image_flush(im) : -ENODEV;
+}
+
+static int log_data_only(void *ctx, u64 sector, const void *page)
+{
+	struct raid *r = ctx;
+	u64 *at = realloc(r->only_at, (r->nonly + 1) * sizeof(*at));
+	u8 *pages = realloc(r->only, (size_t)(r->nonly + 1) * MD_LOG_BLOCK);
+
+	r->only_at = at ? at : r->only_at;
+	r->only = pages ? pages : r->only;
+	if (!at || !pages)
+		return -ENOMEM;
+	at[r->nonly] = sector;
+	memcpy(pages + (size_t)r->nonly++ * MD_LOG_BLOCK, page, MD_LOG_BLOCK);
+	return 0;
+}
+
+static int recover_log(struct raid *r, bool dry)
+{
+	static const struct md_recovery_ops ops = { log_read, log_write, log_flush, log_data_only };
+	struct md_super *sb;
+	u32 seq = 0;
+
+	if (!r->slot[MD_JOURNAL_SLOT])
+		return 0;
+	sb = &r->slot[MD_JOURNAL_SLOT]->sb;
+	if (getrandom(&seq, sizeof(seq), 0) != sizeof(seq))
+		return -EIO;
+	r->has_log = true;
+	return md_journal_recover(&r->geo, sb->data_size, sb->recovery_offset, sb->set_uuid, seq, &ops, r, dry,
+				  &r->log);
+}
+
+/* ---- running ---- */
+
+static void submit(void *ctx, struct md_rq *rq)
+{
+	list_add_tail(&rq->link, &((struct raid *)ctx)->queue);
+}
+
+static int carry_out(struct raid *r, struct md_rq *rq)
+{
+	struct image *im = r->slot[rq->slot];
+	int err;
+
+	if (!im)
+		return -ENODEV;
+	if (rq->dir == MD_READ)
+		return image_read(im, rq->sector, rq->buf, rq->bytes);
+	if (!im->writable)
+		return -EROFS;
+	if (rq->dir == MD_FLUSH)
+		return image_flush(im);
+	err = image_write(im, rq->sector, rq->buf, rq->bytes);
+	return err || !(rq->flags & MD_FUA) ? err : image_flush(im);
+}
+
+void raid_pump(struct raid *r)
+{
+	md_run(r->e);
+	while (!list_empty(&r->queue)) {
+		/* Everything that one turn asked for is done before the next turn, so that writes share flushes. */
+		LIST(turn);
+
+		list_splice_tail_init(&r->queue, &turn);
+		while (!list_empty(&turn)) {
+			struct md_rq *rq = list_first_entry(&turn, struct md_rq, link);
+
+			list_del(&rq->link);
+			md_complete(r->e, rq, carry_out(r, rq));
+		}
+		md_run(r->e);
+	}
+}
+
+int raid_settle(struct raid *r)
+{
+	raid_pump(r);
+	return md_is_idle(r->e) ? 0 : -EIO;
+}
+
+static int inject(struct raid *r)
+{
+	for (u32 i = 0; i < r->nonly; i++) {
+		int err = md_inject(r->e, r->only_at[i], r->only + (size_t)i * MD_LOG_BLOCK);
+
+		if (err == -EBUSY) {
+			raid_pump(r);
+			err = md_inject(r->e, r->only_at[i], r->only + (size_t)i * MD_LOG_BLOCK);
+		}
+		if (err < 0)
+			return err;
+	}
+	return raid_settle(r);
+}
+
+static int refuse(const struct raid *r, const struct raid_options *o)
+{
+	if (r->plan.missing > r->geo.parity) {
+		say_error("%u of %u members are missing or stale, %u may be", r->plan.missing, r->geo.disks,
+			  r->geo.parity);
+		return -ENODEV;
+	}
+	if (r->plan.needs_journal && (!o->force || o->write)) {
+		say_error("the array's journal is missing; --force reads without it (what only it had is lost)");
+		return -ENODEV;
+	}
+	if (r->plan.dirty && r->plan.missing && !r->slot[MD_JOURNAL_SLOT] && !o->force) {
+		say_error("degraded and not stopped cleanly: parity may be stale; --force uses it all the same");
+		return -EUCLEAN;
+	}
+	return 0;
+}
+
+int raid_start(struct raid *r, const struct raid_options *o)
+{
+	static const struct md_ops ops = { submit };
+	struct md_config c = { .ops = &ops,
+			       .ctx = r,
+			       .mode = o->mode,
+			       .stripes = 1024,
+			       .read_only = !o->write,
+			       .trust_parity = o->force,
+			       .now = (u64)time(NULL) };
+	int err = refuse(r, o);
+
+	if (!err)
+		err = recover_log(r, !o->write);
+	if (err < 0) {
+		say_error("cannot start: %s", strerror(-err));
+		return err;
+	}
+	if (!o->write && r->nonly) {
+		say_error("%u pages are in the journal only; `ostrom raid recover` writes them to the members",
+			  r->nonly);
+		return -EUCLEAN;
+	}
+	for (u32 i = 0; i < r->geo.disks; i++)
+		if (r->slot[i])
+			c.member[i] = (struct md_member_config){ &r->slot[i]->sb, r->plan.in_sync[i] };
+	if (r->has_log && o->write) {
+		c.journal = &r->slot[MD_JOURNAL_SLOT]->sb;
+		c.journal_tail = r->log.tail;
+		c.journal_head = r->log.head;
+		c.journal_seq = r->log.seq;
+	}
+	err = md_engine_create(&r->e, &c);
+	if (!err)
+		err = inject(r);
+	if (err < 0)
+		say_error("cannot start: %s", strerror(-err));
+	return err;
+}
+
+static void rw_done(struct md_io *io, int err)
+{
+	*(int *)io->owner = err;
+}
+
+int raid_rw(struct raid *r, enum md_dir dir, u64 sector, u32 sectors, void *buf)
+{
+	struct md_vec v = { buf, (size_t)sectors * 512 };
+	int err = -EIO;
+	struct md_io io = {
+		.dir = dir, .sector = sector, .sectors = sectors, .vec = &v, .nvec = 1, .done = rw_done, .owner = &err
+	};
+
+	md_submit(r->e, &io);
+	raid_pump(r);
+	return err;
+}
+
+int raid_stop(struct raid *r)
+{
+	md_quiesce(r->e);
+	return raid_settle(r);
+}
+
+void raid_close(struct raid *r)
+{
+	md_engine_destroy(r->e);
+	for (u32 i = 0; i < r->n; i++)
+		image_close(&r->im[i]);
+	free(r->im);
+	free(r->verdict);
+	free(r->only_at);
+	free(r->only);
+}

@@ -247,7 +247,7 @@ static void flush_finish(struct md_engine *e)
 		}
 	}
 	if (e->flush_reclaim_now)
-		reclaim_members_flushed(e, 0);
+		reclaim_members_flushed(e, wait ? -EAGAIN : 0);
 	if (e->flush_meta_now)
 		meta_flush_done(e);
 	e->flush_reclaim_now = e->flush_meta_now = false;

@@ -93,12 +93,17 @@ static void super_done(struct md_engine *e, struct md_rq *rq, int err)
 	wake_waiters(e);
 }
 
-/* The members hold everything before super_tail. */
+/* The members hold everything before super_tail; or one failed (err), and until the superblocks say so it could come
+ * back with what its cache lost: the journal keeps that, reclaim_pump tries again afterwards. */
 void reclaim_members_flushed(struct md_engine *e, int err)
 {
 	struct journal *j = &e->j;
 	struct member *d = &j->dev;
 
+	if (err) {
+		j->reclaim = RECLAIM_IDLE;
+		return;
+	}
 	j->reclaim = RECLAIM_SUPER;
 	d->sb.recovery_offset = j->super_tail;
 	md_super_build(&d->sb, d->buf);

@@ -1,4 +1,3 @@
-// links: tests/unit/sim_md.c
 /* SPDX-License-Identifier: MIT
  *
  * Problem: power fails between any two writes, caches lose any subset of what was not flushed, sometimes a member
@@ -11,11 +10,13 @@
  * without any one member must read the same bytes.
  *
  *	journal		acknowledged is durable; a member is lost at the crash, too, in half of the runs
- *	none		durable is FUA, or acknowledged before a flush that was acknowledged; resync after the crash
+ *			in three configurations a member vanishes before the power does and is back afterwards, with old
+ *data none		durable is FUA, or acknowledged before a flush that was acknowledged; resync after the crash
  *
- * Contract: OSTROM_CUTS cut points a configuration (default 250: 2,000 in all; 25 in the quick test), OSTROM_SEED
+ * Contract: OSTROM_CUTS cut points a configuration (default 250: 2,750 in all; 25 in the quick test), OSTROM_SEED
  * where to begin. Locks: none.
  */
+// links: tests/unit/sim_md.c
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -32,6 +33,24 @@
 #define MAX_IO         40
 #define SECTORS_MAX    (MEMBER_SECTORS * SIM_DISKS)
 
+static const struct config {
+	int level;
+	bool journal, lose, dies;
+	enum md_journal_mode mode;
+} configs[] = {
+	{ 5, false, false, false, 0 },
+	{ 6, false, false, false, 0 },
+	{ 5, true, false, false, MD_WRITE_THROUGH },
+	{ 5, true, true, false, MD_WRITE_THROUGH },
+	{ 5, true, false, false, MD_WRITE_BACK },
+	{ 5, true, true, false, MD_WRITE_BACK },
+	{ 6, true, false, false, MD_WRITE_BACK },
+	{ 6, true, true, false, MD_WRITE_BACK },
+	{ 5, true, false, true, MD_WRITE_THROUGH },
+	{ 5, true, false, true, MD_WRITE_BACK },
+	{ 6, true, true, true, MD_WRITE_BACK },
+};
+
 struct flight {
 	struct md_io io;
 	struct md_vec vec;
@@ -46,6 +65,7 @@ static u64 issued[SECTORS_MAX], acked[SECTORS_MAX], durable[SECTORS_MAX], at_flu
 static u64 version, array_sectors;
 static u8 whole[SECTORS_MAX * 512], degraded[SECTORS_MAX * 512];
 static bool is_flushing, has_journal;
+static u32 dying; /* the member that vanishes before the power does, or MD_NO_SLOT */
 
 static void stamp(u8 *p, u64 sector, u64 v)
 {
@@ -133,6 +153,8 @@ static void issue(struct md_engine *e, struct flight *f)
 /* Until power fails. */
 static void write_until_cut(struct md_engine *e)
 {
+	u64 dies_at = dying == MD_NO_SLOT ? ~0ULL : sim.ops + sim_random(&sim) % (sim.cut_at - sim.ops);
+
 	while (!sim.off) {
 		struct flight *f = &flight[sim_random(&sim) % SLOTS];
 
@@ -144,6 +166,8 @@ static void write_until_cut(struct md_engine *e)
 			sim_step(&sim, e);
 		if (sim_random(&sim) % 300 == 0)
 			md_quiesce(e);
+		if (sim.ops >= dies_at)
+			sim.disk[dying].dead = true;
 	}
 	for (int i = 0; i < SLOTS; i++) { /* the engine dies with its requests */
 		if (flight[i].busy)
@@ -201,61 +225,52 @@ static void check_parity(struct md_engine *e)
 	assert_int_equal(st.mismatches, 0);
 }
 
-static void one_cut(int level, bool journal, enum md_journal_mode mode, bool lose, u64 seed)
+static void one_cut(const struct config *c, u64 seed)
 {
 	static const u32 layouts[] = { 2, 0, 3, 5 };
-	u32 disks = level == 6 ? 5 : 4;
+	u32 disks = c->level == 6 ? 5 : 4;
 	u64 missing = 0, other;
+	struct md_status st;
 	struct md_engine *e;
 
-	sim_create(&sim, seed, level, layouts[seed % 4], disks, 16, MEMBER_SECTORS, journal);
+	sim_create(&sim, seed, c->level, layouts[seed % 4], disks, 16, MEMBER_SECTORS, c->journal);
 	memset(issued, 0, sizeof(issued));
 	memset(acked, 0, sizeof(acked));
 	memset(durable, 0, sizeof(durable));
 	version = is_flushing = 0;
-	has_journal = journal;
-	e = recover(0, mode, false);
+	has_journal = c->journal;
+	e = recover(0, c->mode, false);
 	array_sectors = md_engine_geo(e)->sectors;
 	sim.cut_at = sim.ops + 1 + sim_random(&sim) % 900;
+	dying = c->dies ? sim_random(&sim) % disks : MD_NO_SLOT;
 	write_until_cut(e);
 	sim_crash(&sim);
 	md_engine_destroy(e);
-	if (lose)
+	if (c->dies)
+		sim.disk[dying].dead = false; /* it is back, perhaps with old data */
+	if (c->lose)
 		missing = BIT(sim_random(&sim) % disks);
-	e = recover(missing, mode, seed % 3 == 0);
+	e = recover(missing, c->mode, seed % 3 == 0);
 	read_all(e, whole);
 	judge(whole);
-	if (!journal) {
+	if (!c->journal) {
 		assert_int_equal(md_start_sync(e, MD_SYNC_RESYNC), 0);
 		assert_true(sim_settle(&sim, e));
 	}
+	md_status(e, &st);
+	missing |= st.failed;
 	if (!missing)
 		check_parity(e);
 	md_quiesce(e);
 	assert_true(sim_settle(&sim, e));
 	md_engine_destroy(e);
-	other = level == 6 || !missing ? BIT(sim_random(&sim) % disks) : 0;
-	e = recover(missing | other, mode, false);
+	other = __builtin_popcountll(missing) < (c->level == 6 ? 2 : 1) ? BIT(sim_random(&sim) % disks) : 0;
+	e = recover(missing | other, c->mode, false);
 	read_all(e, degraded);
 	assert_memory_equal(whole, degraded, array_sectors * 512);
 	md_engine_destroy(e);
 	sim_destroy(&sim);
 }
-
-static const struct config {
-	int level;
-	bool journal, lose;
-	enum md_journal_mode mode;
-} configs[] = {
-	{ 5, false, false, 0 },
-	{ 6, false, false, 0 },
-	{ 5, true, false, MD_WRITE_THROUGH },
-	{ 5, true, true, MD_WRITE_THROUGH },
-	{ 5, true, false, MD_WRITE_BACK },
-	{ 5, true, true, MD_WRITE_BACK },
-	{ 6, true, false, MD_WRITE_BACK },
-	{ 6, true, true, MD_WRITE_BACK },
-};
 
 static void matrix(void **state)
 {
@@ -266,7 +281,7 @@ static void matrix(void **state)
 	for (u64 seed = first; seed < first + n; seed++) {
 		if (cuts || from)
 			fprintf(stderr, "\r%llu ", (unsigned long long)seed);
-		one_cut(c->level, c->journal, c->mode, c->lose, seed);
+		one_cut(c, seed);
 	}
 }
 
@@ -285,6 +300,9 @@ int main(void)
 		RUN(5, "raid5 write-back, a member lost"),
 		RUN(6, "raid6 write-back"),
 		RUN(7, "raid6 write-back, a member lost"),
+		RUN(8, "raid5 write-through, a member vanishes and is back"),
+		RUN(9, "raid5 write-back, a member vanishes and is back"),
+		RUN(10, "raid6 write-back, one vanishes and is back, another is lost"),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

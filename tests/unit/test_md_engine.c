@@ -1,4 +1,3 @@
-// links: tests/unit/sim_md.c
 /* SPDX-License-Identifier: MIT
  *
  * Problem: the RAID engine must be right in every order of completions, with members missing, failing, rebuilding
@@ -9,6 +8,7 @@
  *
  * Contract: deterministic; OSTROM_SEED picks another run. Locks: none.
  */
+// links: tests/unit/sim_md.c
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

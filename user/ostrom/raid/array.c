@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <linux/raid/md_p.h>
 #include <time.h>
 #include "ostrom.h"
 #include "raid/raid_priv.h"
@@ -218,8 +219,40 @@ static int inject(struct raid *r)
 	return raid_settle(r);
 }
 
+/* What the engine does not keep up to date must not be left stale, and what it does not read must not be missed. */
+static int refuse_features(const struct raid *r, const struct raid_options *o)
+{
+	static const struct {
+		u32 feature;
+		bool reading; /* refused for reading, too */
+		const char *what;
+	} table[] = {
+		{ MD_FEATURE_BITMAP_OFFSET, false, "a write-intent bitmap" },
+		{ MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS, false, "a partial parity log" },
+		{ MD_FEATURE_BAD_BLOCKS, true, "recorded bad blocks" },
+		{ MD_FEATURE_RESHAPE_ACTIVE | MD_FEATURE_NEW_OFFSET, true, "an unfinished reshape" },
+		{ MD_FEATURE_REPLACEMENT, true, "an unfinished replacement" },
+		{ MD_FEATURE_CLUSTERED, true, "a cluster" },
+	};
+
+	for (u32 i = 0; i < r->n; i++) {
+		for (unsigned k = 0; k < ARRAY_SIZE(table); k++) {
+			if (!(r->im[i].sb.features & table[k].feature) || !(o->write || table[k].reading))
+				continue;
+			say_error("%s has %s, which is not supported%s", r->im[i].path, table[k].what,
+				  table[k].reading ? "" : " for writing");
+			return -EOPNOTSUPP;
+		}
+	}
+	return 0;
+}
+
 static int refuse(const struct raid *r, const struct raid_options *o)
 {
+	int err = refuse_features(r, o);
+
+	if (err)
+		return err;
 	if (r->plan.missing > r->geo.parity) {
 		say_error("%u of %u members are missing or stale, %u may be", r->plan.missing, r->geo.disks,
 			  r->geo.parity);

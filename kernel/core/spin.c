@@ -136,6 +136,7 @@ void spin_init(struct spinlock *l, enum lock_rank rank)
 void spin_lock(struct spinlock *l)
 {
 #ifdef OSTROM_DEBUG
+	shake_spin();
 	lock_note_acquire(l, l->rank, false);
 #endif
 	spin_word_lock(&l->ticket);

@@ -117,6 +117,7 @@ static int lock_as(struct mutex *m, int state, bool nested)
 {
 	int err;
 
+	shake_sleep();
 	sleep_lock_note(m, m->rank, nested);
 	if (likely(swap_owner(m, 0, (ulong)current)))
 		return 0;
@@ -157,6 +158,7 @@ bool mutex_trylock(struct mutex *m)
 void mutex_unlock(struct mutex *m)
 {
 	sleep_lock_drop(m);
+	shake_sleep();
 	if (likely(swap_owner(m, (ulong)current, 0)))
 		return;
 	assert(owner_of(m) == current);
@@ -200,6 +202,7 @@ static bool try_write(struct rwlock *l)
 
 void read_lock(struct rwlock *l)
 {
+	shake_sleep();
 	sleep_lock_note(l, l->rank, false);
 	if (unlikely(!try_read(l)))
 		wait_event(&l->waiters, try_read(l));
@@ -224,6 +227,7 @@ static int write_as(struct rwlock *l, int state, bool nested)
 {
 	int err = 0;
 
+	shake_sleep();
 	sleep_lock_note(l, l->rank, nested);
 	if (likely(try_write(l)))
 		return 0;

@@ -271,6 +271,7 @@ void task_boot(void)
 
 void task_init(void)
 {
+	shake_init();
 	cache = kcache_create("task", sizeof(struct task), 64, NULL);
 }
 

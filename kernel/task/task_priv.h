@@ -19,7 +19,11 @@ u64 task_total(void);
 #ifdef OSTROM_DEBUG
 void sleep_lock_note(const void *lock, unsigned rank, bool nested);
 void sleep_lock_drop(const void *lock);
+void shake_sleep(void);
+void shake_init(void);
 #else
+#define shake_sleep()                       ((void)0)
+#define shake_init()                        ((void)0)
 #define sleep_lock_note(lock, rank, nested) ((void)0)
 #define sleep_lock_drop(lock)               ((void)0)
 #endif

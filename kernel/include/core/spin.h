@@ -53,12 +53,14 @@ void lock_note_release(const void *lock);
 unsigned lock_irq_enter(void);
 void lock_irq_exit(unsigned old);
 void lock_assert_none(void); /* panics if this CPU holds a spin lock */
+void shake_spin(void);       /* shake=: may linger (task/shake.c) */
 #else
 #define lock_note_acquire(lock, rank, nested) ((void)0)
 #define lock_note_release(lock)               ((void)0)
 #define lock_irq_enter()                      0U
 #define lock_irq_exit(old)                    ((void)(old))
 #define lock_assert_none()                    ((void)0)
+#define shake_spin()                          ((void)0)
 #endif
 #define assert_held(l) assert(spin_is_held(l))
 

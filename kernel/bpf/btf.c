@@ -16,6 +16,7 @@
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <lib/string.h>
+#include "sys_priv.h"
 
 #define MAX_BYTES (16U << 20)
 #define MAX_DEPTH 32
@@ -254,7 +255,7 @@ static void destroy(struct bpf_btf *b)
 	kfree(b);
 }
 
-int bpf_btf_load(const void *data, u32 size, struct bpf_btf **out, char *why, u32 why_size)
+int bpf_btf_new(const void *data, u32 size, struct bpf_btf **out, char *why, u32 why_size)
 {
 	struct bpf_btf *b;
 	struct check c = { .why = why, .why_size = why_size };
@@ -287,8 +288,16 @@ void bpf_btf_get(struct bpf_btf *btf)
 
 void bpf_btf_put(struct bpf_btf *btf)
 {
-	if (btf && refcount_dec_and_test(&btf->refs))
-		destroy(btf);
+	if (!btf || !refcount_dec_and_test(&btf->refs))
+		return;
+	if (btf->id)
+		object_drop(BPF_OBJ_BTF, btf->id);
+	destroy(btf);
+}
+
+refcount_t *bpf_btf_refs(struct bpf_btf *btf)
+{
+	return &btf->refs;
 }
 
 u32 bpf_btf_types(const struct bpf_btf *btf)

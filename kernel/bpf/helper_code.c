@@ -156,6 +156,44 @@ FN(ringbuf_query)
 	return bpf_ringbuf_query(map_of(r1), r2);
 }
 
+/* Compiled callbacks have the C calling convention; the interpreter runs its own. */
+typedef u64 (*callback)(u64, u64, u64, u64, u64);
+
+FN(loop)
+{
+	callback fn = (callback)r2;
+
+	if (r4)
+		return ERR(-EINVAL);
+	if ((u32)r1 > 1U << 23)
+		return ERR(-E2BIG);
+	for (u32 i = 0; i < (u32)r1; i++)
+		if (fn(i, r3, 0, 0, 0))
+			return i + 1;
+	return (u32)r1;
+}
+
+struct visit {
+	callback fn;
+	u64 ctx;
+};
+
+static int visit_one(struct bpf_map *map, void *key, void *value, void *arg)
+{
+	const struct visit *v = arg;
+
+	return (int)v->fn((u64)(ulong)map, (u64)(ulong)key, (u64)(ulong)value, v->ctx, 0);
+}
+
+FN(for_each_map_elem)
+{
+	struct visit v = { (callback)r2, r3 };
+
+	if (r4 || !map_of(r1)->ops->for_each)
+		return ERR(-EINVAL);
+	return ERR(map_of(r1)->ops->for_each(map_of(r1), visit_one, &v));
+}
+
 /* ---- text ------------------------------------------------------------------------------------------------- */
 
 FN(string_compare)
@@ -318,17 +356,16 @@ static const u8 *packet_at(const struct bpf_skb_ctx *skb, u32 off, u64 len)
 s64 packet_load(const void *ctx, u32 off, u32 bytes)
 {
 	const struct bpf_skb_ctx *skb = ctx;
-	const u8 *p;
+	const u8 *p = NULL, *from = skb->data;
+	u64 skip = off;
 
 	/* Negative offsets are relative to the network (-0x100000) or link header (-0x200000). */
 	if ((s32)off < 0) {
-		const u8 *from = off >= (u32)-0x100000 ? skb->net : off >= (u32)-0x200000 ? skb->mac : NULL;
-
-		if (!from)
-			return -EFAULT;
-		off = (u32)(from - skb->data) + off + (from == skb->net ? 0x100000 : 0x200000);
+		from = off >= (u32)-0x100000 ? skb->net : off >= (u32)-0x200000 ? skb->mac : NULL;
+		skip = off + (off >= (u32)-0x100000 ? 0x100000ULL : 0x200000ULL) - (1ULL << 32);
 	}
-	p = packet_at(skb, off, bytes);
+	if (from && skip <= (u64)(skb->data_end - from) && bytes <= (u64)(skb->data_end - from) - skip)
+		p = from + skip;
 	if (!p)
 		return -EFAULT;
 	return bytes == 1   ? p[0]
@@ -355,14 +392,14 @@ FN(skb_pull_data)
 	return (u32)r2 <= (u64)(skb->data_end - skb->data) ? 0 : ERR(-ENOMEM);
 }
 
-/* Sum of 16-bit words as the Internet checksum adds them (RFC 1071). */
+/* The Internet checksum's sum (RFC 1071), in 32-bit words. */
 static u64 add_words(u64 sum, const u8 *p, u32 bytes, bool negate)
 {
-	for (u32 i = 0; i + 1 < bytes; i += 2) {
-		u16 w;
+	for (u32 i = 0; i < bytes; i += 4) {
+		u32 w;
 
-		memcpy(&w, p + i, 2);
-		sum += negate ? (u16)~w : w;
+		memcpy(&w, p + i, 4);
+		sum += negate ? ~w : w;
 	}
 	return sum;
 }
@@ -371,7 +408,7 @@ FN(csum_diff)
 {
 	u64 sum = (u32)r5;
 
-	if (r2 % 4 || r4 % 4 || r2 > 512 || r4 > 512)
+	if (r2 % 4 || r4 % 4 || r2 + r4 > 512)
 		return ERR(-EINVAL);
 	sum = add_words(sum, ptr(r1), (u32)r2, true);
 	sum = add_words(sum, ptr(r3), (u32)r4, false);
@@ -437,6 +474,8 @@ static const struct {
 	{ BPF_FUNC_get_current_uid_gid, uid_gid },
 	{ BPF_FUNC_get_current_cgroup_id, cgroup_id },
 	{ BPF_FUNC_get_current_comm, comm },
+	{ BPF_FUNC_loop, loop },
+	{ BPF_FUNC_for_each_map_elem, for_each_map_elem },
 	{ BPF_FUNC_spin_lock, spin_lock },
 	{ BPF_FUNC_spin_unlock, spin_unlock },
 	{ BPF_FUNC_ringbuf_output, ringbuf_output },

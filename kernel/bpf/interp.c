@@ -186,27 +186,24 @@ static u64 call_back(struct run *run, u32 id, const u64 *r, u8 *top)
 	}
 	if (r[4])
 		return (u64)(s64)-EINVAL;
-	if (r[1] > 1 << 23)
+	if ((u32)r[1] > 1U << 23)
 		return (u64)(s64)-E2BIG;
-	for (u64 i = 0; i < r[1]; i++) {
+	for (u64 i = 0; i < (u32)r[1]; i++) {
 		u64 args[5] = { i, r[3] };
 
 		if (run_from(run, (u32)r[2], args, top))
 			return i + 1;
 	}
-	return r[1];
+	return (u32)r[1];
 }
 
 static u64 call(struct run *run, const struct bpf_insn *insn, u32 pc, u64 *r, u8 *top)
 {
-	bpf_helper_fn fn;
-
 	if (insn->src_reg == BPF_PSEUDO_CALL)
 		return run_from(run, pc + 1 + insn->imm, r + 1, frame_below(run, sub_of(run->prog, pc), top));
 	if (insn->imm == BPF_FUNC_loop || insn->imm == BPF_FUNC_for_each_map_elem)
 		return call_back(run, (u32)insn->imm, r, frame_below(run, sub_of(run->prog, pc), top));
-	fn = helper_code((u32)insn->imm);
-	return fn ? fn(r[1], r[2], r[3], r[4], r[5]) : (u64)(s64)-EOPNOTSUPP;
+	return helper_code((u32)insn->imm)(r[1], r[2], r[3], r[4], r[5]);
 }
 
 /* Replaces the program; true if there is one at the index. */

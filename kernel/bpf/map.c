@@ -12,6 +12,7 @@
 #include <bpf/btf.h>
 #include <bpf/prog.h>
 #include "map_priv.h"
+#include "sys_priv.h"
 
 static const struct bpf_map_ops *const types[] = {
 	[BPF_MAP_TYPE_HASH] = &hash_ops,
@@ -62,7 +63,7 @@ void map_init(struct bpf_map *map, const struct bpf_map_ops *ops, const union bp
 	atomic_set(&map->uses, 1);
 }
 
-int bpf_map_create(const union bpf_attr *attr, struct bpf_map *inner, struct bpf_map **out)
+int bpf_map_new(const union bpf_attr *attr, struct bpf_map *inner, struct bpf_map **out)
 {
 	bool of_maps = attr->map_type == BPF_MAP_TYPE_ARRAY_OF_MAPS || attr->map_type == BPF_MAP_TYPE_HASH_OF_MAPS;
 	const struct bpf_map_ops *ops = attr->map_type < ARRAY_SIZE(types) ? types[attr->map_type] : NULL;
@@ -112,8 +113,11 @@ static void destroy_now(void *obj)
 
 void bpf_map_put(struct bpf_map *map)
 {
-	if (map && refcount_dec_and_test(&map->refs))
-		bpf_env.call_rcu(map, destroy_now);
+	if (!map || !refcount_dec_and_test(&map->refs))
+		return;
+	if (map->id)
+		object_drop(BPF_OBJ_MAP, map->id);
+	bpf_env.call_rcu(map, destroy_now);
 }
 
 void map_release_object(const struct bpf_map *map, void *obj)

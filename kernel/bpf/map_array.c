@@ -9,6 +9,7 @@
  *
  * Locks: none.
  */
+#include "helper_priv.h"
 #include "map_priv.h"
 
 struct array {
@@ -92,6 +93,14 @@ static void *lookup_cpu(struct bpf_map *map, const void *key, u32 cpu)
 static void *lookup_here(struct bpf_map *map, const void *key)
 {
 	return lookup_cpu(map, key, bpf_env.cpu_id());
+}
+
+u8 *array_layout(struct bpf_map *map, u32 *stride)
+{
+	struct array *a = container_of(map, struct array, map);
+
+	*stride = a->stride;
+	return a->values;
 }
 
 static int update(struct bpf_map *map, const void *key, const void *value, u64 flags)

@@ -13,14 +13,9 @@
 #include "helper_priv.h"
 #include "map_priv.h"
 
-struct objects {
-	struct bpf_map map;
-	void **slots;
-};
-
-static struct objects *objects_of(struct bpf_map *map)
+static struct fd_array *fds_of(struct bpf_map *map)
 {
-	return container_of(map, struct objects, map);
+	return container_of(map, struct fd_array, map);
 }
 
 static u32 index_of(const void *key)
@@ -42,7 +37,7 @@ static int check(const union bpf_attr *attr)
 
 static struct bpf_map *create(const union bpf_attr *attr, int *err)
 {
-	struct objects *o = kzalloc(sizeof(*o), 0);
+	struct fd_array *o = kzalloc(sizeof(*o), 0);
 
 	*err = -ENOMEM;
 	if (!o)
@@ -58,7 +53,7 @@ static struct bpf_map *create(const union bpf_attr *attr, int *err)
 
 static void destroy(struct bpf_map *map)
 {
-	struct objects *o = objects_of(map);
+	struct fd_array *o = fds_of(map);
 
 	for (u32 i = 0; i < map->max_entries; i++)
 		if (o->slots[i])
@@ -71,7 +66,7 @@ static void *lookup(struct bpf_map *map, const void *key)
 {
 	u32 i = index_of(key);
 
-	return i < map->max_entries ? smp_load_acquire(&objects_of(map)->slots[i]) : NULL;
+	return i < map->max_entries ? smp_load_acquire(&fds_of(map)->slots[i]) : NULL;
 }
 
 static int set(struct bpf_map *map, const void *key, const void *value, u64 flags)
@@ -84,7 +79,7 @@ static int set(struct bpf_map *map, const void *key, const void *value, u64 flag
 		return fail(EINVAL, "flags for a map of descriptors: %#llx", (unsigned long long)flags);
 	if (i >= map->max_entries)
 		return -E2BIG;
-	old = __atomic_exchange_n(&objects_of(map)->slots[i], obj, __ATOMIC_SEQ_CST);
+	old = __atomic_exchange_n(&fds_of(map)->slots[i], obj, __ATOMIC_SEQ_CST);
 	if (old)
 		map_release_object(map, old);
 	return 0;
@@ -97,7 +92,7 @@ static int remove_key(struct bpf_map *map, const void *key)
 
 	if (i >= map->max_entries)
 		return -E2BIG;
-	old = __atomic_exchange_n(&objects_of(map)->slots[i], NULL, __ATOMIC_SEQ_CST);
+	old = __atomic_exchange_n(&fds_of(map)->slots[i], NULL, __ATOMIC_SEQ_CST);
 	if (!old)
 		return -ENOENT;
 	map_release_object(map, old);
@@ -106,7 +101,7 @@ static int remove_key(struct bpf_map *map, const void *key)
 
 struct bpf_prog *tail_call_target(struct bpf_map *map, u64 index)
 {
-	return (u32)index < map->max_entries ? smp_load_acquire(&objects_of(map)->slots[(u32)index]) : NULL;
+	return (u32)index < map->max_entries ? smp_load_acquire(&fds_of(map)->slots[(u32)index]) : NULL;
 }
 
 static int next_key(struct bpf_map *map, const void *key, void *next)

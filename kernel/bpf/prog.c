@@ -12,13 +12,12 @@
  */
 #include <alloc/slab.h>
 #include <core/log.h>
+#include "sys_priv.h"
 #include "verify_priv.h"
 
 static int check_request(const struct bpf_load *l)
 {
-	u32 known = BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT | BPF_F_TEST_STATE_FREQ;
-
-	if (l->flags & ~known)
+	if (l->flags & ~(u32)BPF_LOAD_FLAGS)
 		return fail(EINVAL, "unknown program flags: %#x", l->flags);
 	if (l->len == 0 || l->len > (l->rights.bpf ? BPF_MAX_INSNS : BPF_MAXINSNS))
 		return fail(E2BIG, "program length: %u", l->len);
@@ -72,8 +71,12 @@ static int fill_maps(struct bpf_prog *prog, const struct venv *env)
 {
 	prog->maps = kcalloc(env->nr_maps + 1, sizeof(*prog->maps), 0);
 	prog->call_maps = kcalloc(env->len, sizeof(*prog->call_maps), 0);
-	if (!prog->maps || !prog->call_maps)
+	if (!env->allow_leaks)
+		prog->alu_limits = kcalloc(env->len, sizeof(*prog->alu_limits), 0);
+	if (!prog->maps || !prog->call_maps || (!env->allow_leaks && !prog->alu_limits))
 		return -ENOMEM;
+	for (u32 i = 0; prog->alu_limits && i < env->len; i++)
+		prog->alu_limits[i] = (struct bpf_alu_limit){ env->aux[i].alu_limit, env->aux[i].alu_state };
 	for (u32 i = 0; i < env->nr_maps; i++) {
 		bpf_map_get(env->maps[i]);
 		prog->maps[prog->nr_maps++] = env->maps[i];
@@ -132,7 +135,7 @@ static int build(struct venv *env, struct bpf_prog **out)
 	return 0;
 }
 
-int bpf_prog_load(const struct bpf_load *load, struct bpf_prog **out)
+int bpf_prog_new(const struct bpf_load *load, struct bpf_prog **out)
 {
 	int err = check_request(load);
 	struct venv *env;
@@ -165,6 +168,7 @@ static void free_now(void *obj)
 		bpf_btf_put(prog->btf);
 	kfree(prog->maps);
 	kfree(prog->call_maps);
+	kfree(prog->alu_limits);
 	kfree(prog->subs);
 	kfree(prog->insns);
 	kfree(prog);
@@ -177,8 +181,11 @@ void bpf_prog_get(struct bpf_prog *prog)
 
 void bpf_prog_put(struct bpf_prog *prog)
 {
-	if (prog && refcount_dec_and_test(&prog->refs))
-		bpf_env.call_rcu(prog, free_now);
+	if (!prog || !refcount_dec_and_test(&prog->refs))
+		return;
+	if (prog->id)
+		object_drop(BPF_OBJ_PROG, prog->id);
+	bpf_env.call_rcu(prog, free_now);
 }
 
 bool bpf_prog_compatible(const struct bpf_prog *a, const struct bpf_prog *b)

@@ -249,13 +249,14 @@ static const struct bpf_ctx_field sk_lookup_fields[] = {
 	LOOK(protocol, 4),
 	LOOK(remote_ip4, 4),
 	LOOK(remote_ip6, 4),
-	LOOK(remote_port, 2),
+
 	LOOK(local_ip4, 4),
 	LOOK(local_ip6, 4),
 	LOOK(local_port, 4),
 	LOOK(ingress_ifindex, 4),
 	{ .off = offsetof(struct bpf_sk_lookup, remote_port),
 	  .bytes = 4,
+	  .max = 4,
 	  .kind = V_SCALAR,
 	  .real_off = offsetof(struct bpf_sk_lookup_ctx, remote_port),
 	  .readers = ~0ULL },
@@ -403,6 +404,10 @@ int ctx_access(struct venv *env, s32 off, u32 size, enum vaccess a, struct vreg 
 	const struct bpf_ctx_field *f;
 	u8 code = BPF_SIZE(env->insns[env->insn].code);
 
+	if (env->load->type == BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE && off == 0 && size == 8 && a == A_READ) {
+		vreg_set_pointer(out, V_TP_BUFFER);
+		return 0;
+	}
 	if (env->rules->plain)
 		return env->rules->plain(env, off, size, a);
 	if (off < 0 || off + size > env->rules->ctx_bytes || off % (s32)size)

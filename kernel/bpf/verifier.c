@@ -174,6 +174,7 @@ static int check_atomic(struct venv *env, const struct bpf_insn *insn)
 {
 	u32 bytes = insn_bytes(insn->code);
 	int load = -1, err = atomic_operands(env, insn);
+	bool strict = env->strict;
 
 	if (err)
 		return err;
@@ -184,13 +185,13 @@ static int check_atomic(struct venv *env, const struct bpf_insn *insn)
 			return err;
 	}
 	/* The load must see memory as it was; a plain read of a spilled register may not be taken as a number. */
+	env->strict = true; /* atomics are aligned everywhere */
 	err = vmem_access(env, insn->dst_reg, insn->off, bytes, A_READ, -1);
+	if (!err && load >= 0)
+		err = vmem_access(env, insn->dst_reg, insn->off, bytes, A_READ, load);
 	err = err ? err : vmem_access(env, insn->dst_reg, insn->off, bytes, A_WRITE, -1);
-	if (err || load < 0)
-		return err;
-	vreg_set_unknown(&vregs(env)[load]);
-	scalar_truncate(&vregs(env)[load].v, bytes);
-	return 0;
+	env->strict = strict;
+	return err;
 }
 
 static int check_ld_imm64(struct venv *env, const struct bpf_insn *insn)
@@ -389,6 +390,11 @@ static int step(struct venv *env)
 	return err;
 }
 
+static const char *how(const struct venv *env)
+{
+	return env->cur->speculative ? " (speculative execution)" : "";
+}
+
 static int walk(struct venv *env)
 {
 	bool resumed = false;
@@ -409,19 +415,19 @@ static int walk(struct venv *env)
 			return r;
 		if (r) {
 			if (resumed)
-				vlog(env, "\nfrom %u to %u: safe\n", env->prev, env->insn);
+				vlog(env, "\nfrom %u to %u%s: safe\n", env->prev, env->insn, how(env));
 			else
 				vlog(env, "%u: safe\n", env->insn);
 		} else {
 			u32 at = env->insn;
 
 			if (resumed && env->log_level & 2) {
-				vlog(env, "\nfrom %u to %u:", env->prev, env->insn);
+				vlog(env, "\nfrom %u to %u%s:", env->prev, env->insn, how(env));
 				vlog_state(env, vcur(env), true);
 			}
 			resumed = false;
 			vlog_insn(env);
-			env->aux[at].seen = true;
+			env->aux[at].seen |= !env->cur->speculative;
 			r = step(env);
 			env->prev = at;
 			if (r < 0)

@@ -129,6 +129,7 @@ static int check_moved(struct venv *env, const struct vreg *dst, u32 regno)
 static int pointer_alu(struct venv *env, const struct bpf_insn *insn, const struct vreg *ptr, const struct vreg *by)
 {
 	struct vreg *dst = &vregs(env)[insn->dst_reg], moved;
+	struct vspec spec = { 0 };
 	u8 op = BPF_OP(insn->code);
 	u32 d = insn->dst_reg;
 	int err;
@@ -151,13 +152,16 @@ static int pointer_alu(struct venv *env, const struct bpf_insn *insn, const stru
 		return err;
 	if (!offset_sane(env, by, ptr->kind) || !offset_sane(env, ptr, ptr->kind))
 		return -EINVAL;
+	err = vspec_before(env, insn, ptr, by, &spec);
+	if (err)
+		return err;
+	if (op == BPF_SUB && ptr != dst) {
+		vlog(env, "R%u tried to subtract pointer from scalar\n", d);
+		return -EACCES;
+	}
 	switch (op) {
 	case BPF_ADD: move_up(env, &moved, ptr, by); break;
 	case BPF_SUB:
-		if (ptr != dst) {
-			vlog(env, "R%u tried to subtract pointer from scalar\n", d);
-			return -EACCES;
-		}
 		if (ptr->kind == V_STACK) {
 			vlog(env, "R%u subtraction from stack pointer prohibited\n", d);
 			return -EACCES;
@@ -172,7 +176,8 @@ static int pointer_alu(struct venv *env, const struct bpf_insn *insn, const stru
 	if (!offset_sane(env, &moved, ptr->kind))
 		return -EINVAL;
 	*dst = moved;
-	return check_moved(env, dst, d);
+	err = check_moved(env, dst, d);
+	return err ? err : vspec_after(env, insn, dst, &spec);
 }
 
 static int two_operands(struct venv *env, const struct bpf_insn *insn)
@@ -204,6 +209,12 @@ static int two_operands(struct venv *env, const struct bpf_insn *insn)
 	if (dst->kind != V_SCALAR) {
 		by = *src;
 		return pointer_alu(env, insn, dst, &by);
+	}
+	if (op == BPF_ADD || op == BPF_SUB) {
+		int err = vspec_scalar(env, insn);
+
+		if (err)
+			return err;
 	}
 	by = *src;
 	dst->id = 0;

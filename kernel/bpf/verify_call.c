@@ -657,6 +657,10 @@ int vcall_helper(struct venv *env, const struct bpf_insn *insn)
 		return -EINVAL;
 	}
 	note_map(env, &c);
+	if (c.id == BPF_FUNC_tail_call && env->aux[env->insn].map_conflict && !env->allow_leaks) {
+		vlog(env, "tail_call abusing map_ptr\n");
+		return -EINVAL;
+	}
 	if (c.callback) {
 		if (!env->cur->in_round)
 			return call_back(env, &c);

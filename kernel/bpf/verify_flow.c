@@ -148,14 +148,14 @@ static int edge_of(struct venv *env, u32 i, u32 n, s64 *to, bool *may_loop)
 	u32 next[2];
 	int count = vflow_next(env, i, next);
 
-	*may_loop = env->bpf_capable;
+	*may_loop = env->bpf_capable && is_jump(insn); /* no falling into a loop */
 	if (n < (u32)count) {
 		*to = count == 2 ? next[1 - n] : next[0];
 		return 1;
 	}
 	if (n == (u32)count && (is_subprog_call(insn) || is_func_pointer(insn))) {
 		*to = (s64)i + insn->imm + 1;
-		*may_loop = true; /* recursion is found when frames pile up */
+		*may_loop = false; /* recursion */
 		env->aux[*to].join = true;
 		return 1;
 	}
@@ -510,6 +510,18 @@ static void need_alu(struct needs *n, const struct bpf_insn *insn)
 		n->precise |= src;
 }
 
+/* A precise value comes from memory: if that may be a stack, the slots are precise. */
+static void need_slots(struct venv *env, struct needs *n, const struct bpf_insn *insn, u32 base, u32 i, u32 sub)
+{
+	if (base == FP) {
+		n->slots |= slots_of_access(insn);
+	} else if (env->aux[i].stack_ptrs >> base & 1) {
+		n->slots = ~0ULL;
+		if (sub)
+			env->all_slots_precise = true; /* it may be a caller's stack */
+	}
+}
+
 static void need_load(struct venv *env, struct needs *n, const struct bpf_insn *insn, u32 i, u32 sub)
 {
 	u16 dst = 1 << insn->dst_reg, base = 1 << insn->src_reg;
@@ -517,15 +529,8 @@ static void need_load(struct venv *env, struct needs *n, const struct bpf_insn *
 
 	n->live = (n->live & ~dst) | base;
 	n->precise = (n->precise & ~dst) | base;
-	if (!precise)
-		return;
-	if (insn->src_reg == FP) {
-		n->slots |= slots_of_access(insn);
-	} else if (env->aux[i].stack_ptrs & base) {
-		n->slots = ~0ULL;
-		if (sub)
-			env->all_slots_precise = true; /* it may be a caller's stack */
-	}
+	if (precise)
+		need_slots(env, n, insn, insn->src_reg, i, sub);
 }
 
 static void need_store(struct venv *env, struct needs *n, const struct bpf_insn *insn, u32 i, u32 sub)
@@ -546,11 +551,14 @@ static void need_atomic(struct venv *env, struct needs *n, const struct bpf_insn
 	bool cmpxchg = insn->imm == BPF_CMPXCHG;
 	u16 loads = insn->imm & BPF_FETCH ? 1 << (cmpxchg ? 0 : insn->src_reg) : 0;
 
-	/* What comes back from memory is unknown to the verifier, so no precision goes through it. */
+	bool precise = n->precise & loads;
+
 	n->live &= ~loads;
 	n->precise &= ~loads;
 	need_store(env, n, insn, i, sub);
 	n->live |= cmpxchg;
+	if (precise) /* what comes back may be a spilled number */
+		need_slots(env, n, insn, insn->dst_reg, i, sub);
 }
 
 static void need_call(struct venv *env, struct needs *n, const struct bpf_insn *insn, u32 i)

@@ -322,7 +322,12 @@ static int check_operands(struct venv *env, const struct bpf_insn *insn)
 
 static int follow(struct venv *env, const struct bpf_insn *insn, int taken)
 {
-	env->aux[env->insn].branch_seen |= taken ? 2 : 1;
+	int err = vspec_branch(env, env->insn + 1 + (taken ? 0 : insn->off));
+
+	if (err)
+		return err;
+	if (!env->cur->speculative)
+		env->aux[env->insn].branch_seen |= taken ? 2 : 1;
 	env->insn += taken ? insn->off + 1 : 1;
 	return 0;
 }
@@ -344,7 +349,8 @@ int vjmp_check(struct venv *env, const struct bpf_insn *insn)
 	err = vstate_push(env, env->insn + 1 + insn->off, env->insn, &jump);
 	if (err)
 		return err;
-	env->aux[env->insn].branch_seen = 3;
+	if (!env->cur->speculative)
+		env->aux[env->insn].branch_seen = 3;
 	learn(env, insn, env->cur, jump);
 	dst = &vregs(env)[insn->dst_reg];
 	if (zero_test && dst->null_ok) {

@@ -104,10 +104,11 @@ struct vstate {
 	u64 wrote[BPF_MAX_FRAMES]; /* slots written whole since parent */
 	u32 nrefs;
 	struct vref *refs;
-	u32 lock_id;   /* id of the map value whose bpf_spin_lock is held, 0 without */
-	u32 rounds;    /* of callbacks walked on this path */
-	u32 regs_wrote; /* since the last checkpoint; for the log */
-	bool in_round; /* resume by entering the callback */
+	u32 lock_id;      /* id of the map value whose bpf_spin_lock is held, 0 without */
+	u32 rounds;       /* of callbacks walked on this path */
+	u32 regs_wrote;   /* since the last checkpoint; for the log */
+	bool speculative; /* only a CPU's wrong guess comes here */
+	bool in_round;    /* resume by entering the callback */
 };
 
 struct vcheckpoint {
@@ -134,6 +135,8 @@ struct vinsn {
 	u8 new_size;         /* BPF_W ... encoded, 0xff: no conversion */
 	struct bpf_map *map; /* ld_imm64: the map; call: the only map seen */
 	u32 map_off;
+	u8 alu_state; /* ALU_...: masking against speculation */
+	u32 alu_limit;
 };
 
 struct vsub {
@@ -233,6 +236,18 @@ int vcall_helper(struct venv *env, const struct bpf_insn *insn);
 int vcall_subprog(struct venv *env, const struct bpf_insn *insn);
 int vcall_return(struct venv *env);
 int vcall_check_refs(struct venv *env);
+
+/* verify_spec.c */
+struct vspec {
+	bool active, to_left, off_is_dst, constant;
+	u8 state;
+	u32 limit;
+};
+int vspec_before(struct venv *env, const struct bpf_insn *insn, const struct vreg *ptr, const struct vreg *off,
+		 struct vspec *spec);
+int vspec_after(struct venv *env, const struct bpf_insn *insn, const struct vreg *moved, const struct vspec *spec);
+int vspec_scalar(struct venv *env, const struct bpf_insn *insn);
+int vspec_branch(struct venv *env, u32 insn); /* the way that is not taken */
 
 /* verifier.c */
 int verify(struct venv *env);

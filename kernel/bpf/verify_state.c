@@ -345,6 +345,8 @@ static bool state_covers(struct venv *env, const struct vstate *old, const struc
 {
 	struct cover c = { .env = env, .exact = exact };
 
+	if (old->speculative && !cur->speculative)
+		return false;
 	if (old->cur != cur->cur || !old->lock_id != !cur->lock_id)
 		return false;
 	if (old->lock_id && !ids_match(&c, old->lock_id, cur->lock_id))

@@ -4,20 +4,22 @@
  * Documentation/bpf/btf.rst; structures in the UAPI header <linux/btf.h>). A loaded object is checked whole and
  * immutable.
  *
- * Threading: immutable after bpf_btf_load. Lifetime: get/put.
+ * Threading: immutable after bpf_btf_new. Lifetime: get/put.
  */
 #ifndef BPF_BTF_H
 #define BPF_BTF_H
 
 #include <linux/btf.h>
+#include <lib/atomic.h>
 #include <lib/types.h>
 
 struct bpf_btf;
 
 /* Copies and checks. 0, or -EINVAL, -E2BIG, -ENOMEM; why (may be NULL) gets the reason. */
-int __must_check bpf_btf_load(const void *data, u32 size, struct bpf_btf **out, char *why, u32 why_size);
+int __must_check bpf_btf_new(const void *data, u32 size, struct bpf_btf **out, char *why, u32 why_size);
 void bpf_btf_get(struct bpf_btf *btf);
 void bpf_btf_put(struct bpf_btf *btf);
+refcount_t *bpf_btf_refs(struct bpf_btf *btf);
 
 const char *bpf_btf_string(const struct bpf_btf *btf, u32 off); /* NULL outside the section */
 const struct btf_type *bpf_btf_type(const struct bpf_btf *btf, u32 id);

@@ -55,7 +55,7 @@ struct bpf_map {
 };
 
 /* Creates a map from checked attributes (see bpf_map_attr_ok). inner: the resolved inner_map_fd or NULL. */
-int __must_check bpf_map_create(const union bpf_attr *attr, struct bpf_map *inner, struct bpf_map **out);
+int __must_check bpf_map_new(const union bpf_attr *attr, struct bpf_map *inner, struct bpf_map **out);
 void bpf_map_get(struct bpf_map *map);
 void bpf_map_put(struct bpf_map *map);
 

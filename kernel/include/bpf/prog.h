@@ -2,7 +2,7 @@
  *
  * eBPF programs: loading (verify, fix up, compile) and running.
  *
- * bpf_prog_load takes instructions as bpf(2) gives them, except that map file descriptors have to be resolved by
+ * bpf_prog_new takes instructions as bpf(2) gives them, except that map file descriptors have to be resolved by
  * `find_map`. On success the program is immutable and may run on any CPU. With a JIT buffer the caller makes the
  * buffer executable before bpf_prog_set_jited publishes it; until then the interpreter runs the program.
  *
@@ -25,6 +25,12 @@
 #define BPF_STACK_BYTES  512
 #define BPF_MAX_INSNS    1000000 /* of a privileged program, and the verifier's budget */
 #define BPF_TAIL_CALLS   33
+
+/* Of prog_flags. RND_HI32 asks for garbage in upper halves that no 64-bit machine leaves undefined; XDP_HAS_FRAGS
+ * allows packets in pieces, ours are linear. */
+#define BPF_LOAD_FLAGS                                                                                                 \
+	(BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT | BPF_F_TEST_RND_HI32 | BPF_F_TEST_STATE_FREQ |                  \
+	 BPF_F_XDP_HAS_FRAGS)
 
 struct bpf_btf;
 
@@ -61,6 +67,18 @@ struct bpf_subprog_code {
 	u32 stack; /* bytes, a multiple of 8 */
 };
 
+/* How an addition or subtraction of an unprivileged program masks its operand (verify_spec.c). */
+#define ALU_PLAIN    1 /* never moves a pointer */
+#define ALU_MASK_SRC 2
+#define ALU_MASK_DST 4
+#define ALU_NEGATIVE 8
+#define ALU_CONSTANT 16
+
+struct bpf_alu_limit {
+	u32 limit;
+	u8 state;
+};
+
 struct bpf_prog_stats {
 	u64 runs, ns, misses;
 };
@@ -89,10 +107,11 @@ struct bpf_prog {
 	struct bpf_btf *btf;
 	struct bpf_prog_stats stats;
 	void (*free_image)(struct bpf_prog *prog);
-	struct bpf_map **call_maps; /* for the compiler only: the one map of a helper call, or NULL */
+	struct bpf_alu_limit *alu_limits; /* by instruction; NULL for the privileged */
+	struct bpf_map **call_maps;       /* for the compiler only: the one map of a helper call, or NULL */
 };
 
-int __must_check bpf_prog_load(const struct bpf_load *load, struct bpf_prog **out);
+int __must_check bpf_prog_new(const struct bpf_load *load, struct bpf_prog **out);
 void bpf_prog_get(struct bpf_prog *prog);
 void bpf_prog_put(struct bpf_prog *prog);
 

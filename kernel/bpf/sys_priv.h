@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Shared by the files of bpf(2). Private to kernel/bpf.
+ */
+#ifndef BPF_SYS_PRIV_H
+#define BPF_SYS_PRIV_H
+
+#include <alloc/slab.h>
+#include <bpf/syscall.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+
+void sha1(const u8 *data, size_t n, u8 out[20]);
+
+struct sys {
+	const struct bpf_sys_ops *ops;
+	struct bpf_rights rights;
+	u64 uattr;
+	u32 size;
+};
+
+/* All bytes behind the last field that a command uses are zero. */
+#define FIELDS_END(field)      (offsetof(union bpf_attr, field) + sizeof(((union bpf_attr *)0)->field))
+#define rest_is_zero(a, field) bytes_are_zero((const u8 *)(a) + FIELDS_END(field), sizeof(*(a)) - FIELDS_END(field))
+
+static inline bool bytes_are_zero(const u8 *p, size_t n)
+{
+	while (n--)
+		if (*p++)
+			return false;
+	return true;
+}
+
+int object_add(enum bpf_object kind, void *obj, u32 *id);
+void object_drop(enum bpf_object kind, u32 id);
+void *object_get(enum bpf_object kind, u32 id); /* with a reference, or NULL */
+int object_next(enum bpf_object kind, u32 after, u32 *id);
+
+int sys_prog_load(const struct sys *s, const union bpf_attr *a);
+int sys_btf_load(const struct sys *s, const union bpf_attr *a);
+int sys_test_run(const struct sys *s, union bpf_attr *a);
+int sys_info(const struct sys *s, union bpf_attr *a);
+void *sys_object(const struct sys *s, s32 fd, enum bpf_object kind); /* borrowed, NULL if it is something else */
+int sys_install(const struct sys *s, enum bpf_object kind, void *obj, u32 flags);
+int sys_name(const char *name);
+int sys_read(const struct sys *s, u64 user, size_t n, void **out); /* kmalloc'ed copy */
+
+#endif

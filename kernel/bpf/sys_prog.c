@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: loading a program through bpf(2) means gathering instructions, licence, BTF records and a log from the
+ * caller's memory, and telling tools afterwards what was loaded.
+ *
+ * Idea: parse everything into struct bpf_load, load, then number and install. Information is filled into a kernel
+ * copy of the caller's structure and goes out as far as the caller has room.
+ *
+ * Contract: sys_priv.h; error numbers and defaults as in Linux 6.1 (attach type of CGROUP_SOCK, alignment).
+ *
+ * Locks: none.
+ */
+#include "sys_priv.h"
+
+struct request {
+	const struct sys *s;
+	struct bpf_load load;
+	const union bpf_attr *attr;
+	void *insns, *funcs, *lines;
+	char *log;
+	char license[128];
+};
+
+static struct bpf_map *find_map(void *arg, s32 idx, bool by_index)
+{
+	struct request *r = arg;
+	s32 fd = idx;
+
+	if (by_index && (!r->attr->fd_array || idx < 0 || r->s->ops->copy_in(&fd, r->attr->fd_array + 4ULL * idx, 4)))
+		return NULL;
+	return sys_object(r->s, fd, BPF_OBJ_MAP);
+}
+
+/* Which types go with which attach types, after the defaults for old clients. */
+static int check_attach(struct bpf_load *l)
+{
+	u32 a = l->attach_type;
+
+	switch (l->type) {
+	case BPF_PROG_TYPE_CGROUP_SOCK:
+		if (!a)
+			a = l->attach_type = BPF_CGROUP_INET_SOCK_CREATE;
+		return a == BPF_CGROUP_INET_SOCK_CREATE || a == BPF_CGROUP_INET_SOCK_RELEASE ||
+				       a == BPF_CGROUP_INET4_POST_BIND || a == BPF_CGROUP_INET6_POST_BIND
+			       ? 0
+			       : -EINVAL;
+	case BPF_PROG_TYPE_CGROUP_SOCK_ADDR:
+		switch (a) {
+		case BPF_CGROUP_INET4_BIND:
+		case BPF_CGROUP_INET6_BIND:
+		case BPF_CGROUP_INET4_CONNECT:
+		case BPF_CGROUP_INET6_CONNECT:
+		case BPF_CGROUP_INET4_GETPEERNAME:
+		case BPF_CGROUP_INET6_GETPEERNAME:
+		case BPF_CGROUP_INET4_GETSOCKNAME:
+		case BPF_CGROUP_INET6_GETSOCKNAME:
+		case BPF_CGROUP_UDP4_SENDMSG:
+		case BPF_CGROUP_UDP6_SENDMSG:
+		case BPF_CGROUP_UDP4_RECVMSG:
+		case BPF_CGROUP_UDP6_RECVMSG: return 0;
+		}
+		return -EINVAL;
+	case BPF_PROG_TYPE_CGROUP_SKB: return a == BPF_CGROUP_INET_INGRESS || a == BPF_CGROUP_INET_EGRESS ? 0 : -EINVAL;
+	case BPF_PROG_TYPE_CGROUP_SOCKOPT:
+		return a == BPF_CGROUP_SETSOCKOPT || a == BPF_CGROUP_GETSOCKOPT ? 0 : -EINVAL;
+	case BPF_PROG_TYPE_SK_LOOKUP: return a == BPF_SK_LOOKUP ? 0 : -EINVAL;
+	case BPF_PROG_TYPE_SK_REUSEPORT:
+		if (!a)
+			a = l->attach_type = BPF_SK_REUSEPORT_SELECT;
+		return a == BPF_SK_REUSEPORT_SELECT || a == BPF_SK_REUSEPORT_SELECT_OR_MIGRATE ? 0 : -EINVAL;
+	case BPF_PROG_TYPE_SYSCALL:
+	case BPF_PROG_TYPE_EXT: return a ? -EINVAL : 0;
+	}
+	return 0;
+}
+
+static bool is_net(u32 type)
+{
+	switch (type) {
+	case BPF_PROG_TYPE_SOCKET_FILTER:
+	case BPF_PROG_TYPE_KPROBE:
+	case BPF_PROG_TYPE_TRACEPOINT:
+	case BPF_PROG_TYPE_PERF_EVENT:
+	case BPF_PROG_TYPE_RAW_TRACEPOINT:
+	case BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE: return false;
+	}
+	return true;
+}
+
+static bool is_tracing(u32 type)
+{
+	return !is_net(type) && type != BPF_PROG_TYPE_SOCKET_FILTER;
+}
+
+static int check_rights(const struct bpf_load *l, const struct bpf_rights *r)
+{
+	bool for_all = l->type == BPF_PROG_TYPE_SOCKET_FILTER || l->type == BPF_PROG_TYPE_CGROUP_SKB;
+
+	if (!for_all && !r->bpf)
+		return -EPERM;
+	if (is_net(l->type) && !for_all && !r->net_admin && !r->sys_admin)
+		return -EPERM;
+	if (is_tracing(l->type) && !r->perfmon)
+		return -EPERM;
+	return 0;
+}
+
+static int read_license(struct request *r)
+{
+	static const char *const gpl[] = { "GPL",          "GPL v2",       "GPL and additional rights",
+					   "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL" };
+	u32 n = 0;
+
+	for (; n < sizeof(r->license) - 1; n++) {
+		if (r->s->ops->copy_in(&r->license[n], r->attr->license + n, 1))
+			return -EFAULT;
+		if (!r->license[n])
+			break;
+	}
+	for (u32 i = 0; i < ARRAY_SIZE(gpl); i++)
+		r->load.gpl |= !strcmp(r->license, gpl[i]);
+	return 0;
+}
+
+/* BTF records come in the caller's size: longer ones must end in zeros, shorter ones are refused. */
+static int read_records(struct request *r, u64 user, u32 count, u32 record, u32 ours, void **out)
+{
+	u8 *to, *from = NULL;
+	int err;
+
+	if (!count)
+		return 0;
+	if (record < ours || record > 252 || record % 4 || count > BPF_MAX_INSNS)
+		return fail(EINVAL, "%u BTF records of %u bytes", count, record);
+	err = sys_read(r->s, user, (size_t)count * record, (void **)&from);
+	to = err ? NULL : kcalloc(count, ours, 0);
+	if (!err && !to)
+		err = -ENOMEM;
+	for (u32 i = 0; !err && i < count; i++) {
+		if (!bytes_are_zero(from + (size_t)i * record + ours, record - ours))
+			err = -E2BIG;
+		memcpy(to + (size_t)i * ours, from + (size_t)i * record, ours);
+	}
+	kfree(from);
+	*out = to;
+	return err;
+}
+
+static int check_lines(const struct bpf_load *l)
+{
+	for (u32 i = 0; i < l->nr_lines; i++) {
+		const struct bpf_line_info *line = &l->lines[i];
+
+		if (line->insn_off >= l->len || (i && line->insn_off <= l->lines[i - 1].insn_off))
+			return fail(EINVAL, "line record %u: instruction %u", i, line->insn_off);
+		if (!bpf_btf_string(l->btf, line->line_off) || !bpf_btf_string(l->btf, line->file_name_off))
+			return fail(EINVAL, "line record %u: no such string", i);
+	}
+	return 0;
+}
+
+static int read_btf(struct request *r)
+{
+	const union bpf_attr *a = r->attr;
+	int err;
+
+	if (!a->func_info_cnt && !a->line_info_cnt)
+		return 0;
+	r->load.btf = sys_object(r->s, (s32)a->prog_btf_fd, BPF_OBJ_BTF);
+	if (!r->load.btf)
+		return fail(EBADF, "no BTF behind descriptor %u", a->prog_btf_fd);
+	err = read_records(r, a->func_info, a->func_info_cnt, a->func_info_rec_size, sizeof(struct bpf_func_info),
+			   &r->funcs);
+	err = err ? err
+		  : read_records(r, a->line_info, a->line_info_cnt, a->line_info_rec_size, sizeof(struct bpf_line_info),
+				 &r->lines);
+	r->load.funcs = r->funcs;
+	r->load.nr_funcs = a->func_info_cnt;
+	r->load.lines = r->lines;
+	r->load.nr_lines = a->line_info_cnt;
+	return err ? err : check_lines(&r->load);
+}
+
+static int parse(struct request *r)
+{
+	const union bpf_attr *a = r->attr;
+	struct bpf_load *l = &r->load;
+	int err;
+
+	if (!rest_is_zero(a, core_relo_rec_size))
+		return fail(EINVAL, "unknown fields are not zero");
+	if (a->prog_flags & ~(u32)BPF_LOAD_FLAGS || a->prog_ifindex || a->attach_btf_id || a->attach_prog_fd ||
+	    a->core_relo_cnt)
+		return fail(EINVAL, "flags %#x, device, attach target or core relocations", a->prog_flags);
+	l->type = a->prog_type;
+	l->attach_type = a->expected_attach_type;
+	l->flags = a->prog_flags;
+	l->len = a->insn_cnt;
+	l->rights = r->s->rights;
+	err = read_license(r);
+	if (err)
+		return err;
+	if (l->len == 0 || l->len > (l->rights.bpf ? BPF_MAX_INSNS : BPF_MAXINSNS))
+		return -E2BIG;
+	err = check_rights(l, &l->rights);
+	err = err ? err : check_attach(l);
+	err = err ? err : sys_name(a->prog_name);
+	err = err ? err : sys_read(r->s, a->insns, (size_t)l->len * sizeof(struct bpf_insn), &r->insns);
+	l->insns = r->insns;
+	err = err ? err : read_btf(r);
+	if (err || (!a->log_level && !a->log_buf && !a->log_size))
+		return err;
+	if (!a->log_level || !a->log_buf || a->log_size < 128 || a->log_size > UINT32_MAX >> 2 || a->log_level & ~7U)
+		return fail(EINVAL, "log level %u, size %u", a->log_level, a->log_size);
+	r->log = kmalloc(a->log_size, 0);
+	l->log = r->log;
+	l->log_size = a->log_size;
+	l->log_level = a->log_level;
+	return r->log ? 0 : -ENOMEM;
+}
+
+/* The tag is over the instructions as given, descriptors left out. */
+static int set_tag(struct bpf_prog *prog, const struct bpf_load *l)
+{
+	struct bpf_insn *copy = kmalloc((size_t)l->len * sizeof(*copy), 0);
+	u8 digest[20];
+
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, l->insns, (size_t)l->len * sizeof(*copy));
+	for (u32 i = 0; i + 1 < l->len; i++)
+		if (copy[i].code == (BPF_LD | BPF_IMM | BPF_DW)) {
+			if (copy[i].src_reg == BPF_PSEUDO_MAP_FD || copy[i].src_reg == BPF_PSEUDO_MAP_VALUE)
+				copy[i].imm = copy[i + 1].imm = 0;
+			i++;
+		}
+	sha1((const u8 *)copy, (size_t)l->len * sizeof(*copy), digest);
+	memcpy(prog->tag, digest, sizeof(prog->tag));
+	kfree(copy);
+	return 0;
+}
+
+static int finish(struct request *r, struct bpf_prog *prog)
+{
+	int err;
+
+	memcpy(prog->name, r->attr->prog_name, sizeof(prog->name) - 1);
+	prog->uid = (u32)bpf_env.uid_gid();
+	err = set_tag(prog, &r->load);
+	if (!err && r->s->ops->compile)
+		r->s->ops->compile(prog);
+	err = err ? err : object_add(BPF_OBJ_PROG, prog, &prog->id);
+	if (err) {
+		bpf_prog_put(prog);
+		return err;
+	}
+	return sys_install(r->s, BPF_OBJ_PROG, prog, 0);
+}
+
+int sys_prog_load(const struct sys *s, const union bpf_attr *a)
+{
+	struct request *r = kzalloc(sizeof(*r), 0);
+	struct bpf_prog *prog = NULL;
+	int err;
+
+	if (!r)
+		return -ENOMEM;
+	r->s = s;
+	r->attr = a;
+	r->load.find_map = find_map;
+	r->load.arg = r;
+	err = parse(r);
+	err = err ? err : bpf_prog_new(&r->load, &prog);
+	if (r->log && s->ops->copy_out(a->log_buf, r->log, strlen(r->log) + 1)) {
+		bpf_prog_put(prog);
+		prog = NULL;
+		err = -EFAULT;
+	}
+	if (!err)
+		err = finish(r, prog);
+	kfree(r->insns);
+	kfree(r->funcs);
+	kfree(r->lines);
+	kfree(r->log);
+	kfree(r);
+	return err;
+}
+
+int sys_btf_load(const struct sys *s, const union bpf_attr *a)
+{
+	struct bpf_btf *btf;
+	char why[128] = "";
+	void *data;
+	u32 id;
+	int err;
+
+	if (!rest_is_zero(a, btf_log_level))
+		return -EINVAL;
+	if (!s->rights.bpf)
+		return -EPERM;
+	if (a->btf_size > 16U << 20)
+		return -E2BIG;
+	err = sys_read(s, a->btf, a->btf_size, &data);
+	if (err)
+		return err;
+	err = bpf_btf_new(data, a->btf_size, &btf, why, sizeof(why));
+	kfree(data);
+	if (err) {
+		if (a->btf_log_level && a->btf_log_size > strlen(why))
+			if (s->ops->copy_out(a->btf_log_buf, why, strlen(why) + 1))
+				err = -EFAULT;
+		return err;
+	}
+	err = object_add(BPF_OBJ_BTF, btf, &id);
+	if (err) {
+		bpf_btf_put(btf);
+		return err;
+	}
+	bpf_btf_set_id(btf, id);
+	return sys_install(s, BPF_OBJ_BTF, btf, 0);
+}
+
+/* ---- information ---------------------------------------------------------------------------------------------- */
+
+/* Code as shown: addresses of maps become their ids again. */
+static int copy_code(const struct sys *s, const struct bpf_prog *prog, u64 user, u32 room)
+{
+	u32 bytes = min(room, prog->len * (u32)sizeof(struct bpf_insn)) & ~7U;
+	struct bpf_insn *copy = kmalloc(bytes ? bytes : 8, 0);
+	int err;
+
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, prog->insns, bytes);
+	for (u32 i = 0; i + 1 < bytes / 8; i++) {
+		if (copy[i].code != (BPF_LD | BPF_IMM | BPF_DW))
+			continue;
+		for (u32 m = 0; m < prog->nr_maps && copy[i].src_reg == BPF_PSEUDO_MAP_FD; m++)
+			if (((u64)(u32)copy[i + 1].imm << 32 | (u32)copy[i].imm) == (u64)(ulong)prog->maps[m]) {
+				copy[i].imm = (s32)prog->maps[m]->id;
+				copy[i + 1].imm = 0;
+			}
+		i++;
+	}
+	err = s->ops->copy_out(user, copy, bytes);
+	kfree(copy);
+	return err;
+}
+
+static int prog_info(const struct sys *s, struct bpf_prog *prog, struct bpf_prog_info *info)
+{
+	u32 room = info->nr_map_ids, n = prog->nr_maps;
+	int err = 0;
+
+	for (u32 i = 0; !err && i < min(room, n); i++)
+		err = s->ops->copy_out(info->map_ids + 4ULL * i, &prog->maps[i]->id, 4);
+	if (!err && info->xlated_prog_len && info->xlated_prog_insns && s->rights.perfmon)
+		err = copy_code(s, prog, info->xlated_prog_insns, info->xlated_prog_len);
+	if (err)
+		return err;
+	info->type = prog->type;
+	info->id = prog->id;
+	memcpy(info->tag, prog->tag, sizeof(info->tag));
+	info->jited_prog_len = s->rights.perfmon ? prog->jited_bytes : 0;
+	info->xlated_prog_len = s->rights.perfmon ? prog->len * sizeof(struct bpf_insn) : 0;
+	info->load_time = prog->load_ns;
+	info->created_by_uid = prog->uid;
+	info->nr_map_ids = n;
+	memcpy(info->name, prog->name, sizeof(info->name));
+	info->gpl_compatible = prog->gpl;
+	info->btf_id = prog->btf ? bpf_btf_id(prog->btf) : 0;
+	info->run_time_ns = prog->stats.ns;
+	info->run_cnt = prog->stats.runs;
+	info->recursion_misses = prog->stats.misses;
+	info->verified_insns = prog->verified_insns;
+	info->nr_jited_ksyms = info->nr_jited_func_lens = info->nr_func_info = info->nr_line_info =
+		info->nr_jited_line_info = 0;
+	info->nr_prog_tags = 0;
+	return 0;
+}
+
+static void map_info(const struct bpf_map *map, struct bpf_map_info *info)
+{
+	*info = (struct bpf_map_info){ .type = map->type,
+				       .id = map->id,
+				       .key_size = map->key_size,
+				       .value_size = map->value_size,
+				       .max_entries = map->max_entries,
+				       .map_flags = map->flags,
+				       .btf_id = map->btf ? bpf_btf_id(map->btf) : 0,
+				       .btf_key_type_id = map->btf_key_id,
+				       .btf_value_type_id = map->btf_value_id };
+	memcpy(info->name, map->name, sizeof(info->name));
+}
+
+static int btf_info(const struct sys *s, struct bpf_btf *btf, struct bpf_btf_info *info)
+{
+	const void *data;
+	u32 size;
+	int err = 0;
+
+	data = bpf_btf_data(btf, &size);
+	if (info->btf)
+		err = s->ops->copy_out(info->btf, data, min(size, info->btf_size));
+	info->btf_size = size;
+	info->id = bpf_btf_id(btf);
+	info->kernel_btf = 0;
+	info->name_len = 0;
+	return err;
+}
+
+int sys_info(const struct sys *s, union bpf_attr *a)
+{
+	union {
+		struct bpf_prog_info prog;
+		struct bpf_map_info map;
+		struct bpf_btf_info btf;
+		u8 bytes[512];
+	} info = { .bytes = { 0 } };
+	u32 room = a->info.info_len, ours;
+	enum bpf_object kind = BPF_OBJ_KINDS;
+	void *obj;
+	int err;
+
+	if (!rest_is_zero(a, info.info))
+		return -EINVAL;
+	obj = s->ops->resolve((s32)a->info.bpf_fd, &kind);
+	if (!obj)
+		return -EBADF;
+	if (kind != BPF_OBJ_PROG && kind != BPF_OBJ_MAP && kind != BPF_OBJ_BTF)
+		return -EINVAL;
+	ours = kind == BPF_OBJ_PROG ? sizeof(info.prog) : kind == BPF_OBJ_MAP ? sizeof(info.map) : sizeof(info.btf);
+	if (room > sizeof(info))
+		return -E2BIG;
+	err = s->ops->copy_in(&info, a->info.info, room);
+	if (!err && room > ours && !bytes_are_zero(info.bytes + ours, room - ours))
+		err = -E2BIG;
+	if (err)
+		return err;
+	if (kind == BPF_OBJ_PROG)
+		err = prog_info(s, obj, &info.prog);
+	else if (kind == BPF_OBJ_MAP)
+		map_info(obj, &info.map);
+	else
+		err = btf_info(s, obj, &info.btf);
+	ours = min(ours, room);
+	err = err ? err : s->ops->copy_out(a->info.info, &info, ours);
+	return err ? err : s->ops->copy_out(s->uattr + offsetof(union bpf_attr, info.info_len), &ours, 4);
+}

@@ -111,6 +111,12 @@ FN(cgroup_id)
 	return bpf_env.cgroup_id();
 }
 
+/* There is no net_cls controller: every task is in class 0. */
+FN(classid)
+{
+	return 0;
+}
+
 FN(comm)
 {
 	bpf_env.comm(ptr(r1), (u32)r2);
@@ -474,6 +480,7 @@ static const struct {
 	{ BPF_FUNC_get_current_uid_gid, uid_gid },
 	{ BPF_FUNC_get_current_cgroup_id, cgroup_id },
 	{ BPF_FUNC_get_current_comm, comm },
+	{ BPF_FUNC_get_cgroup_classid, classid },
 	{ BPF_FUNC_loop, loop },
 	{ BPF_FUNC_for_each_map_elem, for_each_map_elem },
 	{ BPF_FUNC_spin_lock, spin_lock },

@@ -248,7 +248,7 @@ static bool simple_op(u8 op, u32 *n, u32 *code)
 	case BPF_AND: *n = 4; break;
 	case BPF_SUB: *n = 5; break;
 	case BPF_XOR: *n = 6; break;
-	default: return false;
+	default: *n = *code = 0; return false;
 	}
 	*code = *n * 8 + 1;
 	return true;

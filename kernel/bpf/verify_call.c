@@ -93,7 +93,7 @@ static int check_offset(struct venv *env, u32 regno, u8 arg, bool release)
 	u32 bytes = K(V_STACK) | K(V_PKT) | K(V_PKT_META) | K(V_MAP_KEY) | K(V_MAP_VALUE) | K(V_MEM) | K(V_BUF) |
 		    K(V_SCALAR);
 
-	if (release && reg->off) {
+	if (release && reg->off && arg != ARG_RINGBUF_MEM) {
 		vlog(env, "R%u must have zero offset when passed to release func\n", regno);
 		return -EINVAL;
 	}

@@ -183,7 +183,7 @@ static void learn_null_in(struct vstate *st, u32 id, u32 ref, bool null)
 {
 	struct null_fact n = { .id = id, .null = null };
 
-	for (u32 i = 0; null && ref && i < st->nrefs; i++)
+	for (u32 i = 0; null && ref == id && i < st->nrefs; i++)
 		if (st->refs[i].id == ref) {
 			st->refs[i] = st->refs[--st->nrefs];
 			break;

@@ -311,6 +311,8 @@ static bool frame_covers(struct cover *c, const struct vstate *old, const struct
 	u16 live = aux->live, precise = aux->precise;
 	u64 precise_slots = c->env->all_slots_precise ? ~0ULL : aux->precise_slots;
 
+	if (!c->env->bpf_capable) /* as Linux: nothing of theirs is imprecise */
+		precise = 0x3ff, precise_slots = ~0ULL;
 	if (c->exact) {
 		live = precise = 0x3ff;
 		precise_slots = ~0ULL;

@@ -291,7 +291,7 @@ void bpf_btf_put(struct bpf_btf *btf)
 	if (!btf || !refcount_dec_and_test(&btf->refs))
 		return;
 	if (btf->id)
-		object_drop(BPF_OBJ_BTF, btf->id);
+		bpf_object_drop(BPF_OBJ_BTF, btf->id);
 	destroy(btf);
 }
 

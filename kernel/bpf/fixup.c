@@ -7,7 +7,7 @@
  * accesses get the real offset and width, 64-bit immediates the map's or value's address, a branch that always goes
  * one way becomes a jump, unreached instructions become jumps to themselves, which nothing reaches.
  *
- * Contract: runs after verify() succeeded, on the venv's private copy of the instructions.
+ * Contract: runs after bpf_verify() succeeded, on the venv's private copy of the instructions.
  *
  * Locks: none (one load, one thread).
  */
@@ -43,7 +43,7 @@ static bool is_conditional(const struct bpf_insn *insn)
 	return (class == BPF_JMP || class == BPF_JMP32) && op != BPF_JA && op != BPF_CALL && op != BPF_EXIT;
 }
 
-void fixup(struct venv *env)
+void bpf_fixup(struct venv *env)
 {
 	for (u32 i = 0; i < env->len; i++) {
 		struct bpf_insn *insn = &env->insns[i];

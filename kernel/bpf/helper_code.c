@@ -359,7 +359,7 @@ static const u8 *packet_at(const struct bpf_skb_ctx *skb, u32 off, u64 len)
 	return off <= have && len <= have - off ? skb->data + off : NULL;
 }
 
-s64 packet_load(const void *ctx, u32 off, u32 bytes)
+s64 bpf_packet_load(const void *ctx, u32 off, u32 bytes)
 {
 	const struct bpf_skb_ctx *skb = ctx;
 	const u8 *p = NULL, *from = skb->data;

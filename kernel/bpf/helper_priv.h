@@ -8,10 +8,10 @@
 #include <bpf/helper.h>
 #include <bpf/prog.h>
 
-bpf_helper_fn helper_code(u32 id); /* never NULL */
+bpf_helper_fn bpf_helper_code(u32 id); /* never NULL */
 
 /* Classic packet loads: the value in host order, or negative when the packet is too short. */
-s64 packet_load(const void *ctx, u32 off, u32 bytes);
+s64 bpf_packet_load(const void *ctx, u32 off, u32 bytes);
 
 /* Maps that are arrays of objects; the compiler reads slots. */
 struct fd_array {
@@ -20,9 +20,9 @@ struct fd_array {
 };
 
 /* First value and distance of an array map's elements. */
-u8 *array_layout(struct bpf_map *map, u32 *stride);
+u8 *bpf_array_layout(struct bpf_map *map, u32 *stride);
 
 /* The program behind a slot of a program array, or NULL. */
-struct bpf_prog *tail_call_target(struct bpf_map *map, u64 index);
+struct bpf_prog *bpf_tail_call_target(struct bpf_map *map, u64 index);
 
 #endif

@@ -3,7 +3,7 @@
  * Problem: the verifier must know what each helper takes and returns, and each program type has its own set.
  *
  * Idea: two tables: prototypes by number (names and numbers come from the UAPI header), and sets of numbers by
- * program type. Code is filled in by whoever owns the object: maps and clocks in helper_code.c, packets in
+ * program type. Code is filled in by whoever owns the object: maps and clocks in bpf_helper_code.c, packets in
  * helper_packet.c, the rest by other parts through bpf_helper_set.
  *
  * Contract: bpf/helper.h. Which type may call what is Linux 6.1's behaviour.
@@ -483,7 +483,7 @@ static u64 absent_object(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5)
 	return 0;
 }
 
-bpf_helper_fn helper_code(u32 id)
+bpf_helper_fn bpf_helper_code(u32 id)
 {
 	if (id < __BPF_FUNC_MAX_ID && helpers[id].fn)
 		return helpers[id].fn;

@@ -203,13 +203,13 @@ static u64 call(struct run *run, const struct bpf_insn *insn, u32 pc, u64 *r, u8
 		return run_from(run, pc + 1 + insn->imm, r + 1, frame_below(run, sub_of(run->prog, pc), top));
 	if (insn->imm == BPF_FUNC_loop || insn->imm == BPF_FUNC_for_each_map_elem)
 		return call_back(run, (u32)insn->imm, r, frame_below(run, sub_of(run->prog, pc), top));
-	return helper_code((u32)insn->imm)(r[1], r[2], r[3], r[4], r[5]);
+	return bpf_helper_code((u32)insn->imm)(r[1], r[2], r[3], r[4], r[5]);
 }
 
 /* Replaces the program; true if there is one at the index. */
 static bool tail_call(struct run *run, const u64 *r)
 {
-	struct bpf_prog *next = tail_call_target((struct bpf_map *)r[2], r[3]);
+	struct bpf_prog *next = bpf_tail_call_target((struct bpf_map *)r[2], r[3]);
 
 	if (!next || run->tail_calls >= BPF_TAIL_CALLS)
 		return false;
@@ -264,11 +264,12 @@ static u64 run_from(struct run *run, u32 start, u64 *args, u8 *stack_top)
 					*dst = (u64)(insn - prog->insns + 1 + insn->imm);
 				insn++;
 			} else {
-				s64 v = packet_load((void *)r[6],
-						    (u32)insn->imm + (BPF_MODE(insn->code) == BPF_IND ? (u32)*src : 0),
-						    BPF_SIZE(insn->code) == BPF_B   ? 1
-						    : BPF_SIZE(insn->code) == BPF_H ? 2
-										    : 4);
+				s64 v = bpf_packet_load((void *)r[6],
+							(u32)insn->imm +
+								(BPF_MODE(insn->code) == BPF_IND ? (u32)*src : 0),
+							BPF_SIZE(insn->code) == BPF_B   ? 1
+							: BPF_SIZE(insn->code) == BPF_H ? 2
+											: 4);
 				if (v < 0)
 					return 0;
 				r[0] = (u64)v;

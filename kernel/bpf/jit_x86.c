@@ -457,7 +457,7 @@ static void inline_array_lookup(struct jit *j, struct bpf_map *map)
 {
 	struct emitter *e = &j->e;
 	u32 stride, beyond, done;
-	u8 *values = array_layout(map, &stride);
+	u8 *values = bpf_array_layout(map, &stride);
 
 	op_rm(e, false, 0x8b, RAX, RSI, 0);
 	group1(e, false, 7, RAX, (s32)map->max_entries);
@@ -486,14 +486,14 @@ static void call_helper(struct jit *j, u32 id, u32 i)
 	struct bpf_map *map = j->prog->call_maps[i];
 
 	if (id == BPF_FUNC_map_lookup_elem && map && map->type == BPF_MAP_TYPE_ARRAY &&
-	    array_layout(map, &(u32){ 0 }) && map->max_entries <= INT32_MAX) {
+	    bpf_array_layout(map, &(u32){ 0 }) && map->max_entries <= INT32_MAX) {
 		inline_array_lookup(j, map);
 		return;
 	}
 	if (id == BPF_FUNC_map_lookup_elem && map && map->ops->lookup)
 		call_address(j, (u64)(ulong)map->ops->lookup);
 	else
-		call_address(j, (u64)(ulong)helper_code(id));
+		call_address(j, (u64)(ulong)bpf_helper_code(id));
 }
 
 /* rdi context, rsi map, edx index. Falls through when there is nothing to call. */
@@ -545,7 +545,7 @@ static void load_packet(struct jit *j, const struct bpf_insn *insn)
 	}
 	mov_rr(e, true, RDI, RBX);
 	mov_imm(e, RDX, size == BPF_B ? 1 : size == BPF_H ? 2 : 4);
-	call_address(j, (u64)(ulong)packet_load);
+	call_address(j, (u64)(ulong)bpf_packet_load);
 	op_rr(e, true, 0x85, RAX, RAX);
 	ok = short_jump(e, CC_NS);
 	mov_imm(e, RAX, 0);

@@ -15,21 +15,21 @@
 #include "sys_priv.h"
 
 static const struct bpf_map_ops *const types[] = {
-	[BPF_MAP_TYPE_HASH] = &hash_ops,
-	[BPF_MAP_TYPE_ARRAY] = &array_ops,
-	[BPF_MAP_TYPE_PROG_ARRAY] = &fd_array_ops,
-	[BPF_MAP_TYPE_PERF_EVENT_ARRAY] = &fd_array_ops,
-	[BPF_MAP_TYPE_PERCPU_HASH] = &percpu_hash_ops,
-	[BPF_MAP_TYPE_PERCPU_ARRAY] = &percpu_array_ops,
-	[BPF_MAP_TYPE_CGROUP_ARRAY] = &fd_array_ops,
-	[BPF_MAP_TYPE_LRU_HASH] = &lru_hash_ops,
-	[BPF_MAP_TYPE_LRU_PERCPU_HASH] = &lru_percpu_hash_ops,
-	[BPF_MAP_TYPE_LPM_TRIE] = &lpm_ops,
-	[BPF_MAP_TYPE_ARRAY_OF_MAPS] = &fd_array_ops,
-	[BPF_MAP_TYPE_HASH_OF_MAPS] = &fd_hash_ops,
-	[BPF_MAP_TYPE_QUEUE] = &queue_ops,
-	[BPF_MAP_TYPE_STACK] = &stack_ops,
-	[BPF_MAP_TYPE_RINGBUF] = &ringbuf_ops,
+	[BPF_MAP_TYPE_HASH] = &bpf_hash_ops,
+	[BPF_MAP_TYPE_ARRAY] = &bpf_array_ops,
+	[BPF_MAP_TYPE_PROG_ARRAY] = &bpf_fd_array_ops,
+	[BPF_MAP_TYPE_PERF_EVENT_ARRAY] = &bpf_fd_array_ops,
+	[BPF_MAP_TYPE_PERCPU_HASH] = &bpf_percpu_hash_ops,
+	[BPF_MAP_TYPE_PERCPU_ARRAY] = &bpf_percpu_array_ops,
+	[BPF_MAP_TYPE_CGROUP_ARRAY] = &bpf_fd_array_ops,
+	[BPF_MAP_TYPE_LRU_HASH] = &bpf_lru_hash_ops,
+	[BPF_MAP_TYPE_LRU_PERCPU_HASH] = &bpf_lru_percpu_hash_ops,
+	[BPF_MAP_TYPE_LPM_TRIE] = &bpf_lpm_ops,
+	[BPF_MAP_TYPE_ARRAY_OF_MAPS] = &bpf_fd_array_ops,
+	[BPF_MAP_TYPE_HASH_OF_MAPS] = &bpf_fd_hash_ops,
+	[BPF_MAP_TYPE_QUEUE] = &bpf_queue_ops,
+	[BPF_MAP_TYPE_STACK] = &bpf_stack_ops,
+	[BPF_MAP_TYPE_RINGBUF] = &bpf_ringbuf_ops,
 };
 
 bool bpf_map_is_percpu(const struct bpf_map *map)
@@ -39,7 +39,7 @@ bool bpf_map_is_percpu(const struct bpf_map *map)
 
 bool bpf_map_holds_fds(u32 type)
 {
-	return type < ARRAY_SIZE(types) && (types[type] == &fd_array_ops || types[type] == &fd_hash_ops);
+	return type < ARRAY_SIZE(types) && (types[type] == &bpf_fd_array_ops || types[type] == &bpf_fd_hash_ops);
 }
 
 u32 bpf_map_value_bytes(const struct bpf_map *map)
@@ -49,7 +49,7 @@ u32 bpf_map_value_bytes(const struct bpf_map *map)
 	return bpf_map_holds_fds(map->type) ? 4 : map->value_size;
 }
 
-void map_init(struct bpf_map *map, const struct bpf_map_ops *ops, const union bpf_attr *attr)
+void bpf_map_init(struct bpf_map *map, const struct bpf_map_ops *ops, const union bpf_attr *attr)
 {
 	map->ops = ops;
 	map->type = attr->map_type;
@@ -116,11 +116,11 @@ void bpf_map_put(struct bpf_map *map)
 	if (!map || !refcount_dec_and_test(&map->refs))
 		return;
 	if (map->id)
-		object_drop(BPF_OBJ_MAP, map->id);
+		bpf_object_drop(BPF_OBJ_MAP, map->id);
 	bpf_env.call_rcu(map, destroy_now);
 }
 
-void map_release_object(const struct bpf_map *map, void *obj)
+void bpf_map_release_object(const struct bpf_map *map, void *obj)
 {
 	if (map->type == BPF_MAP_TYPE_PROG_ARRAY)
 		bpf_prog_put(obj);
@@ -225,8 +225,8 @@ int bpf_map_pop_out(struct bpf_map *map, const void *key, void *value)
 
 	if (map->ops->pop)
 		return map->ops->pop(map, value);
-	if (map->ops != &hash_ops && map->ops != &lru_hash_ops && map->ops != &percpu_hash_ops &&
-	    map->ops != &lru_percpu_hash_ops)
+	if (map->ops != &bpf_hash_ops && map->ops != &bpf_lru_hash_ops && map->ops != &bpf_percpu_hash_ops &&
+	    map->ops != &bpf_lru_percpu_hash_ops)
 		return -ENOTSUPP;
 	err = bpf_map_copy_out(map, key, value, 0);
 	return err ? err : map->ops->remove(map, key);

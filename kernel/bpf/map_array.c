@@ -56,7 +56,7 @@ static struct bpf_map *create(const union bpf_attr *attr, int *err)
 		kfree(a);
 		return NULL;
 	}
-	map_init(&a->map, percpu ? &percpu_array_ops : &array_ops, attr);
+	bpf_map_init(&a->map, percpu ? &bpf_percpu_array_ops : &bpf_array_ops, attr);
 	a->stride = (u32)stride;
 	a->values = kcalloc(attr->max_entries, stride, 0);
 	a->map.memory_bytes = stride * attr->max_entries;
@@ -95,7 +95,7 @@ static void *lookup_here(struct bpf_map *map, const void *key)
 	return lookup_cpu(map, key, bpf_env.cpu_id());
 }
 
-u8 *array_layout(struct bpf_map *map, u32 *stride)
+u8 *bpf_array_layout(struct bpf_map *map, u32 *stride)
 {
 	struct array *a = container_of(map, struct array, map);
 
@@ -105,7 +105,7 @@ u8 *array_layout(struct bpf_map *map, u32 *stride)
 
 static int update(struct bpf_map *map, const void *key, const void *value, u64 flags)
 {
-	u8 *v = map->ops == &array_ops ? lookup(map, key) : lookup_here(map, key);
+	u8 *v = map->ops == &bpf_array_ops ? lookup(map, key) : lookup_here(map, key);
 	s32 lock = map->spin_lock_off;
 
 	if (update_flags_ok(flags))
@@ -159,7 +159,7 @@ static int value_addr(struct bpf_map *map, u32 off, u64 *addr)
 static int for_each(struct bpf_map *map, int (*fn)(struct bpf_map *, void *, void *, void *), void *arg)
 {
 	for (u32 i = 0; i < map->max_entries; i++) {
-		void *v = map->ops == &array_ops ? lookup(map, &i) : lookup_here(map, &i);
+		void *v = map->ops == &bpf_array_ops ? lookup(map, &i) : lookup_here(map, &i);
 
 		if (fn(map, &i, v, arg))
 			return (int)i + 1;
@@ -167,7 +167,7 @@ static int for_each(struct bpf_map *map, int (*fn)(struct bpf_map *, void *, voi
 	return (int)map->max_entries;
 }
 
-const struct bpf_map_ops array_ops = {
+const struct bpf_map_ops bpf_array_ops = {
 	.check = check,
 	.create = create,
 	.destroy = destroy,
@@ -180,7 +180,7 @@ const struct bpf_map_ops array_ops = {
 	.for_each = for_each,
 };
 
-const struct bpf_map_ops percpu_array_ops = {
+const struct bpf_map_ops bpf_percpu_array_ops = {
 	.check = check,
 	.create = create,
 	.destroy = destroy,

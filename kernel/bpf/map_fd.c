@@ -5,7 +5,7 @@
  * Idea: an array of pointers, or a hash map whose values are pointers. bpf(2) turns file descriptors into objects
  * before it comes here and hands over a reference; a replaced object is released after the programs that may use it.
  *
- * Contract: bpf/map.h. A program's look-up gives the inner map itself; tail_call_target serves bpf_tail_call.
+ * Contract: bpf/map.h. A program's look-up gives the inner map itself; bpf_tail_call_target serves bpf_tail_call.
  *
  * Locks: slots are exchanged atomically. Writers of one hash map are serialised by the caller (bpf(2) takes the map's
  * update mutex), so that the object read before an exchange is the one that the exchange replaces.
@@ -32,7 +32,7 @@ static int check(const union bpf_attr *attr)
 		return fail(EINVAL, "value size of a map of descriptors: %u", attr->value_size);
 	if (attr->map_flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))
 		return -EINVAL;
-	return array_ops.check(attr);
+	return bpf_array_ops.check(attr);
 }
 
 static struct bpf_map *create(const union bpf_attr *attr, int *err)
@@ -42,7 +42,7 @@ static struct bpf_map *create(const union bpf_attr *attr, int *err)
 	*err = -ENOMEM;
 	if (!o)
 		return NULL;
-	map_init(&o->map, &fd_array_ops, attr);
+	bpf_map_init(&o->map, &bpf_fd_array_ops, attr);
 	o->slots = kcalloc(attr->max_entries, sizeof(void *), 0);
 	o->map.memory_bytes = attr->max_entries * sizeof(void *);
 	if (o->slots)
@@ -57,7 +57,7 @@ static void destroy(struct bpf_map *map)
 
 	for (u32 i = 0; i < map->max_entries; i++)
 		if (o->slots[i])
-			map_release_object(map, o->slots[i]);
+			bpf_map_release_object(map, o->slots[i]);
 	kfree(o->slots);
 	kfree(o);
 }
@@ -81,7 +81,7 @@ static int set(struct bpf_map *map, const void *key, const void *value, u64 flag
 		return -E2BIG;
 	old = __atomic_exchange_n(&fds_of(map)->slots[i], obj, __ATOMIC_SEQ_CST);
 	if (old)
-		map_release_object(map, old);
+		bpf_map_release_object(map, old);
 	return 0;
 }
 
@@ -95,11 +95,11 @@ static int remove_key(struct bpf_map *map, const void *key)
 	old = __atomic_exchange_n(&fds_of(map)->slots[i], NULL, __ATOMIC_SEQ_CST);
 	if (!old)
 		return -ENOENT;
-	map_release_object(map, old);
+	bpf_map_release_object(map, old);
 	return 0;
 }
 
-struct bpf_prog *tail_call_target(struct bpf_map *map, u64 index)
+struct bpf_prog *bpf_tail_call_target(struct bpf_map *map, u64 index)
 {
 	return (u32)index < map->max_entries ? smp_load_acquire(&fds_of(map)->slots[(u32)index]) : NULL;
 }
@@ -131,7 +131,7 @@ static int check_hash(const union bpf_attr *attr)
 {
 	if (attr->value_size != 4)
 		return fail(EINVAL, "value size of a map of descriptors: %u", attr->value_size);
-	return hash_ops.check(attr);
+	return bpf_hash_ops.check(attr);
 }
 
 static struct bpf_map *create_hash(const union bpf_attr *attr, int *err)
@@ -142,10 +142,10 @@ static struct bpf_map *create_hash(const union bpf_attr *attr, int *err)
 	*err = -ENOMEM;
 	if (!h)
 		return NULL;
-	map_init(&h->map, &fd_hash_ops, attr);
+	bpf_map_init(&h->map, &bpf_fd_hash_ops, attr);
 	inside.map_type = BPF_MAP_TYPE_HASH;
 	inside.value_size = sizeof(void *);
-	h->table = hash_ops.create(&inside, err);
+	h->table = bpf_hash_ops.create(&inside, err);
 	if (h->table)
 		return &h->map;
 	kfree(h);
@@ -154,20 +154,20 @@ static struct bpf_map *create_hash(const union bpf_attr *attr, int *err)
 
 static int release_one(struct bpf_map *table, void *key, void *value, void *arg)
 {
-	map_release_object(arg, *(void **)value);
+	bpf_map_release_object(arg, *(void **)value);
 	return 0;
 }
 
 static void destroy_hash(struct bpf_map *map)
 {
-	hash_ops.for_each(table_of(map), release_one, map);
-	hash_ops.destroy(table_of(map));
+	bpf_hash_ops.for_each(table_of(map), release_one, map);
+	bpf_hash_ops.destroy(table_of(map));
 	kfree(container_of(map, struct hash_of_maps, map));
 }
 
 static void *lookup_hash(struct bpf_map *map, const void *key)
 {
-	void **slot = hash_ops.peek_sys(table_of(map), key);
+	void **slot = bpf_hash_ops.peek_sys(table_of(map), key);
 
 	return slot ? READ_ONCE(*slot) : NULL;
 }
@@ -175,29 +175,29 @@ static void *lookup_hash(struct bpf_map *map, const void *key)
 static int set_hash(struct bpf_map *map, const void *key, const void *value, u64 flags)
 {
 	void *old = lookup_hash(map, key);
-	int err = hash_ops.update(table_of(map), key, value, flags);
+	int err = bpf_hash_ops.update(table_of(map), key, value, flags);
 
 	if (!err && old)
-		map_release_object(map, old);
+		bpf_map_release_object(map, old);
 	return err;
 }
 
 static int remove_hash(struct bpf_map *map, const void *key)
 {
 	void *old = lookup_hash(map, key);
-	int err = hash_ops.remove(table_of(map), key);
+	int err = bpf_hash_ops.remove(table_of(map), key);
 
 	if (!err && old)
-		map_release_object(map, old);
+		bpf_map_release_object(map, old);
 	return err;
 }
 
 static int next_hash(struct bpf_map *map, const void *key, void *next)
 {
-	return hash_ops.next_key(table_of(map), key, next);
+	return bpf_hash_ops.next_key(table_of(map), key, next);
 }
 
-const struct bpf_map_ops fd_hash_ops = {
+const struct bpf_map_ops bpf_fd_hash_ops = {
 	.check = check_hash,
 	.create = create_hash,
 	.destroy = destroy_hash,
@@ -213,7 +213,7 @@ int bpf_map_set_object(struct bpf_map *map, const void *key, void *obj, u64 flag
 	return map->ops->update(map, key, &obj, flags);
 }
 
-const struct bpf_map_ops fd_array_ops = {
+const struct bpf_map_ops bpf_fd_array_ops = {
 	.check = check,
 	.create = create,
 	.destroy = destroy,

@@ -162,9 +162,9 @@ static struct bpf_map *create_as(const union bpf_attr *attr, int *err, const str
 	*err = -ENOMEM;
 	if (!h)
 		return NULL;
-	map_init(&h->map, ops, attr);
-	h->percpu = ops == &percpu_hash_ops || ops == &lru_percpu_hash_ops;
-	h->lru = ops == &lru_hash_ops || ops == &lru_percpu_hash_ops;
+	bpf_map_init(&h->map, ops, attr);
+	h->percpu = ops == &bpf_percpu_hash_ops || ops == &bpf_lru_percpu_hash_ops;
+	h->lru = ops == &bpf_lru_hash_ops || ops == &bpf_lru_percpu_hash_ops;
 	h->prealloc = !(attr->map_flags & BPF_F_NO_PREALLOC);
 	h->seed = attr->map_flags & BPF_F_ZERO_SEED ? 0 : bpf_env.random_u32();
 	h->key_bytes = ALIGN_UP(attr->key_size, 8U);
@@ -187,11 +187,11 @@ static struct bpf_map *create_as(const union bpf_attr *attr, int *err, const str
 static struct bpf_map *create(const union bpf_attr *attr, int *err)
 {
 	switch (attr->map_type) {
-	case BPF_MAP_TYPE_PERCPU_HASH: return create_as(attr, err, &percpu_hash_ops);
-	case BPF_MAP_TYPE_LRU_HASH: return create_as(attr, err, &lru_hash_ops);
-	case BPF_MAP_TYPE_LRU_PERCPU_HASH: return create_as(attr, err, &lru_percpu_hash_ops);
+	case BPF_MAP_TYPE_PERCPU_HASH: return create_as(attr, err, &bpf_percpu_hash_ops);
+	case BPF_MAP_TYPE_LRU_HASH: return create_as(attr, err, &bpf_lru_hash_ops);
+	case BPF_MAP_TYPE_LRU_PERCPU_HASH: return create_as(attr, err, &bpf_lru_percpu_hash_ops);
 	}
-	return create_as(attr, err, &hash_ops);
+	return create_as(attr, err, &bpf_hash_ops);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------ */
@@ -485,7 +485,7 @@ static int delete_key(struct bpf_map *map, const void *key)
 	.check = check, .create = create, .destroy = destroy, .lookup = lookup, .update = update,                      \
 	.remove = delete_key, .next_key = next_key, .for_each = for_each
 
-const struct bpf_map_ops hash_ops = { COMMON, .peek_sys = lookup_quiet };
-const struct bpf_map_ops lru_hash_ops = { COMMON, .peek_sys = lookup_quiet };
-const struct bpf_map_ops percpu_hash_ops = { COMMON, .lookup_cpu = lookup_cpu };
-const struct bpf_map_ops lru_percpu_hash_ops = { COMMON, .lookup_cpu = lookup_cpu };
+const struct bpf_map_ops bpf_hash_ops = { COMMON, .peek_sys = lookup_quiet };
+const struct bpf_map_ops bpf_lru_hash_ops = { COMMON, .peek_sys = lookup_quiet };
+const struct bpf_map_ops bpf_percpu_hash_ops = { COMMON, .lookup_cpu = lookup_cpu };
+const struct bpf_map_ops bpf_lru_percpu_hash_ops = { COMMON, .lookup_cpu = lookup_cpu };

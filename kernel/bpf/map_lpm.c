@@ -89,7 +89,7 @@ static struct bpf_map *create(const union bpf_attr *attr, int *err)
 	*err = -ENOMEM;
 	if (!t)
 		return NULL;
-	map_init(&t->map, &lpm_ops, attr);
+	bpf_map_init(&t->map, &bpf_lpm_ops, attr);
 	t->bytes = attr->key_size - 4;
 	t->bits = t->bytes * 8;
 	t->value_at = ALIGN_UP((u32)sizeof(struct node) + t->bytes, 8U);
@@ -330,7 +330,7 @@ static int next_key(struct bpf_map *map, const void *key, void *next)
 	return n ? 0 : -ENOENT;
 }
 
-const struct bpf_map_ops lpm_ops = {
+const struct bpf_map_ops bpf_lpm_ops = {
 	.check = check,
 	.create = create,
 	.destroy = destroy,

@@ -13,12 +13,13 @@
 
 #define MAX_VALUE_BYTES (4 << 20)
 
-extern const struct bpf_map_ops array_ops, percpu_array_ops, hash_ops, percpu_hash_ops, lru_hash_ops,
-	lru_percpu_hash_ops;
-extern const struct bpf_map_ops lpm_ops, queue_ops, stack_ops, ringbuf_ops, fd_array_ops, fd_hash_ops;
+extern const struct bpf_map_ops bpf_array_ops, bpf_percpu_array_ops, bpf_hash_ops, bpf_percpu_hash_ops,
+	bpf_lru_hash_ops, bpf_lru_percpu_hash_ops;
+extern const struct bpf_map_ops bpf_lpm_ops, bpf_queue_ops, bpf_stack_ops, bpf_ringbuf_ops, bpf_fd_array_ops,
+	bpf_fd_hash_ops;
 
-void map_init(struct bpf_map *map, const struct bpf_map_ops *ops, const union bpf_attr *attr);
-void map_release_object(const struct bpf_map *map, void *obj); /* what a slot of an fd map held */
+void bpf_map_init(struct bpf_map *map, const struct bpf_map_ops *ops, const union bpf_attr *attr);
+void bpf_map_release_object(const struct bpf_map *map, void *obj); /* what a slot of an fd map held */
 
 /* Distance of one CPU's value from the next. */
 static inline u32 cpu_stride(u32 value_size)

@@ -40,7 +40,7 @@ static struct bpf_map *create(const union bpf_attr *attr, int *err)
 	*err = -ENOMEM;
 	if (!q)
 		return NULL;
-	map_init(&q->map, attr->map_type == BPF_MAP_TYPE_STACK ? &stack_ops : &queue_ops, attr);
+	bpf_map_init(&q->map, attr->map_type == BPF_MAP_TYPE_STACK ? &bpf_stack_ops : &bpf_queue_ops, attr);
 	q->values = kcalloc(attr->max_entries, attr->value_size, 0);
 	q->map.memory_bytes = (u64)attr->max_entries * attr->value_size;
 	if (q->values)
@@ -88,7 +88,7 @@ static int push(struct bpf_map *map, const void *value, u64 flags)
 static int take(struct bpf_map *map, void *value, bool remove)
 {
 	struct queue *q = queue_of(map);
-	bool newest = map->ops == &stack_ops;
+	bool newest = map->ops == &bpf_stack_ops;
 	ulong irq = bpf_lock(&q->lock);
 	bool any = q->count;
 
@@ -128,5 +128,5 @@ static int no_removal(struct bpf_map *map, const void *key)
 	.check = check, .create = create, .destroy = destroy, .push = push, .pop = pop, .peek = peek,                  \
 	.next_key = no_key, .remove = no_removal
 
-const struct bpf_map_ops queue_ops = { OPS };
-const struct bpf_map_ops stack_ops = { OPS };
+const struct bpf_map_ops bpf_queue_ops = { OPS };
+const struct bpf_map_ops bpf_stack_ops = { OPS };

@@ -66,7 +66,7 @@ static struct bpf_map *create(const union bpf_attr *attr, int *err)
 	*err = -ENOMEM;
 	if (!r)
 		return NULL;
-	map_init(&r->map, &ringbuf_ops, attr);
+	bpf_map_init(&r->map, &bpf_ringbuf_ops, attr);
 	r->mask = attr->max_entries - 1;
 	r->map.memory_bytes = 3 * PAGE_SIZE + attr->max_entries;
 	r->memory = kzalloc(r->map.memory_bytes, 0);
@@ -95,7 +95,7 @@ static int no_element(struct bpf_map *map, const void *key)
 	return -ENOTSUPP;
 }
 
-const struct bpf_map_ops ringbuf_ops = {
+const struct bpf_map_ops bpf_ringbuf_ops = {
 	.check = check,
 	.create = create,
 	.destroy = destroy,

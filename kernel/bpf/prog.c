@@ -145,11 +145,11 @@ int bpf_prog_new(const struct bpf_load *load, struct bpf_prog **out)
 	env = venv_new(load);
 	if (!env)
 		return -ENOMEM;
-	err = verify(env);
+	err = bpf_verify(env);
 	if (env->log_full)
 		err = -ENOSPC;
 	if (!err) {
-		fixup(env);
+		bpf_fixup(env);
 		err = build(env, out);
 	}
 	venv_free(env);
@@ -184,7 +184,7 @@ void bpf_prog_put(struct bpf_prog *prog)
 	if (!prog || !refcount_dec_and_test(&prog->refs))
 		return;
 	if (prog->id)
-		object_drop(BPF_OBJ_PROG, prog->id);
+		bpf_object_drop(BPF_OBJ_PROG, prog->id);
 	bpf_env.call_rcu(prog, free_now);
 }
 

@@ -347,7 +347,7 @@ const char *bpf_prog_type_name(u32 type)
 	return bpf_type_rules(type) ? rules[type].name : NULL;
 }
 
-void return_range(const struct venv *env, s64 *lo, s64 *hi)
+void bpf_return_range(const struct venv *env, s64 *lo, s64 *hi)
 {
 	u32 attach = env->load->attach_type;
 
@@ -399,7 +399,7 @@ static void convert(struct venv *env, s32 off, u8 size)
 	env->aux[env->insn].new_size = size;
 }
 
-int ctx_access(struct venv *env, s32 off, u32 size, enum vaccess a, struct vreg *out)
+int bpf_ctx_access(struct venv *env, s32 off, u32 size, enum vaccess a, struct vreg *out)
 {
 	const struct bpf_ctx_field *f;
 	u8 code = BPF_SIZE(env->insns[env->insn].code);
@@ -432,7 +432,7 @@ int ctx_access(struct venv *env, s32 off, u32 size, enum vaccess a, struct vreg 
 	return 0;
 }
 
-int sock_access(struct venv *env, u8 kind, s32 off, u32 size)
+int bpf_sock_access(struct venv *env, u8 kind, s32 off, u32 size)
 {
 	u32 limit = kind == V_TCP_SOCK   ? sizeof(struct bpf_tcp_sock)
 		    : kind == V_XDP_SOCK ? sizeof(struct bpf_xdp_sock)

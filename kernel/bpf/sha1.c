@@ -4,7 +4,7 @@
  *
  * Idea: FIPS 180-4's SHA-1, one block at a time, over a message that is all in memory.
  *
- * Contract: sha1() in sys_priv.h. Not for security.
+ * Contract: bpf_sha1() in sys_priv.h. Not for security.
  *
  * Locks: none.
  */
@@ -42,7 +42,7 @@ static void block(u32 h[5], const u8 *p)
 	h[4] += e;
 }
 
-void sha1(const u8 *data, size_t n, u8 out[20])
+void bpf_sha1(const u8 *data, size_t n, u8 out[20])
 {
 	u32 h[5] = { 0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0 };
 	size_t left = n % 64;

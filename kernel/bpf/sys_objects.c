@@ -37,7 +37,7 @@ static u32 free_slot(const struct table *t)
 	return 0;
 }
 
-int object_add(enum bpf_object kind, void *obj, u32 *id)
+int bpf_object_add(enum bpf_object kind, void *obj, u32 *id)
 {
 	struct table *t = &tables[kind];
 	ulong flags = bpf_lock(&lock);
@@ -64,7 +64,7 @@ int object_add(enum bpf_object kind, void *obj, u32 *id)
 	return 0;
 }
 
-void object_drop(enum bpf_object kind, u32 id)
+void bpf_object_drop(enum bpf_object kind, u32 id)
 {
 	struct table *t = &tables[kind];
 	ulong flags = bpf_lock(&lock);
@@ -74,7 +74,7 @@ void object_drop(enum bpf_object kind, u32 id)
 	bpf_unlock(&lock, flags);
 }
 
-void *object_get(enum bpf_object kind, u32 id)
+void *bpf_object_get(enum bpf_object kind, u32 id)
 {
 	struct table *t = &tables[kind];
 	ulong flags = bpf_lock(&lock);
@@ -86,7 +86,7 @@ void *object_get(enum bpf_object kind, u32 id)
 	return obj;
 }
 
-int object_next(enum bpf_object kind, u32 after, u32 *id)
+int bpf_object_next(enum bpf_object kind, u32 after, u32 *id)
 {
 	struct table *t = &tables[kind];
 	ulong flags = bpf_lock(&lock);

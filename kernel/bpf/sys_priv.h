@@ -11,7 +11,7 @@
 #include <lib/err.h>
 #include <lib/string.h>
 
-void sha1(const u8 *data, size_t n, u8 out[20]);
+void bpf_sha1(const u8 *data, size_t n, u8 out[20]);
 
 struct sys {
 	const struct bpf_sys_ops *ops;
@@ -32,18 +32,18 @@ static inline bool bytes_are_zero(const u8 *p, size_t n)
 	return true;
 }
 
-int object_add(enum bpf_object kind, void *obj, u32 *id);
-void object_drop(enum bpf_object kind, u32 id);
-void *object_get(enum bpf_object kind, u32 id); /* with a reference, or NULL */
-int object_next(enum bpf_object kind, u32 after, u32 *id);
+int bpf_object_add(enum bpf_object kind, void *obj, u32 *id);
+void bpf_object_drop(enum bpf_object kind, u32 id);
+void *bpf_object_get(enum bpf_object kind, u32 id); /* with a reference, or NULL */
+int bpf_object_next(enum bpf_object kind, u32 after, u32 *id);
 
-int sys_prog_load(const struct sys *s, const union bpf_attr *a);
-int sys_btf_load(const struct sys *s, const union bpf_attr *a);
-int sys_test_run(const struct sys *s, union bpf_attr *a);
-int sys_info(const struct sys *s, union bpf_attr *a);
-void *sys_object(const struct sys *s, s32 fd, enum bpf_object kind); /* borrowed, NULL if it is something else */
-int sys_install(const struct sys *s, enum bpf_object kind, void *obj, u32 flags);
-int sys_name(const char *name);
-int sys_read(const struct sys *s, u64 user, size_t n, void **out); /* kmalloc'ed copy */
+int bpf_sys_prog_load(const struct sys *s, const union bpf_attr *a);
+int bpf_sys_btf_load(const struct sys *s, const union bpf_attr *a);
+int bpf_sys_test_run(const struct sys *s, union bpf_attr *a);
+int bpf_sys_info(const struct sys *s, union bpf_attr *a);
+void *bpf_sys_object(const struct sys *s, s32 fd, enum bpf_object kind); /* borrowed, NULL if it is something else */
+int bpf_sys_install(const struct sys *s, enum bpf_object kind, void *obj, u32 flags);
+int bpf_sys_name(const char *name);
+int bpf_sys_read(const struct sys *s, u64 user, size_t n, void **out); /* kmalloc'ed copy */
 
 #endif

@@ -28,7 +28,7 @@ static struct bpf_map *find_map(void *arg, s32 idx, bool by_index)
 
 	if (by_index && (!r->attr->fd_array || idx < 0 || r->s->ops->copy_in(&fd, r->attr->fd_array + 4ULL * idx, 4)))
 		return NULL;
-	return sys_object(r->s, fd, BPF_OBJ_MAP);
+	return bpf_sys_object(r->s, fd, BPF_OBJ_MAP);
 }
 
 /* Which types go with which attach types, after the defaults for old clients. */
@@ -132,7 +132,7 @@ static int read_records(struct request *r, u64 user, u32 count, u32 record, u32 
 		return 0;
 	if (record < ours || record > 252 || record % 4 || count > BPF_MAX_INSNS)
 		return fail(EINVAL, "%u BTF records of %u bytes", count, record);
-	err = sys_read(r->s, user, (size_t)count * record, (void **)&from);
+	err = bpf_sys_read(r->s, user, (size_t)count * record, (void **)&from);
 	to = err ? NULL : kcalloc(count, ours, 0);
 	if (!err && !to)
 		err = -ENOMEM;
@@ -166,7 +166,7 @@ static int read_btf(struct request *r)
 
 	if (!a->func_info_cnt && !a->line_info_cnt)
 		return 0;
-	r->load.btf = sys_object(r->s, (s32)a->prog_btf_fd, BPF_OBJ_BTF);
+	r->load.btf = bpf_sys_object(r->s, (s32)a->prog_btf_fd, BPF_OBJ_BTF);
 	if (!r->load.btf)
 		return fail(EBADF, "no BTF behind descriptor %u", a->prog_btf_fd);
 	err = read_records(r, a->func_info, a->func_info_cnt, a->func_info_rec_size, sizeof(struct bpf_func_info),
@@ -204,8 +204,8 @@ static int parse(struct request *r)
 		return -E2BIG;
 	err = check_rights(l, &l->rights);
 	err = err ? err : check_attach(l);
-	err = err ? err : sys_name(a->prog_name);
-	err = err ? err : sys_read(r->s, a->insns, (size_t)l->len * sizeof(struct bpf_insn), &r->insns);
+	err = err ? err : bpf_sys_name(a->prog_name);
+	err = err ? err : bpf_sys_read(r->s, a->insns, (size_t)l->len * sizeof(struct bpf_insn), &r->insns);
 	l->insns = r->insns;
 	err = err ? err : read_btf(r);
 	if (err || (!a->log_level && !a->log_buf && !a->log_size))
@@ -234,7 +234,7 @@ static int set_tag(struct bpf_prog *prog, const struct bpf_load *l)
 				copy[i].imm = copy[i + 1].imm = 0;
 			i++;
 		}
-	sha1((const u8 *)copy, (size_t)l->len * sizeof(*copy), digest);
+	bpf_sha1((const u8 *)copy, (size_t)l->len * sizeof(*copy), digest);
 	memcpy(prog->tag, digest, sizeof(prog->tag));
 	kfree(copy);
 	return 0;
@@ -249,15 +249,15 @@ static int finish(struct request *r, struct bpf_prog *prog)
 	err = set_tag(prog, &r->load);
 	if (!err && r->s->ops->compile)
 		r->s->ops->compile(prog);
-	err = err ? err : object_add(BPF_OBJ_PROG, prog, &prog->id);
+	err = err ? err : bpf_object_add(BPF_OBJ_PROG, prog, &prog->id);
 	if (err) {
 		bpf_prog_put(prog);
 		return err;
 	}
-	return sys_install(r->s, BPF_OBJ_PROG, prog, 0);
+	return bpf_sys_install(r->s, BPF_OBJ_PROG, prog, 0);
 }
 
-int sys_prog_load(const struct sys *s, const union bpf_attr *a)
+int bpf_sys_prog_load(const struct sys *s, const union bpf_attr *a)
 {
 	struct request *r = kzalloc(sizeof(*r), 0);
 	struct bpf_prog *prog = NULL;
@@ -286,7 +286,7 @@ int sys_prog_load(const struct sys *s, const union bpf_attr *a)
 	return err;
 }
 
-int sys_btf_load(const struct sys *s, const union bpf_attr *a)
+int bpf_sys_btf_load(const struct sys *s, const union bpf_attr *a)
 {
 	struct bpf_btf *btf;
 	char why[128] = "";
@@ -300,7 +300,7 @@ int sys_btf_load(const struct sys *s, const union bpf_attr *a)
 		return -EPERM;
 	if (a->btf_size > 16U << 20)
 		return -E2BIG;
-	err = sys_read(s, a->btf, a->btf_size, &data);
+	err = bpf_sys_read(s, a->btf, a->btf_size, &data);
 	if (err)
 		return err;
 	err = bpf_btf_new(data, a->btf_size, &btf, why, sizeof(why));
@@ -311,13 +311,13 @@ int sys_btf_load(const struct sys *s, const union bpf_attr *a)
 				err = -EFAULT;
 		return err;
 	}
-	err = object_add(BPF_OBJ_BTF, btf, &id);
+	err = bpf_object_add(BPF_OBJ_BTF, btf, &id);
 	if (err) {
 		bpf_btf_put(btf);
 		return err;
 	}
 	bpf_btf_set_id(btf, id);
-	return sys_install(s, BPF_OBJ_BTF, btf, 0);
+	return bpf_sys_install(s, BPF_OBJ_BTF, btf, 0);
 }
 
 /* ---- information ---------------------------------------------------------------------------------------------- */
@@ -409,7 +409,7 @@ static int btf_info(const struct sys *s, struct bpf_btf *btf, struct bpf_btf_inf
 	return err;
 }
 
-int sys_info(const struct sys *s, union bpf_attr *a)
+int bpf_sys_info(const struct sys *s, union bpf_attr *a)
 {
 	union {
 		struct bpf_prog_info prog;

@@ -12,7 +12,7 @@
  */
 #include "sys_priv.h"
 
-int sys_read(const struct sys *s, u64 user, size_t n, void **out)
+int bpf_sys_read(const struct sys *s, u64 user, size_t n, void **out)
 {
 	void *p = kmalloc(n, 0);
 	int err;
@@ -28,7 +28,7 @@ int sys_read(const struct sys *s, u64 user, size_t n, void **out)
 	return 0;
 }
 
-void *sys_object(const struct sys *s, s32 fd, enum bpf_object kind)
+void *bpf_sys_object(const struct sys *s, s32 fd, enum bpf_object kind)
 {
 	enum bpf_object is = BPF_OBJ_KINDS;
 	void *obj = s->ops->resolve(fd, &is);
@@ -39,11 +39,11 @@ void *sys_object(const struct sys *s, s32 fd, enum bpf_object kind)
 /* The same with the error that 6.1 gives: EBADF without a file, EINVAL for another one. */
 static int get_map(const struct sys *s, s32 fd, struct bpf_map **map)
 {
-	*map = sys_object(s, fd, BPF_OBJ_MAP);
+	*map = bpf_sys_object(s, fd, BPF_OBJ_MAP);
 	return *map ? 0 : fail(EBADF, "no map behind descriptor %d", fd);
 }
 
-int sys_install(const struct sys *s, enum bpf_object kind, void *obj, u32 flags)
+int bpf_sys_install(const struct sys *s, enum bpf_object kind, void *obj, u32 flags)
 {
 	int fd = s->ops->install(kind, obj, flags);
 
@@ -53,7 +53,7 @@ int sys_install(const struct sys *s, enum bpf_object kind, void *obj, u32 flags)
 }
 
 /* Names: letters, digits, '_' and '.', terminated. */
-int sys_name(const char *name)
+int bpf_sys_name(const char *name)
 {
 	u32 n = 0;
 
@@ -77,7 +77,7 @@ static int apply_btf(const struct sys *s, const union bpf_attr *a, struct bpf_ma
 
 	if (!a->btf_key_type_id && !a->btf_value_type_id)
 		return 0;
-	btf = sys_object(s, (s32)a->btf_fd, BPF_OBJ_BTF);
+	btf = bpf_sys_object(s, (s32)a->btf_fd, BPF_OBJ_BTF);
 	if (!btf)
 		return fail(EBADF, "no BTF behind descriptor %u", a->btf_fd);
 	if (!a->btf_value_type_id || (a->btf_key_type_id && bpf_btf_size(btf, a->btf_key_type_id) != map->key_size) ||
@@ -133,7 +133,7 @@ static int map_create(const struct sys *s, union bpf_attr *a)
 		return fail(EINVAL, "NUMA node %u", a->numa_node);
 	if (map_needs_bpf(a->map_type) && !s->rights.bpf)
 		return -EPERM;
-	err = sys_name(a->map_name);
+	err = bpf_sys_name(a->map_name);
 	if (!err && nested) {
 		err = get_map(s, (s32)a->inner_map_fd, &inner);
 	}
@@ -141,19 +141,19 @@ static int map_create(const struct sys *s, union bpf_attr *a)
 	if (err)
 		return err;
 	err = apply_btf(s, a, map);
-	err = err ? err : object_add(BPF_OBJ_MAP, map, &map->id);
+	err = err ? err : bpf_object_add(BPF_OBJ_MAP, map, &map->id);
 	if (err) {
 		bpf_map_put(map);
 		return err;
 	}
-	return sys_install(s, BPF_OBJ_MAP, map, file);
+	return bpf_sys_install(s, BPF_OBJ_MAP, map, file);
 }
 
 static int read_key(const struct sys *s, const struct bpf_map *map, u64 user, void **key)
 {
 	*key = NULL;
 	if (map->key_size)
-		return sys_read(s, user, map->key_size, key);
+		return bpf_sys_read(s, user, map->key_size, key);
 	return user ? fail(EINVAL, "key for a map without keys") : 0;
 }
 
@@ -189,7 +189,7 @@ static int set_object(const struct sys *s, struct bpf_map *map, const void *key,
 	memcpy(&fd, value, 4);
 	if (kind == BPF_OBJ_MAP && !map->inner)
 		return fail(EOPNOTSUPP, "objects of map type %u belong to another part", map->type);
-	obj = sys_object(s, fd, kind);
+	obj = bpf_sys_object(s, fd, kind);
 	if (!obj)
 		return fail(EBADF, "descriptor %d is not what the map holds", fd);
 	inner = kind == BPF_OBJ_MAP ? obj : NULL;
@@ -221,7 +221,7 @@ static int map_update(const struct sys *s, union bpf_attr *a)
 		return err;
 	atomic_inc(&map->writers);
 	err = READ_ONCE(map->frozen) ? -EPERM : read_key(s, map, a->key, &key);
-	err = err ? err : sys_read(s, a->value, bpf_map_value_bytes(map), &value);
+	err = err ? err : bpf_sys_read(s, a->value, bpf_map_value_bytes(map), &value);
 	if (!err)
 		err = bpf_map_holds_fds(map->type) ? set_object(s, map, key, value, a->flags)
 						   : bpf_map_copy_in(map, key, value, a->flags);
@@ -324,7 +324,7 @@ static int next_id(const struct sys *s, union bpf_attr *a, enum bpf_object kind)
 		return -EINVAL;
 	if (!s->rights.sys_admin)
 		return -EPERM;
-	err = object_next(kind, a->start_id, &id);
+	err = bpf_object_next(kind, a->start_id, &id);
 	return err ? err : s->ops->copy_out(s->uattr + offsetof(union bpf_attr, next_id), &id, 4);
 }
 
@@ -336,8 +336,8 @@ static int fd_by_id(const struct sys *s, union bpf_attr *a, enum bpf_object kind
 		return -EINVAL;
 	if (!s->rights.sys_admin)
 		return -EPERM;
-	obj = object_get(kind, a->start_id);
-	return obj ? sys_install(s, kind, obj, a->open_flags) : -ENOENT;
+	obj = bpf_object_get(kind, a->start_id);
+	return obj ? bpf_sys_install(s, kind, obj, a->open_flags) : -ENOENT;
 }
 
 /* ---- dispatch --------------------------------------------------------------------------------------------------- */
@@ -352,10 +352,10 @@ static int dispatch(const struct sys *s, u32 cmd, union bpf_attr *a)
 	case BPF_MAP_GET_NEXT_KEY: return map_next(s, a);
 	case BPF_MAP_LOOKUP_AND_DELETE_ELEM: return map_take(s, a);
 	case BPF_MAP_FREEZE: return map_freeze(s, a);
-	case BPF_PROG_LOAD: return sys_prog_load(s, a);
-	case BPF_PROG_TEST_RUN: return sys_test_run(s, a);
-	case BPF_BTF_LOAD: return sys_btf_load(s, a);
-	case BPF_OBJ_GET_INFO_BY_FD: return sys_info(s, a);
+	case BPF_PROG_LOAD: return bpf_sys_prog_load(s, a);
+	case BPF_PROG_TEST_RUN: return bpf_sys_test_run(s, a);
+	case BPF_BTF_LOAD: return bpf_sys_btf_load(s, a);
+	case BPF_OBJ_GET_INFO_BY_FD: return bpf_sys_info(s, a);
 	case BPF_PROG_GET_NEXT_ID: return next_id(s, a, BPF_OBJ_PROG);
 	case BPF_MAP_GET_NEXT_ID: return next_id(s, a, BPF_OBJ_MAP);
 	case BPF_BTF_GET_NEXT_ID: return next_id(s, a, BPF_OBJ_BTF);

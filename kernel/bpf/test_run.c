@@ -114,7 +114,7 @@ int bpf_test_run(const struct bpf_prog *prog, struct bpf_test_run *run)
 	return 0;
 }
 
-int sys_test_run(const struct sys *s, union bpf_attr *a)
+int bpf_sys_test_run(const struct sys *s, union bpf_attr *a)
 {
 	struct bpf_prog *prog;
 	struct bpf_test_run run = { .repeat = a->test.repeat, .data_in_bytes = a->test.data_size_in };
@@ -126,14 +126,14 @@ int sys_test_run(const struct sys *s, union bpf_attr *a)
 		return -EINVAL;
 	if ((a->test.ctx_size_in && !a->test.ctx_in) || (a->test.ctx_size_out && !a->test.ctx_out))
 		return -EINVAL;
-	prog = sys_object(s, (s32)a->test.prog_fd, BPF_OBJ_PROG);
+	prog = bpf_sys_object(s, (s32)a->test.prog_fd, BPF_OBJ_PROG);
 	if (!prog)
 		return -EBADF;
 	room = a->test.data_size_out;
 	if (a->test.data_size_in) {
 		if (a->test.data_size_in > MAX_DATA)
 			return -EINVAL;
-		err = sys_read(s, a->test.data_in, a->test.data_size_in, &in);
+		err = bpf_sys_read(s, a->test.data_in, a->test.data_size_in, &in);
 	}
 	if (!err && prog->type == BPF_PROG_TYPE_RAW_TRACEPOINT && a->test.ctx_size_in)
 		err = s->ops->copy_in(run.ctx, a->test.ctx_in, min(a->test.ctx_size_in, (u32)sizeof(run.ctx)));

@@ -11,7 +11,7 @@
  *      verify_mem.c    memory (verify_stack.c: the stack)       verify_call.c  helpers, subprograms, callbacks
  *      prog_types.c    what a program type may see              verify_log.c   the log
  *
- * Contract: verify() returns 0 or -errno; verdicts, messages and limits are Linux 6.1's. After success aux[] says
+ * Contract: bpf_verify() returns 0 or -errno; verdicts, messages and limits are Linux 6.1's. After success aux[] says
  * which instructions are reached and how accesses are to be rewritten (fixup.c).
  *
  * Locks: none (one load, one thread).
@@ -305,7 +305,7 @@ static int check_result(struct venv *env)
 		vlog(env, "R0 leaks addr as return value\n");
 		return -EACCES;
 	}
-	return_range(env, &lo, &hi);
+	bpf_return_range(env, &lo, &hi);
 	if (lo > hi)
 		return 0;
 	if (r0->kind != V_SCALAR) {
@@ -457,7 +457,7 @@ static int start(struct venv *env)
 	return 0;
 }
 
-int verify(struct venv *env)
+int bpf_verify(struct venv *env)
 {
 	int err = vflow_check(env);
 

@@ -248,7 +248,7 @@ static int access_ctx(struct venv *env, u32 regno, s32 off, u32 bytes, enum vacc
 	if (err)
 		return err;
 	vreg_set_unknown(&out);
-	err = ctx_access(env, off, bytes, a, &out);
+	err = bpf_ctx_access(env, off, bytes, a, &out);
 	if (err) {
 		vlog_line(env, env->insn);
 		vlog(env, "invalid bpf_context access off=%d size=%u\n", off, bytes);
@@ -288,7 +288,7 @@ static int access_sock(struct venv *env, u32 regno, s32 off, u32 bytes, enum vac
 		     regno);
 		return -EACCES;
 	}
-	if (!scalar_is_const(&reg->v) || sock_access(env, reg->kind, off, bytes)) {
+	if (!scalar_is_const(&reg->v) || bpf_sock_access(env, reg->kind, off, bytes)) {
 		vlog(env, "R%u invalid %s access off=%d size=%u\n", regno, vreg_type_text(reg, type), off, bytes);
 		return -EACCES;
 	}

@@ -239,7 +239,7 @@ int vcall_check_refs(struct venv *env);
 
 /* verify_spec.c */
 struct vspec {
-	bool active, to_left, off_is_dst, constant;
+	bool active, to_left, off_is_dst;
 	u8 state;
 	u32 limit;
 };
@@ -250,12 +250,12 @@ int vspec_scalar(struct venv *env, const struct bpf_insn *insn);
 int vspec_branch(struct venv *env, u32 insn); /* the way that is not taken */
 
 /* verifier.c */
-int verify(struct venv *env);
+int bpf_verify(struct venv *env);
 int vreg_use(struct venv *env, u32 regno);
 int vreg_def(struct venv *env, u32 regno, bool forget);
 
-/* fixup.c */
-void fixup(struct venv *env);
+/* bpf_fixup.c */
+void bpf_fixup(struct venv *env);
 
 static inline struct vframe *vcur(struct venv *env)
 {
@@ -357,8 +357,8 @@ struct bpf_type_rules {
 
 const struct bpf_type_rules *bpf_type_rules(u32 type);
 /* 0, or -EACCES; fills what the access gives and how it is rewritten. */
-int ctx_access(struct venv *env, s32 off, u32 size, enum vaccess a, struct vreg *out);
-int sock_access(struct venv *env, u8 kind, s32 off, u32 size);
-void return_range(const struct venv *env, s64 *lo, s64 *hi); /* lo > hi: no rule */
+int bpf_ctx_access(struct venv *env, s32 off, u32 size, enum vaccess a, struct vreg *out);
+int bpf_sock_access(struct venv *env, u8 kind, s32 off, u32 size);
+void bpf_return_range(const struct venv *env, s64 *lo, s64 *hi); /* lo > hi: no rule */
 
 #endif

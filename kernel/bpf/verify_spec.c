@@ -123,7 +123,6 @@ int vspec_before(struct venv *env, const struct bpf_insn *insn, const struct vre
 			return refuse(env, insn, why, off_is_dst);
 		spec->state = (negative ? ALU_NEGATIVE : 0) | (off_is_dst ? ALU_MASK_DST : ALU_MASK_SRC) |
 			      (scalar_is_const(&off->v) ? ALU_CONSTANT : 0);
-		spec->constant = scalar_is_const(&off->v);
 	}
 	return scalar_is_const(&off->v) ? 0 : walk_masked(env, &copy, insn->dst_reg);
 }
@@ -138,7 +137,7 @@ int vspec_after(struct venv *env, const struct bpf_insn *insn, const struct vreg
 	why = limit_of(moved, spec->to_left, &limit);
 	if (why)
 		return refuse(env, insn, why, spec->off_is_dst);
-	/* A known operand is masked to what it is, a variable one to the room that was left. */
-	limit = spec->constant ? (u32)max((s32)(spec->limit - limit), (s32)(limit - spec->limit)) : spec->limit;
+	/* The operand may do what the walk saw it do, and no more. */
+	limit = limit > spec->limit ? limit - spec->limit : spec->limit - limit;
 	return refuse(env, insn, note(env, spec->state, limit), spec->off_is_dst);
 }

@@ -58,9 +58,10 @@ static s32 number(struct gen *g)
 /* r0, r2-r5 are numbers or dead after calls; r6 ctx, r7 map value, r8 packet, r9 number. */
 static u32 any_reg(struct gen *g)
 {
-	static const u8 pick[] = { 0, 2, 3, 4, 5, 9, 0, 2, 3, 9, 7, 8, 1, 0, 2, 9 };
+	static const u8 numbers[] = { 0, 2, 3, 4, 5, 9 }, pointers[] = { 1, 6, 7, 8 };
+	u32 t = take(g);
 
-	return pick[take(g) & 15];
+	return t < 2 ? pointers[t * 2 + (g->n & 1)] : numbers[t % 6];
 }
 
 static void one_alu(struct gen *g)
@@ -125,15 +126,16 @@ static void one_stack(struct gen *g)
 static void one_object(struct gen *g)
 {
 	static const u8 sizes[] = { BPF_B, BPF_H, BPF_W, BPF_DW };
-	u32 base = take(g) & 1 ? 7 : 8, z = take(g) & 3, r = any_reg(g), by = any_reg(g);
-	s16 off = (s16)(take(g) % 72) - 4;
+	u32 base = take(g) & 1 ? 7 : 8, z = take(g) & 3, r = any_reg(g), by = any_reg(g), w = 0;
+	u32 t = take(g);
+	s16 off = t < 4 ? (s16)(t * 20) - 4 : (s16)(t % 3 * 8);
 
 	if (take(g) & 1) {
 		emit(g, MOVR(1, base));
 		if (take(g) & 1)
-			emit(g, ALU(AND, by, 63));
+			emit(g, ALU(AND, by, t == 5 ? 63 : 15));
 		else
-			emit(g, JMP(JGT, by, 40, 3));
+			emit(g, JMP(JGT, by, t == 6 ? 40 : 14, 3));
 		emit(g, ALUR(ADD, 1, by));
 		base = 1;
 	}
@@ -152,8 +154,7 @@ static void one_object(struct gen *g)
 					   BPF_XOR | BPF_FETCH,
 					   BPF_XCHG,
 					   BPF_CMPXCHG };
-		u32 w = take(g) & 1;
-
+		w = take(g) & 1;
 		emit(g, BI(BPF_STX | BPF_ATOMIC | (w ? BPF_DW : BPF_W), base, r, off & (w ? ~7 : ~3),
 			   ops[take(g) % ARRAY_SIZE(ops)]));
 	}

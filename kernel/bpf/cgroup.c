@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: managers of different levels attach programs to nested cgroups; who may add to, replace or forbid whose
+ * programs has to be exact, and a packet must not pay for the tree.
+ *
+ * Idea: each node has a list and flags for each hook; what runs is precomputed. An attachment is tried on paper first:
+ * the arrays of the node and of all descendants are built, then exchanged; running out of memory changes nothing.
+ *
+ *      flags of the nearest ancestor with programs:   none -> nothing may be attached below (EPERM)
+ *                                                     override -> below replaces; multi -> below adds
+ *
+ * Contract: bpf/cgroup.h.
+ *
+ * Locks: the caller's cgroup mutex. Old arrays are freed after RCU.
+ */
+#include <alloc/slab.h>
+#include <bpf/cgroup.h>
+#include <core/log.h>
+#include <lib/err.h>
+
+struct attached {
+	struct list link;
+	struct bpf_prog *prog;
+};
+
+/* A planned change of one node. */
+struct plan {
+	struct bpf_cgroup_node *node;
+	struct bpf_prog_array *array;
+	struct plan *next;
+};
+
+u32 bpf_cgroup_users[BPF_CGROUP_HOOKS];
+
+int bpf_cgroup_hook(u32 attach_type)
+{
+	static const u8 hooks[] = {
+		BPF_CGROUP_INET_INGRESS,
+		BPF_CGROUP_INET_EGRESS,
+		BPF_CGROUP_INET_SOCK_CREATE,
+		BPF_CGROUP_SOCK_OPS,
+		BPF_CGROUP_DEVICE,
+		BPF_CGROUP_INET4_BIND,
+		BPF_CGROUP_INET6_BIND,
+		BPF_CGROUP_INET4_CONNECT,
+		BPF_CGROUP_INET6_CONNECT,
+		BPF_CGROUP_INET4_POST_BIND,
+		BPF_CGROUP_INET6_POST_BIND,
+		BPF_CGROUP_UDP4_SENDMSG,
+		BPF_CGROUP_UDP6_SENDMSG,
+		BPF_CGROUP_SYSCTL,
+		BPF_CGROUP_UDP4_RECVMSG,
+		BPF_CGROUP_UDP6_RECVMSG,
+		BPF_CGROUP_GETSOCKOPT,
+		BPF_CGROUP_SETSOCKOPT,
+		BPF_CGROUP_INET4_GETPEERNAME,
+		BPF_CGROUP_INET6_GETPEERNAME,
+		BPF_CGROUP_INET4_GETSOCKNAME,
+		BPF_CGROUP_INET6_GETSOCKNAME,
+		BPF_CGROUP_INET_SOCK_RELEASE,
+	};
+
+	for (u32 i = 0; i < ARRAY_SIZE(hooks); i++)
+		if (hooks[i] == attach_type)
+			return (int)i;
+	return -EINVAL;
+}
+
+static u32 own_count(const struct bpf_cgroup_node *n, u32 hook)
+{
+	const struct attached *a;
+	u32 count = 0;
+
+	list_for_each_entry (a, &n->progs[hook], link)
+		count++;
+	return count;
+}
+
+/* The nearest ancestor with programs decides for everyone below it. */
+static bool ancestors_allow(const struct bpf_cgroup_node *node, u32 hook)
+{
+	for (const struct bpf_cgroup_node *p = node->parent; p; p = p->parent) {
+		if (p->flags[hook] & BPF_F_ALLOW_MULTI)
+			return true;
+		if (!list_empty(&p->progs[hook]))
+			return p->flags[hook] & BPF_F_ALLOW_OVERRIDE;
+	}
+	return true;
+}
+
+/* A node's programs count if the nodes below it, as seen from where we come, leave room for more. */
+static u32 collect(const struct bpf_cgroup_node *node, u32 hook, struct bpf_prog **out)
+{
+	u32 n = 0;
+
+	for (const struct bpf_cgroup_node *p = node; p; p = p->parent) {
+		const struct attached *a;
+
+		if (n && !(p->flags[hook] & BPF_F_ALLOW_MULTI))
+			continue; /* overridden */
+		list_for_each_entry (a, &p->progs[hook], link) {
+			if (out)
+				out[n] = a->prog;
+			n++;
+		}
+	}
+	return n;
+}
+
+static int build(const struct bpf_cgroup_node *node, u32 hook, struct bpf_prog_array **out)
+{
+	u32 n = collect(node, hook, NULL);
+
+	*out = NULL;
+	if (!n)
+		return 0;
+	*out = kmalloc(sizeof(**out) + n * sizeof((*out)->progs[0]), 0);
+	if (!*out)
+		return -ENOMEM;
+	(*out)->count = collect(node, hook, (*out)->progs);
+	return 0;
+}
+
+static struct bpf_cgroup_node *next_below(struct bpf_cgroup_node *top, struct bpf_cgroup_node *n)
+{
+	if (!list_empty(&n->children))
+		return list_first_entry(&n->children, struct bpf_cgroup_node, sibling);
+	while (n != top && n->sibling.next == &n->parent->children)
+		n = n->parent;
+	return n == top ? NULL : list_entry(n->sibling.next, struct bpf_cgroup_node, sibling);
+}
+
+static void drop_plan(struct plan *p)
+{
+	while (p) {
+		struct plan *next = p->next;
+
+		kfree(p->array);
+		kfree(p);
+		p = next;
+	}
+}
+
+static void free_array(void *a)
+{
+	kfree(a);
+}
+
+/* Recomputes the node and everything below it: all or nothing. */
+static int recompute(struct bpf_cgroup_node *top, u32 hook)
+{
+	struct plan *plans = NULL, *p;
+
+	for (struct bpf_cgroup_node *n = top; n; n = next_below(top, n)) {
+		p = kzalloc(sizeof(*p), 0);
+		if (!p || build(n, hook, &p->array)) {
+			kfree(p);
+			drop_plan(plans);
+			return -ENOMEM;
+		}
+		p->node = n;
+		p->next = plans;
+		plans = p;
+	}
+	for (p = plans; p; p = p->next) {
+		struct bpf_prog_array *old = p->node->effective[hook];
+
+		smp_store_release(&p->node->effective[hook], p->array);
+		p->array = NULL;
+		if (old)
+			bpf_env.call_rcu(old, free_array);
+	}
+	drop_plan(plans);
+	return 0;
+}
+
+void bpf_cgroup_add(struct bpf_cgroup_node *node, struct bpf_cgroup_node *parent)
+{
+	node->parent = parent;
+	list_init(&node->children);
+	list_init(&node->sibling);
+	for (u32 h = 0; h < BPF_CGROUP_HOOKS; h++) {
+		list_init(&node->progs[h]);
+		node->flags[h] = 0;
+		node->effective[h] = NULL;
+	}
+	if (parent)
+		list_add_tail(&node->sibling, &parent->children);
+	/* Without memory the node shares nothing yet; the next attachment above recomputes it. */
+	for (u32 h = 0; h < BPF_CGROUP_HOOKS; h++)
+		if (parent && parent->effective[h] && recompute(node, h))
+			log_warn("bpf: no memory for the programs of a new cgroup");
+}
+
+void bpf_cgroup_remove(struct bpf_cgroup_node *node)
+{
+	for (u32 h = 0; h < BPF_CGROUP_HOOKS; h++) {
+		struct bpf_prog_array *old = node->effective[h];
+		struct attached *a, *next;
+
+		WRITE_ONCE(node->effective[h], NULL);
+		if (old)
+			bpf_env.call_rcu(old, free_array);
+		list_for_each_entry_safe (a, next, &node->progs[h], link) {
+			list_del(&a->link);
+			bpf_prog_put(a->prog);
+			bpf_cgroup_users[h]--;
+			kfree(a);
+		}
+	}
+	if (node->parent)
+		list_del_init(&node->sibling);
+}
+
+static struct attached *find(const struct bpf_cgroup_node *node, u32 hook, const struct bpf_prog *prog)
+{
+	struct attached *a;
+
+	list_for_each_entry (a, &node->progs[hook], link)
+		if (a->prog == prog)
+			return a;
+	return NULL;
+}
+
+static int check_attach(const struct bpf_cgroup_node *node, u32 hook, const struct bpf_prog *prog,
+			const struct bpf_prog *replace, u32 flags)
+{
+	u32 kind = flags & (BPF_F_ALLOW_OVERRIDE | BPF_F_ALLOW_MULTI);
+
+	if (flags & ~(u32)(BPF_F_ALLOW_OVERRIDE | BPF_F_ALLOW_MULTI | BPF_F_REPLACE) ||
+	    kind == (BPF_F_ALLOW_OVERRIDE | BPF_F_ALLOW_MULTI) ||
+	    (flags & BPF_F_REPLACE && !(flags & BPF_F_ALLOW_MULTI)) || !(flags & BPF_F_REPLACE) != !replace)
+		return fail(EINVAL, "attach flags: %#x", flags);
+	if (!ancestors_allow(node, hook))
+		return fail(EPERM, "an ancestor's program does not allow others below");
+	if (!list_empty(&node->progs[hook]) && node->flags[hook] != kind)
+		return fail(EPERM, "attached with other flags: %#x", node->flags[hook]);
+	if (own_count(node, hook) >= BPF_CGROUP_MULTI)
+		return -E2BIG;
+	if (kind & BPF_F_ALLOW_MULTI && find(node, hook, prog))
+		return fail(EINVAL, "the program is attached already");
+	if (replace && !find(node, hook, replace))
+		return -ENOENT;
+	return 0;
+}
+
+int bpf_cgroup_attach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *prog, struct bpf_prog *replace,
+		      u32 flags)
+{
+	u32 kind = flags & (BPF_F_ALLOW_OVERRIDE | BPF_F_ALLOW_MULTI), before = node->flags[hook];
+	int err = check_attach(node, hook, prog, replace, flags);
+	struct attached *slot = NULL;
+	struct bpf_prog *old = NULL;
+
+	if (err)
+		return err;
+	if (replace)
+		slot = find(node, hook, replace);
+	else if (!(kind & BPF_F_ALLOW_MULTI) && !list_empty(&node->progs[hook]))
+		slot = list_first_entry(&node->progs[hook], struct attached, link);
+	if (slot) {
+		old = slot->prog;
+		slot->prog = prog;
+	} else {
+		slot = kzalloc(sizeof(*slot), 0);
+		if (!slot)
+			return -ENOMEM;
+		slot->prog = prog;
+		list_add_tail(&slot->link, &node->progs[hook]);
+	}
+	node->flags[hook] = kind;
+	err = recompute(node, hook);
+	if (!err) {
+		bpf_prog_get(prog);
+		bpf_prog_put(old);
+		bpf_cgroup_users[hook] += !old;
+		return 0;
+	}
+	node->flags[hook] = before;
+	if (old) {
+		slot->prog = old;
+	} else {
+		list_del(&slot->link);
+		kfree(slot);
+	}
+	return err;
+}
+
+int bpf_cgroup_detach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *prog)
+{
+	bool multi = node->flags[hook] & BPF_F_ALLOW_MULTI;
+	u32 flags = node->flags[hook];
+	struct attached *a;
+	struct list *before;
+	int err;
+
+	if (list_empty(&node->progs[hook]))
+		return -ENOENT;
+	if (multi && !prog)
+		return fail(EINVAL, "with several programs the one to detach has to be named");
+	a = multi ? find(node, hook, prog) : list_first_entry(&node->progs[hook], struct attached, link);
+	if (!a)
+		return -ENOENT;
+	before = a->link.prev;
+	list_del(&a->link);
+	if (list_empty(&node->progs[hook]))
+		node->flags[hook] = 0;
+	err = recompute(node, hook);
+	if (err) { /* put it back where it was */
+		list_add(&a->link, before);
+		node->flags[hook] = flags;
+		return err;
+	}
+	bpf_cgroup_users[hook]--;
+	bpf_prog_put(a->prog);
+	kfree(a);
+	return 0;
+}
+
+u32 bpf_cgroup_query(const struct bpf_cgroup_node *node, u32 hook, bool effective, u32 *ids, u32 max, u32 *flags)
+{
+	const struct bpf_prog_array *arr = node->effective[hook];
+	const struct attached *a;
+	u32 n = 0;
+
+	*flags = effective ? 0 : node->flags[hook];
+	if (effective) {
+		for (; arr && n < arr->count; n++)
+			if (n < max)
+				ids[n] = arr->progs[n]->id;
+		return n;
+	}
+	list_for_each_entry (a, &node->progs[hook], link) {
+		if (n < max)
+			ids[n] = a->prog->id;
+		n++;
+	}
+	return n;
+}

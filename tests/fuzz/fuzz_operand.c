@@ -2,7 +2,8 @@
  *
  * Problem: the code that a sample points at may be anything: data, the middle of an instruction, a cut file.
  *
- * Idea: decode any bytes with any registers, look for a predecessor at every offset, feed the accesses to the ownership model.
+ * Idea: decode any bytes with any registers, look for a predecessor at every offset, feed the accesses to the ownership
+ * model.
  *
  * Contract: no crash; a predecessor lies before its address and within an instruction's length. Locks: none.
  */
@@ -17,8 +18,12 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 static void feed(struct lines *m, const struct operand_insn *insn, u64 ip, u32 cpu)
 {
 	for (u32 i = 0; i < insn->nr; i++) {
-		struct line_access a = { .addr = insn->op[i].addr, .ip = ip, .tid = cpu, .cpu = cpu,
-					 .bytes = insn->op[i].bytes, .is_write = insn->op[i].is_write };
+		struct line_access a = { .addr = insn->op[i].addr,
+					 .ip = ip,
+					 .tid = cpu,
+					 .cpu = cpu,
+					 .bytes = insn->op[i].bytes,
+					 .is_write = insn->op[i].is_write };
 
 		if (lines_add(m, &a) < 0)
 			abort();

@@ -19,16 +19,19 @@
 
 static void operands(void **state)
 {
-	static const u8 add_mem[] = { 0x48, 0x83, 0x47, 0x08, 0x01 };		   /* addq $1, 8(%rdi) */
-	static const u8 load_self[] = { 0x48, 0x8b, 0x00 };			   /* mov (%rax), %rax */
-	static const u8 indexed[] = { 0x4a, 0x89, 0x4c, 0xc3, 0xf8 };		   /* mov %rcx, -8(%rbx,%r8,8) */
-	static const u8 rip[] = { 0x8b, 0x05, 0x10, 0x00, 0x00, 0x00 };		   /* mov 16(%rip), %eax */
-	static const u8 locked[] = { 0xf0, 0x0f, 0xb1, 0x16 };			   /* lock cmpxchg %edx, (%rsi) */
-	static const u8 tls[] = { 0x64, 0x8b, 0x04, 0x25, 0, 0, 0, 0 };		   /* mov %fs:0, %eax */
-	static const u8 lea[] = { 0x48, 0x8d, 0x47, 0x08 };			   /* lea 8(%rdi), %rax: no access */
+	static const u8 add_mem[] = { 0x48, 0x83, 0x47, 0x08, 0x01 };   /* addq $1, 8(%rdi) */
+	static const u8 load_self[] = { 0x48, 0x8b, 0x00 };             /* mov (%rax), %rax */
+	static const u8 indexed[] = { 0x4a, 0x89, 0x4c, 0xc3, 0xf8 };   /* mov %rcx, -8(%rbx,%r8,8) */
+	static const u8 rip[] = { 0x8b, 0x05, 0x10, 0x00, 0x00, 0x00 }; /* mov 16(%rip), %eax */
+	static const u8 locked[] = { 0xf0, 0x0f, 0xb1, 0x16 };          /* lock cmpxchg %edx, (%rsi) */
+	static const u8 tls[] = { 0x64, 0x8b, 0x04, 0x25, 0, 0, 0, 0 }; /* mov %fs:0, %eax */
+	static const u8 lea[] = { 0x48, 0x8d, 0x47, 0x08 };             /* lea 8(%rdi), %rax: no access */
 	static const u8 ret[] = { 0xc3 };
-	u64 regs[OPERAND_REGS] = { [PERF_REG_X86_DI] = 0x1000, [PERF_REG_X86_AX] = 0x2000, [PERF_REG_X86_BX] = 0x3000,
-				   [PERF_REG_X86_R8] = 4, [PERF_REG_X86_SI] = 0x5000 };
+	u64 regs[OPERAND_REGS] = { [PERF_REG_X86_DI] = 0x1000,
+				   [PERF_REG_X86_AX] = 0x2000,
+				   [PERF_REG_X86_BX] = 0x3000,
+				   [PERF_REG_X86_R8] = 4,
+				   [PERF_REG_X86_SI] = 0x5000 };
 	struct operand_insn i;
 
 	assert_int_equal(operand_decode(add_mem, sizeof(add_mem), 0, regs, &i), 5);
@@ -73,8 +76,9 @@ static void predecessor(void **state)
 
 static int touch(struct lines *m, u32 tid, u64 addr, bool is_write)
 {
-	struct line_access a = { .space = 1, .addr = addr, .ip = 0x1000 + tid, .tid = tid, .cpu = tid, .bytes = 8,
-				 .is_write = is_write };
+	struct line_access a = {
+		.space = 1, .addr = addr, .ip = 0x1000 + tid, .tid = tid, .cpu = tid, .bytes = 8, .is_write = is_write
+	};
 
 	return lines_add(m, &a);
 }
@@ -96,11 +100,11 @@ static void ownership(void **state)
 	struct lines m;
 
 	assert_int_equal(lines_init(&m), 0);
-	assert_int_equal(touch(&m, 0, 0x40, true), 0);	/* first write: nobody had it */
+	assert_int_equal(touch(&m, 0, 0x40, true), 0);  /* first write: nobody had it */
 	assert_int_equal(touch(&m, 0, 0x40, false), 0); /* its own */
 	assert_int_equal(touch(&m, 1, 0x48, false), 1); /* modified elsewhere */
 	assert_int_equal(touch(&m, 1, 0x48, false), 0); /* shared now */
-	assert_int_equal(touch(&m, 0, 0x40, true), 1);	/* takes it back from the reader */
+	assert_int_equal(touch(&m, 0, 0x40, true), 1);  /* takes it back from the reader */
 	assert_int_equal(touch(&m, 1, 0x48, true), 1);
 	assert_int_equal(only_line(&m)->travels, 3);
 	assert_int_equal(line_classify(only_line(&m)), LINE_FALSE_SHARING);
@@ -158,7 +162,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(operands), cmocka_unit_test(predecessor), cmocka_unit_test(ownership),
-		cmocka_unit_test(one_cpu),  cmocka_unit_test(kinds),	   cmocka_unit_test(ranking),
+		cmocka_unit_test(one_cpu),  cmocka_unit_test(kinds),       cmocka_unit_test(ranking),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,13 +2,14 @@
  *
  * Problem: every perf tool stands on the reader; an order that is wrong by one record makes all their numbers wrong.
  *
- * Idea: write small files with the project's own writer (perf reads what it writes: tests/tools/) and read them back: order
- * across rounds, records without time, damage at each byte, threads and mappings.
+ * Idea: write small files with the project's own writer (perf reads what it writes: tests/tools/) and read them back:
+ * order across rounds, records without time, damage at each byte, threads and mappings.
  *
  * Contract: runs under ASan and UBSan. Locks: none.
  */
-// links: user/ostrom/perfdata/open.c user/ostrom/perfdata/stream.c user/ostrom/perfdata/sample.c user/ostrom/perfdata/tracefmt.c user/ostrom/perfdata/threads.c user/ostrom/perfdata/maps.c user/ostrom/perfdata/writer.c user/ostrom/perfdata/out.c
-// libs: -lzstd
+// links: user/ostrom/perfdata/open.c user/ostrom/perfdata/stream.c user/ostrom/perfdata/sample.c
+// user/ostrom/perfdata/tracefmt.c user/ostrom/perfdata/threads.c user/ostrom/perfdata/maps.c
+// user/ostrom/perfdata/writer.c user/ostrom/perfdata/out.c libs: -lzstd
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <zstd.h>
 #include "perfdata/maps.h"
 #include "perfdata/out.h"
 #include "perfdata/threads.h"
@@ -112,7 +114,7 @@ static void order(void **state)
 	put_sample(&w, 300, 4);
 	put_sample(&w, 200, 2); /* CPU 1 of round 1 */
 	put_sample(&w, 200, 3); /* the same time: the order of the file holds */
-	put_sample(&w, 0, 99);	/* no time: at once */
+	put_sample(&w, 0, 99);  /* no time: at once */
 	put_round(&w);
 	put_sample(&w, 500, 7);
 	put_sample(&w, 400, 5); /* older than what its round has, newer than round 1 */
@@ -132,6 +134,58 @@ static void order(void **state)
 	assert_int_equal(seen.nr, ARRAY_SIZE(want));
 	for (u32 i = 0; i < seen.nr; i++)
 		assert_int_equal(seen.ips[i], want[i]);
+	pd_close(f);
+}
+
+/* Compressed records: the blocks hold several rounds and cut records; what is delivered late must still be there. */
+static void packed(void **state)
+{
+	static u8 plain[40000], squeezed[60000];
+	struct seen seen = { .nr = 0 };
+	struct pd_consumer c = { .record = collect, .arg = &seen };
+	struct perf_event_header round = { PD_FINISHED_ROUND, 0, sizeof(round) };
+	ZSTD_CStream *z = ZSTD_createCStream();
+	size_t n = 0;
+	struct pd_file *f;
+	char why[256];
+	struct pw w;
+
+	begin(&w);
+	for (u64 i = 0; i < 30; i++) { /* each round: one record that is due, one that waits for two rounds */
+		struct sample_rec r = { { PERF_RECORD_SAMPLE, 0, sizeof(r) }, 7, i, 10, 11, 1000 + i * 10, 3, 0 };
+
+		memcpy(plain + n, &r, sizeof(r));
+		r.ip = 100 + i;
+		r.time += 15;
+		memcpy(plain + n + sizeof(r), &r, sizeof(r));
+		memcpy(plain + n + 2 * sizeof(r), &round, sizeof(round));
+		n += 2 * sizeof(r) + sizeof(round);
+	}
+	for (size_t at = 0; at < n; at += 333) { /* cut anywhere */
+		ZSTD_inBuffer in = { plain + at, min(n - at, (size_t)333), 0 };
+		ZSTD_outBuffer out = { squeezed, sizeof(squeezed), 0 };
+		struct perf_event_header h = { PD_COMPRESSED, 0, 0 };
+
+		while (in.pos < in.size)
+			assert_false(ZSTD_isError(ZSTD_compressStream(z, &out, &in)));
+		assert_int_equal(ZSTD_flushStream(z, &out), 0);
+		h.size = sizeof(h) + out.pos;
+		pw_write(&w, &h, sizeof(h));
+		pw_write(&w, squeezed, out.pos);
+	}
+	ZSTD_freeCStream(z);
+	finish(&w);
+	assert_int_equal(pd_open(&f, path, why, sizeof(why)), 0);
+	assert_int_equal(pd_for_each(f, &c), 0);
+	assert_string_equal(pd_damage(f), "");
+	assert_int_equal(seen.nr, 60);
+	assert_int_equal(seen.ips[0], 0);
+	assert_int_equal(seen.ips[1], 1);
+	for (u32 i = 2; i < 59; i += 2) { /* 1010 + 10 i and 1015 + 10 i alternate */
+		assert_int_equal(seen.ips[i], 100 + i / 2 - 1);
+		if (i < 58)
+			assert_int_equal(seen.ips[i + 1], i / 2 + 1);
+	}
 	pd_close(f);
 }
 
@@ -306,7 +360,8 @@ static void numbers(void **state)
 	static const struct {
 		u64 ns;
 		int width;
-	} cases[] = { { 0, 6 }, { 999, 6 }, { 1000, 6 }, { 123456789, 6 }, { 99999999999999, 6 }, { UINT64_MAX, 2 }, { 5000000, 12 } };
+	} cases[] = { { 0, 6 },          { 999, 6 },     { 1000, 6 }, { 123456789, 6 }, { 99999999999999, 6 },
+		      { UINT64_MAX, 2 }, { 5000000, 12 } };
 	struct out *o = malloc(sizeof(*o));
 	char want[64];
 
@@ -339,6 +394,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(order, setup, teardown),
+		cmocka_unit_test_setup_teardown(packed, setup, teardown),
 		cmocka_unit_test_setup_teardown(unwanted, setup, teardown),
 		cmocka_unit_test_setup_teardown(cut, setup, teardown),
 		cmocka_unit_test(formats),

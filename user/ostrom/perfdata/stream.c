@@ -34,8 +34,9 @@ struct entry {
 	const u8 *rec;
 };
 
-struct block { /* unpacked records of one generation */
+struct block { /* unpacked records */
 	struct block *next;
+	u64 last_round; /* of its records; the one being read: UINT64_MAX */
 	u8 bytes[];
 };
 
@@ -45,7 +46,8 @@ struct stream {
 	struct entry *queue, *spare; /* nr of room */
 	size_t nr, room;
 	u64 max_time, limit;
-	struct block *young, *old;
+	struct block *blocks, **blocks_tail; /* oldest first */
+	u64 round;                           /* that is being read */
 	ZSTD_DStream *zstd;
 	u8 *carry; /* the cut record at the end of the last unpacked block */
 	size_t carry_bytes;
@@ -203,14 +205,17 @@ static int flush(struct stream *s, u64 limit)
 	return err;
 }
 
-static void free_blocks(struct block **list)
+/* Frees the blocks whose records are all of rounds before `round`. */
+static void free_blocks(struct stream *s, u64 round)
 {
-	while (*list) {
-		struct block *b = *list;
+	while (s->blocks && s->blocks->last_round < round) {
+		struct block *b = s->blocks;
 
-		*list = b->next;
+		s->blocks = b->next;
 		free(b);
 	}
+	if (!s->blocks)
+		s->blocks_tail = &s->blocks;
 }
 
 /* Everything before upto has been delivered: its pages need not stay. */
@@ -229,9 +234,7 @@ static int finish_round(struct stream *s, u64 offset)
 	int err = flush(s, s->limit);
 
 	s->limit = s->max_time;
-	free_blocks(&s->old);
-	s->old = s->young;
-	s->young = NULL;
+	free_blocks(s, s->round++); /* what is left in the queue is of the round that ends here */
 	release(s, s->round_start);
 	s->round_start = offset;
 	return err;
@@ -314,9 +317,12 @@ static int add_block(struct stream *s, const u8 *bytes, size_t n)
 	memcpy(b->bytes, s->carry, s->carry_bytes);
 	memcpy(b->bytes + s->carry_bytes, bytes, n);
 	n += s->carry_bytes;
-	b->next = s->young;
-	s->young = b;
+	b->next = NULL;
+	b->last_round = UINT64_MAX;
+	*s->blocks_tail = b;
+	s->blocks_tail = &b->next;
 	used = take_block(s, b->bytes, n);
+	b->last_round = s->round;
 	if (used < 0)
 		return used;
 	s->carry_bytes = n - used;
@@ -404,7 +410,7 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 
 int pd_for_each(struct pd_file *f, const struct pd_consumer *c)
 {
-	struct stream s = { .f = f, .c = c };
+	struct stream s = { .f = f, .c = c, .blocks_tail = &s.blocks };
 	int err;
 
 	memset(&f->counts, 0, sizeof(f->counts));
@@ -415,8 +421,7 @@ int pd_for_each(struct pd_file *f, const struct pd_consumer *c)
 		err = read_span(&s, f->parts[i].map, 0, f->parts[i].bytes);
 	if (!err)
 		err = flush(&s, UINT64_MAX);
-	free_blocks(&s.young);
-	free_blocks(&s.old);
+	free_blocks(&s, UINT64_MAX);
 	ZSTD_freeDStream(s.zstd);
 	free(s.carry);
 	free(s.queue);

@@ -7,9 +7,11 @@
  *
  * Contract: runs under ASan and UBSan. Locks: none.
  */
-// links: user/ostrom/perfdata/open.c user/ostrom/perfdata/stream.c user/ostrom/perfdata/sample.c
-// user/ostrom/perfdata/tracefmt.c user/ostrom/perfdata/threads.c user/ostrom/perfdata/maps.c
-// user/ostrom/perfdata/writer.c user/ostrom/perfdata/out.c libs: -lzstd
+// links: user/ostrom/perfdata/open.c user/ostrom/perfdata/stream.c
+// links: user/ostrom/perfdata/sample.c user/ostrom/perfdata/tracefmt.c
+// links: user/ostrom/perfdata/threads.c user/ostrom/perfdata/maps.c
+// links: user/ostrom/perfdata/writer.c user/ostrom/perfdata/out.c
+// links: libs: -lzstd
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

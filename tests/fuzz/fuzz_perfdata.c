@@ -10,7 +10,7 @@
 // links: user/ostrom/perfdata/open.c user/ostrom/perfdata/stream.c
 // links: user/ostrom/perfdata/sample.c user/ostrom/perfdata/tracefmt.c
 // links: user/ostrom/perfdata/threads.c user/ostrom/perfdata/maps.c
-// links: libs: -lzstd
+// libs: -lzstd
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>

@@ -11,7 +11,7 @@
 // links: user/ostrom/perfdata/sample.c user/ostrom/perfdata/tracefmt.c
 // links: user/ostrom/perfdata/threads.c user/ostrom/perfdata/maps.c
 // links: user/ostrom/perfdata/writer.c user/ostrom/perfdata/out.c
-// links: libs: -lzstd
+// libs: -lzstd
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -41,6 +41,7 @@ static struct buffer *make(struct ext4 *fs, u64 block)
 	b->block = block;
 	b->refs = 1;
 	list_init(&b->lru);
+	list_init(&b->dirty);
 	return b;
 }
 
@@ -87,4 +88,13 @@ void ext4_buffers_drop(struct ext4 *fs)
 	while (!list_empty(&fs->lru))
 		drop(fs, list_first_entry(&fs->lru, struct buffer, lru));
 	ensure(!fs->nr_buffers);
+}
+
+void ext4_buffer_dirty(struct ext4 *fs, struct buffer *b)
+{
+	if (!list_empty(&b->dirty))
+		return;
+	b->refs++;
+	list_add_tail(&b->dirty, &fs->dirty);
+	fs->nr_dirty++;
 }

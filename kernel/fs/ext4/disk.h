@@ -40,6 +40,10 @@ static inline u16 get_be16(const void *p)
 {
 	return __builtin_bswap16(get16(p));
 }
+static inline void put_be16(void *p, u16 v)
+{
+	put16(p, __builtin_bswap16(v));
+}
 static inline void put_be32(void *p, u32 v)
 {
 	put32(p, __builtin_bswap32(v));

@@ -14,8 +14,9 @@
 /* A metadata block in memory. */
 struct buffer {
 	u64 block;
-	struct list hash; /* fs->bucket[] */
-	struct list lru;  /* fs->lru, oldest first; only with refs == 0 */
+	struct list hash;  /* fs->bucket[] */
+	struct list lru;   /* fs->lru, oldest first; only with refs == 0 */
+	struct list dirty; /* fs->dirty; linked to itself: clean */
 	unsigned refs;
 	u8 *data;
 };
@@ -36,6 +37,11 @@ struct ext4 {
 	u8 *gd; /* all group descriptors, groups * desc_bytes */
 	struct list bucket[BUCKETS], lru;
 	unsigned nr_buffers;
+	/* writing */
+	struct list dirty; /* buffers of the next transaction, each with a reference */
+	unsigned nr_dirty;
+	struct journal *journal;
+	int error; /* the first that a write met: nothing is written any more */
 };
 
 static inline bool has_csum(const struct ext4 *fs)
@@ -56,6 +62,8 @@ int ext4_load_super(struct ext4 *fs);
 int __must_check ext4_buffer_get(struct ext4 *fs, u64 block, struct buffer **out);
 void ext4_buffer_put(struct ext4 *fs, struct buffer *b);
 void ext4_buffers_drop(struct ext4 *fs); /* all; none may be held */
+
+void ext4_buffer_dirty(struct ext4 *fs, struct buffer *b); /* part of the next transaction */
 
 /* csum.c */
 u16 ext4_crc16(u16 crc, const void *data, size_t n);
@@ -80,5 +88,9 @@ ssize_t ext4_xattr_inline_data(struct ext4 *fs, u32 ino, void *buf, size_t n); /
 
 /* journal.c */
 int ext4_journal_replay(struct ext4 *fs);
+
+/* commit.c */
+int ext4_start_writing(struct ext4 *fs);
+int ext4_stop_writing(struct ext4 *fs);
 
 #endif

@@ -20,28 +20,7 @@
 #include <alloc/slab.h>
 #include <lib/crc32c.h>
 #include <lib/string.h>
-#include "ext4_priv.h"
-
-struct revoked {
-	u64 block;
-	u32 sequence;
-};
-
-struct journal {
-	struct ext4 *fs;
-	struct ext4_inode inode;
-	u8 super[JS_BYTES];
-	u32 incompat, maxlen, first, csum_seed;
-	u8 *block, *data; /* one block each */
-	struct revoked *revoked;
-	size_t nr_revoked, room;
-	u32 end_sequence; /* of the first transaction that is not there */
-};
-
-static bool has_v23(const struct journal *j)
-{
-	return j->incompat & (JI_CSUM_V2 | JI_CSUM_V3);
-}
+#include "journal.h"
 
 static int read_log(struct journal *j, u32 at, u8 *buf)
 {
@@ -50,11 +29,6 @@ static int read_log(struct journal *j, u32 at, u8 *buf)
 	if (n < 0)
 		return n;
 	return n == j->fs->block_bytes ? 0 : fail(EUCLEAN, "ext4: the journal is shorter than it says");
-}
-
-static u32 wrap(const struct journal *j, u32 at)
-{
-	return at < j->maxlen ? at : j->first + (at - j->maxlen);
 }
 
 static u32 super_sum(const struct journal *j)
@@ -89,7 +63,7 @@ static int load(struct journal *j)
 	if (get_be32(s + JS_BLOCK_BYTES) != j->fs->block_bytes || !j->first || j->first >= j->maxlen ||
 	    j->maxlen > j->inode.size / j->fs->block_bytes || (start && (start < j->first || start >= j->maxlen)))
 		return fail(EUCLEAN, "ext4: journal geometry");
-	if (has_v23(j) && (s[JS_CSUM_TYPE] != 4 || super_sum(j) != get_be32(s + JS_CSUM)))
+	if (journal_has_v23(j) && (s[JS_CSUM_TYPE] != 4 || super_sum(j) != get_be32(s + JS_CSUM)))
 		return fail(EUCLEAN, "ext4: checksum of the journal superblock");
 	j->csum_seed = crc32c(~0u, s + JS_UUID, 16);
 	return 0;
@@ -102,17 +76,10 @@ struct tag {
 	u32 flags, csum;
 };
 
-static u32 tag_bytes(const struct journal *j)
-{
-	if (j->incompat & JI_CSUM_V3)
-		return 16;
-	return 8 + 4 * !!(j->incompat & JI_64BIT) + 2 * !!(j->incompat & JI_CSUM_V2);
-}
-
 /* The tag at *at of the descriptor; false at the end. */
 static bool next_tag(const struct journal *j, const u8 *descriptor, u32 *at, struct tag *t)
 {
-	u32 end = j->fs->block_bytes - 4 * has_v23(j), bytes = tag_bytes(j);
+	u32 end = j->fs->block_bytes - 4 * journal_has_v23(j), bytes = journal_tag_bytes(j);
 	const u8 *p = descriptor + *at;
 
 	if (*at + bytes > end)
@@ -136,7 +103,7 @@ static bool tail_ok(const struct journal *j, u8 *block)
 	u8 *tail = block + j->fs->block_bytes - 4;
 	u32 have = get_be32(tail), want;
 
-	if (!has_v23(j))
+	if (!journal_has_v23(j))
 		return true;
 	put32(tail, 0);
 	want = crc32c(j->csum_seed, block, j->fs->block_bytes);
@@ -148,7 +115,7 @@ static bool commit_ok(const struct journal *j, u8 *block)
 {
 	u32 have = get_be32(block + 0x10), want;
 
-	if (!has_v23(j))
+	if (!journal_has_v23(j))
 		return true;
 	put32(block + 0x10, 0);
 	want = crc32c(j->csum_seed, block, j->fs->block_bytes);
@@ -161,7 +128,7 @@ static bool data_ok(const struct journal *j, const struct tag *t, u32 sequence, 
 	u8 be[4];
 	u32 c;
 
-	if (!has_v23(j))
+	if (!journal_has_v23(j))
 		return true;
 	put_be32(be, sequence);
 	c = crc32c(crc32c(j->csum_seed, be, 4), data, j->fs->block_bytes);
@@ -196,7 +163,7 @@ static int take_revokes(struct journal *j, u8 *block, u32 sequence)
 	u32 bytes = get_be32(block + 12), size = j->incompat & JI_64BIT ? 8 : 4;
 	int err = 0;
 
-	if (!tail_ok(j, block) || bytes < 16 || bytes > j->fs->block_bytes - 4 * has_v23(j))
+	if (!tail_ok(j, block) || bytes < 16 || bytes > j->fs->block_bytes - 4 * journal_has_v23(j))
 		return fail(EUCLEAN, "ext4: revoke block of transaction %u", sequence);
 	for (u32 at = 16; at + size <= bytes && !err; at += size) {
 		u64 b = get_be32(block + at);
@@ -252,7 +219,7 @@ static int pass_descriptor(struct journal *j, enum pass pass, u32 sequence, u32 
 			return fail(EUCLEAN, "ext4: a transaction is longer than the journal");
 		if (pass == REPLAY)
 			err = replay_block(j, &t, sequence, *at);
-		*at = wrap(j, *at + 1);
+		*at = journal_wrap(j, *at + 1);
 		if (t.flags & TAG_LAST)
 			break;
 	}
@@ -273,7 +240,7 @@ static int run_pass(struct journal *j, enum pass pass)
 		if (get_be32(j->block) != JBD_MAGIC || get_be32(j->block + 8) != sequence || ++used > j->maxlen)
 			break;
 		type = get_be32(j->block + 4);
-		at = wrap(j, at + 1);
+		at = journal_wrap(j, at + 1);
 		if (type == JBD_DESCRIPTOR) {
 			if (!tail_ok(j, j->block))
 				break;
@@ -295,8 +262,7 @@ static int run_pass(struct journal *j, enum pass pass)
 	return 0;
 }
 
-/* An empty log begins behind all sequence numbers that were used. */
-static int empty_log(struct journal *j)
+int ext4_journal_write_super(struct journal *j, u32 start, u32 sequence)
 {
 	struct ext4 *fs = j->fs;
 	struct ext4_extent e;
@@ -306,9 +272,9 @@ static int empty_log(struct journal *j)
 		return err;
 	if (!e.physical)
 		return fail(EUCLEAN, "ext4: the journal has no first block");
-	put_be32(j->super + JS_SEQUENCE, j->end_sequence);
-	put_be32(j->super + JS_START, 0);
-	if (has_v23(j))
+	put_be32(j->super + JS_SEQUENCE, sequence);
+	put_be32(j->super + JS_START, start);
+	if (journal_has_v23(j))
 		put_be32(j->super + JS_CSUM, super_sum(j));
 	return fs->dev.write(fs->dev.ctx, e.physical * fs->block_bytes, j->super, JS_BYTES);
 }
@@ -328,15 +294,15 @@ static int clear_sign(struct ext4 *fs)
 static int replay(struct journal *j)
 {
 	struct ext4 *fs = j->fs;
-	int err = load(j);
+	int err = 0;
 
-	if (!err && get_be32(j->super + JS_START)) {
+	if (get_be32(j->super + JS_START)) {
 		for (int pass = SCAN; pass <= REPLAY && !err; pass++)
 			err = run_pass(j, pass);
 		if (!err)
 			err = fs->dev.flush(fs->dev.ctx);
 		if (!err)
-			err = empty_log(j);
+			err = ext4_journal_write_super(j, 0, j->end_sequence);
 		log_info("ext4: replayed the journal up to transaction %u", j->end_sequence);
 	}
 	ext4_buffers_drop(fs);
@@ -347,7 +313,15 @@ static int replay(struct journal *j)
 	return err ? err : ext4_load_super(fs);
 }
 
-int ext4_journal_replay(struct ext4 *fs)
+void ext4_journal_free(struct journal *j)
+{
+	kfree(j->revoked);
+	kfree(j->block);
+	kfree(j->data);
+	kfree(j);
+}
+
+int ext4_journal_open(struct ext4 *fs, struct journal **out)
 {
 	struct journal *j = kzalloc(sizeof(*j), ALLOC_KERNEL);
 	int err = -ENOMEM;
@@ -358,10 +332,22 @@ int ext4_journal_replay(struct ext4 *fs)
 	j->block = kmalloc(fs->block_bytes, ALLOC_KERNEL);
 	j->data = kmalloc(fs->block_bytes, ALLOC_KERNEL);
 	if (j->block && j->data)
-		err = replay(j);
-	kfree(j->revoked);
-	kfree(j->block);
-	kfree(j->data);
-	kfree(j);
+		err = load(j);
+	if (err)
+		ext4_journal_free(j);
+	else
+		*out = j;
+	return err;
+}
+
+int ext4_journal_replay(struct ext4 *fs)
+{
+	struct journal *j;
+	int err = ext4_journal_open(fs, &j);
+
+	if (err)
+		return err;
+	err = replay(j);
+	ext4_journal_free(j);
 	return err;
 }

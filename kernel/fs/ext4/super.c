@@ -185,12 +185,15 @@ int ext4_open(const struct ext4_device *dev, unsigned flags, struct ext4 **out)
 	fs->dev = *dev;
 	fs->read_only = dev->read_only || flags;
 	list_init(&fs->lru);
+	list_init(&fs->dirty);
 	for (int i = 0; i < BUCKETS; i++)
 		list_init(&fs->bucket[i]);
 	err = ext4_load_super(fs);
 	if (!err && (fs->incompat & INCOMPAT_RECOVER) && !(flags & EXT4_OPEN_NO_REPLAY))
 		err = dev->read_only ? fail(EROFS, "ext4: the journal must be replayed and the device is read only")
 				     : ext4_journal_replay(fs);
+	if (!err && !fs->read_only)
+		err = ext4_start_writing(fs);
 	if (err) {
 		ext4_close(fs);
 		return err;
@@ -201,10 +204,12 @@ int ext4_open(const struct ext4_device *dev, unsigned flags, struct ext4 **out)
 
 int ext4_close(struct ext4 *fs)
 {
+	int err = ext4_stop_writing(fs);
+
 	ext4_buffers_drop(fs);
 	kfree(fs->gd);
 	kfree(fs);
-	return 0;
+	return err;
 }
 
 bool ext4_needs_replay(const struct ext4 *fs)

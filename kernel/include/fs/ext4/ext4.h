@@ -68,6 +68,23 @@ struct ext4_inode {
 
 int __must_check ext4_iget(struct ext4 *fs, u32 ino, struct ext4_inode *out);
 
+/* Writing, so far attributes. Changes gather until ext4_sync makes all of them safe as one transaction; ext4_close does
+ * that too. After the first error nothing is written any more and every change gives that error. */
+#define EXT4_ATTR_MODE  BIT(0) /* permissions; the type stays */
+#define EXT4_ATTR_UID   BIT(1)
+#define EXT4_ATTR_GID   BIT(2)
+#define EXT4_ATTR_ATIME BIT(3)
+#define EXT4_ATTR_MTIME BIT(4)
+#define EXT4_ATTR_CTIME BIT(5)
+struct ext4_attr {
+	unsigned mask;
+	u16 mode;
+	u32 uid, gid;
+	struct ext4_time atime, mtime, ctime;
+};
+int __must_check ext4_setattr(struct ext4 *fs, u32 ino, const struct ext4_attr *a);
+int __must_check ext4_sync(struct ext4 *fs);
+
 /* Where the block range that starts at lblock lies: physical 0 is a hole. *count: how many blocks alike follow. */
 struct ext4_extent {
 	u64 physical;

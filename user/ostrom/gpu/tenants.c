@@ -275,7 +275,8 @@ void tenant_reset(struct tenant *t, const char *why)
 	t->last_served = NULL;
 	if (t->pid) {
 		kill(t->pid, SIGKILL);
-		waitpid(t->pid, NULL, 0);
+		while (waitpid(t->pid, NULL, 0) < 0 && errno == EINTR)
+			;
 		watch_close(t->broker, &t->worker);
 		vgpu_ids_free(&t->ids);
 		vgpu_ids_free(&t->ctx_ids);

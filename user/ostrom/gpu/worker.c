@@ -32,9 +32,13 @@
 	F(init)                                                                                                        \
 	F(poll)                                                                                                        \
 	F(get_poll_fd)                                                                                                 \
-	F(context_create) F(context_destroy) F(resource_create) F(resource_unref) F(resource_attach_iov)               \
-		F(ctx_attach_resource) F(submit_cmd) F(transfer_read_iov) F(transfer_write_iov) F(create_fence)        \
-			F(get_cap_set) F(fill_caps)
+	F(context_create)                                                                                              \
+	F(context_destroy)                                                                                             \
+	F(resource_create)                                                                                             \
+	F(resource_unref)                                                                                              \
+	F(resource_attach_iov)                                                                                         \
+	F(ctx_attach_resource)                                                                                         \
+	F(submit_cmd) F(transfer_read_iov) F(transfer_write_iov) F(create_fence) F(get_cap_set) F(fill_caps)
 
 #define DECLARE(f) static __typeof__(virgl_renderer_##f) *vr_##f;
 FUNCTIONS(DECLARE)

@@ -141,7 +141,14 @@ for c in $cases; do
 		ostrom_to_linux "raid5, stopped" "d0 d1 d2" 11776 "" stop
 		ostrom_to_linux "raid5, killed" "d0 d1 d2" 11776 "" kill ;;
 	layouts) linux_to_ostrom "raid5 right-asymmetric 1.0" 4 "-l5 -c32 -e1.0 --layout=ra" 18408 - stop ;;
-	degraded) linux_to_ostrom "raid5, a member failed" 4 "-l5 -c64" 17664 - fail ;;
+	degraded)
+		linux_to_ostrom "raid5, a member failed" 4 "-l5 -c64" 17664 - fail
+		truncate -s 24M "$tmp/new"
+		$ostrom raid recover --add "$tmp/new" "$tmp/d0" "$tmp/d1" "$tmp/d2" "$tmp/d3" > "$tmp/said" 2>&1 ||
+			{ cat "$tmp/said"; echo "not ok rebuild"; exit 1; }
+		linux_checks "rebuilt by Ostrom" "d0 new d2 d3"
+		grep -q "mismatches 0" "$tmp/linux" || { cat "$tmp/linux"; echo "not ok rebuild: still degraded"; exit 1; }
+		echo "ok rebuilt by Ostrom, whole on Linux" ;;
 	raid6)
 		linux_to_ostrom "raid6" 5 "-l6 -c64" 17664 - stop
 		linux_to_ostrom "raid6 ddf-N-continue, a member failed" 5 "-l6 -c64 --layout=ddf-N-continue" 17664 - fail ;;

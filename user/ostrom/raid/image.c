@@ -44,7 +44,7 @@ int image_write(const struct image *im, u64 sector, const void *buf, size_t byte
 	return 0;
 }
 
-static int find_superblock(struct image *im)
+bool image_find_superblock(struct image *im)
 {
 	static const u32 order[] = { 2, 1, 0 };
 
@@ -55,11 +55,10 @@ static int find_superblock(struct image *im)
 			continue;
 		if (md_super_decode(im->super, at, &im->sb) == 0) {
 			im->verdict = md_super_check(im->super, &im->sb, im->sectors);
-			return 0;
+			return true;
 		}
 	}
-	say_error("%s: no version 1 superblock of md", im->path);
-	return -ENOENT;
+	return false;
 }
 
 int image_open(struct image *im, const char *path, bool writable)
@@ -76,10 +75,11 @@ int image_open(struct image *im, const char *path, bool writable)
 	}
 	end = lseek(im->fd, 0, SEEK_END);
 	im->sectors = end > 0 ? (u64)end / 512 : 0;
-	err = find_superblock(im);
-	if (err < 0)
-		image_close(im);
-	return err;
+	if (image_find_superblock(im))
+		return 0;
+	say_error("%s: no version 1 superblock of md", im->path);
+	image_close(im);
+	return -ENOENT;
 }
 
 void image_close(struct image *im)

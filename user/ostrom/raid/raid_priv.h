@@ -25,6 +25,7 @@ struct image {
 int image_open(struct image *im, const char *path, bool writable);
 /* The same without looking for a superblock (a disk that is to become a member). */
 int image_open_blank(struct image *im, const char *path);
+bool image_find_superblock(struct image *im);
 void image_close(struct image *im);
 /* Whole transfers or -errno (-EIO at the end of the device). */
 int image_read(const struct image *im, u64 sector, void *buf, size_t bytes);

@@ -152,11 +152,24 @@ static int new_member(struct raid *r, struct image *im, u32 slot)
 	return md_add_member(r->e, slot, sb);
 }
 
-static int add_and_rebuild(struct raid *r, const char *path, struct image *im)
+/* Opens the disk that is to become a member; one that belongs to another array is not taken by mistake. */
+static int open_new(struct raid *r, const struct flags *f, struct image *im)
 {
+	int err = image_open_blank(im, f->add);
+
+	if (err || f->force || !image_find_superblock(im) || im->verdict < 0 ||
+	    !memcmp(im->sb.set_uuid, r->im[r->plan.newest].sb.set_uuid, 16))
+		return err;
+	say_error("%s belongs to another array (%s); --force takes it", f->add, im->sb.set_name);
+	return -EEXIST;
+}
+
+static int add_and_rebuild(struct raid *r, const struct flags *f, struct image *im)
+{
+	const char *path = f->add;
 	u64 ignored;
 	u32 slot = 0;
-	int err = path ? image_open_blank(im, path) : 0;
+	int err = path ? open_new(r, f, im) : 0;
 
 	while (slot < r->geo.disks && r->slot[slot])
 		slot++;
@@ -190,7 +203,7 @@ static int mend(struct raid *r, const struct flags *f, struct image *added)
 	if (r->plan.dirty && !r->plan.missing && !r->has_log)
 		err = run_sync(r, MD_SYNC_RESYNC, "resync", &n);
 	if (!err && (f->add || is_rebuilding(r)))
-		err = add_and_rebuild(r, f->add, added);
+		err = add_and_rebuild(r, f, added);
 	if (!err && f->repair)
 		err = run_sync(r, MD_SYNC_REPAIR, "repair", &n);
 	return err ? err : raid_stop(r);

@@ -5,6 +5,7 @@
 #ifndef TMPFS_PRIV_H
 #define TMPFS_PRIV_H
 
+#include <fs/tmpfs.h>
 #include <lib/xarray.h>
 #include <task/sched.h>
 #include <vfs/cache.h>
@@ -36,7 +37,5 @@ ssize_t tmpfs_getxattr(struct inode *i, const char *name, void *buf, size_t size
 int tmpfs_setxattr(struct inode *i, const char *name, const void *value, size_t size, int flags);
 ssize_t tmpfs_listxattr(struct inode *i, char *buf, size_t size);
 #define TMPFS_XATTR_OPS .getxattr = tmpfs_getxattr, .setxattr = tmpfs_setxattr, .listxattr = tmpfs_listxattr
-
-int tmpfs_fill_super(struct super *s, const char *source, const char *data);
 
 #endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: the first serial port is the console of a virtual machine: bytes come in bursts, and output must not hold up
+ * programs at a byte a port access more than it has to.
+ *
+ * Idea: the interrupt handler moves received bytes into a small ring and queues a deferred job, which hands them to the
+ * terminal; output goes into another ring, from which the handler fills the chip's FIFO whenever it is empty.
+ *
+ * Contract: tty/tty.h. Registers: PC16550D data sheet (National Semiconductor, 1995). The kernel's own log goes to the
+ * same port by polling (arch console) and may stand between a program's bytes.
+ *
+ * Locks: port->lock (RANK_DRIVER, irqsave) guards both rings and the registers.
+ */
+#include <arch/boot.h>
+#include <arch/io.h>
+#include <core/init.h>
+#include <core/irq.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <linux/major.h>
+#include <vfs/device.h>
+#include "tty_priv.h"
+
+#define PORT     0x3f8
+#define GSI      4
+#define TX_BYTES 4096
+#define RX_BYTES 1024
+#define FIFO     16
+
+enum { DATA, IER, IIR_FCR, LCR, MCR, LSR, MSR, SCRATCH };
+#define IER_RX      0x01
+#define IER_TX      0x02
+#define IER_LINE    0x04
+#define FCR_ON      0xc7 /* enable, clear both, trigger at 14 bytes */
+#define LCR_8N1     0x03
+#define MCR_READY   0x0b /* DTR, RTS, and OUT2, which lets interrupts through */
+#define LSR_DATA    0x01
+#define LSR_BREAK   0x10
+#define LSR_TX_FREE 0x20
+
+struct port {
+	struct tty tty;
+	struct spinlock lock;
+	u8 tx[TX_BYTES], rx[RX_BYTES];
+	unsigned tx_head, tx_tail, rx_head, rx_tail;
+	bool tx_active, got_break;
+	struct deferred job;
+};
+
+static struct port port;
+
+static u8 reg_get(unsigned r)
+{
+	return port_in8(PORT + r);
+}
+
+static void reg_set(unsigned r, u8 v)
+{
+	port_out8(PORT + r, v);
+}
+
+/* Under the lock: feeds the FIFO, and keeps its interrupt on while there is more. */
+static void transmit(struct port *p)
+{
+	bool more;
+
+	if (reg_get(LSR) & LSR_TX_FREE)
+		for (int i = 0; i < FIFO && p->tx_tail != p->tx_head; i++)
+			reg_set(DATA, p->tx[p->tx_tail++ % TX_BYTES]);
+	more = p->tx_tail != p->tx_head;
+	if (more != p->tx_active) {
+		p->tx_active = more;
+		reg_set(IER, IER_RX | IER_LINE | (more ? IER_TX : 0));
+	}
+}
+
+static void receive(struct port *p)
+{
+	u8 status;
+
+	while ((status = reg_get(LSR)) & LSR_DATA) {
+		u8 c = reg_get(DATA);
+
+		if (status & LSR_BREAK)
+			p->got_break = true;
+		else if (p->rx_head - p->rx_tail < RX_BYTES)
+			p->rx[p->rx_head++ % RX_BYTES] = c;
+	}
+}
+
+static void serial_irq(void *arg)
+{
+	struct port *p = arg;
+	ulong irq = spin_lock_irqsave(&p->lock);
+
+	(void)reg_get(IIR_FCR);
+	receive(p);
+	transmit(p);
+	spin_unlock_irqrestore(&p->lock, irq);
+	deferred_queue(&p->job);
+}
+
+static void serial_job(struct deferred *d)
+{
+	struct port *p = container_of(d, struct port, job);
+
+	for (;;) {
+		u8 buf[64];
+		size_t n = 0;
+		bool brk;
+		ulong irq = spin_lock_irqsave(&p->lock);
+
+		while (n < sizeof(buf) && p->rx_tail != p->rx_head)
+			buf[n++] = p->rx[p->rx_tail++ % RX_BYTES];
+		brk = p->got_break;
+		p->got_break = false;
+		spin_unlock_irqrestore(&p->lock, irq);
+		if (brk)
+			tty_break(&p->tty);
+		if (!n)
+			break;
+		tty_receive(&p->tty, buf, n);
+	}
+	if (p->tx_head - p->tx_tail < TX_BYTES / 2)
+		tty_write_room(&p->tty);
+}
+
+static size_t serial_write(struct tty *t, const u8 *bytes, size_t n)
+{
+	struct port *p = t->priv;
+	ulong irq = spin_lock_irqsave(&p->lock);
+	size_t done;
+
+	for (done = 0; done < n && p->tx_head - p->tx_tail < TX_BYTES; done++)
+		p->tx[p->tx_head++ % TX_BYTES] = bytes[done];
+	if (!p->tx_active)
+		transmit(p);
+	spin_unlock_irqrestore(&p->lock, irq);
+	return done;
+}
+
+static size_t serial_pending(struct tty *t)
+{
+	struct port *p = t->priv;
+
+	return READ_ONCE(p->tx_head) - READ_ONCE(p->tx_tail);
+}
+
+static size_t serial_room(struct tty *t)
+{
+	return TX_BYTES - serial_pending(t);
+}
+
+static void serial_flush(struct tty *t)
+{
+	struct port *p = t->priv;
+	ulong irq = spin_lock_irqsave(&p->lock);
+
+	p->tx_tail = p->tx_head;
+	spin_unlock_irqrestore(&p->lock, irq);
+}
+
+static const struct tty_driver serial_driver = {
+	.name = "serial",
+	.write = serial_write,
+	.room = serial_room,
+	.pending = serial_pending,
+	.flush_output = serial_flush,
+};
+
+static bool present(void)
+{
+	reg_set(SCRATCH, 0x5a);
+	return reg_get(SCRATCH) == 0x5a;
+}
+
+void serial_init(void)
+{
+	int vector, err;
+
+	if (!present())
+		return;
+	tty_setup(&port.tty, &serial_driver, "ttyS0", DEV(TTY_MAJOR, 64));
+	port.tty.priv = &port;
+	spin_init(&port.lock, RANK_DRIVER);
+	deferred_init(&port.job, serial_job);
+	vector = irq_alloc(serial_irq, &port, 0, "ttyS0");
+	err = vector < 0 ? vector : irq_route_gsi(GSI, vector, false, false);
+	if (err) {
+		log_err("ttyS0: no interrupt: error %d", -err);
+		return;
+	}
+	reg_set(LCR, LCR_8N1);
+	reg_set(IIR_FCR, FCR_ON);
+	reg_set(MCR, MCR_READY);
+	reg_set(IER, IER_RX | IER_LINE);
+	tty_register(&port.tty);
+	tty_set_console(&port.tty);
+}
+
+PART_INIT(driver, tty_init);

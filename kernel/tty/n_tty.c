@@ -259,7 +259,7 @@ void n_tty_mode_changed(struct tty *t, const struct termios2 *old)
 /* ---- input
  * ------------------------------------------------------------------------------------------------------------ */
 
-static void raise(struct tty *t, u8 c, int sig)
+static void ask_signal(struct tty *t, u8 c, int sig)
 {
 	if (!(t->termios.c_lflag & NOFLSH)) {
 		n_tty_flush_input(t);
@@ -278,11 +278,11 @@ static bool input_signal(struct tty *t, u8 c)
 	if (!(t->termios.c_lflag & ISIG))
 		return false;
 	if (is_cc(t, c, VINTR))
-		raise(t, c, SIGINT);
+		ask_signal(t, c, SIGINT);
 	else if (is_cc(t, c, VQUIT))
-		raise(t, c, SIGQUIT);
+		ask_signal(t, c, SIGQUIT);
 	else if (is_cc(t, c, VSUSP))
-		raise(t, c, SIGTSTP);
+		ask_signal(t, c, SIGTSTP);
 	else
 		return false;
 	return true;

@@ -288,6 +288,14 @@ static ssize_t tty_write(struct io *io)
 	return total ? total : n;
 }
 
+/* Without line editing and timer a read needs VMIN bytes, and so does readiness. */
+static size_t bytes_to_be_ready(const struct tty *t)
+{
+	if (t->termios.c_lflag & ICANON || t->termios.c_cc[VTIME] || !t->termios.c_cc[VMIN])
+		return 1;
+	return t->termios.c_cc[VMIN];
+}
+
 static unsigned tty_poll(struct file *f, struct poll_table *pt)
 {
 	struct tty *t = f->priv;
@@ -295,7 +303,7 @@ static unsigned tty_poll(struct file *f, struct poll_table *pt)
 
 	poll_wait(f, &t->read_wait, pt);
 	poll_wait(f, &t->write_wait, pt);
-	if (n_tty_readable(t))
+	if (n_tty_readable(t) >= bytes_to_be_ready(t))
 		ready |= EPOLLIN | EPOLLRDNORM;
 	if (!READ_ONCE(t->stopped) && t->driver->room(t) >= 8)
 		ready |= EPOLLOUT | EPOLLWRNORM;

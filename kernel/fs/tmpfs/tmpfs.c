@@ -22,9 +22,12 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
+#include <linux/mman.h>
 #include <linux/mount.h>
 #include <vfs/uapi.h>
 #include "tmpfs_priv.h"
+
+#define NO_WRITE (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
 
 static const struct inode_ops dir_ops, file_inode_ops, link_ops, special_ops;
 static const struct file_ops dir_file_ops, file_file_ops;
@@ -347,13 +350,16 @@ static int allocate(struct inode *i, s64 off, s64 end)
 static int tmpfs_fallocate(struct file *f, int mode, s64 off, s64 len)
 {
 	struct inode *i = f->inode;
+	u32 seals = INODE_SEALS(i->flags);
 	s64 end = off + len;
 	int err = 0;
 
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
 		return -EOPNOTSUPP;
 	write_lock(&i->lock);
-	if (mode & FALLOC_FL_PUNCH_HOLE)
+	if ((mode & FALLOC_FL_PUNCH_HOLE && seals & NO_WRITE) || (end > i->size && seals & F_SEAL_GROW))
+		err = -EPERM;
+	else if (mode & FALLOC_FL_PUNCH_HOLE)
 		cache_remove(i->cache, off, end);
 	else
 		err = allocate(i, off, end);
@@ -363,6 +369,40 @@ static int tmpfs_fallocate(struct file *f, int mode, s64 off, s64 len)
 		inode_touch(i, ATTR_MTIME | ATTR_CTIME);
 	write_unlock(&i->lock);
 	return err;
+}
+
+/* ---- seals of memfds (memfd_create(2), fcntl(2)) ---------------------------------------------------------- */
+
+static ssize_t tmpfs_write(struct io *io)
+{
+	struct inode *i = io->file->inode;
+	u32 seals = INODE_SEALS(i->flags);
+
+	if (unlikely(seals & NO_WRITE))
+		return -EPERM;
+	if (unlikely(seals & F_SEAL_GROW)) {
+		if (io->flags & IO_APPEND || io->pos >= i->size)
+			return -EPERM;
+		io->iter.count = min(io->iter.count, (size_t)(i->size - io->pos));
+	}
+	return cache_write(io);
+}
+
+static int tmpfs_setattr(struct inode *i, const struct inode_attr *a)
+{
+	u32 seals = INODE_SEALS(i->flags);
+
+	if (a->mask & ATTR_SIZE &&
+	    ((a->size < i->size && seals & F_SEAL_SHRINK) || (a->size > i->size && seals & F_SEAL_GROW)))
+		return -EPERM;
+	return 0;
+}
+
+static int tmpfs_mmap(struct file *f, unsigned prot, unsigned map_flags, u64 *index, size_t bytes, struct mapping **out)
+{
+	if ((map_flags & MAP_TYPE) != MAP_PRIVATE && prot & PROT_WRITE && INODE_SEALS(f->inode->flags) & NO_WRITE)
+		return -EPERM;
+	return cache_mmap(f, prot, map_flags, index, bytes, out);
 }
 
 static int tmpfs_fsync(struct file *f, s64 start, s64 end, bool data_only)
@@ -536,16 +576,16 @@ static const struct inode_ops dir_ops = {
 	.tmpfile = tmpfs_tmpfile,
 	TMPFS_XATTR_OPS,
 };
-static const struct inode_ops file_inode_ops = { TMPFS_XATTR_OPS };
+static const struct inode_ops file_inode_ops = { .setattr = tmpfs_setattr, TMPFS_XATTR_OPS };
 static const struct inode_ops special_ops = { TMPFS_XATTR_OPS };
 static const struct inode_ops link_ops = { .readlink = tmpfs_readlink, TMPFS_XATTR_OPS };
 static const struct cache_ops tmpfs_cache_ops = { .account = tmpfs_account };
 static const struct file_ops dir_file_ops = { .readdir = tmpfs_readdir, .fsync = tmpfs_fsync };
 static const struct file_ops file_file_ops = {
 	.read = cache_read,
-	.write = cache_write,
+	.write = tmpfs_write,
 	.llseek = cache_llseek,
-	.mmap = cache_mmap,
+	.mmap = tmpfs_mmap,
 	.fallocate = tmpfs_fallocate,
 	.fsync = tmpfs_fsync,
 };

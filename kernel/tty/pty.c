@@ -9,7 +9,7 @@
  * Contract: pty(7), ptmx(4), ioctl_tty(2) for TIOCGPTN, TIOCSPTLCK, TIOCGPTPEER and packet mode. When the master is
  * closed the slave hangs up; when the last slave is closed the master reads -EIO until it is opened again.
  *
- * Locks: pty->lock (RANK_DRIVER, irqsave) guards the ring; table_lock (RANK_SUBSYS) the numbers.
+ * Locks: pty->lock (RANK_DRIVER, irqsave) guards the ring; table_lock (RANK_LEAF_SLEEP) the numbers.
  */
 #include <alloc/slab.h>
 #include <asm/ioctls.h>
@@ -42,7 +42,7 @@ struct pty {
 	struct timestamp born;
 };
 
-static struct mutex table_lock = MUTEX_INIT(table_lock, RANK_SUBSYS);
+static struct mutex table_lock = MUTEX_INIT(table_lock, RANK_LEAF_SLEEP);
 static struct pty *table[PTY_MAX]; /* table_lock; each holds the master's reference */
 
 /* ---- the slave's driver

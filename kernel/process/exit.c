@@ -214,13 +214,13 @@ static void process_end(struct process *p)
 
 static void complete_vfork(void)
 {
-	ulong irq = spin_lock_irqsave(&current->lock);
-	struct completion *done = current->vfork_done;
+	struct process *p = current->process;
+	ulong irq = spin_lock_irqsave(&p->siglock);
 
+	if (current->vfork_done)
+		complete(current->vfork_done); /* under the lock: the parent may be leaving its stack */
 	current->vfork_done = NULL;
-	if (done)
-		complete(done);
-	spin_unlock_irqrestore(&current->lock, irq);
+	spin_unlock_irqrestore(&p->siglock, irq);
 }
 
 void exit_release_mm(void)

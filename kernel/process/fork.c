@@ -172,6 +172,7 @@ static void drop_child(struct task *t)
 	if (t->pid)
 		pid_discard(t->pid);
 	task_put(t);
+	task_put(t); /* the scheduler's reference: it has never seen the task */
 }
 
 /* From here on others see it. */
@@ -209,9 +210,9 @@ static void wait_for_vfork(struct task *t, struct completion *done)
 
 	if (!wait_event_killable(&done->q, atomic_read(&done->done)))
 		return;
-	irq = spin_lock_irqsave(&t->lock); /* we are dying: the child must not find our stack */
+	irq = spin_lock_irqsave(&t->process->siglock); /* we are dying: the child must not find our stack */
 	t->vfork_done = NULL;
-	spin_unlock_irqrestore(&t->lock, irq);
+	spin_unlock_irqrestore(&t->process->siglock, irq);
 }
 
 /* The descriptor of a CLONE_PIDFD child, already told to the parent. */

@@ -270,7 +270,7 @@ int pt_huge_split(struct pagetable *pt, ulong va)
 		if (!pte_is_huge(v)) {
 			pt_leaf_unlock(&leaf);
 			table_free(table_page(t));
-			return 0;
+			return -ENOENT;
 		}
 		for (u64 i = 0; i < 512; i++)
 			t[i] = (v & ~PTE_LARGE) + (i << PAGE_SHIFT);

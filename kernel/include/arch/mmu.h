@@ -78,7 +78,7 @@ int __must_check pt_leaf_get(struct pagetable *pt, ulong va, bool alloc, struct 
 /* The level-2 entry for a huge page at va (2 MiB aligned). -EEXIST if a leaf table is there.
  * -ENOMEM. */
 int __must_check pt_huge_get(struct pagetable *pt, ulong va, struct pt_leaf *leaf);
-/* Replaces the huge entry at va by a leaf table of 512 entries with the same rights. -ENOMEM. */
+/* Replaces the huge entry at va by a leaf table of 512 entries with the same rights. -ENOMEM; -ENOENT: there is none (any more). */
 int __must_check pt_huge_split(struct pagetable *pt, ulong va);
 void pt_leaf_lock(struct pt_leaf *leaf);
 void pt_leaf_unlock(struct pt_leaf *leaf);

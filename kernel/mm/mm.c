@@ -149,15 +149,14 @@ static void copy_entry(struct vma *v, pte_t *entry, unsigned i, struct copied *c
 
 	if (pte_is_none(e))
 		return;
-	if (!(pte_rights(e) & PT_SPECIAL)) {
+	if (!pte_is_special(e)) {
 		page = pte_page(e);
 		if (!(page->flags & PAGE_ANON))
 			return;
 		page_get(page);
 		c->anon += pte_is_huge(e) ? 512 : 1;
-		if (pte_rights(e) & PT_WRITE) {
-			e = pte_exchange(entry, (pte_t)0);
-			e = pte_with_rights(e, pte_rights(e) & ~(unsigned)PT_WRITE);
+		if (pte_is_writable(e)) {
+			e = pte_without_write(pte_exchange(entry, (pte_t)0));
 			pte_set(entry, e);
 			c->protected = true;
 		}
@@ -178,7 +177,7 @@ static int copy_paste(struct mm *to, ulong va, bool huge, struct copied *c)
 	err = huge ? pt_huge_get(&to->pt, va, &leaf) : pt_leaf_get(&to->pt, va, true, &leaf, NULL);
 	if (err) {
 		for (unsigned i = 0; i < c->nr; i++)
-			if (!(pte_rights(c->e[i]) & PT_SPECIAL))
+			if (!pte_is_special(c->e[i]))
 				page_put(pte_page(c->e[i]));
 		return err;
 	}

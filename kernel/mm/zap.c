@@ -47,12 +47,10 @@ int huge_split(struct mm *m, ulong va)
 
 static void chunk_take(struct chunk *c, pte_t *entry, pte_t e)
 {
-	unsigned rights;
 	struct page *page;
 
 	e = pte_exchange(entry, (pte_t)0);
-	rights = pte_rights(e);
-	if (rights & PT_SPECIAL)
+	if (pte_is_special(e))
 		return;
 	page = pte_page(e);
 	if (page->flags & PAGE_ANON) {
@@ -60,7 +58,7 @@ static void chunk_take(struct chunk *c, pte_t *entry, pte_t e)
 	} else {
 		c->file++;
 		atomic_dec(&page->mapcount);
-		if (rights & PT_DIRTY)
+		if (pte_is_dirty(e))
 			c->dirty |= BIT(c->nr);
 	}
 	c->pages[c->nr++] = page;
@@ -91,7 +89,7 @@ static void zap_huge(struct vma *v, struct pt_leaf *leaf, ulong va, struct tlb_g
 		pte_t e = pte_exchange(leaf->entry, (pte_t)0);
 
 		tlb_add_range(g, va, HUGE_SIZE);
-		page = pte_rights(e) & PT_SPECIAL ? NULL : pte_page(e);
+		page = pte_is_special(e) ? NULL : pte_page(e);
 	}
 	pt_leaf_unlock(leaf);
 	if (!page)
@@ -114,7 +112,7 @@ static void zap_leaf(struct vma *v, struct pt_leaf *leaf, ulong va, unsigned n, 
 
 			if (pte_is_none(e))
 				continue;
-			if (keep_private && !(pte_rights(e) & PT_SPECIAL) && (pte_page(e)->flags & PAGE_ANON))
+			if (keep_private && !pte_is_special(e) && (pte_page(e)->flags & PAGE_ANON))
 				continue;
 			chunk_take(&c, entry + at, e);
 		}

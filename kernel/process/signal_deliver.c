@@ -225,7 +225,7 @@ static void default_action(struct process *p, int sig, ulong *irq)
 		return;
 	}
 	spin_unlock_irqrestore(&p->siglock, *irq);
-	process_exit_group(sig | (SIG_MASK_CORE & SIGMASK(sig) ? 0x80 : 0));
+	process_exit_group(sig | ((SIG_MASK_CORE & SIGMASK(sig)) && process_rlimit(RLIMIT_CORE) ? 0x80 : 0));
 }
 
 /* The next signal that needs a handler; 0: none. Does not return if the program ends. */

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -129,6 +130,7 @@ CASE(protection_from_kernel)
 	memset(p, 0, 2 * PAGE);
 	mprotect(p, PAGE, PROT_NONE);
 	want_errno(getrlimit(RLIMIT_STACK, (struct rlimit *)p), EFAULT);
+	want_errno(prctl(PR_SET_NAME, p), EFAULT); /* reading neither */
 	mprotect(p, PAGE, PROT_READ);
 	want_errno(getrlimit(RLIMIT_STACK, (struct rlimit *)p), EFAULT);
 	mprotect(p, PAGE, PROT_READ | PROT_WRITE);

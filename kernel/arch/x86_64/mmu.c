@@ -116,9 +116,9 @@ paddr_t virt_to_phys(const void *va)
 
 u64 pte_bits(unsigned rights)
 {
-	u64 bits = PTE_PRESENT;
+	u64 bits = rights & PT_READ ? PTE_PRESENT : PTE_NOACCESS;
 
-	if (rights & PT_WRITE)
+	if ((rights & (PT_READ | PT_WRITE)) == (PT_READ | PT_WRITE))
 		bits |= PTE_WRITE;
 	if (!(rights & PT_EXEC))
 		bits |= pte_nx;

@@ -104,26 +104,6 @@ pte_t pte_make_swap(u64 payload)
 	return (payload << SWAP_SHIFT) | BIT(1);
 }
 
-bool pte_is_none(pte_t e)
-{
-	return e == 0;
-}
-
-bool pte_is_present(pte_t e)
-{
-	return e & PTE_PRESENT;
-}
-
-bool pte_is_huge(pte_t e)
-{
-	return (e & (PTE_PRESENT | PTE_LARGE)) == (PTE_PRESENT | PTE_LARGE);
-}
-
-pfn_t pte_pfn(pte_t e)
-{
-	return (e & PTE_ADDRESS) >> PAGE_SHIFT;
-}
-
 u64 pte_swap_payload(pte_t e)
 {
 	return e >> SWAP_SHIFT;
@@ -131,9 +111,9 @@ u64 pte_swap_payload(pte_t e)
 
 unsigned pte_rights(pte_t e)
 {
-	unsigned r = PT_READ;
+	unsigned r = e & PTE_PRESENT ? PT_READ : 0;
 
-	if (!(e & PTE_PRESENT))
+	if (!pte_is_present(e))
 		return 0;
 	r |= e & PTE_WRITE ? PT_WRITE : 0;
 	r |= e & PTE_NX ? 0 : PT_EXEC;
@@ -149,16 +129,6 @@ unsigned pte_rights(pte_t e)
 pte_t pte_with_rights(pte_t e, unsigned rights)
 {
 	return (e & (PTE_ADDRESS | PTE_LARGE)) | pte_bits(rights);
-}
-
-void pte_set(pte_t *p, pte_t e)
-{
-	__atomic_store_n(p, e, __ATOMIC_RELEASE);
-}
-
-pte_t pte_exchange(pte_t *p, pte_t e)
-{
-	return __atomic_exchange_n(p, e, __ATOMIC_SEQ_CST);
 }
 
 /* ---- walks
@@ -217,7 +187,7 @@ int pt_leaf_get(struct pagetable *pt, ulong va, bool alloc, struct pt_leaf *leaf
 	if (err)
 		return err;
 	v = READ_ONCE(*pmd);
-	if (!(v & PTE_PRESENT)) {
+	if (!v) {
 		if (!alloc) {
 			if (next_va)
 				*next_va = (va & ~(HUGE_SIZE - 1)) + HUGE_SIZE;
@@ -246,7 +216,7 @@ int pt_huge_get(struct pagetable *pt, ulong va, struct pt_leaf *leaf)
 	if (err)
 		return err;
 	v = READ_ONCE(*pmd);
-	if ((v & PTE_PRESENT) && !(v & PTE_LARGE))
+	if (v && !(v & PTE_LARGE))
 		return -EEXIST;
 	*leaf = (struct pt_leaf){ pmd, table_page(pmd), 1, v & PTE_LARGE };
 	return 0;

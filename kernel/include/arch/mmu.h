@@ -17,6 +17,8 @@ struct page;
 
 typedef u64 pte_t;
 
+#include <arch/mmu_impl.h>
+
 /* Mapping rights, independent of the machine's bits. */
 #define PT_READ    BIT(0)
 #define PT_WRITE   BIT(1)
@@ -48,16 +50,16 @@ void pagetable_destroy(
  * while it runs (kernel threads). */
 void pagetable_activate(struct pagetable *pt);
 
-/* Entry values. Huge entries (2 MiB) are made by pte_make_huge. A swap entry is non-present, has a
+/* Entry values. Huge entries (2 MiB) are made by pte_make_huge. Rights without
+ * PT_READ keep the page but give no access. A swap entry is non-present, has a
  * payload of 56 bits and is never 0. pte_rights gives PT_* with PT_DIRTY and PT_YOUNG as the CPU
  * left them. */
 pte_t pte_make(pfn_t pfn, unsigned rights);
 pte_t pte_make_huge(pfn_t pfn, unsigned rights);
 pte_t pte_make_swap(u64 payload);
-bool pte_is_none(pte_t e);
-bool pte_is_present(pte_t e);
-bool pte_is_huge(pte_t e);
-pfn_t pte_pfn(pte_t e);
+/* Inline in arch/mmu_impl.h: pte_is_none, pte_is_present (it holds a page, perhaps without any right), pte_is_huge, pte_pfn,
+ * pte_is_special, pte_is_writable, pte_is_dirty, pte_without_write, pte_set (from none, or to more rights: needs no flush),
+ * pte_exchange (atomic against the CPU's dirty and accessed bits). */
 u64 pte_swap_payload(pte_t e);
 unsigned pte_rights(pte_t e);
 pte_t pte_with_rights(pte_t e, unsigned rights); /* same page, other rights */
@@ -87,8 +89,6 @@ static inline pte_t pte_read(const pte_t *p)
 {
 	return READ_ONCE(*p);
 }
-void pte_set(pte_t *p, pte_t e);       /* from none, or to more rights: needs no flush */
-pte_t pte_exchange(pte_t *p, pte_t e); /* atomic against the CPU's dirty and accessed bits */
 
 /* TLB gather: changes that take rights or pages away collect here; tlb_finish flushes every CPU
  * that may hold them and only then drops the page references that were handed over. Sleeping

@@ -199,7 +199,12 @@ static void account_turn(struct timehist *th, const struct th_event *e, const st
 		if (th->opt.idle_hist && !account_idle(c, *t, tprev))
 			return;
 	}
-	if (!th->opt.summary_only)
+	r->was_waker = r->waker;
+	if (th->opt.why)
+		th_note_delay(th, who, s);
+	else if (th->opt.json)
+		th_print_json(th, e, s, who, *t, state);
+	else if (!th->opt.summary_only)
 		th_print_switch(th, e, s, who, *t, state);
 }
 
@@ -226,6 +231,7 @@ static int on_switch(struct timehist *th, const struct th_event *e, const struct
 		r->last_time = s->time;
 		r->last_state = state;
 		r->ready_time = 0;
+		r->waker = 0;
 	}
 	th->cpus[s->cpu].last_switch = s->time;
 	return 0;
@@ -243,8 +249,10 @@ static int on_wakeup(struct timehist *th, const struct th_event *e, const struct
 
 	if (!r)
 		return -ENOMEM;
-	if (!r->ready_time)
+	if (!r->ready_time) {
 		r->ready_time = s->time;
+		r->waker = s->tid;
+	}
 	if (th->opt.wakeups && !outside_window(th, s->time))
 		th_print_wakeup(th, e, s, who);
 	return 0;
@@ -268,8 +276,11 @@ int th_record(void *arg, const struct pd_sample *s)
 	struct timehist *th = arg;
 	const struct th_event *e;
 
-	if (s->type == PERF_RECORD_LOST)
-		th_print_lost(th, s);
+	if (s->type == PERF_RECORD_LOST) {
+		th->last_lost = s->time;
+		if (!th->opt.why && !th->opt.json)
+			th_print_lost(th, s);
+	}
 	if (s->type != PERF_RECORD_SAMPLE)
 		return pd_threads_record(&th->threads, s);
 	if (s->cpu >= TH_MAX_CPUS)

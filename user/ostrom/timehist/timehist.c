@@ -33,7 +33,10 @@ static const char usage_text[] =
 	"      --time START,STOP window, in seconds        -C, --cpu LIST      only these CPUs\n"
 	"  -p, --pid LIST        only these processes      -t, --tid LIST      only these threads\n"
 	"  -g, --call-graph      call chains if recorded       --max-stack N   at most N functions "
-	"(5)\n";
+	"(5)\n"
+	"beyond perf:\n"
+	"      --why TASK        the longest waits of a task (name, process or thread) and who woke it\n"
+	"      --json            one JSON object a turn\n";
 
 enum {
 	OPT_STATE = 256,
@@ -41,6 +44,8 @@ enum {
 	OPT_MAX_STACK,
 	OPT_KALLSYMS,
 	OPT_SYMFS,
+	OPT_WHY,
+	OPT_JSON,
 	OPT_NO, /* + the short letter: --no-X */
 };
 
@@ -73,6 +78,8 @@ static const struct option long_options[] = {
 	{ "tid", required_argument, NULL, 't' },
 	{ "cpu", required_argument, NULL, 'C' },
 	{ "help", no_argument, NULL, 'h' },
+	{ "why", required_argument, NULL, OPT_WHY },
+	{ "json", no_argument, NULL, OPT_JSON },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -88,6 +95,7 @@ static bool *flag_of(struct th_options *o, int c)
 	case 'I': return &o->idle_hist;
 	case 'g': return &o->callchain;
 	case OPT_STATE: return &o->state;
+	case OPT_JSON: return &o->json;
 	default: return NULL;
 	}
 }
@@ -101,6 +109,7 @@ static const char **text_of(struct th_options *o, int c)
 	case 'C': return &o->cpus;
 	case OPT_TIME: return &o->time;
 	case OPT_KALLSYMS: return &o->kallsyms;
+	case OPT_WHY: return &o->why;
 	default: return NULL;
 	}
 }
@@ -307,9 +316,11 @@ static int report(struct timehist *th)
 	struct pd_consumer c = { .record = th_record, .arg = th };
 	int err;
 
-	if (!th->opt.summary_only)
+	if (!th->opt.summary_only && !th->opt.why && !th->opt.json)
 		th_print_header(th);
 	err = pd_for_each(th->file, &c);
+	if (!err && th->opt.why)
+		th_print_delays(th);
 	if (!err && th->opt.summary)
 		th_print_summary(th);
 	if (out_flush(&th->out) && th->out.error != -EPIPE)

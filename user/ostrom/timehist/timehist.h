@@ -28,6 +28,7 @@ struct th_runtime {     /* of one thread */
 	u64 migrations;
 	struct th_stats run;
 	s32 last_state;
+	s32 waker, was_waker; /* who woke it; the same for the turn that was closed last */
 };
 
 struct th_cpu {
@@ -49,9 +50,21 @@ struct id_list {
 };
 
 struct th_options {
-	const char *input, *time, *pids, *tids, *cpus, *kallsyms;
+	const char *input, *time, *pids, *tids, *cpus, *kallsyms, *why;
 	bool summary, summary_only, wakeups, next, migrations, cpu_visual, idle_hist, state, callchain;
+	bool json;
 	unsigned max_stack, verbose;
+};
+
+#define TH_DELAYS 10
+#define TH_CHAIN  6
+
+struct th_delay { /* --why: one of the longest */
+	u64 time, wait, sleep, iowait, preempt, delay;
+	s32 tid;
+	u32 cpu, nr_chain;
+	bool lost; /* events were lost during it */
+	char chain[TH_CHAIN][64];
 };
 
 struct timehist {
@@ -68,6 +81,9 @@ struct timehist {
 	u64 start, end; /* --time, 0 is open */
 	u64 hist_start, hist_end;
 	u64 skipped;
+	u64 last_lost;                     /* time of the last LOST record */
+	struct th_delay delays[TH_DELAYS]; /* longest first */
+	u32 nr_delays;
 	struct ksyms ksyms; /* empty unless call chains are shown */
 	int comm_width;
 	int error;
@@ -93,6 +109,12 @@ void th_print_wakeup(struct timehist *th, const struct th_event *e, const struct
 void th_print_migration(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
 			struct pd_thread *migrated);
 void th_print_lost(struct timehist *th, const struct pd_sample *s);
+
+/* beyond.c: what perf does not have */
+void th_print_json(struct timehist *th, const struct th_event *e, const struct pd_sample *s, const struct pd_thread *t,
+		   u64 time, int state);
+void th_note_delay(struct timehist *th, const struct pd_thread *t, const struct pd_sample *s);
+void th_print_delays(struct timehist *th);
 
 /* summary.c */
 void th_print_summary(struct timehist *th);

@@ -24,12 +24,12 @@ static inline u64 get64(const void *p)
 static inline void put16(void *p, u16 v)
 {
 	u8 *b = p;
-	b[0] = v;
+	b[0] = v & 0xff;
 	b[1] = v >> 8;
 }
 static inline void put32(void *p, u32 v)
 {
-	put16(p, v);
+	put16(p, v & 0xffff);
 	put16((u8 *)p + 2, v >> 16);
 }
 static inline u32 get_be32(const void *p)

@@ -138,23 +138,44 @@ static bool data_ok(const struct journal *j, const struct tag *t, u32 sequence, 
 /* ---- revokes ------------------------------------------------------------------------------------------------------
  */
 
+static struct revoked *revoke_slot(struct revoked *table, size_t room, u64 block)
+{
+	size_t i = block * 0x9e3779b97f4a7c15ull >> 20 & (room - 1);
+
+	while (table[i].used && table[i].block != block)
+		i = (i + 1) & (room - 1);
+	return &table[i];
+}
+
+static int grow_revoked(struct journal *j)
+{
+	size_t room = j->room ? j->room * 2 : 64;
+	struct revoked *bigger = kcalloc(room, sizeof(*bigger), ALLOC_KERNEL);
+
+	if (!bigger)
+		return -ENOMEM;
+	for (size_t i = 0; i < j->room; i++)
+		if (j->revoked[i].used)
+			*revoke_slot(bigger, room, j->revoked[i].block) = j->revoked[i];
+	kfree(j->revoked);
+	j->revoked = bigger;
+	j->room = room;
+	return 0;
+}
+
 static int revoke(struct journal *j, u64 block, u32 sequence)
 {
-	for (size_t i = 0; i < j->nr_revoked; i++)
-		if (j->revoked[i].block == block) {
-			j->revoked[i].sequence = sequence;
-			return 0;
-		}
-	if (j->nr_revoked == j->room) {
-		size_t room = j->room ? j->room * 2 : 64;
-		void *bigger = krealloc(j->revoked, room * sizeof(*j->revoked), ALLOC_KERNEL);
+	struct revoked *r;
 
-		if (!bigger)
-			return -ENOMEM;
-		j->revoked = bigger;
-		j->room = room;
+	if (2 * (j->nr_revoked + 1) > j->room) {
+		int err = grow_revoked(j);
+
+		if (err)
+			return err;
 	}
-	j->revoked[j->nr_revoked++] = (struct revoked){ block, sequence };
+	r = revoke_slot(j->revoked, j->room, block);
+	j->nr_revoked += !r->used;
+	*r = (struct revoked){ block, sequence, true };
 	return 0;
 }
 
@@ -177,10 +198,9 @@ static int take_revokes(struct journal *j, u8 *block, u32 sequence)
 
 static bool is_revoked(const struct journal *j, u64 block, u32 sequence)
 {
-	for (size_t i = 0; i < j->nr_revoked; i++)
-		if (j->revoked[i].block == block)
-			return (s32)(j->revoked[i].sequence - sequence) >= 0;
-	return false;
+	const struct revoked *r = j->room ? revoke_slot(j->revoked, j->room, block) : NULL;
+
+	return r && r->used && (s32)(r->sequence - sequence) >= 0;
 }
 
 /* ---- the passes

@@ -7,9 +7,10 @@
 
 #include "ext4_priv.h"
 
-struct revoked {
+struct revoked { /* a slot of the table */
 	u64 block;
 	u32 sequence;
+	bool used;
 };
 
 struct journal {
@@ -19,7 +20,7 @@ struct journal {
 	u32 incompat, maxlen, first, csum_seed;
 	u8 *block, *data; /* one block each */
 	/* replay */
-	struct revoked *revoked;
+	struct revoked *revoked; /* by hash of the block; room: slots, a power of two, at most half of them used */
 	size_t nr_revoked, room;
 	u32 end_sequence; /* of the first transaction that is not there */
 	/* commit */

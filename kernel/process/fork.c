@@ -208,7 +208,7 @@ static void wait_for_vfork(struct task *t, struct completion *done)
 {
 	ulong irq;
 
-	if (!wait_event_killable(&done->q, atomic_read(&done->done)))
+	if (!completion_wait_killable(done))
 		return;
 	irq = spin_lock_irqsave(&t->process->siglock); /* we are dying: the child must not find our stack */
 	t->vfork_done = NULL;

@@ -179,6 +179,10 @@ $(B)/abi/%: tests/abi/%.c $(wildcard tests/abi/*.h) $(B)/uapi/.done
 	@mkdir -p $(@D)
 	@echo "  ABI $@"; $(MUSL_CC) $(MFLAGS) $< -o $@ -lpthread
 
+$(B)/programs/%: tests/programs/%.c $(B)/uapi/.done
+	@mkdir -p $(@D)
+	@echo "  PROG $@"; $(MUSL_CC) $(MFLAGS) $< -o $@ -lpthread
+
 $(B)/bench/%: benchmarks/%.c $(B)/uapi/.done
 	@mkdir -p $(@D)
 	@echo "  BENCH $@"; $(MUSL_CC) $(MFLAGS) $< -o $@ -lpthread

@@ -84,7 +84,7 @@ static long read_at(int fd, void *buf, uint64_t at, int flags)
 
 static int run_poll(const char *path, long reads, int hipri)
 {
-	uint64_t blocks, start, cpu;
+	uint64_t blocks, start = 0, cpu = 0;
 	int fd = open_device(path, O_RDONLY | O_DIRECT, &blocks);
 	void *buf = aligned_block();
 

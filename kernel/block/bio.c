@@ -198,9 +198,16 @@ int block_wait_until(struct bio *b, u64 deadline_ns)
 int block_wait(struct bio *b)
 {
 	if (b->flags & BIO_HIPRI)
-		block_policy_wait(b);
-	wait_event(waits_of(b), smp_load_acquire(&b->finished));
+		block_policy_poll(b);
+	if (smp_load_acquire(&b->finished))
+		return b->status;
+	block_policy_sleep(b);
 	return b->status;
+}
+
+void block_wait_finished(struct bio *b)
+{
+	wait_event(waits_of(b), smp_load_acquire(&b->finished));
 }
 
 /* Kernel memory need not be contiguous in pages: it is cut at page borders. */

@@ -37,7 +37,10 @@ struct block_policy {
 	struct timer tick;
 	bool ticking;
 	struct poll_queue poll;
+	u32 interrupts_learnt;
 };
+
+#define LEARN_FIRST 256
 
 static struct block_policy *policy_of(const struct bio *b)
 {
@@ -227,9 +230,13 @@ static u64 cpu_time_of(const struct task *t)
 
 static void sleep_until(struct bio *b, struct block_policy *p, u64 deadline)
 {
-	u64 cpu = cpu_time_of(current);
+	u64 cpu = cpu_time_of(current), slack = current->timer_slack_ns;
+	int late;
 
-	if (block_wait_until(b, deadline)) {
+	current->timer_slack_ns = 0; /* microseconds decide here */
+	late = block_wait_until(b, deadline);
+	current->timer_slack_ns = slack;
+	if (late) {
 		ulong irq = spin_lock_irqsave(&p->lock);
 		u64 now = clock_ns();
 
@@ -239,7 +246,24 @@ static void sleep_until(struct bio *b, struct block_policy *p, u64 deadline)
 	}
 }
 
-void block_policy_wait(struct bio *b)
+/* Leaves the bio to the interrupt, and learns what that costs where polling is an alternative. */
+void block_policy_sleep(struct bio *b)
+{
+	struct block_policy *p = policy_of(b);
+	u64 cpu = cpu_time_of(current);
+	ulong irq;
+
+	block_wait_finished(b);
+	/* Without polling the first few are enough to know the interrupt's price when polling is switched on. */
+	if (!b->complete_ns || (!b->dev->whole->io_poll && p->interrupts_learnt >= LEARN_FIRST))
+		return;
+	irq = spin_lock_irqsave(&p->lock);
+	p->interrupts_learnt++;
+	poll_learn_interrupt(&p->poll, clock_ns() - b->complete_ns, cpu_time_of(current) - cpu);
+	spin_unlock_irqrestore(&p->lock, irq);
+}
+
+void block_policy_poll(struct bio *b)
 {
 	struct block_dev *d = b->dev->whole;
 	struct block_policy *p = d->policy;

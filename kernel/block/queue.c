@@ -180,7 +180,8 @@ void block_complete(struct bio *b, int status)
 	list_for_each_entry_safe (f, next, &failed, link)
 		block_bio_finish(f, f->status);
 	account(b);
-	block_policy_completed(b, clock_ns() - b->issue_ns);
+	b->complete_ns = clock_ns();
+	block_policy_completed(b, b->complete_ns - b->issue_ns);
 	if (!status && next_stage(b))
 		enqueue(b);
 	else

@@ -69,9 +69,12 @@ int cache_create(struct inode *host, const struct cache_ops *ops)
 	xa_init(&c->pages, &vfs_xa_mem);
 	xa_init(&c->dirty, &vfs_xa_mem);
 	list_init(&c->dirty_link);
+	list_init(&c->reclaim_link);
 	c->ops = ops;
 	c->host = host;
 	host->cache = c;
+	if (ops->fill)
+		reclaim_add(c);
 	return 0;
 }
 
@@ -134,6 +137,8 @@ int cache_insert(struct page_cache *c, u64 index, struct page *p)
 		c->nr_pages += !err;
 	}
 	spin_unlock(&c->lock);
+	if (!err)
+		page_stat_add(PAGE_STAT_CACHED, 1);
 	if (err && c->ops->account)
 		(void)c->ops->account(c, -1);
 	return err;
@@ -214,6 +219,7 @@ static void take_out(struct page_cache *c, u64 first, u64 last)
 		spin_unlock(&c->lock);
 		if (!p)
 			return;
+		page_stat_add(PAGE_STAT_CACHED, -1);
 		page_put(p);
 		if (c->ops->account)
 			(void)c->ops->account(c, -1);
@@ -248,6 +254,8 @@ void cache_destroy(struct page_cache *c)
 {
 	if (!c)
 		return;
+	if (c->ops->fill)
+		reclaim_remove(c);
 	take_out(c, 0, ~0ULL >> PAGE_SHIFT);
 	kcache_free(cache_cache, c);
 }
@@ -373,6 +381,8 @@ static ssize_t read_page(struct page_cache *c, struct io *io, size_t len)
 		if (err)
 			return err;
 	}
+	if (c->ops->fill && !(p->flags & PAGE_ACTIVE))
+		(void)page_test_set_flag(p, PAGE_ACTIVE);
 	done = iter_copy_out((char *)page_virt(p) + offset, len, &io->iter);
 	page_put(p);
 	return done ? (ssize_t)done : -EFAULT;

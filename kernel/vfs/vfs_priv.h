@@ -37,4 +37,11 @@ int __must_check files_create(struct task *t);
 
 #define current_fs ((struct fs_context *)current->fs)
 
+/* reclaim.c: caches whose pages may be dropped and read again. */
+struct page_cache;
+void reclaim_add(struct page_cache *c);
+void reclaim_remove(struct page_cache *c);
+/* writeback's, set at boot: wakes the flushers and waits a moment; false: nothing is dirty. */
+extern bool (*reclaim_wait_for_clean)(void);
+
 #endif

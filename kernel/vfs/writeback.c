@@ -25,7 +25,8 @@
 
 #include "vfs_priv.h"
 
-#define RUN_PAGES 64
+#define RUN_PAGES       64
+#define RECLAIM_WAIT_NS (5 * NSEC_PER_MSEC)
 
 static struct dirty_controls controls = { .background_ratio = 10, .ratio = 20 };
 static u64 periodic_centisecs = 500, expire_centisecs = 3000;
@@ -346,12 +347,16 @@ static void flusher(void *arg)
 	while (!READ_ONCE(wb->stopping)) {
 		u64 period = periodic_centisecs ? periodic_centisecs * 10 * NSEC_PER_MSEC : ~0ULL;
 		u64 until = period == ~0ULL ? ~0ULL : clock_ns() + period;
-		bool asked = !wait_event_until(&wb->work, READ_ONCE(wb->flush_now) || READ_ONCE(wb->stopping), until);
+		bool asked = !wait_event_until(
+			&wb->work, READ_ONCE(wb->flush_now) || READ_ONCE(wb->flush_all) || READ_ONCE(wb->stopping),
+			until);
+		bool all_of_it = READ_ONCE(wb->flush_all);
 
 		WRITE_ONCE(wb->flush_now, false);
+		WRITE_ONCE(wb->flush_all, false);
 		if (asked && !over_background(wb))
 			flush_one(wb, false, WRITE_BACKGROUND); /* a writer was over its device's own budget */
-		flush_round(wb, false);
+		flush_round(wb, all_of_it);
 	}
 	flush_round(wb, true);
 	wb->flusher = NULL;
@@ -384,6 +389,24 @@ void writeback_stop(struct writeback *wb)
 	spin_lock(&all_lock);
 	list_del(&wb->link);
 	spin_unlock(&all_lock);
+}
+
+/* For reclaim. The list is walked without its lock: see writeback_sync_all. */
+static bool wait_for_clean(void)
+{
+	struct writeback *wb;
+	bool busy = false;
+
+	list_for_each_entry (wb, &all, link) {
+		busy |= atomic_read(&wb->nr_dirty) || atomic_read(&wb->nr_writeback);
+		WRITE_ONCE(wb->flush_all, true);
+		waitq_wake_all(&wb->work);
+	}
+	if (busy) {
+		sched_set_state(TASK_UNINTERRUPTIBLE);
+		sched_sleep_until(clock_ns() + RECLAIM_WAIT_NS);
+	}
+	return busy;
 }
 
 void writeback_sync_all(bool wait)
@@ -472,6 +495,7 @@ static struct attr_dir vm_dir;
 
 static void writeback_init(void)
 {
+	reclaim_wait_for_clean = wait_for_clean;
 	ensure(!attr_dir_init(&vm_dir, &attr_sysctl_root, "vm", vm_attrs, NULL, NULL));
 }
 PART_INIT(core, writeback_init);

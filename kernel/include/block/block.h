@@ -64,7 +64,7 @@ struct bio {
 	bool throttled;
 	u8 throttle_class;
 	bool poll_slept;
-	u64 admit_ns;
+	u64 admit_ns, complete_ns;
 	u64 issue_ns;
 	struct bio *parent; /* of a split */
 	atomic_t children;

@@ -34,6 +34,8 @@ struct page_cache {
 	u64 nr_pages; /* lock */
 	const struct cache_ops *ops;
 	struct inode *host;
+	struct list reclaim_link; /* caches that can be filled again: vfs/reclaim.c */
+	u64 reclaim_next;
 
 	/* writeback (vfs/writeback.h) */
 	struct writeback *wb;   /* NULL: pages are never written back */

@@ -27,7 +27,7 @@ struct writeback {
 	struct dirty_device rate;                                  /* lock */
 	struct waitq work, progress;
 	struct task *flusher;
-	bool flush_now, stopping;
+	bool flush_now, flush_all, stopping;
 	/* How the page cache reaches this file without depending on it: */
 	void (*mark_dirty)(struct page_cache *c, struct page *p);
 	int (*balance)(struct page_cache *c, u64 pages);

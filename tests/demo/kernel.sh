@@ -4,4 +4,4 @@ tools/qemu-run --timeout 60 -- /bin/busybox sh -c 'cat /proc/uptime; uname -sr; 
 read -r up _ < build/demo/kernel.out
 grep -q '^Linux 6.1.0-ostrom' build/demo/kernel.out
 grep -q '^BusyBox v' build/demo/kernel.out
-echo "measured: busybox of Debian runs $up s after the kernel's start under software emulation; image $(stat -c %s build/ostrom.elf | numfmt --to=iec)"
+echo "measured: busybox of Debian runs $up s after the kernel's start under software emulation; image $(stat -L -c %s build/ostrom.elf | numfmt --to=iec)"

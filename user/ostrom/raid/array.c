@@ -275,7 +275,7 @@ int raid_start(struct raid *r, const struct raid_options *o)
 	struct md_config c = { .ops = &ops,
 			       .ctx = r,
 			       .mode = o->mode,
-			       .stripes = 1024,
+			       .stripes = o->stripes ? o->stripes : 1024,
 			       .read_only = !o->write,
 			       .trust_parity = o->force,
 			       .now = (u64)time(NULL) };

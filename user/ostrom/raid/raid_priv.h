@@ -52,6 +52,7 @@ struct raid_options {
 	bool write;
 	bool force; /* reconstruct in a dirty degraded array; run without its journal, read-only */
 	enum md_journal_mode mode;
+	u32 stripes; /* of the stripe cache, 0: 1024 */
 };
 
 /* Opens the images and judges them; prints the reason of what cannot be. 0 or -errno. */

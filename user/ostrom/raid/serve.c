@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <lib/string.h>
 #include "ostrom.h"
 #include "raid/raid_priv.h"
 
@@ -334,13 +335,13 @@ struct serve_args {
 /* Index of the first device, or -1 after the usage. */
 static int parse(int argc, char **argv, struct serve_args *a)
 {
-	static const struct option options[] = { { "socket", required_argument, NULL, 's' },
-						 { "port", required_argument, NULL, 'p' },
-						 { "read-only", no_argument, NULL, 'r' },
-						 { "write-back", no_argument, NULL, 'b' },
-						 { "force", no_argument, NULL, 'f' },
-						 { "once", no_argument, NULL, '1' },
-						 { 0 } };
+	static const struct option options[] = {
+		{ "socket", required_argument, NULL, 's' },  { "port", required_argument, NULL, 'p' },
+		{ "read-only", no_argument, NULL, 'r' },     { "write-back", no_argument, NULL, 'b' },
+		{ "force", no_argument, NULL, 'f' },         { "once", no_argument, NULL, '1' },
+		{ "stripes", required_argument, NULL, 'n' }, { 0 }
+	};
+	u64 n;
 	int c;
 
 	*a = (struct serve_args){ .o.write = true };
@@ -353,12 +354,20 @@ static int parse(int argc, char **argv, struct serve_args *a)
 		case 'b': a->o.mode = MD_WRITE_BACK; break;
 		case 'f': a->o.force = true; break;
 		case '1': a->once = true; break;
+		case 'n':
+			if (str_to_u64(optarg, 10, &n) < 0 || n < 16 || n > 1 << 20) {
+				say_error("--stripes %s: 16 to 1048576", optarg);
+				return -1;
+			}
+			a->o.stripes = n;
+			break;
 		default: return -1;
 		}
 	}
 	if (optind < argc && !a->socket != !a->port)
 		return optind;
-	say_error("usage: ostrom raid serve --socket PATH | --port N [--read-only] [--write-back] [--force] "
+	say_error("usage: ostrom raid serve --socket PATH | --port N [--read-only] [--write-back] [--stripes N] "
+		  "[--force] "
 		  "[--once] DEVICE...");
 	return -1;
 }

@@ -61,6 +61,41 @@ CASE(pipes)
 	close(p[1]);
 }
 
+CASE(splicing)
+{
+	char name[] = "/tmp/abi-splice-XXXXXX", buf[32];
+	int f = mkstemp(name), a[2], b[2];
+	loff_t pos = 2;
+
+	want(f >= 0 && !unlink(name));
+	want_eq(write(f, "0123456789", 10), 10);
+	want_eq(pipe(a), 0);
+	want_eq(pipe(b), 0);
+	want_errno(splice(f, NULL, f, NULL, 1, 0), EINVAL);
+	want_errno(splice(a[0], &pos, b[1], NULL, 1, 0), ESPIPE);
+	want_errno(splice(a[0], NULL, b[1], NULL, 1, SPLICE_F_NONBLOCK), EAGAIN);
+	want_eq(splice(f, &pos, a[1], NULL, 5, 0), 5);
+	want_eq(pos, 7);
+	want_eq(tee(a[0], b[1], 3, 0), 3);
+	want_eq(read(b[0], buf, 32), 3);
+	want(!memcmp(buf, "234", 3));
+	want_eq(write(a[1], "abc", 3), 3);
+	want_eq(splice(a[0], NULL, b[1], NULL, 4, 0), 4);
+	want_eq(read(b[0], buf, 32), 4);
+	want(!memcmp(buf, "2345", 4));
+	pos = 20;
+	want_eq(splice(a[0], NULL, f, &pos, 4, 0), 4);
+	want_eq(pread(f, buf, 32, 0), 24);
+	want(!memcmp(buf + 20, "6abc", 4));
+	want_errno(tee(f, a[1], 1, 0), EINVAL);
+	close(f);
+	close(a[0]);
+	close(a[1]);
+	want_eq(splice(b[0], NULL, b[1], NULL, 0, 0), 0);
+	close(b[0]);
+	close(b[1]);
+}
+
 CASE(fifos)
 {
 	char name[] = "/tmp/abi-fifo-XXXXXX", c;
@@ -267,6 +302,7 @@ CASE(inotifies)
 int main(void)
 {
 	RUN(pipes);
+	RUN(splicing);
 	RUN(fifos);
 	RUN(polling);
 	RUN(epolls);

@@ -11,11 +11,11 @@
 #include <mm/mm.h>
 #include <mm/upcalls.h>
 
-#define MMAP_MIN_ADDR	0x10000UL
-#define MAX_VMAS	65530
+#define MMAP_MIN_ADDR   0x10000UL
+#define MAX_VMAS        65530
 #define STACK_GAP_BYTES (256 * PAGE_SIZE) /* kept free below a stack that grows */
-#define VMA_ACCESS	(VMA_READ | VMA_WRITE | VMA_EXEC)
-#define VMA_MAY		(VMA_MAYREAD | VMA_MAYWRITE | VMA_MAYEXEC)
+#define VMA_ACCESS      (VMA_READ | VMA_WRITE | VMA_EXEC)
+#define VMA_MAY         (VMA_MAYREAD | VMA_MAYWRITE | VMA_MAYEXEC)
 
 /* ---- vma_tree.c: pure ---- */
 struct vma *vma_find(const struct mm *m, ulong addr); /* first with end > addr; lock for reading suffices */
@@ -26,7 +26,8 @@ void vma_link(struct mm *m, struct vma *v); /* the range is free */
 void vma_unlink(struct mm *m, struct vma *v);
 bool vma_can_merge(const struct vma *low, const struct vma *high);
 bool vma_range_free(const struct mm *m, ulong start, ulong end);
-/* The highest free range of `bytes` below `limit` (mmap_base: with the search cache), aligned down to `align`. -ENOMEM. */
+/* The highest free range of `bytes` below `limit` (mmap_base: with the search cache), aligned down to `align`. -ENOMEM.
+ */
 int vma_gap_find(struct mm *m, size_t bytes, ulong align, ulong limit, ulong *out);
 static inline u64 vma_pages(const struct vma *v)
 {
@@ -44,8 +45,8 @@ struct vma *vma_alloc(struct mm *m, ulong start, ulong end, u32 flags, struct ma
 int vma_attach(struct vma *v);
 /* The opposite, without the tree; v goes to `dead`, for vma_bury after the unlock. */
 void vma_detach(struct vma *v, struct list *dead);
-void vma_bury(struct list *dead); /* no locks held: drops mappings, frees */
-int vma_split(struct vma *v, ulong addr); /* v keeps the low part */
+void vma_bury(struct list *dead);                        /* no locks held: drops mappings, frees */
+int vma_split(struct vma *v, ulong addr);                /* v keeps the low part */
 struct vma *vma_merge(struct vma *v, struct list *dead); /* with its neighbours; returns the survivor */
 void vma_set_bounds(struct vma *v, ulong start, ulong end);
 void vma_account(struct mm *m, u32 flags, s64 pages);
@@ -73,7 +74,7 @@ int fault_in_vma(struct vma *v, ulong addr, unsigned access);
 /* The same from an address, with the lock taken inside; *code: si_code for -EFAULT. -EACCES: SIGSEGV. */
 int fault_in_mm(struct mm *m, ulong addr, unsigned access, int *code);
 int mm_populate(struct mm *m, ulong start, ulong end); /* no lock held; stops at the first failure */
-unsigned vma_rights(const struct vma *v); /* PT_* of a page that may be written if the VMA may */
+unsigned vma_rights(const struct vma *v);              /* PT_* of a page that may be written if the VMA may */
 extern pfn_t zero_pfn;
 
 static inline struct page *pte_page(pte_t e)

@@ -23,15 +23,15 @@
 #include "helper_priv.h"
 #include "jit_emit.h"
 
-#define PASSES 24
+#define PASSES 64
 
 struct jit {
 	struct emitter e;
 	const struct bpf_prog *prog;
-	u64 at;     /* address of the first byte when it runs */
-	u32 *addr;  /* by instruction: offset of its code; [len] is the end */
-	u32 *entry; /* by subprogram: offset of its prologue */
-	bool blind;
+	u64 at;            /* address of the first byte when it runs */
+	u32 *addr;         /* by instruction: offset of its code; [len] is the end */
+	u32 *entry;        /* by subprogram: offset of its prologue */
+	bool blind, moved; /* moved: this pass found something elsewhere than the one before */
 	u32 seed;
 	/* Of the function being compiled: */
 	u32 sub, frame_bytes;
@@ -557,10 +557,11 @@ static void load_packet(struct jit *j, const struct bpf_insn *insn)
 /* ---- jumps --------------------------------------------------------------------------------------------------------
  */
 
-static void jump_to(struct jit *j, int cc, u32 target)
+/* Forwards both ends are taken from the pass before, so that what shrinks in between does not count. */
+static void jump_to(struct jit *j, int cc, u32 from, u32 target)
 {
 	struct emitter *e = &j->e;
-	s64 distance = (s64)j->addr[target] - (e->len + 2);
+	s64 distance = (s64)j->addr[target] - (target > from ? j->addr[from + 1] : e->len + 2);
 
 	if (distance == (s8)distance) {
 		byte(e, cc < 0 ? 0xeb : 0x70 | cc);
@@ -614,7 +615,7 @@ static void branch(struct jit *j, const struct bpf_insn *insn, u32 i)
 	} else {
 		group1(e, w, 7, dst, insn->imm);
 	}
-	jump_to(j, condition(op), i + 1 + insn->off);
+	jump_to(j, condition(op), i, i + 1 + insn->off);
 }
 
 static u32 entry_of(const struct jit *j, u32 insn)
@@ -666,7 +667,7 @@ static void jump(struct jit *j, const struct bpf_insn *insn, u32 i)
 		return;
 	case BPF_JA:
 		if (insn->off) /* to itself: never reached */
-			jump_to(j, -1, i + 1 + insn->off);
+			jump_to(j, -1, i, i + 1 + insn->off);
 		return;
 	case BPF_CALL:
 		if (insn->src_reg == BPF_PSEUDO_CALL) {
@@ -705,24 +706,31 @@ static void compile_one(struct jit *j, const struct bpf_insn *insn, u32 i)
 	jump(j, insn, i);
 }
 
+static void place(struct jit *j, u32 i)
+{
+	j->moved |= j->addr[i] != j->e.len;
+	j->addr[i] = j->e.len;
+}
+
 static void pass(struct jit *j)
 {
 	const struct bpf_prog *p = j->prog;
 
 	j->e.len = 0;
+	j->moved = false;
 	j->seed = (u32)(ulong)p ^ p->len;
 	for (u32 s = 0; s < p->nr_subs; s++) {
 		j->sub = s;
 		j->entry[s] = j->e.len;
 		prologue(j);
 		for (u32 i = p->subs[s].start; i < sub_end(j, s); i++) {
-			j->addr[i] = j->e.len;
+			place(j, i);
 			compile_one(j, &p->insns[i], i);
 			if (p->insns[i].code == (BPF_LD | BPF_IMM | BPF_DW))
-				j->addr[++i] = j->e.len;
+				place(j, ++i);
 		}
 	}
-	j->addr[p->len] = j->e.len;
+	place(j, p->len);
 }
 
 static bool can_compile(const struct bpf_prog *p)
@@ -736,8 +744,7 @@ static bool can_compile(const struct bpf_prog *p)
 
 int bpf_jit_x86(const struct bpf_prog *prog, u8 *buf, u32 size, u64 at, u32 *tail_off, bool blind)
 {
-	struct jit j = { .prog = prog, .at = at, .blind = blind };
-	u32 before = 0;
+	struct jit j = { .prog = prog, .at = at, .blind = blind, .moved = true };
 
 	if (!can_compile(prog))
 		return -ENOTSUPP;
@@ -750,12 +757,8 @@ int bpf_jit_x86(const struct bpf_prog *prog, u8 *buf, u32 size, u64 at, u32 *tai
 	}
 	for (u32 i = 0; i <= prog->len; i++)
 		j.addr[i] = i * 64; /* jumps start long and only shrink */
-	for (int n = 0; n < PASSES; n++) {
+	for (int n = 0; n < PASSES && j.moved; n++)
 		pass(&j);
-		if (j.e.len == before)
-			break;
-		before = j.e.len;
-	}
 	if (buf) {
 		j.e.buf = buf;
 		j.e.size = size;
@@ -765,5 +768,5 @@ int bpf_jit_x86(const struct bpf_prog *prog, u8 *buf, u32 size, u64 at, u32 *tai
 		*tail_off = 2;
 	kfree(j.addr);
 	kfree(j.entry);
-	return j.e.len != before ? -EAGAIN : buf && j.e.len > size ? -ENOSPC : (int)j.e.len;
+	return j.moved ? -EAGAIN : buf && j.e.len > size ? -ENOSPC : (int)j.e.len;
 }

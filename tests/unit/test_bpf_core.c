@@ -13,6 +13,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <bpf/asm.h>
 #include <bpf/btf.h>
 #include <bpf/ctx.h>
@@ -25,7 +26,7 @@
 #define HASH 4
 
 static struct bpf_map *maps[8];
-static char text[1 << 16];
+static char text[4 << 20];
 
 static struct bpf_map *find_map(void *arg, s32 idx, bool by_index)
 {
@@ -73,6 +74,24 @@ static int load_as(const struct bpf_insn *insns, u32 len, u32 type, bool root, s
 	return bpf_prog_new(&l, out);
 }
 
+/* The same result from the compiler, plain and with hidden constants. */
+static void run_compiled(const char *what, struct bpf_prog *prog, void *ctx, u64 result)
+{
+	for (int blind = 0; blind < 2; blind++) {
+		int room = bpf_jit_x86(prog, NULL, 0, 0, NULL, blind), len;
+		u8 *code = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		u32 tail;
+
+		assert_true(room > 0 && room <= 1 << 20);
+		len = bpf_jit_x86(prog, code, (u32)room, (u64)code, &tail, blind);
+		assert_true(len > 0 && len <= room);
+		assert_int_equal(mprotect(code, 1 << 20, PROT_READ | PROT_EXEC), 0);
+		if (((u64(*)(const void *))code)(ctx) != result)
+			fail_msg("%s: the compiled program gives something else", what);
+		munmap(code, 1 << 20);
+	}
+}
+
 /* Accepted, and gives this result on a packet of 64 bytes 0..63. */
 static void accepts(const char *what, const struct bpf_insn *insns, u32 len, u32 type, u64 result)
 {
@@ -90,6 +109,7 @@ static void accepts(const char *what, const struct bpf_insn *insns, u32 len, u32
 	if (err)
 		fail_msg("%s: refused with %d:\n%s", what, err, text);
 	assert_int_equal(bpf_prog_run(prog, type == BPF_PROG_TYPE_XDP ? (void *)&xdp : (void *)&skb), result);
+	run_compiled(what, prog, type == BPF_PROG_TYPE_XDP ? (void *)&xdp : (void *)&skb, result);
 	bpf_prog_put(prog);
 }
 
@@ -228,8 +248,7 @@ static void calls(void **state)
 		  MOV(0, 0), EXIT()),
 		SF, 6);
 	refuses("r6 is not passed", P(MOV(6, 1), CALLSUB(1), EXIT(), MOVR(0, 6), EXIT()), SF, true, "R6 !read_ok");
-	refuses("recursion", P(CALLSUB(1), EXIT(), CALLSUB(-1), EXIT()), SF, true,
-		"back-edge from insn");
+	refuses("recursion", P(CALLSUB(1), EXIT(), CALLSUB(-1), EXIT()), SF, true, "back-edge from insn");
 	refuses("stack returned", P(CALLSUB(1), EXIT(), MOVR(0, 10), EXIT()), SF, true,
 		"cannot return stack pointer to the caller");
 	refuses("512 and 8", P(ST(D, 10, -512, 0), CALLSUB(1), EXIT(), ST(D, 10, -8, 0), MOV(0, 0), EXIT()), SF, true,
@@ -239,6 +258,22 @@ static void calls(void **state)
 		P(ST(D, 10, -8, 0), MOV(1, 10), LDFUNC(2, 7), MOVR(3, 10), ALU(ADD, 3, -8), MOV(4, 0), CALL(loop),
 		  LDX(D, 0, 10, -8), EXIT(), LDX(D, 0, 2, 0), ALU(ADD, 0, 3), STX(D, 2, 0, 0), MOV(0, 0), EXIT()),
 		SF, 30);
+}
+
+static void long_programs(void **state)
+{
+	static struct bpf_insn p[10003];
+	u32 n = 0, last = 9001;
+
+	p[n++] = LDX(W, 0, 1, 8);
+	while (n < last) { /* short and long jumps side by side */
+		p[n++] = ALU(ADD, 0, 1);
+		p[n] = n % 500 < 3 ? JMP(JEQ, 0, -5, (s16)(last - n - 1)) : JMP(JSET, 0, 1, (s16)(n % 2));
+		n++;
+		p[n++] = MOV(2, 1);
+	}
+	p[n++] = EXIT();
+	accepts("9,000 instructions", p, n, SF, 7 + 3000);
 }
 
 /* Every abstract result contains every concrete one, for all 4-bit-wide inputs at several places. */
@@ -492,6 +527,7 @@ int main(void)
 		cmocka_unit_test(contexts),
 		cmocka_unit_test(map_values),
 		cmocka_unit_test(calls),
+		cmocka_unit_test(long_programs),
 		cmocka_unit_test(scalars_are_sound),
 		cmocka_unit_test(branches_are_sound),
 		cmocka_unit_test(hash_contract),

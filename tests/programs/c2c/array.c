@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Per-thread statistics in an array of longs, four threads. expect: line stats, fields [0] [1] [2] [3]
+ * Problem: Per-thread statistics in an array of longs, four threads.
+ *
+ * Idea: two threads on two CPUs (common.h) do only this, so that what must be found is known.
+ *
+ * Contract: argument: rounds. Exit status 0. tests/tools/c2c-bar reads the next line.
+ * expect: line stats, fields [0] [1] [2] [3]
+ *
+ * Locks: none.
  */
 #include "common.h"
 

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Control: each thread has a line of its own, and both only read a third. expect: none
+ * Problem: Control: each thread has a line of its own, and both only read a third.
+ *
+ * Idea: two threads on two CPUs (common.h) do only this, so that what must be found is known.
+ *
+ * Contract: argument: rounds. Exit status 0. tests/tools/c2c-bar reads the next line.
+ * expect: none
+ *
+ * Locks: none.
  */
 #include "common.h"
 

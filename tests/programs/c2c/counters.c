@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * False sharing: two counters in one line, each incremented by its own thread. expect: line counters, fields .a .b
+ * Problem: False sharing: two counters in one line, each incremented by its own thread.
+ *
+ * Idea: two threads on two CPUs (common.h) do only this, so that what must be found is known.
+ *
+ * Contract: argument: rounds. Exit status 0. tests/tools/c2c-bar reads the next line.
+ * expect: line counters, fields .a .b
+ *
+ * Locks: none.
  */
 #include "common.h"
 

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * A flag that is only read, beside a counter that is written all the time. expect: line config, fields .enabled .hits
+ * Problem: A flag that is only read, beside a counter that is written all the time.
+ *
+ * Idea: two threads on two CPUs (common.h) do only this, so that what must be found is known.
+ *
+ * Contract: argument: rounds. Exit status 0. tests/tools/c2c-bar reads the next line.
+ * expect: line config, fields .enabled .hits
+ *
+ * Locks: none.
  */
 #include "common.h"
 

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * A heap object with a field for each thread. expect: line *job, fields .done .failed
+ * Problem: A heap object with a field for each thread.
+ *
+ * Idea: two threads on two CPUs (common.h) do only this, so that what must be found is known.
+ *
+ * Contract: argument: rounds. Exit status 0. tests/tools/c2c-bar reads the next line.
+ * expect: line *job, fields .done .failed
+ *
+ * Locks: none.
  */
 #include "common.h"
 

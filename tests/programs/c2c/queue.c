@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * A queue whose head and tail share a line: producer writes tail and reads head, consumer the other way. expect: line queue, fields .head .tail
+ * Problem: A queue whose head and tail share a line: producer writes tail and reads head,
+ * consumer the other way.
+ *
+ * Idea: two threads on two CPUs (common.h) do only this, so that what must be found is known.
+ *
+ * Contract: argument: rounds. Exit status 0. tests/tools/c2c-bar reads the next line.
+ * expect: line queue, fields .head .tail
+ *
+ * Locks: none.
  */
 #include "common.h"
 

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * True sharing: one reference count, incremented and decremented atomically by both. expect: line shared, field .refs
+ * Problem: True sharing: one reference count, incremented and decremented atomically by both.
+ *
+ * Idea: two threads on two CPUs (common.h) do only this, so that what must be found is known.
+ *
+ * Contract: argument: rounds. Exit status 0. tests/tools/c2c-bar reads the next line.
+ * expect: line shared, field .refs
+ *
+ * Locks: none.
  */
 #include "common.h"
 

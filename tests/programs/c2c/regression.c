@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Linear regression as in Phoenix: an array of accumulators on the heap, 40 bytes a thread, so that neighbours share a line. expect: line *args, fields .sx
+ * Problem: Linear regression as in Phoenix: an array of accumulators on the heap, 40 bytes a
+ * thread, so that neighbours share a line.
+ *
+ * Idea: two threads on two CPUs (common.h) do only this, so that what must be found is known.
+ *
+ * Contract: argument: rounds. Exit status 0. tests/tools/c2c-bar reads the next line.
+ * expect: line *args, fields .sx
+ *
+ * Locks: none.
  */
 #include "common.h"
 

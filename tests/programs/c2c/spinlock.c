@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * A spin lock next to the data of another thread. expect: line state, fields .lock .private_sum
+ * Problem: A spin lock next to the data of another thread.
+ *
+ * Idea: two threads on two CPUs (common.h) do only this, so that what must be found is known.
+ *
+ * Contract: argument: rounds. Exit status 0. tests/tools/c2c-bar reads the next line.
+ * expect: line state, fields .lock .private_sum
+ *
+ * Locks: none.
  */
 #include "common.h"
 

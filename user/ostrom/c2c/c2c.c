@@ -2,7 +2,11 @@
  *
  * Problem: two words, as in perf: c2c record, c2c report.
  *
- * Idea: the second word picks. Contract: exit status of the command, 129 for an unknown word. Locks: none.
+ * Idea: the second word picks.
+ *
+ * Contract: exit status of the command, 129 for an unknown word.
+ *
+ * Locks: none.
  */
 #include <stdio.h>
 #include "c2c.h"

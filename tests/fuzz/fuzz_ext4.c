@@ -2,10 +2,10 @@
  *
  * Problem: a file system on a stick is written by whoever made the stick; every byte of its metadata may lie.
  *
- * Idea: small images made by e2fsprogs (with and without checksums, 1 KiB blocks, an indexed directory, inline data,
+ * Idea: small images made by e2fsprogs (without checksums; 1 KiB blocks, an indexed directory, inline data,
  * attributes, a journal to replay) are damaged as the input says: patches of a few bytes anywhere, most of them into
  * the first part where metadata is. Then everything is read: tree, bytes, links, attributes, look-ups. Nothing may
- * crash or hang, writes of a replay stay inside the device.
+ * crash or hang, writes of a replay and of changed attributes stay inside the device.
  *
  * Contract: libFuzzer entry; without e2fsprogs it does nothing. Locks: none.
  */
@@ -168,6 +168,11 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	if (ext4_open(&dev, data[0] & 0x40 ? EXT4_OPEN_NO_REPLAY : 0, &w.fs))
 		return 0;
 	visit(&w, EXT4_ROOT_INO);
+	for (u32 ino = EXT4_ROOT_INO; ino < 20; ino++) {
+		struct ext4_attr a = { .mask = EXT4_ATTR_MODE | EXT4_ATTR_MTIME, .mode = ino, .mtime = { ino, 1 } };
+
+		(void)!ext4_setattr(w.fs, ino, &a);
+	}
 	ext4_close(w.fs);
 	return 0;
 }

@@ -9,6 +9,7 @@
  * the colour instead of the triangle.
  *
  * Contract: gles [--color RRGGBB] [--frames N] [--seconds S] [--load LOOPS] [--size N] [--pause-ms N] [--async]
+ * [--draws N]
  *           [--ppm FILE [--scene]] [--hog MIB]. Prints `ok NAME` or `not ok NAME: why` a case and a line `frames ...`
  * for loads; exit 0 if all is right. --hog allocates textures of 1 MiB until GL refuses, and says how many it got.
  *
@@ -24,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int size = 256, load, frames = 1, hog, pause_ms, async, scene;
+static int size = 256, load, frames = 1, hog, pause_ms, async, scene, draws = 1;
 static double seconds;
 static unsigned color = 0x20c040;
 static const char *ppm;
@@ -145,7 +146,8 @@ static void draw(void)
 {
 	glClearColor(0.2f, 0.2f, 0.2f, 1.0f);
 	glClear(GL_COLOR_BUFFER_BIT);
-	glDrawArrays(GL_TRIANGLES, 0, 3);
+	for (int i = 0; i < draws; i++)
+		glDrawArrays(GL_TRIANGLES, 0, 3);
 }
 
 static void use_triangle(void)
@@ -299,7 +301,7 @@ static int parse(int argc, char **argv)
 		{ "color", 1, NULL, 'c' }, { "frames", 1, NULL, 'f' },   { "seconds", 1, NULL, 't' },
 		{ "load", 1, NULL, 'l' },  { "size", 1, NULL, 's' },     { "ppm", 1, NULL, 'p' },
 		{ "hog", 1, NULL, 'h' },   { "pause-ms", 1, NULL, 'w' }, { "async", 0, NULL, 'a' },
-		{ "scene", 0, NULL, 'j' }, { NULL, 0, NULL, 0 },
+		{ "scene", 0, NULL, 'j' }, { "draws", 1, NULL, 'd' },    { NULL, 0, NULL, 0 },
 	};
 	int opt;
 
@@ -315,6 +317,7 @@ static int parse(int argc, char **argv)
 		case 'w': pause_ms = atoi(optarg); break;
 		case 'a': async = 1; break;
 		case 'j': scene = 1; break;
+		case 'd': draws = atoi(optarg); break;
 		default: return 2;
 		}
 	}

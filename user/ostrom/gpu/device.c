@@ -5,9 +5,9 @@
  *
  * Idea: jobs are sent to workers one by one, chosen by the core's scheduler, and charged by this process's clock from
  * the moment the GPU was free and the job was there until the answer. While nobody else wants the GPU a second job of
- * the same tenant is sent ahead, so that the GPU does not idle between two of one tenant's. When others wait, a long
- * submission is cut at draws into pieces of about `quantum_ns` by what a draw of this tenant took lately. A job over
- * `hang_ns` ends its tenant's worker, and only it.
+ * the same tenant is sent ahead, so that the GPU does not idle between two of one tenant's. While others are about, a
+ * long submission is cut at draws into pieces of about `quantum_ns` by what a draw of this tenant took lately. A job
+ * over `hang_ns` ends its tenant's worker, and only it.
  *
  * States of a job: queued at its connection; sent (jobs[0] running, jobs[1] prefetched); done or forgotten.
  *
@@ -43,10 +43,22 @@ static bool others_want(struct tenant *self)
 	return false;
 }
 
+/* Whether somebody else may want the GPU before a long submission would be over: it wants it now, or did lately. */
+static bool others_may_come(struct tenant *self)
+{
+	struct tenant *t;
+	u64 now = now_ns();
+
+	list_for_each_entry (t, &self->broker->tenants, link)
+		if (t != self && (t->entity.queued || (t->entity.jobs && now < t->entity.idle_since_ns + NSEC_PER_SEC)))
+			return true;
+	return false;
+}
+
 /* How many draws of this tenant fit the quantum. */
 static u32 draws_allowed(struct tenant *t)
 {
-	if (!t->work_ns || !others_want(t))
+	if (!t->work_ns || !others_may_come(t))
 		return ~0u;
 	return max((u32)min(t->broker->quantum_ns / t->work_ns, (u64)~0u), 1u);
 }

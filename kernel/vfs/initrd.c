@@ -8,7 +8,7 @@
  *
  * Contract: vfs_unpack_initrd takes boot_info()'s range. A damaged archive is reported with its offset and ends the
  * unpacking (-EINVAL); what came before stays. A member that cannot be made is reported and left out.
- * A compressed part is unpacked into memory first (gzip, zstd).
+ * A part compressed by gzip is unpacked into memory first.
  *
  * Locks: none; runs at boot in the first task.
  */
@@ -18,6 +18,7 @@
 #include <core/log.h>
 #include <lib/cpio.h>
 #include <lib/err.h>
+#include <lib/inflate.h>
 #include <lib/string.h>
 #include <vfs/uapi.h>
 #include <vfs/cache.h>
@@ -244,6 +245,57 @@ static void forget_links(struct unpacking *u)
 /* ---- the whole image -----------------------------------------------------------------------------------------------
  */
 
+#define UNPACKED_MAX (1UL << 30)
+
+static int unpack_all(struct unpacking *u);
+
+/* A gzip member: unpacked as a whole into memory of its own, then read as an archive. Its size is not known before, so
+ * the buffer is doubled until it fits. */
+static int unpack_gzip(struct unpacking *u)
+{
+	const u8 *data = u->c.data + u->c.at;
+	size_t size = u->c.size - u->c.at, used = 0, made = 0;
+	int err = -ENOSPC;
+
+	for (size_t room = max(4 * size, 1UL << 20); err == -ENOSPC && room <= UNPACKED_MAX; room *= 2) {
+		struct unpacking inner = { 0 };
+		u8 *buf = vmem_alloc(room);
+
+		if (!buf)
+			return -ENOMEM;
+		err = gzip_unpack(data, size, buf, room, &used, &made);
+		if (!err) {
+			list_init(&inner.links);
+			cpio_begin(&inner.c, buf, made);
+			err = unpack_all(&inner);
+			forget_links(&inner);
+			u->files += inner.files;
+			u->failed += inner.failed;
+			u->c.at += used;
+		}
+		vmem_free(buf);
+	}
+	if (err == -EINVAL && !used)
+		log_err("initrd: damaged gzip data at byte %zu", u->c.at);
+	return err;
+}
+
+static int unpack_all(struct unpacking *u)
+{
+	int err;
+
+	while (!(err = unpack_plain(u)) && u->c.at < u->c.size) {
+		if (!gzip_begins(u->c.data + u->c.at, u->c.size - u->c.at)) {
+			log_err("initrd: no archive that we know at byte %zu of %zu", u->c.at, u->c.size);
+			return -EINVAL;
+		}
+		err = unpack_gzip(u);
+		if (err)
+			break;
+	}
+	return err;
+}
+
 int initrd_unpack(const void *data, size_t size, bool adopt, u8 *adopted)
 {
 	struct unpacking u = { .adopt = adopt, .adopted = adopted };
@@ -253,11 +305,7 @@ int initrd_unpack(const void *data, size_t size, bool adopt, u8 *adopted)
 	list_init(&u.links);
 	cpio_begin(&u.c, data, size);
 	current_fs->umask = 0;
-	err = unpack_plain(&u);
-	if (!err && u.c.at < u.c.size) {
-		log_err("initrd: no archive that we know at byte %zu of %zu", u.c.at, u.c.size);
-		err = -EINVAL;
-	}
+	err = unpack_all(&u);
 	current_fs->umask = umask;
 	forget_links(&u);
 	log_info("initrd: %u files, %u left out", u.files, u.failed);

@@ -16,7 +16,6 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
-	static volatile unsigned sum;
 	struct cpio_member m;
 	struct cpio c;
 	unsigned n = 0;
@@ -25,10 +24,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	while (cpio_next(&c, &m) > 0) {
 		for (size_t i = 0; i < m.size; i++)
 			n += m.data[i];
-		n += strlen(m.name) != m.name_len;
-		if (n && strlen(m.name) != m.name_len)
+		if (strlen(m.name) != m.name_len)
 			abort();
 	}
-	sum = n;
-	return 0;
+	return n == ~0U; /* keeps the reads */
 }

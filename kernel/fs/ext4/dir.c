@@ -105,13 +105,15 @@ static int check_block_csum(const struct ext4 *fs, const struct ext4_inode *dir,
 	return fail(EUCLEAN, "ext4: checksum of block %u of directory %u", lblock, dir->ino);
 }
 
-/* A block of a directory, checked. *b NULL: a hole. */
-static int get_block(struct ext4 *fs, const struct ext4_inode *dir, u32 lblock, struct buffer **b)
+/* A block of a directory, checked. *b NULL: a hole. *skip (may be NULL): how many blocks to the next. */
+static int get_block(struct ext4 *fs, const struct ext4_inode *dir, u32 lblock, struct buffer **b, u32 *skip)
 {
 	struct ext4_extent e;
 	int err = ext4_map(fs, dir, lblock, &e);
 
 	*b = NULL;
+	if (skip)
+		*skip = err || (e.physical && !e.unwritten) ? 1 : e.count;
 	if (err || !e.physical || e.unwritten)
 		return err;
 	err = ext4_buffer_get(fs, e.physical, b);
@@ -215,10 +217,10 @@ static int match(void *ctx, const u8 *e, u32 offset, u32 next)
 }
 
 /* 1 found, 0 not here. */
-static int search_block(struct ext4 *fs, const struct ext4_inode *dir, u32 lblock, struct wanted *w)
+static int search_block(struct ext4 *fs, const struct ext4_inode *dir, u32 lblock, struct wanted *w, u32 *skip)
 {
 	struct buffer *b;
-	int ret = get_block(fs, dir, lblock, &b);
+	int ret = get_block(fs, dir, lblock, &b, skip);
 
 	if (ret || !b)
 		return ret;
@@ -230,10 +232,11 @@ static int search_block(struct ext4 *fs, const struct ext4_inode *dir, u32 lbloc
 static int search_all(struct ext4 *fs, const struct ext4_inode *dir, struct wanted *w)
 {
 	u64 n = nr_blocks(fs, dir);
+	u32 skip;
 	int ret = 0;
 
-	for (u64 i = 0; i < n && !ret; i++)
-		ret = search_block(fs, dir, i, w);
+	for (u64 i = 0; i < n && !ret; i += skip)
+		ret = search_block(fs, dir, i, w, &skip);
 	return ret;
 }
 
@@ -267,7 +270,7 @@ static void put_levels(struct ext4 *fs, struct level *l, int n)
 static int enter_table(struct ext4 *fs, const struct ext4_inode *dir, u32 lblock, u32 hash, struct level *l)
 {
 	unsigned lo = 1, hi;
-	int err = get_block(fs, dir, lblock, &l->b);
+	int err = get_block(fs, dir, lblock, &l->b, NULL);
 
 	if (err)
 		return err;
@@ -338,7 +341,7 @@ static int search_index(struct ext4 *fs, const struct ext4_inode *dir, struct wa
 	}
 	if (!ret)
 		do
-			ret = search_block(fs, dir, dx_child(&l[levels - 1], l[levels - 1].i), w);
+			ret = search_block(fs, dir, dx_child(&l[levels - 1], l[levels - 1].i), w, NULL);
 		while (!ret && next_leaf(fs, dir, l, levels, hash));
 	put_levels(fs, l, levels);
 	return ret;
@@ -422,17 +425,18 @@ int ext4_readdir(struct ext4 *fs, const struct ext4_inode *dir, u64 *pos, ext4_e
 {
 	struct listing l = { .fs = fs, .emit = emit, .ctx = ctx, .pos = pos };
 	u64 n = nr_blocks(fs, dir);
+	u32 skip;
 	int ret = check_dir(dir);
 
 	if (ret)
 		return ret;
 	if (dir->flags & INODE_INLINE)
 		return list_inline(&l, dir);
-	for (u64 i = *pos / fs->block_bytes; i < n && !ret; i++) {
+	for (u64 i = *pos / fs->block_bytes; i < n && !ret; i += skip) {
 		struct buffer *b;
 
 		l.base = i * fs->block_bytes;
-		ret = get_block(fs, dir, i, &b);
+		ret = get_block(fs, dir, i, &b, &skip);
 		if (ret)
 			return ret;
 		if (b) {
@@ -441,7 +445,7 @@ int ext4_readdir(struct ext4 *fs, const struct ext4_inode *dir, u64 *pos, ext4_e
 			ext4_buffer_put(fs, b);
 		}
 		if (!ret)
-			*pos = l.base + fs->block_bytes;
+			*pos = l.base + (u64)skip * fs->block_bytes;
 	}
 	return ret;
 }

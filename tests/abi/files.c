@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * File calls: open and its flags, reading and writing in all forms, positions, names, links, renames, attributes,
- * listing, descriptors, locks, memfd with seals. Works in a fresh folder under /tmp, which is a tmpfs on both kernels
- * or a disk.
+ * Problem: what programs do with files has a rule and an errno for every corner, and real programs depend on them.
+ *
+ * Idea: each rule once, in a fresh folder under /tmp: open, vectors, holes, names, renames, attributes, listing,
+ * descriptors, O_PATH, openat2, locks, copying, sealed memfds, shared mappings.
+ *
+ * Contract: prints ok or not ok for each case, with the same result on Linux, which is the oracle.
+ *
+ * Locks: none.
  */
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Terminals through ptys: line editing, modes, signals from the keyboard, window size, job control, hang-up.
+ * Problem: shells and editors need line editing, modes and job control as on any Unix.
+ *
+ * Idea: ptys stand for terminals: what is typed goes into the master, what is read comes from the slave, in a session
+ * of its own where the rules of sessions are the matter.
+ *
+ * Contract: prints ok or not ok for each case, with the same result on Linux, which is the oracle.
+ *
+ * Locks: none.
  */
 #include <fcntl.h>
 #include <poll.h>

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * AF_UNIX: pairs, streams with names, datagrams, packets, descriptors and credentials passed, shutdown, readiness.
+ * Problem: local services talk through AF_UNIX and pass descriptors and identities.
+ *
+ * Idea: pairs, streams by path and by abstract name, datagrams, packets, descriptors and credentials passed.
+ *
+ * Contract: prints ok or not ok for each case, with the same result on Linux, which is the oracle.
+ *
+ * Locks: none.
  */
 #include <fcntl.h>
 #include <poll.h>

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Descriptors that wait: pipes and FIFOs, poll, select, epoll, eventfd, timerfd, signalfd, inotify.
+ * Problem: event loops stand on readiness, edges, counters and watches behaving exactly.
+ *
+ * Idea: pipes, FIFOs, splice, poll, select, epoll, eventfd, timerfd, signalfd and inotify, each driven by one process
+ * or a child; nothing is timed.
+ *
+ * Contract: prints ok or not ok for each case, with the same result on Linux, which is the oracle.
+ *
+ * Locks: none.
  */
 #include <fcntl.h>
 #include <poll.h>

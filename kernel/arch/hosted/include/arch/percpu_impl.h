@@ -8,11 +8,11 @@
 
 #define DEFINE_PER_CPU(type, name)  __thread __typeof__(type) name
 #define DECLARE_PER_CPU(type, name) extern __thread __typeof__(type) name
-#define this_cpu_ptr(p)		    (p)
-#define per_cpu_ptr(p, cpu)	    ((void)(cpu), (p))
-#define this_cpu_read_stable(v) this_cpu_read(v)
-#define this_cpu_read(name)	    (name)
-#define this_cpu_write(name, v)	    ((void)((name) = (v)))
-#define this_cpu_add(name, v)	    ((void)((name) += (v)))
+#define this_cpu_ptr(p)             (p)
+#define per_cpu_ptr(p, cpu)         ((void)(cpu), (p))
+#define this_cpu_read_stable(v)     this_cpu_read(v)
+#define this_cpu_read(name)         (name)
+#define this_cpu_write(name, v)     ((void)((name) = (v)))
+#define this_cpu_add(name, v)       ((void)((name) += (v)))
 
 #endif

@@ -10,8 +10,8 @@
 struct static_key {
 	atomic_t users;
 };
-#define DEFINE_STATIC_KEY(name)	 struct static_key name
+#define DEFINE_STATIC_KEY(name)  struct static_key name
 #define DECLARE_STATIC_KEY(name) extern struct static_key name
-#define static_branch(key)	 unlikely(atomic_read(&(key)->users) > 0)
+#define static_branch(key)       unlikely(atomic_read(&(key)->users) > 0)
 
 #endif

@@ -160,6 +160,7 @@ for c in $cases; do
 		ostrom_to_linux "raid5 write-back, killed" "d0 d1 d2 d3 j" 17664 "--write-back" kill
 		linux_to_ostrom "raid6 write-back, crashed" 4 "-l6 -c64" 11776 write-back crash
 		ostrom_to_linux "raid6 write-back, killed" "d0 d1 d2 d3 j" 11776 "--write-back" kill ;;
+	cut) linux_to_ostrom "raid5 write-back, crashed" 4 "-l5 -c64" 17664 write-back crash ;;
 	*) echo "no case $c"; exit 2 ;;
 	esac
 done

@@ -22,7 +22,7 @@ void block_queues_kill(struct block_dev *d);
 int __must_check block_policy_admit(struct bio *b); /* 0, or -EAGAIN for BIO_NOWAIT; may sleep */
 void block_policy_completed(struct bio *b, u64 took_ns);
 void block_policy_finished(struct bio *b);
-void block_policy_poll(struct bio *b);	 /* returns when finished, or when it is to be left to the interrupt */
+void block_policy_poll(struct bio *b); /* returns when finished, or when it is to be left to the interrupt */
 void block_policy_sleep(struct bio *b);
 void block_wait_finished(struct bio *b); /* bio.c */
 int __must_check block_policy_init(struct block_dev *d);

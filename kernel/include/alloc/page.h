@@ -41,16 +41,15 @@ struct page {
 	atomic_t refs;     /* 0: free */
 	atomic_t mapcount; /* user mappings */
 	u32 index;         /* position in its mapping, in pages; or the owner's own use */
-	void *owner;    /* page cache: struct mapping; anonymous: family; slab: cache; tail: head */
-	u32 next, prev; /* links of free, LRU and table lists: page numbers, 0: end */
+	void *owner;       /* page cache: struct mapping; anonymous: family; slab: cache; tail: head */
+	u32 next, prev;    /* links of free, LRU and table lists: page numbers, 0: end */
 };
 _Static_assert(sizeof(struct page) == 32, "page descriptors are 32 bytes (design)");
 
 /* tenant may be NULL: the kernel's own pages are not charged. A charge beyond the tenant's limit
  * fails with NULL. */
 struct page *__must_check page_alloc(unsigned order, unsigned flags, struct tenant *tenant);
-struct page *__must_check page_alloc_node(unsigned node, unsigned order, unsigned flags,
-					  struct tenant *tenant);
+struct page *__must_check page_alloc_node(unsigned node, unsigned order, unsigned flags, struct tenant *tenant);
 void page_put(struct page *p);
 
 static inline void page_get(struct page *p)

@@ -19,8 +19,7 @@ struct boot_info {
 	const char *cmdline;
 	paddr_t initrd; /* 0: none */
 	u64 initrd_bytes;
-	struct boot_range
-		ram[64]; /* usable, page aligned, ascending; kernel image and initrd are cut out */
+	struct boot_range ram[64]; /* usable, page aligned, ascending; kernel image and initrd are cut out */
 	unsigned nr_ram;
 	struct boot_range ram_all[64]; /* all RAM, nothing cut out */
 	unsigned nr_ram_all;
@@ -41,10 +40,8 @@ void machine_init(void);
 /* kmain, with the scheduler ready: starts the other CPUs, at most `max` in all; each runs kmain_secondary(). */
 void cpu_start_all(unsigned max);
 
-void __noreturn
-machine_power_off(int exit_code); /* exit_code goes to the debug-exit device if there is one */
+void __noreturn machine_power_off(int exit_code); /* exit_code goes to the debug-exit device if there is one */
 void __noreturn machine_reboot(void);
-void machine_debug_exit(
-	int exit_code); /* ends QEMU if it has the debug-exit device, else returns */
+void machine_debug_exit(int exit_code); /* ends QEMU if it has the debug-exit device, else returns */
 
 #endif

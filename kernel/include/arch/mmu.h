@@ -43,8 +43,7 @@ struct pagetable {
 };
 
 int __must_check pagetable_create(struct pagetable *pt); /* -ENOMEM */
-void pagetable_destroy(
-	struct pagetable *pt); /* all leaves already unmapped; not active on any CPU */
+void pagetable_destroy(struct pagetable *pt);            /* all leaves already unmapped; not active on any CPU */
 /* For current, now and whenever it runs (also kept in current->arch.pt; whoever makes a new task's
  * address space stores &mm->pt in t->arch.pt). NULL: the kernel's own tables now, and any tables
  * while it runs (kernel threads). */
@@ -57,9 +56,9 @@ void pagetable_activate(struct pagetable *pt);
 pte_t pte_make(pfn_t pfn, unsigned rights);
 pte_t pte_make_huge(pfn_t pfn, unsigned rights);
 pte_t pte_make_swap(u64 payload);
-/* Inline in arch/mmu_impl.h: pte_is_none, pte_is_present (it holds a page, perhaps without any right), pte_is_huge, pte_pfn,
- * pte_is_special, pte_is_writable, pte_is_dirty, pte_without_write, pte_set (from none, or to more rights: needs no flush),
- * pte_exchange (atomic against the CPU's dirty and accessed bits). */
+/* Inline in arch/mmu_impl.h: pte_is_none, pte_is_present (it holds a page, perhaps without any right), pte_is_huge,
+ * pte_pfn, pte_is_special, pte_is_writable, pte_is_dirty, pte_without_write, pte_set (from none, or to more rights:
+ * needs no flush), pte_exchange (atomic against the CPU's dirty and accessed bits). */
 u64 pte_swap_payload(pte_t e);
 unsigned pte_rights(pte_t e);
 pte_t pte_with_rights(pte_t e, unsigned rights); /* same page, other rights */
@@ -75,12 +74,12 @@ struct pt_leaf {
 
 /* alloc: create missing tables. 0; -ENOENT if there is none (without alloc; *next_va, if not NULL,
  * is then the next address at which a table may exist); -ENOMEM. Not locked. */
-int __must_check pt_leaf_get(struct pagetable *pt, ulong va, bool alloc, struct pt_leaf *leaf,
-			     ulong *next_va);
+int __must_check pt_leaf_get(struct pagetable *pt, ulong va, bool alloc, struct pt_leaf *leaf, ulong *next_va);
 /* The level-2 entry for a huge page at va (2 MiB aligned). -EEXIST if a leaf table is there.
  * -ENOMEM. */
 int __must_check pt_huge_get(struct pagetable *pt, ulong va, struct pt_leaf *leaf);
-/* Replaces the huge entry at va by a leaf table of 512 entries with the same rights. -ENOMEM; -ENOENT: there is none (any more). */
+/* Replaces the huge entry at va by a leaf table of 512 entries with the same rights. -ENOMEM; -ENOENT: there is none
+ * (any more). */
 int __must_check pt_huge_split(struct pagetable *pt, ulong va);
 void pt_leaf_lock(struct pt_leaf *leaf);
 void pt_leaf_unlock(struct pt_leaf *leaf);
@@ -102,8 +101,7 @@ struct tlb_gather {
 };
 void tlb_begin(struct tlb_gather *g, struct pagetable *pt);
 void tlb_add_range(struct tlb_gather *g, ulong va, size_t bytes);
-void tlb_add_page(struct tlb_gather *g, ulong va,
-		  struct page *page); /* takes over one reference; may flush */
+void tlb_add_page(struct tlb_gather *g, ulong va, struct page *page); /* takes over one reference; may flush */
 void tlb_finish(struct tlb_gather *g);
 
 /* The direct map of all memory. */

@@ -18,13 +18,12 @@ struct regs {
 };
 
 struct arch_thread {
-	ulong ksp;              /* saved kernel stack pointer while not running */
-	ulong fs_base, gs_base; /* user values */
-	void *fpu;              /* XSAVE area; NULL: never used */
-	struct pagetable *pt; /* user tables loaded while it runs; NULL: whatever is loaded (kernel
-				 threads) */
-	ulong trap_nr, trap_error,
-		fault_address; /* of the last exception in user mode, for signal frames */
+	ulong ksp;                                /* saved kernel stack pointer while not running */
+	ulong fs_base, gs_base;                   /* user values */
+	void *fpu;                                /* XSAVE area; NULL: never used */
+	struct pagetable *pt;                     /* user tables loaded while it runs; NULL: whatever is loaded (kernel
+						     threads) */
+	ulong trap_nr, trap_error, fault_address; /* of the last exception in user mode, for signal frames */
 	u64 debug_regs[8];
 };
 
@@ -33,8 +32,7 @@ static inline bool regs_user(const struct regs *r)
 	return r->cs & 3;
 }
 
-struct regs *
-task_regs(struct task *t); /* the user registers at the top of the task's kernel stack */
+struct regs *task_regs(struct task *t); /* the user registers at the top of the task's kernel stack */
 
 /* A new task: on its first switch runs fn(arg); if fn returns, the task goes to user mode with
  * task_regs(). */
@@ -74,7 +72,6 @@ struct arch_signal {
 			  zone */
 };
 int __must_check arch_signal_push(struct regs *r, const struct arch_signal *s);
-int __must_check arch_signal_pop(struct regs *r,
-				 struct arch_signal *s); /* fills saved_mask and altstack_* */
+int __must_check arch_signal_pop(struct regs *r, struct arch_signal *s); /* fills saved_mask and altstack_* */
 
 #endif

@@ -61,8 +61,7 @@ struct attr_link {
 };
 
 int __must_check attr_dir_init(struct attr_dir *d, struct attr_dir *parent, const char *name,
-			       const struct attr *const *attrs, const struct attr_dir_ops *ops,
-			       void *owner);
+			       const struct attr *const *attrs, const struct attr_dir_ops *ops, void *owner);
 void attr_dir_remove(struct attr_dir *d);
 void attr_dir_get(struct attr_dir *d);
 void attr_dir_put(struct attr_dir *d);
@@ -70,10 +69,8 @@ int __must_check attr_link_add(struct attr_dir *d, const char *name, struct attr
 /* For the adapter: a child by name (counted; NULL: none); the n-th child (counted) or, after all
  * children, link. */
 struct attr_dir *attr_dir_child(struct attr_dir *d, const char *name);
-bool attr_dir_entry(struct attr_dir *d, unsigned n, struct attr_dir **child,
-		    struct attr_link **link);
-extern void (*attr_notify_hook)(struct attr_dir *d,
-				const char *attr_name); /* set once by the adapter */
+bool attr_dir_entry(struct attr_dir *d, unsigned n, struct attr_dir **child, struct attr_link **link);
+extern void (*attr_notify_hook)(struct attr_dir *d, const char *attr_name); /* set once by the adapter */
 /* A file changed on its own: wakes pollers (POLLPRI) and inotify watchers. */
 void attr_notify(struct attr_dir *d, const char *attr_name);
 

@@ -8,50 +8,50 @@
 #define CORE_LOCKRANK_H
 
 /* RANK(name, kind, what it protects) */
-#define LOCK_RANKS(RANK)                                                                           \
-	RANK(FILE_POS, sleep, "a file's position")                                                 \
-	RANK(TEXT_FILE, sleep, "the text of an open /proc or control file")                                  \
-	RANK(MOUNT_TREE, sleep, "the mount tree of a namespace")                                   \
-	RANK(CGROUP, sleep, "the tenant tree's shape and its files")                               \
-	RANK(EXEC, sleep, "credentials of a process against exec and ptrace")                      \
-	RANK(SUBSYS, sleep, "a subsystem's configuration (perf contexts, bpf attach, md array, vfio group, kvm vm)") \
-	RANK(PIPE, sleep, "the buffers of one pipe")                                               \
-	RANK(INODE, sleep, "one inode's contents and, for a folder, its names")                    \
-	RANK(MM, sleep, "an address space's VMAs")                                                 \
-	RANK(MAPPING, sleep, "a mapping's list of VMAs")                                           \
-	RANK(FS, sleep, "a file system's allocation state")                                        \
-	RANK(JOURNAL, sleep, "a journal's running transaction")                                    \
-	RANK(DEVICE, sleep, "a device's state")                                                    \
-	RANK(LEAF_SLEEP, sleep, "innermost sleeping locks")                                        \
-	RANK(TASKLIST, spin, "the family tree, groups and sessions of processes, pid tables")      \
-	RANK(SIGHAND, spin, "signal handlers and queues of a process")                             \
-	RANK(FUTEX, spin, "one futex bucket")                                                      \
-	RANK(RENAME, spin, "the moment in which a dentry changes its name")                        \
-	RANK(DENTRY, spin, "a dentry's name and children")                                         \
-	RANK(ICACHE, spin, "inode and dentry hash buckets")                                        \
-	RANK(FILES, spin, "a descriptor table")                                                    \
-	RANK(SOCKET, spin, "a socket's queues")                                                    \
-	RANK(SOCKET_QUEUE, spin, "packets that wait at one socket")                                          \
-	RANK(TTY, spin, "a terminal's buffers")                                                    \
-	RANK(PAGECACHE, spin, "the tree of one page cache")                                        \
-	RANK(VMA, spin, "small state of a VMA or an mm (anon family lists, counters)")             \
-	RANK(PTE, spin, "one leaf page table")                                                     \
-	RANK(DIRTY, spin, "dirty lists of a device's writeback")                                   \
-	RANK(BLOCK, spin, "a block queue's software and hardware queues")                          \
-	RANK(DRIVER, spin, "a driver's rings and registers")                                       \
-	RANK(SUBSYS_SPIN, spin, "innermost lock of a subsystem (perf ring, bpf map bucket, attr lists)") \
-	RANK(WAITQ, spin, "a wait queue")                                                          \
-	RANK(EPOLL, spin, "an epoll's ready list")                                                 \
-	RANK(WORK, spin, "work queues, deferred lists")                                            \
-	RANK(TIMER, spin, "a CPU's timers")                                                        \
-	RANK(TASK, spin, "one task's scheduling state")                                            \
-	RANK(RUNQUEUE, spin, "a CPU's run queue")                                                  \
-	RANK(TENANT, spin, "shares of a tenant")                                                   \
-	RANK(KMAP, spin, "kernel address space outside the direct map")                            \
-	RANK(SLAB, spin, "a slab cache's shared lists")                                            \
-	RANK(PAGES, spin, "a zone's free lists")                                                   \
-	RANK(TLB, spin, "a flush in flight")                                                       \
-	RANK(LEAF_SPIN, spin, "innermost: nothing is taken inside")                                 \
+#define LOCK_RANKS(RANK)                                                                                               \
+	RANK(FILE_POS, sleep, "a file's position")                                                                     \
+	RANK(TEXT_FILE, sleep, "the text of an open /proc or control file")                                            \
+	RANK(MOUNT_TREE, sleep, "the mount tree of a namespace")                                                       \
+	RANK(CGROUP, sleep, "the tenant tree's shape and its files")                                                   \
+	RANK(EXEC, sleep, "credentials of a process against exec and ptrace")                                          \
+	RANK(SUBSYS, sleep, "a subsystem's configuration (perf contexts, bpf attach, md array, vfio group, kvm vm)")   \
+	RANK(PIPE, sleep, "the buffers of one pipe")                                                                   \
+	RANK(INODE, sleep, "one inode's contents and, for a folder, its names")                                        \
+	RANK(MM, sleep, "an address space's VMAs")                                                                     \
+	RANK(MAPPING, sleep, "a mapping's list of VMAs")                                                               \
+	RANK(FS, sleep, "a file system's allocation state")                                                            \
+	RANK(JOURNAL, sleep, "a journal's running transaction")                                                        \
+	RANK(DEVICE, sleep, "a device's state")                                                                        \
+	RANK(LEAF_SLEEP, sleep, "innermost sleeping locks")                                                            \
+	RANK(TASKLIST, spin, "the family tree, groups and sessions of processes, pid tables")                          \
+	RANK(SIGHAND, spin, "signal handlers and queues of a process")                                                 \
+	RANK(FUTEX, spin, "one futex bucket")                                                                          \
+	RANK(RENAME, spin, "the moment in which a dentry changes its name")                                            \
+	RANK(DENTRY, spin, "a dentry's name and children")                                                             \
+	RANK(ICACHE, spin, "inode and dentry hash buckets")                                                            \
+	RANK(FILES, spin, "a descriptor table")                                                                        \
+	RANK(SOCKET, spin, "a socket's queues")                                                                        \
+	RANK(SOCKET_QUEUE, spin, "packets that wait at one socket")                                                    \
+	RANK(TTY, spin, "a terminal's buffers")                                                                        \
+	RANK(PAGECACHE, spin, "the tree of one page cache")                                                            \
+	RANK(VMA, spin, "small state of a VMA or an mm (anon family lists, counters)")                                 \
+	RANK(PTE, spin, "one leaf page table")                                                                         \
+	RANK(DIRTY, spin, "dirty lists of a device's writeback")                                                       \
+	RANK(BLOCK, spin, "a block queue's software and hardware queues")                                              \
+	RANK(DRIVER, spin, "a driver's rings and registers")                                                           \
+	RANK(SUBSYS_SPIN, spin, "innermost lock of a subsystem (perf ring, bpf map bucket, attr lists)")               \
+	RANK(WAITQ, spin, "a wait queue")                                                                              \
+	RANK(EPOLL, spin, "an epoll's ready list")                                                                     \
+	RANK(WORK, spin, "work queues, deferred lists")                                                                \
+	RANK(TIMER, spin, "a CPU's timers")                                                                            \
+	RANK(TASK, spin, "one task's scheduling state")                                                                \
+	RANK(RUNQUEUE, spin, "a CPU's run queue")                                                                      \
+	RANK(TENANT, spin, "shares of a tenant")                                                                       \
+	RANK(KMAP, spin, "kernel address space outside the direct map")                                                \
+	RANK(SLAB, spin, "a slab cache's shared lists")                                                                \
+	RANK(PAGES, spin, "a zone's free lists")                                                                       \
+	RANK(TLB, spin, "a flush in flight")                                                                           \
+	RANK(LEAF_SPIN, spin, "innermost: nothing is taken inside")                                                    \
 	RANK(LOG, spin, "the log ring and consoles")
 
 enum lock_rank {
@@ -59,7 +59,7 @@ enum lock_rank {
 #define RANK_ENUM_(name, kind, what) RANK_##name,
 	LOCK_RANKS(RANK_ENUM_)
 #undef RANK_ENUM_
-	RANK_COUNT
+		RANK_COUNT
 };
 
 #endif

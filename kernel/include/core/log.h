@@ -13,16 +13,7 @@
 
 #include <lib/types.h>
 
-enum log_level {
-	LOG_EMERG,
-	LOG_ALERT,
-	LOG_CRIT,
-	LOG_ERR,
-	LOG_WARN,
-	LOG_NOTICE,
-	LOG_INFO,
-	LOG_DEBUG
-};
+enum log_level { LOG_EMERG, LOG_ALERT, LOG_CRIT, LOG_ERR, LOG_WARN, LOG_NOTICE, LOG_INFO, LOG_DEBUG };
 
 void log_print(enum log_level level, const char *fmt, ...) __printf(2, 3);
 #define log_err(...)   log_print(LOG_ERR, __VA_ARGS__)
@@ -62,18 +53,17 @@ int fail(int err, const char *fmt, ...) __printf(2, 3);
 void __noreturn panic(const char *fmt, ...) __printf(1, 2);
 #ifdef __OSTROM_KERNEL__
 struct regs;
-void __noreturn panic_regs(const struct regs *r, const char *fmt, ...)
-	__printf(2, 3); /* of a trap */
+void __noreturn panic_regs(const struct regs *r, const char *fmt, ...) __printf(2, 3); /* of a trap */
 /* Frames from bp on: symbol+offset, one a log line. */
 void backtrace_print(ulong ip, ulong bp);
 /* "symbol+0x12", or the plain address. */
 void symbol_format(char *buf, size_t size, ulong address);
 #endif
 
-#define ensure(c)                                                                                  \
-	do {                                                                                       \
-		if (unlikely(!(c)))                                                                \
-			panic("%s:%d: broken invariant: %s", __FILE__, __LINE__, #c);              \
+#define ensure(c)                                                                                                      \
+	do {                                                                                                           \
+		if (unlikely(!(c)))                                                                                    \
+			panic("%s:%d: broken invariant: %s", __FILE__, __LINE__, #c);                                  \
 	} while (0)
 
 #if defined(OSTROM_DEBUG) || defined(__OSTROM_HOSTED__)

@@ -24,14 +24,14 @@ struct spinlock {
 };
 
 #ifdef OSTROM_DEBUG
-#define SPIN_INIT(r)                                                                               \
-	{                                                                                          \
-		.rank = (r)                                                                        \
+#define SPIN_INIT(r)                                                                                                   \
+	{                                                                                                              \
+		.rank = (r)                                                                                            \
 	}
 #else
-#define SPIN_INIT(r)                                                                               \
-	{                                                                                          \
-		0                                                                                  \
+#define SPIN_INIT(r)                                                                                                   \
+	{                                                                                                              \
+		0                                                                                                      \
 	}
 #endif
 

@@ -4,8 +4,8 @@
  * base addresses; we enumerate, we do not allocate.
  * Sources: PCI Local Bus Specification 3.0 (configuration space, MSI-X), PCI Firmware Specification 3.3 (ECAM).
  *
- * Threading: the scan and probes run once at boot, in one task that may sleep. Configuration accesses are safe anywhere, IRQs
- * included.
+ * Threading: the scan and probes run once at boot, in one task that may sleep. Configuration accesses are safe
+ * anywhere, IRQs included.
  */
 #ifndef DEVICE_PCI_H
 #define DEVICE_PCI_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ChaCha20 block function (RFC 8439, section 2.3), and a generator on it that erases its key after each use, so that a
- * stolen state does not reveal what it gave before. No locking.
+ * The ChaCha20 block function (RFC 8439, section 2.3), and a generator on it that erases its key after each use, so
+ * that a stolen state does not reveal what it gave before. No locking.
  */
 #ifndef LIB_CHACHA20_H
 #define LIB_CHACHA20_H

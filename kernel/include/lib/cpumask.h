@@ -11,13 +11,12 @@
 
 typedef u64 cpumask_t;
 
-#define CPUMASK_ALL	   (~0ULL)
-#define cpumask_of(cpu)	   (1ULL << (cpu))
+#define CPUMASK_ALL         (~0ULL)
+#define cpumask_of(cpu)     (1ULL << (cpu))
 #define cpumask_has(m, cpu) (((m) >> (cpu)) & 1)
-#define cpumask_first(m)   ((m) ? __builtin_ctzll(m) : MAX_CPUS)
-#define cpumask_weight(m)  __builtin_popcountll(m)
-#define for_each_cpu(cpu, mask)                                                                    \
-	for (u64 m_##cpu = (mask); m_##cpu && ((cpu) = __builtin_ctzll(m_##cpu), 1);                \
-	     m_##cpu &= m_##cpu - 1)
+#define cpumask_first(m)    ((m) ? __builtin_ctzll(m) : MAX_CPUS)
+#define cpumask_weight(m)   __builtin_popcountll(m)
+#define for_each_cpu(cpu, mask)                                                                                        \
+	for (u64 m_##cpu = (mask); m_##cpu && ((cpu) = __builtin_ctzll(m_##cpu), 1); m_##cpu &= m_##cpu - 1)
 
 #endif

@@ -9,8 +9,8 @@
 
 /* True if a gzip member with deflate begins here. */
 bool gzip_begins(const u8 *data, size_t size);
-/* Unpacks one member into out. *used: its bytes in data, *made: bytes written. -EINVAL: damaged (also a wrong CRC or length),
- * -ENOSPC: out is too small. */
+/* Unpacks one member into out. *used: its bytes in data, *made: bytes written. -EINVAL: damaged (also a wrong CRC or
+ * length), -ENOSPC: out is too small. */
 int __must_check gzip_unpack(const u8 *data, size_t size, u8 *out, size_t room, size_t *used, size_t *made);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Red-black trees with the node inside the element. The caller walks down to find the place, links, then balances, so that
- * no comparison goes through a pointer. Removal and insertion are O(log n). No locking.
+ * Red-black trees with the node inside the element. The caller walks down to find the place, links, then balances, so
+ * that no comparison goes through a pointer. Removal and insertion are O(log n). No locking.
  */
 #ifndef LIB_RBTREE_H
 #define LIB_RBTREE_H
@@ -17,7 +17,7 @@ struct rb_root {
 	struct rb_node *node;
 };
 
-#define RB_ROOT	       ((struct rb_root){ NULL })
+#define RB_ROOT           ((struct rb_root){ NULL })
 #define rb_entry(p, t, m) container_of(p, t, m)
 
 /* Links n at *link below parent (as found by the caller's walk) and balances. */

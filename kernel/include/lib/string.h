@@ -22,11 +22,11 @@ char *strchr(const char *s, int c);
 char *strrchr(const char *s, int c);
 char *strstr(const char *hay, const char *needle);
 /* The compiler knows these: short constant sizes become plain moves. */
-#define memcpy(d, s, n)	 __builtin_memcpy(d, s, n)
+#define memcpy(d, s, n)  __builtin_memcpy(d, s, n)
 #define memmove(d, s, n) __builtin_memmove(d, s, n)
-#define memset(d, c, n)	 __builtin_memset(d, c, n)
-#define memcmp(a, b, n)	 __builtin_memcmp(a, b, n)
-#define strlen(s)	 __builtin_strlen(s)
+#define memset(d, c, n)  __builtin_memset(d, c, n)
+#define memcmp(a, b, n)  __builtin_memcmp(a, b, n)
+#define strlen(s)        __builtin_strlen(s)
 #else
 #include <string.h>
 #endif

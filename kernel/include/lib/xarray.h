@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A sparse array of pointers with 64-bit indices: a radix tree with 64 slots a node, as high as its greatest index needs.
- * One entry at index 0 costs no node. Entries are aligned to 2 at least, and not NULL (NULL: absent).
+ * A sparse array of pointers with 64-bit indices: a radix tree with 64 slots a node, as high as its greatest index
+ * needs. One entry at index 0 costs no node. Entries are aligned to 2 at least, and not NULL (NULL: absent).
  *
  * Threading: writers are serialised by the owner. xa_load and xa_find may run beside one writer if `free` of the memory
  * ops defers (RCU): they then see each entry either before or after a change.
@@ -12,7 +12,7 @@
 
 #include <lib/types.h>
 
-#define XA_BITS	 6
+#define XA_BITS  6
 #define XA_SLOTS (1U << XA_BITS)
 
 struct xa_node {
@@ -42,8 +42,8 @@ void *xa_erase(struct xarray *xa, u64 index); /* what was there */
 /* The first present entry at *index or above, up to max; sets *index. NULL: none. */
 void *xa_find(const struct xarray *xa, u64 *index, u64 max);
 
-#define xa_for_each(xa, index, entry)                                                              \
-	for ((index) = 0, (entry) = xa_find((xa), &(index), ~0ULL); (entry);                       \
+#define xa_for_each(xa, index, entry)                                                                                  \
+	for ((index) = 0, (entry) = xa_find((xa), &(index), ~0ULL); (entry);                                           \
 	     (entry) = ++(index) ? xa_find((xa), &(index), ~0ULL) : NULL)
 
 #endif

@@ -41,7 +41,7 @@ struct vma {
 	ulong start, end; /* bytes, page aligned. mm->lock; with a mapping also mapping->lock */
 	u32 flags;
 	bool has_private; /* may hold anonymous pages: fork copies its entries */
-	u64 index;	  /* page of the mapping at start; anonymous: start >> PAGE_SHIFT where it was born */
+	u64 index;        /* page of the mapping at start; anonymous: start >> PAGE_SHIFT where it was born */
 	struct mm *mm;
 	struct mapping *mapping; /* NULL: anonymous */
 	struct list mapping_link;
@@ -53,7 +53,7 @@ struct mm {
 	struct rwlock lock;
 	struct rb_root vmas; /* mm->lock */
 	unsigned nr_vmas;
-	atomic_t users;	 /* tasks */
+	atomic_t users;  /* tasks */
 	refcount_t refs; /* one for all users, and others that only look (proc, active_mm) */
 	ulong mmap_base;
 	ulong gap_hint, gap_bytes; /* mm->lock: between gap_hint and mmap_base no gap is larger than gap_bytes */
@@ -65,34 +65,35 @@ struct mm {
 	atomic64_t rss_anon, rss_file;
 	u64 hiwater_rss;
 	struct tenant *tenant; /* who pays for its pages; follows the process */
-	void *exe_file;	       /* struct file *, counted; process sets and drops it */
+	void *exe_file;        /* struct file *, counted; process sets and drops it */
 	u8 dumpable;
 	bool lock_future; /* mlockall(MCL_FUTURE) */
-	ulong vdso;	  /* where it is mapped, 0: nowhere */
+	ulong vdso;       /* where it is mapped, 0: nowhere */
 };
 
 /* ---- life ---- */
-int __must_check mm_create(struct mm **out); /* one user, one reference */
+int __must_check mm_create(struct mm **out);                /* one user, one reference */
 int __must_check mm_fork(struct mm *from, struct mm **out); /* copy-on-write copy; `from` is current's */
-void mm_get(struct mm *m);  /* a user */
-void mm_put(struct mm *m);  /* the last user unmaps everything */
-void mm_hold(struct mm *m); /* keeps the struct and its page tables, not its contents */
+void mm_get(struct mm *m);                                  /* a user */
+void mm_put(struct mm *m);                                  /* the last user unmaps everything */
+void mm_hold(struct mm *m);                                 /* keeps the struct and its page tables, not its contents */
 void mm_drop(struct mm *m);
 bool __must_check mm_get_live(struct mm *m); /* a user, unless it has none left */
-struct mm *mm_of_task(struct task *t);	     /* counted user, or NULL; for /proc and ptrace */
+struct mm *mm_of_task(struct task *t);       /* counted user, or NULL; for /proc and ptrace */
 void mm_switch(struct mm *m); /* current->mm = m (NULL: none), loads it; the old one is the caller's to put */
 
 /* ---- changing it ---- */
-/* bytes > 0 (rounded up to pages). map_flags: MAP_*; prot: PROT_*; may_flags: VMA_MAY* that a file allows (0: all). The mapping's
- * get is called once a VMA. *addr: hint in, result out. Errors as mmap(2). */
-int __must_check mm_map(struct mm *m, ulong *addr, size_t bytes, unsigned prot, unsigned map_flags, struct mapping *mapping, u64 index,
-			unsigned may_flags);
+/* bytes > 0 (rounded up to pages). map_flags: MAP_*; prot: PROT_*; may_flags: VMA_MAY* that a file allows (0: all). The
+ * mapping's get is called once a VMA. *addr: hint in, result out. Errors as mmap(2). */
+int __must_check mm_map(struct mm *m, ulong *addr, size_t bytes, unsigned prot, unsigned map_flags,
+			struct mapping *mapping, u64 index, unsigned may_flags);
 /* The same for the kernel's own mappings (vDSO, ring pages): name and extra VMA_* flags. */
-int __must_check mm_map_special(struct mm *m, ulong *addr, size_t bytes, unsigned vma_flags, struct mapping *mapping, u64 index,
-				const char *name);
+int __must_check mm_map_special(struct mm *m, ulong *addr, size_t bytes, unsigned vma_flags, struct mapping *mapping,
+				u64 index, const char *name);
 int __must_check mm_unmap(struct mm *m, ulong addr, size_t bytes);
 int __must_check mm_protect(struct mm *m, ulong addr, size_t bytes, unsigned prot);
-int __must_check mm_remap(struct mm *m, ulong addr, size_t old_bytes, size_t new_bytes, unsigned flags, ulong new_addr, ulong *out);
+int __must_check mm_remap(struct mm *m, ulong addr, size_t old_bytes, size_t new_bytes, unsigned flags, ulong new_addr,
+			  ulong *out);
 int __must_check mm_brk(struct mm *m, ulong brk, ulong *out);
 int __must_check mm_advise(struct mm *m, ulong addr, size_t bytes, int advice);
 int __must_check mm_sync(struct mm *m, ulong addr, size_t bytes, int flags);
@@ -112,7 +113,8 @@ struct vma *mm_next_vma(struct vma *v);
 int __must_check mm_pin_user(struct mm *m, ulong addr, unsigned n, bool write, struct page **pages);
 /* ptrace, /proc/PID/mem: copies between kernel memory and another address space; bytes copied or -errno. */
 ssize_t mm_access(struct mm *m, ulong addr, void *buf, size_t bytes, bool write, bool force);
-/* Where a shared futex or the like stands: the mapping (its get was called: put it) and page, or *mapping NULL: private. */
+/* Where a shared futex or the like stands: the mapping (its get was called: put it) and page, or *mapping NULL:
+ * private. */
 int __must_check mm_locate(struct mm *m, ulong addr, struct mapping **mapping, u64 *index);
 struct mm_map_stats { /* for /proc/PID/smaps and status, of [start, end) */
 	u64 anon_pages, file_pages, dirty_pages, young_pages, huge_pages;

@@ -9,8 +9,8 @@
 
 struct mm;
 
-/* A fault of current in user mode that cannot be repaired: SIGSEGV or SIGBUS with its si_code and address, or SIGKILL (code 0)
- * when memory has run out. */
+/* A fault of current in user mode that cannot be repaired: SIGSEGV or SIGBUS with its si_code and address, or SIGKILL
+ * (code 0) when memory has run out. */
 void upcall_fault_signal(int sig, int code, ulong addr);
 /* rlim_cur of current for RLIMIT_*; ~0: none. */
 u64 upcall_rlimit(unsigned which);

@@ -26,7 +26,7 @@ struct wait_request {
 };
 struct wait_result {
 	int pid, code, status, uid; /* pid 0: nobody yet. code: CLD_*; status: exit code or signal */
-	int raw_status;		    /* as wait4 gives it */
+	int raw_status;             /* as wait4 gives it */
 	u64 user_ns, system_ns, min_faults, maj_faults, nvcsw, nivcsw, max_rss_pages;
 };
 int process_wait(const struct wait_request *r, struct wait_result *out);

@@ -12,10 +12,10 @@ struct futex_call {
 	u32 val, val2, val3, bitset;
 	bool private;
 	u64 deadline_ns; /* clock_ns time, ~0: none */
-	bool relative;	 /* an interrupted wait continues through restart_syscall */
+	bool relative;   /* an interrupted wait continues through restart_syscall */
 };
-int futex_wait(const struct futex_call *f); /* 0, -EAGAIN, -ETIMEDOUT, -EFAULT, or restart codes */
-int futex_wake(const struct futex_call *f); /* how many were woken */
+int futex_wait(const struct futex_call *f);                  /* 0, -EAGAIN, -ETIMEDOUT, -EFAULT, or restart codes */
+int futex_wake(const struct futex_call *f);                  /* how many were woken */
 int futex_requeue(const struct futex_call *f, bool compare); /* val: to wake; val2: to move; val3: expected */
 int futex_wake_op(const struct futex_call *f); /* val, val2: to wake on addr and addr2; val3: the operation */
 

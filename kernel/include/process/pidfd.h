@@ -8,7 +8,7 @@
 struct file;
 struct pid;
 
-struct pid *pidfd_pid(struct file *f); /* NULL: not a pidfd. Lives as long as the file */
-int pidfd_open(int nr, unsigned flags);	/* a descriptor, or -errno */
+struct pid *pidfd_pid(struct file *f);  /* NULL: not a pidfd. Lives as long as the file */
+int pidfd_open(int nr, unsigned flags); /* a descriptor, or -errno */
 
 #endif

@@ -21,7 +21,7 @@ int __must_check timespec_get(const void __user *ts, u64 *ns);
 int __must_check timespec_put(void __user *ts, u64 ns);
 
 struct timer_value {
-	u64 value_ns;	 /* 0: disarmed */
+	u64 value_ns;    /* 0: disarmed */
 	u64 interval_ns; /* 0: once */
 };
 /* which: ITIMER_*. */

@@ -7,7 +7,7 @@
 
 #include <lib/types.h>
 
-void syscall_init(void); /* reads the command line; once, before the first program */
+void syscall_init(void);            /* reads the command line; once, before the first program */
 const char *syscall_name(ulong nr); /* NULL: unknown number */
 
 #endif

@@ -34,9 +34,8 @@ struct cred {
 	refcount_t refs;
 	kuid_t uid, euid, suid, fsuid;
 	kgid_t gid, egid, sgid, fsgid;
-	struct group_list *groups; /* NULL: none */
-	u64 cap_effective, cap_permitted, cap_inheritable, cap_bounding,
-		cap_ambient; /* bit = CAP_* */
+	struct group_list *groups;                                                    /* NULL: none */
+	u64 cap_effective, cap_permitted, cap_inheritable, cap_bounding, cap_ambient; /* bit = CAP_* */
 	u32 securebits;
 	bool no_new_privs;
 	struct user_ns *user_ns;

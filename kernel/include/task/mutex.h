@@ -14,14 +14,14 @@ struct mutex {
 	struct waitq waiters;
 	u16 rank;
 };
-#define MUTEX_INIT(m, r)                                                                           \
-	{                                                                                          \
-		.waiters = WAITQ_INIT((m).waiters), .rank = (r)                                    \
+#define MUTEX_INIT(m, r)                                                                                               \
+	{                                                                                                              \
+		.waiters = WAITQ_INIT((m).waiters), .rank = (r)                                                        \
 	}
 void mutex_init(struct mutex *m, enum lock_rank rank);
 void mutex_lock(struct mutex *m);
-void mutex_lock_nested(struct mutex *m); /* a second one of the same rank, in an order that the
-					    caller guarantees */
+void mutex_lock_nested(struct mutex *m);                    /* a second one of the same rank, in an order that the
+							       caller guarantees */
 int __must_check mutex_lock_interruptible(struct mutex *m); /* 0 or -ERESTARTSYS */
 int __must_check mutex_lock_killable(struct mutex *m);
 bool __must_check mutex_trylock(struct mutex *m);
@@ -34,9 +34,9 @@ struct rwlock {
 	struct waitq waiters;
 	u16 rank;
 };
-#define RWLOCK_INIT(l, r)                                                                          \
-	{                                                                                          \
-		.waiters = WAITQ_INIT((l).waiters), .rank = (r)                                    \
+#define RWLOCK_INIT(l, r)                                                                                              \
+	{                                                                                                              \
+		.waiters = WAITQ_INIT((l).waiters), .rank = (r)                                                        \
 	}
 void rwlock_init(struct rwlock *l, enum lock_rank rank);
 void read_lock(struct rwlock *l);

@@ -11,7 +11,7 @@
 #include <task/task.h>
 
 void sched_set_state(enum task_state s); /* of current; full barrier */
-void sched_sleep(void);			 /* leaves the CPU unless the state is TASK_RUNNING again */
+void sched_sleep(void);                  /* leaves the CPU unless the state is TASK_RUNNING again */
 /* 0 when woken; -ETIME when the deadline (clock_ns, ~0: none) came first. */
 int sched_sleep_until(u64 deadline_ns);
 void sched_yield_cpu(void);

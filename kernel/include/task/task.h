@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A task: what the scheduler runs. One struct per thread; threads of a process share the objects that upper parts hang on
- * it (mm, files, signal state ...), which this part knows only as opaque pointers.
+ * A task: what the scheduler runs. One struct per thread; threads of a process share the objects that upper parts hang
+ * on it (mm, files, signal state ...), which this part knows only as opaque pointers.
  *
  * Lifetime: task_create gives one reference to the creator; the scheduler drops its own after the last switch away.
  * Look-ups by pid happen under RCU; task_get only on a task that is not dead (refcount_inc_not_zero inside).
@@ -30,13 +30,13 @@ struct pid;
 struct completion;
 
 enum task_state {
-	TASK_RUNNING,	      /* on a CPU or on a run queue */
+	TASK_RUNNING,         /* on a CPU or on a run queue */
 	TASK_INTERRUPTIBLE,   /* a signal wakes it */
 	TASK_UNINTERRUPTIBLE, /* only its event wakes it */
-	TASK_KILLABLE,	      /* only its event or a fatal signal wakes it */
-	TASK_STOPPED,	      /* job control */
+	TASK_KILLABLE,        /* only its event or a fatal signal wakes it */
+	TASK_STOPPED,         /* job control */
 	TASK_TRACED,
-	TASK_DEAD,	      /* has switched away for the last time, or is about to */
+	TASK_DEAD, /* has switched away for the last time, or is about to */
 };
 
 /* task->work: reasons to call upcall_return_to_user. Atomic bits. */
@@ -49,53 +49,53 @@ enum task_state {
 enum sched_class { SCHED_CLASS_FAIR, SCHED_CLASS_FIFO, SCHED_CLASS_RR, SCHED_CLASS_IDLE };
 
 struct task {
-	struct arch_thread arch;	/* o */
-	ulong work;			/* a: WORK_* */
-	void *stack;			/* I: KERNEL_STACK_BYTES, guard page below */
+	struct arch_thread arch; /* o */
+	ulong work;              /* a: WORK_* */
+	void *stack;             /* I: KERNEL_STACK_BYTES, guard page below */
 
 	/* the scheduler's */
-	struct spinlock lock;		/* RANK_TASK */
-	u32 state;			/* t: enum task_state */
-	bool on_queue, on_cpu;		/* r */
-	unsigned cpu;			/* t: where it runs or ran last */
-	cpumask_t affinity;		/* t */
-	u8 class;			/* t: enum sched_class */
-	u8 rt_priority;			/* t: 1..99 */
-	s8 nice;			/* t */
-	u8 policy;			/* t: SCHED_* of linux/sched.h, as user space set it */
-	bool reset_on_fork;		/* t */
-	u64 timer_slack_ns;		/* o */
-	struct rb_node run_node;	/* r: fair tree */
-	struct list run_link;		/* r: real-time lists */
+	struct spinlock lock;               /* RANK_TASK */
+	u32 state;                          /* t: enum task_state */
+	bool on_queue, on_cpu;              /* r */
+	unsigned cpu;                       /* t: where it runs or ran last */
+	cpumask_t affinity;                 /* t */
+	u8 class;                           /* t: enum sched_class */
+	u8 rt_priority;                     /* t: 1..99 */
+	s8 nice;                            /* t */
+	u8 policy;                          /* t: SCHED_* of linux/sched.h, as user space set it */
+	bool reset_on_fork;                 /* t */
+	u64 timer_slack_ns;                 /* o */
+	struct rb_node run_node;            /* r: fair tree */
+	struct list run_link;               /* r: real-time lists */
 	u64 vruntime, slice_end, run_start; /* r: ns */
 	u64 runtime_ns, user_ns, system_ns; /* o, readers tolerate tearing-free staleness */
 	u64 voluntary_switches, preempted_switches;
-	u64 wait_since;			/* r: when it became runnable or slept, for schedstat */
+	u64 wait_since; /* r: when it became runnable or slept, for schedstat */
 	u64 run_delay_ns;
 
 	refcount_t refs;
 	struct rcu_head rcu;
-	char comm[16];			/* t */
-	unsigned flags;			/* o: TASK_F_* */
-	struct cred *cred;		/* RCU; written by the task itself */
+	char comm[16];     /* t */
+	unsigned flags;    /* o: TASK_F_* */
+	struct cred *cred; /* RCU; written by the task itself */
 
 	/* upper parts' */
-	struct mm *mm;			/* o; readers: task->lock. NULL: kernel thread or exited */
-	struct mm *active_mm;		/* r: whose tables are loaded */
-	struct process *process;	/* I; NULL for kernel threads */
-	struct list thread_link;	/* f: in process->threads */
-	struct pid *pid;		/* I: the thread's ids */
-	void *files, *fs, *ns;		/* t: struct files *, struct fs_context *, struct nsproxy * */
-	struct tenant *tenant;		/* RCU: who pays */
-	struct list tenant_link;	/* RANK_TENANT */
-	void *perf;			/* struct perf_context *, or NULL */
-	u16 closid, rmid;		/* cache allocation group */
+	struct mm *mm;           /* o; readers: task->lock. NULL: kernel thread or exited */
+	struct mm *active_mm;    /* r: whose tables are loaded */
+	struct process *process; /* I; NULL for kernel threads */
+	struct list thread_link; /* f: in process->threads */
+	struct pid *pid;         /* I: the thread's ids */
+	void *files, *fs, *ns;   /* t: struct files *, struct fs_context *, struct nsproxy * */
+	struct tenant *tenant;   /* RCU: who pays */
+	struct list tenant_link; /* RANK_TENANT */
+	void *perf;              /* struct perf_context *, or NULL */
+	u16 closid, rmid;        /* cache allocation group */
 
 	/* signals of the thread (process/signal.c) */
-	u64 sig_blocked, sig_saved;	/* o; s for readers. bit n-1 = signal n */
-	bool sig_restore;		/* o: put sig_saved back after sigsuspend and friends */
-	struct list sig_queue;		/* s */
-	u64 sig_pending;		/* s */
+	u64 sig_blocked, sig_saved;       /* o; s for readers. bit n-1 = signal n */
+	bool sig_restore;                 /* o: put sig_saved back after sigsuspend and friends */
+	struct list sig_queue;            /* s */
+	u64 sig_pending;                  /* s */
 	ulong altstack_sp, altstack_size; /* o */
 	int altstack_flags;
 
@@ -104,13 +104,13 @@ struct task {
 		long (*fn)(struct task *);
 		u64 deadline_ns;
 		ulong args[4];
-	} restart;			/* o */
+	} restart; /* o */
 
 	u32 __user *clear_child_tid, *set_child_tid; /* o */
-	void __user *robust_list;	/* o */
-	void __user *rseq;		/* o */
-	ulong syscall_nr;		/* o: for tracing */
-	struct list task_work;		/* t: callbacks before return to user */
+	void __user *robust_list;                    /* o */
+	void __user *rseq;                           /* o */
+	ulong syscall_nr;                            /* o: for tracing */
+	struct list task_work;                       /* t: callbacks before return to user */
 #ifdef OSTROM_DEBUG
 	struct {
 		const void *lock;
@@ -118,22 +118,22 @@ struct task {
 	} held[12]; /* o: sleeping locks, in the order taken */
 	unsigned nr_held;
 #endif
-	void *waiting_on;		/* o: what /proc/PID/wchan and `why` show */
-	u64 start_ns;			/* I: clock_ns at creation */
-	u64 min_faults, maj_faults;	/* o */
-	unsigned alloc_scope;		/* o: SCOPE_NOIO, SCOPE_NOFS nesting bits */
-	void *ptrace;			/* f: struct ptrace_link * */
-	void *seccomp;			/* o: filters */
+	void *waiting_on;                     /* o: what /proc/PID/wchan and `why` show */
+	u64 start_ns;                         /* I: clock_ns at creation */
+	u64 min_faults, maj_faults;           /* o */
+	unsigned alloc_scope;                 /* o: SCOPE_NOIO, SCOPE_NOFS nesting bits */
+	void *ptrace;                         /* f: struct ptrace_link * */
+	void *seccomp;                        /* o: filters */
 	u64 dirtied_pages, dirty_pause_pages; /* o: see vfs/writeback.h */
-	void *plug;			/* o: block requests held back */
-	struct completion *vfork_done;	/* o: the parent in vfork, until exec or exit */
+	void *plug;                           /* o: block requests held back */
+	struct completion *vfork_done;        /* o: the parent in vfork, until exec or exit */
 };
 
-#define TASK_F_KTHREAD	 BIT(0)
-#define TASK_F_EXITING	 BIT(1)
-#define TASK_F_FORKED	 BIT(2) /* has not called exec since fork */
-#define TASK_F_IO_WAIT	 BIT(3)
-#define TASK_F_MEMALLOC	 BIT(4) /* reclaim: may use the reserve */
+#define TASK_F_KTHREAD  BIT(0)
+#define TASK_F_EXITING  BIT(1)
+#define TASK_F_FORKED   BIT(2) /* has not called exec since fork */
+#define TASK_F_IO_WAIT  BIT(3)
+#define TASK_F_MEMALLOC BIT(4) /* reclaim: may use the reserve */
 
 #define SCOPE_NOIO BIT(0)
 #define SCOPE_NOFS BIT(1)
@@ -143,17 +143,20 @@ struct task {
 DECLARE_PER_CPU(struct task *, current_task);
 #define current this_cpu_read_stable(current_task)
 
-/* A task that waits for its first task_wake (state TASK_UNINTERRUPTIBLE), with scheduling attributes, cred and tenant of current. -ENOMEM, -EAGAIN. */
+/* A task that waits for its first task_wake (state TASK_UNINTERRUPTIBLE), with scheduling attributes, cred and tenant
+ * of current. -ENOMEM, -EAGAIN. */
 int __must_check task_create(struct task **out, const char *name);
 void task_get(struct task *t);
 void task_put(struct task *t);
-/* task's upcall into process: the last reference is gone, drop what upper parts hung on t (pid, process). May not sleep. */
+/* task's upcall into process: the last reference is gone, drop what upper parts hung on t (pid, process). May not
+ * sleep. */
 void upcall_task_free(struct task *t);
 /* Last thing a task does. */
 void __noreturn task_exit(void);
 
 /* A kernel thread, running at once. */
-int __must_check kthread_run(struct task **out, void (*fn)(void *), void *arg, const char *name_fmt, ...) __printf(4, 5);
+int __must_check kthread_run(struct task **out, void (*fn)(void *), void *arg, const char *name_fmt, ...)
+	__printf(4, 5);
 
 static inline bool work_pending(const struct task *t)
 {
@@ -169,10 +172,10 @@ struct task_work {
 void task_work_run(void); /* process calls it before the return to user mode, and at exit */
 int task_work_add(struct task *t, struct task_work *w); /* runs in t before it returns to user; -ESRCH when exiting */
 
-/* Boot. task_boot: `current` and the run queue of the boot CPU exist (needs per-CPU data only). task_init: tasks can be made
- * (needs slab); starts the work pool. The boot task becomes the boot CPU's idle task by sched_start(): it must not sleep, so
- * kmain starts a kernel thread for everything that may. task_prepare_cpu: before another CPU is started; its idle task's
- * kernel stack (lowest address, KERNEL_STACK_BYTES) is what it boots on. */
+/* Boot. task_boot: `current` and the run queue of the boot CPU exist (needs per-CPU data only). task_init: tasks can be
+ * made (needs slab); starts the work pool. The boot task becomes the boot CPU's idle task by sched_start(): it must not
+ * sleep, so kmain starts a kernel thread for everything that may. task_prepare_cpu: before another CPU is started; its
+ * idle task's kernel stack (lowest address, KERNEL_STACK_BYTES) is what it boots on. */
 void task_boot(void);
 void task_init(void);
 int __must_check task_prepare_cpu(unsigned cpu, void **stack_out);

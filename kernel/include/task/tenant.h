@@ -43,8 +43,7 @@ struct tenant {
 
 extern struct tenant tenant_root;
 
-int __must_check tenant_create(struct tenant *parent,
-			       struct tenant **out); /* -ENOMEM, -EAGAIN (ids used up) */
+int __must_check tenant_create(struct tenant *parent, struct tenant **out); /* -ENOMEM, -EAGAIN (ids used up) */
 void tenant_get(struct tenant *t);
 void tenant_put(struct tenant *t);
 struct tenant *tenant_by_id(u16 id); /* under RCU */

@@ -15,7 +15,7 @@
 struct eventfd;
 
 int __must_check eventfd_create(u64 count, bool semaphore, unsigned flags, struct file **out); /* flags: O_NONBLOCK */
-struct eventfd *eventfd_of(struct file *f); /* NULL: not one. Lives as long as f */
+struct eventfd *eventfd_of(struct file *f);    /* NULL: not one. Lives as long as f */
 void eventfd_signal(struct eventfd *e, u64 n); /* any context; stops one below the greatest count */
 struct waitq *eventfd_waitq(struct eventfd *e);
 

@@ -8,7 +8,8 @@
 #include <vfs/vfs.h>
 
 int __must_check inotify_create(unsigned flags, struct file **out); /* flags: O_NONBLOCK */
-int __must_check inotify_add(struct file *f, struct inode *i, u32 mask); /* the watch's number; -EINVAL: f is no inotify */
+int __must_check inotify_add(struct file *f, struct inode *i,
+			     u32 mask); /* the watch's number; -EINVAL: f is no inotify */
 int __must_check inotify_remove(struct file *f, int wd);
 
 #endif

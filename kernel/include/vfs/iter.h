@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * struct iter: where the bytes of a read or write come from or go to: user memory (one or many segments), kernel memory, or
- * pages. struct io: one read or write request, the same for every path (synchronous, AIO, NOWAIT, HIPRI, splice).
+ * struct iter: where the bytes of a read or write come from or go to: user memory (one or many segments), kernel
+ * memory, or pages. struct io: one read or write request, the same for every path (synchronous, AIO, NOWAIT, HIPRI,
+ * splice).
  */
 #ifndef VFS_ITER_H
 #define VFS_ITER_H
@@ -21,12 +22,12 @@ enum iter_kind { ITER_USER, ITER_KERNEL, ITER_PAGES };
 struct iter {
 	enum iter_kind kind;
 	const struct iter_vec *vec; /* ITER_USER, ITER_KERNEL; NULL: `one` */
-	struct page **pages;	    /* ITER_PAGES: whole pages, the first from `skip` on */
-	size_t nr;    /* elements */
-	size_t at;    /* the element under the cursor */
-	size_t skip;  /* bytes of it already used */
-	size_t count; /* bytes left */
-	struct iter_vec one; /* storage for the common single segment */
+	struct page **pages;        /* ITER_PAGES: whole pages, the first from `skip` on */
+	size_t nr;                  /* elements */
+	size_t at;                  /* the element under the cursor */
+	size_t skip;                /* bytes of it already used */
+	size_t count;               /* bytes left */
+	struct iter_vec one;        /* storage for the common single segment */
 };
 
 void iter_user(struct iter *it, void __user *base, size_t len);
@@ -34,7 +35,7 @@ void iter_kernel(struct iter *it, void *base, size_t len);
 void iter_user_vec(struct iter *it, const struct iter_vec *vec, size_t nr, size_t total);
 void iter_pages(struct iter *it, struct page **pages, size_t nr, size_t offset, size_t len);
 /* Copy and advance. Return bytes copied; fewer than n means a fault (or the end). The _nofault forms never sleep. */
-size_t __must_check iter_copy_in(void *dst, size_t n, struct iter *it);	      /* from it to dst: write(2) */
+size_t __must_check iter_copy_in(void *dst, size_t n, struct iter *it);        /* from it to dst: write(2) */
 size_t __must_check iter_copy_out(const void *src, size_t n, struct iter *it); /* from src to it: read(2) */
 size_t __must_check iter_copy_in_nofault(void *dst, size_t n, struct iter *it);
 size_t __must_check iter_copy_out_nofault(const void *src, size_t n, struct iter *it);
@@ -46,7 +47,7 @@ int __must_check iter_fault_in(struct iter *it, size_t n, bool write_to_user); /
 #define IO_NOWAIT BIT(0)
 #define IO_HIPRI  BIT(1)
 #define IO_DSYNC  BIT(2)
-#define IO_SYNC	  BIT(3)
+#define IO_SYNC   BIT(3)
 #define IO_APPEND BIT(4)
 #define IO_DIRECT BIT(5)
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Advisory locks on files: POSIX records (owner: a descriptor table), open-file records and flock (owner: the open file).
- * Rules: fcntl(2), flock(2).
+ * Advisory locks on files: POSIX records (owner: a descriptor table), open-file records and flock (owner: the open
+ * file). Rules: fcntl(2), flock(2).
  */
 #ifndef VFS_LOCKS_H
 #define VFS_LOCKS_H
@@ -19,11 +19,12 @@ struct file_lock {
 	int pid; /* of the setter, for F_GETLK and /proc/locks */
 };
 
-/* Sets, changes or (unlock) takes away. wait: until it can be had (-EINTR as restart code); else -EAGAIN. POSIX: -EDEADLK. */
+/* Sets, changes or (unlock) takes away. wait: until it can be had (-EINTR as restart code); else -EAGAIN. POSIX:
+ * -EDEADLK. */
 int __must_check lock_set(struct file *f, const struct file_lock *want, bool unlock, bool wait);
 /* The first lock that conflicts with want goes to *want; false: none. */
 bool lock_test(struct file *f, struct file_lock *want);
 void locks_close(struct file *f, const void *files); /* close(2): the table's POSIX locks on the inode go */
-void locks_release(struct file *f);		     /* the open file ends */
+void locks_release(struct file *f);                  /* the open file ends */
 
 #endif

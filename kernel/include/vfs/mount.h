@@ -9,16 +9,16 @@
 #include <vfs/vfs.h>
 
 /* umount2(2)'s flags, which no UAPI header has. */
-#define MNT_FORCE	1
-#define MNT_DETACH	2
-#define MNT_EXPIRE	4
+#define MNT_FORCE       1
+#define MNT_DETACH      2
+#define MNT_EXPIRE      4
 #define UMOUNT_NOFOLLOW 8
 
 struct mount_ns {
 	refcount_t refs;
 	struct mount *root;
 	struct list mounts; /* in order */
-	u64 changes;	    /* raised by each change: poll on /proc/mounts */
+	u64 changes;        /* raised by each change: poll on /proc/mounts */
 	struct waitq poll;
 };
 extern struct mutex mount_lock;
@@ -29,7 +29,8 @@ int __must_check mount_ns_copy(struct mount_ns *from, struct fs_context *fs, str
 void mount_ns_get(struct mount_ns *ns);
 void mount_ns_put(struct mount_ns *ns);
 
-int __must_check mount_new(const char *type, const char *source, const struct path *at, unsigned flags, const char *data);
+int __must_check mount_new(const char *type, const char *source, const struct path *at, unsigned flags,
+			   const char *data);
 int __must_check mount_bind(const struct path *from, const struct path *at, bool recursive);
 int __must_check mount_move(const struct path *from, const struct path *at);
 int __must_check mount_remount(const struct path *at, unsigned flags, const char *data, bool bind_only);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Pipes: a ring of page pieces between writers and readers. Pieces may be shared with a page cache (splice), so only a piece
- * marked PIPE_MERGE may be written into.
- * Locks: lock (RANK_PIPE) guards all fields; the wait queues may be used without it.
+ * Pipes: a ring of page pieces between writers and readers. Pieces may be shared with a page cache (splice), so only a
+ * piece marked PIPE_MERGE may be written into. Locks: lock (RANK_PIPE) guards all fields; the wait queues may be used
+ * without it.
  */
 #ifndef VFS_PIPE_H
 #define VFS_PIPE_H
@@ -47,7 +47,7 @@ static inline bool pipe_full(const struct pipe *p)
 }
 
 int __must_check pipe_create(unsigned flags, struct file **read_end, struct file **write_end);
-struct pipe *pipe_of(struct file *f); /* NULL: not a pipe */
+struct pipe *pipe_of(struct file *f);              /* NULL: not a pipe */
 int pipe_set_size(struct pipe *p, unsigned bytes); /* the new size, or -errno */
 unsigned pipe_size(const struct pipe *p);
 

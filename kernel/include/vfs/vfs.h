@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The file layer: inodes, dentries, mounts, open files, descriptor tables, path look-up. Implementations are the parts below fs/.
+ * The file layer: inodes, dentries, mounts, open files, descriptor tables, path look-up. Implementations are the parts
+ * below fs/.
  *
  * Ownership: inode_get/put, dentry_get/put, file_get/put, mount_get/put. A struct path holds a dentry and a mount.
- * Locks: inode->lock (RANK_INODE) serialises changes of a folder's names and of a file's size and contents; dentry look-ups
- * run under RCU; descriptor tables have RANK_FILES for writing and RCU for reading.
+ * Locks: inode->lock (RANK_INODE) serialises changes of a folder's names and of a file's size and contents; dentry
+ * look-ups run under RCU; descriptor tables have RANK_FILES for writing and RCU for reading.
  */
 #ifndef VFS_VFS_H
 #define VFS_VFS_H
@@ -42,8 +43,8 @@ struct name { /* one path component */
 
 /* ---- dentries ----------------------------------------------------------------------------------- */
 
-/* A name in a folder, cached. dname is constant once published: a rename installs another one, so that readers under RCU
- * always see a whole name. seq changes when parent, name or inode do. */
+/* A name in a folder, cached. dname is constant once published: a rename installs another one, so that readers under
+ * RCU always see a whole name. seq changes when parent, name or inode do. */
 struct dname {
 	struct rcu_head rcu;
 	u32 hash;
@@ -52,26 +53,26 @@ struct dname {
 };
 
 struct dentry {
-	struct dentry *parent;	  /* RCU; itself: a root */
-	struct dname *name;	  /* RCU */
-	struct inode *inode;	  /* RCU; NULL: negative. Changes only under the folder's inode lock or at birth */
+	struct dentry *parent;    /* RCU; itself: a root */
+	struct dname *name;       /* RCU */
+	struct inode *inode;      /* RCU; NULL: negative. Changes only under the folder's inode lock or at birth */
 	struct dentry *hash_next; /* RCU; bucket lock */
 	struct seqcount seq;
-	atomic_t refs; /* 0: only cached; -1: dying */
-	u32 flags;     /* DENTRY_*; atomic */
-	struct spinlock lock;	      /* RANK_DENTRY: children */
+	atomic_t refs;                 /* 0: only cached; -1: dying */
+	u32 flags;                     /* DENTRY_*; atomic */
+	struct spinlock lock;          /* RANK_DENTRY: children */
 	struct list children, sibling; /* parent->lock */
-	struct list alias;	       /* inode->dentries */
+	struct list alias;             /* inode->dentries */
 	struct list lru;
 	struct super *super;
 	u64 cookie; /* the file system's own: its place in the folder */
 	struct rcu_head rcu;
 };
-#define DENTRY_HASHED	BIT(0) /* look-ups find it */
-#define DENTRY_MOUNTED	BIT(1) /* something is mounted on it, in some namespace */
-#define DENTRY_NOCACHE	BIT(2) /* dies with its last reference */
-#define DENTRY_PINNED	BIT(3) /* the file system holds a reference while the name exists (tmpfs) */
-#define DENTRY_ON_LRU	BIT(4)
+#define DENTRY_HASHED  BIT(0) /* look-ups find it */
+#define DENTRY_MOUNTED BIT(1) /* something is mounted on it, in some namespace */
+#define DENTRY_NOCACHE BIT(2) /* dies with its last reference */
+#define DENTRY_PINNED  BIT(3) /* the file system holds a reference while the name exists (tmpfs) */
+#define DENTRY_ON_LRU  BIT(4)
 
 void dentry_get(struct dentry *d);
 void dentry_put(struct dentry *d); /* NULL is allowed */
@@ -83,11 +84,12 @@ struct dentry *dentry_find(struct dentry *parent, const struct name *n);
 int __must_check dentry_lookup(struct dentry *parent, const struct name *n, struct dentry **out);
 /* The same with parent->inode->lock already held for writing. */
 int __must_check dentry_lookup_locked(struct dentry *parent, const struct name *n, struct dentry **out);
-struct dentry *__must_check dentry_create(struct dentry *parent, const struct name *n); /* negative, not hashed; one reference */
-struct dentry *__must_check dentry_create_root(struct super *s, struct inode *i);	 /* takes over i, also on failure */
-void dentry_hash(struct dentry *d);	/* makes it findable */
-void dentry_drop(struct dentry *d);	/* makes it unfindable */
-void dentry_pin(struct dentry *d);	/* for file systems whose names live in the cache */
+struct dentry *__must_check dentry_create(struct dentry *parent,
+					  const struct name *n); /* negative, not hashed; one reference */
+struct dentry *__must_check dentry_create_root(struct super *s, struct inode *i); /* takes over i, also on failure */
+void dentry_hash(struct dentry *d);                                               /* makes it findable */
+void dentry_drop(struct dentry *d);                                               /* makes it unfindable */
+void dentry_pin(struct dentry *d); /* for file systems whose names live in the cache */
 void dentry_unpin(struct dentry *d);
 void dentry_move(struct dentry *d, struct dentry *onto); /* takes onto's parent and name; onto becomes unfindable */
 void dentry_exchange(struct dentry *a, struct dentry *b);
@@ -106,13 +108,13 @@ struct inode_attr { /* setattr: which fields are valid is in mask (ATTR_*) */
 	s64 size;
 	struct timestamp atime, mtime, ctime;
 };
-#define ATTR_MODE  BIT(0)
-#define ATTR_UID   BIT(1)
-#define ATTR_GID   BIT(2)
-#define ATTR_SIZE  BIT(3)
-#define ATTR_ATIME BIT(4)
-#define ATTR_MTIME BIT(5)
-#define ATTR_CTIME BIT(6)
+#define ATTR_MODE      BIT(0)
+#define ATTR_UID       BIT(1)
+#define ATTR_GID       BIT(2)
+#define ATTR_SIZE      BIT(3)
+#define ATTR_ATIME     BIT(4)
+#define ATTR_MTIME     BIT(5)
+#define ATTR_CTIME     BIT(6)
 #define ATTR_TIMES_NOW BIT(7) /* both times are "now": who may write the file may set them */
 
 /* What stat shows. */
@@ -153,10 +155,11 @@ struct inode_ops {
 	/* Magic links (/proc/PID/exe, fd/N): gives the target path itself. */
 	int (*follow)(struct inode *i, struct path *out);
 	int (*setattr)(struct inode *i, const struct inode_attr *a);
-	int (*permission)(struct inode *i, unsigned may); /* MAY_*, after or instead of the mode bits */
+	int (*permission)(struct inode *i, unsigned may);  /* MAY_*, after or instead of the mode bits */
 	int (*getattr)(struct inode *i, struct kstat *st); /* st is filled by the generic code before */
 	ssize_t (*getxattr)(struct inode *i, const char *name, void *buf, size_t size);
-	int (*setxattr)(struct inode *i, const char *name, const void *value, size_t size, int flags); /* value NULL: remove */
+	int (*setxattr)(struct inode *i, const char *name, const void *value, size_t size,
+			int flags); /* value NULL: remove */
 	ssize_t (*listxattr)(struct inode *i, char *buf, size_t size);
 };
 #define MAY_EXEC  1
@@ -179,20 +182,20 @@ struct inode {
 	refcount_t refs;
 	struct rwlock lock;
 	struct page_cache *cache; /* regular files; NULL: none */
-	struct list super_link;	  /* super->lock */
+	struct list super_link;   /* super->lock */
 	struct list hash_link;
-	struct list dentries;	  /* names in the cache (dentry->alias) */
-	void *priv;		  /* the file system's */
-	void *pipe;		  /* FIFO: struct pipe; socket: struct socket * bound to it */
-	void *locks;		  /* advisory locks */
-	void *watches;		  /* inotify */
-	atomic_t write_count;	  /* >0 writers, <0 execs */
-	u32 flags;		  /* INODE_* */
+	struct list dentries; /* names in the cache (dentry->alias) */
+	void *priv;           /* the file system's */
+	void *pipe;           /* FIFO: struct pipe; socket: struct socket * bound to it */
+	void *locks;          /* advisory locks */
+	void *watches;        /* inotify */
+	atomic_t write_count; /* >0 writers, <0 execs */
+	u32 flags;            /* INODE_* */
 	struct rcu_head rcu;
 };
-#define INODE_TMPFILE	BIT(0) /* O_TMPFILE: may get a name although nlink is 0 */
-#define INODE_MAY_SEAL	BIT(1) /* memfd with MFD_ALLOW_SEALING */
-#define INODE_SEALS(f)	((f) >> 16) /* F_SEAL_* of a memfd, in the upper half of flags */
+#define INODE_TMPFILE  BIT(0)      /* O_TMPFILE: may get a name although nlink is 0 */
+#define INODE_MAY_SEAL BIT(1)      /* memfd with MFD_ALLOW_SEALING */
+#define INODE_SEALS(f) ((f) >> 16) /* F_SEAL_* of a memfd, in the upper half of flags */
 
 /* ---- super blocks, file systems, mounts ------------------------------------------------------------ */
 
@@ -209,7 +212,7 @@ struct super_ops {
 struct super {
 	const struct super_ops *ops;
 	const struct fs_type *type;
-	u32 dev;	/* st_dev */
+	u32 dev; /* st_dev */
 	u32 magic;
 	u32 block_size;
 	s64 max_bytes;
@@ -220,7 +223,7 @@ struct super {
 	struct list inodes;
 	struct list mounts; /* mount->super_link, under the mount lock */
 	struct list link;   /* all supers */
-	u64 next_ino;	    /* atomic; for file systems without numbers of their own */
+	u64 next_ino;       /* atomic; for file systems without numbers of their own */
 	void *priv;
 	void *bdev;
 	char source[64];
@@ -235,13 +238,14 @@ struct fs_type {
 };
 #define FS_REQUIRES_DEV BIT(0)
 #define FS_USERNS_MOUNT BIT(1)
-#define FS_SINGLE	BIT(2) /* all mounts share one super */
-#define FS_KERNEL_ONLY	BIT(3) /* mount(2) refuses it (pipefs and the like) */
-#define FS_NO_NEGATIVE	BIT(4) /* negative names are not worth keeping: the cache is the file system */
+#define FS_SINGLE       BIT(2) /* all mounts share one super */
+#define FS_KERNEL_ONLY  BIT(3) /* mount(2) refuses it (pipefs and the like) */
+#define FS_NO_NEGATIVE  BIT(4) /* negative names are not worth keeping: the cache is the file system */
 void fs_register(struct fs_type *t);
 struct fs_type *fs_find(const char *name);
 struct inode *__must_check super_new_inode(struct super *s, u16 mode, const struct inode *dir);
-int __must_check super_create(struct fs_type *t, const char *source, unsigned flags, const char *data, struct super **out);
+int __must_check super_create(struct fs_type *t, const char *source, unsigned flags, const char *data,
+			      struct super **out);
 void super_put(struct super *s);
 u32 super_anon_dev(void);
 void super_sync_all(bool wait);
@@ -250,19 +254,19 @@ int fs_show_types(struct strbuf *out); /* /proc/filesystems */
 /* A super's tree (or a part of it) attached at a place. Locks: m mount_lock (RANK_MOUNT_TREE); readers under RCU. */
 struct mount_ns;
 struct mount {
-	struct mount *parent;	   /* m; NULL: the namespace's root, or detached */
+	struct mount *parent;      /* m; NULL: the namespace's root, or detached */
 	struct dentry *mountpoint; /* m; in parent */
-	struct dentry *root;	   /* I */
-	struct super *super;	   /* I */
-	struct mount_ns *ns;	   /* m; NULL: detached */
-	atomic_t refs;		   /* paths that use it, and 1 while attached */
-	unsigned flags;		   /* m: MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME ... of this mount */
+	struct dentry *root;       /* I */
+	struct super *super;       /* I */
+	struct mount_ns *ns;       /* m; NULL: detached */
+	atomic_t refs;             /* paths that use it, and 1 while attached */
+	unsigned flags;            /* m: MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME ... of this mount */
 	int id;
-	struct mount *hash_next;   /* RCU; m */
+	struct mount *hash_next;       /* RCU; m */
 	struct list children, sibling; /* m */
-	struct list ns_link;	   /* m: in order of mounting */
-	struct list super_link;	   /* m */
-	struct list work;	   /* m: lists of one operation */
+	struct list ns_link;           /* m: in order of mounting */
+	struct list super_link;        /* m */
+	struct list work;              /* m: lists of one operation */
 	struct rcu_head rcu;
 };
 void mount_get(struct mount *m);
@@ -284,9 +288,9 @@ struct dir_emit { /* readdir hands entries to emit until it returns false (buffe
 
 struct file_ops {
 	int (*open)(struct inode *i, struct file *f);
-	void (*release)(struct file *f);  /* last reference */
-	int (*flush)(struct file *f);	  /* each close(2) */
-	ssize_t (*read)(struct io *io);	  /* advances io->pos */
+	void (*release)(struct file *f); /* last reference */
+	int (*flush)(struct file *f);    /* each close(2) */
+	ssize_t (*read)(struct io *io);  /* advances io->pos */
 	ssize_t (*write)(struct io *io);
 	s64 (*llseek)(struct file *f, s64 off, int whence); /* NULL: the generic one; no_llseek: ESPIPE */
 	int (*readdir)(struct file *f, struct dir_emit *d);
@@ -307,35 +311,38 @@ struct file {
 	struct path path;
 	struct inode *inode;
 	unsigned flags; /* O_* as F_GETFL shows */
-	unsigned mode;	/* FMODE_* */
+	unsigned mode;  /* FMODE_* */
 	s64 pos;
 	struct mutex pos_lock; /* RANK_FILE_POS; taken when shared */
 	refcount_t refs;
 	void *priv;
 	const struct cred *cred;
 	int owner_pid, owner_sig, owner_type; /* F_SETOWN */
-	bool writes_inode;		      /* counted in inode->write_count */
+	bool writes_inode;                    /* counted in inode->write_count */
 	struct list epoll_links;
 	u32 wb_err; /* errors of writeback seen by this file */
 	void *readahead;
 	struct rcu_head rcu;
 };
-#define FMODE_READ  BIT(0)
-#define FMODE_WRITE BIT(1)
-#define FMODE_SEEK  BIT(2) /* has a position */
-#define FMODE_PATH  BIT(3) /* O_PATH */
-#define FMODE_STREAM BIT(4)
+#define FMODE_READ     BIT(0)
+#define FMODE_WRITE    BIT(1)
+#define FMODE_SEEK     BIT(2) /* has a position */
+#define FMODE_PATH     BIT(3) /* O_PATH */
+#define FMODE_STREAM   BIT(4)
 #define FMODE_NONOTIFY BIT(5)
 
-s64 file_llseek(struct file *f, s64 off, int whence); /* SEEK_SET, CUR, END over inode->size; DATA and HOLE as one extent */
+s64 file_llseek(struct file *f, s64 off,
+		int whence); /* SEEK_SET, CUR, END over inode->size; DATA and HOLE as one extent */
 s64 no_llseek(struct file *f, s64 off, int whence);
 /* A file without a name in the tree (pipe, socket, eventfd ...): [kind] in /proc/PID/fd. */
 int __must_check file_anon(const char *kind, const struct file_ops *ops, void *priv, unsigned flags, struct file **out);
-/* The same over an inode of the caller's (taken over, also on failure) with this name; and such an inode: pipes, sockets. */
-int __must_check file_on_inode(struct inode *i, const char *name, const struct file_ops *ops, void *priv, unsigned flags,
-			       struct file **out);
+/* The same over an inode of the caller's (taken over, also on failure) with this name; and such an inode: pipes,
+ * sockets. */
+int __must_check file_on_inode(struct inode *i, const char *name, const struct file_ops *ops, void *priv,
+			       unsigned flags, struct file **out);
 struct inode *__must_check anon_inode(u16 mode, const struct inode_ops *ops);
-int __must_check file_open_path(const struct path *p, unsigned flags, struct file **out); /* checks rights; p stays the caller's */
+int __must_check file_open_path(const struct path *p, unsigned flags,
+				struct file **out); /* checks rights; p stays the caller's */
 void file_get(struct file *f);
 void file_put(struct file *f);
 /* Kernel-side I/O at a position. */
@@ -352,19 +359,19 @@ struct fd_ref {
 	struct file *file; /* NULL: EBADF */
 	bool counted;
 };
-struct fd_ref fd_get(int fd);	  /* not for O_PATH files */
+struct fd_ref fd_get(int fd);      /* not for O_PATH files */
 struct fd_ref fd_get_path(int fd); /* also O_PATH */
 void fd_put(struct fd_ref r);
 int __must_check fd_reserve(unsigned flags, int min); /* O_CLOEXEC; -EMFILE */
-void fd_install(int fd, struct file *f); /* takes over the reference */
-void fd_release(int fd);		 /* undoes fd_reserve */
+void fd_install(int fd, struct file *f);              /* takes over the reference */
+void fd_release(int fd);                              /* undoes fd_reserve */
 /* reserve + install; on failure drops f. */
 int __must_check fd_publish(struct file *f, unsigned flags);
 int __must_check fd_close(int fd);
-struct file *fd_of_task(struct task *t, int fd); /* counted; for /proc, pidfd_getfd */
-int fd_next_of_task(struct task *t, int fd);	 /* the first open descriptor >= fd, or -1 */
+struct file *fd_of_task(struct task *t, int fd);                     /* counted; for /proc, pidfd_getfd */
+int fd_next_of_task(struct task *t, int fd);                         /* the first open descriptor >= fd, or -1 */
 int __must_check fd_replace(int fd, struct file *f, unsigned flags); /* dup2: takes over f, closes what was there */
-int fd_get_cloexec(int fd); /* 0, 1, -EBADF */
+int fd_get_cloexec(int fd);                                          /* 0, 1, -EBADF */
 int fd_set_cloexec(int fd, bool on);
 void fd_close_range(unsigned first, unsigned last, bool only_cloexec);
 
@@ -386,22 +393,24 @@ int __must_check fs_path_of_task(struct task *t, bool root, struct path *out); /
 
 /* ---- paths ------------------------------------------------------------------------------------------------- */
 
-#define LOOKUP_FOLLOW	 BIT(0) /* the last component's symlink */
-#define LOOKUP_DIRECTORY BIT(1)
-#define LOOKUP_PARENT	 BIT(2) /* stop before the last component, which goes to *last */
-#define LOOKUP_EMPTY	 BIT(3) /* "" names the start itself */
-#define LOOKUP_NO_XDEV	 BIT(4)
-#define LOOKUP_BENEATH	 BIT(5)
-#define LOOKUP_IN_ROOT	 BIT(6)
-#define LOOKUP_NO_SYMLINKS BIT(7)
+#define LOOKUP_FOLLOW        BIT(0) /* the last component's symlink */
+#define LOOKUP_DIRECTORY     BIT(1)
+#define LOOKUP_PARENT        BIT(2) /* stop before the last component, which goes to *last */
+#define LOOKUP_EMPTY         BIT(3) /* "" names the start itself */
+#define LOOKUP_NO_XDEV       BIT(4)
+#define LOOKUP_BENEATH       BIT(5)
+#define LOOKUP_IN_ROOT       BIT(6)
+#define LOOKUP_NO_SYMLINKS   BIT(7)
 #define LOOKUP_NO_MAGICLINKS BIT(8)
 
-/* path from user memory into a page-sized kernel buffer: path_copy/path_free. -ENAMETOOLONG, -EFAULT, -ENOENT (empty, unless LOOKUP_EMPTY). */
+/* path from user memory into a page-sized kernel buffer: path_copy/path_free. -ENAMETOOLONG, -EFAULT, -ENOENT (empty,
+ * unless LOOKUP_EMPTY). */
 char *path_copy(const char __user *upath, unsigned lookup, int *err);
 void path_free(char *p); /* NULL is allowed */
 int __must_check path_lookup(int dirfd, const char *name, unsigned lookup, struct path *out);
 int __must_check path_lookup_user(int dirfd, const char __user *name, unsigned lookup, struct path *out);
-int __must_check file_open_at(int dirfd, const char *name, unsigned flags, u16 mode, unsigned lookup, struct file **out);
+int __must_check file_open_at(int dirfd, const char *name, unsigned flags, u16 mode, unsigned lookup,
+			      struct file **out);
 int __must_check inode_permission(struct inode *i, unsigned may);
 /* exec: nobody may write the file while it runs. -ETXTBSY: somebody does. */
 int __must_check file_deny_write(struct file *f);
@@ -411,13 +420,14 @@ void inode_get(struct inode *i);
 void inode_put(struct inode *i);
 void dentry_attach(struct dentry *d, struct inode *i); /* takes over a reference; NULL: negative */
 
-/* Writes the absolute path of p, as seen from root, to the end of buf; *out is where it begins. " (deleted)" is appended to a
- * removed name. 1: p is not below root (the path is then its namespace's); -ENAMETOOLONG. */
+/* Writes the absolute path of p, as seen from root, to the end of buf; *out is where it begins. " (deleted)" is
+ * appended to a removed name. 1: p is not below root (the path is then its namespace's); -ENAMETOOLONG. */
 int __must_check path_string(const struct path *p, const struct path *root, char *buf, size_t size, char **out);
 
 struct timestamp time_now(void);
 
-/* Boot, in this order: caches; the file systems register (fs/fs.h); the root and current's tables; the initrd into it. */
+/* Boot, in this order: caches; the file systems register (fs/fs.h); the root and current's tables; the initrd into it.
+ */
 void vfs_init(void);
 int __must_check vfs_mount_root(const char *fs_name); /* also gives current its fs_context and descriptor table */
 int __must_check vfs_unpack_initrd(void);

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * exec: what the new program finds (arguments, environment, auxiliary vector, signals, descriptors), scripts, threads.
+ * Problem: a program must find the same behaviour here as on Linux, at its borders too.
+ *
+ * Idea: exec: what the new program finds (arguments, environment, auxiliary vector, signals, descriptors), scripts,
+ * threads.
+ *
+ * Contract: prints `ok NAME` or `not ok NAME: why` a case and exits 0 or 1; the same on Linux, which is the oracle.
+ *
+ * Locks: none.
  */
 #include <elf.h>
 #include <fcntl.h>

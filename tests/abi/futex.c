@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Futexes: waking, values, deadlines, requeue, wake_op, shared memory, robust locks; threads on them.
+ * Problem: a program must find the same behaviour here as on Linux, at its borders too.
+ *
+ * Idea: Futexes: waking, values, deadlines, requeue, wake_op, shared memory, robust locks; threads on them.
+ *
+ * Contract: prints `ok NAME` or `not ok NAME: why` a case and exits 0 or 1; the same on Linux, which is the oracle.
+ *
+ * Locks: none.
  */
 #include <linux/futex.h>
 #include <pthread.h>

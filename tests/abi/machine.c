@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * The machine under programs: registers and vector state across switches, signals and forks; exceptions as signals with
- * their codes; TLBs of several CPUs; threads that sleep and wake each other; the clocks' agreement; odd instruction
- * pointers.
+ * Problem: a program must find the same behaviour here as on Linux, at its borders too.
+ *
+ * Idea: The machine under programs: registers and vector state across switches, signals and forks; exceptions as
+ * signals with their codes; TLBs of several CPUs; threads that sleep and wake each other; the clocks' agreement; odd
+ * instruction pointers.
+ *
+ * Contract: prints `ok NAME` or `not ok NAME: why` a case and exits 0 or 1; the same on Linux, which is the oracle.
+ *
+ * Locks: none.
  */
 #include <pthread.h>
 #include <sched.h>

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory calls: mmap, munmap, mprotect, mremap, madvise, brk, fork's copies, shared memory, faults.
+ * Problem: a program must find the same behaviour here as on Linux, at its borders too.
+ *
+ * Idea: Memory calls: mmap, munmap, mprotect, mremap, madvise, brk, fork's copies, shared memory, faults.
+ *
+ * Contract: prints `ok NAME` or `not ok NAME: why` a case and exits 0 or 1; the same on Linux, which is the oracle.
+ *
+ * Locks: none.
  */
 #include <fcntl.h>
 #include <setjmp.h>

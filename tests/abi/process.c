@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Processes: fork, vfork, clone, exec, exit and wait, groups and sessions, orphans, pidfds.
+ * Problem: a program must find the same behaviour here as on Linux, at its borders too.
+ *
+ * Idea: Processes: fork, vfork, clone, exec, exit and wait, groups and sessions, orphans, pidfds.
+ *
+ * Contract: prints `ok NAME` or `not ok NAME: why` a case and exits 0 or 1; the same on Linux, which is the oracle.
+ *
+ * Locks: none.
  */
 #include <linux/sched.h>
 #include <sched.h>

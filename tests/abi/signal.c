@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Signals: handlers and masks, queues, restart of calls, the alternate stack, waiting for signals, timers that send
- * them.
+ * Problem: a program must find the same behaviour here as on Linux, at its borders too.
+ *
+ * Idea: Signals: handlers and masks, queues, restart of calls, the alternate stack, waiting for signals, timers that
+ * send them.
+ *
+ * Contract: prints `ok NAME` or `not ok NAME: why` a case and exits 0 or 1; the same on Linux, which is the oracle.
+ *
+ * Locks: none.
  */
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Any bytes as an executable: refused, or described by numbers that cannot mislead the loader.
+ * Problem: whoever starts programs parses files that anybody may have written.
+ *
+ * Idea: Any bytes as an executable: refused, or described by numbers that cannot mislead the loader.
+ *
+ * Contract: libFuzzer target under ASan and UBSan; any input must be refused or described, never crash.
+ *
+ * Locks: none.
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * ChaCha20 against RFC 8439's vector, and the properties that the generator promises.
+ * Problem: code that everything stands on must be right at its borders before it ever boots.
+ *
+ * Idea: ChaCha20 against RFC 8439's vector, and the properties that the generator promises.
+ *
+ * Contract: cmocka, under ASan and UBSan; one case a property.
+ *
+ * Locks: none.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ELF parser: this very test program as a good example, then each rule broken once.
+ * Problem: code that everything stands on must be right at its borders before it ever boots.
+ *
+ * Idea: The ELF parser: this very test program as a good example, then each rule broken once.
+ *
+ * Contract: cmocka, under ASan and UBSan; one case a property.
+ *
+ * Locks: none.
  */
 #include <elf.h>
 #include <setjmp.h>

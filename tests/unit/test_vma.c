@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The tree of an address space against a plain array of pages as the model: finding, gaps, merging.
+ * Problem: code that everything stands on must be right at its borders before it ever boots.
+ *
+ * Idea: The tree of an address space against a plain array of pages as the model: finding, gaps, merging.
+ *
+ * Contract: cmocka, under ASan and UBSan; one case a property.
+ *
+ * Locks: none.
  */
 #include <setjmp.h>
 #include <stdarg.h>

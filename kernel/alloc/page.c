@@ -76,8 +76,7 @@ static struct node *node_of(u32 pfn)
 	return &nodes[chunk_node[pfn >> CHUNK_SHIFT]];
 }
 
-/* ---- free lists
- * ------------------------------------------------------------------------------------ */
+/* ---- free lists ------------------------------------------------------------------------------------------ */
 
 static void list_push(struct node *n, u32 pfn, unsigned order)
 {
@@ -135,8 +134,7 @@ static u32 block_take(struct node *n, unsigned order)
 	return pfn;
 }
 
-/* ---- chunks
- * --------------------------------------------------------------------------------------------- */
+/* ---- chunks ---------------------------------------------------------------------------------------------- */
 
 static void free_range(pfn_t from, pfn_t to)
 {
@@ -256,8 +254,7 @@ static bool grow(void)
 	return false;
 }
 
-/* ---- allocation
- * ------------------------------------------------------------------------------------------- */
+/* ---- allocation ------------------------------------------------------------------------------------------ */
 
 static void cpu_refill(struct cpu_list *l, struct node *n)
 {
@@ -464,8 +461,7 @@ void page_drain_cpu(void)
 	irq_restore(flags);
 }
 
-/* ---- boot memory, statistics
- * --------------------------------------------------------------------------------- */
+/* ---- boot memory, statistics ----------------------------------------------------------------------------- */
 
 void page_donate(paddr_t base, u64 bytes)
 {

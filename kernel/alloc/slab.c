@@ -67,8 +67,7 @@ static void **link_of(const struct kcache *c, void *obj)
 	return (void **)((char *)obj + c->link);
 }
 
-/* ---- slabs: c->lock held
- * ------------------------------------------------------------------------- */
+/* ---- slabs: c->lock held --------------------------------------------------------------------------------- */
 
 static void partial_add(struct kcache *c, struct page *p)
 {
@@ -158,8 +157,7 @@ static void slab_destroy(struct kcache *c, struct page *p)
 	page_put(p);
 }
 
-/* ---- the CPU's list: IRQs off
- * ----------------------------------------------------------------------- */
+/* ---- the CPU's list: IRQs off ---------------------------------------------------------------------------- */
 
 static bool refill(struct kcache *c, unsigned flags)
 {

@@ -427,8 +427,7 @@ static void set_mmap_base(struct mm *m, ulong top)
 	m->gap_bytes = 0;
 }
 
-/* ---- rights
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- rights ---------------------------------------------------------------------------------------------- */
 
 static void take_file_ids(struct exec *e)
 {
@@ -478,8 +477,7 @@ static int prepare_rights(struct exec *e)
 	return 0;
 }
 
-/* ---- the point of no return
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the point of no return ------------------------------------------------------------------------------ */
 
 /* Takes the process's own number over from a first thread that has ended. */
 static void become_leader(struct process *p)
@@ -610,8 +608,7 @@ static int commit(struct exec *e)
 	return 0;
 }
 
-/* ---- the whole
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------------------- */
 
 static int build_memory(struct exec *e, ulong execfn)
 {

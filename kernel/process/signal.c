@@ -495,8 +495,7 @@ void signal_mask_end(bool interrupted)
 	signal_set_blocked(current->sig_saved);
 }
 
-/* ---- waiting and actions
- * --------------------------------------------------------------------------------------------- */
+/* ---- waiting and actions --------------------------------------------------------------------------------- */
 
 int signal_pause(void)
 {

@@ -76,8 +76,7 @@ static void write_register(struct cat *c, int id, unsigned reg, unsigned domain)
 		log_err("resctrl: CPU %u refuses %#x in MSR %#x", any_cpu(cpus), value, msr_base(c, id) + reg);
 }
 
-/* ---- back-end ops
- * ------------------------------------------------------------------------------------ */
+/* ---- back-end ops ---------------------------------------------------------------------------------------- */
 
 static void set(struct resctrl_backend *be, unsigned cls, enum resctrl_resource_id id, enum resctrl_half half,
 		unsigned domain, u32 value)
@@ -124,8 +123,7 @@ static void describe(struct resctrl_backend *be, struct strbuf *out)
 
 static const struct resctrl_backend_ops cat_backend_ops = { .set = set, .set_cdp = set_cdp, .describe = describe };
 
-/* ---- finding out what there is
- * ------------------------------------------------------------------------- */
+/* ---- finding out what there is --------------------------------------------------------------------------- */
 
 static void read_cache_leaf(struct cat *c, int id, u32 sub)
 {

@@ -76,8 +76,7 @@ unsigned colour_backend_colours(const struct colour_backend *b)
 	return b->colours;
 }
 
-/* ---- back-end ops
- * --------------------------------------------------------------------------------------- */
+/* ---- back-end ops ---------------------------------------------------------------------------------------- */
 
 static int check(struct resctrl_backend *be, const u32 (*value)[RESCTRL_MAX_DOMAINS], const char **why)
 {
@@ -157,8 +156,7 @@ static const struct resctrl_backend_ops colour_backend_ops = {
 	.check = check, .set = set, .commit = commit, .set_cdp = set_cdp, .describe = describe
 };
 
-/* ---- making one
- * ------------------------------------------------------------------------------------------ */
+/* ---- making one ------------------------------------------------------------------------------------------ */
 
 static void add_resource(struct colour_backend *b, enum resctrl_resource_id id, const struct colour_cache *cache)
 {

@@ -32,8 +32,7 @@ struct resctrl_file {
 	int (*store)(struct resctrl *r, struct group *g, const char *text, size_t len);
 };
 
-/* ---- files of a group
- * ---------------------------------------------------------------------------- */
+/* ---- files of a group ------------------------------------------------------------------------------------ */
 
 static int show_schemata(struct resctrl *r, struct group *g, unsigned row, struct strbuf *out)
 {
@@ -147,8 +146,7 @@ static const struct resctrl_file group_files[] = {
 	{ "mode", 0644, show_mode, resctrl_mode_store }, { "size", 0444, show_size, NULL },
 };
 
-/* ---- info
- * ----------------------------------------------------------------------------------------- */
+/* ---- info ------------------------------------------------------------------------------------------------ */
 
 static int show_status(struct resctrl *r, struct group *g, unsigned row, struct strbuf *out)
 {
@@ -254,8 +252,7 @@ static const struct resctrl_file bandwidth_files[] = {
 	{ "delay_linear", 0444, show_delay_linear, NULL },
 };
 
-/* ---- paths
- * ------------------------------------------------------------------------------------------ */
+/* ---- paths ----------------------------------------------------------------------------------------------- */
 
 #define ROW_NONE 0xff /* not below info/ */
 #define ROW_INFO 0xfe /* info/ itself */

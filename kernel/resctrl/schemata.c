@@ -176,8 +176,7 @@ int resctrl_schemata_store(struct resctrl *r, struct group *g, const char *text,
 	return resctrl_group_set_values(r, g, (const u32(*)[RESCTRL_MAX_DOMAINS])st.value);
 }
 
-/* ---- show
- * ---------------------------------------------------------------------------------------- */
+/* ---- show ------------------------------------------------------------------------------------------------ */
 
 static int name_width(struct resctrl *r)
 {
@@ -246,8 +245,7 @@ int resctrl_size_show(struct resctrl *r, struct group *g, struct strbuf *out)
 	return 0;
 }
 
-/* ---- mode
- * ---------------------------------------------------------------------------------------- */
+/* ---- mode ------------------------------------------------------------------------------------------------ */
 
 static int check_exclusive(struct resctrl *r, struct group *g)
 {
@@ -294,8 +292,7 @@ int resctrl_mode_store(struct resctrl *r, struct group *g, const char *text, siz
 	return err;
 }
 
-/* ---- what a new group gets
- * ------------------------------------------------------------------------- */
+/* ---- what a new group gets ------------------------------------------------------------------------------- */
 
 /* The lowest run of neighbouring bits. */
 static u32 first_run(u32 mask)

@@ -26,8 +26,7 @@
 
 #define current_fs ((struct fs_context *)current->fs)
 
-/* ---- making and removing
- * --------------------------------------------------------------------------------------------- */
+/* ---- making and removing --------------------------------------------------------------------------------- */
 
 static long mkdir_common(int dirfd, const char __user *upath, u32 mode)
 {
@@ -156,8 +155,7 @@ long sys_renameat(int olddir, const char __user *old, int newdir, const char __u
 	return sys_renameat2(olddir, old, newdir, new, 0);
 }
 
-/* ---- where we are
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- where we are ---------------------------------------------------------------------------------------- */
 
 /* p (counted, taken over) becomes the root or working folder. */
 static void set_fs(struct path *slot, const struct path *p)
@@ -256,8 +254,7 @@ long sys_umask(int mask)
 	return old;
 }
 
-/* ---- listing
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- listing --------------------------------------------------------------------------------------------- */
 
 struct dirent_new { /* linux_dirent64 */
 	u64 ino;

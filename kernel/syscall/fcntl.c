@@ -100,8 +100,7 @@ long sys_flock(int fd, u32 operation)
 	return err;
 }
 
-/* ---- owners of SIGIO
- * -------------------------------------------------------------------------------------------------- */
+/* ---- owners of SIGIO ------------------------------------------------------------------------------------- */
 
 static long set_owner(struct file *f, int who)
 {
@@ -130,8 +129,7 @@ static long get_owner_ex(struct file *f, void __user *arg)
 	return user_put(arg, &o, sizeof(o));
 }
 
-/* ---- seals
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- seals ----------------------------------------------------------------------------------------------- */
 
 #define ALL_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
 
@@ -167,8 +165,7 @@ static long add_seals(struct file *f, ulong seals)
 	return err;
 }
 
-/* ---- the call
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- the call -------------------------------------------------------------------------------------------- */
 
 static long set_status(struct file *f, unsigned arg)
 {

@@ -29,8 +29,7 @@
 #include <vfs/poll.h>
 #include <vfs/uapi.h>
 
-/* ---- pipes
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- pipes ----------------------------------------------------------------------------------------------- */
 
 /* Two files become two descriptors in user memory, or neither does. */
 static long publish_two(struct file *a, struct file *b, unsigned flags, int __user *ufds)
@@ -69,8 +68,7 @@ long sys_pipe(int __user *fds)
 	return sys_pipe2(fds, 0);
 }
 
-/* ---- eventfd
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- eventfd --------------------------------------------------------------------------------------------- */
 
 long sys_eventfd2(u32 count, int flags)
 {
@@ -88,8 +86,7 @@ long sys_eventfd(u32 count)
 	return sys_eventfd2(count, 0);
 }
 
-/* ---- inotify
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- inotify --------------------------------------------------------------------------------------------- */
 
 long sys_inotify_init1(int flags)
 {
@@ -136,8 +133,7 @@ long sys_inotify_rm_watch(int fd, int wd)
 	return err;
 }
 
-/* ---- signalfd
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- signalfd -------------------------------------------------------------------------------------------- */
 
 static void to_signalfd(const siginfo_t *in, struct signalfd_siginfo *out)
 {
@@ -244,8 +240,7 @@ long sys_signalfd(int fd, const u64 __user *mask, size_t sizemask)
 	return sys_signalfd4(fd, mask, sizemask, 0);
 }
 
-/* ---- timerfd
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- timerfd --------------------------------------------------------------------------------------------- */
 
 struct timerfd {
 	struct spinlock lock; /* RANK_DRIVER, irqsave: the timer's callback takes it */

@@ -234,8 +234,7 @@ long sys_dup2(int oldfd, int newfd)
 	return newfd;
 }
 
-/* ---- position, size, space
- * ------------------------------------------------------------------------------------------- */
+/* ---- position, size, space ------------------------------------------------------------------------------- */
 
 long sys_lseek(int fd, s64 offset, int whence)
 {
@@ -327,8 +326,7 @@ long sys_fallocate(int fd, int mode, s64 offset, s64 len)
 	return err;
 }
 
-/* ---- advice and sync
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- advice and sync ------------------------------------------------------------------------------------- */
 
 long sys_fadvise64(int fd, s64 offset, size_t len, int advice)
 {
@@ -418,8 +416,7 @@ long sys_sync_file_range(int fd, s64 offset, s64 nbytes, u32 flags)
 	return err;
 }
 
-/* ---- ioctl
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- ioctl ----------------------------------------------------------------------------------------------- */
 
 static long set_flag(struct file *f, unsigned flag, const void __user *uon)
 {

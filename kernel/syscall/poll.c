@@ -210,8 +210,7 @@ long sys_ppoll(void __user *fds, u32 nfds, void __user *timeout, const u64 __use
 	return r == -EINTR ? -ERESTARTNOHAND : r;
 }
 
-/* ---- select
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- select ---------------------------------------------------------------------------------------------- */
 
 #define SELECT_IN  (POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR)
 #define SELECT_OUT (POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR)
@@ -385,8 +384,7 @@ long sys_pselect6(int n, void __user *readfds, void __user *writefds, void __use
 	return r == -EINTR ? -ERESTARTNOHAND : r;
 }
 
-/* ---- epoll
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- epoll ----------------------------------------------------------------------------------------------- */
 
 long sys_epoll_create1(int flags)
 {

@@ -26,8 +26,7 @@
 #include <vfs/uapi.h>
 #include <vfs/vfs.h>
 
-/* ---- path or descriptor
- * ---------------------------------------------------------------------------------------------- */
+/* ---- path or descriptor ---------------------------------------------------------------------------------- */
 
 static int path_of_fd(int fd, struct path *p)
 {
@@ -50,8 +49,7 @@ static int path_at(int dirfd, const char __user *upath, int flags, struct path *
 	return path_lookup_user(dirfd, upath, lookup, p);
 }
 
-/* ---- stat
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- stat ------------------------------------------------------------------------------------------------ */
 
 static long put_stat(const struct kstat *k, void __user *ubuf)
 {
@@ -166,8 +164,7 @@ long sys_statx(int dirfd, const char __user *upath, u32 flags, u32 mask, void __
 	return err ? err : put_statx(&k, ubuf);
 }
 
-/* ---- statfs
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- statfs ---------------------------------------------------------------------------------------------- */
 
 #define ST_VALID    0x20 /* statfs(2): f_flags is meaningful */
 #define ST_RELATIME 0x1000
@@ -220,8 +217,7 @@ long sys_fstatfs(int fd, void __user *buf)
 	return err;
 }
 
-/* ---- access
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- access ---------------------------------------------------------------------------------------------- */
 
 /* Asks as the real user: a private copy of the credentials for the time of the call. */
 static long access_as_real(int dirfd, const char __user *upath, int mode, int flags)
@@ -286,8 +282,7 @@ long sys_faccessat2(int dirfd, const char __user *path, int mode, int flags)
 	return access_common(dirfd, path, mode, flags);
 }
 
-/* ---- mode and owner
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- mode and owner -------------------------------------------------------------------------------------- */
 
 static long set_and_put(struct path *p, struct inode_attr *a)
 {

@@ -67,8 +67,7 @@ static int by_path(const char __user *upath, bool follow, struct path *p)
 	return path_lookup_user(AT_FDCWD, upath, follow ? LOOKUP_FOLLOW : 0, p);
 }
 
-/* ---- set and remove
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- set and remove -------------------------------------------------------------------------------------- */
 
 static long change(const struct path *p, const char *name, const void *value, size_t size, int flags)
 {
@@ -124,8 +123,7 @@ static long remove(int err, struct path *p, const char __user *uname)
 	return err;
 }
 
-/* ---- get and list
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- get and list ---------------------------------------------------------------------------------------- */
 
 /* name NULL: list. */
 static long fetch(const struct path *p, const char *name, char *buf, size_t size)
@@ -165,8 +163,7 @@ static long get(int err, struct path *p, const char __user *uname, void __user *
 	return n;
 }
 
-/* ---- the calls
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- the calls ------------------------------------------------------------------------------------------- */
 
 long sys_setxattr(const char __user *path, const char __user *name, const void __user *value, size_t size, int flags)
 {

@@ -171,8 +171,7 @@ bool mutex_is_held(const struct mutex *m)
 	return owner_of(m) == current;
 }
 
-/* ---- reader-writer lock
- * -------------------------------------------------------------------------------- */
+/* ---- reader-writer lock ---------------------------------------------------------------------------------- */
 
 void rwlock_init(struct rwlock *l, enum lock_rank rank)
 {
@@ -268,8 +267,7 @@ void write_downgrade(struct rwlock *l)
 	waitq_wake_all(&l->waiters);
 }
 
-/* ---- completion
- * ------------------------------------------------------------------------------------------- */
+/* ---- completion ------------------------------------------------------------------------------------------ */
 
 #define DONE_FOR_ALL (1 << 30)
 

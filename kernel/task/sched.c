@@ -64,8 +64,7 @@ static bool is_rt(const struct task *t)
 	return t->class == SCHED_CLASS_FIFO || t->class == SCHED_CLASS_RR;
 }
 
-/* ---- queues: rq lock held
- * ------------------------------------------------------------------------------- */
+/* ---- queues: rq lock held -------------------------------------------------------------------------------- */
 
 static void fair_insert(struct rq *q, struct task *t)
 {

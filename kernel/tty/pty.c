@@ -45,8 +45,7 @@ struct pty {
 static struct mutex table_lock = MUTEX_INIT(table_lock, RANK_LEAF_SLEEP);
 static struct pty *table[PTY_MAX]; /* table_lock; each holds the master's reference */
 
-/* ---- the slave's driver
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the slave's driver ---------------------------------------------------------------------------------- */
 
 static size_t pty_room(struct tty *t)
 {
@@ -117,8 +116,7 @@ static const struct tty_driver slave_driver = {
 	.free = pty_free,
 };
 
-/* ---- the master
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- the master ------------------------------------------------------------------------------------------ */
 
 static size_t ring_take(struct pty *p, u8 *buf, size_t n)
 {
@@ -316,8 +314,7 @@ static int master_open(struct inode *i, struct file *f)
 	return 0;
 }
 
-/* ---- for devpts
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- for devpts ------------------------------------------------------------------------------------------ */
 
 bool pty_info(int index, struct pty_info *out)
 {

@@ -141,8 +141,7 @@ void tty_write_room(struct tty *t)
 		waitq_wake(&t->write_wait, -1, EPOLLOUT | EPOLLWRNORM);
 }
 
-/* ---- read
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- read ------------------------------------------------------------------------------------------------ */
 
 struct reading {
 	size_t want;        /* bytes after which a plain read is done */
@@ -229,8 +228,7 @@ static ssize_t tty_read(struct io *io)
 	return err;
 }
 
-/* ---- write
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- write ----------------------------------------------------------------------------------------------- */
 
 static bool can_write(struct tty *t)
 {
@@ -312,8 +310,7 @@ static unsigned tty_poll(struct file *f, struct poll_table *pt)
 	return ready;
 }
 
-/* ---- open and close
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- open and close -------------------------------------------------------------------------------------- */
 
 int tty_open_on(struct tty *t, struct file *f)
 {
@@ -390,8 +387,7 @@ const struct file_ops tty_file_ops = {
 	.llseek = no_llseek,
 };
 
-/* ---- devices: /dev/tty, /dev/console, and the ttys that stay
- * ------------------------------------------------------------------------- */
+/* ---- devices: /dev/tty, /dev/console, and the ttys that stay --------------------------------------------- */
 
 static struct tty *console;
 static LIST(fixed_ttys);

@@ -148,8 +148,7 @@ static long termios_ioctl(struct tty *t, unsigned cmd, void __user *arg)
 	}
 }
 
-/* ---- the small ones
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the small ones -------------------------------------------------------------------------------------- */
 
 static long flush(struct tty *t, ulong which)
 {

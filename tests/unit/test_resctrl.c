@@ -20,8 +20,7 @@
 #include <resctrl/colour.h>
 #include <resctrl/resctrl.h>
 
-/* ---- the recording machine
- * -------------------------------------------------------------------------- */
+/* ---- the recording machine ------------------------------------------------------------------------------- */
 
 struct machine {
 	struct cat_cpuid leaf10[4];

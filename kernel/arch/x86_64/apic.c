@@ -144,8 +144,7 @@ void apic_start(u32 target, unsigned page)
 	send(target, 0x4600 | page);
 }
 
-/* ---- timer
- * ---------------------------------------------------------------------------------------------- */
+/* ---- timer ----------------------------------------------------------------------------------------------- */
 
 /* Used by the calibration: counts down from the top without an interrupt. */
 void apic_timer_free_run(void)

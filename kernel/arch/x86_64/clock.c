@@ -94,8 +94,7 @@ void clock_delay_ns(u64 ns)
 		cpu_relax();
 }
 
-/* ---- calibration: spins for about a millisecond of a reference clock
- * ------------------------------- */
+/* ---- calibration: spins for about a millisecond of a reference clock ------------------------------------- */
 
 struct measure {
 	u64 tsc, apic, ref, ref_hz;
@@ -188,8 +187,7 @@ static u64 tsc_khz_from_cpuid(void)
 	return 0;
 }
 
-/* ---- wall clock: MC146818 in BCD or binary, UTC
- * -------------------------------------------------------- */
+/* ---- wall clock: MC146818 in BCD or binary, UTC ---------------------------------------------------------- */
 
 static u8 rtc(u8 reg)
 {

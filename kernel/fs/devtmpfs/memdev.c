@@ -116,8 +116,7 @@ static ssize_t write_random(struct io *io)
 	return total;
 }
 
-/* ---- kmsg
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- kmsg ------------------------------------------------------------------------------------------------ */
 
 static struct waitq kmsg_wait = WAITQ_INIT(kmsg_wait);
 
@@ -196,8 +195,7 @@ static unsigned poll_kmsg(struct file *f, struct poll_table *pt)
 	return EPOLLOUT | EPOLLWRNORM | (log_end() > (u64)f->pos ? EPOLLIN | EPOLLRDNORM : 0);
 }
 
-/* ---- port
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- port ------------------------------------------------------------------------------------------------ */
 
 static int open_port(struct inode *i, struct file *f)
 {
@@ -230,8 +228,7 @@ static ssize_t write_port(struct io *io)
 	return total;
 }
 
-/* ---- the table
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------------------- */
 
 static const struct file_ops null_ops = { .read = read_nothing, .write = write_all, .llseek = seek_to_zero };
 static const struct file_ops zero_ops = {

@@ -203,8 +203,7 @@ static bool is_revoked(const struct journal *j, u64 block, u32 sequence)
 	return r && r->used && (s32)(r->sequence - sequence) >= 0;
 }
 
-/* ---- the passes
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the passes ------------------------------------------------------------------------------------------ */
 
 enum pass { SCAN, COLLECT, REPLAY };
 

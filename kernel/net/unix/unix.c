@@ -153,8 +153,7 @@ static void unix_release(struct socket *s)
 	s->proto = NULL;
 }
 
-/* ---- connecting
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- connecting ------------------------------------------------------------------------------------------ */
 
 static bool backlog_free(struct unix_sock *l)
 {
@@ -336,8 +335,7 @@ static int unix_get_name(struct socket *s, bool peer, struct sock_addr *out)
 	return 0;
 }
 
-/* ---- sending
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------------------- */
 
 static bool has_room(const struct unix_sock *to, size_t len)
 {
@@ -460,8 +458,7 @@ static ssize_t unix_send(struct socket *s, struct sock_msg *m)
 	return n;
 }
 
-/* ---- receiving
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------------------- */
 
 static bool something(const struct unix_sock *u)
 {
@@ -612,8 +609,7 @@ static ssize_t unix_receive(struct socket *s, struct sock_msg *m)
 	return unix_of(s)->type == SOCK_STREAM ? receive_stream(s, m) : receive_message(s, m);
 }
 
-/* ---- the rest
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------------------- */
 
 static int unix_shutdown(struct socket *s, int how)
 {

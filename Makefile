@@ -175,21 +175,18 @@ $(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $$(call links,tests/fuzz/fuzz_%.c) $(B)/fu
 MFLAGS  := -std=gnu11 -O2 -g -static -D_GNU_SOURCE $(WARN) $(UAPI)
 abi_bin := $(patsubst tests/abi/%.c,$(B)/abi/%,$(wildcard tests/abi/*.c))
 abi: $(abi_bin)
+define musl_program
+@mkdir -p $(@D)
+@echo "  MUSL $@"; $(MUSL_CC) $(MFLAGS) $(filter %.c,$^) -o $@ -lpthread
+endef
 $(B)/abi/%: tests/abi/%.c $(wildcard tests/abi/*.h) $(B)/uapi/.done
-	@mkdir -p $(@D)
-	@echo "  ABI $@"; $(MUSL_CC) $(MFLAGS) $< -o $@ -lpthread
-
+	$(musl_program)
 $(B)/programs/%: tests/programs/%.c $(B)/uapi/.done
-	@mkdir -p $(@D)
-	@echo "  PROG $@"; $(MUSL_CC) $(MFLAGS) $< -o $@ -lpthread
-
+	$(musl_program)
 $(B)/bench/%: benchmarks/%.c $(B)/uapi/.done
-	@mkdir -p $(@D)
-	@echo "  BENCH $@"; $(MUSL_CC) $(MFLAGS) $< -o $@ -lpthread
-
+	$(musl_program)
 $(B)/user/init: $(wildcard user/init/*.c) $(B)/uapi/.done
-	@mkdir -p $(@D)
-	@echo "  INIT $@"; $(MUSL_CC) $(MFLAGS) $(filter %.c,$^) -o $@
+	$(musl_program)
 
 # ---- ostrom: the program for people -----------------------------------------------------------
 # user/ostrom/X/part.mk may set `libs` (pkg-config names) and `cflags`.

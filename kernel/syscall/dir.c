@@ -190,15 +190,10 @@ long sys_chdir(const char __user *path)
 
 long sys_fchdir(int fd)
 {
-	struct fd_ref r = fd_get_path(fd);
 	struct path p;
+	int err = fd_ref_path(fd_get_path(fd), &p);
 
-	if (!r.file)
-		return -EBADF;
-	p = r.file->path;
-	path_get(&p);
-	fd_put(r);
-	return enter(&p, &current_fs->cwd);
+	return err ? err : enter(&p, &current_fs->cwd);
 }
 
 long sys_chroot(const char __user *path)

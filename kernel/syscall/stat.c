@@ -28,18 +28,6 @@
 
 /* ---- path or descriptor ---------------------------------------------------------------------------------- */
 
-static int path_of_fd(int fd, struct path *p)
-{
-	struct fd_ref r = fd_get_path(fd);
-
-	if (!r.file)
-		return -EBADF;
-	*p = r.file->path;
-	path_get(p);
-	fd_put(r);
-	return 0;
-}
-
 /* flags: AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH. */
 static int path_at(int dirfd, const char __user *upath, int flags, struct path *p)
 {
@@ -208,7 +196,7 @@ long sys_statfs(const char __user *upath, void __user *buf)
 long sys_fstatfs(int fd, void __user *buf)
 {
 	struct path p;
-	long err = path_of_fd(fd, &p);
+	long err = fd_ref_path(fd_get_path(fd), &p);
 
 	if (err)
 		return err;
@@ -307,23 +295,11 @@ long sys_chmod(const char __user *path, u32 mode)
 }
 
 /* Unlike fstat, fchmod and fchown refuse O_PATH descriptors. */
-static int path_of_open_fd(int fd, struct path *p)
-{
-	struct fd_ref r = fd_get(fd);
-
-	if (!r.file)
-		return -EBADF;
-	*p = r.file->path;
-	path_get(p);
-	fd_put(r);
-	return 0;
-}
-
 long sys_fchmod(int fd, u32 mode)
 {
 	struct inode_attr a = { .mask = ATTR_MODE, .mode = mode & 07777 };
 	struct path p;
-	long err = path_of_open_fd(fd, &p);
+	long err = fd_ref_path(fd_get(fd), &p);
 
 	return err ? err : set_and_put(&p, &a);
 }
@@ -361,7 +337,7 @@ long sys_fchown(int fd, u32 uid, u32 gid)
 {
 	struct inode_attr a = owner_attr(uid, gid);
 	struct path p;
-	long err = path_of_open_fd(fd, &p);
+	long err = fd_ref_path(fd_get(fd), &p);
 
 	return err ? err : set_and_put(&p, &a);
 }
@@ -403,7 +379,7 @@ static long set_times(int dirfd, const char __user *upath, const struct __kernel
 			return 0;
 	}
 	if (!err)
-		err = upath ? path_at(dirfd, upath, flags, &p) : path_of_open_fd(dirfd, &p);
+		err = upath ? path_at(dirfd, upath, flags, &p) : fd_ref_path(fd_get(dirfd), &p);
 	return err ? err : set_and_put(&p, &a);
 }
 

@@ -50,18 +50,6 @@ static int may_use(const struct path *p, const char *name, bool write)
 	return inode_permission(i, write ? MAY_WRITE : MAY_READ);
 }
 
-static int by_fd(int fd, struct path *p)
-{
-	struct fd_ref r = fd_get(fd);
-
-	if (!r.file)
-		return -EBADF;
-	*p = r.file->path;
-	path_get(p);
-	fd_put(r);
-	return 0;
-}
-
 static int by_path(const char __user *upath, bool follow, struct path *p)
 {
 	return path_lookup_user(AT_FDCWD, upath, follow ? LOOKUP_FOLLOW : 0, p);
@@ -183,7 +171,7 @@ long sys_fsetxattr(int fd, const char __user *name, const void __user *value, si
 {
 	struct path p;
 
-	return set(by_fd(fd, &p), &p, name, value, size, flags);
+	return set(fd_ref_path(fd_get(fd), &p), &p, name, value, size, flags);
 }
 
 static long get_named(int err, struct path *p, const char __user *name, void __user *value, size_t size)
@@ -213,7 +201,7 @@ long sys_fgetxattr(int fd, const char __user *name, void __user *value, size_t s
 {
 	struct path p;
 
-	return get_named(by_fd(fd, &p), &p, name, value, size);
+	return get_named(fd_ref_path(fd_get(fd), &p), &p, name, value, size);
 }
 
 long sys_listxattr(const char __user *path, char __user *list, size_t size)
@@ -234,7 +222,7 @@ long sys_flistxattr(int fd, char __user *list, size_t size)
 {
 	struct path p;
 
-	return get(by_fd(fd, &p), &p, NULL, list, size);
+	return get(fd_ref_path(fd_get(fd), &p), &p, NULL, list, size);
 }
 
 long sys_removexattr(const char __user *path, const char __user *name)
@@ -255,5 +243,5 @@ long sys_fremovexattr(int fd, const char __user *name)
 {
 	struct path p;
 
-	return remove(by_fd(fd, &p), &p, name);
+	return remove(fd_ref_path(fd_get(fd), &p), &p, name);
 }

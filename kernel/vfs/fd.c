@@ -176,6 +176,16 @@ void fd_put(struct fd_ref r)
 		file_put(r.file);
 }
 
+int fd_ref_path(struct fd_ref r, struct path *out)
+{
+	if (!r.file)
+		return -EBADF;
+	*out = r.file->path;
+	path_get(out);
+	fd_put(r);
+	return 0;
+}
+
 struct file *fd_of_task(struct task *t, int fd)
 {
 	struct file *f = NULL;

@@ -255,13 +255,14 @@ static void kick(struct writeback *wb)
 
 static struct dirty_verdict judge(struct writeback *wb, u64 pages)
 {
-	struct dirty_limits l = limits_now();
+	struct dirty_limits l;
 	struct writeback_counts total;
 	struct dirty_verdict v;
 	struct dirty_state s;
 	ulong irq;
 
 	writeback_counts(&total);
+	l = (struct dirty_limits){ total.background_limit, total.limit };
 	s = (struct dirty_state){ total.dirty + total.under_writeback,
 				  atomic_read(&wb->nr_dirty) + atomic_read(&wb->nr_writeback) };
 	irq = spin_lock_irqsave(&wb->lock);

@@ -4,13 +4,13 @@
  * on the guest's own clock: an emulator's delays are the host's time.
  *
  * Idea: a request is due at a time drawn from a distribution: fixed, normal (a sum of uniform draws), or bimodal.
- * Requests are served `depth_served` at a time, so a flood queues up as on a real disk. What is due is completed by the
+ * Requests are served `servers` at a time, so a flood queues up as on a real disk. What is due is completed by the
  * CPU timer (our interrupt) or earlier by whoever polls. Data are not kept: reads give zeros.
  *
  *      queue() --> pending, ordered by due time --> timer or poll --> block_complete
  *
  * Contract: `nullblk=N` on the command line makes nullb0 .. nullbN-1 of 1 GiB. Parameters are files of
- * /sys/block/nullbX/service: read_ns, write_ns, spread_ns, distribution, servers, irq_cost_ns is the timer's own.
+ * /sys/block/nullbX/service: read_ns, write_ns, spread_ns, distribution, servers.
  *
  * Locks: q->lock (RANK_DRIVER, irqsave) covers the pending tree and the servers' free times.
  */
@@ -56,7 +56,7 @@ struct null_disk {
 	struct block_dev block;
 	struct attr_dir service;
 	struct null_queue *queues;
-	struct spinlock servers_lock; /* RANK_DRIVER is taken inside none of it: see draw_due */
+	struct spinlock servers_lock; /* innermost: nothing is taken inside */
 	u64 server_free_ns[MAX_SERVERS];
 	u32 servers;
 	u64 read_ns, write_ns, spread_ns;

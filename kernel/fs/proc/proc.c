@@ -122,7 +122,7 @@ static void evict(struct inode *i)
 
 static const struct {
 	const char *name, *target;
-} root_links[] = { { "self", NULL }, { "thread-self", NULL }, { "mounts", "self/mounts" }, { "net", "self/net" } };
+} root_links[] = { { "self", NULL }, { "thread-self", NULL }, { "mounts", "self/mounts" } };
 
 static struct inode *lookup_number(struct inode *dir, const char *name, bool thread_of)
 {
@@ -257,7 +257,7 @@ static bool read_root(struct dir_emit *e)
 	for (unsigned i = 0; (f = proc_file_at(i)); i++, at++)
 		if (!emit(e, f->name, at, DT_REG))
 			return false;
-	for (unsigned i = 0; i < ARRAY_SIZE(root_links) - 1; i++, at++)
+	for (unsigned i = 0; i < ARRAY_SIZE(root_links); i++, at++)
 		if (!emit(e, root_links[i].name, at, DT_LNK))
 			return false;
 	if (!emit(e, "sys", at, DT_DIR))

@@ -13,6 +13,7 @@
 #include <core/clock.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <linux/capability.h>
 #include <linux/fcntl.h>
 #include <linux/sched.h>
 #include <mm/mm.h>
@@ -316,7 +317,7 @@ static int set_oom_score_adj(struct task *t, char *text, size_t len)
 
 	if (err || v < -1000 || v > 1000 || !t->process)
 		return -EINVAL;
-	if (v < t->process->oom_score_adj && !capable(24 /* CAP_SYS_RESOURCE */))
+	if (v < t->process->oom_score_adj && !capable(CAP_SYS_RESOURCE))
 		return -EACCES;
 	t->process->oom_score_adj = v;
 	return 0;

@@ -64,6 +64,27 @@ enum block_op block_device_op(const struct bio *b)
 	return device_op(b);
 }
 
+/* The device, then, if it is a partition, its disk. */
+static struct block_dev *next_level(struct block_dev *d)
+{
+	return d == d->whole ? NULL : d->whole;
+}
+
+/* Busy time is when anything is in flight. Two CPUs that pass 0 at once may misplace a few ns. */
+static void note_started(struct bio *b)
+{
+	for (struct block_dev *d = b->dev; d; d = next_level(d))
+		if (!atomic_fetch_add(&d->stats.in_flight, 1))
+			WRITE_ONCE(d->stats.busy_since_ns, b->issue_ns);
+}
+
+static void note_ended(struct bio *b, u64 now)
+{
+	for (struct block_dev *d = b->dev; d; d = next_level(d))
+		if (!atomic_sub_return(&d->stats.in_flight, 1))
+			atomic_add(&d->stats.busy_ns, now - READ_ONCE(d->stats.busy_since_ns));
+}
+
 /* Offers one bio to the driver. False: no place now. */
 static bool issue(struct block_hwq *h, struct bio *b, int *error)
 {
@@ -80,6 +101,7 @@ static bool issue(struct block_hwq *h, struct bio *b, int *error)
 	*error = h->dev->driver->queue(h, b);
 	if (!*error) {
 		h->in_flight++;
+		note_started(b);
 		return true;
 	}
 	tag_put(h, tag);
@@ -154,15 +176,13 @@ static void account(struct bio *b)
 	static const u8 row[BLOCK_OPS] = {
 		[BLOCK_READ] = 0, [BLOCK_WRITE] = 1, [BLOCK_FLUSH] = 3, [BLOCK_DISCARD] = 2, [BLOCK_WRITE_ZEROES] = 1
 	};
-	u64 took = clock_ns() - b->issue_ns;
+	u64 took = b->complete_ns - b->issue_ns;
 	unsigned r = row[device_op(b)];
 
-	for (struct block_dev *d = b->dev;; d = d->whole) {
+	for (struct block_dev *d = b->dev; d; d = next_level(d)) {
 		atomic_add(&d->stats.ios[r], 1);
 		atomic_add(&d->stats.sectors[r], b->bytes >> SECTOR_SHIFT);
 		atomic_add(&d->stats.ns[r], took);
-		if (d == d->whole)
-			break;
 	}
 }
 
@@ -179,8 +199,9 @@ void block_complete(struct bio *b, int status)
 	spin_unlock_irqrestore(&h->lock, irq);
 	list_for_each_entry_safe (f, next, &failed, link)
 		block_bio_finish(f, f->status);
-	account(b);
 	b->complete_ns = clock_ns();
+	note_ended(b, b->complete_ns);
+	account(b);
 	block_policy_completed(b, b->complete_ns - b->issue_ns);
 	if (!status && next_stage(b))
 		enqueue(b);
@@ -272,6 +293,7 @@ void block_queues_kill(struct block_dev *d)
 		for (unsigned tag = 0; tag < h->depth; tag++)
 			if (h->by_tag[tag]) {
 				list_add_tail(&h->by_tag[tag]->link, &dead);
+				note_ended(h->by_tag[tag], clock_ns());
 				tag_put(h, tag);
 			}
 		h->in_flight = 0;

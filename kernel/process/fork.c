@@ -66,6 +66,10 @@ static int copy_mm(struct task *t, const struct clone_request *r)
 		t->mm = current->mm;
 	} else {
 		err = mm_fork(current->mm, &t->mm);
+		if (!err && current->mm->exe_file) {
+			file_get(current->mm->exe_file);
+			t->mm->exe_file = current->mm->exe_file;
+		}
 	}
 	if (!err)
 		t->arch.pt = &t->mm->pt;

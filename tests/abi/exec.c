@@ -64,6 +64,8 @@ static int as_child(int argc, char **argv)
 	}
 	if (!strcmp(argv[1], "descriptors"))
 		return fcntl(50, F_GETFD) == -1 && fcntl(51, F_GETFD) == 0 ? 0 : 1;
+	if (!strcmp(argv[1], "exit"))
+		return argc == 3 ? atoi(argv[2]) : 1;
 	if (!strcmp(argv[1], "pid"))
 		return getpid() == atoi(argv[2]) && syscall(SYS_gettid) == getpid() ? 0 : 1;
 	if (!strcmp(argv[1], "script one arg"))
@@ -212,6 +214,30 @@ CASE(too_much)
 	want_eq(status_of(start(self, argv, NULL)), 200 + E2BIG);
 }
 
+/* A forked child is the same program: /proc/self/exe names it, and can be run, without an exec in between. */
+CASE(own_program_after_fork)
+{
+	char mine[256] = "", childs[256] = "";
+	char *argv[] = { "x", "exit", "7", NULL };
+	int fds[2], status;
+	pid_t pid;
+
+	want(readlink("/proc/self/exe", mine, sizeof(mine) - 1) > 0);
+	want(pipe(fds) == 0);
+	pid = fork();
+	if (!pid) {
+		ssize_t n = readlink("/proc/self/exe", childs, sizeof(childs));
+
+		_exit(n > 0 && write(fds[1], childs, n) == n ? 0 : 1);
+	}
+	want(waitpid(pid, &status, 0) == pid && status == 0);
+	want(read(fds[0], childs, sizeof(childs) - 1) > 0);
+	want(!strcmp(mine, childs));
+	want_eq(status_of(start("/proc/self/exe", argv, NULL)), 7);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int main(int argc, char **argv)
 {
 	self = argv[0];
@@ -225,5 +251,6 @@ int main(int argc, char **argv)
 	RUN(scripts);
 	RUN(not_a_program);
 	RUN(too_much);
+	RUN(own_program_after_fork);
 	return abi_status();
 }

@@ -74,13 +74,10 @@ static int show_meminfo(struct strbuf *out)
 		const char *name;
 		u64 pages;
 	} rows[] = {
-		{ "MemTotal:", s.total },    { "MemFree:", s.free },      { "MemAvailable:", s.free + s.cached / 2 },
-		{ "Buffers:", 0 },           { "Cached:", s.cached },     { "SwapCached:", 0 },
-		{ "Active:", s.anon },       { "Inactive:", s.cached },   { "SwapTotal:", 0 },
-		{ "SwapFree:", 0 },          { "Dirty:", w.dirty },       { "Writeback:", w.under_writeback },
-		{ "AnonPages:", s.anon },    { "Mapped:", s.cached },     { "Shmem:", s.cached },
-		{ "Slab:", s.slab },         { "PageTables:", s.tables }, { "CommitLimit:", s.total },
-		{ "Committed_AS:", s.anon },
+		{ "MemTotal:", s.total }, { "MemFree:", s.free },      { "MemAvailable:", s.free + s.cached / 2 },
+		{ "Buffers:", 0 },        { "Cached:", s.cached },     { "SwapTotal:", 0 },
+		{ "SwapFree:", 0 },       { "Dirty:", w.dirty },       { "Writeback:", w.under_writeback },
+		{ "Slab:", s.slab },      { "PageTables:", s.tables },
 	};
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
 		strbuf_add(out, "%-15s %8llu kB\n", rows[i].name, KIB(rows[i].pages));
@@ -129,10 +126,9 @@ static int show_vmstat(struct strbuf *out)
 
 	page_stats(&s);
 	writeback_counts(&w);
-	strbuf_add(out,
-		   "nr_free_pages %llu\nnr_anon_pages %llu\nnr_file_pages %llu\nnr_dirty %llu\nnr_writeback %llu\n",
-		   (unsigned long long)s.free, (unsigned long long)s.anon, (unsigned long long)s.cached,
-		   (unsigned long long)w.dirty, (unsigned long long)w.under_writeback);
+	strbuf_add(out, "nr_free_pages %llu\nnr_file_pages %llu\nnr_dirty %llu\nnr_writeback %llu\n",
+		   (unsigned long long)s.free, (unsigned long long)s.cached, (unsigned long long)w.dirty,
+		   (unsigned long long)w.under_writeback);
 	strbuf_add(out,
 		   "nr_dirtied %llu\nnr_written %llu\nnr_dirty_threshold %llu\nnr_dirty_background_threshold %llu\n",
 		   (unsigned long long)w.dirtied, (unsigned long long)w.written, (unsigned long long)w.limit,

@@ -110,7 +110,8 @@ struct block_limits {
 
 struct block_stats {                                     /* /proc/diskstats, in its order; per device, atomic */
 	atomic64_t ios[4], merges[4], sectors[4], ns[4]; /* read, write, discard, flush */
-	atomic64_t in_flight, busy_ns, weighted_ns;
+	atomic64_t in_flight, busy_ns;
+	u64 busy_since_ns; /* when in_flight last left 0 */
 };
 
 struct block_policy;

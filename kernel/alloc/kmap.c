@@ -24,6 +24,8 @@
 #define WINDOW_BASE 0xffffc90000000000UL
 #define WINDOW_END  (WINDOW_BASE + (512UL << 30))
 
+#define BIG (256UL << 10) /* from here on pages need not be contiguous */
+
 struct area {
 	struct rb_node node;
 	ulong start;
@@ -171,6 +173,30 @@ void vmem_free(void *p)
 	a = area_at((ulong)p);
 	unmap_pages(a, a->bytes);
 	release(a);
+}
+
+void vmem_make_code(void *p)
+{
+	struct area *a = area_at((ulong)p);
+
+	kernel_protect(a->start, a->bytes, PT_READ | PT_EXEC | PT_GLOBAL);
+}
+
+void *big_alloc(size_t n, size_t size)
+{
+	size_t bytes;
+
+	if (__builtin_mul_overflow(n, size, &bytes))
+		return NULL;
+	return bytes > BIG ? vmem_alloc(bytes) : kzalloc(bytes, 0);
+}
+
+void big_free(const void *p)
+{
+	if ((ulong)p >= WINDOW_BASE && (ulong)p < WINDOW_END)
+		vmem_free((void *)p);
+	else
+		kfree(p);
 }
 
 void *io_map(u64 paddr, size_t bytes)

@@ -10,6 +10,7 @@
  *
  * Locks: none; immutable after loading. refs is atomic.
  */
+#include <alloc/kmap.h>
 #include <alloc/slab.h>
 #include <bpf/btf.h>
 #include <lib/atomic.h>
@@ -235,8 +236,8 @@ static int check_all(struct check *c)
 	err = err ? err : find_types(c);
 	if (err)
 		return err;
-	b->offsets = kcalloc(b->ntypes + 1, sizeof(*b->offsets), 0);
-	b->depth = kcalloc(b->ntypes + 1, 1, 0);
+	b->offsets = big_alloc(b->ntypes + 1, sizeof(*b->offsets));
+	b->depth = big_alloc(b->ntypes + 1, 1);
 	if (!b->offsets || !b->depth)
 		return -ENOMEM;
 	err = find_types(c);
@@ -249,9 +250,9 @@ static int check_all(struct check *c)
 
 static void destroy(struct bpf_btf *b)
 {
-	kfree(b->data);
-	kfree(b->offsets);
-	kfree(b->depth);
+	big_free(b->data);
+	big_free(b->offsets);
+	big_free(b->depth);
 	kfree(b);
 }
 
@@ -268,7 +269,7 @@ int bpf_btf_new(const void *data, u32 size, struct bpf_btf **out, char *why, u32
 	if (!b)
 		return -ENOMEM;
 	b->size = size;
-	b->data = kmalloc(size, 0);
+	b->data = big_alloc(size, 1);
 	if (b->data)
 		memcpy(b->data, data, size);
 	err = b->data ? check_all(&c) : -ENOMEM;

@@ -50,6 +50,10 @@ static void no_wake(void *map)
 {
 }
 
+static void no_relax(void)
+{
+}
+
 /* xorshift; good enough for tests, the kernel has its own generator. */
 static u32 weak_random(void)
 {
@@ -77,6 +81,7 @@ struct bpf_env_ops bpf_env = {
 	.trace = drop_text,
 	.call_rcu = at_once,
 	.ringbuf_wake = no_wake,
+	.relax = no_relax,
 };
 
 #define TAKE(m)                                                                                                        \
@@ -100,4 +105,5 @@ void bpf_env_set(const struct bpf_env_ops *ops)
 	TAKE(trace);
 	TAKE(call_rcu);
 	TAKE(ringbuf_wake);
+	TAKE(relax);
 }

@@ -17,6 +17,7 @@
  *
  * Locks: none.
  */
+#include <alloc/kmap.h>
 #include <alloc/slab.h>
 #include <lib/err.h>
 #include <lib/string.h>
@@ -748,17 +749,19 @@ int bpf_jit_x86(const struct bpf_prog *prog, u8 *buf, u32 size, u64 at, u32 *tai
 
 	if (!can_compile(prog))
 		return -ENOTSUPP;
-	j.addr = kcalloc(prog->len + 1, sizeof(*j.addr), 0);
+	j.addr = big_alloc(prog->len + 1, sizeof(*j.addr));
 	j.entry = kcalloc(prog->nr_subs, sizeof(*j.entry), 0);
 	if (!j.addr || !j.entry) {
-		kfree(j.addr);
+		big_free(j.addr);
 		kfree(j.entry);
 		return -ENOMEM;
 	}
 	for (u32 i = 0; i <= prog->len; i++)
 		j.addr[i] = i * 64; /* jumps start long and only shrink */
-	for (int n = 0; n < PASSES && j.moved; n++)
+	for (int n = 0; n < PASSES && j.moved; n++) {
+		bpf_env.relax();
 		pass(&j);
+	}
 	if (buf) {
 		j.e.buf = buf;
 		j.e.size = size;
@@ -766,7 +769,7 @@ int bpf_jit_x86(const struct bpf_prog *prog, u8 *buf, u32 size, u64 at, u32 *tai
 	}
 	if (tail_off)
 		*tail_off = 2;
-	kfree(j.addr);
+	big_free(j.addr);
 	kfree(j.entry);
 	return j.moved ? -EAGAIN : buf && j.e.len > size ? -ENOSPC : (int)j.e.len;
 }

@@ -60,7 +60,6 @@ void bpf_map_init(struct bpf_map *map, const struct bpf_map_ops *ops, const unio
 	map->elem_bytes = ALIGN_UP(attr->value_size, 8U);
 	map->spin_lock_off = map->timer_off = -1;
 	refcount_set(&map->refs, 1);
-	atomic_set(&map->uses, 1);
 }
 
 int bpf_map_new(const union bpf_attr *attr, struct bpf_map *inner, struct bpf_map **out)
@@ -118,6 +117,20 @@ void bpf_map_put(struct bpf_map *map)
 	if (map->id)
 		bpf_object_drop(BPF_OBJ_MAP, map->id);
 	bpf_env.call_rcu(map, destroy_now);
+}
+
+void bpf_map_use(struct bpf_map *map)
+{
+	atomic_inc(&map->uses);
+}
+
+/* Programs in an array refer to the array by their own maps: without this, nobody could ever free either. */
+void bpf_map_unuse(struct bpf_map *map)
+{
+	if (atomic_sub_return(&map->uses, 1) || map->type != BPF_MAP_TYPE_PROG_ARRAY)
+		return;
+	for (u32 i = 0; i < map->max_entries; i++)
+		(void)map->ops->remove(map, &i);
 }
 
 void bpf_map_release_object(const struct bpf_map *map, void *obj)
@@ -234,7 +247,7 @@ int bpf_map_pop_out(struct bpf_map *map, const void *key, void *value)
 
 /* ---- the lock in a value -------------------------------------------------------------------------------- */
 
-static ulong lock_flags; /* of the one holder on this CPU; nesting is refused by the verifier */
+static ulong lock_flags[BPF_MAX_CPUS]; /* of the one holder on each CPU; nesting is refused by the verifier */
 
 void bpf_map_spin_lock(void *lock)
 {
@@ -243,12 +256,12 @@ void bpf_map_spin_lock(void *lock)
 	while (__atomic_exchange_n((u32 *)lock, 1, __ATOMIC_ACQUIRE))
 		while (READ_ONCE(*(u32 *)lock))
 			__builtin_ia32_pause();
-	lock_flags = flags;
+	lock_flags[bpf_env.cpu_id()] = flags;
 }
 
 void bpf_map_spin_unlock(void *lock)
 {
-	ulong flags = lock_flags;
+	ulong flags = lock_flags[bpf_env.cpu_id()];
 
 	__atomic_store_n((u32 *)lock, 0, __ATOMIC_RELEASE);
 	bpf_env.irq_restore(flags);

@@ -58,7 +58,7 @@ static struct bpf_map *create(const union bpf_attr *attr, int *err)
 	}
 	bpf_map_init(&a->map, percpu ? &bpf_percpu_array_ops : &bpf_array_ops, attr);
 	a->stride = (u32)stride;
-	a->values = kcalloc(attr->max_entries, stride, 0);
+	a->values = big_alloc(attr->max_entries, stride);
 	a->map.memory_bytes = stride * attr->max_entries;
 	if (!a->values) {
 		kfree(a);
@@ -71,7 +71,7 @@ static void destroy(struct bpf_map *map)
 {
 	struct array *a = container_of(map, struct array, map);
 
-	kfree(a->values);
+	big_free(a->values);
 	kfree(a);
 }
 

@@ -43,7 +43,7 @@ static struct bpf_map *create(const union bpf_attr *attr, int *err)
 	if (!o)
 		return NULL;
 	bpf_map_init(&o->map, &bpf_fd_array_ops, attr);
-	o->slots = kcalloc(attr->max_entries, sizeof(void *), 0);
+	o->slots = big_alloc(attr->max_entries, sizeof(void *));
 	o->map.memory_bytes = attr->max_entries * sizeof(void *);
 	if (o->slots)
 		return &o->map;
@@ -58,7 +58,7 @@ static void destroy(struct bpf_map *map)
 	for (u32 i = 0; i < map->max_entries; i++)
 		if (o->slots[i])
 			bpf_map_release_object(map, o->slots[i]);
-	kfree(o->slots);
+	big_free(o->slots);
 	kfree(o);
 }
 

@@ -118,9 +118,9 @@ static bool make_pool(struct hash *h)
 	u32 n = h->map.max_entries + (h->lru ? 0 : bpf_env.cpus); /* spare ones to replace values with */
 	size_t stride = (size_t)cpu_stride(h->map.value_size) * bpf_env.cpus;
 
-	h->pool = kcalloc(n, h->element_bytes, 0);
+	h->pool = big_alloc(n, h->element_bytes);
 	if (h->percpu)
-		h->percpu_pool = kcalloc(n, stride, 0);
+		h->percpu_pool = big_alloc(n, stride);
 	if (!h->pool || (h->percpu && !h->percpu_pool))
 		return false;
 	for (u32 i = 0; i < n; i++) {
@@ -148,9 +148,9 @@ static void destroy(struct bpf_map *map)
 			kfree(e);
 		}
 	}
-	kfree(h->pool);
-	kfree(h->percpu_pool);
-	kfree(h->buckets);
+	big_free(h->pool);
+	big_free(h->percpu_pool);
+	big_free(h->buckets);
 	kfree(h);
 }
 
@@ -174,7 +174,7 @@ static struct bpf_map *create_as(const union bpf_attr *attr, int *err, const str
 	while (n < attr->max_entries)
 		n *= 2;
 	h->nbuckets = (u32)min(n, (u64)1 << 31);
-	h->buckets = kcalloc(h->nbuckets, sizeof(*h->buckets), 0);
+	h->buckets = big_alloc(h->nbuckets, sizeof(*h->buckets));
 	for (u32 i = 0; h->buckets && i < h->nbuckets; i++)
 		h->buckets[i].first = end_mark(i);
 	if (!h->buckets || (h->prealloc && !make_pool(h))) {

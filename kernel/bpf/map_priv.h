@@ -5,6 +5,7 @@
 #ifndef BPF_MAP_PRIV_H
 #define BPF_MAP_PRIV_H
 
+#include <alloc/kmap.h>
 #include <alloc/slab.h>
 #include <bpf/map.h>
 #include <core/log.h>

@@ -41,7 +41,7 @@ static struct bpf_map *create(const union bpf_attr *attr, int *err)
 	if (!q)
 		return NULL;
 	bpf_map_init(&q->map, attr->map_type == BPF_MAP_TYPE_STACK ? &bpf_stack_ops : &bpf_queue_ops, attr);
-	q->values = kcalloc(attr->max_entries, attr->value_size, 0);
+	q->values = big_alloc(attr->max_entries, attr->value_size);
 	q->map.memory_bytes = (u64)attr->max_entries * attr->value_size;
 	if (q->values)
 		return &q->map;
@@ -53,7 +53,7 @@ static void destroy(struct bpf_map *map)
 {
 	struct queue *q = queue_of(map);
 
-	kfree(q->values);
+	big_free(q->values);
 	kfree(q);
 }
 

@@ -42,15 +42,16 @@ static struct venv *venv_new(const struct bpf_load *l)
 	env->strict = l->flags & BPF_F_STRICT_ALIGNMENT;
 	env->log = l->log;
 	env->log_size = l->log_size;
+	env->log_window = l->drain ? l->log_window : l->log_size;
 	env->log_level = l->log ? l->log_level : 0;
 	env->last_line = -1;
 	if (env->log)
 		env->log[0] = 0;
-	env->insns = kcalloc(l->len + 1, sizeof(*env->insns), 0);
-	env->aux = kcalloc(l->len + 1, sizeof(*env->aux), 0);
+	env->insns = big_alloc(l->len + 1, sizeof(*env->insns));
+	env->aux = big_alloc(l->len + 1, sizeof(*env->aux));
 	if (!env->insns || !env->aux) {
-		kfree(env->insns);
-		kfree(env->aux);
+		big_free(env->insns);
+		big_free(env->aux);
 		kfree(env);
 		return NULL;
 	}
@@ -62,17 +63,17 @@ static struct venv *venv_new(const struct bpf_load *l)
 
 static void venv_free(struct venv *env)
 {
-	kfree(env->insns);
-	kfree(env->aux);
+	big_free(env->insns);
+	big_free(env->aux);
 	kfree(env);
 }
 
 static int fill_maps(struct bpf_prog *prog, const struct venv *env)
 {
 	prog->maps = kcalloc(env->nr_maps + 1, sizeof(*prog->maps), 0);
-	prog->call_maps = kcalloc(env->len, sizeof(*prog->call_maps), 0);
+	prog->call_maps = big_alloc(env->len, sizeof(*prog->call_maps));
 	if (!env->allow_leaks)
-		prog->alu_limits = kcalloc(env->len, sizeof(*prog->alu_limits), 0);
+		prog->alu_limits = big_alloc(env->len, sizeof(*prog->alu_limits));
 	if (!prog->maps || !prog->call_maps || (!env->allow_leaks && !prog->alu_limits))
 		return -ENOMEM;
 	for (u32 i = 0; prog->alu_limits && i < env->len; i++)
@@ -146,7 +147,10 @@ int bpf_prog_new(const struct bpf_load *load, struct bpf_prog **out)
 	if (!env)
 		return -ENOMEM;
 	err = bpf_verify(env);
-	if (env->log_full)
+	vlog_finish(env);
+	if (env->log_error)
+		err = env->log_error;
+	else if (env->log_full)
 		err = -ENOSPC;
 	if (!err) {
 		bpf_fixup(env);
@@ -167,10 +171,10 @@ static void free_now(void *obj)
 	if (prog->btf)
 		bpf_btf_put(prog->btf);
 	kfree(prog->maps);
-	kfree(prog->call_maps);
-	kfree(prog->alu_limits);
+	big_free(prog->call_maps);
+	big_free(prog->alu_limits);
 	kfree(prog->subs);
-	kfree(prog->insns);
+	big_free(prog->insns);
 	kfree(prog);
 }
 

@@ -23,6 +23,7 @@ static refcount_t *refs_of(enum bpf_object kind, void *obj)
 {
 	return kind == BPF_OBJ_MAP    ? &((struct bpf_map *)obj)->refs
 	       : kind == BPF_OBJ_PROG ? &((struct bpf_prog *)obj)->refs
+	       : kind == BPF_OBJ_LINK ? &((struct bpf_link *)obj)->refs
 				      : bpf_btf_refs(obj);
 }
 
@@ -102,12 +103,27 @@ int bpf_object_next(enum bpf_object kind, u32 after, u32 *id)
 	return err;
 }
 
+int bpf_link_number(struct bpf_link *l)
+{
+	return bpf_object_add(BPF_OBJ_LINK, l, &l->id);
+}
+
+static void link_put(struct bpf_link *l)
+{
+	if (!refcount_dec_and_test(&l->refs))
+		return;
+	if (l->id)
+		bpf_object_drop(BPF_OBJ_LINK, l->id);
+	l->ops->release(l);
+}
+
 void bpf_object_put(enum bpf_object kind, void *obj)
 {
 	switch (kind) {
 	case BPF_OBJ_MAP: bpf_map_put(obj); break;
 	case BPF_OBJ_PROG: bpf_prog_put(obj); break;
 	case BPF_OBJ_BTF: bpf_btf_put(obj); break;
+	case BPF_OBJ_LINK: link_put(obj); break;
 	default: panic("no such kind of eBPF object: %d", (int)kind);
 	}
 }

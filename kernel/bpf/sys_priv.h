@@ -5,6 +5,7 @@
 #ifndef BPF_SYS_PRIV_H
 #define BPF_SYS_PRIV_H
 
+#include <alloc/kmap.h>
 #include <alloc/slab.h>
 #include <bpf/syscall.h>
 #include <core/log.h>
@@ -15,6 +16,7 @@ void bpf_sha1(const u8 *data, size_t n, u8 out[20]);
 
 struct sys {
 	const struct bpf_sys_ops *ops;
+	void *caller;
 	struct bpf_rights rights;
 	u64 uattr;
 	u32 size;
@@ -40,6 +42,8 @@ int bpf_object_next(enum bpf_object kind, u32 after, u32 *id);
 int bpf_sys_prog_load(const struct sys *s, const union bpf_attr *a);
 int bpf_sys_btf_load(const struct sys *s, const union bpf_attr *a);
 int bpf_sys_test_run(const struct sys *s, union bpf_attr *a);
+int bpf_sys_link_update(const struct sys *s, const union bpf_attr *a);
+int bpf_sys_link_detach(const struct sys *s, const union bpf_attr *a);
 int bpf_sys_info(const struct sys *s, union bpf_attr *a);
 void *bpf_sys_object(const struct sys *s, s32 fd, enum bpf_object kind); /* borrowed, NULL if it is something else */
 int bpf_sys_install(const struct sys *s, enum bpf_object kind, void *obj, u32 flags);

@@ -12,6 +12,8 @@
  */
 #include "sys_priv.h"
 
+#define LOG_WINDOW 16384U
+
 struct request {
 	const struct sys *s;
 	struct bpf_load load;
@@ -133,7 +135,7 @@ static int read_records(struct request *r, u64 user, u32 count, u32 record, u32 
 	if (record < ours || record > 252 || record % 4 || count > BPF_MAX_INSNS)
 		return fail(EINVAL, "%u BTF records of %u bytes", count, record);
 	err = bpf_sys_read(r->s, user, (size_t)count * record, (void **)&from);
-	to = err ? NULL : kcalloc(count, ours, 0);
+	to = err ? NULL : big_alloc(count, ours);
 	if (!err && !to)
 		err = -ENOMEM;
 	for (u32 i = 0; !err && i < count; i++) {
@@ -141,7 +143,7 @@ static int read_records(struct request *r, u64 user, u32 count, u32 record, u32 
 			err = -E2BIG;
 		memcpy(to + (size_t)i * ours, from + (size_t)i * record, ours);
 	}
-	kfree(from);
+	big_free(from);
 	*out = to;
 	return err;
 }
@@ -181,6 +183,13 @@ static int read_btf(struct request *r)
 	return err ? err : check_lines(&r->load);
 }
 
+static int drain(void *arg, u32 at, const char *text, u32 len)
+{
+	struct request *r = arg;
+
+	return r->s->ops->copy_out(r->attr->log_buf + at, text, len + 1) ? -EFAULT : 0;
+}
+
 static int parse(struct request *r)
 {
 	const union bpf_attr *a = r->attr;
@@ -212,9 +221,11 @@ static int parse(struct request *r)
 		return err;
 	if (!a->log_level || !a->log_buf || a->log_size < 128 || a->log_size > UINT32_MAX >> 2 || a->log_level & ~7U)
 		return fail(EINVAL, "log level %u, size %u", a->log_level, a->log_size);
-	r->log = kmalloc(a->log_size, 0);
-	l->log = r->log;
 	l->log_size = a->log_size;
+	l->log_window = min(a->log_size, LOG_WINDOW);
+	r->log = kmalloc(l->log_window, 0);
+	l->log = r->log;
+	l->drain = drain;
 	l->log_level = a->log_level;
 	return r->log ? 0 : -ENOMEM;
 }
@@ -222,7 +233,7 @@ static int parse(struct request *r)
 /* The tag is over the instructions as given, descriptors left out. */
 static int set_tag(struct bpf_prog *prog, const struct bpf_load *l)
 {
-	struct bpf_insn *copy = kmalloc((size_t)l->len * sizeof(*copy), 0);
+	struct bpf_insn *copy = big_alloc(l->len, sizeof(*copy));
 	u8 digest[20];
 
 	if (!copy)
@@ -236,7 +247,7 @@ static int set_tag(struct bpf_prog *prog, const struct bpf_load *l)
 		}
 	bpf_sha1((const u8 *)copy, (size_t)l->len * sizeof(*copy), digest);
 	memcpy(prog->tag, digest, sizeof(prog->tag));
-	kfree(copy);
+	big_free(copy);
 	return 0;
 }
 
@@ -271,16 +282,11 @@ int bpf_sys_prog_load(const struct sys *s, const union bpf_attr *a)
 	r->load.arg = r;
 	err = parse(r);
 	err = err ? err : bpf_prog_new(&r->load, &prog);
-	if (r->log && s->ops->copy_out(a->log_buf, r->log, strlen(r->log) + 1)) {
-		bpf_prog_put(prog);
-		prog = NULL;
-		err = -EFAULT;
-	}
 	if (!err)
 		err = finish(r, prog);
-	kfree(r->insns);
-	kfree(r->funcs);
-	kfree(r->lines);
+	big_free(r->insns);
+	big_free(r->funcs);
+	big_free(r->lines);
 	kfree(r->log);
 	kfree(r);
 	return err;
@@ -304,7 +310,7 @@ int bpf_sys_btf_load(const struct sys *s, const union bpf_attr *a)
 	if (err)
 		return err;
 	err = bpf_btf_new(data, a->btf_size, &btf, why, sizeof(why));
-	kfree(data);
+	big_free(data);
 	if (err) {
 		if (a->btf_log_level && a->btf_log_size > strlen(why))
 			if (s->ops->copy_out(a->btf_log_buf, why, strlen(why) + 1))
@@ -326,7 +332,7 @@ int bpf_sys_btf_load(const struct sys *s, const union bpf_attr *a)
 static int copy_code(const struct sys *s, const struct bpf_prog *prog, u64 user, u32 room)
 {
 	u32 bytes = min(room, prog->len * (u32)sizeof(struct bpf_insn)) & ~7U;
-	struct bpf_insn *copy = kmalloc(bytes ? bytes : 8, 0);
+	struct bpf_insn *copy = big_alloc(bytes ? bytes : 8, 1);
 	int err;
 
 	if (!copy)
@@ -343,7 +349,7 @@ static int copy_code(const struct sys *s, const struct bpf_prog *prog, u64 user,
 		i++;
 	}
 	err = s->ops->copy_out(user, copy, bytes);
-	kfree(copy);
+	big_free(copy);
 	return err;
 }
 
@@ -409,27 +415,40 @@ static int btf_info(const struct sys *s, struct bpf_btf *btf, struct bpf_btf_inf
 	return err;
 }
 
+static void link_info(const struct bpf_link *l, struct bpf_link_info *info)
+{
+	info->type = l->type;
+	info->id = l->id;
+	info->prog_id = l->prog ? l->prog->id : 0;
+	l->ops->info(l, info);
+}
+
 int bpf_sys_info(const struct sys *s, union bpf_attr *a)
 {
 	union {
 		struct bpf_prog_info prog;
 		struct bpf_map_info map;
 		struct bpf_btf_info btf;
+		struct bpf_link_info link;
 		u8 bytes[512];
 	} info = { .bytes = { 0 } };
-	u32 room = a->info.info_len, ours;
+	static const u32 sizes[BPF_OBJ_KINDS] = { [BPF_OBJ_PROG] = sizeof(info.prog),
+						  [BPF_OBJ_MAP] = sizeof(info.map),
+						  [BPF_OBJ_BTF] = sizeof(info.btf),
+						  [BPF_OBJ_LINK] = sizeof(info.link) };
+	u32 room = a->info.info_len, ours, flags;
 	enum bpf_object kind = BPF_OBJ_KINDS;
 	void *obj;
 	int err;
 
 	if (!rest_is_zero(a, info.info))
 		return -EINVAL;
-	obj = s->ops->resolve((s32)a->info.bpf_fd, &kind);
+	obj = s->ops->resolve(s->caller, (s32)a->info.bpf_fd, &kind, &flags);
 	if (!obj)
 		return -EBADF;
-	if (kind != BPF_OBJ_PROG && kind != BPF_OBJ_MAP && kind != BPF_OBJ_BTF)
+	if (kind >= BPF_OBJ_KINDS)
 		return -EINVAL;
-	ours = kind == BPF_OBJ_PROG ? sizeof(info.prog) : kind == BPF_OBJ_MAP ? sizeof(info.map) : sizeof(info.btf);
+	ours = sizes[kind];
 	if (room > sizeof(info))
 		return -E2BIG;
 	err = s->ops->copy_in(&info, a->info.info, room);
@@ -441,9 +460,46 @@ int bpf_sys_info(const struct sys *s, union bpf_attr *a)
 		err = prog_info(s, obj, &info.prog);
 	else if (kind == BPF_OBJ_MAP)
 		map_info(obj, &info.map);
+	else if (kind == BPF_OBJ_LINK)
+		link_info(obj, &info.link);
 	else
 		err = btf_info(s, obj, &info.btf);
 	ours = min(ours, room);
 	err = err ? err : s->ops->copy_out(a->info.info, &info, ours);
 	return err ? err : s->ops->copy_out(s->uattr + offsetof(union bpf_attr, info.info_len), &ours, 4);
+}
+
+/* ---- links ------------------------------------------------------------------------------------------------------ */
+
+int bpf_sys_link_update(const struct sys *s, const union bpf_attr *a)
+{
+	struct bpf_prog *prog, *old = NULL;
+	struct bpf_link *l;
+
+	if (!rest_is_zero(a, link_update.old_prog_fd) || a->link_update.flags & ~(u32)BPF_F_REPLACE)
+		return -EINVAL;
+	l = bpf_sys_object(s, (s32)a->link_update.link_fd, BPF_OBJ_LINK);
+	prog = bpf_sys_object(s, (s32)a->link_update.new_prog_fd, BPF_OBJ_PROG);
+	if (!l || !prog)
+		return -EBADF;
+	if (a->link_update.flags & BPF_F_REPLACE) {
+		old = bpf_sys_object(s, (s32)a->link_update.old_prog_fd, BPF_OBJ_PROG);
+		if (!old)
+			return -EBADF;
+	} else if (a->link_update.old_prog_fd) {
+		return -EINVAL;
+	}
+	return l->ops->update ? l->ops->update(l, prog, old) : -EINVAL;
+}
+
+int bpf_sys_link_detach(const struct sys *s, const union bpf_attr *a)
+{
+	struct bpf_link *l;
+
+	if (!rest_is_zero(a, link_detach.link_fd))
+		return -EINVAL;
+	l = bpf_sys_object(s, (s32)a->link_detach.link_fd, BPF_OBJ_LINK);
+	if (!l)
+		return -EBADF;
+	return l->ops->detach ? l->ops->detach(l) : -EOPNOTSUPP;
 }

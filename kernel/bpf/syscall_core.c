@@ -14,14 +14,14 @@
 
 int bpf_sys_read(const struct sys *s, u64 user, size_t n, void **out)
 {
-	void *p = kmalloc(n, 0);
+	void *p = big_alloc(n, 1);
 	int err;
 
 	if (!p)
 		return -ENOMEM;
 	err = s->ops->copy_in(p, user, n);
 	if (err) {
-		kfree(p);
+		big_free(p);
 		return err;
 	}
 	*out = p;
@@ -31,16 +31,22 @@ int bpf_sys_read(const struct sys *s, u64 user, size_t n, void **out)
 void *bpf_sys_object(const struct sys *s, s32 fd, enum bpf_object kind)
 {
 	enum bpf_object is = BPF_OBJ_KINDS;
-	void *obj = s->ops->resolve(fd, &is);
+	u32 flags;
+	void *obj = s->ops->resolve(s->caller, fd, &is, &flags);
 
 	return obj && is == kind ? obj : NULL;
 }
 
-/* The same with the error that 6.1 gives: EBADF without a file, EINVAL for another one. */
-static int get_map(const struct sys *s, s32 fd, struct bpf_map **map)
+/* refused: what the descriptor must not be limited to (BPF_F_RDONLY for a write, BPF_F_WRONLY for a read, or 0). */
+static int get_map(const struct sys *s, s32 fd, u32 refused, struct bpf_map **map)
 {
-	*map = bpf_sys_object(s, fd, BPF_OBJ_MAP);
-	return *map ? 0 : fail(EBADF, "no map behind descriptor %d", fd);
+	enum bpf_object is = BPF_OBJ_KINDS;
+	u32 flags = 0;
+
+	*map = s->ops->resolve(s->caller, fd, &is, &flags);
+	if (!*map || is != BPF_OBJ_MAP)
+		return *map ? fail(EINVAL, "descriptor %d is no map", fd) : -EBADF;
+	return flags & refused ? fail(EPERM, "the descriptor allows the other direction only") : 0;
 }
 
 int bpf_sys_install(const struct sys *s, enum bpf_object kind, void *obj, u32 flags)
@@ -135,7 +141,7 @@ static int map_create(const struct sys *s, union bpf_attr *a)
 		return -EPERM;
 	err = bpf_sys_name(a->map_name);
 	if (!err && nested) {
-		err = get_map(s, (s32)a->inner_map_fd, &inner);
+		err = get_map(s, (s32)a->inner_map_fd, 0, &inner);
 	}
 	err = err ? err : bpf_map_new(a, inner, &map);
 	if (err)
@@ -165,15 +171,15 @@ static int map_lookup(const struct sys *s, union bpf_attr *a)
 
 	if (!rest_is_zero(a, flags) || a->flags & ~(u64)BPF_F_LOCK)
 		return -EINVAL;
-	err = get_map(s, (s32)a->map_fd, &map);
+	err = get_map(s, (s32)a->map_fd, BPF_F_WRONLY, &map);
 	err = err ? err : read_key(s, map, a->key, &key);
 	if (err)
 		return err;
-	value = kzalloc(bpf_map_value_bytes(map), 0);
+	value = big_alloc(1, bpf_map_value_bytes(map));
 	err = value ? bpf_map_copy_out(map, key, value, a->flags) : -ENOMEM;
 	err = err ? err : s->ops->copy_out(a->value, value, bpf_map_value_bytes(map));
-	kfree(key);
-	kfree(value);
+	big_free(key);
+	big_free(value);
 	return err;
 }
 
@@ -216,7 +222,7 @@ static int map_update(const struct sys *s, union bpf_attr *a)
 
 	if (!rest_is_zero(a, flags))
 		return -EINVAL;
-	err = get_map(s, (s32)a->map_fd, &map);
+	err = get_map(s, (s32)a->map_fd, BPF_F_RDONLY, &map);
 	if (err)
 		return err;
 	atomic_inc(&map->writers);
@@ -226,8 +232,8 @@ static int map_update(const struct sys *s, union bpf_attr *a)
 		err = bpf_map_holds_fds(map->type) ? set_object(s, map, key, value, a->flags)
 						   : bpf_map_copy_in(map, key, value, a->flags);
 	atomic_dec(&map->writers);
-	kfree(key);
-	kfree(value);
+	big_free(key);
+	big_free(value);
 	return err;
 }
 
@@ -239,7 +245,7 @@ static int map_delete(const struct sys *s, union bpf_attr *a)
 
 	if (!rest_is_zero(a, key))
 		return -EINVAL;
-	err = get_map(s, (s32)a->map_fd, &map);
+	err = get_map(s, (s32)a->map_fd, BPF_F_RDONLY, &map);
 	if (err)
 		return err;
 	if (READ_ONCE(map->frozen))
@@ -248,7 +254,7 @@ static int map_delete(const struct sys *s, union bpf_attr *a)
 	if (err)
 		return err;
 	err = map->ops->remove(map, key);
-	kfree(key);
+	big_free(key);
 	return err;
 }
 
@@ -260,7 +266,7 @@ static int map_next(const struct sys *s, union bpf_attr *a)
 
 	if (!rest_is_zero(a, next_key))
 		return -EINVAL;
-	err = get_map(s, (s32)a->map_fd, &map);
+	err = get_map(s, (s32)a->map_fd, BPF_F_WRONLY, &map);
 	if (!err && a->key)
 		err = read_key(s, map, a->key, &key);
 	if (err)
@@ -268,7 +274,7 @@ static int map_next(const struct sys *s, union bpf_attr *a)
 	next = kzalloc(map->key_size ? map->key_size : 1, 0);
 	err = next ? map->ops->next_key(map, key, next) : -ENOMEM;
 	err = err ? err : s->ops->copy_out(a->next_key, next, map->key_size);
-	kfree(key);
+	big_free(key);
 	kfree(next);
 	return err;
 }
@@ -281,17 +287,17 @@ static int map_take(const struct sys *s, union bpf_attr *a)
 
 	if (!rest_is_zero(a, flags) || a->flags & ~(u64)BPF_F_LOCK)
 		return -EINVAL;
-	err = get_map(s, (s32)a->map_fd, &map);
+	err = get_map(s, (s32)a->map_fd, BPF_F_RDONLY | BPF_F_WRONLY, &map);
 	if (!err && map->frozen)
 		err = -EPERM;
 	err = err ? err : read_key(s, map, a->key, &key);
 	if (err)
 		return err;
-	value = kzalloc(bpf_map_value_bytes(map), 0);
+	value = big_alloc(1, bpf_map_value_bytes(map));
 	err = value ? bpf_map_pop_out(map, key, value) : -ENOMEM;
 	err = err ? err : s->ops->copy_out(a->value, value, bpf_map_value_bytes(map));
-	kfree(key);
-	kfree(value);
+	big_free(key);
+	big_free(value);
 	return err;
 }
 
@@ -302,7 +308,7 @@ static int map_freeze(const struct sys *s, union bpf_attr *a)
 
 	if (!rest_is_zero(a, map_fd))
 		return -EINVAL;
-	err = get_map(s, (s32)a->map_fd, &map);
+	err = get_map(s, (s32)a->map_fd, BPF_F_RDONLY, &map);
 	if (err)
 		return err;
 	if (map->timer_off >= 0)
@@ -362,8 +368,13 @@ static int dispatch(const struct sys *s, u32 cmd, union bpf_attr *a)
 	case BPF_PROG_GET_FD_BY_ID: return fd_by_id(s, a, BPF_OBJ_PROG);
 	case BPF_MAP_GET_FD_BY_ID: return fd_by_id(s, a, BPF_OBJ_MAP);
 	case BPF_BTF_GET_FD_BY_ID: return fd_by_id(s, a, BPF_OBJ_BTF);
+	case BPF_LINK_GET_NEXT_ID: return next_id(s, a, BPF_OBJ_LINK);
+	case BPF_LINK_GET_FD_BY_ID: return fd_by_id(s, a, BPF_OBJ_LINK);
+	case BPF_LINK_UPDATE: return bpf_sys_link_update(s, a);
+	case BPF_LINK_DETACH: return bpf_sys_link_detach(s, a);
 	}
-	return s->ops->other ? s->ops->other(cmd, a, s->uattr, s->size) : fail(EINVAL, "bpf command %u", cmd);
+	return s->ops->other ? s->ops->other(s->caller, cmd, a, s->uattr, s->size)
+			     : fail(EINVAL, "bpf command %u", cmd);
 }
 
 /* What a newer client appends must be zero. */
@@ -384,9 +395,9 @@ static int check_tail(const struct bpf_sys_ops *ops, u64 uattr, u32 size)
 	return 0;
 }
 
-long bpf_sys(const struct bpf_sys_ops *ops, u32 cmd, u64 uattr, u32 size)
+long bpf_sys(const struct bpf_sys_ops *ops, void *caller, u32 cmd, u64 uattr, u32 size)
 {
-	struct sys s = { .ops = ops, .uattr = uattr, .size = size };
+	struct sys s = { .ops = ops, .caller = caller, .uattr = uattr, .size = size };
 	union bpf_attr attr;
 	int err;
 

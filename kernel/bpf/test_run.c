@@ -151,7 +151,7 @@ int bpf_sys_test_run(const struct sys *s, union bpf_attr *a)
 	a->test.retval = run.retval;
 	a->test.duration = run.duration_ns;
 	a->test.data_size_out = run.data_out_bytes;
-	kfree(in);
+	big_free(in);
 	kfree(out);
 	if (err && err != -ENOSPC)
 		return err;

@@ -410,6 +410,8 @@ static int walk(struct venv *env)
 			vlog(env, "BPF program is too large. Processed %u insn\n", env->processed);
 			return -E2BIG;
 		}
+		if (env->processed % 256 == 0)
+			bpf_env.relax();
 		r = env->cur->in_round ? 0 : vstate_visit(env);
 		if (r < 0)
 			return r;
@@ -445,7 +447,7 @@ static int walk(struct venv *env)
 
 static int start(struct venv *env)
 {
-	env->table = kcalloc(env->len, sizeof(*env->table), 0);
+	env->table = big_alloc(env->len, sizeof(*env->table));
 	env->cur = kzalloc(sizeof(*env->cur), 0);
 	if (!env->table || !env->cur)
 		return -ENOMEM;

@@ -236,9 +236,9 @@ static int check_reach(struct venv *env, const u8 *color)
 
 static int check_flow(struct venv *env)
 {
-	struct walk w = { .color = kcalloc(env->len, 1, 0),
-			  .stack = kcalloc(env->len, 4, 0),
-			  .edge = kcalloc(env->len, 4, 0) };
+	struct walk w = { .color = big_alloc(env->len, 1),
+			  .stack = big_alloc(env->len, 4),
+			  .edge = big_alloc(env->len, 4) };
 	int err = -ENOMEM;
 
 	if (w.color && w.stack && w.edge) {
@@ -246,9 +246,9 @@ static int check_flow(struct venv *env)
 		if (!err)
 			err = check_reach(env, w.color);
 	}
-	kfree(w.color);
-	kfree(w.stack);
-	kfree(w.edge);
+	big_free(w.color);
+	big_free(w.stack);
+	big_free(w.edge);
 	return err;
 }
 

@@ -15,19 +15,53 @@
 
 #define TEXT_COLUMN 40
 
+/* Empties the window; false: there is no one to take it, or he failed. */
+static bool drain(struct venv *env)
+{
+	const struct bpf_load *l = env->load;
+
+	if (!l->drain || env->log_error)
+		return false;
+	env->log_error = l->drain(l->arg, env->log_start, env->log, env->log_len - env->log_start);
+	env->log_start = env->log_len;
+	env->log[0] = 0;
+	return !env->log_error;
+}
+
+void vlog_finish(struct venv *env)
+{
+	if (env->log)
+		(void)drain(env);
+}
+
+void vlog_rewind(struct venv *env, u32 len)
+{
+	env->log_len = len;
+	env->log_start = min(env->log_start, len);
+	env->log_full = false;
+}
+
 static void vlog_append(struct venv *env, const char *fmt, va_list ap)
 {
+	u32 used = env->log_len - env->log_start, left = env->log_size - env->log_len, room;
+	va_list again;
 	int n;
 
 	if (!env->log_level || !env->log || env->log_full)
 		return;
-	n = str_vformat(env->log + env->log_len, env->log_size - env->log_len, fmt, ap);
-	if (n < 0 || (u32)n >= env->log_size - env->log_len) {
-		env->log_full = true;
-		env->log_len = env->log_size - 1;
-		return;
+	va_copy(again, ap);
+	room = min(left, env->log_window - used);
+	n = str_vformat(env->log + used, room, fmt, ap);
+	if (n >= 0 && (u32)n >= room && room < left) {
+		env->log[used] = 0;
+		if (drain(env)) {
+			room = min(left, env->log_window);
+			n = str_vformat(env->log, room, fmt, again);
+		}
 	}
-	env->log_len += n;
+	va_end(again);
+	env->log_full = n < 0 || (u32)n >= room;
+	env->log_len += env->log_full ? room - 1 : (u32)n;
 }
 
 void vlog(struct venv *env, const char *fmt, ...)
@@ -222,7 +256,7 @@ void vlog_changes(struct venv *env)
 	if (!env->scratched_regs && !env->scratched_slots)
 		return;
 	if (env->insn_text_len && env->log_len == env->insn_text_end && !env->log_full) {
-		env->log_len--; /* the newline */
+		vlog_rewind(env, env->log_len - 1); /* the newline */
 		column = ALIGN_UP(max(env->insn_text_len + 8, (u32)TEXT_COLUMN), 8U);
 		vlog(env, "%*s;", (int)(column - env->insn_text_len), "");
 	} else {

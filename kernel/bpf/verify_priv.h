@@ -13,6 +13,7 @@
 #define BPF_VERIFY_PRIV_H
 
 #include <linux/bpf.h>
+#include <alloc/kmap.h>
 #include <bpf/btf.h>
 #include <bpf/helper.h>
 #include <bpf/map.h>
@@ -175,7 +176,9 @@ struct venv {
 
 	char *log;
 	u32 log_level, log_size, log_len;
+	u32 log_start, log_window; /* env->log holds the text from log_start on */
 	bool log_full;
+	int log_error; /* of drain */
 	u32 insn_text_end, insn_text_len;
 	u32 scratched_regs; /* changed since the last state line of the log */
 	u64 scratched_slots;
@@ -188,6 +191,8 @@ struct venv {
 
 /* verify_log.c */
 void vlog(struct venv *env, const char *fmt, ...) __printf(2, 3);
+void vlog_rewind(struct venv *env, u32 len);
+void vlog_finish(struct venv *env);
 const char *vreg_type_text(const struct vreg *reg, char buf[40]);
 const char *vkind_text(u8 kind);
 void vlog_state(struct venv *env, const struct vframe *f, bool all);

@@ -154,10 +154,8 @@ int vstate_pop(struct venv *env)
 	env->cur = p->st;
 	env->insn = p->insn;
 	env->prev = p->prev;
-	if (!(env->log_level & 2)) { /* level 1 shows only the path that fails */
-		env->log_len = p->log_len;
-		env->log_full = false;
-	}
+	if (!(env->log_level & 2)) /* level 1 shows only the path that fails */
+		vlog_rewind(env, p->log_len);
 	env->insn_text_len = 0;
 	env->pending = p->next;
 	env->nr_pending--;
@@ -505,5 +503,5 @@ void vstate_free_all(struct venv *env)
 	for (u32 i = 0; env->table && i < env->len; i++)
 		free_list(env->table[i]);
 	free_list(env->retired);
-	kfree(env->table);
+	big_free(env->table);
 }

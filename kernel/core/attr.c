@@ -202,3 +202,75 @@ void attr_notify(struct attr_dir *d, const char *attr_name)
 	if (attr_notify_hook)
 		attr_notify_hook(d, attr_name);
 }
+
+/* ---- folders of /proc/sys that parts share --------------------------------------------------------------- */
+
+struct shared_dir {
+	struct attr_dir dir;
+	struct list link;
+	char name[32];
+	const struct attr **files; /* what dir.attrs points to */
+	unsigned nr_files;
+};
+
+static LIST(shared_dirs); /* boot only */
+
+static struct shared_dir *find_shared(const struct attr_dir *parent, const char *name)
+{
+	struct shared_dir *s;
+
+	list_for_each_entry (s, &shared_dirs, link)
+		if (s->dir.parent == parent && !strcmp(s->name, name))
+			return s;
+	return NULL;
+}
+
+static int get_shared(struct attr_dir *parent, const char *name, size_t len, struct shared_dir **out)
+{
+	struct shared_dir *s = kzalloc(sizeof(*s), 0);
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	memcpy(s->name, name, min(len, sizeof(s->name) - 1));
+	*out = find_shared(parent, s->name);
+	err = *out ? 0 : attr_dir_init(&s->dir, parent, s->name, NULL, NULL, NULL);
+	if (*out || err) {
+		kfree(s);
+		return err;
+	}
+	list_add_tail(&s->link, &shared_dirs);
+	*out = s;
+	return 0;
+}
+
+int attr_sysctl_add(const char *folder, const struct attr *const *attrs)
+{
+	struct attr_dir *parent = &attr_sysctl_root;
+	struct shared_dir *s = NULL;
+	const struct attr **all;
+	unsigned n = 0;
+
+	for (const char *at = folder; *at;) {
+		const char *slash = strchr(at, '/');
+		size_t len = slash ? (size_t)(slash - at) : strlen(at);
+		int err = get_shared(parent, at, len, &s);
+
+		if (err)
+			return err;
+		parent = &s->dir;
+		at += len + (slash != NULL);
+	}
+	while (attrs[n])
+		n++;
+	all = kcalloc(s->nr_files + n + 1, sizeof(*all), 0);
+	if (!all)
+		return -ENOMEM;
+	memcpy(all, s->files, s->nr_files * sizeof(*all));
+	memcpy(all + s->nr_files, attrs, n * sizeof(*all));
+	s->dir.attrs = all;
+	kfree(s->files);
+	s->files = all;
+	s->nr_files += n;
+	return 0;
+}

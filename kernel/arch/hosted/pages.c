@@ -186,6 +186,16 @@ void vmem_free(void *p)
 	free(p);
 }
 
+void *big_alloc(size_t n, size_t size)
+{
+	return calloc(n ? n : 1, size ? size : 1);
+}
+
+void big_free(const void *p)
+{
+	free((void *)p);
+}
+
 /* No loader: no initrd, no memory map, no command line. */
 const struct boot_info *boot_info(void)
 {

@@ -308,6 +308,21 @@ void kernel_unmap(ulong va, size_t bytes)
 	cpu_call(cpu_online_mask(), flush_range, &u);
 }
 
+void kernel_protect(ulong va, size_t bytes, unsigned rights)
+{
+	struct unmap_range u = { va, bytes };
+	ulong flags = spin_lock_irqsave(&kmap_lock);
+
+	for (size_t i = 0; i < bytes; i += PAGE_SIZE) {
+		u64 *e = walk(kernel_root, va + i, 0, false);
+
+		ensure(e && *e & PTE_PRESENT);
+		WRITE_ONCE(*e, (*e & PTE_ADDRESS) | pte_bits(rights));
+	}
+	spin_unlock_irqrestore(&kmap_lock, flags);
+	cpu_call(cpu_online_mask(), flush_range, &u);
+}
+
 /* The page behind a kernel address of the vmem area; 0: none. */
 paddr_t kernel_phys(ulong va)
 {

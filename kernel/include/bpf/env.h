@@ -11,8 +11,10 @@
 
 #include <lib/types.h>
 
+#define BPF_MAX_CPUS 64
+
 struct bpf_env_ops {
-	u32 cpus; /* possible CPUs: the length of per-CPU values */
+	u32 cpus; /* possible CPUs, at most BPF_MAX_CPUS: the length of per-CPU values */
 	u32 (*cpu_id)(void);
 	u32 (*numa_node)(void);
 	u64 (*now_ns)(void);  /* monotonic */
@@ -27,6 +29,7 @@ struct bpf_env_ops {
 	void (*trace)(const char *text);                 /* a line of bpf_trace_printk */
 	void (*call_rcu)(void *obj, void (*fn)(void *)); /* fn(obj) after all running programs have ended */
 	void (*ringbuf_wake)(void *map);                 /* a consumer may sleep on this ring */
+	void (*relax)(void);                             /* called now and then by long work that may sleep */
 };
 
 extern struct bpf_env_ops bpf_env;

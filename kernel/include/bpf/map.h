@@ -48,7 +48,7 @@ struct bpf_map {
 	u32 btf_key_id, btf_value_id;
 	struct bpf_map *inner; /* maps in maps: the shape that each inner map must have */
 	refcount_t refs;
-	atomic_t uses; /* file descriptors and pins: at 0 prog arrays empty themselves */
+	atomic_t uses; /* file descriptors and pins (bpf_map_use): at 0 program arrays empty themselves */
 	atomic_t writers;
 	bool frozen;
 	u64 memory_bytes;
@@ -58,6 +58,8 @@ struct bpf_map {
 int __must_check bpf_map_new(const union bpf_attr *attr, struct bpf_map *inner, struct bpf_map **out);
 void bpf_map_get(struct bpf_map *map);
 void bpf_map_put(struct bpf_map *map);
+void bpf_map_use(struct bpf_map *map);   /* a descriptor or pin more, besides its reference */
+void bpf_map_unuse(struct bpf_map *map); /* one less; the reference is still held */
 
 bool bpf_map_is_percpu(const struct bpf_map *map);
 bool bpf_map_holds_fds(u32 type);                   /* values are fds of maps or programs */

@@ -52,6 +52,10 @@ struct bpf_load {
 	u32 log_level;
 	char *log; /* kernel memory; NULL without */
 	u32 log_size;
+	/* With drain, log is a window of log_window bytes: text is handed over with its place in the log (which may be
+	 * one that was written before), the last of it when the load ends. A failure (-errno) is the load's. */
+	u32 log_window;
+	int (*drain)(void *arg, u32 at, const char *text, u32 len);
 	struct bpf_btf *btf;
 	const struct bpf_func_info *funcs;
 	u32 nr_funcs;

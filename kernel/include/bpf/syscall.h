@@ -19,20 +19,40 @@
 
 enum bpf_object { BPF_OBJ_MAP, BPF_OBJ_PROG, BPF_OBJ_BTF, BPF_OBJ_LINK, BPF_OBJ_KINDS };
 
+/* A program that is attached for as long as somebody holds the link. The kernel embeds it; ops say to what. */
+struct bpf_link;
+struct bpf_link_ops {
+	void (*release)(struct bpf_link *l); /* the last reference is gone: detaches, frees */
+	int (*detach)(struct bpf_link *l);   /* BPF_LINK_DETACH: the link stays, dead. NULL: -EOPNOTSUPP */
+	int (*update)(struct bpf_link *l, struct bpf_prog *prog, struct bpf_prog *old); /* old NULL: whatever it is */
+	void (*info)(const struct bpf_link *l, struct bpf_link_info *info);
+};
+
+struct bpf_link {
+	const struct bpf_link_ops *ops;
+	refcount_t refs;
+	u32 id, type; /* BPF_LINK_TYPE_* */
+	struct bpf_prog *prog;
+};
+
+int __must_check bpf_link_number(struct bpf_link *l); /* gives it an id */
+
 struct bpf_sys_ops {
 	int (*copy_in)(void *dst, u64 user, size_t n); /* 0 or -EFAULT */
 	int (*copy_out)(u64 user, const void *src, size_t n);
 	int (*install)(enum bpf_object kind, void *obj, u32 flags); /* a new descriptor or -errno */
-	void *(*resolve)(s32 fd, enum bpf_object *kind);            /* NULL: not ours; borrowed for the call */
+	/* NULL: no such descriptor; *kind BPF_OBJ_KINDS: another file. Borrowed until bpf_sys returns, by `caller`.
+	 * *flags: BPF_F_RDONLY or BPF_F_WRONLY of the descriptor. */
+	void *(*resolve)(void *caller, s32 fd, enum bpf_object *kind, u32 *flags);
 	void (*rights)(struct bpf_rights *out);
 	bool (*unprivileged_allowed)(void); /* sysctl kernel.unprivileged_bpf_disabled is 0 */
 	/* Compiles and publishes; may be NULL (interpreter only). */
 	void (*compile)(struct bpf_prog *prog);
-	/* Commands that need the rest of the kernel (attach, pin, links ...); NULL: -EINVAL. */
-	int (*other)(u32 cmd, union bpf_attr *attr, u64 uattr, u32 size);
+	/* Commands that need the rest of the kernel (attach, pin ...); NULL: -EINVAL. */
+	int (*other)(void *caller, u32 cmd, union bpf_attr *attr, u64 uattr, u32 size);
 };
 
-long bpf_sys(const struct bpf_sys_ops *ops, u32 cmd, u64 uattr, u32 size);
+long bpf_sys(const struct bpf_sys_ops *ops, void *caller, u32 cmd, u64 uattr, u32 size);
 void bpf_object_put(enum bpf_object kind, void *obj);
 
 /* Runs a program on bytes as BPF_PROG_TEST_RUN does; kernel memory only. */

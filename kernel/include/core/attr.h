@@ -77,5 +77,8 @@ void attr_notify(struct attr_dir *d, const char *attr_name);
 /* Roots, created at boot. */
 extern struct attr_dir attr_sys_root;    /* /sys */
 extern struct attr_dir attr_sysctl_root; /* /proc/sys */
+/* Files of a part in a folder of /proc/sys that several parts share ("kernel", "net/core"): it is made when missing.
+ * At boot. -EEXIST: the folder belongs to one part alone. */
+int __must_check attr_sysctl_add(const char *folder, const struct attr *const *attrs);
 
 #endif

@@ -192,6 +192,17 @@ void bpf_prog_put(struct bpf_prog *prog)
 	bpf_env.call_rcu(prog, free_now);
 }
 
+bool bpf_stats_on;
+
+u64 bpf_prog_run_counted(struct bpf_prog *prog, const void *ctx)
+{
+	u64 start = bpf_env.now_ns(), r = prog->jited ? prog->jited(ctx) : bpf_interpret(prog, ctx);
+
+	__atomic_fetch_add(&prog->stats.ns, bpf_env.now_ns() - start, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&prog->stats.runs, 1, __ATOMIC_RELAXED);
+	return r;
+}
+
 bool bpf_prog_compatible(const struct bpf_prog *a, const struct bpf_prog *b)
 {
 	return a->type == b->type && !a->jited == !b->jited;

@@ -117,6 +117,11 @@ static void link_put(struct bpf_link *l)
 	l->ops->release(l);
 }
 
+void bpf_object_hold(enum bpf_object kind, void *obj)
+{
+	refcount_inc(refs_of(kind, obj));
+}
+
 void bpf_object_put(enum bpf_object kind, void *obj)
 {
 	switch (kind) {

@@ -203,7 +203,7 @@ void attr_notify(struct attr_dir *d, const char *attr_name)
 		attr_notify_hook(d, attr_name);
 }
 
-/* ---- folders of /proc/sys that parts share --------------------------------------------------------------- */
+/* ---- folders that parts share --------------------------------------------------------------- */
 
 struct shared_dir {
 	struct attr_dir dir;
@@ -244,9 +244,9 @@ static int get_shared(struct attr_dir *parent, const char *name, size_t len, str
 	return 0;
 }
 
-int attr_sysctl_add(const char *folder, const struct attr *const *attrs)
+int attr_folder_add(struct attr_dir *root, const char *folder, const struct attr *const *attrs)
 {
-	struct attr_dir *parent = &attr_sysctl_root;
+	struct attr_dir *parent = root;
 	struct shared_dir *s = NULL;
 	const struct attr **all;
 	unsigned n = 0;
@@ -261,8 +261,10 @@ int attr_sysctl_add(const char *folder, const struct attr *const *attrs)
 		parent = &s->dir;
 		at += len + (slash != NULL);
 	}
-	while (attrs[n])
+	while (attrs && attrs[n])
 		n++;
+	if (!n)
+		return 0;
 	all = kcalloc(s->nr_files + n + 1, sizeof(*all), 0);
 	if (!all)
 		return -ENOMEM;

@@ -157,6 +157,14 @@ int path_make_socket(const char *name, u16 mode, struct inode **out)
 	return create_end(&c, err);
 }
 
+int path_make_object(const char *name, int (*make)(struct inode *dir, struct dentry *d, void *arg), void *arg)
+{
+	struct creation c;
+	int err = create_begin(&c, AT_FDCWD, name, false);
+
+	return err ? err : create_end(&c, make(c.dir, c.d, arg));
+}
+
 int path_mkdir(int dirfd, const char *name, u16 mode)
 {
 	struct creation c;

@@ -123,9 +123,13 @@ void bpf_prog_put(struct bpf_prog *prog);
 bool bpf_prog_compatible(const struct bpf_prog *a, const struct bpf_prog *b);
 
 u64 bpf_interpret(const struct bpf_prog *prog, const void *ctx);
+extern bool bpf_stats_on; /* count runs and their time */
+u64 bpf_prog_run_counted(struct bpf_prog *prog, const void *ctx);
 
 static inline u64 bpf_prog_run(const struct bpf_prog *prog, const void *ctx)
 {
+	if (unlikely(bpf_stats_on))
+		return bpf_prog_run_counted((struct bpf_prog *)prog, ctx);
 	return prog->jited ? prog->jited(ctx) : bpf_interpret(prog, ctx);
 }
 

@@ -53,6 +53,7 @@ struct bpf_sys_ops {
 };
 
 long bpf_sys(const struct bpf_sys_ops *ops, void *caller, u32 cmd, u64 uattr, u32 size);
+void bpf_object_hold(enum bpf_object kind, void *obj);
 void bpf_object_put(enum bpf_object kind, void *obj);
 
 /* Runs a program on bytes as BPF_PROG_TEST_RUN does; kernel memory only. */

@@ -19,6 +19,11 @@ int __must_check path_rename(int olddir, const char *old, int newdir, const char
 /* Makes a socket's name in the tree; the new inode, counted, to *out. */
 int __must_check path_make_socket(const char *name, u16 mode, struct inode **out);
 
+/* Makes a name for an object of a file system's own: make attaches its inode to d (dir is locked for writing), after
+ * checking that dir is of that file system. */
+int __must_check path_make_object(const char *name, int (*make)(struct inode *dir, struct dentry *d, void *arg),
+				  void *arg);
+
 /* Attributes of an inode; the caller holds no lock. */
 int __must_check path_set_attr(const struct path *p, struct inode_attr *a); /* chmod, chown, utimens rules */
 int __must_check inode_set_size(struct inode *i, s64 size); /* truncate; rights are checked by the caller */

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of bpf_glue share.
+ */
+#ifndef BPF_GLUE_PRIV_H
+#define BPF_GLUE_PRIV_H
+
+#include <bpf/syscall.h>
+#include <vfs/vfs.h>
+
+/* ---- files.c: objects as open files ---- */
+int __must_check bpf_file_install(enum bpf_object kind, void *obj, u32 flags); /* bpf_sys_ops.install */
+void *bpf_file_object(struct file *f, enum bpf_object *kind, u32 *flags);      /* NULL: another kind of file */
+void bpf_kind_get(enum bpf_object kind, void *obj);                            /* one user more: reference and use */
+void bpf_kind_put(enum bpf_object kind, void *obj);
+void bpf_files_wake_ring(void *map); /* bpf_env_ops.ringbuf_wake */
+void bpf_files_init(void);
+
+/* ---- image.c: compiled programs ---- */
+void bpf_image_make(struct bpf_prog *prog);                  /* bpf_sys_ops.compile */
+extern u32 bpf_jit_enable, bpf_jit_harden, bpf_jit_kallsyms; /* /proc/sys/net/core */
+extern u64 bpf_jit_limit;
+
+/* ---- bpffs.c: names for objects ---- */
+void bpffs_init(void);
+int bpffs_pin(const char __user *path, enum bpf_object kind, void *obj);
+int bpffs_get(const char __user *path, u32 flags); /* a descriptor */
+
+/* ---- host.c ---- */
+void bpf_host_init(void);
+
+/* ---- main.c ---- */
+struct bpf_call; /* one bpf(2): keeps the files that it looked up */
+void *bpf_call_object(struct bpf_call *c, s32 fd, enum bpf_object kind, int *err); /* borrowed for the call */
+
+#endif

@@ -12,6 +12,7 @@
  * Locks: none; constant data.
  */
 #include <linux/bpf_perf_event.h>
+#include <linux/seccomp.h>
 #include <bpf/ctx.h>
 #include "verify_priv.h"
 
@@ -270,6 +271,12 @@ static int registers_access(const struct venv *env, s32 off, u32 size, enum vacc
 	return a == A_WRITE || off < 0 || off % (s32)size || off + size > bytes ? -EACCES : 0;
 }
 
+static int seccomp_access(const struct venv *env, s32 off, u32 size, enum vaccess a)
+{
+	return a == A_WRITE || off < 0 || size != 4 || off % 4 || off + size > sizeof(struct seccomp_data) ? -EACCES
+													   : 0;
+}
+
 static int trace_access(const struct venv *env, s32 off, u32 size, enum vaccess a)
 {
 	return a == A_WRITE || off < 8 || off % (s32)size || off + size > 8192 ? -EACCES : 0;
@@ -298,7 +305,9 @@ static int perf_access(const struct venv *env, s32 off, u32 size, enum vaccess a
 #define ANY_RET   .ret_min = 1, .ret_max = 0
 #define BOOL_RET  .ret_min = 0, .ret_max = 1
 
+/* Type 0 is no program type of bpf(2)'s: seccomp's filters. */
 static const struct bpf_type_rules rules[] = {
+	[BPF_PROG_TYPE_UNSPEC] = { "seccomp", sizeof(struct seccomp_data), ANY_RET, .plain = seccomp_access },
 	[BPF_PROG_TYPE_SOCKET_FILTER] = { "socket_filter", sizeof(struct __sk_buff), FIELDS(skb_fields), ANY_RET,
 					  .ld_abs = true },
 	[BPF_PROG_TYPE_KPROBE] = { "kprobe", 168, ANY_RET, .plain = registers_access },

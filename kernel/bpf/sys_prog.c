@@ -206,6 +206,8 @@ static int parse(struct request *r)
 	l->flags = a->prog_flags;
 	l->len = a->insn_cnt;
 	l->rights = r->s->rights;
+	if (l->type == BPF_PROG_TYPE_UNSPEC)
+		return fail(EINVAL, "program type 0");
 	err = read_license(r);
 	if (err)
 		return err;

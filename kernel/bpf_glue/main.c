@@ -172,6 +172,15 @@ long bpf_call(u32 cmd, u64 uattr, u32 size)
 	return r;
 }
 
+int bpf_classic_load(const struct sock_filter *code, u32 len, bool seccomp, struct bpf_prog **out)
+{
+	int err = bpf_prog_classic(code, len, seccomp, out);
+
+	if (!err)
+		bpf_image_make(*out);
+	return err;
+}
+
 /* ---- /proc/sys ------------------------------------------------------------------------------------------------------
  */
 

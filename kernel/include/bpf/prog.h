@@ -142,9 +142,11 @@ int bpf_insn_text(const struct bpf_insn *insn, bool show_pointers, char *buf, si
 
 const char *bpf_prog_type_name(u32 type);
 
-/* Classic filters (SO_ATTACH_FILTER, seccomp's form) translated. out may be NULL to count. Returns the number of
- * instructions or -EINVAL. */
+/* Classic filters, checked and translated: SO_ATTACH_FILTER's see a packet (type SOCKET_FILTER), seccomp's a struct
+ * seccomp_data. out may be NULL to count. Returns the number of instructions, -EINVAL or -ENOMEM. */
 struct sock_filter;
-int bpf_from_classic(const struct sock_filter *in, u32 len, struct bpf_insn *out, u32 max);
+int bpf_from_classic(const struct sock_filter *in, u32 len, bool seccomp, struct bpf_insn *out, u32 max);
+/* The same as a program that is ready to run (by the interpreter), one reference. */
+int __must_check bpf_prog_classic(const struct sock_filter *in, u32 len, bool seccomp, struct bpf_prog **out);
 
 #endif

@@ -15,6 +15,7 @@
  */
 #include <alloc/slab.h>
 #include <arch/simd.h>
+#include <arch/svm.h>
 #include <arch/thread.h>
 #include <core/irq.h>
 #include <core/log.h>
@@ -188,6 +189,42 @@ void simd_end(void)
 	irq_restore(flags);
 }
 
+/* ---- guests: another set of registers for current ---- */
+
+void *arch_fpu_alloc(void)
+{
+	struct fpu_area *a = kcache_alloc(cache, 0);
+
+	if (a)
+		reset_area(a);
+	return a;
+}
+
+void arch_fpu_free_area(void *area)
+{
+	if (area)
+		kcache_free(cache, area);
+}
+
+int arch_fpu_swap(void **area)
+{
+	ulong flags;
+
+	if (!current->arch.fpu && fpu_first_use())
+		return -ENOMEM;
+	flags = irq_save();
+	save(current->arch.fpu);
+	swap(current->arch.fpu, *area);
+	(void)restore(current->arch.fpu);
+	irq_restore(flags);
+	return 0;
+}
+
+u64 arch_fpu_features(void)
+{
+	return xfeatures;
+}
+
 size_t arch_fpu_bytes(void)
 {
 	return area_bytes;
@@ -222,6 +259,19 @@ static bool header_ok(const struct fpu_area *a, size_t bytes)
 		if (a->header_zero[i])
 			return false;
 	return !(a->xstate_bv & ~xfeatures);
+}
+
+int arch_fpu_area_set(void *area, const void *image, size_t bytes)
+{
+	struct fpu_area *a = area;
+
+	bytes = min(bytes, area_bytes);
+	if (bytes < 512 || !header_ok(image, bytes))
+		return -EINVAL;
+	memcpy(a, image, bytes);
+	if (bytes < 576)
+		a->xstate_bv |= 3;
+	return 0;
 }
 
 /* bytes 512: the legacy area only; else the whole area. The image is tried on the CPU before it

@@ -18,6 +18,7 @@
 #include <arch/cpu.h>
 #include <arch/mmu.h>
 #include <core/log.h>
+#include <core/rcu.h>
 #include <core/spin.h>
 #include <task/task.h>
 #include "mmu_priv.h"
@@ -74,6 +75,37 @@ static void flush_here(void *arg)
 		__asm__ volatile("invlpg (%0)" : : "r"(va) : "memory");
 }
 
+/* ---- translations made from these tables ---- */
+
+void pt_shadow_add(struct pagetable *pt, struct pt_shadow *s)
+{
+	struct pt_shadow *first = __atomic_load_n(&pt->shadows, __ATOMIC_ACQUIRE);
+
+	do
+		s->next = first;
+	while (!__atomic_compare_exchange_n(&pt->shadows, &first, s, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE));
+}
+
+void pt_shadow_remove(struct pagetable *pt, struct pt_shadow *s)
+{
+	struct pt_shadow **at = &pt->shadows;
+
+	while (rcu_deref(*at) != s)
+		at = &(*at)->next;
+	rcu_assign(*at, s->next);
+	rcu_synchronize();
+}
+
+static void tell_shadows(const struct tlb_gather *g)
+{
+	if (likely(!READ_ONCE(g->pt->shadows)))
+		return;
+	rcu_read_lock();
+	for (struct pt_shadow *s = rcu_deref(g->pt->shadows); s; s = rcu_deref(s->next))
+		s->invalidate(s, g->start, g->end);
+	rcu_read_unlock();
+}
+
 static void flush(struct tlb_gather *g)
 {
 	cpumask_t mask;
@@ -89,6 +121,7 @@ static void flush(struct tlb_gather *g)
 			flush_here(g);
 			irq_restore(flags);
 		}
+		tell_shadows(g);
 	}
 	for (unsigned i = 0; i < g->nr; i++)
 		page_put(g->pages[i]);

@@ -36,11 +36,22 @@ typedef u64 pte_t;
 
 struct pagetable {
 	paddr_t root;
-	cpumask_t cpus;      /* CPUs that may hold entries of it; atomic */
-	u64 flush_gen;       /* raised by each flush; atomic */
-	u64 table_pages;     /* pages used by tables; atomic */
-	struct page *tables; /* list of them, for destroy */
+	cpumask_t cpus;            /* CPUs that may hold entries of it; atomic */
+	u64 flush_gen;             /* raised by each flush; atomic */
+	u64 table_pages;           /* pages used by tables; atomic */
+	struct page *tables;       /* list of them, for destroy */
+	struct pt_shadow *shadows; /* RCU */
 };
+
+/* A translation made from these entries (the nested page tables of a virtual machine): told the range of each flush
+ * before the pages behind it are released. invalidate may not sleep and may be called with a leaf table locked, IRQs
+ * on. Adding and removing are the owner's to serialise; remove sleeps until no call is under way. */
+struct pt_shadow {
+	struct pt_shadow *next;
+	void (*invalidate)(struct pt_shadow *s, ulong start, ulong end);
+};
+void pt_shadow_add(struct pagetable *pt, struct pt_shadow *s);
+void pt_shadow_remove(struct pagetable *pt, struct pt_shadow *s);
 
 int __must_check pagetable_create(struct pagetable *pt); /* -ENOMEM */
 void pagetable_destroy(struct pagetable *pt);            /* all leaves already unmapped; not active on any CPU */

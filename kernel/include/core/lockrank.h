@@ -14,6 +14,7 @@
 	RANK(MOUNT_TREE, sleep, "the mount tree of a namespace")                                                       \
 	RANK(CGROUP, sleep, "the tenant tree's shape and its files")                                                   \
 	RANK(EXEC, sleep, "credentials of a process against exec and ptrace")                                          \
+	RANK(VCPU, sleep, "one virtual CPU, while a thread runs it")                                                   \
 	RANK(SUBSYS, sleep, "a subsystem's configuration (perf contexts, bpf attach, md array, vfio group, kvm vm)")   \
 	RANK(PIPE, sleep, "the buffers of one pipe")                                                                   \
 	RANK(INODE, sleep, "one inode's contents and, for a folder, its names")                                        \

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of this part share. The interface to programs is Linux's (linux/kvm.h, asm/kvm.h; the kernel's
+ * api documentation, virt/kvm/api.rst); the processor's is in arch/svm.h.
+ *
+ * A virtual machine lives as long as its file, the files of its CPUs, or its event descriptors refer to it.
+ * Lock letters: L vm->lock (RANK_SUBSYS, configuration); S vm->spin (memory slots and nested tables); V vcpu->lock
+ * (RANK_VCPU, held by the thread that runs the CPU); a atomic; I constant after creation.
+ */
+#ifndef KVM_PRIV_H
+#define KVM_PRIV_H
+
+#include <arch/mmu.h>
+#include <arch/svm.h>
+#include <asm/kvm.h>
+#include <core/rcu.h>
+#include <core/spin.h>
+#include <lib/atomic.h>
+#include <lib/cpumask.h>
+#include <lib/list.h>
+#include <linux/kvm.h>
+#include <mm/mapping.h>
+#include <task/mutex.h>
+#include <task/timer.h>
+#include "insn.h"
+#include "lapic.h"
+
+#define KVM_VCPUS       64
+#define KVM_SLOTS       128
+#define KVM_CPUID_MAX   256
+#define KVM_GSIS        1024
+#define KVM_RUN_PAGES   3  /* run structure, port data, and one that clients reserve for coalesced writes */
+#define KVM_MTRR_VALUES 29 /* fixed ranges, default type, eight variable pairs */
+
+struct file;
+struct page;
+struct tenant;
+
+struct kvm_slot {
+	u32 id, flags;
+	u64 gpa, bytes, hva;
+	ulong *dirty; /* a bit a page, while KVM_MEM_LOG_DIRTY_PAGES is set */
+};
+
+struct kvm_routes { /* RCU */
+	struct rcu_head rcu;
+	unsigned nr;
+	struct kvm_irq_routing_entry entry[];
+};
+
+struct kvm_vm {
+	refcount_t refs;
+	struct mm *mm;         /* I; held */
+	struct tenant *tenant; /* I; counted: pays for tables and control blocks */
+	struct mutex lock;
+	struct spinlock spin;
+	struct kvm_slot slots[KVM_SLOTS]; /* S */
+	unsigned nr_slots;                /* S */
+	u64 *root;                        /* I: nested level-4 table; entries S */
+	u64 table_pages;                  /* S */
+	u64 invalidations;                /* S: raised by each; a fault that raced with one starts over */
+	u64 flush_gen;                    /* a: raised when nested entries lost rights */
+	cpumask_t running;                /* a: CPUs that are in the guest, or about to enter it */
+	struct pt_shadow shadow;
+	struct kvm_vcpu *vcpu[KVM_VCPUS]; /* I once below nr_vcpus */
+	unsigned nr_vcpus;                /* L; release */
+	bool split_irqchip;               /* L; before the first CPU */
+	struct kvm_routes *routes;        /* RCU; L */
+	struct list irqfds, ioeventfds;   /* L; ioeventfds also under io_lock */
+	struct spinlock io_lock;
+	s64 clock_offset_ns; /* kvmclock: added to clock_ns */
+};
+
+enum kvm_request { REQ_TIMER, REQ_NMI, REQ_INIT, REQ_STARTUP, REQ_CLOCK };
+
+enum kvm_completion { DONE, PORT_IN, PORT_STRING_IN, PORT_OUT, MMIO_READ, MMIO_WRITE };
+
+struct kvm_vcpu {
+	struct kvm_vm *vm; /* I */
+	unsigned id;       /* I: as user space numbers it */
+	struct mutex lock;
+	struct task *runner;    /* RCU: who is in KVM_RUN, NULL: nobody */
+	struct page *pages;     /* I: four of one block: the run area, then the control block */
+	struct mapping mapping; /* of the run pages */
+	struct file *file;      /* not counted: the mapping's get and put */
+	struct kvm_run *run;
+	struct svm_guest g; /* V */
+	void *fpu;          /* V: the guest's while the runner is not inside, else the runner's own */
+	struct lapic apic;
+	struct timer timer;
+	ulong requests;    /* a: BIT(enum kvm_request) */
+	ulong eoi[4];      /* V: level-triggered vectors whose end the VMM must hear of */
+	u32 mp_state;      /* V */
+	u32 startup;       /* a: vector of the last start-up message */
+	u64 flush_seen;    /* V */
+	unsigned last_cpu; /* V */
+	int guest_cpu;     /* a: where it is in the guest, or about to enter; -1: nowhere */
+	u64 asid_gen;      /* V */
+	bool nmi_masked;   /* V: between an NMI and its IRET */
+	bool nmi_queued;   /* V */
+	int ext_irq;       /* V: from KVM_INTERRUPT, -1: none */
+	struct {
+		bool pending, has_code;
+		u8 vector;
+		u32 code;
+	} exception; /* V */
+	struct {
+		enum kvm_completion what;
+		struct insn insn;
+		u64 gpa;
+		u64 next_rip;
+		u32 count; /* of a string at a port */
+	} io; /* V: what the VMM was asked to do; never read back from the run area, which the VMM can change */
+	u64 sigmask;
+	bool has_sigmask;
+	unsigned nr_cpuid; /* V */
+	struct kvm_cpuid_entry2 *cpuid;
+	u64 apic_msr_tsc_adjust, misc_enable, mcg_status;
+	u64 mtrr[KVM_MTRR_VALUES];
+	u64 clock_msr, wall_msr; /* kvmclock: guest addresses with an enable bit */
+	u64 exits;               /* V: for debugging and fdinfo */
+};
+
+static inline struct kvm_vcpu *vcpu_of_apic(struct lapic *l)
+{
+	return container_of(l, struct kvm_vcpu, apic);
+}
+
+/* vm.c */
+extern const struct file_ops kvm_vm_ops;
+int __must_check kvm_vm_create(struct kvm_vm **out);
+void kvm_vm_put(struct kvm_vm *vm);
+long kvm_check_extension(struct kvm_vm *vm, ulong cap);
+
+/* memory.c: memory of the guest by its physical addresses. */
+int __must_check kvm_set_slot(struct kvm_vm *vm, const struct kvm_userspace_memory_region *r);
+int __must_check kvm_dirty_log(struct kvm_vm *vm, u32 id, void __user *bitmap);
+/* Copies; -EFAULT where no memory is. The caller runs in the VMM's address space. */
+int __must_check kvm_read(struct kvm_vm *vm, u64 gpa, void *buf, size_t n);
+int __must_check kvm_write(struct kvm_vm *vm, u64 gpa, const void *buf, size_t n);
+/* A nested fault: 0 mapped; 1 no memory there (or a write to read-only memory): a device; -errno. */
+int __must_check kvm_map(struct kvm_vm *vm, u64 gpa, bool write);
+void kvm_memory_init(struct kvm_vm *vm);
+void kvm_memory_free(struct kvm_vm *vm);
+static inline size_t vm_bitmap_bytes(u64 bytes)
+{
+	return ALIGN_UP(bytes >> PAGE_SHIFT, 64) / 8;
+}
+/* Every CPU of the machine leaves the guest once. */
+void kvm_flush(struct kvm_vm *vm);
+
+/* npt.c: the nested tables. vm->spin held. */
+int __must_check npt_set(struct kvm_vm *vm, u64 gpa, pfn_t pfn, bool writable);
+bool npt_clear(struct kvm_vm *vm, u64 gpa, u64 bytes);   /* true: something was there */
+bool npt_protect(struct kvm_vm *vm, u64 gpa, u64 bytes); /* takes the right to write */
+int __must_check npt_create(struct kvm_vm *vm);
+void npt_destroy(struct kvm_vm *vm);
+
+/* walk.c: addresses as the guest's program sees them. */
+enum kvm_access { GUEST_READ, GUEST_WRITE, GUEST_FETCH };
+u64 kvm_linear(struct kvm_vcpu *v, const struct svm_segment *s, bool fs_gs, u64 offset);
+enum insn_mode kvm_mode(const struct kvm_vcpu *v);
+int __must_check kvm_translate(struct kvm_vcpu *v, u64 linear, enum kvm_access a, u64 *gpa); /* -EFAULT: not mapped */
+int __must_check kvm_read_linear(struct kvm_vcpu *v, u64 linear, void *buf, size_t n, enum kvm_access a);
+int __must_check kvm_write_linear(struct kvm_vcpu *v, u64 linear, const void *buf, size_t n);
+unsigned kvm_fetch(struct kvm_vcpu *v, u8 out[15]); /* bytes of the instruction at rip that could be read */
+
+/* vcpu.c */
+int __must_check kvm_vcpu_create(struct kvm_vm *vm, ulong id); /* a descriptor */
+void kvm_vcpu_free(struct kvm_vcpu *v);
+void kvm_vcpu_reset(struct kvm_vcpu *v, bool by_init);
+void kvm_kick(struct kvm_vcpu *v); /* it looks at its requests soon; any context */
+void kvm_request(struct kvm_vcpu *v, enum kvm_request r);
+
+/* run.c */
+int __must_check kvm_run(struct kvm_vcpu *v);
+
+/* exits.c: 1 go on in the guest, 0 back to the VMM (v->run says why), -errno. */
+int __must_check kvm_handle_exit(struct kvm_vcpu *v);
+void kvm_throw(struct kvm_vcpu *v, u8 vector, bool has_code, u32 code);
+void kvm_skip(struct kvm_vcpu *v, unsigned opcode_bytes);
+
+/* io.c: ports and device memory. */
+int __must_check kvm_port_exit(struct kvm_vcpu *v);
+int __must_check kvm_mmio(struct kvm_vcpu *v, u64 gpa, bool write);
+int __must_check kvm_complete_io(struct kvm_vcpu *v);
+int __must_check kvm_ioeventfd(struct kvm_vm *vm, const struct kvm_ioeventfd *e);
+void kvm_ioeventfds_free(struct kvm_vm *vm);
+
+/* msr.c, cpuid.c, state.c: -EINVAL where the guest gets #GP. */
+int __must_check kvm_msr_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host);
+int __must_check kvm_msr_write(struct kvm_vcpu *v, u32 msr, u64 value, bool host);
+int __must_check kvm_msr_list(struct kvm_msr_list __user *list);
+void kvm_msr_pass(u8 *bitmap);
+void kvm_cpuid(struct kvm_vcpu *v, u32 leaf, u32 sub, u32 out[4]);
+int __must_check kvm_cpuid_supported(struct kvm_cpuid2 __user *list);
+int __must_check kvm_cpuid_set(struct kvm_vcpu *v, const struct kvm_cpuid2 __user *list);
+long kvm_state_ioctl(struct kvm_vcpu *v, unsigned cmd, void __user *arg); /* -ENOTTY: not one of these */
+bool kvm_efer_ok(u64 efer);
+
+/* irq.c */
+void kvm_apic_send(struct kvm_vm *vm, struct kvm_vcpu *from, const struct lapic_message *m);
+int kvm_signal_msi(struct kvm_vm *vm, u64 address, u32 data); /* CPUs reached; any context */
+int __must_check kvm_set_routes(struct kvm_vm *vm, const struct kvm_irq_routing __user *r);
+int __must_check kvm_irqfd(struct kvm_vm *vm, const struct kvm_irqfd *f);
+void kvm_irqfds_free(struct kvm_vm *vm);
+bool kvm_wants_eoi(struct kvm_vm *vm, u8 vector); /* a routed level-triggered interrupt */
+
+/* clock.c */
+u64 kvm_guest_tsc(const struct kvm_vcpu *v);
+u64 kvm_tsc_khz(void);
+void kvm_clock_update(struct kvm_vcpu *v);
+void kvm_wall_write(struct kvm_vcpu *v);
+
+#endif

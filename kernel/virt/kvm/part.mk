@@ -1,0 +1,3 @@
+# Layer 8: virtual machines through KVM's interface, on AMD SVM.
+uses := lib abi arch core alloc task mm vfs
+pure := insn.c lapic.c

@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: a program must find the same behaviour here as on Linux, at its borders too.
+ *
+ * Idea: KVM: small guests in real mode that use ports, device memory, memory that the host takes away under them,
+ * CPUID, interrupts from the VMM and from the local APIC's timer; and what a VMM gets for wrong arguments. Without
+ * /dev/kvm (a processor without the extension, or a kernel without its driver) every case is skipped.
+ *
+ * Contract: prints `ok NAME`, `skip NAME: why` or `not ok NAME: why` a case and exits 0 or 1; the same on Linux, which
+ * is the oracle.
+ *
+ * Locks: none.
+ */
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include "abi.h"
+
+#define MEMORY   0x10000UL
+#define CODE     0x1000UL
+#define DEVICE   0xd0000UL
+#define APIC_MEM 0xfee00000UL
+
+struct vm {
+	int kvm, fd, cpu;
+	struct kvm_run *run;
+	uint8_t *memory;
+	size_t run_bytes;
+};
+
+static struct vm m;
+
+#define GUEST(name, text)                                                                                              \
+	__asm__(".pushsection .rodata\n.code16\n" #name ":\n" text "\n" #name "_end:\n.code64\n.popsection");          \
+	extern const uint8_t name[], name##_end[]
+
+GUEST(guest_ports, "mov $0x3f8, %dx\n mov $0x41, %al\n out %al, %dx\n in %dx, %al\n inc %al\n out %al, %dx\n"
+		   "mov $0x1234, %ax\n out %ax, $0x80\n hlt");
+GUEST(guest_string, "cld\n mov $0x3f8, %dx\n mov $0x2000, %si\n mov $5, %cx\n rep outsb\n"
+		    "mov $0x3000, %di\n mov $3, %cx\n rep insb\n hlt");
+GUEST(guest_device, "mov $0xd000, %ax\n mov %ax, %ds\n movl 0, %eax\n addl $2, %eax\n movl %eax, 4\n addb $1, 8\n"
+		    "movzbl 12, %ecx\n movw %cx, 16\n hlt");
+GUEST(guest_count, "mov $0x4000, %bx\n mov $1000, %cx\n 1: incl (%bx)\n loop 1b\n hlt");
+GUEST(guest_peek, "mov 0x5000, %eax\n mov %eax, 0x2000\n movl $7, 0x5000\n hlt");
+GUEST(guest_cpuid, "mov $0x40000000, %eax\n cpuid\n mov %ebx, 0x2000\n mov %ecx, 0x2004\n mov %edx, 0x2008\n hlt");
+GUEST(guest_spin, "1: jmp 1b");
+GUEST(guest_interrupt, "movw $(2f - guest_interrupt + 0x1000), 0x80 * 4\n movw $0, 0x80 * 4 + 2\n sti\n"
+		       "1: hlt\n jmp 1b\n 2: mov $0x49, %al\n out %al, $0x80\n iret");
+GUEST(guest_timer, "movw $(2f - guest_timer + 0x1000), 0x40 * 4\n movw $0, 0x40 * 4 + 2\n "
+		   "movl $0x1ff, %fs:0xf0\n movl $0x40, %fs:0x320\n movl $0xb, %fs:0x3e0\n movl $100000, %fs:0x380\n"
+		   "sti\n 1: hlt\n jmp 1b\n 2: movl $0, %fs:0xb0\n mov $0x54, %al\n out %al, $0x80\n iret");
+GUEST(guest_undefined, "movw $(2f - guest_undefined + 0x1000), 6 * 4\n movw $0, 6 * 4 + 2\n monitor\n hlt\n"
+		       "2: mov $0x55, %al\n out %al, $0x80\n hlt");
+
+static void set_memory(uint32_t slot, uint64_t gpa, void *at, uint64_t bytes, uint32_t flags)
+{
+	struct kvm_userspace_memory_region r = { slot, flags, gpa, bytes, (uintptr_t)at };
+
+	want_eq(ioctl(m.fd, KVM_SET_USER_MEMORY_REGION, &r), 0);
+}
+
+static void segments(uint64_t fs_base)
+{
+	struct kvm_sregs s;
+	struct kvm_regs r = { .rip = CODE, .rsp = 0x8000, .rflags = 2 };
+
+	want_eq(ioctl(m.cpu, KVM_GET_SREGS, &s), 0);
+	s.cs.base = s.cs.selector = 0;
+	s.fs.base = fs_base;
+	s.fs.limit = 0xffff;
+	s.idt.base = 0;
+	s.idt.limit = 0x3ff;
+	want_eq(ioctl(m.cpu, KVM_SET_SREGS, &s), 0);
+	want_eq(ioctl(m.cpu, KVM_SET_REGS, &r), 0);
+}
+
+static void start(const uint8_t *code, const uint8_t *end, int split)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { 24 } };
+
+	m.kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	want(m.kvm >= 0);
+	m.fd = ioctl(m.kvm, KVM_CREATE_VM, 0);
+	want(m.fd >= 0);
+	if (split)
+		want_eq(ioctl(m.fd, KVM_ENABLE_CAP, &cap), 0);
+	m.memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	want(m.memory != MAP_FAILED);
+	memcpy(m.memory + CODE, code, (size_t)(end - code));
+	set_memory(0, 0, m.memory, MEMORY, 0);
+	m.cpu = ioctl(m.fd, KVM_CREATE_VCPU, 0);
+	want(m.cpu >= 0);
+	m.run_bytes = (size_t)ioctl(m.kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	m.run = mmap(NULL, m.run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, m.cpu, 0);
+	want(m.run != MAP_FAILED);
+	segments(0);
+}
+#define START(name, split) start(name, name##_end, split)
+
+static void stop(void)
+{
+	munmap(m.run, m.run_bytes);
+	munmap(m.memory, MEMORY);
+	close(m.cpu);
+	close(m.fd);
+	close(m.kvm);
+}
+
+static void run_to(unsigned reason)
+{
+	want_eq(ioctl(m.cpu, KVM_RUN, 0), 0);
+	want_eq(m.run->exit_reason, reason);
+}
+
+static void *port_data(void)
+{
+	return (char *)m.run + m.run->io.data_offset;
+}
+
+static void wrote(unsigned port, unsigned value, unsigned bytes)
+{
+	unsigned got = 0;
+
+	run_to(KVM_EXIT_IO);
+	want_eq(m.run->io.direction, KVM_EXIT_IO_OUT);
+	want_eq(m.run->io.port, port);
+	want_eq(m.run->io.size, bytes);
+	memcpy(&got, port_data(), bytes);
+	want_eq(got, value);
+}
+
+CASE(version)
+{
+	int kvm = open("/dev/kvm", O_RDWR);
+
+	want_eq(ioctl(kvm, KVM_GET_API_VERSION, 0), 12);
+	want_errno(ioctl(kvm, KVM_GET_API_VERSION, 1), EINVAL);
+	want(ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0) >= 0x3000);
+	want_eq(ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY), 1);
+	want_eq(ioctl(kvm, KVM_CHECK_EXTENSION, 60000), 0);
+	close(kvm);
+}
+
+CASE(ports)
+{
+	START(guest_ports, 0);
+	wrote(0x3f8, 0x41, 1);
+	run_to(KVM_EXIT_IO);
+	want_eq(m.run->io.direction, KVM_EXIT_IO_IN);
+	*(uint8_t *)port_data() = 0x60;
+	wrote(0x3f8, 0x61, 1);
+	wrote(0x80, 0x1234, 2);
+	run_to(KVM_EXIT_HLT);
+	stop();
+}
+
+CASE(string_ports)
+{
+	char got[8] = "";
+	unsigned n = 0;
+
+	START(guest_string, 0);
+	memcpy(m.memory + 0x2000, "hello", 5);
+	while (n < 5) {
+		run_to(KVM_EXIT_IO);
+		want_eq(m.run->io.direction, KVM_EXIT_IO_OUT);
+		want(m.run->io.count >= 1 && m.run->io.count <= 5 - n);
+		memcpy(got + n, port_data(), m.run->io.count);
+		n += m.run->io.count;
+	}
+	want(!strcmp(got, "hello"));
+	for (n = 0; n < 3;) {
+		run_to(KVM_EXIT_IO);
+		want_eq(m.run->io.direction, KVM_EXIT_IO_IN);
+		memcpy(port_data(), &"abc"[n], m.run->io.count);
+		n += m.run->io.count;
+	}
+	run_to(KVM_EXIT_HLT);
+	want(!memcmp(m.memory + 0x3000, "abc", 3));
+	stop();
+}
+
+static void device(int write, uint64_t address, unsigned bytes, uint32_t value)
+{
+	run_to(KVM_EXIT_MMIO);
+	want_eq(m.run->mmio.phys_addr, address);
+	want_eq(m.run->mmio.len, bytes);
+	want_eq(m.run->mmio.is_write, write);
+	if (write)
+		want(!memcmp(m.run->mmio.data, &value, bytes));
+	else
+		memcpy(m.run->mmio.data, &value, bytes);
+}
+
+CASE(device_memory)
+{
+	START(guest_device, 0);
+	device(0, DEVICE, 4, 40);
+	device(1, DEVICE + 4, 4, 42);
+	device(0, DEVICE + 8, 1, 0xff);
+	device(1, DEVICE + 8, 1, 0);
+	device(0, DEVICE + 12, 1, 0x80);
+	device(1, DEVICE + 16, 2, 0x80);
+	run_to(KVM_EXIT_HLT);
+	stop();
+}
+
+CASE(memory)
+{
+	START(guest_count, 0);
+	run_to(KVM_EXIT_HLT);
+	want_eq(*(uint32_t *)(m.memory + 0x4000), 1000);
+	stop();
+}
+
+/* The host replaces a page that the guest has used; and takes the slot away. */
+CASE(memory_changes_below)
+{
+	START(guest_peek, 0);
+	*(uint32_t *)(m.memory + 0x5000) = 5;
+	run_to(KVM_EXIT_HLT);
+	want_eq(*(uint32_t *)(m.memory + 0x2000), 5);
+	want_eq(*(uint32_t *)(m.memory + 0x5000), 7);
+	want(mmap(m.memory + 0x5000, 0x1000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+	     m.memory + 0x5000);
+	segments(0);
+	run_to(KVM_EXIT_HLT);
+	want_eq(*(uint32_t *)(m.memory + 0x2000), 0);
+	want_eq(*(uint32_t *)(m.memory + 0x5000), 7);
+	want_eq(madvise(m.memory + 0x5000, 0x1000, MADV_DONTNEED), 0);
+	segments(0);
+	run_to(KVM_EXIT_HLT);
+	want_eq(*(uint32_t *)(m.memory + 0x2000), 0);
+	set_memory(0, 0, m.memory, 0, 0);
+	set_memory(0, 0, m.memory, 0x5000, 0);
+	segments(0);
+	run_to(KVM_EXIT_MMIO);
+	want_eq(m.run->mmio.phys_addr, 0x5000);
+	stop();
+}
+
+CASE(dirty_log)
+{
+	uint64_t bits[1] = { 0 };
+	struct kvm_dirty_log log = { .slot = 0, .dirty_bitmap = bits };
+
+	START(guest_count, 0);
+	want_errno(ioctl(m.fd, KVM_GET_DIRTY_LOG, &log), ENOENT);
+	set_memory(0, 0, m.memory, MEMORY, KVM_MEM_LOG_DIRTY_PAGES);
+	run_to(KVM_EXIT_HLT);
+	want_eq(ioctl(m.fd, KVM_GET_DIRTY_LOG, &log), 0);
+	want_eq(bits[0], 1 << 4);
+	want_eq(ioctl(m.fd, KVM_GET_DIRTY_LOG, &log), 0);
+	want_eq(bits[0], 0);
+	segments(0);
+	run_to(KVM_EXIT_HLT);
+	want_eq(ioctl(m.fd, KVM_GET_DIRTY_LOG, &log), 0);
+	want_eq(bits[0], 1 << 4);
+	stop();
+}
+
+CASE(cpuid)
+{
+	struct {
+		struct kvm_cpuid2 head;
+		struct kvm_cpuid_entry2 entry[1];
+	} list = { .head.nent = 1,
+		   .entry = { { .function = 0x40000000, .ebx = 0x1111, .ecx = 0x2222, .edx = 0x3333 } } };
+
+	START(guest_cpuid, 0);
+	want_eq(ioctl(m.cpu, KVM_SET_CPUID2, &list), 0);
+	run_to(KVM_EXIT_HLT);
+	want_eq(((uint32_t *)(m.memory + 0x2000))[0], 0x1111);
+	want_eq(((uint32_t *)(m.memory + 0x2000))[1], 0x2222);
+	want_eq(((uint32_t *)(m.memory + 0x2000))[2], 0x3333);
+	stop();
+}
+
+CASE(supported_cpuid)
+{
+	static struct {
+		struct kvm_cpuid2 head;
+		struct kvm_cpuid_entry2 entry[256];
+	} list;
+	int kvm = open("/dev/kvm", O_RDWR), found = 0;
+
+	list.head.nent = 1;
+	want_errno(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &list), E2BIG);
+	list.head.nent = 256;
+	want_eq(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &list), 0);
+	want(list.head.nent > 5 && list.head.nent <= 256);
+	for (unsigned i = 0; i < list.head.nent; i++)
+		if (list.entry[i].function == 0x40000000)
+			found = !memcmp(&list.entry[i].ebx, "KVMKVMKVM\0\0", 12);
+	want(found);
+	close(kvm);
+}
+
+CASE(interrupt_by_hand)
+{
+	struct kvm_interrupt i = { .irq = 0x80 };
+
+	START(guest_interrupt, 0);
+	run_to(KVM_EXIT_HLT);
+	want(m.run->if_flag && m.run->ready_for_interrupt_injection);
+	want_eq(ioctl(m.cpu, KVM_INTERRUPT, &i), 0);
+	wrote(0x80, 0x49, 1);
+	run_to(KVM_EXIT_HLT);
+	stop();
+}
+
+CASE(apic_timer)
+{
+	START(guest_timer, 1);
+	segments(APIC_MEM);
+	wrote(0x80, 0x54, 1);
+	stop();
+}
+
+CASE(message_interrupt)
+{
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 0x40 };
+	struct kvm_regs r;
+
+	START(guest_timer, 1);
+	segments(APIC_MEM);
+	want_eq(ioctl(m.fd, KVM_SIGNAL_MSI, &msi), 0); /* the APIC is still disabled by its spurious register */
+	wrote(0x80, 0x54, 1);
+	want_eq(ioctl(m.fd, KVM_SIGNAL_MSI, &msi), 1);
+	wrote(0x80, 0x54, 1);
+	want_eq(ioctl(m.cpu, KVM_GET_REGS, &r), 0);
+	stop();
+}
+
+CASE(irqfd)
+{
+	struct {
+		struct kvm_irq_routing head;
+		struct kvm_irq_routing_entry entry[1];
+	} routes = { .head.nr = 1,
+		     .entry = { { .gsi = 5,
+				  .type = KVM_IRQ_ROUTING_MSI,
+				  .u.msi = { .address_lo = 0xfee00000, .data = 0x40 } } } };
+	int fd = eventfd(0, EFD_CLOEXEC);
+	struct kvm_irqfd irqfd = { .fd = (unsigned)fd, .gsi = 5 };
+	uint64_t one = 1;
+
+	START(guest_timer, 1);
+	segments(APIC_MEM);
+	want_eq(ioctl(m.fd, KVM_SET_GSI_ROUTING, &routes), 0);
+	want_eq(ioctl(m.fd, KVM_IRQFD, &irqfd), 0);
+	wrote(0x80, 0x54, 1);
+	want(write(fd, &one, 8) == 8);
+	wrote(0x80, 0x54, 1);
+	close(fd);
+	stop();
+}
+
+CASE(ioeventfd)
+{
+	int fd = eventfd(0, EFD_CLOEXEC);
+	struct kvm_ioeventfd io = { .addr = 0x3f8, .len = 1, .fd = fd, .flags = KVM_IOEVENTFD_FLAG_PIO };
+	uint64_t n = 0;
+
+	START(guest_ports, 0);
+	want_eq(ioctl(m.fd, KVM_IOEVENTFD, &io), 0);
+	want_errno(ioctl(m.fd, KVM_IOEVENTFD, &io), EEXIST);
+	run_to(KVM_EXIT_IO); /* the first OUT went to the descriptor */
+	want_eq(m.run->io.direction, KVM_EXIT_IO_IN);
+	want(read(fd, &n, 8) == 8);
+	want_eq(n, 1);
+	io.flags |= KVM_IOEVENTFD_FLAG_DEASSIGN;
+	want_eq(ioctl(m.fd, KVM_IOEVENTFD, &io), 0);
+	close(fd);
+	stop();
+}
+
+static void nothing(int sig)
+{
+}
+
+CASE(signal_ends_run)
+{
+	struct sigaction sa = { .sa_handler = nothing };
+	struct itimerval soon = { .it_value.tv_usec = 20000 };
+
+	START(guest_spin, 0);
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	want_errno(ioctl(m.cpu, KVM_RUN, 0), EINTR);
+	want_eq(m.run->exit_reason, KVM_EXIT_INTR);
+	m.run->immediate_exit = 1;
+	want_errno(ioctl(m.cpu, KVM_RUN, 0), EINTR);
+	stop();
+}
+
+CASE(undefined_instruction)
+{
+	START(guest_undefined, 0);
+	wrote(0x80, 0x55, 1);
+	stop();
+}
+
+CASE(wrong_arguments)
+{
+	struct kvm_userspace_memory_region r = { 1, 0, 0x8000, 0x1000, 0 };
+	struct kvm_sregs s;
+
+	START(guest_ports, 0);
+	r.userspace_addr = (uintptr_t)m.memory;
+	want_errno(ioctl(m.fd, KVM_SET_USER_MEMORY_REGION, &r), EEXIST);
+	r.guest_phys_addr = 0x100001;
+	want_errno(ioctl(m.fd, KVM_SET_USER_MEMORY_REGION, &r), EINVAL);
+	r.guest_phys_addr = 0x100000;
+	r.memory_size = 0;
+	want_errno(ioctl(m.fd, KVM_SET_USER_MEMORY_REGION, &r), EINVAL);
+	r.memory_size = 0x1000;
+	r.flags = 0x80;
+	want_errno(ioctl(m.fd, KVM_SET_USER_MEMORY_REGION, &r), EINVAL);
+	want_errno(ioctl(m.fd, KVM_CREATE_VCPU, 0), EEXIST);
+	want_errno(ioctl(m.fd, KVM_CREATE_VCPU, 100000), EINVAL);
+	want_errno(ioctl(m.cpu, KVM_RUN, 1), EINVAL);
+	want_errno(ioctl(m.fd, KVM_GET_DIRTY_LOG, NULL), EFAULT);
+	want_eq(ioctl(m.cpu, KVM_GET_SREGS, &s), 0);
+	s.cr0 |= 0x80000000; /* paging without protection */
+	want_errno(ioctl(m.cpu, KVM_SET_SREGS, &s), EINVAL);
+	s.cr0 &= ~0x80000000ULL;
+	s.efer = 1ULL << 40;
+	want_errno(ioctl(m.cpu, KVM_SET_SREGS, &s), EINVAL);
+	wrote(0x3f8, 0x41, 1); /* and nothing has changed */
+	stop();
+}
+
+static const struct {
+	const char *name;
+	void (*fn)(void);
+} cases[] = {
+#define ROW(n)                                                                                                         \
+	{                                                                                                              \
+#n, case_##n                                                                                           \
+	}
+	ROW(version),         ROW(ports),
+	ROW(string_ports),    ROW(device_memory),
+	ROW(memory),          ROW(memory_changes_below),
+	ROW(dirty_log),       ROW(cpuid),
+	ROW(supported_cpuid), ROW(interrupt_by_hand),
+	ROW(apic_timer),      ROW(message_interrupt),
+	ROW(irqfd),           ROW(ioeventfd),
+	ROW(signal_ends_run), ROW(undefined_instruction),
+	ROW(wrong_arguments),
+};
+
+int main(void)
+{
+	int has = access("/dev/kvm", R_OK | W_OK) == 0;
+
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (has)
+			abi_run(cases[i].name, cases[i].fn);
+		else
+			printf("skip %s: no /dev/kvm\n", cases[i].name);
+	}
+	return abi_status();
+}

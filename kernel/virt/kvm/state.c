@@ -20,7 +20,6 @@
 #define EFER_SVME BIT(12)
 #define EFER_LME  BIT(8)
 #define EFER_LMA  BIT(10)
-#define CR0_PE    BIT(0)
 #define CR0_PG    BIT(31)
 #define CR4_PAE   BIT(5)
 #define MAX_MSRS  256
@@ -112,7 +111,7 @@ static bool sregs_ok(const struct kvm_sregs *k)
 {
 	if ((k->apic_base & (LAPIC_BASE_ENABLE | LAPIC_BASE_X2)) == LAPIC_BASE_X2)
 		return false;
-	if (!kvm_efer_ok(k->efer) || (k->cr0 >> 32) || ((k->cr0 & CR0_PG) && !(k->cr0 & CR0_PE)))
+	if (!kvm_efer_ok(k->efer) || (k->cr0 >> 32))
 		return false;
 	if ((k->efer & EFER_LME) && (k->cr0 & CR0_PG))
 		return (k->cr4 & CR4_PAE) && (k->efer & EFER_LMA) && !(k->cs.l && k->cs.db);

@@ -363,9 +363,9 @@ struct fd_ref fd_get(int fd);      /* not for O_PATH files */
 struct fd_ref fd_get_path(int fd); /* also O_PATH */
 void fd_put(struct fd_ref r);
 int __must_check fd_ref_path(struct fd_ref r, struct path *out); /* its path, counted; -EBADF; puts r */
-int __must_check fd_reserve(unsigned flags, int min); /* O_CLOEXEC; -EMFILE */
-void fd_install(int fd, struct file *f);              /* takes over the reference */
-void fd_release(int fd);                              /* undoes fd_reserve */
+int __must_check fd_reserve(unsigned flags, int min);            /* O_CLOEXEC; -EMFILE */
+void fd_install(int fd, struct file *f);                         /* takes over the reference */
+void fd_release(int fd);                                         /* undoes fd_reserve */
 /* reserve + install; on failure drops f. */
 int __must_check fd_publish(struct file *f, unsigned flags);
 int __must_check fd_close(int fd);

@@ -134,6 +134,22 @@ static u32 block_take(struct node *n, unsigned order)
 	return pfn;
 }
 
+static void make_block(struct page *p, unsigned order)
+{
+	p->flags = (u16)order;
+	atomic_set(&p->mapcount, 0);
+	p->index = 0;
+	p->owner = NULL;
+	p->next = p->prev = 0;
+	atomic_set(&p->refs, 1);
+	for (unsigned i = 1; i < 1U << order; i++) {
+		p[i].flags = PAGE_TAIL;
+		p[i].owner = p;
+		atomic_set(&p[i].mapcount, 0);
+		atomic_set(&p[i].refs, 0);
+	}
+}
+
 /* ---- chunks ---------------------------------------------------------------------------------------------- */
 
 static void free_range(pfn_t from, pfn_t to)
@@ -167,6 +183,23 @@ static bool all_clip(unsigned i, pfn_t lo, pfn_t hi, pfn_t *a, pfn_t *b)
 	return *a < *b;
 }
 
+static bool grow(void);
+
+/* A chunk that the initrd fills has no room for its own descriptors: a block of an earlier chunk takes them. */
+static pfn_t borrow_descriptors(ulong need)
+{
+	unsigned order = 0;
+	u32 pfn;
+
+	while (1UL << order < need)
+		order++;
+	while (!(pfn = block_take(&nodes[0], order)))
+		if (!grow())
+			return 0;
+	make_block(&pages[pfn], order);
+	return pfn;
+}
+
 /* Pages for the descriptors: the start of the largest usable part. They stay reserved. */
 static bool map_descriptors(unsigned chunk, pfn_t lo, pfn_t hi, pfn_t *used_from, pfn_t *used_to)
 {
@@ -178,12 +211,17 @@ static bool map_descriptors(unsigned chunk, pfn_t lo, pfn_t hi, pfn_t *used_from
 			best = a;
 			size = b - a;
 		}
-	if (size < need)
-		return false;
+	*used_from = *used_to = 0;
+	if (size < need) {
+		best = borrow_descriptors(need);
+		if (!best)
+			return false;
+	} else {
+		*used_from = best;
+		*used_to = best + need;
+	}
 	memset(phys_to_virt(best << PAGE_SHIFT), 0, need * PAGE_SIZE);
 	memmap_map((void *)va, best << PAGE_SHIFT, need * PAGE_SIZE);
-	*used_from = best;
-	*used_to = best + need;
 	return true;
 }
 
@@ -344,22 +382,6 @@ static u32 take(unsigned node, unsigned order, unsigned flags)
 			break;
 	}
 	return pfn;
-}
-
-static void make_block(struct page *p, unsigned order)
-{
-	p->flags = (u16)order;
-	atomic_set(&p->mapcount, 0);
-	p->index = 0;
-	p->owner = NULL;
-	p->next = p->prev = 0;
-	atomic_set(&p->refs, 1);
-	for (unsigned i = 1; i < 1U << order; i++) {
-		p[i].flags = PAGE_TAIL;
-		p[i].owner = p;
-		atomic_set(&p[i].mapcount, 0);
-		atomic_set(&p[i].refs, 0);
-	}
 }
 
 struct page *page_alloc_node(unsigned node, unsigned order, unsigned flags, struct tenant *tenant)

@@ -48,8 +48,11 @@ static int adopt_pages(struct unpacking *u, const struct cpio_member *m, struct 
 
 	for (size_t n = 0; n * PAGE_SIZE < m->size; n++) {
 		struct page *p = page_adopt(virt_to_phys(m->data + n * PAGE_SIZE));
-		int err = cache_insert(i->cache, n, p);
+		int err;
 
+		if (!p)
+			return -ENOMEM;
+		err = cache_insert(i->cache, n, p);
 		u->adopted[(first + n) / 8] |= 1 << (first + n) % 8;
 		if (err) {
 			page_put(p);

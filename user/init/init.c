@@ -48,6 +48,11 @@ static void mount_one(const char *type, const char *where, const char *options)
 
 static void mount_all(void)
 {
+	static const char *const links[][2] = { { "/proc/self/fd", "/dev/fd" },
+						{ "/proc/self/fd/0", "/dev/stdin" },
+						{ "/proc/self/fd/1", "/dev/stdout" },
+						{ "/proc/self/fd/2", "/dev/stderr" } };
+
 	mount_one("proc", "/proc", NULL);
 	mount_one("sysfs", "/sys", NULL);
 	mount_one("devtmpfs", "/dev", NULL);
@@ -55,6 +60,9 @@ static void mount_all(void)
 	mount_one("tmpfs", "/dev/shm", NULL);
 	mount_one("tmpfs", "/tmp", NULL);
 	mount_one("tmpfs", "/run", NULL);
+	for (unsigned i = 0; i < sizeof(links) / sizeof(links[0]); i++)
+		if (symlink(links[i][0], links[i][1]) < 0 && errno != EEXIST)
+			fprintf(stderr, "init: link %s: %s\n", links[i][1], strerror(errno));
 }
 
 /* Copies the value of name=VALUE on the kernel's command line; false if it is not there. */

@@ -1,0 +1,47 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Debian 12's sqlite3 (WAL, two processes), git, gcc, make, gdb, strace, stress-ng, hackbench on Ostrom, unmodified, each judged.
+. "$(dirname "$0")/debian/host.sh"
+debian_run 540 --cpus 2 <<'GUEST'
+check sqlite-wal $'wal\n1000' 'sqlite3 a.db "pragma journal_mode=wal; create table t(x); with recursive c(n) as (select 1 union all select n+1 from c limit 1000) insert into t select n from c; select count(*) from t;"'
+check sqlite-two-writers 1400 'for i in 1 2; do (for k in $(seq 200); do echo "insert into t values($k);"; done | sqlite3 -cmd ".timeout 20000" a.db) & done; wait; sqlite3 a.db "select count(*) from t"'
+check sqlite-integrity ok 'sqlite3 a.db "pragma integrity_check"'
+export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b
+check git-commit '*2 files changed*' 'git init -q r && cd r && echo a > a && echo b > b && git add . && git commit -m first'
+check git-branch-merge 'second' 'cd r && git checkout -q -b x && echo c >> a && git commit -qam second && git checkout -q master && git merge -q x && git log -1 --format=%s'
+check git-clone 'second' 'git clone -q r r2 && cd r2 && git log -1 --format=%s'
+passes git-gc-fsck 'cd r && git gc -q && git fsck --strict'
+cat > h.c <<'C'
+#include <stdio.h>
+#include <math.h>
+int f(int);
+int main(void) { printf("hello %d %.3f\n", f(41), sqrt(2.0)); return 0; }
+C
+echo 'int f(int x) { return x + 1; }' > f.c
+printf 'h: h.o f.o\n\tgcc -o $@ $^ -lm\n%%.o: %%.c\n\tgcc -O2 -c $< -o $@\n' > Makefile
+LIMIT=120 check make-gcc '*hello 42 1.414' 'make -j2 && ./h'
+check gcc-threads-asan '*499500' 'cat > t.c <<C
+#include <pthread.h>
+#include <stdio.h>
+static long s; static pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
+static void *g(void *p) { pthread_mutex_lock(&m); s += (long)p; pthread_mutex_unlock(&m); return 0; }
+int main(void) { for (long i = 0; i < 1000; i++) { pthread_t t; pthread_create(&t, 0, g, (void *)i); pthread_join(t, 0); } printf("%ld\n", s); }
+C
+gcc -g -pthread t.c -o t && ./t'
+check strace '*execve("/bin/true"*exit_group(0)*' 'strace -f /bin/true'
+check strace-summary '*write*' 'strace -c -f sh -c "echo x; ls /" '
+check gdb-breakpoint '*Breakpoint 1, f*x=41*42*' 'gcc -g -O0 h.c f.c -lm -o hg && gdb -batch -ex "break f" -ex run -ex "p x" -ex finish -ex c ./hg'
+check hackbench '*Time:*' 'hackbench -l 20 -g 2'
+check hackbench-threads '*Time:*' 'hackbench -T -p -l 20 -g 2'
+for s in cpu vm fork pipe switch futex mmap sem timer sigq poll dentry shm msg sysbadaddr; do
+	check stress-ng-$s '*successful run completed*' "stress-ng --$s 2 --timeout 2 --no-rand-seed ${s:+}"
+done
+check less-vim 'ok' 'echo ok | less'
+check vim-ex 'changed' 'echo old > v; vim.tiny -es -c "%s/old/changed/" -c wq v; cat v'
+check lsof '*/dev/null*' 'lsof -p $$ < /dev/null'
+check numactl '*available: 1 nodes (0)*' 'numactl -H'
+check attr 'v' 'touch at; setfattr -n user.k -v v at; getfattr --only-values -n user.k at'
+check acl '*user:nobody:r--*' 'touch ac; setfacl -m u:nobody:r ac; getfacl ac'
+check file '*ELF 64-bit LSB pie executable*' 'file -L /bin/bash'
+check bc '1267650600228229401496703205376' 'echo "2^100" | bc'
+GUEST

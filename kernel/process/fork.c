@@ -53,6 +53,9 @@ static void copy_task_state(struct task *t, const struct clone_request *r)
 	t->set_child_tid = r->flags & CLONE_CHILD_SETTID ? (u32 __user *)r->child_tid : NULL;
 	t->clear_child_tid = r->flags & CLONE_CHILD_CLEARTID ? (u32 __user *)r->child_tid : NULL;
 	t->flags = (t->flags & ~TASK_F_KTHREAD) | (r->flags & CLONE_THREAD ? 0 : TASK_F_FORKED);
+	t->io_priority = current->io_priority;
+	t->mem_policy = current->mem_policy;
+	t->mem_nodes = current->mem_nodes;
 	t->closid = current->closid;
 	t->rmid = current->rmid;
 }

@@ -28,9 +28,6 @@ static void *g(void *p) { pthread_mutex_lock(&m); s += (long)p; pthread_mutex_un
 int main(void) { for (long i = 0; i < 1000; i++) { pthread_t t; pthread_create(&t, 0, g, (void *)i); pthread_join(t, 0); } printf("%ld\n", s); }
 C
 gcc -g -pthread t.c -o t && ./t'
-check strace '*execve("/bin/true"*exit_group(0)*' 'strace -f /bin/true'
-check strace-summary '*write*' 'strace -c -f sh -c "echo x; ls /" '
-check gdb-breakpoint '*Breakpoint 1, f*x=41*42*' 'gcc -g -O0 h.c f.c -lm -o hg && gdb -batch -ex "break f" -ex run -ex "p x" -ex finish -ex c ./hg'
 check hackbench '*Time:*' 'hackbench -l 20 -g 2'
 check hackbench-threads '*Time:*' 'hackbench -T -p -l 20 -g 2'
 for s in cpu vm fork pipe switch futex mmap sem timer sigq poll dentry shm msg sysbadaddr; do
@@ -40,8 +37,6 @@ check less-vim 'ok' 'echo ok | less'
 check vim-ex 'changed' 'echo old > v; vim.tiny -es -c "%s/old/changed/" -c wq v; cat v'
 check lsof '*/dev/null*' 'lsof -p $$ < /dev/null'
 check numactl '*available: 1 nodes (0)*' 'numactl -H'
-check attr 'v' 'touch at; setfattr -n user.k -v v at; getfattr --only-values -n user.k at'
-check acl '*user:nobody:r--*' 'touch ac; setfacl -m u:nobody:r ac; getfacl ac'
 check file '*ELF 64-bit LSB pie executable*' 'file -L /bin/bash'
 check bc '1267650600228229401496703205376' 'echo "2^100" | bc'
 GUEST

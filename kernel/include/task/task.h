@@ -125,6 +125,9 @@ struct task {
 	void *ptrace;                         /* f: struct ptrace_link * */
 	void *seccomp;                        /* o: filters */
 	u64 dirtied_pages, dirty_pause_pages; /* o: see vfs/writeback.h */
+	u16 io_priority;                      /* as ioprio_set(2) encodes it; any writer */
+	int mem_policy;                       /* o: MPOL_* with its flags */
+	u64 mem_nodes;                        /* o */
 	void *plug;                           /* o: block requests held back */
 	struct completion *vfork_done;        /* o: the parent in vfork, until exec or exit */
 };

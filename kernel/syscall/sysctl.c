@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: programs and libraries read what the kernel is and how far its limits go from /proc/sys/kernel, /proc/sys/fs
+ * and /proc/sys/vm, and how many CPUs and nodes there are from /sys/devices/system.
+ *
+ * Idea: rows of constant numbers, and a function for what changes. Only what is true here has a file: a knob that
+ * nothing obeys would be a lie, so there is none.
+ *
+ * Contract: proc(5), sysfs-devices-system-cpu of Linux's ABI documents. hostname and domainname can be written (uts
+ * names).
+ *
+ * Locks: none of its own.
+ */
+#include <arch/cpu.h>
+#include <core/attr.h>
+#include <core/init.h>
+#include <core/log.h>
+#include <core/random.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <linux/capability.h>
+#include <linux/utsname.h>
+#include <alloc/page.h>
+#include <alloc/slab.h>
+#include <syscall/info.h>
+#include <task/cred.h>
+#include <task/task.h>
+#include <vfs/pipe.h>
+
+/* ---- names ---------------------------------------------------------------------------------------------- */
+
+static int show_name(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	struct new_utsname n;
+
+	info_uname(&n);
+	strbuf_add(out, "%s\n", (const char *)&n + a->data);
+	return 0;
+}
+
+static int set_name(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
+{
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (len && text[len - 1] == '\n')
+		text[--len] = '\0';
+	if (len > __NEW_UTS_LEN)
+		return -EINVAL;
+	info_set_name(a->data == offsetof(struct new_utsname, domainname), text);
+	return 0;
+}
+
+/* ---- numbers ---------------------------------------------------------------------------------------------- */
+
+static int show_number(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%lu\n", a->data);
+	return 0;
+}
+
+static int show_threads_max(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	struct page_stats s;
+
+	page_stats(&s);
+	strbuf_add(out, "%llu\n", (unsigned long long)(s.total * PAGE_SIZE / (8 * KERNEL_STACK_BYTES)));
+	return 0;
+}
+
+/* RFC 9562 version 4. boot_id stays, uuid is new at each read. */
+static void add_uuid(struct strbuf *out, const u8 *b)
+{
+	for (unsigned i = 0; i < 16; i++)
+		strbuf_add(out, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
+			   i == 6   ? (b[i] & 0x0f) | 0x40
+			   : i == 8 ? (b[i] & 0x3f) | 0x80
+				    : b[i]);
+	strbuf_add(out, "\n");
+}
+
+static u8 boot_id[16];
+
+static int show_uuid(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	u8 fresh[16];
+
+	if (!a->data)
+		random_get(fresh, sizeof(fresh));
+	add_uuid(out, a->data ? boot_id : fresh);
+	return 0;
+}
+
+#define NAME(file, field, m, how)                                                                                      \
+	&(const struct attr)                                                                                           \
+	{                                                                                                              \
+		.name = file, .mode = m, .show = show_name, .set = how, .data = offsetof(struct new_utsname, field)    \
+	}
+#define NUMBER(file, value)                                                                                            \
+	&(const struct attr)                                                                                           \
+	{                                                                                                              \
+		.name = file, .mode = 0444, .show = show_number, .data = value                                         \
+	}
+#define SHOWN(file, fn, value)                                                                                         \
+	&(const struct attr)                                                                                           \
+	{                                                                                                              \
+		.name = file, .mode = 0444, .show = fn, .data = value                                                  \
+	}
+
+static const struct attr *const kernel_attrs[] = {
+	NAME("ostype", sysname, 0444, NULL),
+	NAME("osrelease", release, 0444, NULL),
+	NAME("version", version, 0444, NULL),
+	NAME("hostname", nodename, 0644, set_name),
+	NAME("domainname", domainname, 0644, set_name),
+	NUMBER("pid_max", 32768),
+	NUMBER("cap_last_cap", CAP_LAST_CAP),
+	NUMBER("ngroups_max", 65536),
+	NUMBER("overflowuid", 65534),
+	NUMBER("overflowgid", 65534),
+	NUMBER("randomize_va_space", 2),
+	SHOWN("threads-max", show_threads_max, 0),
+	NULL,
+};
+static const struct attr *const random_attrs[] = {
+	SHOWN("boot_id", show_uuid, 1),
+	SHOWN("uuid", show_uuid, 0),
+	NUMBER("entropy_avail", 256),
+	NUMBER("poolsize", 256),
+	NULL,
+};
+static const struct attr *const fs_attrs[] = {
+	NUMBER("nr_open", 1048576),
+	NUMBER("pipe-max-size", PIPE_MAX_SLOTS *PAGE_SIZE),
+	NULL,
+};
+
+/* ---- /sys/devices/system ------------------------------------------------------------------------------------ */
+
+/* data 0: CPUs in lists as "0-3"; 1: none. */
+static int show_cpus(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	cpumask_t m = a->data ? 0 : cpu_online_mask();
+	const char *sep = "";
+
+	for (unsigned cpu = 0; cpu < MAX_CPUS; cpu++) {
+		unsigned last = cpu;
+
+		if (!cpumask_has(m, cpu))
+			continue;
+		while (last + 1 < MAX_CPUS && cpumask_has(m, last + 1))
+			last++;
+		strbuf_add(out, last > cpu ? "%s%u-%u" : "%s%u", sep, cpu, last);
+		sep = ",";
+		cpu = last;
+	}
+	strbuf_add(out, "\n");
+	return 0;
+}
+
+static int show_cpumap(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	cpumask_t m = cpu_online_mask();
+
+	if (cpu_count() > 32)
+		strbuf_add(out, "%08x,", (u32)(m >> 32));
+	strbuf_add(out, "%08x\n", (u32)m);
+	return 0;
+}
+
+static int show_node_memory(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	struct page_stats s;
+
+	page_stats(&s);
+	strbuf_add(out,
+		   "Node 0 MemTotal:       %llu kB\nNode 0 MemFree:        %llu kB\nNode 0 MemUsed:        %llu kB\n",
+		   (unsigned long long)s.total * 4, (unsigned long long)s.free * 4,
+		   (unsigned long long)(s.total - s.free) * 4);
+	return 0;
+}
+
+static const struct attr *const cpu_attrs[] = {
+	SHOWN("online", show_cpus, 0),  SHOWN("possible", show_cpus, 0),    SHOWN("present", show_cpus, 0),
+	SHOWN("offline", show_cpus, 1), NUMBER("kernel_max", MAX_CPUS - 1), NULL,
+};
+/* All memory is one node (docs/caveats.d/k1.md). */
+static const struct attr *const node_attrs[] = {
+	NUMBER("online", 0),     NUMBER("possible", 0),          NUMBER("has_cpu", 0),
+	NUMBER("has_memory", 0), NUMBER("has_normal_memory", 0), NULL,
+};
+static const struct attr *const node0_attrs[] = {
+	SHOWN("cpulist", show_cpus, 0),
+	SHOWN("cpumap", show_cpumap, 0),
+	NUMBER("distance", 10),
+	SHOWN("meminfo", show_node_memory, 0),
+	NULL,
+};
+
+static void sysctl_init(void)
+{
+	char name[40];
+
+	random_get(boot_id, sizeof(boot_id));
+	ensure(!attr_folder_add(&attr_sysctl_root, "kernel", kernel_attrs));
+	ensure(!attr_folder_add(&attr_sysctl_root, "kernel/random", random_attrs));
+	ensure(!attr_folder_add(&attr_sysctl_root, "fs", fs_attrs));
+	ensure(!attr_folder_add(&attr_sys_root, "devices/system/cpu", cpu_attrs));
+	ensure(!attr_folder_add(&attr_sys_root, "devices/system/node", node_attrs));
+	ensure(!attr_folder_add(&attr_sys_root, "devices/system/node/node0", node0_attrs));
+	for (unsigned cpu = 0; cpu < cpu_count(); cpu++) {
+		str_format(name, sizeof(name), "devices/system/cpu/cpu%u", cpu);
+		ensure(!attr_folder_add(&attr_sys_root, name, NULL));
+		str_format(name, sizeof(name), "devices/system/node/node0/cpu%u", cpu);
+		ensure(!attr_folder_add(&attr_sys_root, name, NULL));
+	}
+}
+PART_INIT(late, sysctl_init);

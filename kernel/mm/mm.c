@@ -59,6 +59,19 @@ int mm_create(struct mm **out)
 	return 0;
 }
 
+void mm_set_tenant(struct mm *m, struct tenant *t)
+{
+	struct tenant *old;
+
+	tenant_get(t);
+	write_lock(&m->lock); /* faults charge with it held for reading */
+	old = m->tenant;
+	m->tenant = t;
+	write_unlock(&m->lock);
+	if (old)
+		tenant_put(old);
+}
+
 void mm_hold(struct mm *m)
 {
 	refcount_inc(&m->refs);

@@ -149,6 +149,7 @@ void task_put(struct task *t)
 void task_exit(void)
 {
 	assert_may_sleep();
+	tenant_task_exits(current);
 	sched_set_state(TASK_DEAD);
 	schedule();
 	panic("a dead task runs");

@@ -91,9 +91,32 @@ static u16 find_id(struct tenant ***spare)
 	return 0;
 }
 
+/* ---- watchers ---- */
+
+static LIST(watchers);
+
+void tenant_watcher_register(struct tenant_watcher *w)
+{
+	list_add_tail(&w->link, &watchers);
+}
+
+/* Those before `stop`, which refused; NULL: all. */
+static void tell_removed(struct tenant *t, const struct tenant_watcher *stop)
+{
+	struct tenant_watcher *w;
+
+	list_for_each_entry (w, &watchers, link) {
+		if (w == stop)
+			return;
+		if (w->removed)
+			w->removed(t);
+	}
+}
+
 int tenant_create(struct tenant *parent, struct tenant **out)
 {
 	struct tenant *t = kzalloc(sizeof(*t), 0);
+	struct tenant_watcher *w;
 	struct tenant **spare = kcalloc(256, sizeof(*spare), 0);
 	ulong flags;
 
@@ -124,8 +147,24 @@ int tenant_create(struct tenant *parent, struct tenant **out)
 		kfree(t);
 		return -EAGAIN;
 	}
+	list_for_each_entry (w, &watchers, link) {
+		int err = w->created ? w->created(t) : 0;
+
+		if (err) {
+			tell_removed(t, w);
+			tenant_put(t);
+			return err;
+		}
+	}
 	*out = t;
 	return 0;
+}
+
+void tenant_kill(struct tenant *t)
+{
+	WRITE_ONCE(t->dead, true);
+	tell_removed(t, NULL);
+	tenant_put(t);
 }
 
 static void note_peak(struct share *s, s64 use)
@@ -237,6 +276,31 @@ void upcall_page_uncharge(u16 id, u64 pages)
  * ---------------------------------------------------------------------------------------------------
  */
 
+void (*tenant_populated_hook)(struct tenant *t);
+
+/* ids_lock held. */
+static void count_live(struct tenant *t, s64 n)
+{
+	for (; t; t = t->parent) {
+		s64 now = atomic_add_return(&t->live, n);
+
+		if ((now == 0 || now == n) && tenant_populated_hook)
+			tenant_populated_hook(t);
+	}
+}
+
+/* ids_lock held. */
+static void leave(struct task *task)
+{
+	struct tenant *t = task->tenant;
+	u64 ran = READ_ONCE(task->runtime_ns);
+
+	list_del_init(&task->tenant_link);
+	t->ended_cpu_ns += ran - task->tenant_since_ns;
+	task->tenant_since_ns = ran;
+	count_live(t, -1);
+}
+
 void tenant_add_task(struct tenant *t, struct task *task)
 {
 	ulong flags;
@@ -245,7 +309,38 @@ void tenant_add_task(struct tenant *t, struct task *task)
 	flags = spin_lock_irqsave(&ids_lock);
 	rcu_assign(task->tenant, t);
 	list_add_tail(&task->tenant_link, &t->tasks);
+	count_live(t, 1);
 	spin_unlock_irqrestore(&ids_lock, flags);
+}
+
+void tenant_task_exits(struct task *task)
+{
+	ulong flags = spin_lock_irqsave(&ids_lock);
+
+	leave(task);
+	spin_unlock_irqrestore(&ids_lock, flags);
+}
+
+bool tenant_move_task(struct task *task, struct tenant *to)
+{
+	ulong flags = spin_lock_irqsave(&ids_lock);
+	struct tenant *from = task->tenant;
+	bool live = !list_empty(&task->tenant_link);
+
+	if (live && from != to) {
+		tenant_get(to);
+		leave(task);
+		rcu_assign(task->tenant, to);
+		list_add_tail(&task->tenant_link, &to->tasks);
+		count_live(to, 1);
+		for (struct tenant *a = to; a; a = a->parent)
+			note_peak(&a->share[RES_PIDS], atomic_add_return(&a->share[RES_PIDS].use, 1));
+		take_back(from, NULL, RES_PIDS, 1);
+	}
+	spin_unlock_irqrestore(&ids_lock, flags);
+	if (live && from != to)
+		tenant_put(from);
+	return live;
 }
 
 void tenant_remove_task(struct task *task)
@@ -253,8 +348,32 @@ void tenant_remove_task(struct task *task)
 	struct tenant *t = task->tenant;
 	ulong flags = spin_lock_irqsave(&ids_lock);
 
-	list_del_init(&task->tenant_link);
+	if (!list_empty(&task->tenant_link)) /* it never ran */
+		leave(task);
 	spin_unlock_irqrestore(&ids_lock, flags);
 	tenant_uncharge(t, RES_PIDS, 1);
 	tenant_put(t);
+}
+
+u64 tenant_cpu_ns(struct tenant *t)
+{
+	ulong flags = spin_lock_irqsave(&ids_lock);
+	u64 sum = t->ended_cpu_ns;
+	struct task *task;
+
+	list_for_each_entry (task, &t->tasks, tenant_link)
+		sum += READ_ONCE(task->runtime_ns) - task->tenant_since_ns;
+	spin_unlock_irqrestore(&ids_lock, flags);
+	return sum;
+}
+
+void tenant_for_each_task(struct tenant *t, bool (*fn)(struct task *task, void *arg), void *arg)
+{
+	ulong flags = spin_lock_irqsave(&ids_lock);
+	struct task *task;
+
+	list_for_each_entry (task, &t->tasks, tenant_link)
+		if (!fn(task, arg))
+			break;
+	spin_unlock_irqrestore(&ids_lock, flags);
 }

@@ -10,6 +10,7 @@
  * Locks: mm->lock for walking VMAs; process_list_lock for family numbers.
  */
 #include <alloc/slab.h>
+#include <cgroup/cgroup.h>
 #include <core/clock.h>
 #include <lib/err.h>
 #include <lib/string.h>
@@ -325,7 +326,16 @@ static int set_oom_score_adj(struct task *t, char *text, size_t len)
 
 static int show_cgroup(struct task *t, struct strbuf *out)
 {
-	strbuf_add(out, "0::/\n");
+	struct tenant *tenant;
+
+	rcu_read_lock();
+	tenant = rcu_deref(t->tenant);
+	tenant_get(tenant); /* held by t, which is counted */
+	rcu_read_unlock();
+	strbuf_add(out, "0::");
+	cgroup_path(tenant, out);
+	strbuf_add(out, "\n");
+	tenant_put(tenant);
 	return 0;
 }
 

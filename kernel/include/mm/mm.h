@@ -78,8 +78,9 @@ void mm_get(struct mm *m);                                  /* a user */
 void mm_put(struct mm *m);                                  /* the last user unmaps everything */
 void mm_hold(struct mm *m);                                 /* keeps the struct and its page tables, not its contents */
 void mm_drop(struct mm *m);
-bool __must_check mm_get_live(struct mm *m); /* a user, unless it has none left */
-struct mm *mm_of_task(struct task *t);       /* counted user, or NULL; for /proc and ptrace */
+bool __must_check mm_get_live(struct mm *m);        /* a user, unless it has none left */
+struct mm *mm_of_task(struct task *t);              /* counted user, or NULL; for /proc and ptrace */
+void mm_set_tenant(struct mm *m, struct tenant *t); /* who pays from now on */
 void mm_switch(struct mm *m); /* current->mm = m (NULL: none), loads it; the old one is the caller's to put */
 
 /* ---- changing it ---- */

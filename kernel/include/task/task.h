@@ -87,7 +87,8 @@ struct task {
 	struct pid *pid;         /* I: the thread's ids */
 	void *files, *fs, *ns;   /* t: struct files *, struct fs_context *, struct nsproxy * */
 	struct tenant *tenant;   /* RCU: who pays */
-	struct list tenant_link; /* RANK_TENANT */
+	struct list tenant_link; /* RANK_TENANT; empty: exited */
+	u64 tenant_since_ns;     /* RANK_TENANT: runtime_ns when it came to its tenant */
 	void *perf;              /* struct perf_context *, or NULL */
 	u16 closid, rmid;        /* cache allocation group */
 

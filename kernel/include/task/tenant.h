@@ -34,8 +34,10 @@ struct tenant {
 	refcount_t refs;
 	struct list children, sibling;
 	struct share share[RES_NR];
-	struct list tasks; /* of the tenant itself */
-	void *cgroup;      /* the folder */
+	struct list tasks; /* live ones of the tenant itself, until they exit: RANK_TENANT */
+	atomic64_t live;   /* live tasks here and below */
+	u64 ended_cpu_ns;  /* what tasks consumed here that have ended or left: RANK_TENANT */
+	void *cgroup;      /* the folder; RCU */
 	void *bpf;         /* effective programs by hook, NULL: none */
 	struct rcu_head rcu;
 	bool dead;
@@ -49,8 +51,28 @@ void tenant_put(struct tenant *t);
 struct tenant *tenant_by_id(u16 id); /* under RCU */
 struct task;
 void tenant_add_task(struct tenant *t, struct task *task);
+void tenant_task_exits(struct task *task);  /* no longer counts as live; it still holds its number */
 void tenant_remove_task(struct task *task); /* gives its pid charge back */
-void tenant_drain(void);                    /* returns every CPU's stock of prepaid pages */
+/* Moves a live task with its pid charge, which a limit does not hinder. false: it has exited. What memory it has
+ * charged stays where it is. */
+bool tenant_move_task(struct task *task, struct tenant *to);
+/* CPU time consumed by the tenant's own tasks, ns. */
+u64 tenant_cpu_ns(struct tenant *t);
+/* Calls fn for each live task of the tenant itself under RANK_TENANT, until it returns false. */
+void tenant_for_each_task(struct tenant *t, bool (*fn)(struct task *task, void *arg), void *arg);
+/* The last live task has gone, or the first has come, here or below. Hook of the cgroup files; under RANK_TENANT. */
+extern void (*tenant_populated_hook)(struct tenant *t);
+
+/* Parts that keep something of their own for each tenant. created may refuse with -errno and may sleep; removed follows
+ * when the tenant is taken out of the tree (tasks and charges may remain for a while). In order of registration. */
+struct tenant_watcher {
+	struct list link;
+	int (*created)(struct tenant *t);
+	void (*removed)(struct tenant *t);
+};
+void tenant_watcher_register(struct tenant_watcher *w); /* at boot */
+void tenant_kill(struct tenant *t); /* takes it out of the tree: dead, watchers told; drops the creator's reference */
+void tenant_drain(void);            /* returns every CPU's stock of prepaid pages */
 int __must_check tenant_charge(struct tenant *t, enum resource r, u64 n, int err);
 void tenant_uncharge(struct tenant *t, enum resource r, u64 n);
 

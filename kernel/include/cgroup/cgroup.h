@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The tenant tree as files: cgroup v2. A folder is a tenant; a controller gives folders its files.
+ * Source: Linux, Documentation/admin-guide/cgroup-v2.rst (names, formats, rules, errors).
+ *
+ * Threading: everything may sleep unless said otherwise; the tree's shape changes under cgroup_lock (RANK_CGROUP).
+ */
+#ifndef CGROUP_CGROUP_H
+#define CGROUP_CGROUP_H
+
+#include <core/attr.h>
+#include <task/tenant.h>
+
+struct task;
+
+/* The tenant behind a descriptor of a cgroup2 folder, counted. -EBADF: no descriptor, or none of such a folder;
+ * -ENODEV: the folder has been removed. */
+int __must_check cgroup_tenant_of_fd(int fd, struct tenant **out);
+/* The folder's inode number: what bpf_get_current_cgroup_id and perf show. 1 for the root. Any context. */
+u64 cgroup_id(const struct tenant *t);
+struct attr_dir *cgroup_dir(struct tenant *t);          /* not counted: lives as long as the tenant is not dead */
+void cgroup_path(struct tenant *t, struct strbuf *out); /* "/a/b" */
+/* Moves all threads of t's process. -ESRCH, -EBUSY (the folder distributes its resources to its children). */
+int __must_check cgroup_move_process(struct task *t, struct tenant *to);
+
+/* A kind of resource. Files are shown in folders whose parent has the controller in cgroup.subtree_control; dir->owner
+ * of a file's functions is the struct tenant. root_files: also in the root (NULL: none). */
+struct cgroup_controller {
+	const char *name;
+	const struct attr *const *files, *const *root_files; /* NULL-terminated arrays */
+	void (*disabled)(struct tenant *t); /* its files have gone: limits back to none. NULL: nothing to do */
+	struct list link;
+	unsigned bit;
+};
+void cgroup_controller_register(struct cgroup_controller *c); /* at init level core, fs or bus */
+
+/* For controllers: "max" or a number (in bytes, rounded down to `unit`s). -EINVAL. */
+int __must_check cgroup_parse_limit(const char *text, u64 unit, u64 *out);
+void cgroup_show_limit(struct strbuf *out, u64 limit, u64 unit);
+static inline struct tenant *cgroup_tenant(struct attr_dir *d)
+{
+	return d->owner;
+}
+
+#endif

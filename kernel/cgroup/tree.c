@@ -51,6 +51,16 @@ struct cgroup cgroup_root = {
 	.max_descendants = ~0ULL,
 };
 
+void cgroup_tree_lock(void)
+{
+	mutex_lock(&cgroup_lock);
+}
+
+void cgroup_tree_unlock(void)
+{
+	mutex_unlock(&cgroup_lock);
+}
+
 struct cgroup *cgroup_parent(struct cgroup *c)
 {
 	return c->tenant->parent ? cgroup_of(c->tenant->parent) : NULL;

@@ -20,6 +20,10 @@ int __must_check cgroup_tenant_of_fd(int fd, struct tenant **out);
 u64 cgroup_id(const struct tenant *t);
 struct attr_dir *cgroup_dir(struct tenant *t);          /* not counted: lives as long as the tenant is not dead */
 void cgroup_path(struct tenant *t, struct strbuf *out); /* "/a/b" */
+/* The tree stands still in between: no folder comes, goes or changes its controllers, no process moves. Watchers'
+ * created and removed run with it held. Taken inside inode locks (RANK_CGROUP). */
+void cgroup_tree_lock(void);
+void cgroup_tree_unlock(void);
 /* Moves all threads of t's process. -ESRCH, -EBUSY (the folder distributes its resources to its children). */
 int __must_check cgroup_move_process(struct task *t, struct tenant *to);
 

@@ -12,12 +12,12 @@
 	RANK(FILE_POS, sleep, "a file's position")                                                                     \
 	RANK(TEXT_FILE, sleep, "the text of an open /proc or control file")                                            \
 	RANK(MOUNT_TREE, sleep, "the mount tree of a namespace")                                                       \
-	RANK(CGROUP, sleep, "the tenant tree's shape and its files")                                                   \
 	RANK(EXEC, sleep, "credentials of a process against exec and ptrace")                                          \
 	RANK(VCPU, sleep, "one virtual CPU, while a thread runs it")                                                   \
 	RANK(SUBSYS, sleep, "a subsystem's configuration (perf contexts, bpf attach, md array, vfio group, kvm vm)")   \
 	RANK(PIPE, sleep, "the buffers of one pipe")                                                                   \
 	RANK(INODE, sleep, "one inode's contents and, for a folder, its names")                                        \
+	RANK(CGROUP, sleep, "the tenant tree's shape and its files")                                                   \
 	RANK(MM, sleep, "an address space's VMAs")                                                                     \
 	RANK(MAPPING, sleep, "a mapping's list of VMAs")                                                               \
 	RANK(FS, sleep, "a file system's allocation state")                                                            \

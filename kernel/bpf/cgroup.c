@@ -21,6 +21,7 @@
 struct attached {
 	struct list link;
 	struct bpf_prog *prog;
+	const void *owner; /* the link that it belongs to, or NULL */
 };
 
 /* A planned change of one node. */
@@ -174,7 +175,7 @@ static int recompute(struct bpf_cgroup_node *top, u32 hook)
 	return 0;
 }
 
-void bpf_cgroup_add(struct bpf_cgroup_node *node, struct bpf_cgroup_node *parent)
+int bpf_cgroup_add(struct bpf_cgroup_node *node, struct bpf_cgroup_node *parent)
 {
 	node->parent = parent;
 	list_init(&node->children);
@@ -186,10 +187,12 @@ void bpf_cgroup_add(struct bpf_cgroup_node *node, struct bpf_cgroup_node *parent
 	}
 	if (parent)
 		list_add_tail(&node->sibling, &parent->children);
-	/* Without memory the node shares nothing yet; the next attachment above recomputes it. */
 	for (u32 h = 0; h < BPF_CGROUP_HOOKS; h++)
-		if (parent && parent->effective[h] && recompute(node, h))
-			log_warn("bpf: no memory for the programs of a new cgroup");
+		if (parent && parent->effective[h] && recompute(node, h)) {
+			bpf_cgroup_remove(node);
+			return -ENOMEM;
+		}
+	return 0;
 }
 
 void bpf_cgroup_remove(struct bpf_cgroup_node *node)
@@ -212,17 +215,19 @@ void bpf_cgroup_remove(struct bpf_cgroup_node *node)
 		list_del_init(&node->sibling);
 }
 
-static struct attached *find(const struct bpf_cgroup_node *node, u32 hook, const struct bpf_prog *prog)
+/* By link, or a program that no link owns. */
+static struct attached *find(const struct bpf_cgroup_node *node, u32 hook, const struct bpf_prog *prog,
+			     const void *owner)
 {
 	struct attached *a;
 
 	list_for_each_entry (a, &node->progs[hook], link)
-		if (a->prog == prog)
+		if (a->owner == owner && (owner || a->prog == prog))
 			return a;
 	return NULL;
 }
 
-static int check_attach(const struct bpf_cgroup_node *node, u32 hook, const struct bpf_prog *prog,
+static int check_attach(const struct bpf_cgroup_node *node, u32 hook, const struct bpf_prog *prog, const void *owner,
 			const struct bpf_prog *replace, u32 flags)
 {
 	u32 kind = flags & (BPF_F_ALLOW_OVERRIDE | BPF_F_ALLOW_MULTI);
@@ -237,25 +242,25 @@ static int check_attach(const struct bpf_cgroup_node *node, u32 hook, const stru
 		return fail(EPERM, "attached with other flags: %#x", node->flags[hook]);
 	if (own_count(node, hook) >= BPF_CGROUP_MULTI)
 		return -E2BIG;
-	if (kind & BPF_F_ALLOW_MULTI && find(node, hook, prog))
+	if (kind & BPF_F_ALLOW_MULTI && prog != replace && find(node, hook, prog, owner))
 		return fail(EINVAL, "the program is attached already");
-	if (replace && !find(node, hook, replace))
+	if (replace && !find(node, hook, replace, NULL))
 		return -ENOENT;
 	return 0;
 }
 
-int bpf_cgroup_attach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *prog, struct bpf_prog *replace,
-		      u32 flags)
+int bpf_cgroup_attach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *prog, const void *link,
+		      struct bpf_prog *replace, u32 flags)
 {
 	u32 kind = flags & (BPF_F_ALLOW_OVERRIDE | BPF_F_ALLOW_MULTI), before = node->flags[hook];
-	int err = check_attach(node, hook, prog, replace, flags);
+	int err = check_attach(node, hook, prog, link, replace, flags);
 	struct attached *slot = NULL;
 	struct bpf_prog *old = NULL;
 
 	if (err)
 		return err;
 	if (replace)
-		slot = find(node, hook, replace);
+		slot = find(node, hook, replace, NULL);
 	else if (!(kind & BPF_F_ALLOW_MULTI) && !list_empty(&node->progs[hook]))
 		slot = list_first_entry(&node->progs[hook], struct attached, link);
 	if (slot) {
@@ -266,6 +271,7 @@ int bpf_cgroup_attach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *p
 		if (!slot)
 			return -ENOMEM;
 		slot->prog = prog;
+		slot->owner = link;
 		list_add_tail(&slot->link, &node->progs[hook]);
 	}
 	node->flags[hook] = kind;
@@ -286,7 +292,7 @@ int bpf_cgroup_attach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *p
 	return err;
 }
 
-int bpf_cgroup_detach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *prog)
+int bpf_cgroup_detach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *prog, const void *link)
 {
 	bool multi = node->flags[hook] & BPF_F_ALLOW_MULTI;
 	u32 flags = node->flags[hook];
@@ -296,9 +302,9 @@ int bpf_cgroup_detach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *p
 
 	if (list_empty(&node->progs[hook]))
 		return -ENOENT;
-	if (multi && !prog)
+	if (multi && !prog && !link)
 		return fail(EINVAL, "with several programs the one to detach has to be named");
-	a = multi ? find(node, hook, prog) : list_first_entry(&node->progs[hook], struct attached, link);
+	a = multi ? find(node, hook, prog, link) : list_first_entry(&node->progs[hook], struct attached, link);
 	if (!a)
 		return -ENOENT;
 	before = a->link.prev;
@@ -314,6 +320,26 @@ int bpf_cgroup_detach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *p
 	bpf_cgroup_users[hook]--;
 	bpf_prog_put(a->prog);
 	kfree(a);
+	return 0;
+}
+
+int bpf_cgroup_exchange(struct bpf_cgroup_node *node, u32 hook, const void *link, struct bpf_prog *prog)
+{
+	struct attached *a = find(node, hook, NULL, link);
+	struct bpf_prog *old;
+	int err;
+
+	if (!a)
+		return -ENOENT;
+	old = a->prog;
+	a->prog = prog;
+	err = recompute(node, hook);
+	if (err) {
+		a->prog = old;
+		return err;
+	}
+	bpf_prog_get(prog);
+	bpf_prog_put(old);
 	return 0;
 }
 

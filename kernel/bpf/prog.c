@@ -124,6 +124,7 @@ static int build(struct venv *env, struct bpf_prog **out)
 	prog->gpl = l->gpl;
 	prog->uses_ctx_write = env->ctx_written;
 	prog->has_tail_call = env->has_tail_call;
+	prog->hook_only = env->hook_only;
 	prog->verified_insns = env->processed;
 	prog->ctx_fields = env->ctx_fields;
 	prog->max_pkt_off = env->max_pkt_off;

@@ -312,8 +312,11 @@ static int check_result(struct venv *env)
 		vlog(env, "At program exit the register R0 is not a known value (%s)\n", vreg_type_text(r0, text));
 		return -EINVAL;
 	}
-	if (tnum_subset(tnum_range((u64)lo, (u64)hi), r0->v.bits))
+	if (tnum_subset(tnum_range((u64)lo, (u64)hi), r0->v.bits)) {
+		env->hook_only |= hi == 3 && env->load->type == BPF_PROG_TYPE_CGROUP_SKB &&
+				  tnum_subset(tnum_range(2, 3), r0->v.bits);
 		return 0;
+	}
 	vlog(env, "At program exit the register R0 ");
 	if (r0->v.bits.mask == ~0ULL) {
 		vlog(env, "has unknown scalar value");

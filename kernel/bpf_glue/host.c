@@ -13,6 +13,7 @@
 #include <alloc/slab.h>
 #include <arch/cpu.h>
 #include <bpf/env.h>
+#include <cgroup/cgroup.h>
 #include <core/clock.h>
 #include <core/log.h>
 #include <core/random.h>
@@ -97,6 +98,11 @@ static u64 uid_gid(void)
 	return (u64)current->cred->gid.v << 32 | current->cred->uid.v;
 }
 
+static u64 current_cgroup(void)
+{
+	return cgroup_id(current->tenant);
+}
+
 static void comm(char *buf, u32 size)
 {
 	memset(buf, 0, size);
@@ -129,6 +135,7 @@ void bpf_host_init(void)
 		.random_u32 = random_u32,
 		.pid_tgid = pid_tgid,
 		.uid_gid = uid_gid,
+		.cgroup_id = current_cgroup,
 		.comm = comm,
 		.irq_save = save,
 		.irq_restore = restore,

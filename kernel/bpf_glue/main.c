@@ -22,7 +22,7 @@
 #include <linux/capability.h>
 #include <task/task.h>
 
-#include "glue_priv.h"
+#include "attach_priv.h"
 
 #define MAX_HELD 80 /* maps of a program, and a few */
 
@@ -145,6 +145,10 @@ static int other(void *caller, u32 cmd, union bpf_attr *a, u64 uattr, u32 size)
 	switch (cmd) {
 	case BPF_OBJ_PIN: return obj_pin(caller, a);
 	case BPF_OBJ_GET: return obj_get(a);
+	case BPF_PROG_ATTACH: return REST_IS_ZERO(a, replace_bpf_fd) ? bpf_attach(caller, a) : -EINVAL;
+	case BPF_PROG_DETACH: return REST_IS_ZERO(a, attach_type) ? bpf_detach(caller, a) : -EINVAL;
+	case BPF_PROG_QUERY: return REST_IS_ZERO(a, query.prog_attach_flags) ? bpf_query(a, uattr) : -EINVAL;
+	case BPF_LINK_CREATE: return REST_IS_ZERO(a, link_create.flags) ? bpf_link_create(caller, a) : -EINVAL;
 	}
 	return fail(EINVAL, "bpf command %u", cmd);
 }
@@ -272,6 +276,8 @@ static void bpf_glue_init(void)
 	bpf_helpers_install();
 	bpf_files_init();
 	bpffs_init();
+	bpf_hooks_init();
+	bpf_attach_init();
 	ensure(!attr_sysctl_add("kernel", kernel_attrs));
 	ensure(!attr_sysctl_add("net/core", net_attrs));
 }

@@ -37,10 +37,10 @@ static struct bpf_prog *program(s32 verdict)
 
 static int setup(void **state)
 {
-	bpf_cgroup_add(&root, NULL);
-	bpf_cgroup_add(&a, &root);
-	bpf_cgroup_add(&b, &a);
-	bpf_cgroup_add(&other, &root);
+	assert_int_equal(bpf_cgroup_add(&root, NULL), 0);
+	assert_int_equal(bpf_cgroup_add(&a, &root), 0);
+	assert_int_equal(bpf_cgroup_add(&b, &a), 0);
+	assert_int_equal(bpf_cgroup_add(&other, &root), 0);
 	for (u32 i = 0; i < 6; i++) {
 		p[i] = program(i != 5);
 		p[i]->id = i + 1;
@@ -74,46 +74,46 @@ static u32 runs(const struct bpf_cgroup_node *n)
 
 static void none_forbids_below(void **state)
 {
-	assert_int_equal(bpf_cgroup_detach(&a, H, NULL), -ENOENT);
-	assert_int_equal(bpf_cgroup_attach(&a, H, p[0], NULL, NONE), 0);
+	assert_int_equal(bpf_cgroup_detach(&a, H, NULL, NULL), -ENOENT);
+	assert_int_equal(bpf_cgroup_attach(&a, H, p[0], NULL, NULL, NONE), 0);
 	assert_int_equal(runs(&b), 1);
 	assert_int_equal(runs(&other), 0);
-	assert_int_equal(bpf_cgroup_attach(&b, H, p[1], NULL, NONE), -EPERM);
-	assert_int_equal(bpf_cgroup_attach(&b, H, p[1], NULL, OVERRIDE), -EPERM);
-	assert_int_equal(bpf_cgroup_attach(&a, H, p[1], NULL, OVERRIDE), -EPERM); /* other flags */
-	assert_int_equal(bpf_cgroup_attach(&a, H, p[1], NULL, NONE), 0);          /* replaced */
+	assert_int_equal(bpf_cgroup_attach(&b, H, p[1], NULL, NULL, NONE), -EPERM);
+	assert_int_equal(bpf_cgroup_attach(&b, H, p[1], NULL, NULL, OVERRIDE), -EPERM);
+	assert_int_equal(bpf_cgroup_attach(&a, H, p[1], NULL, NULL, OVERRIDE), -EPERM); /* other flags */
+	assert_int_equal(bpf_cgroup_attach(&a, H, p[1], NULL, NULL, NONE), 0);          /* replaced */
 	assert_int_equal(runs(&b), 2);
 	assert_int_equal(bpf_cgroup_users[H], 1);
 }
 
 static void override_hides(void **state)
 {
-	assert_int_equal(bpf_cgroup_attach(&a, H, p[0], NULL, OVERRIDE), 0);
-	assert_int_equal(bpf_cgroup_attach(&b, H, p[1], NULL, OVERRIDE), 0);
+	assert_int_equal(bpf_cgroup_attach(&a, H, p[0], NULL, NULL, OVERRIDE), 0);
+	assert_int_equal(bpf_cgroup_attach(&b, H, p[1], NULL, NULL, OVERRIDE), 0);
 	assert_int_equal(runs(&a), 1);
 	assert_int_equal(runs(&b), 2);
-	assert_int_equal(bpf_cgroup_detach(&b, H, NULL), 0);
+	assert_int_equal(bpf_cgroup_detach(&b, H, NULL, NULL), 0);
 	assert_int_equal(runs(&b), 1); /* inherited again */
 }
 
 static void multi_adds(void **state)
 {
-	assert_int_equal(bpf_cgroup_attach(&a, H, p[0], NULL, MULTI), 0);
-	assert_int_equal(bpf_cgroup_attach(&a, H, p[1], NULL, MULTI), 0);
-	assert_int_equal(bpf_cgroup_attach(&a, H, p[1], NULL, MULTI), -EINVAL);
-	assert_int_equal(bpf_cgroup_attach(&b, H, p[2], NULL, MULTI), 0);
+	assert_int_equal(bpf_cgroup_attach(&a, H, p[0], NULL, NULL, MULTI), 0);
+	assert_int_equal(bpf_cgroup_attach(&a, H, p[1], NULL, NULL, MULTI), 0);
+	assert_int_equal(bpf_cgroup_attach(&a, H, p[1], NULL, NULL, MULTI), -EINVAL);
+	assert_int_equal(bpf_cgroup_attach(&b, H, p[2], NULL, NULL, MULTI), 0);
 	assert_int_equal(runs(&b), 312);
 	assert_true(bpf_cgroup_run(&b, H, NULL, NULL));
-	assert_int_equal(bpf_cgroup_attach(&a, H, p[5], p[0], MULTI | BPF_F_REPLACE), 0);
+	assert_int_equal(bpf_cgroup_attach(&a, H, p[5], NULL, p[0], MULTI | BPF_F_REPLACE), 0);
 	assert_int_equal(runs(&b), 362);
 	assert_false(bpf_cgroup_run(&b, H, NULL, NULL));
 	assert_true(bpf_cgroup_run(&other, H, NULL, NULL));
-	assert_int_equal(bpf_cgroup_attach(&a, H, p[3], p[0], MULTI | BPF_F_REPLACE), -ENOENT);
-	assert_int_equal(bpf_cgroup_attach(&a, H, p[3], NULL, MULTI | BPF_F_REPLACE), -EINVAL);
-	assert_int_equal(bpf_cgroup_attach(&a, H, p[3], NULL, MULTI | OVERRIDE), -EINVAL);
-	assert_int_equal(bpf_cgroup_detach(&a, H, NULL), -EINVAL);
-	assert_int_equal(bpf_cgroup_detach(&a, H, p[0]), -ENOENT);
-	assert_int_equal(bpf_cgroup_detach(&a, H, p[5]), 0);
+	assert_int_equal(bpf_cgroup_attach(&a, H, p[3], NULL, p[0], MULTI | BPF_F_REPLACE), -ENOENT);
+	assert_int_equal(bpf_cgroup_attach(&a, H, p[3], NULL, NULL, MULTI | BPF_F_REPLACE), -EINVAL);
+	assert_int_equal(bpf_cgroup_attach(&a, H, p[3], NULL, NULL, MULTI | OVERRIDE), -EINVAL);
+	assert_int_equal(bpf_cgroup_detach(&a, H, NULL, NULL), -EINVAL);
+	assert_int_equal(bpf_cgroup_detach(&a, H, p[0], NULL), -ENOENT);
+	assert_int_equal(bpf_cgroup_detach(&a, H, p[5], NULL), 0);
 	assert_int_equal(runs(&b), 32);
 }
 
@@ -121,12 +121,12 @@ static void mixed(void **state)
 {
 	struct bpf_cgroup_node late;
 
-	assert_int_equal(bpf_cgroup_attach(&root, H, p[0], NULL, MULTI), 0);
-	assert_int_equal(bpf_cgroup_attach(&a, H, p[1], NULL, OVERRIDE), 0); /* allowed under multi */
+	assert_int_equal(bpf_cgroup_attach(&root, H, p[0], NULL, NULL, MULTI), 0);
+	assert_int_equal(bpf_cgroup_attach(&a, H, p[1], NULL, NULL, OVERRIDE), 0); /* allowed under multi */
 	assert_int_equal(runs(&a), 21);
-	assert_int_equal(bpf_cgroup_attach(&b, H, p[2], NULL, NONE), 0);
+	assert_int_equal(bpf_cgroup_attach(&b, H, p[2], NULL, NULL, NONE), 0);
 	assert_int_equal(runs(&b), 31); /* hides the override, not the multi */
-	bpf_cgroup_add(&late, &b);
+	assert_int_equal(bpf_cgroup_add(&late, &b), 0);
 	assert_int_equal(runs(&late), 31);
 	bpf_cgroup_remove(&late);
 }

@@ -37,16 +37,19 @@ struct bpf_cgroup_node {
 /* -EINVAL if the attach type is none of cgroups'. */
 int bpf_cgroup_hook(u32 attach_type);
 
-void bpf_cgroup_add(struct bpf_cgroup_node *node, struct bpf_cgroup_node *parent); /* inherits; cannot fail */
-void bpf_cgroup_remove(struct bpf_cgroup_node *node); /* detaches everything; the node has no children */
+int __must_check bpf_cgroup_add(struct bpf_cgroup_node *node, struct bpf_cgroup_node *parent); /* inherits; -ENOMEM */
+/* Detaches everything; the node has no children. Links are told by the caller. */
+void bpf_cgroup_remove(struct bpf_cgroup_node *node);
 
 /* flags: 0, BPF_F_ALLOW_OVERRIDE or BPF_F_ALLOW_MULTI, and BPF_F_REPLACE with multi. Takes a reference. Errors as
  * Linux: EINVAL (flags, same program twice), EPERM (an ancestor or the flags of what is attached forbid), E2BIG,
- * ENOENT. */
-int __must_check bpf_cgroup_attach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *prog,
+ * ENOENT. link: whose program it is (its address is only compared), NULL: the cgroup's own. */
+int __must_check bpf_cgroup_attach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *prog, const void *link,
 				   struct bpf_prog *replace, u32 flags);
-/* prog NULL: the only program, where flags are not multi. */
-int __must_check bpf_cgroup_detach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *prog);
+/* prog and link NULL: the only program, where flags are not multi. */
+int __must_check bpf_cgroup_detach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *prog, const void *link);
+/* Another program for a link. -ENOENT, -ENOMEM. */
+int __must_check bpf_cgroup_exchange(struct bpf_cgroup_node *node, u32 hook, const void *link, struct bpf_prog *prog);
 /* Ids of attached (or effective) programs, at most max; *flags are the node's. Returns how many there are. */
 u32 bpf_cgroup_query(const struct bpf_cgroup_node *node, u32 hook, bool effective, u32 *ids, u32 max, u32 *flags);
 

@@ -100,6 +100,7 @@ struct bpf_prog {
 	u8 tag[BPF_TAG_SIZE];
 	char name[BPF_OBJ_NAME_LEN];
 	bool gpl, jit_requested, uses_ctx_write, has_tail_call;
+	bool hook_only; /* of type CGROUP_SKB: returns what only its own attach type understands */
 	u32 uid;
 	u64 load_ns;
 	u32 verified_insns;

@@ -187,17 +187,19 @@ static int map_lookup(const struct sys *s, union bpf_attr *a)
 static int set_object(const struct sys *s, struct bpf_map *map, const void *key, const void *value, u64 flags)
 {
 	enum bpf_object kind = map->type == BPF_MAP_TYPE_PROG_ARRAY ? BPF_OBJ_PROG : BPF_OBJ_MAP;
+	enum bpf_object is = BPF_OBJ_KINDS;
 	struct bpf_map *inner;
 	void *obj;
+	u32 limits;
 	s32 fd;
 	int err;
 
 	memcpy(&fd, value, 4);
 	if (kind == BPF_OBJ_MAP && !map->inner)
 		return fail(EOPNOTSUPP, "objects of map type %u belong to another part", map->type);
-	obj = bpf_sys_object(s, fd, kind);
-	if (!obj)
-		return fail(EBADF, "descriptor %d is not what the map holds", fd);
+	obj = s->ops->resolve(s->caller, fd, &is, &limits);
+	if (!obj || is != kind)
+		return obj ? fail(EINVAL, "descriptor %d is not what the map holds", fd) : -EBADF;
 	inner = kind == BPF_OBJ_MAP ? obj : NULL;
 	if (inner && (inner->type != map->inner->type || inner->key_size != map->inner->key_size ||
 		      inner->value_size != map->inner->value_size || inner->flags != map->inner->flags ||

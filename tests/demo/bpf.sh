@@ -3,6 +3,7 @@
 # `map dump`, and after detaching.
 set -e
 dir=build/demo
+mkdir -p $dir
 make -s build/programs/bpf/datagrams
 clang -O2 -g -target bpf -I/usr/include/x86_64-linux-gnu -c tests/programs/bpf/budget.bpf.c -o $dir/budget.bpf.o
 cat > $dir/bpf-guest.sh <<'G'

@@ -10,7 +10,7 @@
  * Contract: BPF_PROG_ATTACH, DETACH, QUERY and LINK_CREATE as in Linux 6.1. What the hooks' callers see: hooks.c. A
  * hook that nothing calls yet refuses programs (EOPNOTSUPP) rather than never to run them.
  *
- * Locks: `lock` (RANK_SUBSYS); runners read tenant->bpf and effective arrays under RCU.
+ * Locks: `lock` (RANK_ATTACH); runners read tenant->bpf and effective arrays under RCU.
  */
 #include <alloc/slab.h>
 #include <arch/user.h>
@@ -31,7 +31,7 @@ struct cgroup_link {
 	struct list all; /* lock */
 };
 
-static struct mutex lock = MUTEX_INIT(lock, RANK_SUBSYS);
+static struct mutex lock = MUTEX_INIT(lock, RANK_ATTACH);
 static LIST(links);
 static bool key_raised[BPF_CGROUP_HOOKS]; /* lock */
 

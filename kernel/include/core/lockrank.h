@@ -18,6 +18,7 @@
 	RANK(PIPE, sleep, "the buffers of one pipe")                                                                   \
 	RANK(INODE, sleep, "one inode's contents and, for a folder, its names")                                        \
 	RANK(CGROUP, sleep, "the tenant tree's shape and its files")                                                   \
+	RANK(ATTACH, sleep, "which eBPF programs are attached to which cgroups")                                       \
 	RANK(MM, sleep, "an address space's VMAs")                                                                     \
 	RANK(MAPPING, sleep, "a mapping's list of VMAs")                                                               \
 	RANK(FS, sleep, "a file system's allocation state")                                                            \

@@ -11,6 +11,7 @@
  */
 #include <bpf/btf.h>
 #include <bpf/prog.h>
+#include "helper_priv.h"
 #include "map_priv.h"
 #include "sys_priv.h"
 
@@ -103,6 +104,8 @@ static void destroy_now(void *obj)
 	struct bpf_map *inner = map->inner;
 	struct bpf_btf *btf = map->btf;
 
+	if (map->view)
+		map->free_view(map->view);
 	map->ops->destroy(map);
 	if (btf)
 		bpf_btf_put(btf);
@@ -139,6 +142,22 @@ void bpf_map_release_object(const struct bpf_map *map, void *obj)
 		bpf_prog_put(obj);
 	else if (map->inner)
 		bpf_map_put(obj);
+}
+
+void *bpf_map_pages(struct bpf_map *map, u64 *bytes)
+{
+	u32 a, b, c, size;
+
+	if (map->type == BPF_MAP_TYPE_RINGBUF) {
+		void *area = bpf_ringbuf_area(map, &a, &b, &c, &size);
+
+		*bytes = c + (u64)size;
+		return area;
+	}
+	if (map->type != BPF_MAP_TYPE_ARRAY || !(map->flags & BPF_F_MMAPABLE))
+		return NULL;
+	*bytes = ALIGN_UP(map->memory_bytes, PAGE_SIZE);
+	return bpf_array_layout(map, &a);
 }
 
 /* ---- bpf(2)'s side ---------------------------------------------------------------------------------- */

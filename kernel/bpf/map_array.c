@@ -58,7 +58,8 @@ static struct bpf_map *create(const union bpf_attr *attr, int *err)
 	}
 	bpf_map_init(&a->map, percpu ? &bpf_percpu_array_ops : &bpf_array_ops, attr);
 	a->stride = (u32)stride;
-	a->values = big_alloc(attr->max_entries, stride);
+	a->values = attr->map_flags & BPF_F_MMAPABLE ? vmem_alloc(attr->max_entries * stride)
+						     : big_alloc(attr->max_entries, stride);
 	a->map.memory_bytes = stride * attr->max_entries;
 	if (!a->values) {
 		kfree(a);

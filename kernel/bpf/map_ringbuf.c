@@ -33,6 +33,12 @@ static struct ring *ring_of(struct bpf_map *map)
 	return container_of(map, struct ring, map);
 }
 
+/* A page that users never see stands before the area: it leads from a record to its ring. */
+static struct ring **owner_of(u8 *area)
+{
+	return (struct ring **)(area - PAGE_SIZE);
+}
+
 static u64 *consumer(const struct ring *r)
 {
 	return (u64 *)r->area;
@@ -69,10 +75,12 @@ static struct bpf_map *create(const union bpf_attr *attr, int *err)
 	bpf_map_init(&r->map, &bpf_ringbuf_ops, attr);
 	r->mask = attr->max_entries - 1;
 	r->map.memory_bytes = 3 * PAGE_SIZE + attr->max_entries;
-	r->memory = kzalloc(r->map.memory_bytes, 0);
-	r->area = (u8 *)ALIGN_UP((ulong)r->memory, PAGE_SIZE);
-	if (r->memory)
+	r->memory = vmem_alloc(r->map.memory_bytes + PAGE_SIZE); /* elsewhere than in the kernel it is not aligned */
+	r->area = (u8 *)ALIGN_UP((ulong)r->memory, PAGE_SIZE) + PAGE_SIZE;
+	if (r->memory) {
+		*owner_of(r->area) = r;
 		return &r->map;
+	}
 	kfree(r);
 	return NULL;
 }
@@ -81,7 +89,7 @@ static void destroy(struct bpf_map *map)
 {
 	struct ring *r = ring_of(map);
 
-	kfree(r->memory);
+	vmem_free(r->memory);
 	kfree(r);
 }
 
@@ -163,7 +171,7 @@ void bpf_ringbuf_commit(void *sample, u64 flags, bool discard)
 	/* Wake the reader if it has caught up with this record. */
 	read = __atomic_load_n((u64 *)area, __ATOMIC_ACQUIRE);
 	if (flags & BPF_RB_FORCE_WAKEUP || (!(flags & BPF_RB_NO_WAKEUP) && (u32)pos == (u32)read))
-		bpf_env.ringbuf_wake(area);
+		bpf_env.ringbuf_wake(&(*owner_of(area))->map);
 }
 
 int bpf_ringbuf_output(struct bpf_map *map, const void *bytes, u64 size, u64 flags)

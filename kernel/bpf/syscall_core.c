@@ -315,7 +315,7 @@ static int map_freeze(const struct sys *s, union bpf_attr *a)
 		return err;
 	if (map->timer_off >= 0)
 		return -ENOTSUPP;
-	if (atomic_read(&map->writers) || map->frozen)
+	if (atomic_read(&map->writers) || map->frozen || (map->view_writers && atomic_read(map->view_writers)))
 		return -EBUSY;
 	WRITE_ONCE(map->frozen, true);
 	return 0;

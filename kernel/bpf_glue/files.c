@@ -139,7 +139,7 @@ static void link_release(struct file *f)
 }
 
 static const struct file_ops file_ops[BPF_OBJ_KINDS] = {
-	[BPF_OBJ_MAP] = { .release = map_release, .show_fdinfo = map_fdinfo, .poll = map_poll },
+	[BPF_OBJ_MAP] = { .release = map_release, .show_fdinfo = map_fdinfo, .poll = map_poll, .mmap = bpf_file_mmap },
 	[BPF_OBJ_PROG] = { .release = prog_release, .show_fdinfo = prog_fdinfo },
 	[BPF_OBJ_BTF] = { .release = btf_release, .show_fdinfo = btf_fdinfo },
 	[BPF_OBJ_LINK] = { .release = link_release, .show_fdinfo = link_fdinfo },

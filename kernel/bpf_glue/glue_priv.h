@@ -16,6 +16,9 @@ void bpf_kind_put(enum bpf_object kind, void *obj);
 void bpf_files_wake_ring(void *map); /* bpf_env_ops.ringbuf_wake */
 void bpf_files_init(void);
 
+/* ---- mmap.c ---- */
+int bpf_file_mmap(struct file *f, unsigned prot, unsigned map_flags, u64 *index, size_t bytes, struct mapping **out);
+
 /* ---- image.c: compiled programs ---- */
 void bpf_image_make(struct bpf_prog *prog);                  /* bpf_sys_ops.compile */
 extern u32 bpf_jit_enable, bpf_jit_harden, bpf_jit_kallsyms; /* /proc/sys/net/core */

@@ -64,8 +64,6 @@ static void mapping_enter(struct vma *v)
 
 	if (map->ops->get)
 		map->ops->get(map);
-	if (counts_as_writer(v))
-		atomic_inc(&map->writable);
 	mutex_lock(&map->lock);
 	list_add_tail(&v->mapping_link, &map->vmas);
 	mutex_unlock(&map->lock);
@@ -78,8 +76,12 @@ static void mapping_leave(struct vma *v)
 	mutex_lock(&map->lock);
 	list_del_init(&v->mapping_link);
 	mutex_unlock(&map->lock);
+}
+
+static void count_writer(const struct vma *v)
+{
 	if (counts_as_writer(v))
-		atomic_dec(&map->writable);
+		atomic_inc(&v->mapping->writable);
 }
 
 int vma_attach(struct vma *v)
@@ -93,6 +95,7 @@ int vma_attach(struct vma *v)
 			mapping_leave(v);
 			return err;
 		}
+		count_writer(v);
 	}
 	vma_link(v->mm, v);
 	vma_account(v->mm, v->flags, vma_pages(v));
@@ -105,6 +108,8 @@ void vma_detach(struct vma *v, struct list *dead)
 		if (v->mapping->ops->unmap)
 			v->mapping->ops->unmap(v->mapping, v);
 		mapping_leave(v);
+		if (counts_as_writer(v))
+			atomic_dec(&v->mapping->writable);
 	}
 	vma_account(v->mm, v->flags, -(s64)vma_pages(v));
 	list_add_tail(&v->mapping_link, dead);
@@ -152,6 +157,7 @@ int vma_split(struct vma *v, ulong addr)
 	vma_set_bounds(v, v->start, addr);
 	if (v->mapping)
 		mapping_enter(high);
+	count_writer(high);
 	vma_link(m, high);
 	return 0;
 }

@@ -219,6 +219,87 @@ CASE(tail_calls)
 	close(second);
 }
 
+CASE(mapped)
+{
+	int fd = map_new(BPF_MAP_TYPE_ARRAY, 4, 8, 600, BPF_F_MMAPABLE), other;
+	int adds = LOAD(BPF_PROG_TYPE_SOCKET_FILTER, 0, ST(W, 10, -4, 3), MOVR(2, 10), ALU(ADD, 2, -4), LDMAP(1, fd),
+			CALL(map_lookup_elem), JMP(JEQ, 0, 0, 2), MOV(1, 1), ATOMIC(D, BPF_ADD, 0, 0, 1), MOV(0, 0),
+			EXIT());
+	static const char packet[64];
+	volatile uint64_t *v;
+	uint64_t *ro, got;
+	uint32_t k = 3;
+	unsigned r;
+
+	want(fd >= 0 && adds >= 0);
+	want_errno((long)mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0), EINVAL);
+	want_errno((long)mmap(NULL, 3 * 4096, PROT_READ, MAP_SHARED, fd, 0), EINVAL);
+	v = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	want(v != MAP_FAILED);
+	v[3] = 100;
+	want_eq(run_on(adds, packet, sizeof(packet), &r), 0);
+	want_eq(v[3], 101);
+	want_eq(map_get(fd, &k, &got), 0);
+	want_eq(got, 101);
+	want_errno(bpf(BPF_MAP_FREEZE, ATTR(.map_fd = fd)), EBUSY);
+	want_eq(munmap((void *)v, 2 * 4096), 0);
+	want_eq(bpf(BPF_MAP_FREEZE, ATTR(.map_fd = fd)), 0);
+	want_errno((long)mmap(NULL, 4096, PROT_WRITE | PROT_READ, MAP_SHARED, fd, 0), EPERM);
+	ro = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+	want(ro != MAP_FAILED);
+	want_errno(mprotect(ro, 4096, PROT_READ | PROT_WRITE), EACCES);
+	close(fd);
+	close(adds);
+	want_eq(ro[3], 101); /* the mapping keeps the map */
+	want_eq(munmap(ro, 4096), 0);
+	other = map_new(BPF_MAP_TYPE_HASH, 4, 8, 1, 0);
+	want((long)mmap(NULL, 4096, PROT_READ, MAP_SHARED, other, 0) == -1 && errno == 524);
+	close(other);
+}
+
+CASE(ring)
+{
+	int fd = map_new(BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0), got = 0;
+	int emits = LOAD(BPF_PROG_TYPE_SOCKET_FILTER, 0, ST(D, 10, -8, 0x1234), LDMAP(1, fd), MOVR(2, 10),
+			 ALU(ADD, 2, -8), MOV(3, 8), MOV(4, 0), CALL(ringbuf_output), EXIT());
+	static const char packet[64];
+	struct pollfd p = { fd, POLLIN, 0 };
+	volatile uint64_t *consumer, *producer;
+	volatile char *data;
+	unsigned r;
+
+	want(fd >= 0 && emits >= 0);
+	want_errno(map_new(BPF_MAP_TYPE_RINGBUF, 0, 0, 4095, 0), EINVAL);
+	consumer = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	producer = mmap(NULL, 3 * 4096, PROT_READ, MAP_SHARED, fd, 4096);
+	want(consumer != MAP_FAILED && producer != MAP_FAILED);
+	want_errno((long)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 4096), EPERM);
+	want_errno(mprotect((void *)producer, 4096, PROT_READ | PROT_WRITE), EACCES);
+	data = (volatile char *)producer + 4096;
+	want_eq(poll(&p, 1, 0), 0);
+	for (int i = 0; i < 600; i++) { /* round and round */
+		volatile uint32_t *head;
+
+		want_eq(run_on(emits, packet, sizeof(packet), &r), 0);
+		want_eq(r, 0);
+		want_eq(poll(&p, 1, 0), 1);
+		while (*consumer < *producer) {
+			head = (volatile uint32_t *)(data + (*consumer & 4095));
+			if (!(head[0] & BPF_RINGBUF_DISCARD_BIT)) {
+				want_eq(head[0], 8);
+				want_eq(*(volatile uint64_t *)(head + 2), 0x1234);
+				got++;
+			}
+			*consumer += ((head[0] & ~BPF_RINGBUF_DISCARD_BIT) + 8 + 7) & ~7U;
+		}
+	}
+	want_eq(got, 600);
+	munmap((void *)consumer, 4096);
+	munmap((void *)producer, 3 * 4096);
+	close(emits);
+	close(fd);
+}
+
 /* ---- the file system ---- */
 
 static char fs[] = "/tmp/bpffs.XXXXXX";
@@ -665,6 +746,8 @@ int main(void)
 	RUN(numbers);
 	RUN(programs);
 	RUN(tail_calls);
+	RUN(mapped);
+	RUN(ring);
 	RUN(pins);
 	RUN(rights);
 	RUN(cgroup_tree);

@@ -51,6 +51,10 @@ struct bpf_map {
 	atomic_t uses; /* file descriptors and pins (bpf_map_use): at 0 program arrays empty themselves */
 	atomic_t writers;
 	bool frozen;
+	/* The kernel's own: how user memory sees the map. freed with it; writable mappings count as writers. */
+	void *view;
+	void (*free_view)(void *view);
+	const atomic_t *view_writers;
 	u64 memory_bytes;
 };
 
@@ -72,6 +76,9 @@ int bpf_map_pop_out(struct bpf_map *map, const void *key, void *value);
 int bpf_map_set_object(struct bpf_map *map, const void *key, void *obj, u64 flags); /* takes over a reference */
 void bpf_map_spin_lock(void *lock);
 void bpf_map_spin_unlock(void *lock);
+
+/* The memory that users may map, page-aligned, or NULL: an array with BPF_F_MMAPABLE, or a ring buffer's area. */
+void *bpf_map_pages(struct bpf_map *map, u64 *bytes);
 
 /* Ring buffer: the consumer's view (positions page, then data pages twice), in bytes from its start. */
 void *bpf_ringbuf_area(struct bpf_map *map, u32 *consumer_off, u32 *producer_off, u32 *data_off, u32 *size);

@@ -411,6 +411,8 @@ static void force_info(int sig, const siginfo_t *info)
 		if (!(current->sig_pending & SIGMASK(sig)))
 			(void)!enqueue(p, &current->sig_queue, &current->sig_pending, sig, info);
 		current->sig_pending |= SIGMASK(sig);
+		if (sig == SIGKILL)
+			kill_group(p, sig);
 	}
 	task_set_work(current, WORK_SIGNAL);
 	spin_unlock_irqrestore(&p->siglock, irq);

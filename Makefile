@@ -187,6 +187,10 @@ $(B)/bench/%: benchmarks/%.c $(B)/uapi/.done
 	$(musl_program)
 $(B)/user/init: $(wildcard user/init/*.c) $(B)/uapi/.done
 	$(musl_program)
+# The monitor by itself, for root images: `ostrom vm` without the libraries of the other subcommands.
+$(B)/user/ostrom-vm: MFLAGS += -Iuser/ostrom -Ikernel/include -D__OSTROM_HOSTED__
+$(B)/user/ostrom-vm: user/ostrom/main.c $(wildcard user/ostrom/vm/*.c) $(wildcard user/ostrom/vm/*.h) $(B)/uapi/.done
+	$(musl_program)
 
 # ---- ostrom: the program for people -----------------------------------------------------------
 # user/ostrom/X/part.mk may set `libs` (pkg-config names) and `cflags`.

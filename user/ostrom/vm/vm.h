@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `ostrom vm`: a small virtual machine monitor on KVM's interface, for Linux and for Ostrom.
+ *
+ * Threading: one thread a CPU runs the guest; every device access takes vm->lock, so devices know no other lock. The
+ * main thread feeds the console's input. Devices end the machine by vm_stop.
+ */
+#ifndef OSTROM_VM_H
+#define OSTROM_VM_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VM_CPUS_MAX  64
+#define VM_LOW_LIMIT 0xc0000000ULL /* memory ends here and goes on at 4 GiB: devices lie between */
+#define VM_HIGH      0x100000000ULL
+#define IOAPIC_BASE  0xfec00000ULL
+#define VIRTIO_BASE  0xd0000000ULL
+#define VIRTIO_STEP  0x1000ULL
+#define VIRTIO_MAX   6
+#define VIRTIO_IRQ   5 /* of the first; ISA numbers, edge-triggered */
+
+struct vm;
+
+/* An access to a range of ports or of memory. data holds len bytes (1, 2, 4, 8), to be filled or taken. */
+struct vm_range {
+	uint64_t base, bytes;
+	void (*access)(void *dev, uint64_t offset, void *data, unsigned len, bool write);
+	void *dev;
+};
+
+struct vm_cpu {
+	struct vm *vm;
+	unsigned index;
+	int fd;
+	struct kvm_run *run;
+	pthread_t thread;
+	bool started;
+};
+
+struct vm {
+	int kvm, fd;
+	unsigned nr_cpus;
+	struct vm_cpu cpu[VM_CPUS_MAX];
+	uint8_t *memory; /* guest's low memory, then what lies above 4 GiB */
+	uint64_t bytes;
+	size_t run_bytes;
+	pthread_mutex_t lock;
+	struct vm_range ports[16], mmio[16];
+	unsigned nr_ports, nr_mmio;
+	int stop_fd; /* an eventfd: readable when the machine has ended */
+	bool stopping;
+	int exit_code;
+	uint64_t entry; /* of the kernel, 32-bit */
+	uint64_t start_info;
+};
+
+struct vm_options {
+	const char *kernel, *initrd, *append;
+	const char *disk[VIRTIO_MAX];
+	unsigned nr_disks, cpus;
+	uint64_t bytes;
+};
+
+/* machine.c: 0, or -1 with a message. */
+int vm_create(struct vm *vm, const struct vm_options *o);
+int vm_run(struct vm *vm); /* until the machine ends; its exit status */
+void vm_destroy(struct vm *vm);
+void vm_stop(struct vm *vm, int exit_code);
+/* A guest's physical range in our memory, NULL: not all of it is memory. */
+void *vm_memory(struct vm *vm, uint64_t gpa, uint64_t bytes);
+void vm_add_ports(struct vm *vm, struct vm_range r);
+void vm_add_mmio(struct vm *vm, struct vm_range r);
+
+/* boot.c: the kernel, its command line, memory map and initrd, by the PVH protocol. acpi.c: the machine's tables. */
+int vm_load(struct vm *vm, const struct vm_options *o);
+uint64_t vm_acpi(struct vm *vm, uint64_t at); /* address of the RSDP */
+
+/* legacy.c: what a PC kernel pokes at: interrupt controllers' masks, reset, power, debug port. */
+void vm_legacy(struct vm *vm);
+/* ioapic.c */
+void vm_ioapic(struct vm *vm);
+void vm_irq(struct vm *vm, unsigned pin, bool high); /* vm->lock held */
+void vm_eoi(struct vm *vm, unsigned vector);
+/* serial.c: the console, on our standard input and output. */
+void vm_serial(struct vm *vm);
+void vm_serial_input(struct vm *vm, const uint8_t *bytes, size_t n);
+/* virtio.c: a disk image as the n-th device. */
+int vm_disk(struct vm *vm, unsigned n, const char *path);
+
+#endif

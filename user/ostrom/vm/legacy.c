@@ -63,7 +63,7 @@ static void reset(void *dev, uint64_t offset, void *data, unsigned len, bool wri
 
 	if (!write)
 		memset(data, 0, len);
-	else if (dev ? *v & 4 : offset == 4 && *v == 0xfe)
+	else if (dev ? *v & 4 : *v == 0xfe)
 		vm_stop(old.vm, old.status);
 }
 
@@ -92,7 +92,7 @@ void vm_legacy(struct vm *vm)
 	vm_add_ports(vm, (struct vm_range){ 0x20, 2, pic, NULL });
 	vm_add_ports(vm, (struct vm_range){ 0xa0, 2, pic, &old });
 	vm_add_ports(vm, (struct vm_range){ 0x600, 6, power, NULL });
-	vm_add_ports(vm, (struct vm_range){ 0x60, 5, reset, NULL });
+	vm_add_ports(vm, (struct vm_range){ 0x64, 1, reset, NULL });
 	vm_add_ports(vm, (struct vm_range){ 0xcf9, 1, reset, &old });
 	vm_add_ports(vm, (struct vm_range){ 0xe9, 1, debug, NULL });
 }

@@ -31,6 +31,7 @@
 #include <linux/securebits.h>
 #include <linux/stat.h>
 #include <mm/upcalls.h>
+#include <process/ptrace.h>
 #include <vfs/vfs.h>
 
 #define HEAD_BYTES   256
@@ -434,7 +435,8 @@ static void take_file_ids(struct exec *e)
 	const struct inode *i = e->file->inode;
 	struct cred *c = e->cred;
 
-	if ((e->file->path.mnt->flags & MS_NOSUID) || c->no_new_privs)
+	if ((e->file->path.mnt->flags & MS_NOSUID) || c->no_new_privs ||
+	    (ptrace_is_traced(current) && !capable(CAP_SYS_PTRACE)))
 		return;
 	if (i->mode & S_ISUID)
 		c->euid = i->uid;
@@ -696,6 +698,8 @@ static int exec_common(int dirfd, unsigned lookup, const char *path, char *name,
 	e->envp = *envp;
 	err = run(e, dirfd, lookup, path);
 	release(e);
+	if (!err)
+		ptrace_exec(pid_nr(current->pid));
 	return err;
 }
 

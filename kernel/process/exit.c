@@ -16,6 +16,8 @@
 #include <arch/boot.h>
 #include <arch/user.h>
 #include <lib/string.h>
+#include <linux/ptrace.h>
+#include <process/ptrace.h>
 #include <vfs/vfs.h>
 
 /* ---- telling ---------------------------------------------------------------------------------------- */
@@ -103,6 +105,18 @@ void process_bury(struct process *p)
 	process_put(p);
 }
 
+bool process_tell_end(struct process *p)
+{
+	bool unwanted;
+
+	assert_held(&process_list_lock);
+	notify_exit(p);
+	unwanted = is_unwanted(p);
+	if (unwanted)
+		process_reap(p);
+	return unwanted;
+}
+
 /* ---- the family ---------------------------------------------------------------------------------------------- */
 
 static struct process *new_parent(struct process *p)
@@ -165,13 +179,8 @@ static void give_children_away(struct process *p, struct list *buried)
 			send_locked_group(c->pgrp, SIGHUP);
 			send_locked_group(c->pgrp, SIGCONT);
 		}
-		if (!c->zombie)
-			continue;
-		notify_exit(c);
-		if (is_unwanted(c)) {
-			process_reap(c);
+		if (c->zombie && !ptrace_holds(c) && process_tell_end(c))
 			list_add_tail(&c->sibling, buried);
-		}
 	}
 }
 
@@ -195,14 +204,15 @@ static void process_end(struct process *p)
 		panic("init has ended (status %d, signal %d)", p->exit_status >> 8, p->exit_status & 0x7f);
 	if (leads && process_session_end)
 		process_session_end(p);
+	ptrace_release_all(p);
 	irq = process_list_begin();
 	give_children_away(p, &buried);
 	p->zombie = true;
 	waitq_wake_all(&p->pid->exit_waiters);
-	notify_exit(p);
-	reaped = is_unwanted(p);
-	if (reaped)
-		process_reap(p);
+	if (ptrace_holds(p))
+		ptrace_tell_end(p);
+	else
+		reaped = process_tell_end(p);
 	process_list_end(irq);
 	bury_list(&buried);
 	if (reaped)
@@ -250,6 +260,13 @@ static void leave_memory(void)
 	mm_put(m);
 }
 
+void process_forget_thread(struct task *t)
+{
+	assert_held(&process_list_lock);
+	rcu_assign(t->pid->task, NULL);
+	pid_check_unused(t->pid);
+}
+
 /* Leaves the lists. True: it was the last one. */
 static bool leave_process(struct process *p, int status)
 {
@@ -258,6 +275,7 @@ static bool leave_process(struct process *p, int status)
 
 	list_del_init(&current->thread_link);
 	last = --p->nr_threads == 0;
+	ptrace_thread_ends(status);
 	if (leader && !p->group_exiting)
 		p->exit_status = status;
 	p->user_ns += current->user_ns;
@@ -273,10 +291,8 @@ static bool leave_process(struct process *p, int status)
 	if (p->exec_thread)
 		waitq_wake_all(&p->child_wait);
 	spin_unlock_irqrestore(&p->siglock, sig_irq);
-	if (!leader) {
-		rcu_assign(current->pid->task, NULL);
-		pid_check_unused(current->pid);
-	}
+	if (!leader && !ptrace_is_traced(current)) /* its tracer still asks for it by number */
+		process_forget_thread(current);
 	process_list_end(irq);
 	return last;
 }
@@ -299,6 +315,7 @@ void process_exit_thread(int status)
 {
 	struct process *p = current->process;
 
+	ptrace_event(PTRACE_EVENT_EXIT, status);
 	start_exiting(p);
 	if (current->mm)
 		leave_memory();

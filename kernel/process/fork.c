@@ -15,6 +15,8 @@
 #include <linux/fcntl.h>
 #include <linux/sched.h>
 #include <lib/string.h>
+#include <linux/ptrace.h>
+#include <process/ptrace.h>
 #include <vfs/vfs.h>
 
 #define NAMESPACES                                                                                                     \
@@ -146,6 +148,9 @@ static int build_child(struct task *t, const struct clone_request *r)
 	int err;
 
 	copy_task_state(t, r);
+	err = ptrace_prepare_child(t);
+	if (err)
+		return err;
 	err = pid_create(pid_ns_current(), r->set_tid, &pid);
 	if (err)
 		return err;
@@ -205,6 +210,7 @@ static int publish(struct task *t, const struct clone_request *r)
 			p->exit_signal = me->exit_signal;
 	}
 	process_add_thread(p, t);
+	ptrace_adopt_child(t, r->flags, r->exit_signal);
 	if (join_stop)
 		task_set_work(t, WORK_SIGNAL);
 	process_list_end(irq);
@@ -289,9 +295,12 @@ long process_clone(const struct clone_request *r)
 	if (vfork)
 		task_get(t);
 	task_wake(t);
+	if (ptrace_is_traced(current) && !(r->flags & CLONE_UNTRACED))
+		ptrace_event(ptrace_clone_event(r->flags, r->exit_signal), nr);
 	if (vfork) {
 		wait_for_vfork(t, &done);
 		task_put(t);
+		ptrace_event(PTRACE_EVENT_VFORK_DONE, nr);
 	}
 	return nr;
 }

@@ -56,6 +56,7 @@ struct process *process_alloc(struct pid *pid)
 	list_init(&p->sibling);
 	list_init(&p->pgrp_link);
 	list_init(&p->session_link);
+	list_init(&p->tracees);
 	list_init(&p->sig_queue);
 	waitq_init(&p->child_wait);
 	waitq_init(&p->signal_wait);
@@ -88,6 +89,7 @@ void upcall_task_free(struct task *t)
 {
 	process_put(t->process);
 	pid_put(t->pid);
+	kfree(t->ptrace);
 }
 
 struct sighand *sighand_create(const struct sighand *from)

@@ -19,6 +19,7 @@
 #include <vfs/upcalls.h>
 #include <lib/string.h>
 #include <arch/user.h>
+#include <process/ptrace.h>
 
 static bool sig_is_realtime(int sig)
 {
@@ -40,7 +41,8 @@ void signal_recalc(struct task *t)
 	struct process *p = t->process;
 
 	assert_held(&p->siglock);
-	if (((t->sig_pending | p->sig_pending) & ~t->sig_blocked) || p->stop_pending || p->group_exiting)
+	if (((t->sig_pending | p->sig_pending) & ~t->sig_blocked) || ptrace_joins_stop(t) || ptrace_trap_wanted(t) ||
+	    p->group_exiting)
 		task_set_work(t, WORK_SIGNAL);
 	else if (t == current)
 		task_clear_work(t, WORK_SIGNAL);
@@ -204,7 +206,7 @@ static bool is_ignored(struct process *p, struct task *t, int sig)
 {
 	ulong h = handler_of(p, sig);
 
-	if (t->ptrace && sig != SIGKILL)
+	if (ptrace_is_traced(t) && sig != SIGKILL)
 		return false;
 	if (is_protected_init(p, sig))
 		return true;
@@ -247,7 +249,7 @@ static void resume_stopped(struct process *p)
 	p->stop_pending = p->stopped = false;
 	list_for_each_entry (t, &p->threads, thread_link) {
 		task_set_work(t, WORK_SIGNAL);
-		task_wake_states(t, BIT(TASK_STOPPED));
+		task_wake_states(t, BIT(TASK_STOPPED) | BIT(TASK_TRACED));
 	}
 }
 
@@ -310,7 +312,7 @@ static int send_locked(int sig, const siginfo_t *info, struct process *p, struct
 		waitq_wake_all(&p->signal_wait);
 	if (!t || !wants(t, sig))
 		return 0;
-	if (sig == SIGKILL || (is_fatal(p, sig) && !t->ptrace))
+	if (sig == SIGKILL || (is_fatal(p, sig) && !ptrace_is_traced(t)))
 		kill_group(p, sig);
 	else
 		signal_wake_thread(t, false);
@@ -372,7 +374,7 @@ int signal_send_timer(struct sigqueue *q, struct process *p, struct task *t)
 		if (waitq_active(&p->signal_wait))
 			waitq_wake_all(&p->signal_wait);
 		if (to && wants(to, sig)) {
-			if (is_fatal(p, sig))
+			if (is_fatal(p, sig) && !ptrace_is_traced(to))
 				kill_group(p, sig);
 			else
 				signal_wake_thread(to, false);

@@ -22,6 +22,7 @@
 #include <arch/user.h>
 #include <asm/unistd.h>
 #include <lib/string.h>
+#include <process/ptrace.h>
 
 /* ---- stops ------------------------------------------------------------------------------------------------ */
 
@@ -84,6 +85,8 @@ static void join_stop(struct process *p, ulong *irq)
 		sched_set_state(TASK_STOPPED);
 		if (!READ_ONCE(p->stop_pending) || READ_ONCE(p->stop_gen) != gen ||
 		    upcall_signal_pending(current, true))
+			break;
+		if (ptrace_group_stop(sig))
 			break;
 		sched_sleep();
 	}
@@ -239,13 +242,26 @@ static int next_to_handle(struct process *p, struct sigaction_kernel *a, siginfo
 			spin_unlock_irqrestore(&p->siglock, irq);
 			process_exit_thread(p->group_exiting ? p->exit_status : 0);
 		}
-		if (p->stop_pending) {
+		if (ptrace_joins_stop(current)) {
 			join_stop(p, &irq);
+			continue;
+		}
+		if (ptrace_trap_wanted(current)) {
+			spin_unlock_irqrestore(&p->siglock, irq);
+			ptrace_trap();
+			irq = spin_lock_irqsave(&p->siglock);
 			continue;
 		}
 		sig = signal_dequeue_locked(current, ~current->sig_blocked, info);
 		if (!sig)
 			break;
+		if (ptrace_is_traced(current)) {
+			spin_unlock_irqrestore(&p->siglock, irq);
+			sig = ptrace_signal(sig, info);
+			irq = spin_lock_irqsave(&p->siglock);
+			if (!sig)
+				continue;
+		}
 		*a = take_action(p, sig);
 		if (a->handler > 1)
 			break;
@@ -316,7 +332,10 @@ void upcall_user_exception(struct regs *r, unsigned vector, ulong error)
 {
 	bool known = vector < ARRAY_SIZE(exceptions) && exceptions[vector].sig;
 	int code = known ? exceptions[vector].code : -1;
-	ulong addr = vector == 13 || code < 0 ? 0 : r->ip;
+	ulong addr;
 
+	if (vector == 1 && (error & 15)) /* DR6: a debug register, not a single step */
+		code = TRAP_HWBKPT;
+	addr = vector == 13 || code < 0 ? 0 : r->ip;
 	signal_force(known ? exceptions[vector].sig : SIGSEGV, code < 0 ? SI_KERNEL : code, addr);
 }

@@ -14,6 +14,7 @@
 #include "process_priv.h"
 #include <linux/wait.h>
 #include <process/pidfd.h>
+#include <process/ptrace.h>
 #include <vfs/vfs.h>
 
 enum scan { SCAN_NONE, SCAN_LATER, SCAN_FOUND };
@@ -23,6 +24,8 @@ struct waiter {
 	struct pid *pid; /* P_PID, P_PIDFD, P_PGID: counted */
 	struct wait_result *out;
 	struct process *reaped;
+	bool foreign;      /* reaped is a tracee, not a child */
+	struct task *gone; /* a tracee's thread that is to be put */
 };
 
 static bool matches(const struct waiter *w, struct process *p)
@@ -113,15 +116,84 @@ static bool take_stop(struct waiter *w, struct process *p)
 	return true;
 }
 
+/* ---- tracees ---------------------------------------------------------------------------------------------- */
+
+static bool matches_tracee(struct task *t, void *arg)
+{
+	const struct waiter *w = arg;
+
+	switch (w->r->which) {
+	case P_PID:
+	case P_PIDFD: return t->pid == w->pid;
+	case P_PGID: return t->process->pgrp == w->pid;
+	default: return true;
+	}
+}
+
+static void take_end(struct waiter *w, struct ptrace_link *l, int raw)
+{
+	struct process *p = l->task->process;
+	int sig = raw & 0x7f;
+
+	fill(w->out, p, sig ? CLD_KILLED : CLD_EXITED, sig ? sig : raw >> 8, raw);
+	w->out->pid = pid_nr(l->task->pid);
+	if (w->r->options & WNOWAIT)
+		return;
+	w->gone = l->gone ? l->task : NULL;
+	ptrace_forget(l);
+	if (!w->gone && process_tell_end(p)) {
+		w->reaped = p;
+		w->foreign = true;
+	}
+}
+
+static enum scan scan_tracees(struct waiter *w)
+{
+	bool any = false;
+	struct ptrace_link *l = ptrace_next_event(current->process, matches_tracee, w, &any);
+
+	if (!l)
+		return any ? SCAN_LATER : SCAN_NONE;
+	if (l->gone || !l->stopped) {
+		if (!(w->r->options & WEXITED))
+			return SCAN_LATER;
+		take_end(w, l, l->gone ? l->status : l->task->process->exit_status);
+		return SCAN_FOUND;
+	}
+	fill(w->out, l->task->process, CLD_TRAPPED, l->status, l->status << 8 | 0x7f);
+	w->out->pid = pid_nr(l->task->pid);
+	if (!(w->r->options & WNOWAIT))
+		l->told = true;
+	return SCAN_FOUND;
+}
+
+/* ---- all ---------------------------------------------------------------------------------------------------- */
+
+static bool is_mine(const struct process *p)
+{
+	const struct ptrace_link *l = p->leader->ptrace;
+
+	return l && l->tracer == current->process;
+}
+
 static enum scan scan(struct waiter *w)
 {
 	ulong irq = process_list_begin();
-	enum scan result = SCAN_NONE;
+	enum scan result = scan_tracees(w);
 	struct process *p;
+
+	if (result == SCAN_FOUND) {
+		process_list_end(irq);
+		return result;
+	}
 
 	list_for_each_entry (p, &current->process->children, sibling) {
 		if (!matches(w, p))
 			continue;
+		if (p->zombie && ptrace_holds(p)) {
+			result = SCAN_LATER;
+			continue;
+		}
 		if (p->zombie) {
 			if (!(w->r->options & WEXITED))
 				continue;
@@ -130,7 +202,7 @@ static enum scan scan(struct waiter *w)
 			break;
 		}
 		result = SCAN_LATER;
-		if (take_stop(w, p)) {
+		if (!is_mine(p) && take_stop(w, p)) {
 			result = SCAN_FOUND;
 			break;
 		}
@@ -191,8 +263,11 @@ int process_wait(const struct wait_request *r, struct wait_result *out)
 	pid_put(w.pid);
 	if (found == SCAN_NONE)
 		return -ECHILD;
+	if (w.gone)
+		task_put(w.gone);
 	if (w.reaped) {
-		inherit_usage(out);
+		if (!w.foreign)
+			inherit_usage(out);
 		process_bury(w.reaped);
 	}
 	return err;

@@ -21,6 +21,8 @@
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/printf.h>
+#include <linux/ptrace.h>
+#include <process/ptrace.h>
 #include <syscall/syscall.h>
 #include <task/task.h>
 
@@ -82,12 +84,27 @@ static long dispatch(const struct regs *r, ulong nr)
 	return syscall_table[nr](r->di, r->si, r->dx, r->r10, r->r8, r->r9);
 }
 
+/* A tracer may change the number or, with -1, skip the call; the result is then what it left. */
+static void watched(struct regs *r)
+{
+	if (current->syscall_work & SYSCALL_WORK_TRACE)
+		ptrace_syscall(r, PTRACE_SYSCALL_INFO_ENTRY);
+	current->syscall_nr = r->orig_ax;
+	if ((int)r->orig_ax != -1)
+		r->ax = dispatch(r, r->orig_ax);
+	if (current->syscall_work & SYSCALL_WORK_TRACE)
+		ptrace_syscall(r, PTRACE_SYSCALL_INFO_EXIT);
+}
+
 void upcall_syscall(struct regs *r)
 {
 	ulong nr = r->orig_ax;
 
 	current->syscall_nr = nr;
-	r->ax = dispatch(r, nr);
+	if (unlikely(current->syscall_work))
+		watched(r);
+	else
+		r->ax = dispatch(r, nr);
 	if (unlikely(trace_all))
 		trace_print(r, nr, r->ax);
 }

@@ -18,6 +18,7 @@
 #include <linux/fcntl.h>
 #include <linux/sched.h>
 #include <mm/mm.h>
+#include <process/ptrace.h>
 #include <task/sched.h>
 #include <vfs/mount.h>
 #include <vfs/uapi.h>
@@ -37,19 +38,28 @@ static char state_letter(const struct task *t)
 }
 
 struct family {
-	int ppid, pgrp, session, threads;
+	int ppid, pgrp, session, threads, tracer;
 };
 
-static struct family family_of(struct process *p)
+/* process_list_lock held. */
+static int tracer_of(const struct task *t)
 {
+	const struct ptrace_link *l = t->ptrace;
+
+	return ptrace_is_traced(t) ? pid_nr(l->tracer->pid) : 0;
+}
+
+static struct family family_of(struct task *t)
+{
+	struct process *p = t->process;
 	struct family f = { 0 };
 	ulong irq;
 
 	if (!p)
 		return f;
 	irq = process_list_begin();
-	f = (struct family){ p->parent ? pid_nr(p->parent->pid) : 0, pid_nr(p->pgrp), pid_nr(p->session),
-			     p->nr_threads };
+	f = (struct family){ p->parent ? pid_nr(p->parent->pid) : 0, pid_nr(p->pgrp), pid_nr(p->session), p->nr_threads,
+			     tracer_of(t) };
 	process_list_end(irq);
 	return f;
 }
@@ -80,7 +90,7 @@ static struct memory memory_of(struct task *t)
 
 static int show_stat(struct task *t, struct strbuf *out)
 {
-	struct family f = family_of(t->process);
+	struct family f = family_of(t);
 	struct memory m = memory_of(t);
 	struct process_usage own = { 0 }, children = { 0 };
 
@@ -140,12 +150,12 @@ static void add_ids(struct task *t, struct strbuf *out)
 
 static int show_status(struct task *t, struct strbuf *out)
 {
-	struct family f = family_of(t->process);
+	struct family f = family_of(t);
 	struct memory m = memory_of(t);
 
-	strbuf_add(out, "Name:\t%s\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n", t->comm,
+	strbuf_add(out, "Name:\t%s\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n", t->comm,
 		   state_name(state_letter(t)), t->process ? pid_nr(t->process->pid) : pid_nr(t->pid), pid_nr(t->pid),
-		   f.ppid);
+		   f.ppid, f.tracer);
 	add_ids(t, out);
 	if (m.total)
 		strbuf_add(out,

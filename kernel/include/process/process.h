@@ -74,6 +74,7 @@ struct process {
 	struct process *parent;              /* f; NULL: kernel */
 	struct list children, sibling;       /* f */
 	struct list pgrp_link, session_link; /* f */
+	struct list tracees;                 /* f: ptrace_link->link: threads that it traces */
 	struct waitq child_wait;             /* its threads in wait4 */
 
 	struct list sig_queue;    /* s: signals for the whole process */

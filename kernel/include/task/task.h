@@ -43,8 +43,10 @@ enum task_state {
 #define WORK_RESCHED BIT(0)
 #define WORK_SIGNAL  BIT(1)
 #define WORK_NOTIFY  BIT(2) /* task_work callbacks */
-#define WORK_TRACE   BIT(3) /* syscall entry and exit are traced */
-#define WORK_SECCOMP BIT(4)
+
+/* task->syscall_work: what looks at each system call. Atomic bits. */
+#define SYSCALL_WORK_TRACE   BIT(0)
+#define SYSCALL_WORK_SECCOMP BIT(1)
 
 enum sched_class { SCHED_CLASS_FAIR, SCHED_CLASS_FIFO, SCHED_CLASS_RR, SCHED_CLASS_IDLE };
 
@@ -111,6 +113,7 @@ struct task {
 	void __user *robust_list;                    /* o */
 	void __user *rseq;                           /* o */
 	ulong syscall_nr;                            /* o: for tracing */
+	u32 syscall_work;                            /* a: SYSCALL_WORK_* */
 	struct list task_work;                       /* t: callbacks before return to user */
 #ifdef OSTROM_DEBUG
 	struct {

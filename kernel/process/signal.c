@@ -470,6 +470,15 @@ void signal_set_blocked(u64 mask)
 	spin_unlock_irqrestore(&p->siglock, irq);
 }
 
+ulong process_signal_handler(struct process *p, int sig)
+{
+	ulong irq = spin_lock_irqsave(&p->siglock), h;
+
+	h = p->sighand ? p->sighand->actions[sig - 1].handler : 0;
+	spin_unlock_irqrestore(&p->siglock, irq);
+	return h;
+}
+
 bool signal_is_ignored(int sig)
 {
 	return (current->sig_blocked & SIGMASK(sig)) || handler_of(current->process, sig) == 1;

@@ -66,6 +66,11 @@ static struct task *task_get_of(const struct node *n)
 	return t;
 }
 
+struct task *proc_task_of(const struct inode *i)
+{
+	return task_get_of(node_of(i));
+}
+
 static void set_owner(struct inode *i, const struct node *n)
 {
 	struct task *t = task_get_of(n);
@@ -100,7 +105,7 @@ static struct inode *make(struct super *s, u16 mode, struct node n)
 		i->ops = n.kind == ROOT_LINK ? &link_inode_ops : &magic_inode_ops;
 	} else {
 		i->ops = &file_inode_ops;
-		i->file_ops = &file_ops;
+		i->file_ops = n.file && n.file->ops ? n.file->ops : &file_ops;
 	}
 	return i;
 }

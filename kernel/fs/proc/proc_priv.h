@@ -8,6 +8,7 @@
 #ifndef PROC_PRIV_H
 #define PROC_PRIV_H
 
+#include <mm/mm.h>
 #include <process/process.h>
 #include <vfs/textfile.h>
 
@@ -21,8 +22,18 @@ struct task_file {
 	int (*set)(struct task *t, char *text, size_t len);
 	/* Links: the path behind them, counted. */
 	int (*follow)(struct task *t, struct path *out);
+	const struct file_ops *ops; /* instead of show and set */
 };
 extern const struct task_file proc_task_files[]; /* ends with a NULL name */
+
+struct task *proc_task_of(const struct inode *i); /* counted; NULL: has ended */
+
+/* ---- memory.c, and what it needs of task.c ---- */
+extern const struct file_ops proc_mem_ops;
+int proc_show_auxv(struct task *t, struct strbuf *out);
+int proc_show_smaps(struct task *t, struct strbuf *out);
+int proc_show_smaps_rollup(struct task *t, struct strbuf *out);
+void proc_add_vma(struct strbuf *out, const struct vma *v, struct mapping_name *name); /* a line of maps */
 
 #define KIB(pages) ((unsigned long long)(pages) << (PAGE_SHIFT - 10))
 #define HZ         100 /* USER_HZ: what times in /proc count */

@@ -148,6 +148,20 @@ static void add_ids(struct task *t, struct strbuf *out)
 	rcu_read_unlock();
 }
 
+static void add_actions(struct task *t, struct strbuf *out)
+{
+	u64 ignored = 0, caught = 0;
+
+	for (int sig = 1; t->process && t->process->sighand && sig <= 64; sig++) {
+		ulong h = process_signal_handler(t->process, sig);
+
+		ignored |= h == 1 ? SIGMASK(sig) : 0;
+		caught |= h > 1 ? SIGMASK(sig) : 0;
+	}
+	strbuf_add(out, "SigIgn:\t%016llx\nSigCgt:\t%016llx\n", (unsigned long long)ignored,
+		   (unsigned long long)caught);
+}
+
 static int show_status(struct task *t, struct strbuf *out)
 {
 	struct family f = family_of(t);
@@ -166,6 +180,7 @@ static int show_status(struct task *t, struct strbuf *out)
 	strbuf_add(out, "Threads:\t%d\nSigPnd:\t%016llx\nShdPnd:\t%016llx\nSigBlk:\t%016llx\n", f.threads,
 		   (unsigned long long)t->sig_pending, (unsigned long long)(t->process ? t->process->sig_pending : 0),
 		   (unsigned long long)t->sig_blocked);
+	add_actions(t, out);
 	strbuf_add(out, "Cpus_allowed:\t%llx\nvoluntary_ctxt_switches:\t%llu\nnonvoluntary_ctxt_switches:\t%llu\n",
 		   (unsigned long long)t->affinity, (unsigned long long)t->voluntary_switches,
 		   (unsigned long long)t->preempted_switches);
@@ -223,7 +238,7 @@ static int show_environ(struct task *t, struct strbuf *out)
 	return process_may_look(t) ? show_range(t, out, true) : -EACCES;
 }
 
-static void add_vma(struct strbuf *out, const struct vma *v, struct mapping_name *name)
+void proc_add_vma(struct strbuf *out, const struct vma *v, struct mapping_name *name)
 {
 	const struct mm *mm = v->mm;
 	const char *label = v->name;
@@ -255,7 +270,7 @@ static int show_maps(struct task *t, struct strbuf *out)
 	if (mm) {
 		read_lock(&mm->lock);
 		for (struct vma *v = mm_find_vma(mm, 0); v; v = mm_next_vma(v))
-			add_vma(out, v, name);
+			proc_add_vma(out, v, name);
 		read_unlock(&mm->lock);
 		mm_put(mm);
 	}
@@ -383,21 +398,25 @@ static int follow_exe(struct task *t, struct path *out)
 }
 
 const struct task_file proc_task_files[] = {
-	{ "cgroup", S_IFREG | 0444, show_cgroup, NULL, NULL },
-	{ "cmdline", S_IFREG | 0444, show_cmdline, NULL, NULL },
-	{ "comm", S_IFREG | 0644, show_comm, set_comm, NULL },
-	{ "cwd", S_IFLNK | 0777, NULL, NULL, follow_cwd },
-	{ "environ", S_IFREG | 0400, show_environ, NULL, NULL },
-	{ "exe", S_IFLNK | 0777, NULL, NULL, follow_exe },
-	{ "limits", S_IFREG | 0444, show_limits, NULL, NULL },
-	{ "maps", S_IFREG | 0444, show_maps, NULL, NULL },
-	{ "mountinfo", S_IFREG | 0444, show_mountinfo, NULL, NULL },
-	{ "mounts", S_IFREG | 0444, show_mounts, NULL, NULL },
-	{ "oom_score_adj", S_IFREG | 0644, show_oom_score_adj, set_oom_score_adj, NULL },
-	{ "root", S_IFLNK | 0777, NULL, NULL, follow_root },
-	{ "schedstat", S_IFREG | 0444, show_schedstat, NULL, NULL },
-	{ "stat", S_IFREG | 0444, show_stat, NULL, NULL },
-	{ "statm", S_IFREG | 0444, show_statm, NULL, NULL },
-	{ "status", S_IFREG | 0444, show_status, NULL, NULL },
-	{ NULL, 0, NULL, NULL, NULL },
+	{ .name = "auxv", .mode = S_IFREG | 0400, .show = proc_show_auxv },
+	{ .name = "cgroup", .mode = S_IFREG | 0444, .show = show_cgroup },
+	{ .name = "cmdline", .mode = S_IFREG | 0444, .show = show_cmdline },
+	{ .name = "comm", .mode = S_IFREG | 0644, .show = show_comm, .set = set_comm },
+	{ .name = "cwd", .mode = S_IFLNK | 0777, .follow = follow_cwd },
+	{ .name = "environ", .mode = S_IFREG | 0400, .show = show_environ },
+	{ .name = "exe", .mode = S_IFLNK | 0777, .follow = follow_exe },
+	{ .name = "limits", .mode = S_IFREG | 0444, .show = show_limits },
+	{ .name = "maps", .mode = S_IFREG | 0444, .show = show_maps },
+	{ .name = "mem", .mode = S_IFREG | 0600, .ops = &proc_mem_ops },
+	{ .name = "mountinfo", .mode = S_IFREG | 0444, .show = show_mountinfo },
+	{ .name = "mounts", .mode = S_IFREG | 0444, .show = show_mounts },
+	{ .name = "oom_score_adj", .mode = S_IFREG | 0644, .show = show_oom_score_adj, .set = set_oom_score_adj },
+	{ .name = "root", .mode = S_IFLNK | 0777, .follow = follow_root },
+	{ .name = "schedstat", .mode = S_IFREG | 0444, .show = show_schedstat },
+	{ .name = "smaps", .mode = S_IFREG | 0444, .show = proc_show_smaps },
+	{ .name = "smaps_rollup", .mode = S_IFREG | 0444, .show = proc_show_smaps_rollup },
+	{ .name = "stat", .mode = S_IFREG | 0444, .show = show_stat },
+	{ .name = "statm", .mode = S_IFREG | 0444, .show = show_statm },
+	{ .name = "status", .mode = S_IFREG | 0444, .show = show_status },
+	{ .name = NULL },
 };

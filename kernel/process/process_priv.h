@@ -81,11 +81,11 @@ void group_stop_leave(struct process *p); /* an ending thread: siglock held */
 
 /* ---- exit.c ---- */
 void process_notify_parent(struct process *p, int code, int status); /* SIGCHLD, wakes wait4; f held */
-void process_reap(struct process *p); /* f held: a zombie leaves the tree; the caller then does process_bury */
-void process_bury(struct process *p); /* no locks */
+void process_reap(struct process *p);       /* f held: a zombie leaves the tree; the caller then does process_bury */
+void process_bury(struct process *p);       /* no locks */
 void process_forget_thread(struct task *t); /* an ended one gives its number back; f held */
-bool process_tell_end(struct process *p); /* a zombie, to its parent; f held. True: reaped, the caller buries it */
-void exit_release_mm(void);           /* of current: robust list, clear_child_tid, vfork's parent, the mm itself */
+bool process_tell_end(struct process *p);   /* a zombie, to its parent; f held. True: reaped, the caller buries it */
+void exit_release_mm(void); /* of current: robust list, clear_child_tid, vfork's parent, the mm itself */
 
 /* ---- pidfd.c ---- */
 struct file;

@@ -6,6 +6,7 @@
 #define BPF_GLUE_ATTACH_PRIV_H
 
 #include <core/static_branch.h>
+#include <net/hooks.h>
 
 #include "glue_priv.h"
 
@@ -19,5 +20,19 @@ void bpf_attach_init(void);
 /* ---- hooks.c ---- */
 struct static_key *bpf_hook_key(u32 hook); /* the branch in front of a hook; NULL: nobody calls it */
 void bpf_hooks_init(void);
+struct tenant;
+struct bpf_cgroup_node;
+const struct bpf_cgroup_node *bpf_node_of(const struct tenant *t); /* of a removed one: its nearest ancestor's. RCU */
+
+/* ---- hooks_net.c: packets, new sockets, filters ---- */
+struct socket;
+void bpf_fill_socket(struct bpf_sock *k, const struct socket *s);
+void bpf_hooks_net_init(void);
+
+/* ---- hooks_call.c: see net/hooks.h ---- */
+int bpf_hook_address(struct socket *s, enum net_address_hook h, struct sock_addr *a);
+int bpf_hook_bound(struct socket *s);
+int bpf_hook_set_option(struct socket *s, int *level, int *name, void *value, int *len, int room);
+int bpf_hook_get_option(struct socket *s, int level, int name, void *value, int *len, int room, int result);
 
 #endif

@@ -10,11 +10,17 @@
  *
  * Locks: RCU. Hooks may be called with spin locks held and interrupts off.
  */
+#include <alloc/slab.h>
+#include <arch/user.h>
+#include <asm/socket.h>
 #include <bpf/cgroup.h>
 #include <bpf/ctx.h>
+#include <bpf_glue/bpf.h>
+#include <core/log.h>
 #include <core/rcu.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <linux/filter.h>
 #include <net/hooks.h>
 #include <net/packet.h>
 #include <net/socket.h>
@@ -22,22 +28,12 @@
 
 #include "attach_priv.h"
 
-/* Of a tenant that was removed the nearest ancestor that was not. RCU. */
-static const struct bpf_cgroup_node *node_of(const struct tenant *t)
-{
-	const struct bpf_cgroup_node *n = NULL;
-
-	for (; t && !n; t = t->parent)
-		n = rcu_deref(t->bpf);
-	return n;
-}
-
 static u16 net16(u16 v)
 {
 	return __builtin_bswap16(v);
 }
 
-static void fill_socket(struct bpf_sock *k, const struct socket *s)
+void bpf_fill_socket(struct bpf_sock *k, const struct socket *s)
 {
 	*k = (struct bpf_sock){ .bound_dev_if = s->bound_ifindex,
 				.family = s->family,
@@ -78,9 +74,9 @@ static int run_packet(struct socket *s, struct packet *p, u32 attach_type)
 	u32 hook = (u32)bpf_cgroup_hook(attach_type);
 
 	rcu_read_lock();
-	n = node_of(s->tenant);
+	n = bpf_node_of(s->tenant);
 	if (n && n->effective[hook]) {
-		fill_socket(&k, s);
+		bpf_fill_socket(&k, s);
 		fill_packet(&c, p, &k, in);
 		allow = bpf_cgroup_run(n, hook, &c, NULL);
 		p->mark = c.mark;
@@ -107,9 +103,9 @@ static int create(struct socket *s)
 	bool allow = true;
 
 	rcu_read_lock();
-	n = node_of(s->tenant);
+	n = bpf_node_of(s->tenant);
 	if (n) {
-		fill_socket(&k, s);
+		bpf_fill_socket(&k, s);
 		allow = bpf_cgroup_run(n, (u32)bpf_cgroup_hook(BPF_CGROUP_INET_SOCK_CREATE), &k, NULL);
 		s->bound_ifindex = k.bound_dev_if;
 		s->mark = k.mark;
@@ -119,26 +115,123 @@ static int create(struct socket *s)
 	return allow ? 0 : -EPERM;
 }
 
-static const struct net_hooks hooks = { .ingress = ingress, .egress = egress, .create = create };
+/* ---- a socket's own filter ----------------------------------------------------------------------------------------
+ */
 
-struct static_key *bpf_hook_key(u32 hook)
+static u32 filter(struct socket *s, struct packet *p)
 {
-	static const struct {
-		u32 attach_type;
-		struct static_key *key;
-	} keys[] = {
-		{ BPF_CGROUP_INET_INGRESS, &net_hook_ingress_key },
-		{ BPF_CGROUP_INET_EGRESS, &net_hook_egress_key },
-		{ BPF_CGROUP_INET_SOCK_CREATE, &net_hook_create_key },
-	};
+	const struct bpf_prog *prog;
+	struct bpf_skb_ctx c;
+	struct bpf_sock k;
+	u32 keep = ~0U;
 
-	for (u32 i = 0; i < ARRAY_SIZE(keys); i++)
-		if ((u32)bpf_cgroup_hook(keys[i].attach_type) == hook)
-			return keys[i].key;
-	return NULL;
+	rcu_read_lock();
+	prog = rcu_deref(s->filter);
+	if (prog) {
+		bpf_fill_socket(&k, s);
+		fill_packet(&c, p, &k, true);
+		keep = (u32)bpf_prog_run(prog, &c);
+	}
+	rcu_read_unlock();
+	return keep;
 }
 
-void bpf_hooks_init(void)
+static void drop_filter(struct socket *s)
+{
+	bpf_prog_put(s->filter);
+}
+
+static int classic_filter(const void *value, int len, struct bpf_prog **out)
+{
+	struct sock_fprog f;
+	struct sock_filter *code;
+	size_t bytes;
+	int err;
+
+	if (len != sizeof(f))
+		return -EINVAL;
+	memcpy(&f, value, sizeof(f));
+	if (!f.len || f.len > BPF_MAXINSNS || !f.filter)
+		return fail(EINVAL, "filter of %u instructions", f.len);
+	bytes = f.len * sizeof(*code);
+	code = kmalloc(bytes, 0);
+	if (!code)
+		return -ENOMEM;
+	err = user_get(code, (const void __user *)f.filter, bytes);
+	err = err ? err : bpf_classic_load(code, f.len, false, out);
+	kfree(code);
+	return err;
+}
+
+static int loaded_filter(const void *value, int len, struct bpf_prog **out)
+{
+	enum bpf_object kind;
+	struct fd_ref r;
+	u32 flags;
+	int fd, err = 0;
+
+	if (len != sizeof(fd))
+		return -EINVAL;
+	memcpy(&fd, value, sizeof(fd));
+	r = fd_get(fd);
+	if (!r.file)
+		return -EBADF;
+	*out = bpf_file_object(r.file, &kind, &flags);
+	if (!*out || kind != BPF_OBJ_PROG || (*out)->type != BPF_PROG_TYPE_SOCKET_FILTER)
+		err = fail(EINVAL, "descriptor %d is no socket filter", fd);
+	else
+		bpf_prog_get(*out);
+	fd_put(r);
+	return err;
+}
+
+static int lock_filter(struct socket *s, const void *value, int len)
+{
+	int v;
+
+	if (len < (int)sizeof(v))
+		return -EINVAL;
+	memcpy(&v, value, sizeof(v));
+	if (s->filter_locked && !v)
+		return -EPERM;
+	s->filter_locked = v != 0;
+	return 0;
+}
+
+static int set_filter(struct socket *s, int name, const void *value, int len)
+{
+	struct bpf_prog *prog = NULL, *old;
+	int err = 0;
+
+	if (name == SO_LOCK_FILTER)
+		return lock_filter(s, value, len);
+	if (s->family == PF_UNIX)
+		return fail(ENOPROTOOPT, "filters of local sockets are not built");
+	if (name != SO_DETACH_FILTER)
+		err = name == SO_ATTACH_BPF ? loaded_filter(value, len, &prog) : classic_filter(value, len, &prog);
+	if (!err && s->filter_locked)
+		err = -EPERM;
+	if (err) {
+		bpf_prog_put(prog);
+		return err;
+	}
+	old = __atomic_exchange_n((struct bpf_prog **)&s->filter, prog, __ATOMIC_SEQ_CST);
+	bpf_prog_put(old);
+	return prog || old ? 0 : -ENOENT;
+}
+
+static const struct net_hooks hooks = { .ingress = ingress,
+					.egress = egress,
+					.create = create,
+					.address = bpf_hook_address,
+					.bound = bpf_hook_bound,
+					.set_option = bpf_hook_set_option,
+					.get_option = bpf_hook_get_option,
+					.set_filter = set_filter,
+					.filter = filter,
+					.drop_filter = drop_filter };
+
+void bpf_hooks_net_init(void)
 {
 	net_hooks = &hooks;
 }

@@ -20,6 +20,10 @@ struct net net_init_ns = { .refs = { ATOMIC_INIT(1) } };
 DEFINE_STATIC_KEY(net_hook_ingress_key);
 DEFINE_STATIC_KEY(net_hook_egress_key);
 DEFINE_STATIC_KEY(net_hook_create_key);
+struct static_key net_hook_address_keys[NET_ADDRESS_HOOKS];
+DEFINE_STATIC_KEY(net_hook_bound_key);
+DEFINE_STATIC_KEY(net_hook_set_option_key);
+DEFINE_STATIC_KEY(net_hook_get_option_key);
 const struct net_hooks *net_hooks;
 
 struct packet *packet_alloc(size_t payload)

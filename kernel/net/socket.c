@@ -21,6 +21,7 @@
 #include <linux/net.h>
 #include <linux/time.h>
 #include <asm/socket.h>
+#include <net/hooks.h>
 #include <net/net.h>
 #include <net/socket.h>
 #include <task/task.h>
@@ -86,6 +87,8 @@ void socket_free(struct socket *s)
 {
 	if (s->ops)
 		s->ops->release(s);
+	if (s->filter)
+		net_hooks->drop_filter(s);
 	tenant_put(s->tenant);
 	kfree(s);
 }
@@ -225,6 +228,11 @@ static int set_number(struct socket *s, int name, u32 *n, u32 v)
 	return 0;
 }
 
+static bool is_filter(int name)
+{
+	return name == SO_ATTACH_FILTER || name == SO_DETACH_FILTER || name == SO_ATTACH_BPF || name == SO_LOCK_FILTER;
+}
+
 int socket_set_option(struct socket *s, int level, int name, const void *value, int len)
 {
 	u64 *t = timeout_of(s, name);
@@ -236,6 +244,8 @@ int socket_set_option(struct socket *s, int level, int name, const void *value, 
 		return s->ops->setsockopt ? s->ops->setsockopt(s, level, name, value, len) : -ENOPROTOOPT;
 	if (t)
 		return set_timeout(t, value, len);
+	if (is_filter(name))
+		return net_hooks ? net_hooks->set_filter(s, name, value, len) : -ENOPROTOOPT;
 	if (!flag && !n)
 		return s->ops->setsockopt ? s->ops->setsockopt(s, level, name, value, len) : -ENOPROTOOPT;
 	if (len < (int)sizeof(v))

@@ -19,6 +19,7 @@
 #include <linux/fcntl.h>
 #include <linux/net.h>
 #include <linux/uio.h>
+#include <net/hooks.h>
 #include <net/socket.h>
 #include <task/task.h>
 #include <vfs/vfs.h>
@@ -147,7 +148,11 @@ long sys_bind(int fd, const void __user *addr, int addrlen)
 		return err;
 	err = get_addr(&a, addr, addrlen);
 	if (!err)
+		err = net_hook_address(s, NET_BIND, &a);
+	if (err >= 0) {
+		s->any_port = err;
 		err = s->ops->bind ? s->ops->bind(s, &a) : -EOPNOTSUPP;
+	}
 	fd_put(r);
 	return err;
 }
@@ -162,6 +167,8 @@ long sys_connect(int fd, const void __user *addr, int addrlen)
 	if (!s)
 		return err;
 	err = get_addr(&a, addr, addrlen);
+	if (!err)
+		err = net_hook_address(s, NET_CONNECT, &a);
 	if (!err)
 		err = s->ops->connect ? s->ops->connect(s, &a, nonblock(r, 0)) : -EOPNOTSUPP;
 	fd_put(r);
@@ -234,6 +241,8 @@ static long address_of(int fd, void __user *addr, int __user *addrlen, bool peer
 		return err;
 	err = s->ops->name(s, peer, &a);
 	if (!err)
+		err = peer ? net_hook_address(s, NET_PEERNAME, &a) : net_hook_address(s, NET_SOCKNAME, &a);
+	if (!err)
 		err = addr && addrlen ? put_addr(&a, addr, addrlen) : -EFAULT;
 	fd_put(r);
 	return err;
@@ -276,6 +285,8 @@ long sys_sendto(int fd, const void __user *buf, size_t len, u32 flags, const voi
 	if (!s)
 		return err;
 	n = addr ? get_addr(&a, addr, addrlen) : 0;
+	if (!n && addr)
+		n = net_hook_address(s, NET_SENDMSG, &a);
 	if (!n) {
 		iter_user(&m.iter, (void __user *)buf, min(len, (size_t)0x7ffff000));
 		m.flags |= nonblock(r, flags) ? MSG_DONTWAIT : 0;
@@ -299,6 +310,8 @@ long sys_recvfrom(int fd, void __user *buf, size_t len, u32 flags, void __user *
 	iter_user(&m.iter, buf, min(len, (size_t)0x7ffff000));
 	m.flags |= nonblock(r, flags) ? MSG_DONTWAIT : 0;
 	n = s->ops->receive(s, &m);
+	if (n >= 0 && addr)
+		(void)net_hook_address(s, NET_RECVMSG, &a);
 	if (n >= 0 && put_addr(&a, addr, addrlen))
 		n = -EFAULT;
 	fd_put(r);
@@ -375,6 +388,8 @@ static ssize_t send_msg(struct socket *s, struct prepared *p, const void __user 
 		else
 			err = user_get(p->msg.control, p->header.control, p->header.controllen);
 	}
+	if (!err && p->addr.len)
+		err = net_hook_address(s, NET_SENDMSG, &p->addr);
 	if (err)
 		return err;
 	p->msg.addr = &p->addr;
@@ -414,6 +429,8 @@ static ssize_t receive_msg(struct socket *s, struct prepared *p, void __user *ms
 			return -ENOMEM;
 	}
 	n = s->ops->receive(s, &p->msg);
+	if (n >= 0 && p->msg.addr)
+		(void)net_hook_address(s, NET_RECVMSG, &p->addr);
 	if (n >= 0 && put_results(p, msg))
 		return -EFAULT;
 	return n;
@@ -515,16 +532,19 @@ long sys_setsockopt(int fd, int level, int name, const void __user *value, int l
 	s = get(fd, &r, &err);
 	if (!s)
 		return err;
-	err = socket_set_option(s, level, name, buf, len);
+	if (static_branch(&net_hook_set_option_key))
+		err = net_hooks->set_option(s, &level, &name, buf, &len, sizeof(buf));
+	if (!err)
+		err = socket_set_option(s, level, name, buf, len);
 	fd_put(r);
-	return err;
+	return min(err, 0);
 }
 
 long sys_getsockopt(int fd, int level, int name, void __user *value, int __user *len)
 {
 	u8 buf[OPTION_MAX / 8] = { 0 };
 	struct fd_ref r;
-	int n, err = 0;
+	int n, room, err = 0;
 	struct socket *s;
 
 	if (user_get(&n, len, sizeof(n)))
@@ -532,10 +552,13 @@ long sys_getsockopt(int fd, int level, int name, void __user *value, int __user 
 	if (n < 0)
 		return -EINVAL;
 	n = min(n, (int)sizeof(buf));
+	room = n;
 	s = get(fd, &r, &err);
 	if (!s)
 		return err;
 	err = socket_get_option(s, level, name, buf, &n);
+	if (static_branch(&net_hook_get_option_key))
+		err = net_hooks->get_option(s, level, name, buf, &n, room, err);
 	fd_put(r);
 	if (!err && (user_put(value, buf, n) || user_put(len, &n, sizeof(n))))
 		err = -EFAULT;

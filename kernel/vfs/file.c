@@ -26,9 +26,12 @@
 #include <vfs/uapi.h>
 #include <task/task.h>
 #include <vfs/device.h>
+#include <vfs/hooks.h>
 #include <vfs/locks.h>
 #include "vfs_priv.h"
 
+DEFINE_STATIC_KEY(vfs_hook_device_key);
+int (*vfs_hook_device)(u32 dev, bool block, unsigned access);
 static struct kcache *file_cache;
 static struct path anon_root;
 const struct file_ops *block_file_ops;
@@ -198,6 +201,13 @@ static int may_open(const struct path *p, unsigned flags)
 		return -EROFS;
 	if (flags & O_NOATIME && !uid_eq(i->uid, current->cred->fsuid) && !capable(CAP_FOWNER))
 		return -EPERM;
+	if (S_ISCHR(i->mode) || S_ISBLK(i->mode)) {
+		int err = vfs_may_use_device(i->rdev, S_ISBLK(i->mode),
+					     (may & MAY_READ ? DEVICE_READ : 0) | (may & MAY_WRITE ? DEVICE_WRITE : 0));
+
+		if (err)
+			return err;
+	}
 	return inode_permission(i, may);
 }
 

@@ -20,6 +20,7 @@
 #include <linux/fs.h>
 #include <linux/inotify.h>
 #include <linux/mount.h>
+#include <vfs/hooks.h>
 #include <vfs/uapi.h>
 #include <task/task.h>
 #include "vfs_priv.h"
@@ -139,7 +140,9 @@ int path_mknod(int dirfd, const char *name, u16 mode, u32 rdev)
 		return err;
 	if ((S_ISCHR(mode) || S_ISBLK(mode)) && !capable(CAP_MKNOD))
 		return create_end(&c, -EPERM);
-	return create_end(&c, make_node(&c, masked(mode), rdev));
+	if (S_ISCHR(mode) || S_ISBLK(mode))
+		err = vfs_may_use_device(rdev, S_ISBLK(mode), DEVICE_MKNOD);
+	return create_end(&c, err ? err : make_node(&c, masked(mode), rdev));
 }
 
 int path_make_socket(const char *name, u16 mode, struct inode **out)

@@ -9,17 +9,8 @@
  *
  * Locks: none.
  */
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <net/if.h>
 #include <poll.h>
-#include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include "bpf.h"
 
 #define SKB  BPF_PROG_TYPE_CGROUP_SKB
@@ -27,11 +18,6 @@
 #define OUT  BPF_CGROUP_INET_EGRESS
 #define IN   BPF_CGROUP_INET_INGRESS
 #define NEW  BPF_CGROUP_INET_SOCK_CREATE
-
-static int verdict(int type, int attach, int r)
-{
-	return LOAD(type, attach, MOV(0, r), EXIT());
-}
 
 CASE(attributes)
 {
@@ -362,29 +348,6 @@ CASE(pins)
 
 /* ---- cgroups ---- */
 
-static char tree[] = "/tmp/cgroup.XXXXXX";
-static int top, a, b; /* the folder of the test, a below it, b below a */
-
-static int folder(const char *name)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", tree, name);
-	mkdir(path, 0755);
-	return open(path, O_RDONLY | O_DIRECTORY);
-}
-
-static int attach(int cg, int prog, int type, int flags)
-{
-	return bpf(BPF_PROG_ATTACH,
-		   ATTR(.target_fd = cg, .attach_bpf_fd = prog, .attach_type = type, .attach_flags = flags));
-}
-
-static int detach(int cg, int prog, int type)
-{
-	return bpf(BPF_PROG_DETACH, ATTR(.target_fd = cg, .attach_bpf_fd = prog, .attach_type = type));
-}
-
 static int query(int cg, int type, int flags, unsigned *attach_flags)
 {
 	unsigned ids[8];
@@ -399,6 +362,8 @@ static int query(int cg, int type, int flags, unsigned *attach_flags)
 	*attach_flags = q.query.attach_flags;
 	return (int)q.query.prog_cnt;
 }
+
+static int top, a, b; /* the folder of the test, a below it, b below a */
 
 CASE(cgroup_tree)
 {
@@ -539,31 +504,6 @@ CASE(links)
 }
 
 /* ---- what sockets feel ---- */
-
-static void loopback_up(void)
-{
-	int s = socket(AF_INET, SOCK_DGRAM, 0);
-	struct ifreq r = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
-
-	ioctl(s, SIOCSIFFLAGS, &r);
-	close(s);
-}
-
-/* In a child that belongs to the cgroup: fn's result. */
-static int in_cgroup(const char *name, int (*fn)(void))
-{
-	char path[128];
-	int status, pid = fork();
-
-	if (!pid) {
-		snprintf(path, sizeof(path), "%s/%s/cgroup.procs", tree, name);
-		int fd = open(path, O_WRONLY);
-
-		_exit(fd < 0 || write(fd, "0", 1) != 1 ? 200 : fn());
-	}
-	waitpid(pid, &status, 0);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 201;
-}
 
 static int receiver(struct sockaddr_in *to)
 {

@@ -98,6 +98,9 @@ struct socket {
 	u32 receive_buffer, send_buffer;         /* bytes */
 	bool reuse_addr, reuse_port, broadcast, keep_alive, pass_cred;
 	u32 mark, priority, bound_ifindex;
+	bool any_port;      /* this bind may take a privileged port: a program said so */
+	bool filter_locked; /* SO_LOCK_FILTER */
+	void *filter;       /* SO_ATTACH_FILTER: RCU; owned by net_hooks */
 };
 
 struct socket_family {

@@ -91,7 +91,7 @@ int inet_bind_port(struct inet_socket *i, u32 addr, u16 port)
 	int err = 0;
 	ulong irq;
 
-	if (port && host16(port) < PRIVILEGED && !capable(CAP_NET_BIND_SERVICE))
+	if (port && host16(port) < PRIVILEGED && !i->socket->any_port && !capable(CAP_NET_BIND_SERVICE))
 		return -EACCES;
 	irq = spin_lock_irqsave(&inet_lock);
 	if (!port) {

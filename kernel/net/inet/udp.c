@@ -86,6 +86,19 @@ static bool is_sound(struct packet *p, u32 source, u32 destination)
 	return !u->check || !ip_checksum(u, packet_len(p), pseudo_sum(source, destination, u->len));
 }
 
+/* The socket's own filter: it sees the UDP header first, and may cut the datagram. */
+static bool passes_filter(struct socket *s, struct packet *p)
+{
+	u32 keep = READ_ONCE(s->filter) ? net_hooks->filter(s, p) : ~0U;
+
+	if (!keep)
+		return false;
+	keep = max(keep, (u32)UDP_BYTES);
+	if (keep < packet_len(p))
+		p->tail = p->data + keep;
+	return true;
+}
+
 void udp_input(struct packet *p, u32 source, u32 destination)
 {
 	const struct udphdr *u = (const struct udphdr *)(p->data + IP_BYTES);
@@ -104,7 +117,7 @@ void udp_input(struct packet *p, u32 source, u32 destination)
 		p->data -= IP_BYTES; /* programs see the network header */
 		refused = net_hook_ingress(i->socket, p) != 0;
 		p->data += IP_BYTES;
-		kept = !refused && deliver(i, p);
+		kept = !refused && passes_filter(i->socket, p) && deliver(i, p);
 	}
 	spin_unlock_irqrestore(&inet_lock, irq);
 	if (!kept)
@@ -223,7 +236,15 @@ static int bind(struct socket *s, const struct sock_addr *a)
 		return err;
 	if (in.addr && !ip_is_local(in.addr))
 		return -EADDRNOTAVAIL;
-	return of(s)->local_port ? -EINVAL : inet_bind_port(of(s), in.addr, in.port);
+	err = of(s)->local_port ? -EINVAL : inet_bind_port(of(s), in.addr, in.port);
+	if (!err) {
+		err = net_hook_bound(s);
+		if (err) {
+			inet_unbind_port(of(s));
+			of(s)->local = of(s)->local_port = 0;
+		}
+	}
+	return err;
 }
 
 static int connect(struct socket *s, const struct sock_addr *a, bool nonblock)

@@ -11,7 +11,7 @@ strip -o "$dir/kernel" build/ostrom.elf
 busybox=$(command -v busybox || echo /bin/busybox)
 guest() { tools/mkinitrd "$dir/guest" --init build/user/init --busybox "$busybox" "$@"; }
 host() { # COMMAND...: in the outer machine
-	timeout 300 tools/qemu-run --mem 1G --timeout 280 --add build/user/ostrom-vm:/ostrom --add "$dir/kernel:/kernel" --add "$dir/guest:/initrd" \
+	timeout 300 tools/qemu-run --mem ${mem:-1G} --timeout 280 --add build/user/ostrom-vm:/ostrom --add "$dir/kernel:/kernel" --add "$dir/guest:/initrd" \
 		--add "$dir/script:/script" -- sh /script > "$dir/out" 2>&1
 	status=$?
 }
@@ -36,6 +36,18 @@ guest --add build/abi:/abi --cmd sh -c 'cd /abi; n=0; for t in fileio files fute
 echo '/ostrom vm run --kernel /kernel --initrd /initrd' > "$dir/script"
 host
 check "the ABI tests pass in the guest" "grep -q '^ran [4-9]' $dir/out && ! grep -q '^BAD' $dir/out"
+
+if linux=$(tools/linux-guest --fetch 2> /dev/null) && tools/extract-vmlinux "$linux"/boot/vmlinuz-* "$dir/vmlinux" && strip -o "$dir/linux" "$dir/vmlinux"; then
+	guest --cmd sh -c 'uname -sv; dd if=/dev/zero of=/tmp/x bs=1M count=16 2> /dev/null; ls -l /tmp/x; exit 5'
+	echo '/ostrom vm run --kernel /kernel --initrd /initrd --mem 400M' > "$dir/script"
+	mv "$dir/kernel" "$dir/ours"
+	mv "$dir/linux" "$dir/kernel"
+	mem=1500M host
+	check "Debian's Linux runs a command, and its status comes back" "[ $status = 5 ] && grep -q '^Linux.*Debian' $dir/out && grep -q 16777216 $dir/out"
+	mv "$dir/ours" "$dir/kernel"
+else
+	echo "skipped: no kernel of Debian's to be had"
+fi
 
 guest --cmd sh -c 'echo up; while :; do :; done'
 cat > "$dir/script" <<'S'

@@ -83,9 +83,10 @@ $(B)/uapi/.done:
 	@touch $@
 
 GEN := $(B)/gen/.done
-$(GEN): kernel/abi/syscalls.tbl tools/gen-syscalls $(B)/uapi/.done
+$(GEN): kernel/abi/syscalls.tbl tools/gen-syscalls kernel/abi/tracepoints.tbl tools/gen-tracepoints $(B)/uapi/.done
 	@mkdir -p $(B)/gen
 	tools/gen-syscalls kernel/abi/syscalls.tbl $(B)/gen
+	tools/gen-tracepoints kernel/abi/tracepoints.tbl $(B)/gen
 	@touch $@
 
 # ---- kernel ------------------------------------------------------------------------------------

@@ -21,7 +21,9 @@
 #include <asm/siginfo.h>
 #include <asm/signal.h>
 #include <asm/resource.h>
+#include <core/trace.h>
 #include <lib/string.h>
+#include <task/hooks.h>
 #include <task/sched.h>
 #include "mm_priv.h"
 
@@ -444,6 +446,13 @@ static void report(int err, int code, ulong addr)
 	}
 }
 
+static void trace_fault(const struct regs *r, ulong addr, unsigned error)
+{
+	struct trace_page_fault_user rec = { .address = addr, .ip = r->ip, .error_code = error };
+
+	trace_emit(regs_user(r) ? TRACE_page_fault_user : TRACE_page_fault_kernel, &rec, sizeof(rec));
+}
+
 int upcall_page_fault(struct regs *r, ulong addr, unsigned error)
 {
 	struct mm *m = current->mm;
@@ -454,9 +463,13 @@ int upcall_page_fault(struct regs *r, ulong addr, unsigned error)
 		access |= ACCESS_WRITE;
 	if (error & FAULT_EXEC)
 		access |= ACCESS_EXEC;
+	if (regs_user(r) ? trace_on(page_fault_user) : trace_on(page_fault_kernel))
+		trace_fault(r, addr, error);
+	task_count(COUNT_PAGE_FAULTS, 1, r, addr);
 	if (m && addr < USER_END)
 		err = fault_in_mm(m, addr, access, &code);
 	current->min_faults++;
+	task_count(COUNT_PAGE_FAULTS_MIN, 1, r, addr);
 	if (!err)
 		return 0;
 	if (regs_user(r))

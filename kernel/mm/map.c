@@ -15,6 +15,7 @@
 #include <asm/resource.h>
 #include <core/log.h>
 #include <linux/mman.h>
+#include <task/hooks.h>
 #include "mm_priv.h"
 
 #define MAP_32BIT_END 0x80000000UL
@@ -183,6 +184,8 @@ int mm_map(struct mm *m, ulong *addr, size_t bytes, unsigned prot, unsigned map_
 		err = insert_new(m, *addr, *addr + len, flags, mapping, index, NULL, &dead);
 	write_unlock(&m->lock);
 	vma_bury(&dead);
+	if (!err && static_branch(&task_life_key))
+		task_hooks->mapped(m, *addr);
 	if (!err && ((flags & VMA_LOCKED) || (map_flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE))
 		(void)!mm_populate(m, *addr, *addr + len);
 	return err;
@@ -277,6 +280,8 @@ int mm_protect(struct mm *m, ulong addr, size_t bytes, unsigned prot)
 	err = protect_locked(m, addr, end, prot & VMA_ACCESS, &dead);
 	write_unlock(&m->lock);
 	vma_bury(&dead);
+	if (!err && (prot & VMA_EXEC) && static_branch(&task_life_key))
+		task_hooks->mapped(m, addr);
 	return err;
 }
 

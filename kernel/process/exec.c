@@ -15,6 +15,8 @@
  */
 #include "elf.h"
 #include "exec_stack.h"
+#include "process_trace.h"
+#include <task/hooks.h>
 #include <alloc/page.h>
 #include <arch/cpu.h>
 #include <arch/user.h>
@@ -493,7 +495,9 @@ static void become_leader(struct process *p)
 		return;
 	}
 	current->pid = p->pid;
+	current->tid = pid_nr_global(p->pid);
 	old->pid = mine;
+	old->tid = pid_nr_global(mine);
 	rcu_assign(p->pid->task, current);
 	rcu_assign(mine->task, NULL);
 	pid_check_unused(mine);
@@ -570,10 +574,8 @@ static void reset_signals(struct exec *e, struct process *p)
 static void set_name(const struct exec *e)
 {
 	const char *slash = strrchr(e->name, '/');
-	ulong irq = spin_lock_irqsave(&current->lock);
 
-	str_copy(current->comm, slash ? slash + 1 : e->name, sizeof(current->comm));
-	spin_unlock_irqrestore(&current->lock, irq);
+	task_set_name(current, slash ? slash + 1 : e->name, true);
 }
 
 static void reset_rest(struct exec *e, struct process *p)
@@ -594,7 +596,7 @@ static void reset_rest(struct exec *e, struct process *p)
 static int commit(struct exec *e)
 {
 	struct process *p = current->process;
-	int err = end_other_threads(p);
+	int old_tid = current->tid, err = end_other_threads(p);
 
 	if (!err)
 		err = files_unshare();
@@ -607,6 +609,10 @@ static int commit(struct exec *e)
 	cred_commit(e->cred);
 	e->cred = NULL;
 	arch_exec_regs(current, e->start, current->mm->stack_start);
+	if (static_branch(&task_life_key))
+		task_hooks->exec();
+	if (trace_on(sched_process_exec))
+		process_trace_exec(e->name, old_tid);
 	return 0;
 }
 

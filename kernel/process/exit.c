@@ -13,6 +13,8 @@
  * Locks: process_list_lock for the tree, siglock inside it for the threads.
  */
 #include "process_priv.h"
+#include "process_trace.h"
+#include <task/hooks.h>
 #include <arch/boot.h>
 #include <arch/user.h>
 #include <lib/string.h>
@@ -317,6 +319,10 @@ void process_exit_thread(int status)
 
 	ptrace_event(PTRACE_EVENT_EXIT, status);
 	start_exiting(p);
+	if (trace_on(sched_process_exit))
+		process_trace_exit();
+	if (static_branch(&task_life_key))
+		task_hooks->exit();
 	if (current->mm)
 		leave_memory();
 	files_exit(current);

@@ -11,6 +11,8 @@
  * Locks: process_list_lock and siglock for publishing.
  */
 #include "process_priv.h"
+#include "process_trace.h"
+#include <task/hooks.h>
 #include <arch/user.h>
 #include <linux/fcntl.h>
 #include <linux/sched.h>
@@ -156,6 +158,7 @@ static int build_child(struct task *t, const struct clone_request *r)
 		return err;
 	pid_get(pid);
 	t->pid = pid;
+	t->tid = pid_nr_global(pid);
 	if (thread) {
 		process_get(current->process);
 		t->process = current->process;
@@ -169,11 +172,17 @@ static int build_child(struct task *t, const struct clone_request *r)
 		err = files_fork(t, r->flags & CLONE_FILES);
 	if (!err)
 		err = fs_fork(t, r->flags & CLONE_FS);
-	return err ? err : copy_registers(t, r);
+	if (!err)
+		err = copy_registers(t, r);
+	if (!err && static_branch(&task_life_key))
+		err = task_hooks->fork(t);
+	return err;
 }
 
 static void drop_child(struct task *t)
 {
+	if (static_branch(&task_life_key))
+		task_hooks->fork_failed(t);
 	if (t->fs)
 		fs_exit(t);
 	if (t->files)
@@ -294,6 +303,10 @@ long process_clone(const struct clone_request *r)
 	nr = pid_nr(t->pid);
 	if (vfork)
 		task_get(t);
+	if (static_branch(&task_life_key))
+		task_hooks->forked(t);
+	if (trace_on(task_newtask) || trace_on(sched_process_fork))
+		process_trace_fork(t, r->flags);
 	task_wake(t);
 	if (ptrace_is_traced(current) && !(r->flags & CLONE_UNTRACED))
 		ptrace_event(ptrace_clone_event(r->flags, r->exit_signal), nr);

@@ -57,6 +57,7 @@ static void become_process_1(void)
 	list_init(&current->sig_queue);
 	list_init(&current->thread_link);
 	current->pid = pid;
+	current->tid = pid_nr_global(pid);
 	current->process = p;
 	irq = process_list_begin();
 	pid_ns_first.reaper = p;

@@ -15,6 +15,7 @@
  * Locks: siglock with irqsave; nothing inside but wait queues and the scheduler's.
  */
 #include "process_priv.h"
+#include "process_trace.h"
 #include <mm/upcalls.h>
 #include <vfs/upcalls.h>
 #include <lib/string.h>
@@ -291,6 +292,14 @@ static void kill_group(struct process *p, int sig)
 	}
 }
 
+enum { TOLD_DELIVERED, TOLD_IGNORED, TOLD_PENDING, TOLD_OVERFLOW };
+
+static void told(int sig, const siginfo_t *info, struct task *t, bool group, int result)
+{
+	if (trace_on(signal_generate))
+		process_trace_signal(sig, info, t, group, result);
+}
+
 /* target: the thread, or NULL for the process. siglock held. */
 static int send_locked(int sig, const siginfo_t *info, struct process *p, struct task *target)
 {
@@ -301,11 +310,14 @@ static int send_locked(int sig, const siginfo_t *info, struct process *p, struct
 
 	prepare(p, sig);
 	t = target ? target : choose_thread(p, sig);
-	if (p->group_exiting || !p->leader || is_ignored(p, t ? t : p->leader, sig))
+	if (p->group_exiting || !p->leader)
 		return 0;
+	if (is_ignored(p, t ? t : p->leader, sig))
+		return told(sig, info, t ? t : p->leader, !target, TOLD_IGNORED), 0;
 	if (!sig_is_realtime(sig) && (*pending & SIGMASK(sig)))
-		return 0;
+		return told(sig, info, t ? t : p->leader, !target, TOLD_PENDING), 0;
 	err = enqueue(p, queue, pending, sig, info);
+	told(sig, info, t ? t : p->leader, !target, err ? TOLD_OVERFLOW : TOLD_DELIVERED);
 	if (err)
 		return err;
 	if (waitq_active(&p->signal_wait))

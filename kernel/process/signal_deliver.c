@@ -18,6 +18,7 @@
  * Locks: siglock; process_list_lock (outside it) to tell the parent.
  */
 #include "process_priv.h"
+#include "process_trace.h"
 #include <arch/upcalls.h>
 #include <arch/user.h>
 #include <asm/unistd.h>
@@ -263,6 +264,8 @@ static int next_to_handle(struct process *p, struct sigaction_kernel *a, siginfo
 				continue;
 		}
 		*a = take_action(p, sig);
+		if (trace_on(signal_deliver))
+			process_trace_deliver(sig, info, a);
 		if (a->handler > 1)
 			break;
 		if (!a->handler)

@@ -12,6 +12,7 @@
  * Locks: process_list_lock; siglock of the child for its stop state.
  */
 #include "process_priv.h"
+#include "process_trace.h"
 #include <linux/wait.h>
 #include <process/pidfd.h>
 #include <process/ptrace.h>
@@ -254,6 +255,8 @@ int process_wait(const struct wait_request *r, struct wait_result *out)
 		return err;
 	if (r->which != P_ALL && !w.pid)
 		return -ECHILD;
+	if (trace_on(sched_process_wait))
+		process_trace_wait(w.pid);
 	if ((r->options & WNOHANG) || nonblock) {
 		found = scan(&w);
 		err = found == SCAN_LATER && nonblock && !(r->options & WNOHANG) ? -EAGAIN : 0;

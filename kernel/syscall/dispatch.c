@@ -19,6 +19,7 @@
 #include <arch/boot.h>
 #include <arch/upcalls.h>
 #include <core/log.h>
+#include <core/trace.h>
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <linux/ptrace.h>
@@ -96,15 +97,33 @@ static void watched(struct regs *r)
 		ptrace_syscall(r, PTRACE_SYSCALL_INFO_EXIT);
 }
 
+static __noinline void trace_enter(const struct regs *r, ulong nr)
+{
+	struct trace_sys_enter rec = { .id = (s64)nr, .args = { r->di, r->si, r->dx, r->r10, r->r8, r->r9 } };
+
+	trace_emit(TRACE_sys_enter, &rec, sizeof(rec));
+}
+
+static __noinline void trace_exit(const struct regs *r, ulong nr)
+{
+	struct trace_sys_exit rec = { .id = (s64)nr, .ret = (s64)r->ax };
+
+	trace_emit(TRACE_sys_exit, &rec, sizeof(rec));
+}
+
 void upcall_syscall(struct regs *r)
 {
 	ulong nr = r->orig_ax;
 
 	current->syscall_nr = nr;
+	if (trace_on(sys_enter))
+		trace_enter(r, nr);
 	if (unlikely(current->syscall_work))
 		watched(r);
 	else
 		r->ax = dispatch(r, nr);
+	if (trace_on(sys_exit))
+		trace_exit(r, nr);
 	if (unlikely(trace_all))
 		trace_print(r, nr, r->ax);
 }

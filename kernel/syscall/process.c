@@ -415,13 +415,10 @@ static long set_name(const char __user *from)
 {
 	char name[16] = { 0 };
 	ssize_t n = user_get_string(name, from, sizeof(name) - 1);
-	ulong irq;
 
 	if (n < 0)
 		return -EFAULT;
-	irq = spin_lock_irqsave(&current->lock);
-	memcpy(current->comm, name, sizeof(name));
-	spin_unlock_irqrestore(&current->lock, irq);
+	task_set_name(current, name, false);
 	return 0;
 }
 

@@ -31,9 +31,11 @@
 #include <lib/err.h>
 #include <linux/sched.h>
 #include <lib/string.h>
+#include <task/hooks.h>
 #include <task/sched.h>
 #include <task/timer.h>
 #include "sched_priv.h"
+#include "sched_trace.h"
 #include "task_priv.h"
 
 #define TICK_NS        (4 * NSEC_PER_MSEC)
@@ -145,6 +147,8 @@ static void account(struct rq *q, u64 now)
 	if (is_rt(t))
 		return;
 	t->vruntime += t->nice || t->policy == SCHED_IDLE ? delta * 1024 / weight_of(t) : delta;
+	if (trace_on(sched_stat_runtime))
+		sched_trace_runtime(t, delta);
 	if (q->first_fair) {
 		u64 least = min(t->vruntime, first_fair(q)->vruntime);
 
@@ -270,8 +274,11 @@ static void wake_on(struct task *t, unsigned cpu)
 {
 	struct rq *q = rq_of(cpu);
 
-	if (t->cpu != cpu && !is_rt(t))
-		t->vruntime += q->min_vruntime - rq_of(t->cpu)->min_vruntime;
+	if (t->cpu != cpu) {
+		if (!is_rt(t))
+			t->vruntime += q->min_vruntime - rq_of(t->cpu)->min_vruntime;
+		sched_note_move(t, cpu);
+	}
 	spin_lock(&q->lock);
 	if (!t->runtime_ns && !is_rt(t))
 		t->vruntime = q->min_vruntime; /* new: level with the others */
@@ -283,7 +290,8 @@ static void wake_on(struct task *t, unsigned cpu)
 bool task_wake_states(struct task *t, unsigned states)
 {
 	ulong flags;
-	bool woke = false;
+	bool woke = false, is_new;
+	u32 state;
 
 	smp_mb();
 	if (!(BIT(READ_ONCE(t->state)) & states))
@@ -292,6 +300,10 @@ bool task_wake_states(struct task *t, unsigned states)
 	if (!(BIT(t->state) & states))
 		goto out;
 	woke = true;
+	state = t->state;
+	is_new = !t->runtime_ns;
+	if (trace_on(sched_waking) && !is_new)
+		sched_trace_wake(TRACE_sched_waking, t);
 	while (READ_ONCE(t->on_queue)) {
 		struct rq *q = rq_of(READ_ONCE(t->cpu));
 		bool still;
@@ -302,12 +314,19 @@ bool task_wake_states(struct task *t, unsigned states)
 			WRITE_ONCE(t->state, TASK_RUNNING); /* it has not left the CPU yet, and now will not */
 		spin_unlock(&q->lock);
 		if (still)
-			goto out;
+			goto awake;
 	}
 	while (__atomic_load_n(&t->on_cpu, __ATOMIC_ACQUIRE))
 		cpu_relax();
 	WRITE_ONCE(t->state, TASK_RUNNING);
+	if (sched_trace_sleep_on())
+		sched_trace_sleep(t, state);
 	wake_on(t, choose_cpu(t));
+awake:
+	if (is_new && trace_on(sched_wakeup_new))
+		sched_trace_wake(TRACE_sched_wakeup_new, t);
+	else if (!is_new && trace_on(sched_wakeup))
+		sched_trace_wake(TRACE_sched_wakeup, t);
 out:
 	spin_unlock_irqrestore(&t->lock, flags);
 	return woke;
@@ -350,6 +369,8 @@ static void finish_switch(struct task *prev)
 		wake_on(prev, choose_cpu(prev));
 		spin_unlock(&prev->lock);
 	}
+	if (static_branch(&task_switch_key))
+		task_hooks->switch_in(prev);
 	if (dead)
 		task_put(prev);
 }
@@ -394,6 +415,8 @@ static void set_next(struct rq *q, struct task *next, u64 now)
 		return;
 	}
 	next->run_delay_ns += now - next->wait_since;
+	if (trace_on(sched_stat_wait))
+		sched_trace_wait(next, now - next->wait_since);
 	next->slice_end = now + slice_for(q, next);
 	next->on_cpu = true;
 	arm(q, now + TICK_NS);
@@ -425,6 +448,10 @@ void schedule(void)
 	} else {
 		set_next(q, next, now);
 		q->switches++;
+		if (trace_on(sched_switch))
+			sched_trace_switch(prev, next);
+		if (static_branch(&task_switch_key))
+			task_hooks->switch_out(prev, next);
 		finish_switch(arch_switch(prev, next));
 	}
 	irq_restore(flags);
@@ -658,6 +685,7 @@ void sched_move(struct rq *from, struct rq *to, struct task *t)
 	from->nr_running--;
 	if (!is_rt(t))
 		t->vruntime += to->min_vruntime - from->min_vruntime;
+	sched_note_move(t, to->cpu);
 	t->on_queue = false;
 	activate(to, t, t->wait_since);
 }

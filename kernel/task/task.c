@@ -24,6 +24,8 @@
 #include <lib/printf.h>
 #include <lib/string.h>
 #include <task/tenant.h>
+#include <task/hooks.h>
+#include "sched_trace.h"
 #include "task_priv.h"
 
 #define SPARE_STACKS 64
@@ -121,6 +123,21 @@ bool upcall_alloc_may_sleep(void)
 	return irqs_enabled() && !in_irq() && current && !upcall_alloc_in_reclaim();
 }
 
+void task_set_name(struct task *t, const char *name, bool by_exec)
+{
+	char padded[sizeof(t->comm)] = { 0 };
+	ulong irq;
+
+	str_copy(padded, name, sizeof(padded));
+	if (trace_on(task_rename))
+		sched_trace_rename(t, padded);
+	irq = spin_lock_irqsave(&t->lock);
+	memcpy(t->comm, padded, sizeof(t->comm));
+	spin_unlock_irqrestore(&t->lock, irq);
+	if (!by_exec && static_branch(&task_life_key))
+		task_hooks->renamed(t);
+}
+
 void task_get(struct task *t)
 {
 	refcount_inc(&t->refs);
@@ -141,6 +158,8 @@ void task_put(struct task *t)
 {
 	if (!refcount_dec_and_test(&t->refs))
 		return;
+	if (trace_on(sched_process_free) && t->process)
+		sched_trace_process(TRACE_sched_process_free, t);
 	upcall_task_free(t);
 	atomic_dec(&total);
 	rcu_call(&t->rcu, free_task);
@@ -169,6 +188,14 @@ static void kthread_main(void *p)
 	task_exit();
 }
 
+/* Numbers that no process has (pid_max is 32768), so that traces and profiles can tell kernel threads apart. */
+static int kthread_number(void)
+{
+	static u32 last;
+
+	return 32768 + (int)(__atomic_fetch_add(&last, 1, __ATOMIC_RELAXED) % 65536);
+}
+
 int kthread_run(struct task **out, void (*fn)(void *), void *arg, const char *name_fmt, ...)
 {
 	struct kthread_call *call = kmalloc(sizeof(*call), 0);
@@ -189,6 +216,7 @@ int kthread_run(struct task **out, void (*fn)(void *), void *arg, const char *na
 	}
 	*call = (struct kthread_call){ fn, arg };
 	t->flags = TASK_F_KTHREAD;
+	t->tid = kthread_number();
 	t->sig_blocked = ~0ULL;
 	arch_thread_init(t, kthread_main, call);
 	if (out)
@@ -249,7 +277,7 @@ static void init_idle(struct task *t, unsigned cpu)
 {
 	char name[16];
 
-	str_format(name, sizeof(name), "idle/%u", cpu);
+	str_format(name, sizeof(name), "swapper/%u", cpu);
 	init_common(t, name);
 	t->state = TASK_RUNNING;
 	t->flags = TASK_F_KTHREAD;

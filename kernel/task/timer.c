@@ -16,6 +16,7 @@
 #include <core/clock.h>
 #include <core/spin.h>
 #include <task/timer.h>
+#include <core/trace.h>
 
 struct base {
 	struct spinlock lock;
@@ -56,6 +57,30 @@ static void take_out(struct base *b, struct timer *t)
 		b->first = rb_next(&t->node);
 	rb_erase(&b->timers, &t->node);
 	WRITE_ONCE(t->cpu, -1);
+}
+
+static __noinline void trace_start(const struct timer *t, u64 asked_ns)
+{
+	struct trace_hrtimer_start r = { .hrtimer = (ulong)t,
+					 .function = (ulong)t->fn,
+					 .expires = (s64)t->deadline_ns,
+					 .softexpires = (s64)asked_ns };
+
+	trace_emit(TRACE_hrtimer_start, &r, sizeof(r));
+}
+
+static __noinline void trace_expire(const struct timer *t, u64 now)
+{
+	struct trace_hrtimer_expire_entry r = { .hrtimer = (ulong)t, .now = (s64)now, .function = (ulong)t->fn };
+
+	trace_emit(TRACE_hrtimer_expire_entry, &r, sizeof(r));
+}
+
+static __noinline void trace_timer(enum trace_id id, const struct timer *t)
+{
+	struct trace_hrtimer_cancel r = { .hrtimer = (ulong)t };
+
+	trace_emit(id, &r, sizeof(r));
 }
 
 /* Removes t from wherever it is queued. IRQs off. True: it was. */
@@ -103,6 +128,8 @@ void timer_arm(struct timer *t, u64 deadline_ns, u64 slack_ns)
 	insert(b, t);
 	first = b->first == &t->node;
 	spin_unlock(&b->lock);
+	if (trace_on(hrtimer_start))
+		trace_start(t, deadline_ns);
 	if (first)
 		sched_clock_rearm(t->deadline_ns);
 	irq_restore(flags);
@@ -113,6 +140,8 @@ bool timer_cancel(struct timer *t)
 	ulong flags = irq_save();
 	bool was = dequeue(t);
 
+	if (trace_on(hrtimer_cancel) && was)
+		trace_timer(TRACE_hrtimer_cancel, t);
 	irq_restore(flags);
 	/* It may be running on another CPU, and may even re-arm itself there. */
 	for (unsigned cpu = 0; cpu < cpu_count(); cpu++) {
@@ -142,7 +171,11 @@ void timers_run(u64 now)
 		__atomic_store_n(&b->running, t, __ATOMIC_SEQ_CST);
 		take_out(b, t);
 		spin_unlock(&b->lock);
+		if (trace_on(hrtimer_expire_entry))
+			trace_expire(t, now);
 		t->fn(t);
+		if (trace_on(hrtimer_expire_exit))
+			trace_timer(TRACE_hrtimer_expire_exit, t);
 		__atomic_store_n(&b->running, NULL, __ATOMIC_RELEASE);
 		spin_lock(&b->lock);
 	}

@@ -16,6 +16,7 @@
 #include <core/irq.h>
 #include <core/log.h>
 #include <core/spin.h>
+#include <core/trace.h>
 #include <lib/err.h>
 #include "irq_priv.h"
 #include "x86_priv.h"
@@ -86,13 +87,36 @@ bool irq_describe(unsigned n, struct irq_info *out)
 	return true;
 }
 
+static __noinline void trace_entry(unsigned i)
+{
+	struct {
+		struct trace_irq_handler_entry r;
+		char text[32];
+	} e = { .r = { .irq = (s32)(FIRST + i) } };
+	size_t size = sizeof(e.r);
+
+	e.r.name = trace_put_string(&e, &size, sizeof(e), table[i].name ? table[i].name : "");
+	trace_emit(TRACE_irq_handler_entry, &e, size);
+}
+
+static __noinline void trace_exit(unsigned i, bool handled)
+{
+	struct trace_irq_handler_exit r = { .irq = (s32)(FIRST + i), .ret = handled };
+
+	trace_emit(TRACE_irq_handler_exit, &r, sizeof(r));
+}
+
 static void device(unsigned i)
 {
 	void (*handler)(void *) = __atomic_load_n(&table[i].handler, __ATOMIC_ACQUIRE);
 
 	table[i].count++;
+	if (trace_on(irq_handler_entry))
+		trace_entry(i);
 	if (handler)
 		handler(table[i].arg);
+	if (trace_on(irq_handler_exit))
+		trace_exit(i, handler != NULL);
 }
 
 void irq_dispatch(struct regs *r, unsigned vector)

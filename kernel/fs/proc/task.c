@@ -199,7 +199,7 @@ static int set_comm(struct task *t, char *text, size_t len)
 		return -EINVAL;
 	if (len && text[len - 1] == '\n')
 		text[len - 1] = '\0';
-	str_copy(t->comm, text, sizeof(t->comm));
+	task_set_name(t, text, false);
 	return 0;
 }
 

@@ -49,6 +49,8 @@
 	RANK(TASK, spin, "one task's scheduling state")                                                                \
 	RANK(RUNQUEUE, spin, "a CPU's run queue")                                                                      \
 	RANK(TENANT, spin, "shares of a tenant")                                                                       \
+	RANK(PERF, spin, "a perf context's events")                                                                    \
+	RANK(PERF_RING, spin, "the write position of a perf or trace ring")                                            \
 	RANK(KMAP, spin, "kernel address space outside the direct map")                                                \
 	RANK(SLAB, spin, "a slab cache's shared lists")                                                                \
 	RANK(PAGES, spin, "a zone's free lists")                                                                       \

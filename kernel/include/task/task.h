@@ -59,6 +59,7 @@ struct task {
 	struct spinlock lock;               /* RANK_TASK */
 	u32 state;                          /* t: enum task_state */
 	bool on_queue, on_cpu;              /* r */
+	bool moved;                         /* r: has changed its CPU since it last ran */
 	unsigned cpu;                       /* t: where it runs or ran last */
 	cpumask_t affinity;                 /* t */
 	u8 class;                           /* t: enum sched_class */
@@ -87,6 +88,7 @@ struct task {
 	struct process *process; /* I; NULL for kernel threads */
 	struct list thread_link; /* f: in process->threads */
 	struct pid *pid;         /* I: the thread's ids */
+	int tid;                 /* its number in the first namespace; kernel threads: one above pid_max; 0: idle */
 	void *files, *fs, *ns;   /* t: struct files *, struct fs_context *, struct nsproxy * */
 	struct tenant *tenant;   /* RCU: who pays */
 	struct list tenant_link; /* RANK_TENANT; empty: exited */
@@ -153,6 +155,7 @@ DECLARE_PER_CPU(struct task *, current_task);
 /* A task that waits for its first task_wake (state TASK_UNINTERRUPTIBLE), with scheduling attributes, cred and tenant
  * of current. -ENOMEM, -EAGAIN. */
 int __must_check task_create(struct task **out, const char *name);
+void task_set_name(struct task *t, const char *name, bool by_exec);
 void task_get(struct task *t);
 void task_put(struct task *t);
 /* task's upcall into process: the last reference is gone, drop what upper parts hung on t (pid, process). May not

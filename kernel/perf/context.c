@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: an event belongs to a task or to a CPU; it counts while that task runs, or always, and its file's owner
+ * turns it on and off from any CPU at any moment.
+ *
+ * Idea: contexts. A CPU has one for ever; a task gets one with its first event. A context is active on one CPU or
+ * nowhere; its events become active with it. Every change to a context runs under its lock and, while it is active, on
+ * its CPU (an interrupt is sent there), so that the lists of active events that fire on a CPU belong to that CPU alone
+ * and firing needs no lock. Enabled and running times are read off the context's own clock, which stands still while
+ * its task does not run.
+ *
+ *        switch_out                 switch_in
+ *   ACTIVE ---------> INACTIVE ---------------> ACTIVE      (OFF stays OFF)
+ *
+ * Contract: perf_priv.h. Timers are armed after the lock is dropped, since timers rank before run queues.
+ *
+ * Locks: ctx->lock (RANK_PERF), taken under run queue locks.
+ */
+#include "perf_priv.h"
+#include <alloc/slab.h>
+#include <arch/cpu.h>
+#include <core/clock.h>
+#include <core/log.h>
+
+DEFINE_PER_CPU(struct perf_cpu, perf_cpu);
+
+void context_init(struct perf_context *ctx, struct task *t)
+{
+	*ctx = (struct perf_context){ .task = t, .on_cpu = -1 };
+	spin_init(&ctx->lock, RANK_PERF);
+	list_init(&ctx->events);
+}
+
+/* ---- times ------------------------------------------------------------------------------------------- */
+
+static u64 context_time(const struct perf_context *ctx, u64 now)
+{
+	return ctx->on_cpu >= 0 ? ctx->time + (now - ctx->stamp) : ctx->time;
+}
+
+/* A member of a group that is off is off. */
+static enum perf_state effective(const struct perf_event *e)
+{
+	return e->leader->state <= PERF_OFF ? e->leader->state : e->state;
+}
+
+static void times_at(const struct perf_event *e, u64 t, u64 *enabled, u64 *running)
+{
+	u64 delta = t - e->stamp;
+
+	*enabled = e->enabled_ns + (effective(e) >= PERF_INACTIVE ? delta : 0);
+	*running = e->running_ns + (effective(e) >= PERF_ACTIVE ? delta : 0);
+}
+
+static void update_times(struct perf_event *e, u64 now)
+{
+	u64 t = context_time(e->ctx, now);
+
+	times_at(e, t, &e->enabled_ns, &e->running_ns);
+	e->stamp = t;
+}
+
+static void set_state(struct perf_event *e, enum perf_state s, u64 now)
+{
+	struct perf_event *m;
+
+	update_times(e, now);
+	if (e->leader == e && (e->state <= PERF_OFF) != (s <= PERF_OFF))
+		list_for_each_entry (m, &e->siblings, sibling_link)
+			update_times(m, now);
+	e->state = s;
+}
+
+/* ---- becoming active, on this CPU ------------------------------------------------------------------------- */
+
+static bool matches(const struct perf_event *e)
+{
+	return e->cpu < 0 || e->cpu == (int)cpu_id();
+}
+
+static void activate(struct perf_event *e, u64 now)
+{
+	struct perf_cpu *c = this_cpu_ptr(&perf_cpu);
+
+	if (e->state != PERF_INACTIVE || e->leader->state < PERF_INACTIVE || !matches(e))
+		return;
+	set_state(e, PERF_ACTIVE, now);
+	e->on_cpu = cpu_id();
+	e->start_ns = now;
+	e->kind->start(e);
+	if (perf_wants_sideband(&e->attr))
+		list_add_tail(&e->side_link, &c->sideband);
+	if (e->kind->arm)
+		list_add_tail(&e->arm_link, &c->to_arm);
+	event_user_page(e);
+}
+
+static void deactivate(struct perf_event *e, u64 now)
+{
+	if (e->state != PERF_ACTIVE)
+		return;
+	e->kind->stop(e);
+	if (e->kind->count)
+		e->count = e->kind->count(e, now);
+	list_del_init(&e->side_link);
+	list_del_init(&e->arm_link);
+	set_state(e, PERF_INACTIVE, now);
+	event_user_page(e);
+}
+
+void perf_arm_timers(void)
+{
+	struct perf_cpu *c = this_cpu_ptr(&perf_cpu);
+
+	while (!list_empty(&c->to_arm)) {
+		struct perf_event *e = list_first_entry(&c->to_arm, struct perf_event, arm_link);
+
+		list_del_init(&e->arm_link);
+		e->kind->arm(e);
+	}
+}
+
+void context_in(struct perf_context *ctx)
+{
+	u64 now = clock_ns();
+	struct perf_event *e;
+
+	ctx->on_cpu = (int)cpu_id();
+	ctx->stamp = now;
+	list_for_each_entry (e, &ctx->events, ctx_link)
+		activate(e, now);
+}
+
+void context_out(struct perf_context *ctx)
+{
+	u64 now = clock_ns();
+	struct perf_event *e;
+
+	list_for_each_entry (e, &ctx->events, ctx_link)
+		deactivate(e, now);
+	ctx->time = context_time(ctx, now);
+	ctx->on_cpu = -1;
+}
+
+/* ---- changing a context from anywhere ------------------------------------------------------------------------ */
+
+struct call {
+	struct perf_context *ctx;
+	void (*fn)(struct perf_context *ctx, void *arg);
+	void *arg;
+	bool done;
+};
+
+static bool call_here(struct call *c)
+{
+	struct perf_context *ctx = c->ctx;
+	bool here;
+
+	spin_lock(&ctx->lock);
+	here = ctx->on_cpu < 0 || ctx->on_cpu == (int)cpu_id();
+	if (here)
+		c->fn(ctx, c->arg);
+	spin_unlock(&ctx->lock);
+	if (here)
+		perf_arm_timers();
+	return here;
+}
+
+static void call_there(void *arg)
+{
+	struct call *c = arg;
+
+	c->done = call_here(c);
+}
+
+void context_call(struct perf_context *ctx, void (*fn)(struct perf_context *ctx, void *arg), void *arg)
+{
+	struct call c = { ctx, fn, arg, false };
+
+	while (!c.done) {
+		ulong irq = irq_save();
+		int cpu;
+
+		c.done = call_here(&c);
+		cpu = READ_ONCE(ctx->on_cpu);
+		irq_restore(irq);
+		if (!c.done && cpu >= 0)
+			cpu_call(cpumask_of((unsigned)cpu), call_there, &c);
+	}
+}
+
+/* A task that runs right now must start counting without waiting for its next switch. */
+static void find_running(struct perf_context *ctx, void *arg)
+{
+	if (ctx->on_cpu < 0 && ctx->task == current)
+		context_in(ctx);
+}
+
+static void find_on_cpu(void *arg)
+{
+	struct perf_context *ctx = arg;
+
+	spin_lock(&ctx->lock);
+	find_running(ctx, NULL);
+	spin_unlock(&ctx->lock);
+	perf_arm_timers();
+}
+
+int context_of_task(struct task *t, struct perf_context **out)
+{
+	struct perf_context *ctx = t->perf;
+
+	assert(mutex_is_held(&perf_lock));
+	if (!ctx) {
+		ctx = kmalloc(sizeof(*ctx), ALLOC_KERNEL);
+		if (!ctx)
+			return -ENOMEM;
+		context_init(ctx, t);
+		rcu_assign(t->perf, ctx);
+		cpu_call(cpu_online_mask(), find_on_cpu, ctx); /* it may be running, and not be switched for long */
+	}
+	*out = ctx;
+	return 0;
+}
+
+static void free_context(struct rcu_head *head)
+{
+	kfree(container_of(head, struct perf_context, rcu));
+}
+
+void context_drop_if_empty(struct perf_context *ctx)
+{
+	if (!ctx->task || !list_empty(&ctx->events))
+		return;
+	rcu_assign(ctx->task->perf, NULL);
+	rcu_call(&ctx->rcu, free_context);
+}
+
+static void add(struct perf_context *ctx, void *arg)
+{
+	struct perf_event *e = arg;
+	u64 now = clock_ns();
+
+	e->stamp = context_time(ctx, now);
+	list_add_tail(&e->ctx_link, &ctx->events);
+	if (e->leader != e) {
+		list_add_tail(&e->sibling_link, &e->leader->siblings);
+		e->leader->nr_siblings++;
+	}
+	if (ctx->on_cpu >= 0)
+		activate(e, now);
+}
+
+void context_add(struct perf_context *ctx, struct perf_event *e)
+{
+	e->ctx = ctx;
+	context_call(ctx, add, e);
+}
+
+/* The members of a group whose leader goes stand alone from now on. */
+static void leave_group(struct perf_event *e, u64 now)
+{
+	struct perf_event *m, *n;
+
+	if (e->leader != e) {
+		update_times(e, now);
+		list_del_init(&e->sibling_link);
+		e->leader->nr_siblings--;
+		e->leader = e;
+		return;
+	}
+	list_for_each_entry_safe (m, n, &e->siblings, sibling_link) {
+		update_times(m, now);
+		list_del_init(&m->sibling_link);
+		m->leader = m;
+	}
+	e->nr_siblings = 0;
+}
+
+static void take_out(struct perf_context *ctx, void *arg)
+{
+	struct perf_event *e = arg;
+	u64 now = clock_ns();
+
+	deactivate(e, now);
+	set_state(e, PERF_OFF, now);
+	leave_group(e, now);
+	list_del_init(&e->ctx_link);
+}
+
+void context_remove(struct perf_event *e)
+{
+	struct perf_context *ctx = e->ctx;
+
+	if (!ctx)
+		return;
+	context_call(ctx, take_out, e);
+	e->ctx = NULL;
+	context_drop_if_empty(ctx);
+}
+
+/* ---- on and off ------------------------------------------------------------------------------------------- */
+
+void event_enable_locked(struct perf_context *ctx, struct perf_event *e)
+{
+	struct perf_event *m;
+	u64 now = clock_ns();
+
+	if (e->state != PERF_OFF)
+		return;
+	set_state(e, PERF_INACTIVE, now);
+	if (ctx->on_cpu < 0)
+		return;
+	activate(e, now);
+	list_for_each_entry (m, &e->siblings, sibling_link)
+		activate(m, now);
+}
+
+void event_off_locked(struct perf_event *e, enum perf_state to)
+{
+	struct perf_event *m;
+	u64 now = clock_ns();
+
+	if (e->state <= PERF_OFF)
+		return;
+	list_for_each_entry (m, &e->siblings, sibling_link)
+		deactivate(m, now);
+	deactivate(e, now);
+	set_state(e, to, now);
+}
+
+static void enable(struct perf_context *ctx, void *arg)
+{
+	event_enable_locked(ctx, arg);
+}
+
+static void disable(struct perf_context *ctx, void *arg)
+{
+	event_off_locked(arg, PERF_OFF);
+}
+
+void event_enable(struct perf_event *e)
+{
+	if (e->ctx)
+		context_call(e->ctx, enable, e);
+}
+
+void event_disable(struct perf_event *e)
+{
+	if (e->ctx)
+		context_call(e->ctx, disable, e);
+}
+
+/* ---- reading -------------------------------------------------------------------------------------------- */
+
+void event_values_here(struct perf_event *e, struct event_values *out)
+{
+	u64 now = clock_ns();
+
+	out->count = e->state == PERF_ACTIVE && e->kind->count ? e->kind->count(e, now) : READ_ONCE(e->count);
+	out->enabled_ns = e->enabled_ns;
+	out->running_ns = e->running_ns;
+	if (e->ctx)
+		times_at(e, context_time(e->ctx, now), &out->enabled_ns, &out->running_ns);
+}
+
+static void add_values(struct perf_event *e, struct event_values *sum)
+{
+	struct perf_context *ctx = e->ctx;
+	struct event_values v;
+	ulong irq = 0;
+
+	if (ctx)
+		irq = spin_lock_irqsave(&ctx->lock);
+	event_values_here(e, &v);
+	if (ctx)
+		spin_unlock_irqrestore(&ctx->lock, irq);
+	sum->count += v.count;
+	sum->enabled_ns += v.enabled_ns;
+	sum->running_ns += v.running_ns;
+}
+
+void event_values(struct perf_event *e, struct event_values *out)
+{
+	struct perf_event *c;
+
+	assert(mutex_is_held(&perf_lock));
+	*out = (struct event_values){ e->child_count, e->child_enabled_ns, e->child_running_ns };
+	add_values(e, out);
+	list_for_each_entry (c, &e->children, child_link)
+		add_values(c, out);
+}
+
+/* ---- switching tasks ---------------------------------------------------------------------------------------- */
+
+static void tell_switch(struct task *other, bool out, bool preempted)
+{
+	struct perf_cpu *c = this_cpu_ptr(&perf_cpu);
+	struct perf_event *e;
+
+	list_for_each_entry (e, &c->sideband, side_link)
+		if (e->attr.context_switch)
+			sideband_switch(e, other, out, preempted);
+}
+
+void perf_switch_out(struct task *prev, struct task *next)
+{
+	struct perf_context *ctx = rcu_deref(prev->perf);
+
+	perf_count_sched(COUNT_CONTEXT_SWITCHES);
+	tell_switch(next, true, READ_ONCE(prev->state) == TASK_RUNNING);
+	if (!ctx)
+		return;
+	spin_lock(&ctx->lock);
+	if (ctx->on_cpu == (int)cpu_id())
+		context_out(ctx);
+	spin_unlock(&ctx->lock);
+}
+
+void perf_switch_in(struct task *prev)
+{
+	struct perf_context *ctx = rcu_deref(current->perf);
+
+	if (ctx) {
+		spin_lock(&ctx->lock);
+		if (ctx->on_cpu < 0)
+			context_in(ctx);
+		spin_unlock(&ctx->lock);
+		perf_arm_timers();
+	}
+	if (current->moved) {
+		current->moved = false;
+		perf_count_sched(COUNT_CPU_MIGRATIONS);
+	}
+	tell_switch(prev, false, false);
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Inside the perf part: events, contexts, rings.
+ *
+ * An event's life:
+ *
+ *   state     counts?  how it gets there
+ *   OFF       no       opened disabled, ioctl DISABLE, REFRESH's limit reached
+ *   INACTIVE  no       enabled, but its task does not run here now
+ *   ACTIVE    yes      its context is on a CPU that it matches
+ *   EXITED    no       its task has ended; the descriptor still reads
+ *
+ * Lock letters: I immutable; p perf_lock (RANK_SUBSYS): who belongs to whom; c ctx->lock (RANK_PERF), IRQs off;
+ * l only on the CPU where the event is active, IRQs off; g ring->lock (RANK_PERF_RING). A context's states change under
+ * its lock, and on the CPU where it is active (context_call sees to that), so that the lists of a CPU need no lock.
+ */
+#ifndef PERF_PRIV_H
+#define PERF_PRIV_H
+
+#include <arch/percpu.h>
+#include <core/irq.h>
+#include <core/trace.h>
+#include <mm/mapping.h>
+#include <perf/attr.h>
+#include <perf/filter.h>
+#include <perf/ring.h>
+#include <task/hooks.h>
+#include <task/mutex.h>
+#include <task/task.h>
+#include <task/timer.h>
+
+struct file;
+struct poll_table;
+struct regs;
+struct perf_context;
+struct perf_event;
+
+enum perf_state { PERF_EXITED = -2, PERF_OFF = -1, PERF_INACTIVE = 0, PERF_ACTIVE = 1 };
+
+struct perf_kind { /* a source of events */
+	u32 type;  /* PERF_TYPE_* */
+	int (*init)(struct perf_event *e);    /* attributes are for us: 0, or -errno; -ENOENT: not ours after all */
+	void (*destroy)(struct perf_event *e); /* may sleep */
+	void (*start)(struct perf_event *e);   /* becomes active here: ctx locked, IRQs off */
+	void (*stop)(struct perf_event *e);
+	u64 (*count)(struct perf_event *e, u64 now); /* NULL: e->count */
+	void (*arm)(struct perf_event *e);     /* after start, without locks: timers. NULL: none */
+};
+extern const struct perf_kind perf_kind_software, perf_kind_clock, perf_kind_tracepoint;
+
+struct perf_ring {
+	struct perf_ring_data data; /* g */
+	struct spinlock lock;       /* g */
+	refcount_t refs;
+	struct mapping map;
+	atomic_t mapped;        /* VMAs */
+	struct spinlock events_lock; /* RANK_SUBSYS_SPIN: events */
+	struct list events;     /* that write here: e->ring_link */
+	struct deferred wake;
+	bool waking; /* atomic: the job is on its way, with a reference */
+	u32 ready; /* atomic: EPOLLIN since the last poll */
+	u64 locked_pages;
+	void *pages[]; /* user page, then data */
+};
+
+struct perf_event {
+	struct perf_event_attr attr;  /* I, but for period and filter by ioctl */
+	const struct perf_kind *kind; /* I */
+	u64 id;                       /* I */
+	int cpu;                      /* I: -1 any */
+	struct file *file;            /* I; NULL: inherited */
+	struct perf_event *parent;    /* I: of an inherited one: the one with the file */
+	struct list children, child_link; /* p */
+
+	struct perf_context *ctx; /* p; NULL: the task has ended */
+	struct list ctx_link;     /* c */
+	struct perf_event *leader; /* c */
+	struct list siblings, sibling_link; /* c: of a leader */
+	unsigned nr_siblings;
+
+	enum perf_state state; /* c */
+	unsigned on_cpu;       /* c: while active */
+	u64 enabled_ns, running_ns, stamp; /* c: times of the context's clock */
+	u64 count;                         /* l */
+	u64 start_ns;                      /* c: clocks, while active */
+	u64 child_count, child_enabled_ns, child_running_ns; /* p: of children that have ended */
+	u64 lost;                                            /* g */
+
+	u64 period, last_period; /* l */
+	s64 left;                /* l: until the next sample */
+	u64 freq_stamp;          /* l */
+	struct timer timer;      /* clocks */
+	u64 timer_left;          /* l: ns until the next sample when it was last taken off */
+	int limit;               /* atomic: REFRESH: overflows until it goes off; 0: none */
+	u32 wake_count;          /* g: samples since the last wake-up */
+
+	struct list fire_link; /* l: perf_cpu's lists */
+	struct list side_link; /* l */
+	struct list arm_link;  /* l */
+	struct list stop_link; /* l: REFRESH's limit is reached */
+
+	struct perf_ring *ring; /* p; readers: IRQs off */
+	struct list ring_link;
+	struct waitq waiters;
+	u32 hung_up; /* poll gives EPOLLHUP */
+
+	struct perf_filter *filter; /* p; readers: IRQs off */
+	u32 key_bits;               /* I: which static branches it holds */
+	struct rcu_head rcu;
+};
+
+struct perf_context {
+	struct spinlock lock;
+	struct list events;  /* c */
+	struct task *task;   /* I: NULL: a CPU's */
+	int on_cpu;          /* c: where it is active, -1: nowhere */
+	u64 time, stamp;     /* c: ns that it has been active */
+	struct rcu_head rcu;
+};
+
+struct perf_cpu {
+	struct perf_context ctx;
+	struct list counts[COUNT_KINDS]; /* active events by what they count */
+	struct list points[TRACE_EVENTS];
+	struct list sideband; /* active events that want to be told about tasks and mappings */
+	struct list to_arm, to_stop;
+	bool busy; /* inside a delivery: what it causes itself is not delivered */
+	u64 chain[PERF_MAX_STACK_DEFAULT + 16];
+};
+DECLARE_PER_CPU(struct perf_cpu, perf_cpu);
+extern struct mutex perf_lock;
+extern struct perf_limits perf_limits;
+extern int perf_mlock_kb;
+
+/* What a sample is made from. */
+struct perf_sample {
+	const struct regs *regs; /* where it happened */
+	u64 addr, period, weight, data_source;
+	const void *raw;
+	u32 raw_bytes;
+};
+
+/* ---- context.c ---- */
+void context_init(struct perf_context *ctx, struct task *t);
+/* Runs fn with the context locked and IRQs off, on its CPU if it is active. perf_lock held. */
+void context_call(struct perf_context *ctx, void (*fn)(struct perf_context *ctx, void *arg), void *arg);
+int __must_check context_of_task(struct task *t, struct perf_context **out); /* made if there is none; perf_lock held */
+void context_drop_if_empty(struct perf_context *ctx);
+void context_add(struct perf_context *ctx, struct perf_event *e);
+void context_remove(struct perf_event *e); /* off its lists; its leader's or siblings' groups are mended */
+void event_enable(struct perf_event *e);   /* with context_call */
+void event_disable(struct perf_event *e);
+void event_enable_locked(struct perf_context *ctx, struct perf_event *e);
+void event_off_locked(struct perf_event *e, enum perf_state to);
+void context_out(struct perf_context *ctx);
+void context_in(struct perf_context *ctx);
+void perf_arm_timers(void); /* IRQs off, no locks */
+struct event_values {
+	u64 count, enabled_ns, running_ns;
+};
+void event_values(struct perf_event *e, struct event_values *out);      /* with children; perf_lock held */
+void event_values_here(struct perf_event *e, struct event_values *out); /* active here, IRQs off */
+void perf_switch_out(struct task *prev, struct task *next);
+void perf_switch_in(struct task *prev);
+
+/* ---- event.c ---- */
+void event_free(struct perf_event *e);
+int __must_check event_create(const struct perf_event_attr *attr, const struct perf_kind *kind, int cpu,
+			      struct perf_event *parent, struct perf_event **out);
+int perf_inherit(struct task *child);
+void perf_drop_task(struct task *t, bool exits);
+
+/* ---- output.c ---- */
+void perf_overflow(struct perf_event *e, const struct perf_sample *s);
+void perf_settle(struct perf_cpu *c); /* after deliveries, without ctx->lock: what they asked for */
+/* n units happened; IRQs off, on the event's CPU. s->regs may not be NULL. */
+void perf_deliver(struct perf_event *e, u64 n, struct perf_sample *s);
+u64 perf_time(const struct perf_event *e);
+/* A record with the sample_id behind it. extra: bytes of body (a multiple of 8). */
+struct perf_record {
+	struct perf_ring_write w;
+	struct perf_ring *ring;
+	struct perf_event *event;
+};
+bool perf_record_begin(struct perf_record *r, struct perf_event *e, u32 type, u16 misc, u32 body_bytes);
+void perf_record_end(struct perf_record *r);
+void perf_wake(struct perf_event *e, struct perf_ring *ring);
+bool perf_excluded(const struct perf_event *e, const struct regs *regs);
+
+/* ---- callchain.c ---- */
+const struct regs *perf_user_regs(const struct regs *regs); /* NULL: a kernel thread */
+unsigned perf_callchain(const struct perf_event *e, const struct regs *regs, u64 *to, unsigned most);
+struct perf_caller { /* registers that stand for the place of the call */
+	u64 words[21];
+};
+const struct regs *perf_caller_regs(struct perf_caller *c, ulong ip, ulong bp, ulong sp);
+#define PERF_CALLER_REGS(c)                                                                                            \
+	perf_caller_regs(c, (ulong)__builtin_return_address(0), *(ulong *)__builtin_frame_address(0),                  \
+			 (ulong)__builtin_frame_address(0) + 16)
+
+/* ---- sideband.c ---- */
+bool perf_wants_sideband(const struct perf_event_attr *a);
+void sideband_switch(struct perf_event *e, struct task *other, bool out, bool preempted);
+int perf_hook_fork(struct task *child);
+void perf_hook_fork_failed(struct task *child);
+void perf_hook_forked(struct task *child);
+void perf_hook_exec(void);
+void perf_hook_renamed(struct task *t);
+void perf_hook_exit(void);
+void perf_hook_mapped(struct mm *m, ulong addr);
+void sideband_exit(struct perf_context *ctx);
+
+/* ---- software.c, tracepoint.c ---- */
+void perf_count(enum task_count what, u64 n, const struct regs *regs, ulong addr);
+void perf_count_sched(enum task_count what);
+void perf_tracepoint(unsigned id, const void *record, size_t size, u64 count, struct task *about);
+
+/* ---- mmap.c ---- */
+int perf_mmap(struct file *f, unsigned prot, unsigned map_flags, u64 *index, size_t bytes, struct mapping **out);
+void ring_get(struct perf_ring *r);
+void ring_put(struct perf_ring *r);
+void ring_attach(struct perf_event *e, struct perf_ring *r); /* NULL: detach; perf_lock held */
+int event_set_output(struct perf_event *e, struct perf_event *to);
+void event_user_page(struct perf_event *e);
+
+/* ---- files.c ---- */
+extern const struct file_ops perf_file_ops;
+
+#endif

@@ -30,6 +30,8 @@ void (*attr_notify_hook)(struct attr_dir *d, const char *attr_name);
 				.ino = 1 }
 ROOT(attr_sys_root, "sys");
 ROOT(attr_sysctl_root, "sysctl");
+ROOT(attr_trace_root, "tracing");
+ROOT(attr_debug_root, "debug");
 
 static struct attr_dir *find_child(struct attr_dir *d, const char *name)
 {

@@ -47,6 +47,14 @@ void symbol_format(char *buf, size_t size, ulong address)
 		   address - (ulong)(ksyms_base + ksyms_offsets[lo]));
 }
 
+const char *symbol_at(u64 n, ulong *address)
+{
+	if (n >= ksyms_count)
+		return NULL;
+	*address = ksyms_base + ksyms_offsets[n];
+	return ksyms_names + ksyms_name_at[n];
+}
+
 static void print_frame(ulong ip)
 {
 	char text[96];

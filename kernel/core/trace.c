@@ -76,7 +76,8 @@ void trace_deafen(unsigned id, enum trace_sink_id sink)
 	atomic_dec(&listeners[id - TRACE_FIRST_ID][sink]);
 }
 
-static void describe_field(struct strbuf *out, const char *declaration, unsigned offset, unsigned size, unsigned is_signed)
+static void describe_field(struct strbuf *out, const char *declaration, unsigned offset, unsigned size,
+			   unsigned is_signed)
 {
 	strbuf_add(out, "\tfield:%s;\toffset:%u;\tsize:%u;\tsigned:%u;\n", declaration, offset, size, is_signed);
 }

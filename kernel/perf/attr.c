@@ -98,7 +98,8 @@ int perf_attr_allowed(const struct perf_event_attr *a, const struct perf_limits 
 	if (limits->paranoid > 1 && (!a->exclude_kernel || (a->sample_type & PERF_SAMPLE_PHYS_ADDR)))
 		return fail(EACCES, "perf: kernel.perf_event_paranoid is %d: no kernel events", limits->paranoid);
 	if (limits->paranoid > 0 && cpu_wide)
-		return fail(EACCES, "perf: kernel.perf_event_paranoid is %d: no events of a whole CPU", limits->paranoid);
+		return fail(EACCES, "perf: kernel.perf_event_paranoid is %d: no events of a whole CPU",
+			    limits->paranoid);
 	if (limits->paranoid > -1 && a->type == PERF_TYPE_TRACEPOINT &&
 	    ((a->sample_type & PERF_SAMPLE_RAW) || !a->exclude_kernel || cpu_wide))
 		return fail(EPERM, "perf: kernel.perf_event_paranoid is %d: no raw tracepoints", limits->paranoid);
@@ -107,8 +108,8 @@ int perf_attr_allowed(const struct perf_event_attr *a, const struct perf_limits 
 
 unsigned perf_attr_id_bytes(const struct perf_event_attr *a)
 {
-	const u64 fields = PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ID | PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU |
-			   PERF_SAMPLE_IDENTIFIER;
+	const u64 fields = PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ID | PERF_SAMPLE_STREAM_ID |
+			   PERF_SAMPLE_CPU | PERF_SAMPLE_IDENTIFIER;
 
 	return a->sample_id_all ? 8 * (unsigned)__builtin_popcountll(a->sample_type & fields) : 0;
 }

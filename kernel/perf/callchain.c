@@ -12,6 +12,7 @@
  * Locks: none. IRQs off.
  */
 #include "perf_priv.h"
+#include <arch/mmu.h>
 #include <arch/thread.h>
 #include <arch/user.h>
 #include <lib/string.h>

@@ -143,7 +143,7 @@ bool perf_filter_match(const struct perf_filter *f, const void *record, size_t s
 			break;
 		case STEP_STRING: stack = stack << 1 | match_string(s, record, size); break;
 		case STEP_NOT: stack ^= 1; break;
-		case STEP_AND: stack = stack >> 1 & ~(u64)!(stack & 1); break;
+		case STEP_AND: stack = stack >> 1 & (stack & 1 ? ~0ULL : ~1ULL); break;
 		default: stack = stack >> 1 | (stack & 1);
 		}
 	}
@@ -230,8 +230,9 @@ static int parse_number(struct parser *p, struct step *s)
 	}
 	for (;; p->at++, digits++) {
 		char c = *p->at;
-		unsigned d = c >= '0' && c <= '9' ? (unsigned)(c - '0') :
-			     (c | 32) >= 'a' && (c | 32) <= 'f' ? (unsigned)((c | 32) - 'a' + 10) : 99;
+		unsigned d = c >= '0' && c <= '9'                 ? (unsigned)(c - '0')
+			     : (c | 32) >= 'a' && (c | 32) <= 'f' ? (unsigned)((c | 32) - 'a' + 10)
+								  : 99;
 
 		if (d >= base)
 			break;

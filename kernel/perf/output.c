@@ -13,6 +13,7 @@
  */
 #include "perf_priv.h"
 #include <arch/cpu.h>
+#include <arch/mmu.h>
 #include <arch/thread.h>
 #include <arch/user.h>
 #include <asm/perf_regs.h>

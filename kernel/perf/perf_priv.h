@@ -37,14 +37,14 @@ struct perf_event;
 
 enum perf_state { PERF_EXITED = -2, PERF_OFF = -1, PERF_INACTIVE = 0, PERF_ACTIVE = 1 };
 
-struct perf_kind { /* a source of events */
-	u32 type;  /* PERF_TYPE_* */
-	int (*init)(struct perf_event *e);    /* attributes are for us: 0, or -errno; -ENOENT: not ours after all */
+struct perf_kind {                             /* a source of events */
+	u32 type;                              /* PERF_TYPE_* */
+	int (*init)(struct perf_event *e);     /* attributes are for us: 0, or -errno; -ENOENT: not ours after all */
 	void (*destroy)(struct perf_event *e); /* may sleep */
 	void (*start)(struct perf_event *e);   /* becomes active here: ctx locked, IRQs off */
 	void (*stop)(struct perf_event *e);
 	u64 (*count)(struct perf_event *e, u64 now); /* NULL: e->count */
-	void (*arm)(struct perf_event *e);     /* after start, without locks: timers. NULL: none */
+	void (*arm)(struct perf_event *e);           /* after start, without locks: timers. NULL: none */
 };
 extern const struct perf_kind perf_kind_software, perf_kind_clock, perf_kind_tracepoint;
 
@@ -53,36 +53,36 @@ struct perf_ring {
 	struct spinlock lock;       /* g */
 	refcount_t refs;
 	struct mapping map;
-	atomic_t mapped;        /* VMAs */
+	atomic_t mapped;             /* VMAs */
 	struct spinlock events_lock; /* RANK_SUBSYS_SPIN: events */
-	struct list events;     /* that write here: e->ring_link */
+	struct list events;          /* that write here: e->ring_link */
 	struct deferred wake;
 	bool waking; /* atomic: the job is on its way, with a reference */
-	u32 ready; /* atomic: EPOLLIN since the last poll */
+	u32 ready;   /* atomic: EPOLLIN since the last poll */
 	u64 locked_pages;
 	void *pages[]; /* user page, then data */
 };
 
 struct perf_event {
-	struct perf_event_attr attr;  /* I, but for period and filter by ioctl */
-	const struct perf_kind *kind; /* I */
-	u64 id;                       /* I */
-	int cpu;                      /* I: -1 any */
-	struct file *file;            /* I; NULL: inherited */
-	struct perf_event *parent;    /* I: of an inherited one: the one with the file */
+	struct perf_event_attr attr;      /* I, but for period and filter by ioctl */
+	const struct perf_kind *kind;     /* I */
+	u64 id;                           /* I */
+	int cpu;                          /* I: -1 any */
+	struct file *file;                /* I; NULL: inherited */
+	struct perf_event *parent;        /* I: of an inherited one: the one with the file */
 	struct list children, child_link; /* p */
 
-	struct perf_context *ctx; /* p; NULL: the task has ended */
-	struct list ctx_link;     /* c */
-	struct perf_event *leader; /* c */
+	struct perf_context *ctx;           /* p; NULL: the task has ended */
+	struct list ctx_link;               /* c */
+	struct perf_event *leader;          /* c */
 	struct list siblings, sibling_link; /* c: of a leader */
 	unsigned nr_siblings;
 
-	enum perf_state state; /* c */
-	unsigned on_cpu;       /* c: while active */
-	u64 enabled_ns, running_ns, stamp; /* c: times of the context's clock */
-	u64 count;                         /* l */
-	u64 start_ns;                      /* c: clocks, while active */
+	enum perf_state state;                               /* c */
+	unsigned on_cpu;                                     /* c: while active */
+	u64 enabled_ns, running_ns, stamp;                   /* c: times of the context's clock */
+	u64 count;                                           /* l */
+	u64 start_ns;                                        /* c: clocks, while active */
 	u64 child_count, child_enabled_ns, child_running_ns; /* p: of children that have ended */
 	u64 lost;                                            /* g */
 
@@ -111,10 +111,10 @@ struct perf_event {
 
 struct perf_context {
 	struct spinlock lock;
-	struct list events;  /* c */
-	struct task *task;   /* I: NULL: a CPU's */
-	int on_cpu;          /* c: where it is active, -1: nowhere */
-	u64 time, stamp;     /* c: ns that it has been active */
+	struct list events; /* c */
+	struct task *task;  /* I: NULL: a CPU's */
+	int on_cpu;         /* c: where it is active, -1: nowhere */
+	u64 time, stamp;    /* c: ns that it has been active */
 	struct rcu_head rcu;
 };
 
@@ -168,7 +168,10 @@ void event_free(struct perf_event *e);
 int __must_check event_create(const struct perf_event_attr *attr, const struct perf_kind *kind, int cpu,
 			      struct perf_event *parent, struct perf_event **out);
 int perf_inherit(struct task *child);
-void perf_drop_task(struct task *t, bool exits);
+void perf_drop_task(struct task *t); /* it ends: its events go, or stay as descriptors */
+
+void perf_release(struct file *f);
+struct perf_event *perf_event_of(const struct file *f); /* NULL: it is no event */
 
 /* ---- output.c ---- */
 void perf_overflow(struct perf_event *e, const struct perf_sample *s);
@@ -208,7 +211,6 @@ void perf_hook_exec(void);
 void perf_hook_renamed(struct task *t);
 void perf_hook_exit(void);
 void perf_hook_mapped(struct mm *m, ulong addr);
-void sideband_exit(struct perf_context *ctx);
 
 /* ---- software.c, tracepoint.c ---- */
 void perf_count(enum task_count what, u64 n, const struct regs *regs, ulong addr);

@@ -20,8 +20,8 @@
 #include <lib/string.h>
 #include <perf/ring.h>
 
-void perf_ring_setup(struct perf_ring_data *r, void *user_page, void **pages, u32 nr_pages, bool overwrite, bool backward,
-		     u32 watermark)
+void perf_ring_setup(struct perf_ring_data *r, void *user_page, void **pages, u32 nr_pages, bool overwrite,
+		     bool backward, u32 watermark)
 {
 	u64 bytes = (u64)nr_pages << PAGE_SHIFT;
 

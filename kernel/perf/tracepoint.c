@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: a tracepoint fires on a CPU, in the context of one task, sometimes about another one (a wake-up), and goes to
- * the events of that CPU, of the current task and, where it is about another, of that one too.
+ * Problem: a tracepoint fires on a CPU, in the context of one task, sometimes about another one (a wake-up), and goes
+ * to the events of that CPU, of the current task and, where it is about another, of that one too.
  *
  * Idea: a list a CPU and tracepoint of the active events; the task that it is about is looked up in its own context
  * for events bound to this CPU. The record becomes the raw part of the sample.
@@ -17,7 +17,7 @@
 
 static bool passes(const struct perf_event *e, const void *record, size_t size)
 {
-	const struct perf_filter *f = rcu_deref(e->parent ? e->parent->filter : e->filter);
+	const struct perf_filter *f = rcu_deref((e->parent ? e->parent : e)->filter);
 
 	return !f || perf_filter_match(f, record, size);
 }

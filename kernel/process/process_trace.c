@@ -70,7 +70,7 @@ void process_trace_wait(struct pid *pid)
 void process_trace_signal(int sig, const siginfo_t *info, struct task *t, bool group, int result)
 {
 	struct trace_signal_generate r = { .sig = sig,
-					   .errno = info ? info->si_errno : 0,
+					   .errno_ = info ? info->si_errno : 0,
 					   .code = info ? info->si_code : SI_KERNEL,
 					   .pid = t->tid,
 					   .group = group,
@@ -83,7 +83,7 @@ void process_trace_signal(int sig, const siginfo_t *info, struct task *t, bool g
 void process_trace_deliver(int sig, const siginfo_t *info, const struct sigaction_kernel *a)
 {
 	struct trace_signal_deliver r = { .sig = sig,
-					  .errno = info->si_errno,
+					  .errno_ = info->si_errno,
 					  .code = info->si_code,
 					  .sa_handler = a->handler,
 					  .sa_flags = a->flags };

@@ -25,13 +25,13 @@ struct static_key task_count_keys[COUNT_KINDS];
 
 static s32 prio_of(const struct task *t)
 {
-	return t->class == SCHED_CLASS_FIFO || t->class == SCHED_CLASS_RR ? PRIO_RT_LAST - t->rt_priority :
-									    PRIO_DEFAULT + t->nice;
+	return t->class == SCHED_CLASS_FIFO || t->class == SCHED_CLASS_RR ? PRIO_RT_LAST - t->rt_priority
+									  : PRIO_DEFAULT + t->nice;
 }
 
 static s64 state_of(const struct task *t)
 {
-	static const u8 numbers[] = { [TASK_RUNNING] = 0,   [TASK_INTERRUPTIBLE] = 0x01,
+	static const u8 numbers[] = { [TASK_RUNNING] = 0,     [TASK_INTERRUPTIBLE] = 0x01,
 				      [TASK_KILLABLE] = 0x02, [TASK_UNINTERRUPTIBLE] = 0x02,
 				      [TASK_STOPPED] = 0x04,  [TASK_TRACED] = 0x08,
 				      [TASK_DEAD] = 0x10 };

@@ -55,6 +55,9 @@ static void mount_all(void)
 
 	mount_one("proc", "/proc", NULL);
 	mount_one("sysfs", "/sys", NULL);
+	mount_one("tracefs", "/sys/kernel/tracing", NULL);
+	mount_one("debugfs", "/sys/kernel/debug", NULL);
+	mount_one("tracefs", "/sys/kernel/debug/tracing", NULL);
 	mount_one("devtmpfs", "/dev", NULL);
 	mount_one("devpts", "/dev/pts", "mode=620,ptmxmode=666");
 	mount_one("tmpfs", "/dev/shm", NULL);

@@ -77,6 +77,8 @@ void attr_notify(struct attr_dir *d, const char *attr_name);
 /* Roots, created at boot. */
 extern struct attr_dir attr_sys_root;    /* /sys */
 extern struct attr_dir attr_sysctl_root; /* /proc/sys */
+extern struct attr_dir attr_trace_root;  /* tracefs */
+extern struct attr_dir attr_debug_root;  /* debugfs */
 /* Files of a part (attrs may be NULL) in a folder that several parts share ("kernel" and "net/core" of /proc/sys, "fs"
  * of /sys): it is made when missing. At boot. -EEXIST: the folder belongs to one part alone. */
 int __must_check attr_folder_add(struct attr_dir *root, const char *folder, const struct attr *const *attrs);

@@ -58,6 +58,8 @@ void __noreturn panic_regs(const struct regs *r, const char *fmt, ...) __printf(
 void backtrace_print(ulong ip, ulong bp);
 /* "symbol+0x12", or the plain address. */
 void symbol_format(char *buf, size_t size, ulong address);
+/* The n-th symbol of the kernel's text by address; NULL: no more. */
+const char *symbol_at(u64 n, ulong *address);
 #endif
 
 #define ensure(c)                                                                                                      \

@@ -51,7 +51,7 @@ static inline void trace_emit(unsigned id, void *record, size_t size)
  * record + *size and moves *size. */
 u32 trace_put_string(void *record, size_t *size, size_t room, const char *text);
 
-void trace_listen(unsigned id, enum trace_sink_id sink);  /* may sleep; nests */
+void trace_listen(unsigned id, enum trace_sink_id sink); /* may sleep; nests */
 void trace_deafen(unsigned id, enum trace_sink_id sink);
 
 struct strbuf;

@@ -11,8 +11,8 @@
 #define PERF_REGS_USER_ALLOWED (0xff0fffUL) /* asm/perf_regs.h: all but ds, es, fs, gs (bits 12 to 15) */
 #define PERF_MAX_STACK_DEFAULT 127
 
-struct perf_limits { /* the sysctls */
-	int paranoid;       /* -1 .. 3 */
+struct perf_limits {         /* the sysctls */
+	int paranoid;        /* -1 .. 3 */
 	u64 max_sample_rate; /* Hz */
 	unsigned max_stack;
 };

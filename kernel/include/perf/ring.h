@@ -34,9 +34,10 @@ struct perf_ring_write {
 	u64 lost; /* to be told first */
 };
 
-void perf_ring_setup(struct perf_ring_data *r, void *user_page, void **pages, u32 nr_pages, bool overwrite, bool backward,
-		     u32 watermark);
-/* False: no room; it has been counted as lost. lost_bytes: of the LOST record, if one is due (never in overwrite mode). */
+void perf_ring_setup(struct perf_ring_data *r, void *user_page, void **pages, u32 nr_pages, bool overwrite,
+		     bool backward, u32 watermark);
+/* False: no room; it has been counted as lost. lost_bytes: of the LOST record, if one is due (never in overwrite mode).
+ */
 bool __must_check perf_ring_begin(struct perf_ring_data *r, u32 bytes, u32 lost_bytes, struct perf_ring_write *w);
 void perf_ring_put(struct perf_ring_write *w, const void *data, u32 bytes);
 void perf_ring_skip(struct perf_ring_write *w, u32 bytes); /* zeroes */

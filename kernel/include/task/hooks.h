@@ -3,9 +3,9 @@
  * Where perf follows tasks and what they do. Unused, each is a patched-out branch. One user: the perf part, which sets
  * task_hooks once, before it raises a key.
  *
- * Contexts. switch_out: the run queue is locked, IRQs off, current is prev. switch_in: no locks, IRQs off, current runs;
- * prev may be gone, only its address and its ids count. count: any context but NMI; regs NULL: of the caller. The others:
- * process context, no locks, current is who forks, runs exec, exits, maps.
+ * Contexts. switch_out: the run queue is locked, IRQs off, current is prev. switch_in: no locks, IRQs off, current
+ * runs; prev may be gone, only its address and its ids count. count: any context but NMI; regs NULL: of the caller. The
+ * others: process context, no locks, current is who forks, runs exec, exits, maps.
  */
 #ifndef TASK_HOOKS_H
 #define TASK_HOOKS_H
@@ -31,12 +31,12 @@ enum task_count {
 struct task_hooks {
 	void (*switch_out)(struct task *prev, struct task *next);
 	void (*switch_in)(struct task *prev);
-	int (*fork)(struct task *child);      /* built, not yet visible: may refuse */
+	int (*fork)(struct task *child); /* built, not yet visible: may refuse */
 	void (*fork_failed)(struct task *child);
-	void (*forked)(struct task *child);   /* visible, not yet running */
-	void (*exec)(void);                   /* runs the new program; its memory is in place */
-	void (*renamed)(struct task *t);      /* by prctl or a write to comm */
-	void (*exit)(void);                   /* still has its memory */
+	void (*forked)(struct task *child);       /* visible, not yet running */
+	void (*exec)(void);                       /* runs the new program; its memory is in place */
+	void (*renamed)(struct task *t);          /* by prctl or a write to comm */
+	void (*exit)(void);                       /* still has its memory */
 	void (*mapped)(struct mm *m, ulong addr); /* a new VMA begins there */
 	void (*count)(enum task_count what, u64 n, const struct regs *regs, ulong addr);
 };

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: clients learn from files what kinds of events there are, what they may do, and where the kernel's functions
+ * lie.
+ *
+ * Idea: /sys/bus/event_source/devices names each kind with its type number; /proc/sys/kernel/perf_event_* are the
+ * limits; /proc/kallsyms lists the symbols that the image carries for its backtraces, hidden from those whom
+ * kptr_restrict keeps out.
+ *
+ * Contract: Documentation/ABI/testing/sysfs-bus-event_source-devices and admin-guide/sysctl/kernel.rst of Linux;
+ * proc(5).
+ *
+ * Locks: none; single words.
+ */
+#include "perf_priv.h"
+#include <alloc/slab.h>
+#include <arch/cpu.h>
+#include <core/attr.h>
+#include <core/init.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <linux/capability.h>
+#include <vfs/textfile.h>
+
+extern const char text_start[], text_end[];
+
+enum { PARANOID, RATE, MLOCK_KB, MAX_STACK, CPU_PERCENT, KPTR, CONTEXTS, NR_LIMITS };
+static int kptr_restrict = 1, cpu_percent = 25, contexts_per_stack = 8;
+
+static const struct {
+	const char *name;
+	s64 least, most;
+} limits[NR_LIMITS] = {
+	[PARANOID] = { "perf_event_paranoid", -1, 4 },
+	[RATE] = { "perf_event_max_sample_rate", 1, 1000000 },
+	[MLOCK_KB] = { "perf_event_mlock_kb", 0, 1 << 30 },
+	[MAX_STACK] = { "perf_event_max_stack", PERF_MAX_STACK_DEFAULT, PERF_MAX_STACK_DEFAULT },
+	[CPU_PERCENT] = { "perf_cpu_time_max_percent", 0, 100 },
+	[KPTR] = { "kptr_restrict", 0, 2 },
+	[CONTEXTS] = { "perf_event_max_contexts_per_stack", 8, 8 },
+};
+
+static s64 value_of(unsigned which)
+{
+	switch (which) {
+	case PARANOID: return perf_limits.paranoid;
+	case RATE: return (s64)perf_limits.max_sample_rate;
+	case MLOCK_KB: return perf_mlock_kb;
+	case MAX_STACK: return perf_limits.max_stack;
+	case CPU_PERCENT: return cpu_percent;
+	case KPTR: return kptr_restrict;
+	default: return contexts_per_stack;
+	}
+}
+
+static int show_limit(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%lld\n", (long long)value_of((unsigned)a->data));
+	return 0;
+}
+
+static int parse_number(const char *text, s64 *out)
+{
+	bool negative = *text == '-';
+	s64 v = 0;
+
+	text += negative;
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	for (; *text >= '0' && *text <= '9'; text++)
+		if (v < 1LL << 40)
+			v = v * 10 + (*text - '0');
+	if (*text == '\n')
+		text++;
+	*out = negative ? -v : v;
+	return *text ? -EINVAL : 0;
+}
+
+static int set_limit(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
+{
+	unsigned which = (unsigned)a->data;
+	s64 v;
+	int err = parse_number(text, &v);
+
+	if (err)
+		return err;
+	if (v < limits[which].least || v > limits[which].most)
+		return fail(EINVAL, "%s: %lld", limits[which].name, (long long)v);
+	switch (which) {
+	case PARANOID: perf_limits.paranoid = (int)v; break;
+	case RATE: perf_limits.max_sample_rate = (u64)v; break;
+	case MLOCK_KB: perf_mlock_kb = (int)v; break;
+	case CPU_PERCENT: cpu_percent = (int)v; break;
+	case KPTR: kptr_restrict = (int)v; break;
+	default: break; /* only one value is allowed */
+	}
+	return 0;
+}
+
+static int show_number(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%lu\n", a->data);
+	return 0;
+}
+
+/* ---- kallsyms ---------------------------------------------------------------------------------------------------- */
+
+static bool may_see_addresses(void)
+{
+	if (kptr_restrict == 0)
+		return perf_limits.paranoid <= 1 || capable(CAP_SYSLOG);
+	return kptr_restrict == 1 && capable(CAP_SYSLOG);
+}
+
+static int show_kallsyms(struct strbuf *out)
+{
+	bool visible = may_see_addresses();
+	const char *name;
+	ulong at;
+
+	strbuf_add(out, "%016lx T _text\n%016lx T _stext\n", visible ? (ulong)text_start : 0,
+		   visible ? (ulong)text_start : 0);
+	for (u64 n = 0; (name = symbol_at(n, &at)) != NULL; n++)
+		strbuf_add(out, "%016lx t %s\n", visible ? at : 0, name);
+	strbuf_add(out, "%016lx T _etext\n", visible ? (ulong)text_end : 0);
+	return 0;
+}
+
+static int show_modules(struct strbuf *out)
+{
+	return 0;
+}
+
+static struct proc_file proc_files[] = { { .name = "kallsyms", .show = show_kallsyms },
+					 { .name = "modules", .show = show_modules } };
+
+/* ---- start --------------------------------------------------------------------------------------------------------
+ */
+
+static void add_limits(void)
+{
+	static struct attr attrs[NR_LIMITS];
+	static const struct attr *list[NR_LIMITS + 1];
+
+	for (unsigned i = 0; i < NR_LIMITS; i++) {
+		attrs[i] = (struct attr){
+			.name = limits[i].name, .mode = 0644, .show = show_limit, .set = set_limit, .data = i
+		};
+		list[i] = &attrs[i];
+	}
+	ensure(!attr_sysctl_add("kernel", list));
+}
+
+static void add_kind(const char *folder, u32 type)
+{
+	struct attr *a = kzalloc(sizeof(*a), ALLOC_KERNEL);
+	const struct attr *list[] = { a, NULL };
+
+	ensure(a);
+	*a = (struct attr){ .name = "type", .mode = 0444, .show = show_number, .data = type };
+	ensure(!attr_folder_add(&attr_sys_root, folder, list));
+}
+
+static void files_init(void)
+{
+	add_limits();
+	add_kind("bus/event_source/devices/software", PERF_TYPE_SOFTWARE);
+	add_kind("bus/event_source/devices/tracepoint", PERF_TYPE_TRACEPOINT);
+	for (unsigned i = 0; i < ARRAY_SIZE(proc_files); i++)
+		proc_file_register(&proc_files[i]);
+}
+PART_INIT(late, files_init);

@@ -11,9 +11,13 @@
  */
 #include <alloc/page.h>
 #include <core/init.h>
+#include <core/log.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <task/sched.h>
 #include "cgroup_priv.h"
+
+static struct cgroup_controller cpu; /* below: its bit decides what cpu.stat shows */
 
 enum field { USE, PEAK, LIMIT, FAILURES };
 #define SHARE_FIELD(resource, field) ((ulong)(resource) << 8 | (field))
@@ -133,34 +137,154 @@ static const struct attr *const memory_files[] = { &file_memory_current, &file_m
 						   &file_memory_events,  &file_memory_reclaim, NULL };
 static struct cgroup_controller memory = { .name = "memory", .files = memory_files, .disabled = reset_memory };
 
-/* ---- CPU time: shown everywhere, with or without a controller ---- */
+/* ---- CPU time ---- */
 
-static u64 cpu_ns(struct tenant *t)
+static void cpu_use(struct tenant *t, struct tenant_cpu_use *sum)
 {
-	u64 sum = tenant_cpu_ns(t) + t->share[RES_CPU].total.v;
 	struct attr_dir *child;
 
+	tenant_cpu_use(t, sum);
+	sum->ns += t->share[RES_CPU].total.v;
 	list_for_each_entry (child, &cgroup_of(t)->dir.children, sibling)
-		sum += cpu_ns(child->owner);
-	return sum;
+		cpu_use(child->owner, sum);
 }
 
 static int show_cpu_stat(struct attr_dir *d, const struct attr *a, struct strbuf *out)
 {
-	u64 ns;
+	struct tenant_bandwidth *b = &cgroup_tenant(d)->bandwidth;
+	struct tenant_cpu_use u = { 0 };
 
 	mutex_lock(&cgroup_lock);
-	ns = cpu_ns(d->owner);
+	cpu_use(d->owner, &u);
 	mutex_unlock(&cgroup_lock);
-	strbuf_add(out, "usage_usec %llu\n", (unsigned long long)(ns / NSEC_PER_USEC));
+	strbuf_add(out, "usage_usec %llu\nuser_usec %llu\nsystem_usec %llu\n",
+		   (unsigned long long)(u.ns / NSEC_PER_USEC), (unsigned long long)(u.user_ns / NSEC_PER_USEC),
+		   (unsigned long long)(u.system_ns / NSEC_PER_USEC));
+	if (cgroup_of(d->owner)->enabled & cpu.bit)
+		strbuf_add(out, "nr_periods %llu\nnr_throttled %llu\nthrottled_usec %llu\n",
+			   (unsigned long long)b->periods, (unsigned long long)b->throttled_times,
+			   (unsigned long long)(b->throttled_ns / NSEC_PER_USEC));
 	return 0;
 }
 
 FILE(cpu_stat, "cpu.stat", 0444, show_cpu_stat, NULL, 0);
 const struct attr *const cgroup_stat_files[] = { &file_cpu_stat, NULL };
 
+static int show_weight(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%llu\n", (unsigned long long)cgroup_tenant(d)->share[RES_CPU].weight);
+	return 0;
+}
+
+static int set_weight(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	u64 v;
+
+	if (str_to_u64(text, 10, &v))
+		return -EINVAL;
+	if (v < 1 || v > 10000)
+		return -ERANGE;
+	tenant_set_cpu_weight(d->owner, (u32)v);
+	return 0;
+}
+
+/* The nice value whose weight is nearest. */
+static int show_weight_nice(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	u64 weight = cgroup_tenant(d)->share[RES_CPU].weight * 1024 / 100, best = ~0ULL;
+	int nice = 0;
+
+	for (int n = -20; n < 20; n++) {
+		u64 w = sched_weight[n + 20], off = w > weight ? w - weight : weight - w;
+
+		if (off < best) {
+			best = off;
+			nice = n;
+		}
+	}
+	strbuf_add(out, "%d\n", nice);
+	return 0;
+}
+
+static int set_weight_nice(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	s64 nice;
+
+	if (str_to_s64(text, 10, &nice))
+		return -EINVAL;
+	if (nice < -20 || nice > 19)
+		return -ERANGE;
+	tenant_set_cpu_weight(d->owner, clamp((u32)(sched_weight[nice + 20] * 100ULL / 1024), 1U, 10000U));
+	return 0;
+}
+
+static int show_max(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	struct tenant_bandwidth *b = &cgroup_tenant(d)->bandwidth;
+
+	if (b->quota_ns == ~0ULL)
+		strbuf_add(out, "max %llu\n", (unsigned long long)(b->period_ns / NSEC_PER_USEC));
+	else
+		strbuf_add(out, "%llu %llu\n", (unsigned long long)(b->quota_ns / NSEC_PER_USEC),
+			   (unsigned long long)(b->period_ns / NSEC_PER_USEC));
+	return 0;
+}
+
+/* "QUOTA|max [PERIOD]", microseconds; without a period it stays. */
+static int set_max(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	struct tenant_bandwidth *b = &cgroup_tenant(d)->bandwidth;
+	u64 quota, period = b->period_ns / NSEC_PER_USEC;
+	char *second = strchr(text, ' ');
+	int err;
+
+	if (second)
+		*second++ = '\0';
+	err = cgroup_parse_limit(text, 1, &quota);
+	if (!err && second && *second && *second != '\n')
+		err = str_to_u64(second, 10, &period);
+	if (err)
+		return -EINVAL;
+	if ((quota != ~0ULL && quota > ~0ULL / NSEC_PER_USEC) || period > ~0ULL / NSEC_PER_USEC)
+		return -EINVAL;
+	return tenant_set_cpu_max(d->owner, quota == ~0ULL ? quota : quota * NSEC_PER_USEC, period * NSEC_PER_USEC,
+				  b->burst_ns);
+}
+
+static int show_burst(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%llu\n", (unsigned long long)(cgroup_tenant(d)->bandwidth.burst_ns / NSEC_PER_USEC));
+	return 0;
+}
+
+static int set_burst(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	struct tenant_bandwidth *b = &cgroup_tenant(d)->bandwidth;
+	u64 burst;
+
+	if (str_to_u64(text, 10, &burst) || burst > ~0ULL / NSEC_PER_USEC)
+		return -EINVAL;
+	return tenant_set_cpu_max(d->owner, b->quota_ns, b->period_ns, burst * NSEC_PER_USEC);
+}
+
+FILE(cpu_weight, "cpu.weight", 0644, show_weight, set_weight, 0);
+FILE(cpu_weight_nice, "cpu.weight.nice", 0644, show_weight_nice, set_weight_nice, 0);
+FILE(cpu_max, "cpu.max", 0644, show_max, set_max, 0);
+FILE(cpu_max_burst, "cpu.max.burst", 0644, show_burst, set_burst, 0);
+
+static void reset_cpu(struct tenant *t)
+{
+	tenant_set_cpu_weight(t, 100);
+	ensure(!tenant_set_cpu_max(t, ~0ULL, 100 * NSEC_PER_MSEC, 0));
+}
+
+static const struct attr *const cpu_files[] = { &file_cpu_weight, &file_cpu_weight_nice, &file_cpu_max,
+						&file_cpu_max_burst, NULL };
+static struct cgroup_controller cpu = { .name = "cpu", .files = cpu_files, .disabled = reset_cpu };
+
 static void controllers_init(void)
 {
+	cgroup_controller_register(&cpu);
 	cgroup_controller_register(&memory);
 	cgroup_controller_register(&pids);
 }

@@ -312,6 +312,8 @@ void upcall_return_to_user(struct regs *r)
 {
 	if (current->work & WORK_NOTIFY)
 		run_task_work();
+	if (unlikely(current->work & WORK_THROTTLE))
+		sched_throttle_point();
 	if (current->work & WORK_SIGNAL)
 		handle_signals(r);
 }

@@ -66,6 +66,11 @@ static bool is_rt(const struct task *t)
 	return t->class == SCHED_CLASS_FIFO || t->class == SCHED_CLASS_RR;
 }
 
+u32 sched_weight_of(const struct task *t)
+{
+	return is_rt(t) ? 0 : weight_of(t);
+}
+
 /* ---- queues: rq lock held -------------------------------------------------------------------------------- */
 
 static void fair_insert(struct rq *q, struct task *t)
@@ -146,7 +151,12 @@ static void account(struct rq *q, u64 now)
 	}
 	if (is_rt(t))
 		return;
-	t->vruntime += t->nice || t->policy == SCHED_IDLE ? delta * 1024 / weight_of(t) : delta;
+	if (unlikely(atomic_read(&sched_limits)))
+		sched_charge_limits(q, t, delta, now);
+	if (unlikely(t->tenant != &tenant_root))
+		t->vruntime += sched_tenant_vtime(q, t, delta);
+	else
+		t->vruntime += t->nice || t->policy == SCHED_IDLE ? delta * 1024 / weight_of(t) : delta;
 	if (trace_on(sched_stat_runtime))
 		sched_trace_runtime(t, delta);
 	if (q->first_fair) {
@@ -229,6 +239,7 @@ static void activate(struct rq *q, struct task *t, u64 now)
 	t->wait_since = now;
 	WRITE_ONCE(t->cpu, q->cpu);
 	q->nr_running++;
+	sched_weigh_in(q, t, sched_weight_of(t));
 	queue_in(q, t, false);
 	if (preempts(q, t))
 		resched(q);
@@ -392,6 +403,7 @@ static void put_prev(struct rq *q, struct task *prev, u64 now)
 	if (READ_ONCE(prev->state) != TASK_RUNNING) {
 		prev->on_queue = false;
 		q->nr_running--;
+		sched_weigh_out(q, prev);
 		prev->voluntary_switches++;
 		return;
 	}
@@ -400,6 +412,7 @@ static void put_prev(struct rq *q, struct task *prev, u64 now)
 	if (unlikely(!cpumask_has(prev->affinity, q->cpu) && (prev->affinity & cpu_online_mask()))) {
 		prev->on_queue = false;
 		q->nr_running--;
+		sched_weigh_out(q, prev);
 		q->push = prev;
 		return;
 	}
@@ -419,7 +432,7 @@ static void set_next(struct rq *q, struct task *next, u64 now)
 		sched_trace_wait(next, now - next->wait_since);
 	next->slice_end = now + slice_for(q, next);
 	next->on_cpu = true;
-	arm(q, now + TICK_NS);
+	arm(q, now + (unlikely(atomic_read(&sched_limits)) ? min(TICK_NS, sched_limit_left(next)) : TICK_NS));
 }
 
 void schedule(void)
@@ -647,6 +660,30 @@ void sched_init(void)
 		sched_weight[n] = (u32)((w + (1 << 19)) >> 20);
 }
 
+struct rq *sched_tenant_change_begin(struct task *t)
+{
+	for (;;) {
+		struct rq *q = rq_of(READ_ONCE(t->cpu));
+
+		spin_lock(&q->lock);
+		if (rq_of(t->cpu) == q) {
+			if (t == q->curr)
+				account(q, clock_ns());
+			if (t->on_queue)
+				sched_weigh_out(q, t);
+			return q;
+		}
+		spin_unlock(&q->lock);
+	}
+}
+
+void sched_tenant_change_end(struct rq *q, struct task *t)
+{
+	if (t->on_queue)
+		sched_weigh_in(q, t, sched_weight_of(t));
+	spin_unlock(&q->lock);
+}
+
 /* For attribute changes (sched_attr.c): takes t out of its place and back. Returns with the lock of
  * its run queue. */
 struct rq *sched_change_begin(struct task *t, bool *queued)
@@ -668,6 +705,10 @@ struct rq *sched_change_begin(struct task *t, bool *queued)
 
 void sched_change_end(struct rq *q, struct task *t, bool queued)
 {
+	if (t->on_queue && t->run_weight != sched_weight_of(t)) {
+		sched_weigh_out(q, t);
+		sched_weigh_in(q, t, sched_weight_of(t));
+	}
 	if (queued) {
 		queue_in(q, t, false);
 		if (preempts(q, t))
@@ -683,6 +724,7 @@ void sched_move(struct rq *from, struct rq *to, struct task *t)
 {
 	queue_out(from, t);
 	from->nr_running--;
+	sched_weigh_out(from, t);
 	if (!is_rt(t))
 		t->vruntime += to->min_vruntime - from->min_vruntime;
 	sched_note_move(t, to->cpu);

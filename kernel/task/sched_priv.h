@@ -6,6 +6,7 @@
 #define SCHED_PRIV_H
 
 #include <task/sched.h>
+#include <task/tenant.h>
 
 struct rq {
 	struct spinlock lock; /* RANK_RUNQUEUE: all but what is marked o (this CPU only, IRQs off) */
@@ -24,6 +25,21 @@ struct rq {
 	struct cpu_times times;
 };
 DECLARE_PER_CPU(struct rq, rq);
+
+/* sched_tenant.c: shares of tenants. q locked. */
+void sched_weigh_in(struct rq *q, struct task *t, u32 weight); /* t comes onto q */
+void sched_weigh_out(struct rq *q, struct task *t);
+/* Virtual time of a task that is not the root tenant's: delta_ns by its part of what this CPU divides. */
+u64 sched_tenant_vtime(const struct rq *q, const struct task *t, u64 delta_ns);
+extern atomic_t sched_limits; /* tenants with cpu.max */
+void sched_charge_limits(struct rq *q, struct task *t, u64 delta_ns, u64 now);
+/* The next task may run this long before a limit is reached; ~0: no limit. Marks it if one already is. */
+u64 sched_limit_left(struct task *t);
+void sched_tenant_init(struct tenant *t);
+u32 sched_weight_of(const struct task *t); /* 0: real time */
+/* t->lock held: t's tenant may change between the two; with its run queue locked. */
+struct rq *sched_tenant_change_begin(struct task *t);
+void sched_tenant_change_end(struct rq *q, struct task *t);
 
 struct rq *sched_change_begin(struct task *t, bool *queued);
 void sched_change_end(struct rq *q, struct task *t, bool queued);

@@ -22,10 +22,12 @@
 #include <lib/err.h>
 #include <task/task.h>
 #include <task/tenant.h>
+#include "sched_priv.h"
 #include "task_priv.h"
 
 #define STOCK 64
 
+static struct tenant_run root_run[MAX_CPUS];
 struct tenant tenant_root = {
 	.id = 1,
 	.refs = { ATOMIC_INIT(1) },
@@ -33,6 +35,9 @@ struct tenant tenant_root = {
 	.sibling = LIST_INIT(tenant_root.sibling),
 	.tasks = LIST_INIT(tenant_root.tasks),
 	.share = { [0 ... RES_NR - 1] = { .limit = ~0ULL, .weight = 100 } },
+	.run = root_run,
+	.cpu_weight = 1024,
+	.bandwidth = { .quota_ns = ~0ULL },
 };
 static struct tenant *first_ids[256] = { [1] = &tenant_root };
 static struct tenant **ids[256] = { first_ids }; /* by high byte, then low byte */
@@ -58,7 +63,10 @@ void tenant_get(struct tenant *t)
 
 static void free_tenant(struct rcu_head *head)
 {
-	kfree(container_of(head, struct tenant, rcu));
+	struct tenant *t = container_of(head, struct tenant, rcu);
+
+	kfree(t->run);
+	kfree(t);
 }
 
 void tenant_put(struct tenant *t)
@@ -70,6 +78,7 @@ void tenant_put(struct tenant *t)
 		rcu_assign(ids[t->id >> 8][t->id & 255], NULL);
 		list_del_init(&t->sibling);
 		spin_unlock_irqrestore(&ids_lock, flags);
+		(void)timer_cancel(&t->bandwidth.timer);
 		rcu_call(&t->rcu, free_tenant);
 		t = parent;
 	}
@@ -120,11 +129,16 @@ int tenant_create(struct tenant *parent, struct tenant **out)
 	struct tenant **spare = kcalloc(256, sizeof(*spare), 0);
 	ulong flags;
 
-	if (!t || !spare) {
+	if (t)
+		t->run = kcalloc(cpu_count(), sizeof(*t->run), 0);
+	if (!t || !t->run || !spare) {
+		if (t)
+			kfree(t->run);
 		kfree(t);
 		kfree(spare);
 		return -ENOMEM;
 	}
+	sched_tenant_init(t);
 	refcount_set(&t->refs, 1);
 	list_init(&t->children);
 	list_init(&t->sibling);
@@ -144,6 +158,7 @@ int tenant_create(struct tenant *parent, struct tenant **out)
 	spin_unlock_irqrestore(&ids_lock, flags);
 	kfree(spare);
 	if (!t->id) {
+		kfree(t->run);
 		kfree(t);
 		return -EAGAIN;
 	}
@@ -163,6 +178,7 @@ int tenant_create(struct tenant *parent, struct tenant **out)
 void tenant_kill(struct tenant *t)
 {
 	WRITE_ONCE(t->dead, true);
+	ensure(!tenant_set_cpu_max(t, ~0ULL, 100 * NSEC_PER_MSEC, 0));
 	tell_removed(t, NULL);
 	tenant_put(t);
 }
@@ -289,15 +305,23 @@ static void count_live(struct tenant *t, s64 n)
 	}
 }
 
+static void add_use(const struct task *task, struct tenant_cpu_use *sum)
+{
+	sum->ns += READ_ONCE(task->runtime_ns) - task->tenant_since.ns;
+	sum->user_ns += READ_ONCE(task->user_ns) - task->tenant_since.user_ns;
+	sum->system_ns += READ_ONCE(task->system_ns) - task->tenant_since.system_ns;
+}
+
 /* ids_lock held. */
 static void leave(struct task *task)
 {
 	struct tenant *t = task->tenant;
-	u64 ran = READ_ONCE(task->runtime_ns);
 
 	list_del_init(&task->tenant_link);
-	t->ended_cpu_ns += ran - task->tenant_since_ns;
-	task->tenant_since_ns = ran;
+	add_use(task, &t->ended);
+	task->tenant_since.ns = READ_ONCE(task->runtime_ns);
+	task->tenant_since.user_ns = READ_ONCE(task->user_ns);
+	task->tenant_since.system_ns = READ_ONCE(task->system_ns);
 	count_live(t, -1);
 }
 
@@ -321,24 +345,38 @@ void tenant_task_exits(struct task *task)
 	spin_unlock_irqrestore(&ids_lock, flags);
 }
 
+/* ids_lock held. */
+static void change_tenant(struct task *task, struct tenant *to)
+{
+	struct tenant *from = task->tenant;
+
+	leave(task);
+	rcu_assign(task->tenant, to);
+	list_add_tail(&task->tenant_link, &to->tasks);
+	count_live(to, 1);
+	for (struct tenant *a = to; a; a = a->parent)
+		note_peak(&a->share[RES_PIDS], atomic_add_return(&a->share[RES_PIDS].use, 1));
+	take_back(from, NULL, RES_PIDS, 1);
+}
+
 bool tenant_move_task(struct task *task, struct tenant *to)
 {
-	ulong flags = spin_lock_irqsave(&ids_lock);
+	ulong flags = spin_lock_irqsave(&task->lock);
+	struct rq *q = sched_tenant_change_begin(task);
 	struct tenant *from = task->tenant;
-	bool live = !list_empty(&task->tenant_link);
+	bool live, moves;
 
-	if (live && from != to) {
+	spin_lock(&ids_lock);
+	live = !list_empty(&task->tenant_link);
+	moves = live && from != to;
+	if (moves) {
 		tenant_get(to);
-		leave(task);
-		rcu_assign(task->tenant, to);
-		list_add_tail(&task->tenant_link, &to->tasks);
-		count_live(to, 1);
-		for (struct tenant *a = to; a; a = a->parent)
-			note_peak(&a->share[RES_PIDS], atomic_add_return(&a->share[RES_PIDS].use, 1));
-		take_back(from, NULL, RES_PIDS, 1);
+		change_tenant(task, to);
 	}
-	spin_unlock_irqrestore(&ids_lock, flags);
-	if (live && from != to)
+	spin_unlock(&ids_lock);
+	sched_tenant_change_end(q, task);
+	spin_unlock_irqrestore(&task->lock, flags);
+	if (moves)
 		tenant_put(from);
 	return live;
 }
@@ -355,16 +393,17 @@ void tenant_remove_task(struct task *task)
 	tenant_put(t);
 }
 
-u64 tenant_cpu_ns(struct tenant *t)
+void tenant_cpu_use(struct tenant *t, struct tenant_cpu_use *sum)
 {
 	ulong flags = spin_lock_irqsave(&ids_lock);
-	u64 sum = t->ended_cpu_ns;
 	struct task *task;
 
+	sum->ns += t->ended.ns;
+	sum->user_ns += t->ended.user_ns;
+	sum->system_ns += t->ended.system_ns;
 	list_for_each_entry (task, &t->tasks, tenant_link)
-		sum += READ_ONCE(task->runtime_ns) - task->tenant_since_ns;
+		add_use(task, sum);
 	spin_unlock_irqrestore(&ids_lock, flags);
-	return sum;
 }
 
 void tenant_for_each_task(struct tenant *t, bool (*fn)(struct task *task, void *arg), void *arg)

@@ -22,10 +22,15 @@ bool task_wake(struct task *t); /* from any sleep but STOPPED and TRACED */
 
 /* Long loops call it every few microseconds: switches if somebody better waits. May sleep (be switched). */
 void resched_point(void);
+/* With WORK_THROTTLE: sleeps until the tenant has CPU time again, or a fatal signal. Before the return to user mode, so
+ * that nothing of the kernel's is held. */
+void sched_throttle_point(void);
 
 /* Attributes: checked by the caller (rights), applied at once, also to running tasks. -EINVAL. */
 int __must_check sched_set_attr(struct task *t, int policy, int rt_priority, int nice);
 int __must_check sched_set_affinity(struct task *t, cpumask_t mask); /* -EINVAL: no CPU of it on line */
+
+extern u32 sched_weight[40]; /* of nice -20 .. 19; constant after boot */
 
 struct sched_load {
 	u64 running, total;

@@ -40,9 +40,10 @@ enum task_state {
 };
 
 /* task->work: reasons to call upcall_return_to_user. Atomic bits. */
-#define WORK_RESCHED BIT(0)
-#define WORK_SIGNAL  BIT(1)
-#define WORK_NOTIFY  BIT(2) /* task_work callbacks */
+#define WORK_RESCHED  BIT(0)
+#define WORK_SIGNAL   BIT(1)
+#define WORK_NOTIFY   BIT(2) /* task_work callbacks */
+#define WORK_THROTTLE BIT(3) /* its tenant's CPU time is used up: sched_throttle_point */
 
 /* task->syscall_work: what looks at each system call. Atomic bits. */
 #define SYSCALL_WORK_TRACE   BIT(0)
@@ -92,9 +93,12 @@ struct task {
 	void *files, *fs, *ns;   /* t: struct files *, struct fs_context *, struct nsproxy * */
 	struct tenant *tenant;   /* RCU: who pays */
 	struct list tenant_link; /* RANK_TENANT; empty: exited */
-	u64 tenant_since_ns;     /* RANK_TENANT: runtime_ns when it came to its tenant */
-	void *perf;              /* struct perf_context *, or NULL */
-	u16 closid, rmid;        /* cache allocation group */
+	struct {
+		u64 ns, user_ns, system_ns;
+	} tenant_since;   /* RANK_TENANT: what it had consumed when it came to its tenant */
+	u32 run_weight;   /* r: what it adds to its tenant's sum while it is on a queue; 0: real time */
+	void *perf;       /* struct perf_context *, or NULL */
+	u16 closid, rmid; /* cache allocation group */
 
 	/* signals of the thread (process/signal.c) */
 	u64 sig_blocked, sig_saved;       /* o; s for readers. bit n-1 = signal n */

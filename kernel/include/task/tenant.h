@@ -15,6 +15,8 @@
 #include <core/rcu.h>
 #include <lib/atomic.h>
 #include <lib/list.h>
+#include <task/timer.h>
+#include <task/wait.h>
 
 enum resource { RES_CPU, RES_MEMORY, RES_PIDS, RES_IO, RES_GPU, RES_CACHE, RES_NR };
 
@@ -28,17 +30,43 @@ struct share {
 	atomic64_t total;    /* consumed so far (ns, bytes), for stat files */
 };
 
+struct tenant_cpu_use {
+	u64 ns, user_ns, system_ns;
+};
+
+/* What of a tenant waits for or has one CPU: under that CPU's run queue lock. */
+struct tenant_run {
+	u64 sum;    /* weights of the runnable tasks and children in it */
+	u32 nr;     /* how many they are */
+	u32 weight; /* what it adds to its parent's sum while nr > 0 */
+};
+
+/* cpu.max: CPU time in each period, for all CPUs together. Overdraft is carried into the next period. */
+struct tenant_bandwidth {
+	u64 quota_ns, period_ns, burst_ns; /* quota ~0: no limit. lock */
+	atomic64_t balance_ns;             /* what is left; may be negative */
+	u64 period_end_ns;                 /* atomic */
+	bool throttled;                    /* tasks sleep before they return to user mode */
+	u64 periods, throttled_times, throttled_ns, throttled_since_ns; /* lock */
+	struct spinlock lock;                                           /* RANK_SUBSYS_SPIN, irqsave */
+	struct waitq wait;
+	struct timer timer; /* the next period, while somebody is throttled */
+};
+
 struct tenant {
 	struct tenant *parent; /* NULL: root */
 	u16 id;                /* 1.. ; 1 is the root */
 	refcount_t refs;
 	struct list children, sibling;
 	struct share share[RES_NR];
-	struct list tasks; /* live ones of the tenant itself, until they exit: RANK_TENANT */
-	atomic64_t live;   /* live tasks here and below */
-	u64 ended_cpu_ns;  /* what tasks consumed here that have ended or left: RANK_TENANT */
-	void *cgroup;      /* the folder; RCU */
-	void *bpf;         /* effective programs by hook, NULL: none */
+	struct list tasks;           /* live ones of the tenant itself, until they exit: RANK_TENANT */
+	atomic64_t live;             /* live tasks here and below */
+	struct tenant_cpu_use ended; /* what tasks consumed here that have ended or left: RANK_TENANT */
+	struct tenant_run *run;      /* a CPU */
+	u32 cpu_weight;              /* 1024: that of a task of nice 0 */
+	struct tenant_bandwidth bandwidth;
+	void *cgroup; /* the folder; RCU */
+	void *bpf;    /* effective programs by hook, NULL: none */
 	struct rcu_head rcu;
 	bool dead;
 };
@@ -56,8 +84,12 @@ void tenant_remove_task(struct task *task); /* gives its pid charge back */
 /* Moves a live task with its pid charge, which a limit does not hinder. false: it has exited. What memory it has
  * charged stays where it is. */
 bool tenant_move_task(struct task *task, struct tenant *to);
-/* CPU time consumed by the tenant's own tasks, ns. */
-u64 tenant_cpu_ns(struct tenant *t);
+/* Adds the CPU time consumed by the tenant's own tasks. */
+void tenant_cpu_use(struct tenant *t, struct tenant_cpu_use *sum);
+/* CPU shares: weight 1..10000, 100 is the default and as much as a task of nice 0. Takes effect at once. */
+void tenant_set_cpu_weight(struct tenant *t, u32 weight);
+/* quota ~0: no limit. -EINVAL: outside 1 ms .. 1 s, or a burst above the quota. */
+int __must_check tenant_set_cpu_max(struct tenant *t, u64 quota_ns, u64 period_ns, u64 burst_ns);
 /* Calls fn for each live task of the tenant itself under RANK_TENANT, until it returns false. */
 void tenant_for_each_task(struct tenant *t, bool (*fn)(struct task *task, void *arg), void *arg);
 /* The last live task has gone, or the first has come, here or below. Hook of the cgroup files; under RANK_TENANT. */

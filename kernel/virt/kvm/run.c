@@ -203,7 +203,7 @@ static void sync_task_priority_out(struct kvm_vcpu *v)
 /* The thread has to leave the loop, or the CPU, first. */
 static bool called_away(const struct kvm_vcpu *v)
 {
-	return (READ_ONCE(current->work) & (WORK_RESCHED | WORK_NOTIFY)) || signal_pending(current) ||
+	return (READ_ONCE(current->work) & (WORK_RESCHED | WORK_NOTIFY | WORK_THROTTLE)) || signal_pending(current) ||
 	       READ_ONCE(v->run->immediate_exit);
 }
 
@@ -274,6 +274,8 @@ static int loop(struct kvm_vcpu *v)
 			return 0;
 		}
 		resched_point();
+		if (unlikely(current->work & WORK_THROTTLE))
+			sched_throttle_point();
 		go = enter(v) ? kvm_handle_exit(v) : 1;
 	}
 	return go;

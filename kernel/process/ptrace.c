@@ -315,7 +315,7 @@ static void unlink_tracee(struct ptrace_link *l)
 	list_del_init(&l->link);
 	l->options = 0;
 	l->want_trap = l->listening = l->frozen = false;
-	__atomic_fetch_and(&l->task->syscall_work, ~SYSCALL_WORK_TRACE, __ATOMIC_SEQ_CST);
+	__atomic_fetch_and(&l->task->syscall_work, ~(u32)SYSCALL_WORK_TRACE, __ATOMIC_SEQ_CST);
 	WRITE_ONCE(l->tracer, NULL);
 	if (l->stopped) {
 		step_off(l);

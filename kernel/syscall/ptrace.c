@@ -330,7 +330,7 @@ static int resume(struct ptrace_link *l, long request, ulong sig)
 	if (request == PTRACE_SYSCALL)
 		__atomic_fetch_or(&l->task->syscall_work, SYSCALL_WORK_TRACE, __ATOMIC_SEQ_CST);
 	else
-		__atomic_fetch_and(&l->task->syscall_work, ~SYSCALL_WORK_TRACE, __ATOMIC_SEQ_CST);
+		__atomic_fetch_and(&l->task->syscall_work, ~(u32)SYSCALL_WORK_TRACE, __ATOMIC_SEQ_CST);
 	l->step = request == PTRACE_SINGLESTEP;
 	if (l->step)
 		r->flags |= FLAG_TRAP;

@@ -134,7 +134,7 @@ int __must_check kernel_map(ulong va, paddr_t pa, size_t bytes, unsigned rights)
 void kernel_unmap(ulong va, size_t bytes); /* flushes every CPU; IRQs on, no spin lock held */
 /* Other rights for what kernel_map mapped; flushes as kernel_unmap does. */
 void kernel_protect(ulong va, size_t bytes, unsigned rights);
-paddr_t kernel_phys(ulong va);             /* what kernel_map put there; 0: nothing */
+paddr_t kernel_phys(ulong va); /* what kernel_map put there; 0: nothing */
 /* Page descriptors: like kernel_map, for alloc's own array, whose tables exist from boot on; takes
  * no lock. */
 void memmap_map(const void *va, paddr_t pa, size_t bytes);

@@ -73,7 +73,7 @@ static struct kvm_segment to_segment(const struct svm_segment *s)
 
 static struct svm_segment from_segment(const struct kvm_segment *k)
 {
-	u16 a = (u16)((k->type & 15) | (k->s & 1) << 4 | (k->dpl & 3) << 5 | (k->present & !k->unusable) << 7 |
+	u16 a = (u16)((k->type & 15) | (k->s & 1) << 4 | (k->dpl & 3) << 5 | (k->present && !k->unusable) << 7 |
 		      (k->avl & 1) << 8 | (k->l & 1) << 9 | (k->db & 1) << 10 | (k->g & 1) << 11);
 
 	return (struct svm_segment){ k->selector, a, k->limit, k->base };

@@ -1,7 +1,13 @@
-// SPDX-License-Identifier: MIT
-//
-// A tenant's traffic: counts what its sockets send and get, and refuses packets beyond a budget that the map `limit` holds.
-// Compiled by clang, loaded by bpftool, attached to a cgroup.
+/* SPDX-License-Identifier: MIT
+ *
+ * A tenant's traffic within a budget, by eBPF at its cgroup.
+ *
+ * The two programs, at ingress and at egress of a cgroup, count the packets and bytes that its sockets send and get, in
+ * the map `traffic` (0 sent, 1 received), and refuse packets beyond the budget that the map `limit` holds.
+ *
+ * Compiled by clang, loaded by bpftool, attached to a cgroup. The counters are added to atomically: programs run on all
+ * CPUs at once.
+ */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 

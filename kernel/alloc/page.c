@@ -3,8 +3,7 @@
  * Problem: hand out physical pages in blocks of 2^n, quickly on every CPU, on machines from 16 MiB
  * to 64 GiB, without spending boot time on memory that nobody has asked for yet.
  *
- * Idea: a binary buddy system (D. Knuth, The Art of Computer Programming 1, 2.5) with a free list
- * an order and node, and a list of single pages a CPU in front of it. Descriptors are one array in
+ * Idea: a buddy system a node (buddy.c) and a list of single pages a CPU in front of it. Descriptors are one array in
  * virtual memory, indexed by page number; memory is taken in chunks of 64 MiB: a chunk's
  * descriptors are made, in its own first pages, when the free lists run low. Only heads of free
  * blocks are touched then, so a chunk costs little more than clearing its descriptors.
@@ -26,6 +25,7 @@
 #include <lib/err.h>
 #include <lib/string.h>
 #include "alloc_priv.h"
+#include "buddy.h"
 
 #define CHUNK_SHIFT 14 /* pages: 64 MiB */
 #define CHUNK_PAGES (1UL << CHUNK_SHIFT)
@@ -38,8 +38,7 @@
 
 struct node {
 	struct spinlock lock;
-	u32 head[PAGE_MAX_ORDER + 1];
-	u64 free; /* pages on the lists */
+	struct buddy b;
 };
 
 struct cpu_list {
@@ -76,64 +75,6 @@ static struct node *node_of(u32 pfn)
 	return &nodes[chunk_node[pfn >> CHUNK_SHIFT]];
 }
 
-/* ---- free lists ------------------------------------------------------------------------------------------ */
-
-static void list_push(struct node *n, u32 pfn, unsigned order)
-{
-	struct page *p = &pages[pfn];
-
-	p->flags = (u16)(PAGE_FREE | order);
-	p->next = n->head[order];
-	p->prev = 0;
-	if (p->next)
-		pages[p->next].prev = pfn;
-	n->head[order] = pfn;
-}
-
-static void list_unlink(struct node *n, u32 pfn, unsigned order)
-{
-	struct page *p = &pages[pfn];
-
-	if (p->prev)
-		pages[p->prev].next = p->next;
-	else
-		n->head[order] = p->next;
-	if (p->next)
-		pages[p->next].prev = p->prev;
-	p->flags = 0;
-}
-
-static void block_free(struct node *n, u32 pfn, unsigned order)
-{
-	n->free += 1UL << order;
-	for (; order < PAGE_MAX_ORDER; order++) {
-		u32 buddy = pfn ^ (1U << order);
-
-		if ((pages[buddy].flags & (PAGE_FREE | PAGE_ORDER_MASK)) != (PAGE_FREE | order))
-			break;
-		list_unlink(n, buddy, order);
-		pfn &= ~(1U << order);
-	}
-	list_push(n, pfn, order);
-}
-
-static u32 block_take(struct node *n, unsigned order)
-{
-	unsigned o = order;
-	u32 pfn;
-
-	while (o <= PAGE_MAX_ORDER && !n->head[o])
-		o++;
-	if (o > PAGE_MAX_ORDER)
-		return 0;
-	pfn = n->head[o];
-	list_unlink(n, pfn, o);
-	while (o-- > order)
-		list_push(n, pfn + (1U << o), o);
-	n->free -= 1UL << order;
-	return pfn;
-}
-
 static void make_block(struct page *p, unsigned order)
 {
 	p->flags = (u16)order;
@@ -159,7 +100,7 @@ static void free_range(pfn_t from, pfn_t to)
 
 		while (from + (1UL << order) > to)
 			order--;
-		block_free(node_of((u32)from), (u32)from, order);
+		buddy_free(&node_of((u32)from)->b, (u32)from, order);
 		from += 1UL << order;
 	}
 }
@@ -193,7 +134,7 @@ static pfn_t borrow_descriptors(ulong need)
 
 	while (1UL << order < need)
 		order++;
-	while (!(pfn = block_take(&nodes[0], order)))
+	while (!(pfn = buddy_take(&nodes[0].b, order)))
 		if (!grow())
 			return 0;
 	make_block(&pages[pfn], order);
@@ -297,8 +238,8 @@ static bool grow(void)
 static void cpu_refill(struct cpu_list *l, struct node *n)
 {
 	spin_lock(&n->lock);
-	while (l->count < CPU_BATCH && n->free > reserve) {
-		u32 pfn = block_take(n, 0);
+	while (l->count < CPU_BATCH && n->b.free > reserve) {
+		u32 pfn = buddy_take(&n->b, 0);
 
 		if (!pfn)
 			break;
@@ -325,7 +266,7 @@ static void cpu_drain(struct cpu_list *l, u32 keep)
 			spin_lock(&n->lock);
 			locked = n;
 		}
-		block_free(n, pfn, 0);
+		buddy_free(&n->b, pfn, 0);
 	}
 	if (locked)
 		spin_unlock(&locked->lock);
@@ -355,23 +296,101 @@ static u32 take_shared(struct node *n, unsigned order, bool all)
 	ulong flags = spin_lock_irqsave(&n->lock);
 	u32 pfn = 0;
 
-	if (all || n->free > reserve + (1UL << order))
-		pfn = block_take(n, order);
+	if (all || n->b.free > reserve + (1UL << order))
+		pfn = buddy_take(&n->b, order);
 	while (!pfn && grow())
-		pfn = block_take(n, order);
+		pfn = buddy_take(&n->b, order);
 	spin_unlock_irqrestore(&n->lock, flags);
 	return pfn;
+}
+
+/* ---- colouring: all of it behind the static branch ------------------------------------------------------- */
+
+static struct {
+	u64 all;                  /* every colour */
+	u64 kernel;               /* where the kernel's own pages and the page cache go as long as there is room */
+	u64 user[COLOUR_CLASSES]; /* by class; never 0 */
+	unsigned (*user_class)(void);
+	u32 next; /* spreads a class over its colours */
+} colouring;
+
+static u32 take_coloured_from(struct node *n, u64 mask, bool urgent)
+{
+	ulong flags = spin_lock_irqsave(&n->lock);
+	u32 pfn = 0, first = __atomic_fetch_add(&colouring.next, 1, __ATOMIC_RELAXED);
+
+	if (urgent || n->b.free > reserve + 1)
+		pfn = buddy_take_coloured(&n->b, mask, first);
+	while (!pfn && grow())
+		pfn = buddy_take_coloured(&n->b, mask, first);
+	spin_unlock_irqrestore(&n->lock, flags);
+	return pfn;
+}
+
+static u32 take_colours(unsigned node, u64 mask, bool urgent)
+{
+	u32 pfn = take_coloured_from(&nodes[node], mask, false);
+
+	for (unsigned n = 0; !pfn && n < MAX_NODES; n++)
+		if (nodes[n].b.free)
+			pfn = take_coloured_from(&nodes[n], mask, urgent);
+	return pfn;
+}
+
+/* A user's mask is a limit: when its colours are used up, others do not help. */
+static u32 take_limited(unsigned node, u64 mask, unsigned flags)
+{
+	bool urgent = (flags & ALLOC_ATOMIC) || upcall_alloc_in_reclaim();
+	u32 pfn = take_colours(node, mask, urgent);
+
+	for (int tries = 0; !pfn && !urgent && upcall_alloc_may_sleep() && tries < 8; tries++) {
+		u64 freed = upcall_reclaim(64);
+
+		pfn = take_colours(node, mask, false);
+		if (!freed && !pfn)
+			break;
+	}
+	return pfn;
+}
+
+static u64 user_mask(void)
+{
+	return READ_ONCE(colouring.user[colouring.user_class() % COLOUR_CLASSES]);
+}
+
+/* Single pages by colour. 0: none, or a request that colours say nothing about. */
+static u32 take_by_colour(unsigned node, unsigned flags)
+{
+	u64 mask = flags & ALLOC_USER ? user_mask() : READ_ONCE(colouring.kernel);
+
+	if ((flags & ALLOC_USER) && mask != colouring.all)
+		return take_limited(node, mask, flags);
+	return take_colours(node, mask, false);
+}
+
+/* A user's class whose mask is not full gets its colours or nothing: no blocks that hold them all. */
+static bool colour_limited(unsigned flags)
+{
+	return (flags & ALLOC_USER) && user_mask() != colouring.all;
 }
 
 static u32 take(unsigned node, unsigned order, unsigned flags)
 {
 	bool urgent = (flags & ALLOC_ATOMIC) || upcall_alloc_in_reclaim();
-	u32 pfn = order ? 0 : take_single(&nodes[node]);
+	u32 pfn = 0;
 
+	if (static_branch(&page_colouring)) {
+		if (!order)
+			pfn = take_by_colour(node, flags);
+		if (pfn || colour_limited(flags))
+			return pfn;
+	} else if (!order) {
+		pfn = take_single(&nodes[node]);
+	}
 	if (!pfn)
 		pfn = take_shared(&nodes[node], order, false);
 	for (unsigned n = 0; !pfn && n < MAX_NODES; n++)
-		if (nodes[n].free)
+		if (nodes[n].b.free)
 			pfn = take_shared(&nodes[n], order, urgent);
 	for (int tries = 0; !pfn && !urgent && upcall_alloc_may_sleep() && tries < 8; tries++) {
 		u64 freed = upcall_reclaim(max(32UL, 2UL << order));
@@ -384,17 +403,11 @@ static u32 take(unsigned node, unsigned order, unsigned flags)
 	return pfn;
 }
 
-struct page *page_alloc_node(unsigned node, unsigned order, unsigned flags, struct tenant *tenant)
+/* pfn 0: nothing was found, the charge goes back. */
+static struct page *make_used(u32 pfn, unsigned order, unsigned flags, int id)
 {
-	int id = 0;
 	struct page *p;
-	u32 pfn;
 
-	if (order > PAGE_MAX_ORDER)
-		return NULL;
-	if (tenant && (id = upcall_page_charge(tenant, 1UL << order)) < 0)
-		return NULL;
-	pfn = take(node, order, flags);
 	if (!pfn) {
 		if (id)
 			upcall_page_uncharge((u16)id, 1UL << order);
@@ -407,6 +420,27 @@ struct page *page_alloc_node(unsigned node, unsigned order, unsigned flags, stru
 	if (flags & ALLOC_ZERO)
 		memset(page_virt(p), 0, PAGE_SIZE << order);
 	return p;
+}
+
+struct page *page_alloc_node(unsigned node, unsigned order, unsigned flags, struct tenant *tenant)
+{
+	int id = 0;
+
+	if (order > PAGE_MAX_ORDER)
+		return NULL;
+	if (tenant && (id = upcall_page_charge(tenant, 1UL << order)) < 0)
+		return NULL;
+	return make_used(take(node, order, flags), order, flags, id);
+}
+
+struct page *page_alloc_coloured(u64 mask, unsigned flags, struct tenant *tenant)
+{
+	int id = 0;
+
+	if (tenant && (id = upcall_page_charge(tenant, 1)) < 0)
+		return NULL;
+	return make_used(static_branch(&page_colouring) ? take_limited(0, mask, flags) : take(0, 0, flags), 0, flags,
+			 id);
 }
 
 struct page *page_alloc(unsigned order, unsigned flags, struct tenant *tenant)
@@ -429,7 +463,7 @@ static void page_free(struct page *p)
 		p[i].flags = 0;
 	page_poison(p, order);
 	flags = irq_save();
-	if (order == 0) {
+	if (order == 0 && !static_branch(&page_colouring)) {
 		struct cpu_list *l = this_cpu_ptr(&cpu_list);
 
 		p->next = l->head;
@@ -438,7 +472,7 @@ static void page_free(struct page *p)
 			cpu_drain(l, CPU_HIGH - CPU_BATCH);
 	} else {
 		spin_lock(&n->lock);
-		block_free(n, pfn, order);
+		buddy_free(&n->b, pfn, order);
 		spin_unlock(&n->lock);
 	}
 	irq_restore(flags);
@@ -483,6 +517,54 @@ void page_drain_cpu(void)
 	irq_restore(flags);
 }
 
+/* ---- colouring on and off ---------------------------------------------------------------------------------- */
+
+static void drain_here(void *unused)
+{
+	cpu_drain(this_cpu_ptr(&cpu_list), 0);
+}
+
+static void sort_by_colours(unsigned bits)
+{
+	for (int n = 0; n < MAX_NODES; n++) {
+		ulong flags = spin_lock_irqsave(&nodes[n].lock);
+
+		buddy_set_colours(&nodes[n].b, bits);
+		spin_unlock_irqrestore(&nodes[n].lock, flags);
+	}
+}
+
+void page_colouring_start(unsigned nr_colours, unsigned (*user_class)(void))
+{
+	ensure(nr_colours >= 2 && nr_colours <= COLOUR_MAX && !(nr_colours & (nr_colours - 1)));
+	colouring.all = nr_colours == 64 ? ~0ULL : BIT(nr_colours) - 1;
+	colouring.kernel = colouring.all;
+	for (unsigned c = 0; c < COLOUR_CLASSES; c++)
+		colouring.user[c] = colouring.all;
+	colouring.user_class = user_class;
+	static_key_inc(&page_colouring); /* first: lists of colours are read and written behind it only */
+	sort_by_colours((unsigned)__builtin_ctz(nr_colours));
+	cpu_call(cpu_online_mask(), drain_here, NULL); /* pages in front of the lists have no colour order */
+}
+
+void page_colouring_set(unsigned cls, u64 mask)
+{
+	ensure(mask & colouring.all);
+	if (cls == COLOUR_KERNEL)
+		WRITE_ONCE(colouring.kernel, mask & colouring.all);
+	else
+		WRITE_ONCE(colouring.user[cls % COLOUR_CLASSES], mask & colouring.all);
+}
+
+void page_colouring_stop(void)
+{
+	colouring.kernel = colouring.all;
+	for (unsigned c = 0; c < COLOUR_CLASSES; c++)
+		colouring.user[c] = colouring.all;
+	sort_by_colours(0);
+	static_key_dec(&page_colouring);
+}
+
 /* ---- boot memory, statistics ----------------------------------------------------------------------------- */
 
 void page_donate(paddr_t base, u64 bytes)
@@ -496,7 +578,7 @@ void page_donate(paddr_t base, u64 bytes)
 		pages[from].flags = 0;
 		atomic_set(&pages[from].refs, 0);
 		reserved_pages--;
-		block_free(node_of((u32)from), (u32)from, 0);
+		buddy_free(&node_of((u32)from)->b, (u32)from, 0);
 	}
 	spin_unlock_irqrestore(&nodes[0].lock, flags);
 }
@@ -534,7 +616,7 @@ void page_stats(struct page_stats *out)
 			stat[s] += l->stat[s];
 	}
 	for (int n = 0; n < MAX_NODES; n++)
-		out->free += nodes[n].free;
+		out->free += nodes[n].b.free;
 	out->slab = max(stat[PAGE_STAT_SLAB], (s64)0);
 	out->tables = max(stat[PAGE_STAT_TABLES], (s64)0);
 	out->cached = max(stat[PAGE_STAT_CACHED], (s64)0);

@@ -1,2 +1,3 @@
 # Layer 3: pages, slab, kernel maps.
 uses := lib abi arch core
+pure := buddy.c

@@ -87,7 +87,7 @@ static int fault_huge(struct vma *v, ulong addr)
 	bool installed;
 	int err;
 
-	page = page_alloc(9, ALLOC_ZERO, m->tenant);
+	page = page_alloc(9, ALLOC_ZERO | ALLOC_USER, m->tenant);
 	if (!page)
 		return -ENOMEM;
 	page->flags |= PAGE_ANON;
@@ -107,7 +107,7 @@ static int fault_huge(struct vma *v, ulong addr)
 
 static struct page *anon_page(struct vma *v, unsigned flags)
 {
-	struct page *page = page_alloc(0, flags, v->mm->tenant);
+	struct page *page = page_alloc(0, flags | ALLOC_USER, v->mm->tenant);
 
 	if (page) {
 		page->flags |= PAGE_ANON;

@@ -52,7 +52,7 @@ static char *window(struct exec_stack *s, ulong addr, int *err)
 	if (i >= s->nr_pages)
 		return NULL;
 	if (!s->pages[i]) {
-		s->pages[i] = page_alloc(0, ALLOC_ZERO, current->tenant);
+		s->pages[i] = page_alloc(0, ALLOC_ZERO | ALLOC_USER, current->tenant);
 		*err = -ENOMEM;
 		if (!s->pages[i])
 			return NULL;

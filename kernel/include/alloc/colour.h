@@ -6,23 +6,26 @@
  * colouring is on, and takes for each allocation the mask of the class that its user is in.
  *
  * Contract of the allocator
- *   colour_start(n)  n colours (a power of two, 2..COLOUR_MAX). Sorts free order-0 pages by colour,
- * splitting larger blocks on demand. Every class has all colours. -ENOMEM, else 0. colour_set pages
- * allocated for the class from now on come from these colours only. Mask not 0. An allocation that
- * finds no page of its colours reclaims, then fails with what an empty zone gives. colour_stop back
- * to plain lists. Orders above 0 hold every colour below their size, so they are refused (order 9
- * for users) or split while a class that is not full asks; kernel allocations use class
- * COLOUR_KERNEL.
+ *   page_colouring_start  n colours (a power of two, 2..COLOUR_MAX). Free pages are sorted by colour. Every class has
+ *       all colours. user_class tells the class of whoever asks for a page of a program (any context, no locks).
+ *   page_colouring_set    programs' pages (ALLOC_USER) for the class come from these colours only from now on: a
+ *       limit; an allocation that finds none reclaims, then fails. For COLOUR_KERNEL, the kernel's own pages and the
+ *       page cache, it is a preference: other colours serve when these are used up. Mask not 0.
+ *   page_colouring_stop   back to plain lists.
+ *   Blocks of several pages hold every colour below their size: a program of a class whose mask is not full gets
+ *   none (its huge pages are refused); the kernel's are given from any.
+ *   While colouring is off, its cost is a patched-out branch.
  *
- * Threading: start, set and stop are serialised by their caller; allocation runs meanwhile.
+ * Threading: start, set and stop are serialised by their caller, which may sleep; allocation runs meanwhile.
  */
 #ifndef ALLOC_COLOUR_H
 #define ALLOC_COLOUR_H
 
 #include <lib/types.h>
 
-#define COLOUR_MAX    64
-#define COLOUR_KERNEL 0xff /* the kernel's own memory: page tables, slab */
+#define COLOUR_MAX     64
+#define COLOUR_CLASSES 128
+#define COLOUR_KERNEL  0xff /* the kernel's own memory and the page cache */
 
 static inline unsigned page_colour(pfn_t pfn, unsigned nr_colours)
 {
@@ -34,12 +37,21 @@ static inline bool page_colour_allowed(pfn_t pfn, unsigned nr_colours, u64 mask)
 	return mask >> page_colour(pfn, nr_colours) & 1;
 }
 
+void page_colouring_start(unsigned nr_colours, unsigned (*user_class)(void));
+void page_colouring_set(unsigned cls, u64 mask);
+void page_colouring_stop(void);
+struct page;
+struct tenant;
+/* One page for a program, of these colours whoever asks (recolouring). NULL as page_alloc. */
+struct page *__must_check page_alloc_coloured(u64 mask, unsigned flags, struct tenant *tenant);
+
+/* What the colour back end of resctrl wants of its allocator; the kernel's half maps it to the calls above, tests
+ * record it. recolour: copies resident pages of the class that have colours outside the mask, in the background; may
+ * be NULL. */
 struct colour_allocator_ops {
 	int (*start)(void *ctx, unsigned nr_colours);
 	void (*set)(void *ctx, unsigned cls, u64 mask);
 	void (*stop)(void *ctx);
-	/* Copies resident pages of the class that have colours outside the mask, in the background.
-	 * May be NULL. */
 	void (*recolour)(void *ctx, unsigned cls, u64 mask);
 };
 

@@ -20,6 +20,9 @@ struct tenant;
 
 #define PAGE_MAX_ORDER 10 /* 4 MiB */
 
+/* One more of slab.h's ALLOC_ flags: the page becomes a program's memory, so page colouring looks at who asks. */
+#define ALLOC_USER BIT(2)
+
 /* page->flags */
 #define PAGE_ORDER_MASK 0x000f /* of a head */
 #define PAGE_TAIL       BIT(4) /* owner points to the head */

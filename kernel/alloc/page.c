@@ -627,8 +627,10 @@ static void page_init(void)
 {
 	const struct boot_info *b = boot_info();
 
-	for (int n = 0; n < MAX_NODES; n++)
+	for (int n = 0; n < MAX_NODES; n++) {
 		spin_init(&nodes[n].lock, RANK_PAGES);
+		nodes[n].b.pages = pages;
+	}
 	for (unsigned i = 0; i < b->nr_ram_all; i++) {
 		total_pages += b->ram_all[i].bytes >> PAGE_SHIFT;
 		nr_chunks = max(

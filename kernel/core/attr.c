@@ -246,23 +246,40 @@ static int get_shared(struct attr_dir *parent, const char *name, size_t len, str
 	return 0;
 }
 
-int attr_folder_add(struct attr_dir *root, const char *folder, const struct attr *const *attrs)
+static int get_shared_path(struct attr_dir *parent, const char *path, struct shared_dir **out)
 {
-	struct attr_dir *parent = root;
-	struct shared_dir *s = NULL;
-	const struct attr **all;
-	unsigned n = 0;
-
-	for (const char *at = folder; *at;) {
-		const char *slash = strchr(at, '/');
-		size_t len = slash ? (size_t)(slash - at) : strlen(at);
-		int err = get_shared(parent, at, len, &s);
+	while (*path) {
+		const char *slash = strchr(path, '/');
+		size_t len = slash ? (size_t)(slash - path) : strlen(path);
+		int err = get_shared(parent, path, len, out);
 
 		if (err)
 			return err;
-		parent = &s->dir;
-		at += len + (slash != NULL);
+		parent = &(*out)->dir;
+		path += len + (slash != NULL);
 	}
+	return 0;
+}
+
+int attr_shared_dir(struct attr_dir *root, const char *path, struct attr_dir **out)
+{
+	struct shared_dir *s = NULL;
+	int err = get_shared_path(root, path, &s);
+
+	if (!err)
+		*out = &s->dir;
+	return err;
+}
+
+int attr_folder_add(struct attr_dir *root, const char *folder, const struct attr *const *attrs)
+{
+	struct shared_dir *s = NULL;
+	const struct attr **all;
+	unsigned n = 0;
+	int err = get_shared_path(root, folder, &s);
+
+	if (err)
+		return err;
 	while (attrs && attrs[n])
 		n++;
 	if (!n)

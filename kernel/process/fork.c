@@ -60,8 +60,6 @@ static void copy_task_state(struct task *t, const struct clone_request *r)
 	t->io_priority = current->io_priority;
 	t->mem_policy = current->mem_policy;
 	t->mem_nodes = current->mem_nodes;
-	t->closid = current->closid;
-	t->rmid = current->rmid;
 }
 
 static int copy_mm(struct task *t, const struct clone_request *r)
@@ -211,6 +209,7 @@ static int publish(struct task *t, const struct clone_request *r)
 		process_list_end(irq);
 		return -ERESTARTNOINTR;
 	}
+	t->closid = READ_ONCE(current->closid); /* here, so that whoever moves all tasks under this lock sees it right */
 	if (p != me) {
 		task_get(t);
 		p->leader = t;

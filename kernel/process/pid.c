@@ -185,6 +185,28 @@ struct process *process_next(int *nr)
 	return NULL;
 }
 
+struct task *task_next(int *nr, bool everywhere)
+{
+	const struct pid_ns *ns = everywhere ? &pid_ns_first : pid_ns_current();
+
+	for (int at = next_used(ns, max(*nr, 1)); at; at = at + 1 < ns->max ? next_used(ns, at + 1) : 0) {
+		struct task *t;
+		struct pid *p;
+
+		rcu_read_lock();
+		p = find_in(at, ns);
+		t = p ? rcu_deref(p->task) : NULL;
+		if (t && !refcount_inc_not_zero(&t->refs))
+			t = NULL;
+		rcu_read_unlock();
+		if (t) {
+			*nr = at;
+			return t;
+		}
+	}
+	return NULL;
+}
+
 /* A free number in ns, -EAGAIN if there is none. f held. */
 static int take_number(struct pid_ns *ns, int want)
 {

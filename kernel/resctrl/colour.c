@@ -152,9 +152,30 @@ static void describe(struct resctrl_backend *be, struct strbuf *out)
 	describe_guest(b, out);
 }
 
-static const struct resctrl_backend_ops colour_backend_ops = {
-	.check = check, .set = set, .commit = commit, .set_cdp = set_cdp, .describe = describe
-};
+static void progress(struct resctrl_backend *be, struct strbuf *out)
+{
+	struct colour_backend *b = container_of(be, struct colour_backend, be);
+
+	if (b->ops->progress)
+		b->ops->progress(b->ctx, out);
+}
+
+static const char *note(struct resctrl_backend *be, unsigned cls)
+{
+	struct colour_backend *b = container_of(be, struct colour_backend, be);
+
+	if (colour_backend_mask(b, cls) == join(b, UINT32_MAX, UINT32_MAX))
+		return NULL;
+	return "ok: huge pages, which hold every colour, are refused to this group and split";
+}
+
+static const struct resctrl_backend_ops colour_backend_ops = { .check = check,
+							       .set = set,
+							       .commit = commit,
+							       .set_cdp = set_cdp,
+							       .describe = describe,
+							       .progress = progress,
+							       .note = note };
 
 /* ---- making one ------------------------------------------------------------------------------------------ */
 

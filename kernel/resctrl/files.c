@@ -9,12 +9,12 @@
  *
  *      /                 schemata cpus cpus_list tasks mode size, info/, one directory a group
  *      /GROUP/           the same six files
- *      /info/            last_cmd_status, backend, one directory a row
+ *      /info/            last_cmd_status, backend, recolouring, one directory a row
  *      /info/L3/         num_closids cbm_mask min_cbm_bits shareable_bits bit_usage
  *      /info/MB/         num_closids min_bandwidth bandwidth_gran delay_linear
  *
  * Contract: resctrl.h. A node of a removed group gives ENOENT: nodes carry the group's generation.
- * info/backend is ours, a plain file, which clients that look for directories pass over.
+ * info/backend and info/recolouring are ours, plain files, which clients that look for directories pass over.
  *
  * Locks: the caller's.
  */
@@ -160,6 +160,15 @@ static int show_backend(struct resctrl *r, struct group *g, unsigned row, struct
 	return 0;
 }
 
+static int show_recolouring(struct resctrl *r, struct group *g, unsigned row, struct strbuf *out)
+{
+	if (r->be->ops->progress)
+		r->be->ops->progress(r->be, out);
+	else
+		strbuf_add(out, "nothing to move\n");
+	return 0;
+}
+
 static int show_num_closids(struct resctrl *r, struct group *g, unsigned row, struct strbuf *out)
 {
 	struct resctrl_resource *res = row_resource(r, row);
@@ -239,6 +248,7 @@ static int show_delay_linear(struct resctrl *r, struct group *g, unsigned row, s
 static const struct resctrl_file info_files[] = {
 	{ "last_cmd_status", 0444, show_status, NULL },
 	{ "backend", 0444, show_backend, NULL },
+	{ "recolouring", 0444, show_recolouring, NULL },
 };
 static const struct resctrl_file cache_files[] = {
 	{ "num_closids", 0444, show_num_closids, NULL },   { "cbm_mask", 0444, show_cbm_mask, NULL },
@@ -311,6 +321,11 @@ static int step(struct resctrl *r, const struct resctrl_node *dir, struct slice 
 			return 0;
 		}
 	return -ENOENT;
+}
+
+int resctrl_child(struct resctrl *r, const struct resctrl_node *dir, const char *name, struct resctrl_node *out)
+{
+	return r->mounted ? step(r, dir, resctrl_slice_of(name, strlen(name)), out) : -ENOENT;
 }
 
 int resctrl_lookup(struct resctrl *r, const char *path, struct resctrl_node *out)

@@ -173,7 +173,13 @@ int resctrl_schemata_store(struct resctrl *r, struct group *g, const char *text,
 	err = check_backend(r, (const u32(*)[RESCTRL_MAX_DOMAINS])st.value);
 	if (err)
 		return err;
-	return resctrl_group_set_values(r, g, (const u32(*)[RESCTRL_MAX_DOMAINS])st.value);
+	err = resctrl_group_set_values(r, g, (const u32(*)[RESCTRL_MAX_DOMAINS])st.value);
+	if (!err && r->be->ops->note) {
+		const char *note = r->be->ops->note(r->be, g->cls);
+
+		str_copy(r->status, note ? note : "", sizeof(r->status));
+	}
+	return err;
 }
 
 /* ---- show ------------------------------------------------------------------------------------------------ */

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * Problem: programs and libraries read what the kernel is and how far its limits go from /proc/sys/kernel, /proc/sys/fs
- * and /proc/sys/vm, and how many CPUs and nodes there are from /sys/devices/system.
+ * and /proc/sys/vm.
  *
  * Idea: rows of constant numbers, and a function for what changes. Only what is true here has a file: a knob that
  * nothing obeys would be a lie, so there is none.
  *
- * Contract: proc(5), sysfs-devices-system-cpu of Linux's ABI documents. hostname and domainname can be written (uts
- * names).
+ * Contract: proc(5). hostname and domainname can be written (uts names).
  *
  * Locks: none of its own.
  */
@@ -134,84 +133,11 @@ static const struct attr *const fs_attrs[] = {
 	NULL,
 };
 
-/* ---- /sys/devices/system ------------------------------------------------------------------------------------ */
-
-/* data 0: CPUs in lists as "0-3"; 1: none. */
-static int show_cpus(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
-{
-	cpumask_t m = a->data ? 0 : cpu_online_mask();
-	const char *sep = "";
-
-	for (unsigned cpu = 0; cpu < MAX_CPUS; cpu++) {
-		unsigned last = cpu;
-
-		if (!cpumask_has(m, cpu))
-			continue;
-		while (last + 1 < MAX_CPUS && cpumask_has(m, last + 1))
-			last++;
-		strbuf_add(out, last > cpu ? "%s%u-%u" : "%s%u", sep, cpu, last);
-		sep = ",";
-		cpu = last;
-	}
-	strbuf_add(out, "\n");
-	return 0;
-}
-
-static int show_cpumap(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
-{
-	cpumask_t m = cpu_online_mask();
-
-	if (cpu_count() > 32)
-		strbuf_add(out, "%08x,", (u32)(m >> 32));
-	strbuf_add(out, "%08x\n", (u32)m);
-	return 0;
-}
-
-static int show_node_memory(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
-{
-	struct page_stats s;
-
-	page_stats(&s);
-	strbuf_add(out,
-		   "Node 0 MemTotal:       %llu kB\nNode 0 MemFree:        %llu kB\nNode 0 MemUsed:        %llu kB\n",
-		   (unsigned long long)s.total * 4, (unsigned long long)s.free * 4,
-		   (unsigned long long)(s.total - s.free) * 4);
-	return 0;
-}
-
-static const struct attr *const cpu_attrs[] = {
-	SHOWN("online", show_cpus, 0),  SHOWN("possible", show_cpus, 0),    SHOWN("present", show_cpus, 0),
-	SHOWN("offline", show_cpus, 1), NUMBER("kernel_max", MAX_CPUS - 1), NULL,
-};
-/* All memory is one node (docs/caveats.d/k1.md). */
-static const struct attr *const node_attrs[] = {
-	NUMBER("online", 0),     NUMBER("possible", 0),          NUMBER("has_cpu", 0),
-	NUMBER("has_memory", 0), NUMBER("has_normal_memory", 0), NULL,
-};
-static const struct attr *const node0_attrs[] = {
-	SHOWN("cpulist", show_cpus, 0),
-	SHOWN("cpumap", show_cpumap, 0),
-	NUMBER("distance", 10),
-	SHOWN("meminfo", show_node_memory, 0),
-	NULL,
-};
-
 static void sysctl_init(void)
 {
-	char name[40];
-
 	random_get(boot_id, sizeof(boot_id));
 	ensure(!attr_folder_add(&attr_sysctl_root, "kernel", kernel_attrs));
 	ensure(!attr_folder_add(&attr_sysctl_root, "kernel/random", random_attrs));
 	ensure(!attr_folder_add(&attr_sysctl_root, "fs", fs_attrs));
-	ensure(!attr_folder_add(&attr_sys_root, "devices/system/cpu", cpu_attrs));
-	ensure(!attr_folder_add(&attr_sys_root, "devices/system/node", node_attrs));
-	ensure(!attr_folder_add(&attr_sys_root, "devices/system/node/node0", node0_attrs));
-	for (unsigned cpu = 0; cpu < cpu_count(); cpu++) {
-		str_format(name, sizeof(name), "devices/system/cpu/cpu%u", cpu);
-		ensure(!attr_folder_add(&attr_sys_root, name, NULL));
-		str_format(name, sizeof(name), "devices/system/node/node0/cpu%u", cpu);
-		ensure(!attr_folder_add(&attr_sys_root, name, NULL));
-	}
 }
 PART_INIT(late, sysctl_init);

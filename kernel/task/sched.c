@@ -48,6 +48,8 @@
 
 DEFINE_PER_CPU(struct task *, current_task);
 DEFINE_PER_CPU(struct rq, rq) = { .lock = SPIN_INIT(RANK_RUNQUEUE), .armed = ~0ULL };
+DEFINE_STATIC_KEY(sched_cache_key);
+void (*sched_cache_hook)(const struct task *next);
 static cpumask_t idle_cpus; /* run their idle task; a hint */
 u32 sched_weight[40];       /* by nice + 20 */
 
@@ -465,6 +467,8 @@ void schedule(void)
 			sched_trace_switch(prev, next);
 		if (static_branch(&task_switch_key))
 			task_hooks->switch_out(prev, next);
+		if (static_branch(&sched_cache_key))
+			sched_cache_hook(next);
 		finish_switch(arch_switch(prev, next));
 	}
 	irq_restore(flags);

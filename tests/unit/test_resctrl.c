@@ -509,7 +509,7 @@ static void directories(void **state)
 	assert_int_equal(resctrl_lookup(f.r, "info", &n), 0);
 	for (unsigned i = 0; resctrl_readdir(f.r, &n, i, &name); i++)
 		strbuf_add(&sb, "%s ", name);
-	assert_string_equal(all, "last_cmd_status backend L3 ");
+	assert_string_equal(all, "last_cmd_status backend recolouring L3 ");
 	assert_int_equal(resctrl_lookup(f.r, "a/tasks", &old), 0);
 	assert_int_equal(resctrl_rmdir(f.r, "a"), 0);
 	assert_int_equal(resctrl_mkdir(f.r, "", "b"), 0); /* the same number again */
@@ -628,7 +628,7 @@ static void a_recolour(void *ctx, unsigned cls, u64 mask)
 	((struct allocator *)ctx)->recoloured++;
 }
 
-static const struct colour_allocator_ops allocator_ops = { a_start, a_set, a_stop, a_recolour };
+static const struct colour_allocator_ops allocator_ops = { a_start, a_set, a_stop, a_recolour, NULL };
 
 static void colours_from_geometry(void **state)
 {
@@ -676,6 +676,9 @@ static void colours_through_the_same_files(void **state)
 	cls = resctrl_class_of(f.r, 0, resctrl_group_find(f.r, "a"));
 	assert_int_equal(a.mask[cls], 0xff00f0);
 	assert_int_equal(a.recoloured, 1);
+	SHOWS(&f, "info/last_cmd_status", "ok: huge pages, which hold every colour, are refused to this group and split\n");
+	PUTS(&f, "schemata", "L3:0=ffffffff\n", 0);
+	SHOWS(&f, "info/last_cmd_status", "ok\n");
 	PUTS(&f, "a/schemata", "L2:0=00f0\n", 0); /* page colours 4-7 and 20-23 */
 	assert_int_equal(a.mask[cls], 0xf000f0);
 	assert_true(colour_backend_mask(b, cls) == 0xf000f0);

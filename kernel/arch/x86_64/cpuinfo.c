@@ -11,6 +11,7 @@
  * Locks: none.
  */
 #include <arch/cpu.h>
+#include <arch/rdt.h>
 #include <core/clock.h>
 #include <lib/printf.h>
 #include <lib/string.h>
@@ -80,6 +81,18 @@ static const struct {
 	{ 0x80000001, ECX, 5, "abm" },
 };
 
+static const char *more_flags[16]; /* written at boot */
+static unsigned nr_more_flags;
+
+void cpu_flag_add(const char *word)
+{
+	for (unsigned i = 0; i < nr_more_flags; i++)
+		if (!strcmp(more_flags[i], word))
+			return;
+	if (nr_more_flags < ARRAY_SIZE(more_flags))
+		more_flags[nr_more_flags++] = word;
+}
+
 static void cpuid(u32 leaf, u32 out[4])
 {
 	__asm__ volatile("cpuid" : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3]) : "a"(leaf), "c"(0));
@@ -97,6 +110,8 @@ static void add_flags(struct strbuf *out)
 		if (r[flags[i].reg] >> flags[i].bit & 1)
 			strbuf_add(out, " %s", flags[i].name);
 	}
+	for (unsigned i = 0; i < nr_more_flags; i++)
+		strbuf_add(out, " %s", more_flags[i]);
 }
 
 static void brand_string(char text[49])

@@ -21,6 +21,7 @@
 #ifndef ALLOC_COLOUR_H
 #define ALLOC_COLOUR_H
 
+#include <lib/printf.h>
 #include <lib/types.h>
 
 #define COLOUR_MAX     64
@@ -53,6 +54,7 @@ struct colour_allocator_ops {
 	void (*set)(void *ctx, unsigned cls, u64 mask);
 	void (*stop)(void *ctx);
 	void (*recolour)(void *ctx, unsigned cls, u64 mask);
+	void (*progress)(void *ctx, struct strbuf *out); /* of recolouring, as text; may be NULL */
 };
 
 #endif

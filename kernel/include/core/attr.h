@@ -79,6 +79,9 @@ extern struct attr_dir attr_sys_root;    /* /sys */
 extern struct attr_dir attr_sysctl_root; /* /proc/sys */
 extern struct attr_dir attr_trace_root;  /* tracefs */
 extern struct attr_dir attr_debug_root;  /* debugfs */
+/* A folder below root that several parts share ("fs", "devices/system/cpu"): it is made when missing. At boot. -EEXIST:
+ * it, or one above it, belongs to one part alone. */
+int __must_check attr_shared_dir(struct attr_dir *root, const char *path, struct attr_dir **out);
 /* Files of a part (attrs may be NULL) in a folder that several parts share ("kernel" and "net/core" of /proc/sys, "fs"
  * of /sys): it is made when missing. At boot. -EEXIST: the folder belongs to one part alone. */
 int __must_check attr_folder_add(struct attr_dir *root, const char *folder, const struct attr *const *attrs);

@@ -22,6 +22,7 @@
 	RANK(MM, sleep, "an address space's VMAs")                                                                     \
 	RANK(MAPPING, sleep, "a mapping's list of VMAs")                                                               \
 	RANK(FS, sleep, "a file system's allocation state")                                                            \
+	RANK(RESCTRL, sleep, "groups and masks of cache allocation")                                                   \
 	RANK(JOURNAL, sleep, "a journal's running transaction")                                                        \
 	RANK(DEVICE, sleep, "a device's state")                                                                        \
 	RANK(LEAF_SLEEP, sleep, "innermost sleeping locks")                                                            \

@@ -107,6 +107,15 @@ int __must_check mm_insert_pfn(struct vma *v, ulong addr, pfn_t pfn, unsigned ri
 /* Gives a filled page (one reference, taken over) to an empty place of an anonymous VMA: exec's stack. -ENOMEM. */
 int __must_check mm_insert_page(struct mm *m, ulong addr, struct page *page);
 
+/* Copies private pages whose colour is not in mask to pages of those colours. Any task's address space; may be slow.
+ * Counts what it moved and what must stay (shared since a fork, pinned). -ENOMEM: no page of the colours is left. */
+struct mm_recolour {
+	unsigned nr_colours;
+	u64 mask;
+	u64 moved, left;
+};
+int __must_check mm_recolour(struct mm *m, struct mm_recolour *r);
+
 /* ---- looking ---- */
 struct vma *mm_find_vma(struct mm *m, ulong addr); /* first with end > addr, or NULL; mm->lock held */
 struct vma *mm_next_vma(struct vma *v);

@@ -49,6 +49,9 @@ void pid_get(struct pid *p);
 void pid_put(struct pid *p);        /* NULL is allowed */
 struct task *task_find(int nr);     /* thread, in current's namespace; under RCU */
 struct task *task_find_get(int nr); /* counted; NULL: ESRCH */
+/* The thread with the smallest number >= *nr, which becomes *nr; counted. NULL: none. Numbers are those of current's
+ * namespace, or (everywhere) of the first, which has every thread. */
+struct task *task_next(int *nr, bool everywhere);
 
 /* ---- processes ------------------------------------------------------------------------------------ */
 

@@ -74,6 +74,11 @@ struct resctrl_backend_ops {
 	int (*set_cdp)(struct resctrl_backend *be, enum resctrl_resource_id res, bool on);
 	/* One paragraph for info/backend: what is active, what it covers, what it does not. */
 	void (*describe)(struct resctrl_backend *be, struct strbuf *out);
+	/* What is still being moved to where it belongs, for info/recolouring. NULL: nothing ever is. */
+	void (*progress)(struct resctrl_backend *be, struct strbuf *out);
+	/* A remark about the class for info/last_cmd_status, after a write that went well (static text), or NULL. May
+	 * be NULL. */
+	const char *(*note)(struct resctrl_backend *be, unsigned cls);
 };
 
 struct resctrl_backend {
@@ -123,6 +128,8 @@ struct resctrl_node {
 	u8 row; /* of an info directory */
 };
 int __must_check resctrl_lookup(struct resctrl *r, const char *path, struct resctrl_node *out);
+int __must_check resctrl_child(struct resctrl *r, const struct resctrl_node *dir, const char *name,
+			       struct resctrl_node *out);
 /* The n-th name in a directory; false at the end. Stable as long as nothing is made or removed. */
 bool resctrl_readdir(struct resctrl *r, const struct resctrl_node *dir, unsigned n, const char **name);
 int __must_check resctrl_show(struct resctrl *r, const struct resctrl_node *n, struct strbuf *out);

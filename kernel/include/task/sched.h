@@ -8,6 +8,7 @@
 #ifndef TASK_SCHED_H
 #define TASK_SCHED_H
 
+#include <core/static_branch.h>
 #include <task/task.h>
 
 void sched_set_state(enum task_state s); /* of current; full barrier */
@@ -31,6 +32,10 @@ int __must_check sched_set_attr(struct task *t, int policy, int rt_priority, int
 int __must_check sched_set_affinity(struct task *t, cpumask_t mask); /* -EINVAL: no CPU of it on line */
 
 extern u32 sched_weight[40]; /* of nice -20 .. 19; constant after boot */
+
+/* Cache allocation: called with the task that a CPU runs next, IRQs off, run queue locked, while the key has a user. */
+DECLARE_STATIC_KEY(sched_cache_key);
+extern void (*sched_cache_hook)(const struct task *next);
 
 struct sched_load {
 	u64 running, total;

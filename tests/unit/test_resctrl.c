@@ -676,7 +676,8 @@ static void colours_through_the_same_files(void **state)
 	cls = resctrl_class_of(f.r, 0, resctrl_group_find(f.r, "a"));
 	assert_int_equal(a.mask[cls], 0xff00f0);
 	assert_int_equal(a.recoloured, 1);
-	SHOWS(&f, "info/last_cmd_status", "ok: huge pages, which hold every colour, are refused to this group and split\n");
+	SHOWS(&f, "info/last_cmd_status",
+	      "ok: huge pages, which hold every colour, are refused to this group and split\n");
 	PUTS(&f, "schemata", "L3:0=ffffffff\n", 0);
 	SHOWS(&f, "info/last_cmd_status", "ok\n");
 	PUTS(&f, "a/schemata", "L2:0=00f0\n", 0); /* page colours 4-7 and 20-23 */

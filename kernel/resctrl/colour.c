@@ -30,8 +30,8 @@ struct colour_backend {
 	struct colour_machine machine;
 	const struct colour_allocator_ops *ops;
 	void *ctx;
-	unsigned colours;                 /* of a page, over all caches */
-	u32 mask[RESCTRL_MAX_CLASSES][2]; /* RESCTRL_L3, RESCTRL_L2 */
+	unsigned colours;            /* of a page, over all caches */
+	u32 mask[COLOUR_CLASSES][2]; /* RESCTRL_L3, RESCTRL_L2 */
 };
 
 static bool is_power_of_two(u64 v)
@@ -179,7 +179,8 @@ static const struct resctrl_backend_ops colour_backend_ops = { .check = check,
 
 /* ---- making one ------------------------------------------------------------------------------------------ */
 
-static void add_resource(struct colour_backend *b, enum resctrl_resource_id id, const struct colour_cache *cache)
+static void add_resource(struct colour_backend *b, enum resctrl_resource_id id, const struct colour_cache *cache,
+			 const struct colour_places *at)
 {
 	unsigned n = colour_count(cache);
 	struct resctrl_resource *res = &b->be.res[id];
@@ -188,14 +189,17 @@ static void add_resource(struct colour_backend *b, enum resctrl_resource_id id, 
 		return;
 	*res = (struct resctrl_resource){ .present = true,
 					  .sparse = true,
+					  .tied = true,
 					  .width = n,
 					  .min_bits = 1,
-					  .num_classes = RESCTRL_MAX_CLASSES,
+					  .num_classes = COLOUR_CLASSES,
 					  .shared_bits = BIT(min(b->machine.kernel_colours, n)) - 1,
-					  .nr_domains = 1 };
+					  .nr_domains = max(at->nr, 1U) };
 	res->domain[0] = (struct resctrl_domain){ .id = 0, .cpus = b->machine.cpus, .cache_bytes = cache->bytes };
+	for (unsigned i = 0; i < at->nr; i++)
+		res->domain[i] = (struct resctrl_domain){ at->at[i].id, at->at[i].cpus, cache->bytes };
 	b->colours = max(b->colours, n);
-	for (unsigned c = 0; c < RESCTRL_MAX_CLASSES; c++)
+	for (unsigned c = 0; c < COLOUR_CLASSES; c++)
 		b->mask[c][id] = BIT(n) - 1;
 }
 
@@ -211,8 +215,8 @@ int colour_backend_create(const struct colour_machine *m, const struct colour_al
 	b->machine = *m;
 	b->ops = ops;
 	b->ctx = ctx;
-	add_resource(b, RESCTRL_L3, &m->l3);
-	add_resource(b, RESCTRL_L2, &m->l2);
+	add_resource(b, RESCTRL_L3, &m->l3, &m->l3_at);
+	add_resource(b, RESCTRL_L2, &m->l2, &m->l2_at);
 	err = b->colours ? ops->start(ctx, b->colours) : -ENODEV;
 	if (err) {
 		kfree(b);

@@ -187,6 +187,25 @@ static void read_param(const char *name, struct colour_cache *c)
 	*c = (struct colour_cache){ bytes, (unsigned)ways, 64, (unsigned)slices, true };
 }
 
+static void find_places(unsigned level, struct colour_places *out)
+{
+	struct cpu_cache c;
+	unsigned cpu, i;
+
+	for_each_cpu (cpu, cpu_online_mask())
+		for (unsigned n = 0; cpu_cache(cpu, n, &c); n++) {
+			if (c.level != level || c.type == CACHE_CODE)
+				continue;
+			for (i = 0; i < out->nr && out->at[i].id != c.id; i++)
+				;
+			if (i == ARRAY_SIZE(out->at))
+				continue;
+			out->at[i].id = c.id;
+			out->at[i].cpus = c.shared;
+			out->nr = max(out->nr, i + 1);
+		}
+}
+
 static void find_caches(struct colour_machine *m)
 {
 	struct cpu_cache c;
@@ -196,6 +215,8 @@ static void find_caches(struct colour_machine *m)
 			m->l2 = (struct colour_cache){ c.bytes, c.ways, c.line, 1, true };
 		else if (c.level == 3)
 			m->l3 = (struct colour_cache){ c.bytes, c.ways, c.line, 1, false };
+	find_places(2, &m->l2_at);
+	find_places(3, &m->l3_at);
 	read_param("resctrl.l2", &m->l2);
 	read_param("resctrl.l3", &m->l3);
 }

@@ -96,6 +96,22 @@ struct staged {
 	u64 named[RESCTRL_MAX_ROWS]; /* domains, by index */
 };
 
+/* A value for one of the domains that hold the same is one for all; two values for them are a mistake. */
+static int spread(struct resctrl *r, unsigned row, unsigned d, struct staged *st)
+{
+	const struct resctrl_resource *res = row_resource(r, row);
+	u32 v = st->value[row][d];
+
+	for (unsigned o = 0; o < res->nr_domains; o++) {
+		if (st->named[row] & BIT(o) && st->value[row][o] != v)
+			return resctrl_refuse(r, EINVAL,
+					      "domains %u and %u of %s cannot differ here: a page has one colour",
+					      res->domain[o].id, res->domain[d].id, r->row[row].name);
+		st->value[row][o] = v;
+	}
+	return 0;
+}
+
 static int parse_domain(struct resctrl *r, struct group *g, unsigned row, struct slice text, struct staged *st)
 {
 	struct slice id;
@@ -116,6 +132,8 @@ static int parse_domain(struct resctrl *r, struct group *g, unsigned row, struct
 		err = parse_bandwidth(r, row, text, &st->value[row][d]);
 	else
 		err = parse_mask(r, g, row, d, text, &st->value[row][d]);
+	if (!err && row_resource(r, row)->tied)
+		err = spread(r, row, (unsigned)d, st);
 	return err;
 }
 

@@ -265,9 +265,10 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	m.be.res[RESCTRL_L2] = (struct resctrl_resource){ .present = flags & 2,
 							  .sparse = true,
 							  .width = 8,
+							  .tied = flags & 8,
 							  .num_classes = 4,
-							  .nr_domains = 1,
-							  .domain = { { 0, 63, 1 << 20 } } };
+							  .nr_domains = 2,
+							  .domain = { { 0, 15, 1 << 20 }, { 3, 48, 1 << 20 } } };
 	for (int id = 0; id < RESCTRL_MB; id++)
 		for (int i = 0; i < RESCTRL_MAX_CLASSES * 3 * RESCTRL_MAX_DOMAINS; i++)
 			m.told[i / (3 * RESCTRL_MAX_DOMAINS)][id][i / RESCTRL_MAX_DOMAINS % 3]

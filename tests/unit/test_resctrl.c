@@ -654,6 +654,7 @@ static void colours_through_the_same_files(void **state)
 	struct machine tasks = { 0 };
 	struct colour_machine m = { .l2 = { 1 << 20, 16, 64, 1, true },
 				    .l3 = { 20 << 20, 20, 64, 8, true },
+				    .l2_at = { 2, { { 4, 3 }, { 5, 12 } } },
 				    .cpus = 0xf,
 				    .kernel_colours = 2,
 				    .is_guest = true };
@@ -669,7 +670,7 @@ static void colours_through_the_same_files(void **state)
 	assert_int_equal(resctrl_create(colour_backend_get(b), &host_ops, &tasks, 4, 0xf, &f.r), 0);
 	assert_int_equal(resctrl_mount(f.r, "cdp"), -EINVAL);
 	assert_int_equal(resctrl_mount(f.r, ""), 0);
-	SHOWS(&f, "schemata", "L3:0=ffffffff\nL2:0=0000ffff\n");
+	SHOWS(&f, "schemata", "L3:0=ffffffff\nL2:4=0000ffff;5=0000ffff\n");
 	SHOWS(&f, "info/L3/shareable_bits", "3\n");
 	assert_int_equal(resctrl_mkdir(f.r, "", "a"), 0);
 	PUTS(&f, "a/schemata", "L3:0=ff00f0\n", 0); /* holes are fine */
@@ -680,13 +681,16 @@ static void colours_through_the_same_files(void **state)
 	      "ok: huge pages, which hold every colour, are refused to this group and split\n");
 	PUTS(&f, "schemata", "L3:0=ffffffff\n", 0);
 	SHOWS(&f, "info/last_cmd_status", "ok\n");
-	PUTS(&f, "a/schemata", "L2:0=00f0\n", 0); /* page colours 4-7 and 20-23 */
+	PUTS(&f, "a/schemata", "L2:4=00f0\n", 0); /* page colours 4-7 and 20-23 */
+	SHOWS(&f, "a/schemata", "L3:0=00ff00f0\nL2:4=000000f0;5=000000f0\n");
+	PUTS(&f, "a/schemata", "L2:5=0f0;4=0ff\n", -EINVAL);
+	SHOWS(&f, "info/last_cmd_status", "domains 5 and 4 of L2 cannot differ here: a page has one colour\n");
 	assert_int_equal(a.mask[cls], 0xf000f0);
 	assert_true(colour_backend_mask(b, cls) == 0xf000f0);
-	PUTS(&f, "a/schemata", "L2:0=ff00\n", -EINVAL);
+	PUTS(&f, "a/schemata", "L2:4=ff00\n", -EINVAL);
 	SHOWS(&f, "info/last_cmd_status", "no page has a colour that both the L3 and the L2 mask allow\n");
 	assert_int_equal(a.mask[cls], 0xf000f0);
-	SHOWS(&f, "a/size", "L3:0=7864320\nL2:0=262144\n");
+	SHOWS(&f, "a/size", "L3:0=7864320\nL2:4=262144;5=262144\n");
 	assert_non_null(strstr(get(f.r, "info/backend"), "32 page colours"));
 	assert_non_null(strstr(get(f.r, "info/backend"), "not known here"));
 	resctrl_umount(f.r);

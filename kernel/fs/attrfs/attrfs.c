@@ -45,6 +45,17 @@ struct attr_dir *attrfs_dir_of(const struct inode *i)
 	return i->ops == &dir_inode_ops ? node_of(i)->dir : NULL;
 }
 
+/* A file's or link's number: the same at each look-up, though the inode is another (FNV-1a of the name, above the
+ * folder's). */
+static u64 entry_ino(const struct attr_dir *dir, const char *name)
+{
+	u32 h = 0x811c9dc5;
+
+	while (*name)
+		h = (h ^ (u8)*name++) * 0x01000193;
+	return (u64)(h & 0x7fffffff) << 32 | (dir->ino & 0xffffffff);
+}
+
 static struct inode *make_inode(struct super *s, struct attr_dir *dir, u16 mode, const struct attr *a,
 				const char *target)
 {
@@ -63,6 +74,7 @@ static struct inode *make_inode(struct super *s, struct attr_dir *dir, u16 mode,
 	i->gid = KGID(dir->gid);
 	if (a) {
 		i->ops = &file_inode_ops;
+		i->ino = entry_ino(dir, a->name);
 		i->file_ops = a->file_ops ? a->file_ops : &file_ops;
 		i->size = PAGE_SIZE;
 	} else if (target) {
@@ -138,6 +150,7 @@ static struct inode *find_link(struct super *s, struct attr_dir *dir, const char
 {
 	struct attr_dir *child;
 	struct attr_link *link;
+	struct inode *i;
 
 	for (unsigned n = 0; attr_dir_entry(dir, n, &child, &link); n++) {
 		const char *text;
@@ -147,7 +160,10 @@ static struct inode *find_link(struct super *s, struct attr_dir *dir, const char
 		if (!link || strcmp(link->name, name))
 			continue;
 		text = link_text(dir, link->target);
-		return text ? make_inode(s, dir, S_IFLNK | 0777, NULL, text) : NULL;
+		i = text ? make_inode(s, dir, S_IFLNK | 0777, NULL, text) : NULL;
+		if (i)
+			i->ino = entry_ino(dir, name);
+		return i;
 	}
 	return NULL;
 }
@@ -219,12 +235,12 @@ static int readdir(struct file *f, struct dir_emit *e)
 	if (e->pos <= 1 && !e->emit(e, "..", 2, 2, dir->parent ? dir->parent->ino : f->inode->ino, 4))
 		return 0;
 	for (const struct attr *const *a = dir->attrs; a && *a; a++, n++)
-		if (n >= e->pos && !e->emit(e, (*a)->name, strlen((*a)->name), n + 1, f->inode->ino + (u64)n, 8))
+		if (n >= e->pos && !e->emit(e, (*a)->name, strlen((*a)->name), n + 1, entry_ino(dir, (*a)->name), 8))
 			return 0;
 	for (unsigned k = 0; attr_dir_entry(dir, k, &child, &link); k++, n++) {
 		const char *name = child ? child->name : link->name;
-		bool more = n < e->pos || e->emit(e, name, strlen(name), n + 1, child ? child->ino : link->target->ino,
-						  child ? 4 : 10);
+		u64 ino = child ? child->ino : entry_ino(dir, name);
+		bool more = n < e->pos || e->emit(e, name, strlen(name), n + 1, ino, child ? 4 : 10);
 
 		if (child)
 			attr_dir_put(child);

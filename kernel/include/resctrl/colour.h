@@ -5,10 +5,9 @@
  * work on it.
  *
  * What it can and cannot do (info/backend says so too): a colour is a group of sets, so masks may
- * have holes; physical memory is one for all CPUs, so there is one domain; a mask limits memory as
- * well as cache; pages already resident keep their colour until they are recoloured. Inside a
- * virtual machine it means something only if the host backs the guest with pages at least as large
- * as all colours together.
+ * have holes; physical memory is one for all CPUs, so all domains of a cache hold the same mask; a mask limits memory
+ * as well as cache; pages already resident keep their colour until they are recoloured. Inside a virtual machine it
+ * means something only if the host backs the guest with pages at least as large as all colours together.
  *
  * Threading: the resctrl lock.
  */
@@ -27,8 +26,18 @@ struct colour_cache {
 	bool plain_index; /* within a slice the set index is plain address bits */
 };
 
+/* Where the caches of a level are: which CPUs share each. None: one, of all CPUs. */
+struct colour_places {
+	unsigned nr;
+	struct {
+		u32 id;
+		u64 cpus;
+	} at[RESCTRL_MAX_DOMAINS];
+};
+
 struct colour_machine {
 	struct colour_cache l2, l3;
+	struct colour_places l2_at, l3_at;
 	u64 cpus;                /* all that may ever come */
 	unsigned kernel_colours; /* lowest colours, kept for the kernel and the page cache; 0 none */
 	bool is_guest;

@@ -46,6 +46,7 @@ struct resctrl_resource {
 	bool cdp_on;     /* written by the core */
 	bool sparse;     /* masks may have holes */
 	bool empty;      /* mask 0 is legal */
+	bool tied;       /* the domains hold one value: what is set for one holds for all */
 	u8 width;        /* bits of a mask (cbm_len), at most 32 */
 	u8 min_bits;     /* fewest bits in a mask */
 	u16 num_classes; /* of the back end, CDP off */

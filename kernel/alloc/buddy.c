@@ -119,16 +119,21 @@ static u32 take_block_with(struct buddy *b, u32 colour, unsigned *order)
 	return 0;
 }
 
+static u32 nth_colour(u64 mask, u32 n)
+{
+	while (n--)
+		mask &= mask - 1;
+	return (u32)__builtin_ctzll(mask);
+}
+
 u32 buddy_take_coloured(struct buddy *b, u64 mask, unsigned first)
 {
-	u32 colours = 1U << b->colour_bits;
+	u32 colours = (u32)__builtin_popcountll(mask);
 
 	for (u32 i = 0; i < colours; i++) {
-		u32 colour = (first + i) & (colours - 1), pfn;
+		u32 colour = nth_colour(mask, (first + i) % colours), pfn;
 		unsigned o;
 
-		if (!(mask >> colour & 1))
-			continue;
 		pfn = take_block_with(b, colour, &o);
 		if (!pfn)
 			continue;

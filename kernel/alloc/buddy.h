@@ -22,7 +22,8 @@ struct buddy {
 
 void buddy_free(struct buddy *b, u32 pfn, unsigned order);
 u32 buddy_take(struct buddy *b, unsigned order); /* 0: none */
-/* One page whose colour is in mask, the first such colour from `first` on (wrapping). 0: none. Colouring is on. */
+/* One page of a colour of mask, which is not empty: the first-th of them (counted round and round) or the next one that
+ * has any. 0: none. Colouring is on. */
 u32 buddy_take_coloured(struct buddy *b, u64 mask, unsigned first);
 /* Sorts what is free by 2^bits colours, or (0) back. The key page_colouring has a user. */
 void buddy_set_colours(struct buddy *b, unsigned bits);

@@ -311,13 +311,14 @@ static struct {
 	u64 kernel;               /* where the kernel's own pages and the page cache go as long as there is room */
 	u64 user[COLOUR_CLASSES]; /* by class; never 0 */
 	unsigned (*user_class)(void);
-	u32 next; /* spreads a class over its colours */
+	u32 next[COLOUR_MAX]; /* spreads pages evenly over a mask; by its lowest colour, so that masks apart spread
+				 apart */
 } colouring;
 
 static u32 take_coloured_from(struct node *n, u64 mask, bool urgent)
 {
 	ulong flags = spin_lock_irqsave(&n->lock);
-	u32 pfn = 0, first = __atomic_fetch_add(&colouring.next, 1, __ATOMIC_RELAXED);
+	u32 pfn = 0, first = __atomic_fetch_add(&colouring.next[__builtin_ctzll(mask)], 1, __ATOMIC_RELAXED);
 
 	if (urgent || n->b.free > reserve + 1)
 		pfn = buddy_take_coloured(&n->b, mask, first);

@@ -4,7 +4,8 @@
  * name of who asked for it, and the guest has no way to talk to the emulator's plug-in.
  *
  * Idea: a callback on every instruction that touches memory. The guest speaks by storing into one page of its own,
- * whose physical address is the option `tag`; the word that it stores to is the message:
+ * whose physical address is the option `tag`, or whose virtual one, in every program, is `vtag`; the word that it
+ * stores to is the message:
  *
  *      tag + 64*n, n < 60     this CPU now runs requestor n
  *      tag + 64*61            begin: forget everything said before (firmware may have stored there)
@@ -14,9 +15,9 @@
  * A locked instruction (prefix, or an exchange with memory) counts once, as a locked operation, since the emulator
  * shows it as one access or as two, depending on its threading.
  *
- * Contract: arguments bytes, ways, line, slices, colours, policy=lru|plru, ways<n>=hexmask, tag=address, out=file. A
- * report is appended at exit. Addresses are offsets into RAM: equal to physical addresses below the PCI hole.
- * Instruction fetches are not seen by this interface.
+ * Contract: arguments bytes, ways, line, slices, colours, policy=lru|plru, ways<n>=hexmask, tag=address, vtag=address,
+ * out=file. A report is appended at exit. Addresses are offsets into RAM: equal to physical addresses below the PCI
+ * hole. Instruction fetches are not seen by this interface.
  *
  * Locks: one mutex around the model.
  */
@@ -37,8 +38,8 @@ PLUGIN_EXPORT int qemu_plugin_install(uint64_t id, const struct qemu_plugin_info
 
 static struct model *model;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned requestor[MODEL_CPUS]; /* of each CPU */
-static uint64_t tag = UINT64_MAX;
+static unsigned requestor[MODEL_CPUS];               /* of each CPU */
+static uint64_t tag = 1ull << 63, vtag = 1ull << 63; /* no address is there */
 static FILE *out;
 static char locked_insn; /* its address marks locked instructions */
 
@@ -71,9 +72,9 @@ static void on_access(unsigned vcpu, uint32_t info, uint64_t vaddr, void *user)
 		return;
 	paddr = qemu_plugin_hwaddr_phys_addr(hw);
 	pthread_mutex_lock(&lock);
-	if (paddr - tag < WORDS * 64) {
+	if (paddr - tag < WORDS * 64 || vaddr - vtag < WORDS * 64) {
 		if (store)
-			take_message(vcpu, (paddr - tag) / 64);
+			take_message(vcpu, (vaddr - vtag < WORDS * 64 ? vaddr - vtag : paddr - tag) / 64);
 	} else {
 		model_access(model, vcpu, requestor[vcpu], paddr, 1u << qemu_plugin_mem_size_shift(info),
 			     locked  ? MODEL_LOCKED
@@ -145,6 +146,8 @@ static bool parse_option(struct options *o, const char *arg)
 	}
 	if (!strncmp(arg, "tag=", 4))
 		tag = strtoull(value, &end, 0);
+	else if (!strncmp(arg, "vtag=", 5))
+		vtag = strtoull(value, &end, 0);
 	else if (!strncmp(arg, "bytes=", 6))
 		o->config.bytes = strtoull(value, &end, 0);
 	else if (!strncmp(arg, "ways=", 5))

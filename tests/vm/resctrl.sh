@@ -1,0 +1,84 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The mounted resctrl, by Debian's pqos and rdtset and by hand, on the build with all checks: allocation, association and
+# reset; what is wrong is refused with its reason and changes nothing; pages move to the colours of their group; a group
+# that goes away gives its tasks back; after umount nothing is left. Then the measured effect, by the cache model.
+cd "$(dirname "$0")/../.." || exit 2
+command -v qemu-system-x86_64 > /dev/null || { echo "skip: no qemu-system-x86_64"; exit 77; }
+command -v pqos > /dev/null || { echo "skip: no pqos"; exit 77; }
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+cat > "$dir/guest.sh" <<'G'
+mkdir -p /var/lock
+r=/sys/fs/resctrl
+ok() { # what: of the command that follows
+	what=$1
+	shift
+	if "$@"; then echo "ok $what"; else echo "not ok $what"; fi
+}
+refused() { # text: as the schemata of web
+	before=$(cat $r/web/schemata)
+	printf "$1" 2> /dev/null > $r/web/schemata && echo "not ok '$1' was taken"
+	ok "refused: $(cat $r/info/last_cmd_status)" [ "$before" = "$(cat $r/web/schemata)" ]
+}
+idle() { until grep -q idle $r/info/recolouring; do sleep 0.05; done; }
+moved() { sed -n 's/^moved //p' $r/info/recolouring; }
+ok "pqos divides" pqos -I -e 'llc:1=0xff00;llc:2=0x00fc'
+pqos -I -s > /tmp/s
+ok "pqos shows it" grep -q 'L3CA COS1 => MASK 0xff00' /tmp/s
+sleep 100 &
+ok "pqos moves a process" pqos -I -a "pid:1=$!"
+ok "which is there" [ "$(cat $r/COS1/tasks)" = $! ]
+ok "pqos resets" pqos -I -R
+ok "which is not there any more" [ -z "$(cat $r/COS1/tasks)" ]
+kill $!
+ok "rdtset runs a command in a class" rdtset -I -t 'l3=0xf0' -c 0 sh -c 'grep -l "^$$\$" /sys/fs/resctrl/*/tasks'
+mkdir $r/web $r/batch
+refused 'L3:0=0\n'
+refused 'L3:0=10000\n'
+refused 'L3:9=f\n'
+refused 'L4:0=f\n'
+refused 'L3:0=f'
+refused 'L3:0=f;0=f\n'
+refused 'L2:0=f;1=3\n'
+refused 'L3:0=f0\nL2:0=f\nL3:0=zz\n'
+ok "a mask with a hole" sh -c "echo L3:0=f0f0 > $r/web/schemata"
+ok "for both L2 at once" sh -c "echo L2:1=f0 > $r/web/schemata; grep -q '0=00f0;1=00f0' $r/web/schemata"
+ok "and apart from it" sh -c "echo L3:0=0f00 > $r/batch/schemata"
+sh -c 'a=; i=0; while [ $i -lt 12000 ]; do a="$a 1234567"; i=$((i+1)); done; echo ready > /tmp/ready; sleep 100; :' &
+until [ -e /tmp/ready ]; do sleep 0.1; done
+idle
+before=$(moved)
+echo $! > $r/web/tasks
+idle
+ok "resident pages move: $(($(moved) - before))" [ $(($(moved) - before)) -gt 20 ]
+kill $!
+mkdir $r/one $r/two
+ok "equal masks share a class" sh -c "i=0; while [ \$i -lt 40 ]; do mkdir $r/many\$i || exit 1; i=\$((i+1)); done"
+i=0 made=0
+while [ $i -lt 40 ]; do
+	printf 'L3:0=%x\n' $((i + 1)) 2> /dev/null > $r/many$i/schemata && made=$((made + 1))
+	i=$((i + 1))
+done
+ok "different ones are 16 at most: $made more, $(cat $r/info/last_cmd_status)" [ $made -gt 5 -a $made -lt 16 ]
+sleep 100 &
+echo $! > $r/web/tasks
+ok "a group goes" rmdir $r/web
+ok "its tasks come back" grep -q "^$!\$" $r/tasks
+kill $!
+umount $r
+ok "umount leaves nothing" [ -z "$(ls $r)" ]
+mount -t resctrl resctrl $r
+ok "and a new mount starts afresh" [ "$(cat $r/schemata | head -1)" = "L3:0=ffff" -a ! -e $r/batch ]
+G
+timeout 120 tools/qemu-run --cpus 2 --mem 256M --timeout 100 --debug-kernel --program pqos --program rdtset --add "$dir/guest.sh:/guest.sh" \
+	--append 'resctrl=colour resctrl.l3=1M,16' --qemu="-cpu max,xlevel=0x8000001e" -- sh /guest.sh > "$dir/out" 2> "$dir/log"
+status=$?
+grep -E '^(ok|not ok|skip)' "$dir/out"
+if [ $status -ne 0 ] || grep -q '^not ok' "$dir/out" || ! grep -q '^ok and a new mount' "$dir/out"; then
+	grep -vE '^(ok|NOTE)' "$dir/out" | tail -20
+	tail -20 "$dir/log"
+	exit 1
+fi
+bash tests/demo/cache.sh > "$dir/effect" 2>&1 || { tail -20 "$dir/effect"; exit 1; }
+tail -1 "$dir/effect"

@@ -25,7 +25,7 @@
 #include <lib/types.h>
 
 #define COLOUR_MAX     64
-#define COLOUR_CLASSES 16 /* as most processors with CAT have, which clients were written for */
+#define COLOUR_CLASSES 16   /* as most processors with CAT have, which clients were written for */
 #define COLOUR_KERNEL  0xff /* the kernel's own memory and the page cache */
 
 static inline unsigned page_colour(pfn_t pfn, unsigned nr_colours)

@@ -4,7 +4,8 @@
  *
  * The victim goes over KIB KiB again and again, a load a line, and works in registers between two loads as programs do
  * that live off their cache; every 8th is followed by a load of a line that it has never seen, so that it misses a
- * little even when alone. After two rounds it has the model forget what it counted, and after six more it has it report.
+ * little even when alone. After two rounds it has the model forget what it counted, and after six more it has it
+ * report.
  *
  * The aggressor loads line after line of KIB KiB until it is killed.
  *

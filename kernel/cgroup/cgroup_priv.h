@@ -7,16 +7,21 @@
 
 #include <cgroup/cgroup.h>
 #include <core/rcu.h>
+#include <process/process.h>
 #include <task/mutex.h>
 
 struct cgroup { /* tenant->cgroup */
 	struct attr_dir dir;
-	struct tenant *tenant; /* counted */
-	u32 enabled;           /* L: controllers whose files are here: the parent's subtree */
-	u32 subtree;           /* L: cgroup.subtree_control */
-	u64 max_depth;         /* L: below here; ~0: any */
-	u64 max_descendants;   /* L */
-	u64 descendants;       /* L */
+	struct tenant *tenant;      /* counted */
+	u32 enabled;                /* L: controllers whose files are here: the parent's subtree */
+	u32 subtree;                /* L: cgroup.subtree_control */
+	u64 max_depth;              /* L: below here; ~0: any */
+	u64 max_descendants;        /* L */
+	u64 descendants;            /* L */
+	u64 dying;                  /* L: removed ones below that still hold charges */
+	unsigned threaded_children; /* L */
+	bool threaded;              /* L: its processes' resources are its domain's (cgroup_domain) */
+	bool freeze;                /* L: its own wish */
 	struct rcu_head rcu;
 	char name[];
 };
@@ -30,9 +35,38 @@ static inline struct cgroup *cgroup_of(struct tenant *t)
 {
 	return t->cgroup;
 }
+u64 cgroup_file_version(struct attr_dir *d, const struct attr *a);
 struct cgroup *cgroup_parent(struct cgroup *c); /* NULL: root */
+#define for_each_child_dir(d, c) list_for_each_entry (d, &(c)->dir.children, sibling)
 /* Shows the files of the core and of these controllers. -ENOMEM. */
 int __must_check cgroup_show_files(struct cgroup *c, u32 controllers);
 u32 cgroup_available(struct cgroup *c); /* what it may give to its children */
+
+/* ---- tasks.c: who is in it ---- */
+
+/* Ids of a tenant's own processes (their leaders) or threads, counted. */
+struct cgroup_ids {
+	struct pid **pid;
+	unsigned nr, room;
+	bool threads, short_of;
+};
+int __must_check cgroup_ids_get(struct tenant *t, bool threads, struct cgroup_ids *ids); /* -ENOMEM */
+void cgroup_ids_put(struct cgroup_ids *ids);
+/* May current move a process from one to the other, as far as files' owners say? -EACCES. */
+int __must_check cgroup_may_cross(struct cgroup *from, struct cgroup *to);
+extern const struct attr cgroup_file_procs, cgroup_file_threads;
+
+/* ---- type.c: domains and threads. All with cgroup_lock held ---- */
+
+struct cgroup *cgroup_domain(struct cgroup *c);      /* who holds the memory of its processes: itself if not threaded */
+u32 cgroup_threaded_set(void);                       /* the controllers that reach into threaded ones */
+bool cgroup_is_valid_domain(struct cgroup *c);       /* may hold processes */
+bool cgroup_is_thread_root(struct cgroup *c);        /* has threaded ones below */
+int __must_check cgroup_may_enter(struct cgroup *c); /* -ENODEV, -EOPNOTSUPP, -EBUSY */
+int __must_check cgroup_may_enable(struct cgroup *c, u32 controllers); /* for its children; -EOPNOTSUPP, -EBUSY */
+extern const struct attr cgroup_file_type, cgroup_file_controllers, cgroup_file_control;
+
+#define CGROUP_FILE(id, text, bits, get, put, value)                                                                   \
+	const struct attr id = { .name = text, .mode = bits, .show = get, .set = put, .data = value }
 
 #endif

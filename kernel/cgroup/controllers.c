@@ -54,7 +54,7 @@ static int set_pids_max(struct attr_dir *d, const struct attr *a, char *text, si
 
 	if (err)
 		return err;
-	if (v != ~0ULL && v >= 4194304)
+	if (v != ~0ULL && v > 4194304)
 		return -EINVAL;
 	WRITE_ONCE(share_of(d, a)->limit, v);
 	return 0;
@@ -75,7 +75,9 @@ static void reset_pids(struct tenant *t)
 
 static const struct attr *const pids_files[] = { &file_pids_current, &file_pids_peak, &file_pids_max, &file_pids_events,
 						 NULL };
-static struct cgroup_controller pids = { .name = "pids", .files = pids_files, .disabled = reset_pids };
+static struct cgroup_controller pids = {
+	.name = "pids", .files = pids_files, .threaded = true, .disabled = reset_pids
+};
 
 /* ---- memory ---- */
 
@@ -180,8 +182,10 @@ static int set_weight(struct attr_dir *d, const struct attr *a, char *text, size
 {
 	u64 v;
 
-	if (str_to_u64(text, 10, &v))
-		return -EINVAL;
+	int err = str_to_u64(str_trim(text), 0, &v);
+
+	if (err)
+		return err;
 	if (v < 1 || v > 10000)
 		return -ERANGE;
 	tenant_set_cpu_weight(d->owner, (u32)v);
@@ -210,8 +214,10 @@ static int set_weight_nice(struct attr_dir *d, const struct attr *a, char *text,
 {
 	s64 nice;
 
-	if (str_to_s64(text, 10, &nice))
-		return -EINVAL;
+	int err = str_to_s64(str_trim(text), 0, &nice);
+
+	if (err)
+		return err;
 	if (nice < -20 || nice > 19)
 		return -ERANGE;
 	tenant_set_cpu_weight(d->owner, clamp((u32)(sched_weight[nice + 20] * 100ULL / 1024), 1U, 10000U));
@@ -235,14 +241,16 @@ static int set_max(struct attr_dir *d, const struct attr *a, char *text, size_t 
 {
 	struct tenant_bandwidth *b = &cgroup_tenant(d)->bandwidth;
 	u64 quota, period = b->period_ns / NSEC_PER_USEC;
-	char *second = strchr(text, ' ');
+	char *second;
 	int err;
 
+	text = str_trim(text);
+	second = strchr(text, ' ');
 	if (second)
 		*second++ = '\0';
 	err = cgroup_parse_limit(text, 1, &quota);
-	if (!err && second && *second && *second != '\n')
-		err = str_to_u64(second, 10, &period);
+	if (!err && second)
+		err = str_to_u64(str_trim(second), 10, &period);
 	if (err)
 		return -EINVAL;
 	if ((quota != ~0ULL && quota > ~0ULL / NSEC_PER_USEC) || period > ~0ULL / NSEC_PER_USEC)
@@ -262,7 +270,7 @@ static int set_burst(struct attr_dir *d, const struct attr *a, char *text, size_
 	struct tenant_bandwidth *b = &cgroup_tenant(d)->bandwidth;
 	u64 burst;
 
-	if (str_to_u64(text, 10, &burst) || burst > ~0ULL / NSEC_PER_USEC)
+	if (str_to_u64(str_trim(text), 0, &burst) || burst > ~0ULL / NSEC_PER_USEC)
 		return -EINVAL;
 	return tenant_set_cpu_max(d->owner, b->quota_ns, b->period_ns, burst * NSEC_PER_USEC);
 }
@@ -280,7 +288,7 @@ static void reset_cpu(struct tenant *t)
 
 static const struct attr *const cpu_files[] = { &file_cpu_weight, &file_cpu_weight_nice, &file_cpu_max,
 						&file_cpu_max_burst, NULL };
-static struct cgroup_controller cpu = { .name = "cpu", .files = cpu_files, .disabled = reset_cpu };
+static struct cgroup_controller cpu = { .name = "cpu", .files = cpu_files, .threaded = true, .disabled = reset_cpu };
 
 static void controllers_init(void)
 {

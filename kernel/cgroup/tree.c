@@ -21,8 +21,6 @@
 #include <lib/printf.h>
 #include <lib/string.h>
 #include <linux/magic.h>
-#include <mm/mm.h>
-#include <process/process.h>
 #include <task/task.h>
 #include <vfs/vfs.h>
 #include "cgroup_priv.h"
@@ -35,7 +33,9 @@ LIST(cgroup_controllers);
 static int make_child(struct attr_dir *parent, const char *name, u16 mode);
 static int remove_child(struct attr_dir *d);
 static void release(struct attr_dir *d);
-static const struct attr_dir_ops dir_ops = { .mkdir = make_child, .rmdir = remove_child, .release = release };
+static const struct attr_dir_ops dir_ops = {
+	.mkdir = make_child, .rmdir = remove_child, .version = cgroup_file_version, .release = release
+};
 
 struct cgroup cgroup_root = {
 	.dir = { .name = "",
@@ -110,6 +110,8 @@ static const struct attr **make_set(const struct attr *const *core, u32 controll
 
 int cgroup_show_files(struct cgroup *c, u32 controllers)
 {
+	if (c->threaded)
+		controllers &= cgroup_threaded_set();
 	if (!sets[controllers])
 		sets[controllers] = make_set(cgroup_core_files, controllers, false);
 	if (!sets[controllers])
@@ -160,7 +162,7 @@ static bool name_ok(const char *name)
 	return !strchr(name, '\n') && strlen(name) < 256;
 }
 
-static int make(struct cgroup *parent, const char *name)
+static int make(struct cgroup *parent, const char *name, u16 mode)
 {
 	struct cgroup *c = kzalloc(sizeof(*c) + strlen(name) + 1, 0);
 	int err;
@@ -182,6 +184,9 @@ static int make(struct cgroup *parent, const char *name)
 		kfree(c);
 		return err;
 	}
+	c->dir.uid = current->cred->fsuid.v;
+	c->dir.gid = current->cred->fsgid.v;
+	c->dir.mode = mode & 07777;
 	tenant_get(c->tenant); /* the folder's own */
 	c->tenant->cgroup = c;
 	count_descendants(c, 1);
@@ -198,7 +203,7 @@ static int make_child(struct attr_dir *dir, const char *name, u16 mode)
 	mutex_lock(&cgroup_lock);
 	err = dir->removed ? -ENODEV : room_for_child(parent);
 	if (!err)
-		err = make(parent, name);
+		err = make(parent, name, mode);
 	mutex_unlock(&cgroup_lock);
 	return err;
 }
@@ -212,10 +217,11 @@ static int remove_child(struct attr_dir *d)
 	mutex_lock(&cgroup_lock);
 	if (d->removed)
 		err = -ENODEV;
-	else if (atomic_read(&t->live) || !list_empty(&d->children))
+	else if (!list_empty(&d->children) || !tenant_close(t))
 		err = -EBUSY;
 	if (!err) {
 		count_descendants(c, -1);
+		cgroup_parent(c)->threaded_children -= c->threaded;
 		attr_dir_get(d);
 		attr_dir_remove(d);
 		tenant_kill(t);
@@ -240,42 +246,6 @@ static void release(struct attr_dir *d)
 	rcu_call(&c->rcu, free_cgroup);
 }
 
-/* ---- moving processes ---- */
-
-static int move_thread(struct task *t, void *to)
-{
-	(void)tenant_move_task(t, to); /* an exited one stays where it was */
-	return 0;
-}
-
-/* No process in a folder that distributes to its children: they would compete with it. */
-static bool has_inner_room(struct cgroup *c)
-{
-	return c == &cgroup_root || !c->subtree;
-}
-
-int cgroup_move_process(struct task *t, struct tenant *to)
-{
-	struct cgroup *c;
-	struct mm *mm;
-	int err;
-
-	if (!t->process)
-		return -EINVAL; /* kernel threads stay in the root */
-	mutex_lock(&cgroup_lock);
-	c = cgroup_of(to);
-	err = to->dead || !c ? -ENODEV : has_inner_room(c) ? 0 : -EBUSY;
-	if (!err)
-		err = process_for_each_thread(t->process, move_thread, to);
-	mutex_unlock(&cgroup_lock);
-	mm = err ? NULL : mm_of_task(t);
-	if (mm) {
-		mm_set_tenant(mm, to);
-		mm_put(mm);
-	}
-	return err;
-}
-
 /* ---- looking ---- */
 
 int cgroup_tenant_of_fd(int fd, struct tenant **out)
@@ -292,6 +262,22 @@ int cgroup_tenant_of_fd(int fd, struct tenant **out)
 		}
 	}
 	fd_put(ref);
+	return err;
+}
+
+int cgroup_enter_fd(int fd, struct tenant **out)
+{
+	int err = cgroup_tenant_of_fd(fd, out);
+
+	if (err)
+		return err;
+	mutex_lock(&cgroup_lock);
+	err = cgroup_of(*out) ? cgroup_may_enter(cgroup_of(*out)) : -ENODEV;
+	if (!err)
+		err = cgroup_may_cross(cgroup_of(current->tenant), cgroup_of(*out));
+	mutex_unlock(&cgroup_lock);
+	if (err)
+		tenant_put(*out);
 	return err;
 }
 
@@ -354,6 +340,7 @@ static void cgroup_init(void)
 	const struct attr **files = make_set(cgroup_core_root_files, cgroup_root.enabled, true);
 
 	tenant_root.cgroup = &cgroup_root;
+	tenant_changed_hook = attr_notify;
 	cgroup_root.dir.attrs = (const struct attr *const *)files;
 	if (!files || attr_folder_add(&attr_sys_root, "fs/cgroup", NULL))
 		log_err("cgroup: no memory for the tree");

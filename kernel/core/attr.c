@@ -19,7 +19,7 @@
 
 static struct spinlock tree_lock = SPIN_INIT(RANK_SUBSYS_SPIN);
 static u64 next_ino = 2;
-void (*attr_notify_hook)(struct attr_dir *d, const char *attr_name);
+void (*attr_notify_hook)(void);
 
 #define ROOT(var, label)                                                                                               \
 	struct attr_dir var = { .name = label,                                                                         \
@@ -58,7 +58,13 @@ int attr_dir_init(struct attr_dir *d, struct attr_dir *parent, const char *name,
 {
 	int err = 0;
 
-	*d = (struct attr_dir){ .name = name, .parent = parent, .attrs = attrs, .ops = ops, .owner = owner };
+	*d = (struct attr_dir){ .name = name,
+				.parent = parent,
+				.attrs = attrs,
+				.ops = ops,
+				.owner = owner,
+				.uid = parent->uid,
+				.gid = parent->gid };
 	list_init(&d->children);
 	list_init(&d->sibling);
 	list_init(&d->links);
@@ -70,8 +76,6 @@ int attr_dir_init(struct attr_dir *d, struct attr_dir *parent, const char *name,
 		err = -EEXIST;
 	if (!err) {
 		d->ino = next_ino++;
-		d->uid = parent->uid;
-		d->gid = parent->gid;
 		list_add_tail(&d->sibling, &parent->children);
 		attr_dir_get(parent);
 	}
@@ -132,6 +136,12 @@ void attr_dir_put(struct attr_dir *d)
 	while (d && refcount_dec_and_test(&d->refs)) {
 		struct attr_dir *parent = d->parent;
 
+		while (d->changed) {
+			struct attr_owner *o = d->changed;
+
+			d->changed = o->next;
+			kfree(o);
+		}
 		if (d->ops && d->ops->release)
 			d->ops->release(d);
 		d = parent;
@@ -198,11 +208,56 @@ bool attr_dir_entry(struct attr_dir *d, unsigned n, struct attr_dir **child, str
 	return *child || *link;
 }
 
-void attr_notify(struct attr_dir *d, const char *attr_name)
+void attr_notify(void)
 {
-	__atomic_fetch_add(&d->change_count, 1, __ATOMIC_SEQ_CST);
 	if (attr_notify_hook)
-		attr_notify_hook(d, attr_name);
+		attr_notify_hook();
+}
+
+/* ---- owners --------------------------------------------------------------------------------------- */
+
+static struct attr_owner *find_owner(struct attr_dir *d, const struct attr *a)
+{
+	struct attr_owner *o = d->changed;
+
+	while (o && o->attr != a)
+		o = o->next;
+	return o;
+}
+
+struct attr_owner attr_owner(struct attr_dir *d, const struct attr *a)
+{
+	struct attr_owner now = { NULL, a, d->uid, d->gid, a ? a->mode : d->mode ? d->mode : 0755 }, *o;
+
+	spin_lock(&tree_lock);
+	o = find_owner(d, a);
+	if (o)
+		now = *o;
+	spin_unlock(&tree_lock);
+	return now;
+}
+
+int attr_set_owner(struct attr_dir *d, const struct attr_owner *new)
+{
+	struct attr_owner *fresh = kmalloc(sizeof(*fresh), 0), *o;
+
+	if (!fresh)
+		return -ENOMEM;
+	spin_lock(&tree_lock);
+	o = find_owner(d, new->attr);
+	if (!o) {
+		o = fresh;
+		o->next = d->changed;
+		o->attr = new->attr;
+		d->changed = o;
+		fresh = NULL;
+	}
+	o->uid = new->uid;
+	o->gid = new->gid;
+	o->mode = new->mode;
+	spin_unlock(&tree_lock);
+	kfree(fresh);
+	return 0;
 }
 
 /* ---- folders that parts share --------------------------------------------------------------- */

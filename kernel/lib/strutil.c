@@ -3,7 +3,7 @@
  * Problem: control files and command lines carry numbers and words as text, and C's own functions either
  * overflow silently (atoi), keep global state (strtol's errno) or forget the terminator (strncpy).
  *
- * Idea: three small functions with one way to fail. A number is accepted only if the whole text is a number,
+ * Idea: small functions with one way to fail. A number is accepted only if the whole text is a number,
  * one final newline apart, since that is what `echo 5 > file` writes.
  *
  * Contract: lib/string.h. Pure; builds in the kernel and on the host.
@@ -26,9 +26,25 @@ size_t str_copy(char *dst, const char *src, size_t size)
 	return len;
 }
 
+static bool is_blank(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 bool str_starts(const char *s, const char *prefix)
 {
 	return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+char *str_trim(char *s)
+{
+	char *end = s + strlen(s);
+
+	while (end > s && is_blank(end[-1]))
+		*--end = '\0';
+	while (is_blank(*s))
+		s++;
+	return s;
 }
 
 static int digit_value(char c)

@@ -230,7 +230,12 @@ static void wait_for_vfork(struct task *t, struct completion *done)
 {
 	ulong irq;
 
-	if (!completion_wait_killable(done))
+	int err;
+
+	tenant_task_stops(current, true); /* a frozen child shall not keep its parent's tenant from being frozen */
+	err = completion_wait_killable(done);
+	tenant_task_stops(current, false);
+	if (!err)
 		return;
 	irq = spin_lock_irqsave(&t->process->siglock); /* we are dying: the child must not find our stack */
 	t->vfork_done = NULL;
@@ -300,6 +305,10 @@ long process_clone(const struct clone_request *r)
 		drop_child(t);
 		return err;
 	}
+	if (r->into && tenant_move_task(t, r->into) && !(r->flags & CLONE_VM))
+		mm_set_tenant(t->mm, r->into);
+	if (tenant_is_freezing(t->tenant))
+		task_set_work(t, WORK_SIGNAL);
 	nr = pid_nr(t->pid);
 	if (vfork)
 		task_get(t);

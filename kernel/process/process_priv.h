@@ -12,6 +12,7 @@
 #include <process/clone.h>
 #include <process/process.h>
 #include <task/sched.h>
+#include <task/tenant.h>
 
 /* ---- pid.c ---- */
 void pid_init(void);

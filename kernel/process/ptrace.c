@@ -65,7 +65,7 @@ static void step_off(struct ptrace_link *l)
 }
 
 /* The signal that the tracer left; -1: not traced, or dying. info NULL: not a signal's stop. */
-static int stop(int status, siginfo_t *info, ulong message, u8 op)
+static int stop_traced(int status, siginfo_t *info, ulong message, u8 op)
 {
 	ulong irq = process_list_begin();
 	struct ptrace_link *l = current->ptrace;
@@ -103,6 +103,16 @@ static int stop(int status, siginfo_t *info, ulong message, u8 op)
 	if (info && l->info.si_signo)
 		*info = l->info;
 	process_list_end(irq);
+	return sig;
+}
+
+static int stop(int status, siginfo_t *info, ulong message, u8 op)
+{
+	int sig;
+
+	tenant_task_stops(current, true);
+	sig = stop_traced(status, info, message, op);
+	tenant_task_stops(current, false);
 	return sig;
 }
 

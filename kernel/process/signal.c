@@ -33,7 +33,7 @@ void signal_wake_thread(struct task *t, bool fatal)
 
 	task_set_work(t, WORK_SIGNAL);
 	if (fatal)
-		states |= BIT(TASK_KILLABLE) | BIT(TASK_STOPPED) | BIT(TASK_TRACED);
+		states |= BIT(TASK_KILLABLE) | BIT(TASK_STOPPED) | BIT(TASK_TRACED) | BIT(TASK_FROZEN);
 	task_wake_states(t, states);
 }
 
@@ -43,10 +43,24 @@ void signal_recalc(struct task *t)
 
 	assert_held(&p->siglock);
 	if (((t->sig_pending | p->sig_pending) & ~t->sig_blocked) || ptrace_joins_stop(t) || ptrace_trap_wanted(t) ||
-	    p->group_exiting)
+	    p->group_exiting || tenant_is_freezing(t->tenant))
 		task_set_work(t, WORK_SIGNAL);
 	else if (t == current)
 		task_clear_work(t, WORK_SIGNAL);
+}
+
+void signal_freeze_kick(struct pid *pid)
+{
+	struct task *t;
+
+	rcu_read_lock();
+	t = rcu_deref(pid->task);
+	if (t) {
+		signal_wake_thread(t, false);
+		if (!tenant_is_freezing(rcu_deref(t->tenant)))
+			task_wake_states(t, BIT(TASK_FROZEN));
+	}
+	rcu_read_unlock();
 }
 
 bool upcall_signal_pending(struct task *t, bool fatal_only)

@@ -78,8 +78,8 @@ static void join_stop(struct process *p, ulong *irq)
 	bool last = stop_one_less(p), tell = false;
 	int sig = p->stop_signal;
 
-	sched_set_state(TASK_STOPPED);
 	spin_unlock_irqrestore(&p->siglock, *irq);
+	tenant_task_stops(current, true);
 	if (last)
 		tell_parent(p, CLD_STOPPED, sig);
 	for (;;) {
@@ -92,6 +92,7 @@ static void join_stop(struct process *p, ulong *irq)
 		sched_sleep();
 	}
 	sched_set_state(TASK_RUNNING);
+	tenant_task_stops(current, false);
 	*irq = spin_lock_irqsave(&p->siglock);
 	if (p->wait_event == CLD_CONTINUED && !p->cont_told)
 		tell = p->cont_told = true;
@@ -99,6 +100,35 @@ static void join_stop(struct process *p, ulong *irq)
 		return;
 	spin_unlock_irqrestore(&p->siglock, *irq);
 	tell_parent(p, CLD_CONTINUED, SIGCONT);
+	*irq = spin_lock_irqsave(&p->siglock);
+}
+
+/* ---- the freezer -------------------------------------------------------------------------------------- */
+
+static bool must_freeze(void)
+{
+	bool freezing;
+
+	rcu_read_lock();
+	freezing = tenant_is_freezing(rcu_deref(current->tenant));
+	rcu_read_unlock();
+	return freezing;
+}
+
+/* Until current's tenant thaws, it moves to another, or is killed. What else happens waits for that: a frozen thread
+ * handles no signals. siglock held on entry and exit. */
+static void freeze(struct process *p, ulong *irq)
+{
+	spin_unlock_irqrestore(&p->siglock, *irq);
+	tenant_task_stops(current, true);
+	for (;;) {
+		sched_set_state(TASK_FROZEN);
+		if (!must_freeze() || upcall_signal_pending(current, true))
+			break;
+		sched_sleep();
+	}
+	sched_set_state(TASK_RUNNING);
+	tenant_task_stops(current, false);
 	*irq = spin_lock_irqsave(&p->siglock);
 }
 
@@ -251,6 +281,10 @@ static int next_to_handle(struct process *p, struct sigaction_kernel *a, siginfo
 			spin_unlock_irqrestore(&p->siglock, irq);
 			ptrace_trap();
 			irq = spin_lock_irqsave(&p->siglock);
+			continue;
+		}
+		if (unlikely(must_freeze())) {
+			freeze(p, &irq);
 			continue;
 		}
 		sig = signal_dequeue_locked(current, ~current->sig_blocked, info);

@@ -9,6 +9,7 @@
  * Locks: process_list_lock for groups and sessions; siglock for limits.
  */
 #include <abi/syscalls.h>
+#include <cgroup/cgroup.h>
 #include <arch/thread.h>
 #include <arch/user.h>
 #include <asm/prctl.h>
@@ -73,6 +74,7 @@ long sys_clone3(void __user *args, size_t size)
 {
 	struct clone_args a;
 	struct clone_request r;
+	long nr;
 	int err;
 
 	if (size < CLONE_ARGS_SIZE_VER0 || size > PAGE_SIZE)
@@ -82,7 +84,7 @@ long sys_clone3(void __user *args, size_t size)
 		return err;
 	if ((a.flags & (CSIGNAL | CLONE_DETACHED)) || a.exit_signal > 64 ||
 	    (a.exit_signal && (a.flags & (CLONE_THREAD | CLONE_PARENT))) || (!a.stack != !a.stack_size) ||
-	    a.set_tid_size > 1 || (!a.set_tid != !a.set_tid_size) || (a.flags & CLONE_INTO_CGROUP))
+	    a.set_tid_size > 1 || (!a.set_tid != !a.set_tid_size))
 		return -EINVAL;
 	r = (struct clone_request){ .flags = a.flags,
 				    .exit_signal = a.exit_signal,
@@ -99,7 +101,15 @@ long sys_clone3(void __user *args, size_t size)
 		if (r.set_tid <= 0)
 			return -EINVAL;
 	}
-	return process_clone(&r);
+	if (a.flags & CLONE_INTO_CGROUP) {
+		err = a.cgroup > 0x7fffffff ? -EBADF : cgroup_enter_fd((int)a.cgroup, &r.into);
+		if (err)
+			return err;
+		r.flags &= ~CLONE_INTO_CGROUP;
+	}
+	nr = process_clone(&r);
+	tenant_put(r.into);
+	return nr;
 }
 
 long sys_execve(const char __user *path, const char __user *const __user *argv, const char __user *const __user *envp)

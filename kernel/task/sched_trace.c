@@ -34,7 +34,7 @@ static s64 state_of(const struct task *t)
 	static const u8 numbers[] = { [TASK_RUNNING] = 0,     [TASK_INTERRUPTIBLE] = 0x01,
 				      [TASK_KILLABLE] = 0x02, [TASK_UNINTERRUPTIBLE] = 0x02,
 				      [TASK_STOPPED] = 0x04,  [TASK_TRACED] = 0x08,
-				      [TASK_DEAD] = 0x10 };
+				      [TASK_FROZEN] = 0x01,   [TASK_DEAD] = 0x10 };
 
 	return numbers[READ_ONCE(t->state)];
 }

@@ -148,6 +148,7 @@ int tenant_create(struct tenant *parent, struct tenant **out)
 		t->share[r].weight = 100;
 	}
 	t->parent = parent;
+	t->freezing = parent->freezing;
 	flags = spin_lock_irqsave(&ids_lock);
 	t->id = find_id(&spare);
 	if (t->id) {
@@ -292,17 +293,80 @@ void upcall_page_uncharge(u16 id, u64 pages)
  * ---------------------------------------------------------------------------------------------------
  */
 
-void (*tenant_populated_hook)(struct tenant *t);
+void (*tenant_changed_hook)(void);
+static bool changed; /* ids_lock: some version has risen since the hook was called */
 
-/* ids_lock held. */
-static void count_live(struct tenant *t, s64 n)
+static void unlock_and_tell(ulong flags)
+{
+	bool tell = changed && tenant_changed_hook;
+
+	changed = false;
+	spin_unlock_irqrestore(&ids_lock, flags);
+	if (tell)
+		tenant_changed_hook();
+}
+
+static bool is_frozen(const struct tenant *t, s64 live, s64 stopped)
+{
+	return t->freezing && live == stopped;
+}
+
+bool tenant_is_frozen(const struct tenant *t)
+{
+	return is_frozen(t, atomic_read(&t->live), atomic_read(&t->stopped));
+}
+
+static void raise_version(struct tenant *t)
+{
+	t->version++;
+	changed = true;
+}
+
+/* More or fewer live tasks and stopped ones, here and above. ids_lock held. */
+static void count_tasks(struct tenant *t, s64 live, s64 stopped)
 {
 	for (; t; t = t->parent) {
-		s64 now = atomic_add_return(&t->live, n);
+		s64 had = atomic_read(&t->live), had_stopped = atomic_read(&t->stopped);
 
-		if ((now == 0 || now == n) && tenant_populated_hook)
-			tenant_populated_hook(t);
+		atomic_set(&t->live, had + live);
+		atomic_set(&t->stopped, had_stopped + stopped);
+		if (!had != !(had + live) ||
+		    is_frozen(t, had, had_stopped) != is_frozen(t, had + live, had_stopped + stopped))
+			raise_version(t);
 	}
+}
+
+void tenant_set_freezing(struct tenant *t, bool freeze)
+{
+	ulong flags = spin_lock_irqsave(&ids_lock);
+	bool was = tenant_is_frozen(t);
+
+	WRITE_ONCE(t->freezing, t->freezing + (freeze ? 1U : ~0U));
+	if (was != tenant_is_frozen(t))
+		raise_version(t);
+	unlock_and_tell(flags);
+}
+
+void tenant_task_stops(struct task *task, bool stops)
+{
+	ulong flags = spin_lock_irqsave(&ids_lock);
+
+	if (!list_empty(&task->tenant_link) && task->tenant_stopped != stops) {
+		task->tenant_stopped = stops;
+		count_tasks(task->tenant, 0, stops ? 1 : -1);
+	}
+	unlock_and_tell(flags);
+}
+
+bool tenant_close(struct tenant *t)
+{
+	ulong flags = spin_lock_irqsave(&ids_lock);
+	bool empty = !atomic_read(&t->live);
+
+	if (empty)
+		WRITE_ONCE(t->dead, true);
+	spin_unlock_irqrestore(&ids_lock, flags);
+	return empty;
 }
 
 static void add_use(const struct task *task, struct tenant_cpu_use *sum)
@@ -322,7 +386,7 @@ static void leave(struct task *task)
 	task->tenant_since.ns = READ_ONCE(task->runtime_ns);
 	task->tenant_since.user_ns = READ_ONCE(task->user_ns);
 	task->tenant_since.system_ns = READ_ONCE(task->system_ns);
-	count_live(t, -1);
+	count_tasks(t, -1, -(s64)task->tenant_stopped);
 }
 
 void tenant_add_task(struct tenant *t, struct task *task)
@@ -333,8 +397,8 @@ void tenant_add_task(struct tenant *t, struct task *task)
 	flags = spin_lock_irqsave(&ids_lock);
 	rcu_assign(task->tenant, t);
 	list_add_tail(&task->tenant_link, &t->tasks);
-	count_live(t, 1);
-	spin_unlock_irqrestore(&ids_lock, flags);
+	count_tasks(t, 1, 0);
+	unlock_and_tell(flags);
 }
 
 void tenant_task_exits(struct task *task)
@@ -342,7 +406,7 @@ void tenant_task_exits(struct task *task)
 	ulong flags = spin_lock_irqsave(&ids_lock);
 
 	leave(task);
-	spin_unlock_irqrestore(&ids_lock, flags);
+	unlock_and_tell(flags);
 }
 
 /* ids_lock held. */
@@ -353,7 +417,7 @@ static void change_tenant(struct task *task, struct tenant *to)
 	leave(task);
 	rcu_assign(task->tenant, to);
 	list_add_tail(&task->tenant_link, &to->tasks);
-	count_live(to, 1);
+	count_tasks(to, 1, task->tenant_stopped);
 	for (struct tenant *a = to; a; a = a->parent)
 		note_peak(&a->share[RES_PIDS], atomic_add_return(&a->share[RES_PIDS].use, 1));
 	take_back(from, NULL, RES_PIDS, 1);
@@ -364,18 +428,22 @@ bool tenant_move_task(struct task *task, struct tenant *to)
 	ulong flags = spin_lock_irqsave(&task->lock);
 	struct rq *q = sched_tenant_change_begin(task);
 	struct tenant *from = task->tenant;
-	bool live, moves;
+	bool live, moves, tell;
 
 	spin_lock(&ids_lock);
-	live = !list_empty(&task->tenant_link);
+	live = !list_empty(&task->tenant_link) && !to->dead;
 	moves = live && from != to;
 	if (moves) {
 		tenant_get(to);
 		change_tenant(task, to);
 	}
+	tell = changed && tenant_changed_hook;
+	changed = false;
 	spin_unlock(&ids_lock);
 	sched_tenant_change_end(q, task);
 	spin_unlock_irqrestore(&task->lock, flags);
+	if (tell)
+		tenant_changed_hook();
 	if (moves)
 		tenant_put(from);
 	return live;
@@ -388,7 +456,7 @@ void tenant_remove_task(struct task *task)
 
 	if (!list_empty(&task->tenant_link)) /* it never ran */
 		leave(task);
-	spin_unlock_irqrestore(&ids_lock, flags);
+	unlock_and_tell(flags);
 	tenant_uncharge(t, RES_PIDS, 1);
 	tenant_put(t);
 }

@@ -9,9 +9,11 @@
  *      attr_dir  --> folder inode      attr of a folder --> file inode (folder, index)      attr_link --> symlink inode
  *
  * Contract: fs/attrfs.h. A file of a removed folder answers ENODEV. Positions of readdir: files, then folders, then
- * links; a folder that changes while it is read may show an entry twice or not, as POSIX allows.
+ * links; a folder that changes while it is read may show an entry twice or not, as POSIX allows. Files with a version
+ * are listed while they are open or watched: one round of work after a change wakes pollers, who compare versions, and
+ * tells inotify.
  *
- * Locks: the tree's own inside core/attr.c.
+ * Locks: the tree's own inside core/attr.c; `live_lock` (RANK_SUBSYS_SPIN) guards the list of such files.
  */
 #include <alloc/slab.h>
 #include <core/init.h>
@@ -21,8 +23,12 @@
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <lib/string.h>
+#include <linux/eventpoll.h>
+#include <linux/inotify.h>
 #include <linux/magic.h>
+#include <task/work.h>
 #include <vfs/names.h>
+#include <vfs/poll.h>
 #include <vfs/textfile.h>
 #include <vfs/uapi.h>
 
@@ -30,7 +36,14 @@ struct node {                    /* inode->priv */
 	struct attr_dir *dir;    /* counted */
 	const struct attr *attr; /* a file; NULL: the folder itself, or a link */
 	const char *target;      /* a link: allocated text */
+	struct inode *inode;     /* whose priv it is */
+	struct list live_link;   /* live_lock: files with a version */
+	u64 told;                /* live_lock: the version that inotify has been told of */
 };
+
+static struct spinlock live_lock = SPIN_INIT(RANK_SUBSYS_SPIN);
+static LIST(live);
+static struct waitq changes = WAITQ_INIT(changes);
 
 static const struct inode_ops dir_inode_ops, file_inode_ops, link_inode_ops;
 static const struct file_ops dir_ops, file_ops;
@@ -56,6 +69,11 @@ static u64 entry_ino(const struct attr_dir *dir, const char *name)
 	return (u64)(h & 0x7fffffff) << 32 | (dir->ino & 0xffffffff);
 }
 
+static u64 version(struct attr_dir *d, const struct attr *a)
+{
+	return a && d->ops && d->ops->version ? d->ops->version(d, a) : 0;
+}
+
 static struct inode *make_inode(struct super *s, struct attr_dir *dir, u16 mode, const struct attr *a,
 				const char *target)
 {
@@ -67,11 +85,23 @@ static struct inode *make_inode(struct super *s, struct attr_dir *dir, u16 mode,
 			inode_put(i);
 		return NULL;
 	}
-	*n = (struct node){ dir, a, target };
+	*n = (struct node){ .dir = dir, .attr = a, .target = target, .inode = i };
+	list_init(&n->live_link);
 	attr_dir_get(dir);
 	i->priv = n;
-	i->uid = KUID(dir->uid);
-	i->gid = KGID(dir->gid);
+	if (!target) {
+		struct attr_owner o = attr_owner(dir, a);
+
+		i->uid = KUID(o.uid);
+		i->gid = KGID(o.gid);
+		i->mode = (i->mode & S_IFMT) | o.mode;
+	}
+	n->told = version(dir, a);
+	if (n->told) {
+		spin_lock(&live_lock);
+		list_add(&n->live_link, &live);
+		spin_unlock(&live_lock);
+	}
 	if (a) {
 		i->ops = &file_inode_ops;
 		i->ino = entry_ino(dir, a->name);
@@ -99,6 +129,9 @@ void attrfs_evict(struct inode *i)
 
 	if (!n || (i->ops != &dir_inode_ops && i->ops != &file_inode_ops && i->ops != &link_inode_ops))
 		return;
+	spin_lock(&live_lock);
+	list_del_init(&n->live_link);
+	spin_unlock(&live_lock);
 	attr_dir_put(n->dir);
 	kfree(n->target);
 	kfree(n);
@@ -219,8 +252,21 @@ static int refuse_unlink(struct inode *i, struct dentry *d)
 
 static int setattr(struct inode *i, const struct inode_attr *a)
 {
-	inode_apply_attr(i, a);
-	return 0;
+	struct node *n = node_of(i);
+	struct attr_owner o = attr_owner(n->dir, n->attr);
+	int err = 0;
+
+	if (a->mask & ATTR_MODE)
+		o.mode = a->mode & 07777;
+	if (a->mask & ATTR_UID)
+		o.uid = a->uid.v;
+	if (a->mask & ATTR_GID)
+		o.gid = a->gid.v;
+	if (a->mask & (ATTR_MODE | ATTR_UID | ATTR_GID))
+		err = attr_set_owner(n->dir, &o);
+	if (!err)
+		inode_apply_attr(i, a);
+	return err;
 }
 
 /* Position: 0 and 1 are . and .., then files, then folders and links. */
@@ -258,6 +304,7 @@ static int show(struct text_file *t, struct strbuf *out)
 
 	if (n->dir->removed)
 		return -ENODEV;
+	t->n = version(n->dir, n->attr);
 	return n->attr->show ? n->attr->show(n->dir, n->attr, out) : -EIO;
 }
 
@@ -267,10 +314,25 @@ static int set(struct text_file *t, char *text, size_t len)
 
 	if (n->dir->removed)
 		return -ENODEV;
+	if (!len)
+		return 0;
 	return n->attr->set ? n->attr->set(n->dir, n->attr, text, len) : -EIO;
 }
 
-static const struct text_ops text_ops = { .show = show, .set = set };
+static unsigned poll(struct text_file *t, struct poll_table *pt)
+{
+	struct node *n = t->a;
+	unsigned events = EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM;
+
+	if (!n->told)
+		return events;
+	poll_wait(t->file, &changes, pt);
+	if (n->dir->removed || READ_ONCE(t->n) != version(n->dir, n->attr)) /* 0: never read */
+		events |= EPOLLPRI | EPOLLERR;
+	return events;
+}
+
+static const struct text_ops text_ops = { .show = show, .set = set, .poll = poll };
 
 static int open(struct inode *i, struct file *f)
 {
@@ -290,6 +352,46 @@ static const struct inode_ops file_inode_ops = { .setattr = setattr };
 static const struct inode_ops link_inode_ops = { .readlink = readlink };
 static const struct file_ops dir_ops = { .readdir = readdir };
 static const struct file_ops file_ops = TEXT_FILE_OPS(open);
+
+/* ---- changes ----------------------------------------------------------------------------------------- */
+
+/* A file whose version has risen since inotify was told, its inode counted; NULL: no more. */
+static struct inode *next_changed(void)
+{
+	struct node *n;
+	struct inode *found = NULL;
+
+	spin_lock(&live_lock);
+	list_for_each_entry (n, &live, live_link) {
+		u64 now = version(n->dir, n->attr);
+
+		if (now == n->told || !refcount_inc_not_zero(&n->inode->refs))
+			continue;
+		n->told = now;
+		found = n->inode;
+		break;
+	}
+	spin_unlock(&live_lock);
+	return found;
+}
+
+static void tell(struct work *w)
+{
+	struct inode *i;
+
+	waitq_wake(&changes, -1, EPOLLPRI | EPOLLERR);
+	while ((i = next_changed())) {
+		inode_notify(i, IN_MODIFY, NULL, 0);
+		inode_put(i);
+	}
+}
+
+static struct work tell_work;
+
+static void notify(void)
+{
+	(void)work_queue(&tell_work);
+}
 
 /* ---- mounting --------------------------------------------------------------------------------------------- */
 
@@ -318,6 +420,8 @@ static struct fs_type sysfs = { .name = "sysfs", .flags = FS_SINGLE | FS_NO_NEGA
 
 static void attrfs_init(void)
 {
+	work_init(&tell_work, tell);
+	attr_notify_hook = notify;
 	fs_register(&sysfs);
 }
 PART_INIT(fs, attrfs_init);

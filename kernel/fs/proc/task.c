@@ -29,7 +29,8 @@ static char state_letter(const struct task *t)
 {
 	switch (READ_ONCE(t->state)) {
 	case TASK_RUNNING: return 'R';
-	case TASK_INTERRUPTIBLE: return 'S';
+	case TASK_INTERRUPTIBLE:
+	case TASK_FROZEN: return 'S';
 	case TASK_STOPPED: return 'T';
 	case TASK_TRACED: return 't';
 	case TASK_DEAD: return 'Z';

@@ -24,7 +24,11 @@ void cgroup_path(struct tenant *t, struct strbuf *out); /* "/a/b" */
  * created and removed run with it held. Taken inside inode locks (RANK_CGROUP). */
 void cgroup_tree_lock(void);
 void cgroup_tree_unlock(void);
-/* Moves all threads of t's process. -ESRCH, -EBUSY (the folder distributes its resources to its children). */
+/* The tenant of such a folder, counted, if a new process may begin in it: also -EBUSY, -EOPNOTSUPP as for writing
+ * cgroup.procs, and -EACCES. */
+int __must_check cgroup_enter_fd(int fd, struct tenant **out);
+/* Moves all threads of t's process, as current. -ENODEV, -EBUSY (the folder distributes its resources to its children),
+ * -EOPNOTSUPP (threaded ones are in the way), -EACCES. */
 int __must_check cgroup_move_process(struct task *t, struct tenant *to);
 
 /* A kind of resource. Files are shown in folders whose parent has the controller in cgroup.subtree_control; dir->owner
@@ -32,14 +36,16 @@ int __must_check cgroup_move_process(struct task *t, struct tenant *to);
 struct cgroup_controller {
 	const char *name;
 	const struct attr *const *files, *const *root_files; /* NULL-terminated arrays */
+	bool threaded;                                       /* divides its resource among threads as well */
 	void (*disabled)(struct tenant *t); /* its files have gone: limits back to none. NULL: nothing to do */
 	struct list link;
 	unsigned bit;
 };
 void cgroup_controller_register(struct cgroup_controller *c); /* at init level core, fs or bus */
 
-/* For controllers: "max" or a number (in bytes, rounded down to `unit`s). -EINVAL. */
-int __must_check cgroup_parse_limit(const char *text, u64 unit, u64 *out);
+/* For controllers: "max" or a number; with a unit above 1 bytes, perhaps with a suffix, rounded down to units. Blanks
+ * around it are cut off. -EINVAL; -ERANGE: beyond 63 bits. */
+int __must_check cgroup_parse_limit(char *text, u64 unit, u64 *out);
 void cgroup_show_limit(struct strbuf *out, u64 limit, u64 unit);
 static inline struct tenant *cgroup_tenant(struct attr_dir *d)
 {

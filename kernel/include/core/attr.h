@@ -37,6 +37,9 @@ struct attr_dir_ops {
 	/* mkdir/rmdir from user space; NULL: EPERM. */
 	int (*mkdir)(struct attr_dir *parent, const char *name, u16 mode);
 	int (*rmdir)(struct attr_dir *dir);
+	/* Of a file: differs after each change that pollers (POLLPRI) and inotify are to hear of. 0, or no function: it
+	 * has none. */
+	u64 (*version)(struct attr_dir *dir, const struct attr *a);
 	void (*release)(struct attr_dir *dir); /* last reference gone: frees the object around it */
 };
 
@@ -49,9 +52,18 @@ struct attr_dir {
 	void *owner; /* the object that the files describe */
 	refcount_t refs;
 	u64 ino;
-	u32 uid, gid;
+	u32 uid, gid; /* of the folder and its files as they were made; attr_dir_init takes the parent's */
+	u16 mode;     /* permission bits of the folder; 0: 0755 */
 	bool removed;
-	u64 change_count; /* raised by attr_notify: poll and inotify of the adapter */
+	struct attr_owner *changed; /* chmod and chown of single files and of the folder */
+};
+
+/* What stat shows of a file, or of the folder (attr NULL). */
+struct attr_owner {
+	struct attr_owner *next;
+	const struct attr *attr;
+	u32 uid, gid;
+	u16 mode;
 };
 
 struct attr_link {
@@ -70,9 +82,11 @@ int __must_check attr_link_add(struct attr_dir *d, const char *name, struct attr
  * children, link. */
 struct attr_dir *attr_dir_child(struct attr_dir *d, const char *name);
 bool attr_dir_entry(struct attr_dir *d, unsigned n, struct attr_dir **child, struct attr_link **link);
-extern void (*attr_notify_hook)(struct attr_dir *d, const char *attr_name); /* set once by the adapter */
-/* A file changed on its own: wakes pollers (POLLPRI) and inotify watchers. */
-void attr_notify(struct attr_dir *d, const char *attr_name);
+struct attr_owner attr_owner(struct attr_dir *d, const struct attr *a);
+int __must_check attr_set_owner(struct attr_dir *d, const struct attr_owner *o); /* -ENOMEM */
+extern void (*attr_notify_hook)(void);                                           /* set once by the adapter */
+/* Some file's version has risen: wakes pollers and inotify watchers, soon. Any context. */
+void attr_notify(void);
 
 /* Roots, created at boot. */
 extern struct attr_dir attr_sys_root;    /* /sys */

@@ -33,6 +33,7 @@ char *strstr(const char *hay, const char *needle);
 
 size_t str_copy(char *dst, const char *src, size_t size);
 bool str_starts(const char *s, const char *prefix);
+char *str_trim(char *s); /* without blanks at both ends; changes s */
 
 /* Parses an integer the way control files do: optional sign, 0x and 0 prefixes when base is 0, an optional
  * final newline, nothing else. 0, or -EINVAL (not a number), -ERANGE (too big). */

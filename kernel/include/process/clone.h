@@ -7,13 +7,15 @@
 
 #include <lib/types.h>
 
+struct tenant;
 struct clone_request {
 	u64 flags; /* CLONE_*, without the exit signal */
 	int exit_signal;
 	ulong stack; /* 0: the parent's */
 	ulong tls;
 	int __user *parent_tid, *child_tid, *pidfd;
-	int set_tid; /* wanted number, 0: any */
+	int set_tid;         /* wanted number, 0: any */
+	struct tenant *into; /* its tenant; NULL: the parent's */
 };
 /* The child's number, or -errno. Waits for the child with CLONE_VFORK. */
 long process_clone(const struct clone_request *r);

@@ -149,7 +149,9 @@ int signal_send_group(int sig, const siginfo_t *info, struct pid *pgrp);
 void signal_force(int sig, int code, ulong addr); /* a fault of current: cannot be ignored or blocked */
 /* Takes the next pending signal of `want` from current's thread or process. Its number, or 0. */
 int signal_dequeue(u64 want, siginfo_t *out);
-u64 signal_pending_mask(struct task *t);                  /* of the thread and its process */
+u64 signal_pending_mask(struct task *t); /* of the thread and its process */
+/* Its tenant has begun or ended to freeze, or it has been moved: it looks anew (task/tenant.h). */
+void signal_freeze_kick(struct pid *pid);
 void signal_set_blocked(u64 mask);                        /* of current; KILL and STOP are left out */
 ulong process_signal_handler(struct process *p, int sig); /* SIG_DFL 0, SIG_IGN 1 */
 bool signal_is_ignored(int sig);                          /* current ignores or blocks it (job control in tty) */

@@ -36,7 +36,8 @@ enum task_state {
 	TASK_KILLABLE,        /* only its event or a fatal signal wakes it */
 	TASK_STOPPED,         /* job control */
 	TASK_TRACED,
-	TASK_DEAD, /* has switched away for the last time, or is about to */
+	TASK_FROZEN, /* until its tenant thaws or a fatal signal */
+	TASK_DEAD,   /* has switched away for the last time, or is about to */
 };
 
 /* task->work: reasons to call upcall_return_to_user. Atomic bits. */
@@ -93,6 +94,7 @@ struct task {
 	void *files, *fs, *ns;   /* t: struct files *, struct fs_context *, struct nsproxy * */
 	struct tenant *tenant;   /* RCU: who pays */
 	struct list tenant_link; /* RANK_TENANT; empty: exited */
+	bool tenant_stopped;     /* RANK_TENANT: counted in its tenant's stopped */
 	struct {
 		u64 ns, user_ns, system_ns;
 	} tenant_since;   /* RANK_TENANT: what it had consumed when it came to its tenant */

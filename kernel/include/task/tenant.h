@@ -7,7 +7,7 @@
  * nothing (-ENOMEM for memory, -EAGAIN for pids ... as the caller says by errno). Memory charges go
  * through a per-CPU stock of 64 pages.
  *
- * Locks: shape of the tree RANK_CGROUP (sleep); counters are atomic; look-up by id16 under RCU.
+ * Locks: shape of the tree RANK_CGROUP (sleep; fields marked L); counters are atomic; look-up by id16 under RCU.
  */
 #ifndef TASK_TENANT_H
 #define TASK_TENANT_H
@@ -61,6 +61,9 @@ struct tenant {
 	struct share share[RES_NR];
 	struct list tasks;           /* live ones of the tenant itself, until they exit: RANK_TENANT */
 	atomic64_t live;             /* live tasks here and below */
+	atomic64_t stopped;          /* of them, those that run no user code: tenant_task_stops */
+	u32 freezing;                /* L: its own wish and those of all above it, counted; any reader */
+	u32 version;                 /* RANK_TENANT: raised when it becomes populated or empty, frozen or not */
 	struct tenant_cpu_use ended; /* what tasks consumed here that have ended or left: RANK_TENANT */
 	struct tenant_run *run;      /* a CPU */
 	u32 cpu_weight;              /* 1024: that of a task of nice 0 */
@@ -81,8 +84,8 @@ struct task;
 void tenant_add_task(struct tenant *t, struct task *task);
 void tenant_task_exits(struct task *task);  /* no longer counts as live; it still holds its number */
 void tenant_remove_task(struct task *task); /* gives its pid charge back */
-/* Moves a live task with its pid charge, which a limit does not hinder. false: it has exited. What memory it has
- * charged stays where it is. */
+/* Moves a live task with its pid charge, which a limit does not hinder. false: it has exited, or the tenant has been
+ * closed. What memory it has charged stays where it is. */
 bool tenant_move_task(struct task *task, struct tenant *to);
 /* Adds the CPU time consumed by the tenant's own tasks. */
 void tenant_cpu_use(struct tenant *t, struct tenant_cpu_use *sum);
@@ -92,8 +95,19 @@ void tenant_set_cpu_weight(struct tenant *t, u32 weight);
 int __must_check tenant_set_cpu_max(struct tenant *t, u64 quota_ns, u64 period_ns, u64 burst_ns);
 /* Calls fn for each live task of the tenant itself under RANK_TENANT, until it returns false. */
 void tenant_for_each_task(struct tenant *t, bool (*fn)(struct task *task, void *arg), void *arg);
-/* The last live task has gone, or the first has come, here or below. Hook of the cgroup files; under RANK_TENANT. */
-extern void (*tenant_populated_hook)(struct tenant *t);
+/* Freezing: what the tasks of a tenant do about its wish is process's business (signal_freeze_point); they say when
+ * they have stopped running user code, for whatever reason, and when they are about to run it again. */
+void tenant_set_freezing(struct tenant *t, bool freeze); /* t alone; cgroup does it for all below. RANK_CGROUP held */
+void tenant_task_stops(struct task *task, bool stops);
+bool tenant_is_frozen(const struct tenant *t); /* it is to freeze, and all its tasks have stopped */
+static inline bool tenant_is_freezing(const struct tenant *t)
+{
+	return READ_ONCE(t->freezing) != 0;
+}
+/* Some tenant's version has risen. Hook of the cgroup files; called without locks, in any context. */
+extern void (*tenant_changed_hook)(void);
+/* No task can enter any more. False, and nothing done: there are live ones. */
+bool __must_check tenant_close(struct tenant *t);
 
 /* Parts that keep something of their own for each tenant. created may refuse with -errno and may sleep; removed follows
  * when the tenant is taken out of the tree (tasks and charges may remain for a while). In order of registration. */

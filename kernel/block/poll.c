@@ -36,11 +36,13 @@
 #define ENOUGH         32  /* samples before a plan */
 #define REPLAN         128 /* samples between plans */
 #define DECAY          512 /* total at which the histogram is halved */
-#define LATENCY_DIV    16  /* a plan may add this part of the mean latency */
-#define LATENCY_WEIGHT 8   /* CPU time that a waiter who asked for polling would pay for latency */
+#define GUARD_DIV      64
+#define LATENCY_DIV    16 /* a plan may add this part of the mean latency */
+#define LATENCY_WEIGHT 8  /* CPU time that a waiter who asked for polling would pay for latency */
 
 struct poll_class {
 	u16 count[BUCKETS];
+	unsigned low, high; /* [low, high): where count is not 0 */
 	u32 total;
 	u32 since_plan;
 	u32 window, late; /* recent completions, and those found complete after a sleep */
@@ -75,9 +77,18 @@ static u64 bucket_middle(unsigned b)
 
 static void halve(struct poll_class *c)
 {
+	unsigned low = BUCKETS, high = 0;
+
 	c->total = 0;
-	for (unsigned b = 0; b < BUCKETS; b++)
+	for (unsigned b = c->low; b < c->high; b++) {
 		c->total += c->count[b] /= 2;
+		if (c->count[b]) {
+			low = min(low, b);
+			high = b + 1;
+		}
+	}
+	c->low = low;
+	c->high = high;
 }
 
 /* The bucket in which the quantile (in 1/1024) of what lies at and after `from` falls; BUCKETS if nothing does. */
@@ -85,10 +96,11 @@ static unsigned quantile_after(const struct poll_class *c, unsigned from, unsign
 {
 	u32 rest = 0, want, seen = 0;
 
-	for (unsigned b = from; b < BUCKETS; b++)
+	from = max(from, c->low);
+	for (unsigned b = from; b < c->high; b++)
 		rest += c->count[b];
 	want = (u64)rest * q1024 / 1024;
-	for (unsigned b = from; b < BUCKETS; b++) {
+	for (unsigned b = from; b < c->high; b++) {
 		seen += c->count[b];
 		if (seen > want)
 			return b;
@@ -98,9 +110,11 @@ static unsigned quantile_after(const struct poll_class *c, unsigned from, unsign
 
 /* ---- plans ------------------------------------------------------------------------------------------------ */
 
-static u64 lead_ns(const struct poll_queue *q)
+/* How long before a completion's bucket a sleep ends: the wake-up's cost, and a part of the time for what lies close to
+ * the bucket's start, where the device's own interrupt would come first. */
+static u64 lead_ns(const struct poll_queue *q, u64 due)
 {
-	return q->wake_ns + q->wake_dev_ns;
+	return q->wake_ns + q->wake_dev_ns + due / GUARD_DIV;
 }
 
 static void add_step(struct poll_plan *p, enum poll_kind kind, u64 until_ns)
@@ -114,19 +128,20 @@ static void add_step(struct poll_plan *p, enum poll_kind kind, u64 until_ns)
 /* Sleeps before each cluster of completions, spins through it. */
 static void make_hybrid(const struct poll_queue *q, const struct poll_class *c, unsigned q1024, struct poll_plan *p)
 {
-	u64 worth = lead_ns(q) + 2 * q->sleep_cpu_ns, now = 0;
+	u64 now = 0;
 	unsigned b = 0;
 
 	*p = (struct poll_plan){ 0 };
 	while (b < BUCKETS && p->nr_steps + 2 < POLL_PLAN_STEPS) {
 		unsigned next = quantile_after(c, b, q1024);
-		u64 due;
+		u64 due, lead;
 
 		if (next == BUCKETS)
 			break;
 		due = bucket_start(next);
-		if (due > now + worth) {
-			now = due - lead_ns(q);
+		lead = lead_ns(q, due);
+		if (due > now + lead + 2 * q->sleep_cpu_ns) {
+			now = due - lead;
 			add_step(p, POLL_SLEEP, now);
 			b = next;
 		}
@@ -175,7 +190,7 @@ static void price(const struct poll_queue *q, const struct poll_class *c, struct
 {
 	u64 latency = 0, cpu = 0;
 
-	for (unsigned b = 0; b < BUCKETS; b++)
+	for (unsigned b = c->low; b < c->high; b++)
 		if (c->count[b])
 			price_one(q, p, bucket_middle(b), c->count[b], &latency, &cpu);
 	p->latency_ns = latency / c->total;
@@ -297,6 +312,8 @@ static void forget(struct poll_class *c)
 	struct poll_plan classic = { 0 };
 
 	memset(c->count, 0, sizeof(c->count));
+	c->low = BUCKETS;
+	c->high = 0;
 	c->total = c->since_plan = c->window = c->late = 0;
 	publish(&c->plan, &classic);
 }
@@ -304,11 +321,13 @@ static void forget(struct poll_class *c)
 void poll_record(struct poll_queue *q, bool write, u32 bytes, u64 service_ns, bool exact)
 {
 	struct poll_class **slot = &q->cls[write][size_class(bytes)], *c = *slot;
+	unsigned b;
 
 	if (!c) {
 		c = kzalloc(sizeof(*c), ALLOC_ATOMIC);
 		if (!c)
 			return;
+		c->low = BUCKETS;
 		smp_store_release(slot, c);
 	}
 	if (++c->window == 64)
@@ -319,7 +338,10 @@ void poll_record(struct poll_queue *q, bool write, u32 bytes, u64 service_ns, bo
 	}
 	if (!exact)
 		return;
-	c->count[bucket_of(service_ns)]++;
+	b = bucket_of(service_ns);
+	c->count[b]++;
+	c->low = min(c->low, b);
+	c->high = max(c->high, b + 1);
 	if (++c->total >= DECAY)
 		halve(c);
 	c->since_plan++;

@@ -2,6 +2,7 @@
 # Guest time is instructions (-icount), so the figures repeat. Bars: latency at most 1.1 of classic polling's, CPU time at most
 # 0.55 of it, not slower than interrupts (within 1 %).
 set -e
+mkdir -p build/demo
 make -s build/programs/block/blockload
 cat > build/demo/polling-guest.sh <<'G'
 q=/sys/block/nullb0/queue

@@ -42,6 +42,13 @@ struct cgroup *cgroup_parent(struct cgroup *c); /* NULL: root */
 int __must_check cgroup_show_files(struct cgroup *c, u32 controllers);
 u32 cgroup_available(struct cgroup *c); /* what it may give to its children */
 
+/* ---- namespace.c: where it seems to be ---- */
+struct super;
+struct dentry;
+struct tenant *cgroup_ns_root(void);                        /* of current; not counted */
+void cgroup_add_path(struct cgroup *c, struct strbuf *out); /* as current sees it. cgroup_lock held */
+int __must_check cgroup_mount_root(struct super *s, struct dentry **out);
+
 /* ---- tasks.c: who is in it ---- */
 
 /* Ids of a tenant's own processes (their leaders) or threads, counted. */

@@ -300,23 +300,13 @@ struct attr_dir *cgroup_dir(struct tenant *t)
 	return c ? &c->dir : NULL;
 }
 
-static void add_path(struct cgroup *c, struct strbuf *out)
-{
-	struct cgroup *parent = cgroup_parent(c);
-
-	if (!parent)
-		return;
-	add_path(parent, out);
-	strbuf_add(out, "/%s", c->name);
-}
-
 void cgroup_path(struct tenant *t, struct strbuf *out)
 {
 	size_t before = out->len;
 
 	mutex_lock(&cgroup_lock);
 	if (cgroup_of(t))
-		add_path(cgroup_of(t), out);
+		cgroup_add_path(cgroup_of(t), out);
 	if (out->len == before)
 		strbuf_add(out, "/");
 	if (t->dead)
@@ -333,7 +323,8 @@ static int mount_cgroup2(struct super *s, const char *source, const char *data)
 
 static struct fs_type cgroup2 = { .name = "cgroup2",
 				  .flags = FS_SINGLE | FS_NO_NEGATIVE | FS_USERNS_MOUNT,
-				  .mount = mount_cgroup2 };
+				  .mount = mount_cgroup2,
+				  .mount_root = cgroup_mount_root };
 
 static void cgroup_init(void)
 {

@@ -73,8 +73,10 @@ int socket_create(int family, int type, int protocol, struct socket **out)
 	s->receive_buffer = s->send_buffer = DEFAULT_BUFFER;
 	s->tenant = current->tenant;
 	tenant_get(s->tenant);
+	ns_get(&s->net->ns);
 	err = f->create(s);
 	if (err) {
+		ns_put(&s->net->ns);
 		tenant_put(s->tenant);
 		kfree(s);
 		return err;
@@ -90,6 +92,7 @@ void socket_free(struct socket *s)
 	if (s->filter)
 		net_hooks->drop_filter(s);
 	tenant_put(s->tenant);
+	ns_put(&s->net->ns);
 	kfree(s);
 }
 

@@ -13,6 +13,7 @@
  *
  * Locks: none while building; siglock and process_list_lock where threads and numbers are exchanged.
  */
+#include <task/user_ns.h>
 #include "elf.h"
 #include "exec_stack.h"
 #include "process_trace.h"
@@ -373,10 +374,10 @@ static void fill_auxv(struct exec *e, ulong platform, ulong random, ulong execfn
 	aux(&a, AT_BASE, e->interp_base);
 	aux(&a, AT_FLAGS, 0);
 	aux(&a, AT_ENTRY, e->image->header.entry + e->bias);
-	aux(&a, AT_UID, c->uid.v);
-	aux(&a, AT_EUID, c->euid.v);
-	aux(&a, AT_GID, c->gid.v);
-	aux(&a, AT_EGID, c->egid.v);
+	aux(&a, AT_UID, user_out(c->uid));
+	aux(&a, AT_EUID, user_out(c->euid));
+	aux(&a, AT_GID, group_out(c->gid));
+	aux(&a, AT_EGID, group_out(c->egid));
 	aux(&a, AT_SECURE, e->secure);
 	aux(&a, AT_RANDOM, random);
 	aux(&a, AT_HWCAP2, arch_hwcap2());
@@ -438,7 +439,7 @@ static void take_file_ids(struct exec *e)
 	struct cred *c = e->cred;
 
 	if ((e->file->path.mnt->flags & MS_NOSUID) || c->no_new_privs ||
-	    (ptrace_is_traced(current) && !capable(CAP_SYS_PTRACE)))
+	    (ptrace_is_traced(current) && !capable_here(CAP_SYS_PTRACE)))
 		return;
 	if (i->mode & S_ISUID)
 		c->euid = i->uid;
@@ -455,11 +456,11 @@ static void take_capabilities(struct exec *e)
 
 	if (ids_changed)
 		c->cap_ambient = 0;
-	if (root && (uid_eq(c->euid, KUID(0)) || uid_eq(c->uid, KUID(0))))
+	if (root && (uid_eq(c->euid, user_in(0)) || uid_eq(c->uid, user_in(0))))
 		c->cap_permitted = c->cap_inheritable | c->cap_bounding;
 	else
 		c->cap_permitted = c->cap_ambient;
-	c->cap_effective = root && uid_eq(c->euid, KUID(0)) ? c->cap_permitted : c->cap_ambient;
+	c->cap_effective = root && uid_eq(c->euid, user_in(0)) ? c->cap_permitted : c->cap_ambient;
 	e->secure = ids_changed || !uid_eq(c->uid, c->euid) || !gid_eq(c->gid, c->egid);
 	c->suid = c->fsuid = c->euid;
 	c->sgid = c->fsgid = c->egid;

@@ -73,7 +73,11 @@ static bool is_unwanted(struct process *p)
 {
 	struct sigaction_kernel a;
 
-	if (p->exit_signal != SIGCHLD || !p->parent)
+	if (!p->parent)
+		return false;
+	if (pid_ns_is_ended_by(p->parent))
+		return true;
+	if (p->exit_signal != SIGCHLD)
 		return false;
 	a = sighand_action(p->parent, SIGCHLD);
 	return a.handler == 1 || (a.flags & SA_NOCLDWAIT);
@@ -128,7 +132,7 @@ static struct process *new_parent(struct process *p)
 	for (struct process *q = p->parent; q && q != reaper; q = q->parent)
 		if (q->is_subreaper && q->nr_threads)
 			return q;
-	return reaper;
+	return reaper == p ? pid_ns_first.reaper : reaper;
 }
 
 static bool has_stopped_member(struct pid *pgrp)
@@ -194,6 +198,26 @@ static void bury_list(struct list *buried)
 		process_bury(p);
 }
 
+/* A reaper ends: so does its namespace, and nobody will wait for those that it has adopted. */
+static void end_namespace(struct process *p)
+{
+	struct process *c, *n;
+	LIST(buried);
+	ulong irq;
+
+	pid_ns_kill(pid_ns_of(p->pid));
+	irq = process_list_begin();
+	list_for_each_entry_safe (c, n, &p->children, sibling) {
+		if (!c->zombie || ptrace_holds(c))
+			continue;
+		process_reap(c);
+		list_add_tail(&c->sibling, &buried);
+	}
+	process_list_end(irq);
+	bury_list(&buried);
+	pid_ns_wait_empty(pid_ns_of(p->pid));
+}
+
 /* The process of current has no thread left. */
 static void process_end(struct process *p)
 {
@@ -204,6 +228,8 @@ static void process_end(struct process *p)
 	timers_exit(p);
 	if (pid_ns_first.reaper == p)
 		panic("init has ended (status %d, signal %d)", p->exit_status >> 8, p->exit_status & 0x7f);
+	if (pid_ns_of(p->pid)->reaper == p)
+		end_namespace(p);
 	if (leads && process_session_end)
 		process_session_end(p);
 	ptrace_release_all(p);
@@ -327,6 +353,7 @@ void process_exit_thread(int status)
 		leave_memory();
 	files_exit(current);
 	fs_exit(current);
+	ns_set_change(current, NULL);
 	if (leave_process(p, status))
 		process_end(p);
 	task_put(current); /* the creator's reference: the process's membership */

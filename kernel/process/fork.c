@@ -21,10 +21,6 @@
 #include <process/ptrace.h>
 #include <vfs/vfs.h>
 
-#define NAMESPACES                                                                                                     \
-	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |   \
-	 CLONE_NEWTIME)
-
 static int check(const struct clone_request *r)
 {
 	u64 f = r->flags;
@@ -32,8 +28,10 @@ static int check(const struct clone_request *r)
 	if ((f & CLONE_THREAD && !(f & CLONE_SIGHAND)) || (f & CLONE_SIGHAND && !(f & CLONE_VM)) ||
 	    (f & CLONE_CLEAR_SIGHAND && f & CLONE_SIGHAND))
 		return fail(EINVAL, "clone: flags %#llx contradict each other", (unsigned long long)f);
-	if (f & NAMESPACES)
-		return fail(EINVAL, "clone: namespaces are not supported yet");
+	if ((f & (CLONE_NEWNS | CLONE_NEWUSER)) && (f & CLONE_FS))
+		return fail(EINVAL, "clone: new mounts or users, but one root folder");
+	if ((f & CLONE_THREAD) && ((f & (CLONE_NEWUSER | CLONE_NEWPID)) || pid_ns_for_children() != pid_ns_current()))
+		return fail(EINVAL, "clone: threads of a process live in the same namespaces");
 	if ((f & CLONE_PARENT) && pid_ns_of(current->process->pid)->reaper == current->process)
 		return fail(EINVAL, "clone: init has no siblings");
 	if ((f & CLONE_PIDFD) && (f & (CLONE_THREAD | CLONE_DETACHED)))
@@ -151,7 +149,13 @@ static int build_child(struct task *t, const struct clone_request *r)
 	err = ptrace_prepare_child(t);
 	if (err)
 		return err;
-	err = pid_create(pid_ns_current(), r->set_tid, &pid);
+	err = files_fork(t, r->flags & CLONE_FILES);
+	if (!err)
+		err = fs_fork(t, r->flags & CLONE_FS);
+	if (!err)
+		err = namespaces_fork(t, r->flags);
+	if (!err)
+		err = pid_create(container_of(ns_of_set(t, NS_PID), struct pid_ns, ns), r->set_tid, &pid);
 	if (err)
 		return err;
 	pid_get(pid);
@@ -167,10 +171,6 @@ static int build_child(struct task *t, const struct clone_request *r)
 	if (!err)
 		err = copy_mm(t, r);
 	if (!err)
-		err = files_fork(t, r->flags & CLONE_FILES);
-	if (!err)
-		err = fs_fork(t, r->flags & CLONE_FS);
-	if (!err)
 		err = copy_registers(t, r);
 	if (!err && static_branch(&task_life_key))
 		err = task_hooks->fork(t);
@@ -181,6 +181,7 @@ static void drop_child(struct task *t)
 {
 	if (static_branch(&task_life_key))
 		task_hooks->fork_failed(t);
+	ns_set_change(t, NULL);
 	if (t->fs)
 		fs_exit(t);
 	if (t->files)
@@ -214,6 +215,8 @@ static int publish(struct task *t, const struct clone_request *r)
 	if (p != me) {
 		task_get(t);
 		p->leader = t;
+		if (!pid_ns_of(p->pid)->reaper)
+			pid_ns_of(p->pid)->reaper = p; /* the first one of its namespace */
 		process_enroll(p, r->flags & CLONE_PARENT ? me->parent : me, me->pgrp, me->session);
 		if (r->flags & CLONE_PARENT)
 			p->exit_signal = me->exit_signal;

@@ -13,7 +13,9 @@
  * period.
  */
 #include "process_priv.h"
+#include <core/init.h>
 #include <lib/string.h>
+#include <linux/sched.h>
 
 #define HASH_SIZE 1024
 
@@ -21,9 +23,9 @@ static struct list hash[HASH_SIZE];
 static ulong first_used[PID_MAX_DEFAULT / 64];
 
 struct pid_ns pid_ns_first = {
-	.refs = { ATOMIC_INIT(1) },
 	.max = PID_MAX_DEFAULT,
 	.used = first_used,
+	.left = WAITQ_INIT(pid_ns_first.left),
 };
 
 void pid_init(void)
@@ -46,6 +48,11 @@ struct pid_ns *pid_ns_of(const struct pid *p)
 struct pid_ns *pid_ns_current(void)
 {
 	return pid_ns_of(current->pid);
+}
+
+struct pid_ns *pid_ns_for_children(void)
+{
+	return container_of(ns_current(NS_PID), struct pid_ns, ns);
 }
 
 int pid_nr_in(const struct pid *p, const struct pid_ns *ns)
@@ -84,10 +91,15 @@ struct pid *pid_find(int nr)
 
 struct pid *pid_find_get(int nr)
 {
+	return pid_find_get_in(nr, pid_ns_current());
+}
+
+struct pid *pid_find_get_in(int nr, const struct pid_ns *ns)
+{
 	struct pid *p;
 
 	rcu_read_lock();
-	p = pid_find(nr);
+	p = find_in(nr, ns);
 	if (p && !refcount_inc_not_zero(&p->refs))
 		p = NULL;
 	rcu_read_unlock();
@@ -101,7 +113,10 @@ void pid_get(struct pid *p)
 
 static void pid_free(struct rcu_head *head)
 {
-	kfree(container_of(head, struct pid, rcu));
+	struct pid *p = container_of(head, struct pid, rcu);
+
+	ns_put(&p->level[p->depth].ns->ns); /* which holds those above it */
+	kfree(p);
 }
 
 void pid_put(struct pid *p)
@@ -168,15 +183,22 @@ static int next_used(const struct pid_ns *ns, int from)
 
 struct process *process_next(int *nr)
 {
-	const struct pid_ns *ns = pid_ns_current();
+	return process_next_in(nr, pid_ns_current());
+}
 
+struct process *process_next_in(int *nr, const struct pid_ns *ns)
+{
 	for (int at = max(*nr, 1); at < ns->max; at++) {
 		struct process *p;
+		struct pid *pid;
 
 		at = next_used(ns, at);
 		if (!at)
 			return NULL;
-		p = process_find_get(at);
+		rcu_read_lock();
+		pid = find_in(at, ns);
+		p = pid ? process_of_pid(pid) : NULL;
+		rcu_read_unlock();
 		if (p) {
 			*nr = at;
 			return p;
@@ -226,6 +248,7 @@ static int take_number(struct pid_ns *ns, int want)
 			break;
 	}
 	ns->used[nr / 64] |= BIT(nr % 64);
+	ns->members++;
 	if (!want)
 		ns->last = nr;
 	return nr;
@@ -233,8 +256,14 @@ static int take_number(struct pid_ns *ns, int want)
 
 static void free_numbers(struct pid *p, unsigned from)
 {
-	for (unsigned i = from; i <= p->depth; i++)
-		p->level[i].ns->used[p->level[i].nr / 64] &= ~BIT(p->level[i].nr % 64);
+	for (unsigned i = from; i <= p->depth; i++) {
+		struct pid_ns *ns = p->level[i].ns;
+
+		ns->used[p->level[i].nr / 64] &= ~BIT(p->level[i].nr % 64);
+		ns->members--;
+		if (ns->dying)
+			waitq_wake_all(&ns->left);
+	}
 }
 
 static int take_numbers(struct pid *p, struct pid_ns *ns, int want)
@@ -274,6 +303,7 @@ int pid_create(struct pid_ns *ns, int want, struct pid **out)
 		kfree(p);
 		return err;
 	}
+	ns_get(&ns->ns);
 	*out = p;
 	return 0;
 }
@@ -296,3 +326,114 @@ void pid_discard(struct pid *p)
 	pid_check_unused(p);
 	process_list_end(irq);
 }
+
+/* ---- namespaces ----------------------------------------------------------------------------------------- */
+
+#define LEVELS_MAX 32
+
+static struct pid_ns *ns_of(struct ns *n)
+{
+	return container_of(n, struct pid_ns, ns);
+}
+
+static int copy_ns(struct ns *old, struct user_ns *owner, struct task *t, struct ns **out)
+{
+	struct pid_ns *parent = pid_ns_current(), *ns;
+
+	if (parent->level >= LEVELS_MAX)
+		return -ENOSPC;
+	ns = kzalloc(sizeof(*ns), 0);
+	if (ns)
+		ns->used = kcalloc(PID_MAX_DEFAULT / 64, sizeof(*ns->used), 0);
+	if (!ns || !ns->used) {
+		kfree(ns);
+		return -ENOMEM;
+	}
+	ns_init(&ns->ns, NS_PID, owner);
+	ns->level = parent->level + 1;
+	ns->parent = parent;
+	ns_get(&parent->ns);
+	ns->max = parent->max;
+	ns->used[0] = 1; /* number 0 */
+	waitq_init(&ns->left);
+	*out = &ns->ns;
+	return 0;
+}
+
+static void free_ns(struct ns *n)
+{
+	struct pid_ns *ns = ns_of(n), *parent = ns->parent;
+
+	kfree(ns->used);
+	kfree(ns);
+	ns_put(&parent->ns);
+}
+
+/* Only downwards: parents must be able to name their children. It is for those that current will have. */
+static int enter_ns(struct ns *n)
+{
+	const struct pid_ns *mine = pid_ns_current(), *ns = ns_of(n);
+
+	while (ns && ns != mine)
+		ns = ns->parent;
+	return ns ? 0 : -EINVAL;
+}
+
+static struct ns *parent_ns(struct ns *n)
+{
+	return ns_of(n)->parent ? &ns_of(n)->parent->ns : NULL;
+}
+
+static const struct ns_kind_ops ns_ops = { .name = "pid",
+					   .flag = CLONE_NEWPID,
+					   .first = &pid_ns_first.ns,
+					   .copy = copy_ns,
+					   .enter = enter_ns,
+					   .free = free_ns,
+					   .parent = parent_ns };
+
+struct ns *pid_ns_as_ns(struct pid_ns *ns)
+{
+	return &ns->ns;
+}
+
+void pid_ns_get(struct pid_ns *ns)
+{
+	ns_get(&ns->ns);
+}
+
+void pid_ns_put(struct pid_ns *ns)
+{
+	ns_put(&ns->ns);
+}
+
+void pid_ns_kill(struct pid_ns *ns)
+{
+	struct process *p;
+	ulong irq = process_list_begin();
+
+	ns->dying = true;
+	process_list_end(irq);
+	for (int nr = 2; (p = process_next_in(&nr, ns)); nr++) {
+		(void)signal_send_process(SIGKILL, NULL, p);
+		process_put(p);
+	}
+}
+
+void pid_ns_wait_empty(struct pid_ns *ns)
+{
+	wait_event(&ns->left, READ_ONCE(ns->members) <= 1);
+}
+
+bool pid_ns_is_ended_by(const struct process *p)
+{
+	const struct pid_ns *ns = pid_ns_of(p->pid);
+
+	return ns->dying && ns->reaper == p;
+}
+
+static void pid_ns_init(void)
+{
+	ns_kind_register(NS_PID, &ns_ops);
+}
+PART_INIT(core, pid_ns_init);

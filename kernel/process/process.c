@@ -11,6 +11,7 @@
  * Locks: process_list_lock (f), always with irqsave: terminals and timers reach it from interrupts.
  * siglock (s) inside it.
  */
+#include <task/user_ns.h>
 #include "process_priv.h"
 #include <lib/string.h>
 #include <linux/capability.h>
@@ -320,7 +321,7 @@ bool process_may_signal(struct task *t, int sig)
 	rcu_read_unlock();
 	if (!ok && sig == SIGCONT)
 		ok = t->process && current->process->session == t->process->session;
-	return ok || capable(CAP_KILL);
+	return ok || ns_capable(t->cred->user_ns, CAP_KILL);
 }
 
 bool process_may_look(struct task *t)
@@ -342,5 +343,5 @@ bool process_may_look(struct task *t)
 		ok = ok && m->dumpable == 1;
 		mm_put(m);
 	}
-	return ok || capable(CAP_SYS_PTRACE);
+	return ok || ns_capable(t->cred->user_ns, CAP_SYS_PTRACE);
 }

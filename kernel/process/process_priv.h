@@ -12,6 +12,7 @@
 #include <process/clone.h>
 #include <process/process.h>
 #include <task/sched.h>
+#include <task/ns.h>
 #include <task/tenant.h>
 
 /* ---- pid.c ---- */
@@ -19,23 +20,31 @@ void pid_init(void);
 #define PID_MAX_DEFAULT 32768
 
 struct pid_ns {
-	refcount_t refs;
+	struct ns ns;
 	unsigned level;
 	struct pid_ns *parent;  /* I; counted */
 	struct process *reaper; /* f: who gets the orphans; its end ends the namespace */
 	int last;               /* f */
 	int max;
-	bool dying;  /* f: its reaper has ended, no more members */
-	ulong *used; /* f: bitmap of numbers */
+	bool dying;        /* f: its reaper has ended, no more members */
+	ulong *used;       /* f: bitmap of numbers */
+	unsigned members;  /* f: numbers given out */
+	struct waitq left; /* woken when a number becomes free */
 };
 extern struct pid_ns pid_ns_first;
-struct pid_ns *pid_ns_current(void);
-struct pid_ns *pid_ns_of(const struct pid *p);
+struct pid_ns *pid_ns_for_children(void); /* where its children will */
+/* Its reaper ends. kill: nobody new may come, and everybody else gets SIGKILL; wait_empty: until they have gone. No
+ * locks held. */
+void pid_ns_kill(struct pid_ns *ns);
+void pid_ns_wait_empty(struct pid_ns *ns);
+bool pid_ns_is_ended_by(const struct process *p);              /* f held */
 int pid_create(struct pid_ns *ns, int want, struct pid **out); /* want: clone3's set_tid for the innermost, or 0 */
 /* A role of p (thread, process, group, session) has ended; with the last one its numbers become free. f held. */
 void pid_check_unused(struct pid *p);
 void pid_discard(struct pid *p); /* undoes pid_create; f not held */
-int pid_nr_in(const struct pid *p, const struct pid_ns *ns);
+
+/* ---- namespaces.c ---- */
+int __must_check namespaces_fork(struct task *t, u64 flags); /* t->fs is there already */
 
 /* ---- process.c ---- */
 struct sighand {

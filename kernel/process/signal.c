@@ -14,6 +14,7 @@
  *
  * Locks: siglock with irqsave; nothing inside but wait queues and the scheduler's.
  */
+#include <task/user_ns.h>
 #include "process_priv.h"
 #include "process_trace.h"
 #include <mm/upcalls.h>
@@ -471,7 +472,7 @@ void upcall_vfs_signal(int sig)
 	info.si_signo = sig;
 	info.si_code = SI_USER;
 	info.si_pid = pid_nr(current->process->pid);
-	info.si_uid = current->cred->uid.v;
+	info.si_uid = user_out(current->cred->uid);
 	signal_send_task(sig, &info, current);
 }
 

@@ -11,6 +11,7 @@
  *
  * Locks: process_list_lock; siglock of the child for its stop state.
  */
+#include <task/user_ns.h>
 #include "process_priv.h"
 #include "process_trace.h"
 #include <linux/wait.h>
@@ -63,9 +64,11 @@ static void fill_usage(struct wait_result *out, struct process *p)
 
 static void fill(struct wait_result *out, struct process *p, int code, int status, int raw)
 {
-	*out = (struct wait_result){
-		.pid = pid_nr(p->pid), .code = code, .status = status, .uid = p->leader->cred->uid.v, .raw_status = raw
-	};
+	*out = (struct wait_result){ .pid = pid_nr(p->pid),
+				     .code = code,
+				     .status = status,
+				     .uid = user_out(p->leader->cred->uid),
+				     .raw_status = raw };
 	fill_usage(out, p);
 }
 

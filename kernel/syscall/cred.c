@@ -19,6 +19,7 @@
 #include <linux/securebits.h>
 #include <mm/mm.h>
 #include <process/process.h>
+#include <task/user_ns.h>
 
 #define KEEP (~0U)
 
@@ -30,8 +31,9 @@ static struct cred *edit(void)
 /* capabilities(7), "Effect of user ID changes on capabilities". */
 static void adjust_caps(struct cred *c, const struct cred *old)
 {
-	bool had_root = !old->uid.v || !old->euid.v || !old->suid.v;
-	bool has_root = !c->uid.v || !c->euid.v || !c->suid.v;
+	u32 root = user_in(0).v; /* of its namespace; nobody, if it has no number there */
+	bool had_root = old->uid.v == root || old->euid.v == root || old->suid.v == root;
+	bool has_root = c->uid.v == root || c->euid.v == root || c->suid.v == root;
 
 	if (c->securebits & SECBIT_NO_SETUID_FIXUP)
 		return;
@@ -40,9 +42,9 @@ static void adjust_caps(struct cred *c, const struct cred *old)
 			c->cap_permitted = c->cap_effective = 0;
 		c->cap_ambient = 0;
 	}
-	if (!old->euid.v && c->euid.v)
+	if (old->euid.v == root && c->euid.v != root)
 		c->cap_effective = 0;
-	if (old->euid.v && !c->euid.v)
+	if (old->euid.v != root && c->euid.v == root)
 		c->cap_effective = c->cap_permitted;
 }
 
@@ -61,24 +63,41 @@ static long refuse(struct cred *c, int err)
 	return err;
 }
 
+/* From the caller's numbers to the machine's; KEEP stays. False: nobody has this number. */
+static bool inside_user(u32 *id)
+{
+	bool keep = *id == KEEP;
+
+	*id = user_in(*id).v;
+	return keep || *id != KEEP;
+}
+
+static bool inside_group(u32 *id)
+{
+	bool keep = *id == KEEP;
+
+	*id = group_in(*id).v;
+	return keep || *id != KEEP;
+}
+
 long sys_getuid(void)
 {
-	return current->cred->uid.v;
+	return user_out(current->cred->uid);
 }
 
 long sys_geteuid(void)
 {
-	return current->cred->euid.v;
+	return user_out(current->cred->euid);
 }
 
 long sys_getgid(void)
 {
-	return current->cred->gid.v;
+	return group_out(current->cred->gid);
 }
 
 long sys_getegid(void)
 {
-	return current->cred->egid.v;
+	return group_out(current->cred->egid);
 }
 
 long sys_setuid(u32 uid)
@@ -87,9 +106,11 @@ long sys_setuid(u32 uid)
 
 	if (!c)
 		return -ENOMEM;
+	if (!inside_user(&uid))
+		return refuse(c, -EINVAL);
 	if (uid == KEEP)
 		return refuse(c, -EINVAL);
-	if (capable(CAP_SETUID))
+	if (capable_here(CAP_SETUID))
 		c->uid = c->suid = KUID(uid);
 	else if (uid != c->uid.v && uid != c->suid.v)
 		return refuse(c, -EPERM);
@@ -103,9 +124,11 @@ long sys_setgid(u32 gid)
 
 	if (!c)
 		return -ENOMEM;
+	if (!inside_group(&gid))
+		return refuse(c, -EINVAL);
 	if (gid == KEEP)
 		return refuse(c, -EINVAL);
-	if (capable(CAP_SETGID))
+	if (capable_here(CAP_SETGID))
 		c->gid = c->sgid = KGID(gid);
 	else if (gid != c->gid.v && gid != c->sgid.v)
 		return refuse(c, -EPERM);
@@ -117,10 +140,12 @@ long sys_setreuid(u32 ruid, u32 euid)
 {
 	struct cred *c = edit();
 	const struct cred *old = current->cred;
-	bool any = capable(CAP_SETUID);
+	bool any = capable_here(CAP_SETUID);
 
 	if (!c)
 		return -ENOMEM;
+	if (!inside_user(&ruid) || !inside_user(&euid))
+		return refuse(c, -EINVAL);
 	if (!any && ruid != KEEP && ruid != old->uid.v && ruid != old->euid.v)
 		return refuse(c, -EPERM);
 	if (!any && euid != KEEP && euid != old->uid.v && euid != old->euid.v && euid != old->suid.v)
@@ -139,10 +164,12 @@ long sys_setregid(u32 rgid, u32 egid)
 {
 	struct cred *c = edit();
 	const struct cred *old = current->cred;
-	bool any = capable(CAP_SETGID);
+	bool any = capable_here(CAP_SETGID);
 
 	if (!c)
 		return -ENOMEM;
+	if (!inside_group(&rgid) || !inside_group(&egid))
+		return refuse(c, -EINVAL);
 	if (!any && rgid != KEEP && rgid != old->gid.v && rgid != old->egid.v)
 		return refuse(c, -EPERM);
 	if (!any && egid != KEEP && egid != old->gid.v && egid != old->egid.v && egid != old->sgid.v)
@@ -169,7 +196,9 @@ long sys_setresuid(u32 ruid, u32 euid, u32 suid)
 
 	if (!c)
 		return -ENOMEM;
-	if (!capable(CAP_SETUID) &&
+	if (!inside_user(&ruid) || !inside_user(&euid) || !inside_user(&suid))
+		return refuse(c, -EINVAL);
+	if (!capable_here(CAP_SETUID) &&
 	    !(one_of(ruid, o->uid.v, o->euid.v, o->suid.v) && one_of(euid, o->uid.v, o->euid.v, o->suid.v) &&
 	      one_of(suid, o->uid.v, o->euid.v, o->suid.v)))
 		return refuse(c, -EPERM);
@@ -190,7 +219,9 @@ long sys_setresgid(u32 rgid, u32 egid, u32 sgid)
 
 	if (!c)
 		return -ENOMEM;
-	if (!capable(CAP_SETGID) &&
+	if (!inside_group(&rgid) || !inside_group(&egid) || !inside_group(&sgid))
+		return refuse(c, -EINVAL);
+	if (!capable_here(CAP_SETGID) &&
 	    !(one_of(rgid, o->gid.v, o->egid.v, o->sgid.v) && one_of(egid, o->gid.v, o->egid.v, o->sgid.v) &&
 	      one_of(sgid, o->gid.v, o->egid.v, o->sgid.v)))
 		return refuse(c, -EPERM);
@@ -213,14 +244,14 @@ long sys_getresuid(u32 __user *ruid, u32 __user *euid, u32 __user *suid)
 {
 	const struct cred *c = current->cred;
 
-	return put3(ruid, euid, suid, c->uid.v, c->euid.v, c->suid.v);
+	return put3(ruid, euid, suid, user_out(c->uid), user_out(c->euid), user_out(c->suid));
 }
 
 long sys_getresgid(u32 __user *rgid, u32 __user *egid, u32 __user *sgid)
 {
 	const struct cred *c = current->cred;
 
-	return put3(rgid, egid, sgid, c->gid.v, c->egid.v, c->sgid.v);
+	return put3(rgid, egid, sgid, group_out(c->gid), group_out(c->egid), group_out(c->sgid));
 }
 
 /* These two give the old value, also when they change nothing: setfsuid(2). */
@@ -229,39 +260,41 @@ long sys_setfsuid(u32 uid)
 	const struct cred *o = current->cred;
 	const u64 fs_caps = BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_FOWNER) |
 			    BIT(CAP_FSETID) | BIT(CAP_LINUX_IMMUTABLE) | BIT(CAP_MKNOD) | BIT(CAP_MAC_OVERRIDE);
-	u32 old = o->fsuid.v;
+	u32 old = o->fsuid.v, shown = user_out(o->fsuid);
 	struct cred *c;
 
-	if (uid == KEEP || (!one_of(uid, o->uid.v, o->euid.v, o->suid.v) && uid != old && !capable(CAP_SETUID)))
-		return old;
+	if (!inside_user(&uid) || uid == KEEP ||
+	    (!one_of(uid, o->uid.v, o->euid.v, o->suid.v) && uid != old && !capable_here(CAP_SETUID)))
+		return shown;
 	c = edit();
 	if (!c)
-		return old;
+		return shown;
 	c->fsuid = KUID(uid);
 	if (!(c->securebits & SECBIT_NO_SETUID_FIXUP)) {
-		if (!old && uid)
+		if (old == user_in(0).v && uid != old)
 			c->cap_effective &= ~fs_caps;
-		if (old && !uid)
+		if (old != user_in(0).v && uid == user_in(0).v)
 			c->cap_effective |= fs_caps & c->cap_permitted;
 	}
 	cred_commit(c);
-	return old;
+	return shown;
 }
 
 long sys_setfsgid(u32 gid)
 {
 	const struct cred *o = current->cred;
-	u32 old = o->fsgid.v;
+	u32 old = o->fsgid.v, shown = group_out(o->fsgid);
 	struct cred *c;
 
-	if (gid == KEEP || (!one_of(gid, o->gid.v, o->egid.v, o->sgid.v) && gid != old && !capable(CAP_SETGID)))
-		return old;
+	if (!inside_group(&gid) || gid == KEEP ||
+	    (!one_of(gid, o->gid.v, o->egid.v, o->sgid.v) && gid != old && !capable_here(CAP_SETGID)))
+		return shown;
 	c = edit();
 	if (!c)
-		return old;
+		return shown;
 	c->fsgid = KGID(gid);
 	cred_commit(c);
-	return old;
+	return shown;
 }
 
 /* ---- supplementary groups --------------------------------------------------------------------------------- */
@@ -273,9 +306,12 @@ long sys_getgroups(int size, u32 __user *list)
 
 	if (size < 0 || (size && size < count))
 		return -EINVAL;
-	for (int i = 0; size && i < count; i++)
-		if (user_put(list + i, &g->ids[i].v, sizeof(u32)))
+	for (int i = 0; size && i < count; i++) {
+		u32 id = group_out(g->ids[i]);
+
+		if (user_put(list + i, &id, sizeof(id)))
 			return -EFAULT;
+	}
 	return count;
 }
 
@@ -284,7 +320,7 @@ long sys_setgroups(int size, const u32 __user *list)
 	struct group_list *g, *old;
 	struct cred *c;
 
-	if (!capable(CAP_SETGID))
+	if (!user_ns_may_setgroups())
 		return -EPERM;
 	if (size < 0 || size > NGROUPS_MAX)
 		return -EINVAL;
@@ -299,6 +335,12 @@ long sys_setgroups(int size, const u32 __user *list)
 	if (user_get(g->ids, list, size * sizeof(g->ids[0]))) {
 		kfree(g);
 		return refuse(c, -EFAULT);
+	}
+	for (int n = 0; n < size; n++) {
+		if (g->ids[n].v != KEEP && inside_group(&g->ids[n].v))
+			continue;
+		kfree(g);
+		return refuse(c, -EINVAL);
 	}
 	old = c->groups;
 	c->groups = g;
@@ -375,7 +417,7 @@ long sys_capset(void __user *header, const void __user *data)
 	inheritable = join(d[0].inheritable, d[1].inheritable);
 	if ((permitted & ~old->cap_permitted) || (effective & ~permitted) ||
 	    (inheritable & ~(old->cap_inheritable | old->cap_bounding)) ||
-	    (!capable(CAP_SETPCAP) && (inheritable & ~(old->cap_inheritable | old->cap_permitted))))
+	    (!capable_here(CAP_SETPCAP) && (inheritable & ~(old->cap_inheritable | old->cap_permitted))))
 		return -EPERM;
 	c = edit();
 	if (!c)

@@ -11,6 +11,7 @@
  * Locks: the folder's lock for reading in getdents, the file's position lock around it; the copy to user memory goes
  * through a kernel buffer, since no fault may happen under an inode lock.
  */
+#include <task/user_ns.h>
 #include <abi/syscalls.h>
 #include <alloc/slab.h>
 #include <arch/user.h>
@@ -203,7 +204,7 @@ long sys_chroot(const char __user *path)
 
 	if (err)
 		return err;
-	if (!capable(CAP_SYS_CHROOT)) {
+	if (!capable_here(CAP_SYS_CHROOT)) {
 		path_put(&p);
 		return -EPERM;
 	}

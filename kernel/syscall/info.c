@@ -7,7 +7,7 @@
  * Contract: uname(2), sysinfo(2), getrandom(2), syslog(2), reboot(2), sethostname(2). The release is
  * 6.1.0-ostrom unless osrelease= on the command line says otherwise.
  *
- * Locks: names_lock for the host's and the domain's name.
+ * Locks: none of its own.
  */
 #include <abi/syscalls.h>
 #include <core/init.h>
@@ -18,56 +18,31 @@
 #include <core/clock.h>
 #include <core/log.h>
 #include <core/random.h>
-#include <core/spin.h>
 #include <lib/string.h>
 #include <linux/capability.h>
 #include <linux/random.h>
 #include <linux/reboot.h>
 #include <linux/sysinfo.h>
-#include <linux/utsname.h>
+#include <process/namespaces.h>
 #include <process/process.h>
 #include <syscall/info.h>
 #include <task/sched.h>
 
 #define NAME_BYTES 65
 
-static struct spinlock names_lock = SPIN_INIT(RANK_LEAF_SPIN);
-static struct new_utsname names = {
-	.sysname = "Linux",
-	.nodename = "ostrom",
-	.release = "6.1.0-ostrom",
-	.version = "#1 SMP " __DATE__,
-	.machine = "x86_64",
-	.domainname = "(none)",
-};
-
 void info_init(void)
 {
 	char release[NAME_BYTES];
 
 	if (boot_param("osrelease", release, sizeof(release)) && release[0])
-		str_copy(names.release, release, sizeof(names.release));
-}
-
-void info_uname(struct new_utsname *out)
-{
-	spin_lock(&names_lock);
-	*out = names;
-	spin_unlock(&names_lock);
-}
-
-void info_set_name(bool domain, const char *name)
-{
-	spin_lock(&names_lock);
-	str_copy(domain ? names.domainname : names.nodename, name, NAME_BYTES);
-	spin_unlock(&names_lock);
+		str_copy(uts_first.name.release, release, sizeof(uts_first.name.release));
 }
 
 long sys_uname(void __user *buf)
 {
 	struct new_utsname n;
 
-	info_uname(&n);
+	uts_get(&n);
 	if (current->process->personality & 0x0020000) /* UNAME26 of linux/personality.h: old programs */
 		str_copy(n.release, "2.6.61", sizeof(n.release));
 	return user_put(buf, &n, sizeof(n)) ? -EFAULT : 0;
@@ -77,14 +52,11 @@ static long set_name(bool domain, const char __user *from, int len)
 {
 	char name[NAME_BYTES] = { 0 };
 
-	if (!capable(CAP_SYS_ADMIN))
-		return -EPERM;
 	if (len < 0 || len >= NAME_BYTES)
 		return -EINVAL;
 	if (user_get(name, from, len))
 		return -EFAULT;
-	info_set_name(domain, name);
-	return 0;
+	return uts_set_name(domain, name);
 }
 
 long sys_sethostname(const char __user *name, int len)
@@ -163,7 +135,7 @@ static int show_version(struct strbuf *out)
 {
 	struct new_utsname n;
 
-	info_uname(&n);
+	uts_get(&n);
 	strbuf_add(out, "%s version %s (%s) %s\n", n.sysname, n.release, n.nodename, n.version);
 	return 0;
 }

@@ -17,11 +17,17 @@
 #include <lib/string.h>
 #include <linux/capability.h>
 #include <linux/mount.h>
-#include <task/task.h>
+#include <task/user_ns.h>
 #include <vfs/mount.h>
 #include <vfs/uapi.h>
 
 #define PROPAGATION (MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE)
+
+/* Over the mount namespace. */
+static bool may_mount(void)
+{
+	return ns_capable(mount_ns_current()->ns.owner, CAP_SYS_ADMIN);
+}
 
 struct mount_args {
 	char *source, *type, *data;
@@ -98,7 +104,7 @@ long sys_mount(const char __user *source, const char __user *target, const char 
 	if (!err)
 		err = path_lookup_user(AT_FDCWD, target, LOOKUP_FOLLOW, &a.at);
 	if (!err) {
-		err = capable(CAP_SYS_ADMIN) ? do_mount(&a) : -EPERM;
+		err = may_mount() ? do_mount(&a) : -EPERM;
 		path_put(&a.at);
 	}
 	kfree(a.data);
@@ -118,7 +124,7 @@ long sys_umount2(const char __user *target, int flags)
 	err = path_lookup_user(AT_FDCWD, target, flags & UMOUNT_NOFOLLOW ? 0 : LOOKUP_FOLLOW, &at);
 	if (err)
 		return err;
-	err = capable(CAP_SYS_ADMIN) ? mount_umount(&at, flags) : -EPERM;
+	err = may_mount() ? mount_umount(&at, flags) : -EPERM;
 	path_put(&at);
 	return err;
 }
@@ -128,7 +134,7 @@ long sys_pivot_root(const char __user *unew, const char __user *uold)
 	struct path new_root, put_old;
 	long err;
 
-	if (!capable(CAP_SYS_ADMIN))
+	if (!may_mount())
 		return -EPERM;
 	err = path_lookup_user(AT_FDCWD, unew, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &new_root);
 	if (err)

@@ -8,6 +8,7 @@
  *
  * Locks: process_list_lock for groups and sessions; siglock for limits.
  */
+#include <task/user_ns.h>
 #include <abi/syscalls.h>
 #include <cgroup/cgroup.h>
 #include <arch/thread.h>
@@ -94,7 +95,7 @@ long sys_clone3(void __user *args, size_t size)
 				    .child_tid = (int __user *)a.child_tid,
 				    .pidfd = (int __user *)a.pidfd };
 	if (a.set_tid_size) {
-		if (!capable(CAP_SYS_ADMIN) && !capable(CAP_CHECKPOINT_RESTORE))
+		if (!capable_here(CAP_SYS_ADMIN) && !capable_here(CAP_CHECKPOINT_RESTORE))
 			return -EPERM;
 		if (user_get(&r.set_tid, (const void __user *)a.set_tid, sizeof(r.set_tid)))
 			return -EFAULT;
@@ -438,7 +439,7 @@ static long set_bounding(ulong cap)
 
 	if (cap > CAP_LAST_CAP)
 		return -EINVAL;
-	if (!capable(CAP_SETPCAP))
+	if (!capable_here(CAP_SETPCAP))
 		return -EPERM;
 	c = cred_prepare();
 	if (!c)
@@ -483,7 +484,7 @@ static long set_cred_flag(ulong option, ulong value)
 		u32 now = current->cred->securebits, locked = (now & SECURE_ALL_LOCKS) >> 1;
 
 		if ((value & ~(ulong)(SECURE_ALL_BITS | SECURE_ALL_LOCKS)) ||
-		    ((now ^ value) & (locked | (now & SECURE_ALL_LOCKS))) || !capable(CAP_SETPCAP))
+		    ((now ^ value) & (locked | (now & SECURE_ALL_LOCKS))) || !capable_here(CAP_SETPCAP))
 			return -EPERM;
 	} else if (value > 1 || (option == PR_SET_NO_NEW_PRIVS && value != 1)) {
 		return -EINVAL;

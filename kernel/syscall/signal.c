@@ -9,6 +9,7 @@
  *
  * Locks: siglock where masks and actions change; RCU for finding targets.
  */
+#include <task/user_ns.h>
 #include <abi/syscalls.h>
 #include <arch/thread.h>
 #include <arch/user.h>
@@ -125,7 +126,7 @@ static void fill_sender(siginfo_t *si, int sig, int code)
 	si->si_signo = sig;
 	si->si_code = code;
 	si->si_pid = pid_nr(current->process->pid);
-	si->si_uid = current->cred->uid.v;
+	si->si_uid = user_out(current->cred->uid);
 }
 
 static int send_process(int sig, const siginfo_t *si, struct process *p)

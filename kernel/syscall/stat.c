@@ -20,7 +20,7 @@
 #include <linux/time_types.h>
 #include <asm/stat.h>
 #include <asm/statfs.h>
-#include <task/task.h>
+#include <task/user_ns.h>
 #include <vfs/device.h>
 #include <vfs/names.h>
 #include <vfs/uapi.h>
@@ -46,8 +46,8 @@ static long put_stat(const struct kstat *k, void __user *ubuf)
 		.st_ino = k->ino,
 		.st_nlink = k->nlink,
 		.st_mode = k->mode,
-		.st_uid = k->uid.v,
-		.st_gid = k->gid.v,
+		.st_uid = user_out(k->uid),
+		.st_gid = group_out(k->gid),
 		.st_rdev = k->rdev,
 		.st_size = k->size,
 		.st_blksize = k->block_size,
@@ -115,8 +115,8 @@ static long put_statx(const struct kstat *k, void __user *ubuf)
 		.stx_attributes = k->attributes,
 		.stx_attributes_mask = STATX_ATTR_MOUNT_ROOT,
 		.stx_nlink = k->nlink,
-		.stx_uid = k->uid.v,
-		.stx_gid = k->gid.v,
+		.stx_uid = user_out(k->uid),
+		.stx_gid = group_out(k->gid),
 		.stx_mode = k->mode,
 		.stx_ino = k->ino,
 		.stx_size = k->size,
@@ -218,7 +218,7 @@ static long access_as_real(int dirfd, const char __user *upath, int mode, int fl
 		return -ENOMEM;
 	c->fsuid = c->uid;
 	c->fsgid = c->gid;
-	c->cap_effective = uid_eq(c->uid, KUID(0)) ? c->cap_permitted : 0;
+	c->cap_effective = uid_eq(c->uid, user_in(0)) ? c->cap_permitted : 0;
 	cred_get(mine);
 	cred_commit(c);
 	err = path_at(dirfd, upath, flags, &p);
@@ -274,7 +274,10 @@ long sys_faccessat2(int dirfd, const char __user *path, int mode, int flags)
 
 static long set_and_put(struct path *p, struct inode_attr *a)
 {
-	long err = S_ISLNK(p->dentry->inode->mode) && a->mask & ATTR_MODE ? -EOPNOTSUPP : path_set_attr(p, a);
+	bool nobody = (a->mask & ATTR_UID && a->uid.v == ID_NONE) || (a->mask & ATTR_GID && a->gid.v == ID_NONE);
+	long err = nobody                                                   ? -EINVAL /* no such number here */
+		   : S_ISLNK(p->dentry->inode->mode) && a->mask & ATTR_MODE ? -EOPNOTSUPP
+									    : path_set_attr(p, a);
 
 	path_put(p);
 	return err;
@@ -307,8 +310,8 @@ long sys_fchmod(int fd, u32 mode)
 static struct inode_attr owner_attr(u32 uid, u32 gid)
 {
 	return (struct inode_attr){ .mask = (uid != ~0U ? ATTR_UID : 0) | (gid != ~0U ? ATTR_GID : 0),
-				    .uid = KUID(uid),
-				    .gid = KGID(gid) };
+				    .uid = user_in(uid),
+				    .gid = group_in(gid) };
 }
 
 long sys_fchownat(int dirfd, const char __user *upath, u32 uid, u32 gid, int flags)

@@ -21,7 +21,7 @@
 #include <linux/utsname.h>
 #include <alloc/page.h>
 #include <alloc/slab.h>
-#include <syscall/info.h>
+#include <process/namespaces.h>
 #include <task/cred.h>
 #include <task/task.h>
 #include <vfs/pipe.h>
@@ -32,21 +32,18 @@ static int show_name(struct attr_dir *dir, const struct attr *a, struct strbuf *
 {
 	struct new_utsname n;
 
-	info_uname(&n);
+	uts_get(&n);
 	strbuf_add(out, "%s\n", (const char *)&n + a->data);
 	return 0;
 }
 
 static int set_name(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
 {
-	if (!capable(CAP_SYS_ADMIN))
-		return -EPERM;
 	if (len && text[len - 1] == '\n')
 		text[--len] = '\0';
 	if (len > __NEW_UTS_LEN)
 		return -EINVAL;
-	info_set_name(a->data == offsetof(struct new_utsname, domainname), text);
-	return 0;
+	return uts_set_name(a->data == offsetof(struct new_utsname, domainname), text);
 }
 
 /* ---- numbers ---------------------------------------------------------------------------------------------- */

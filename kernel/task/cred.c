@@ -14,6 +14,7 @@
 #include <lib/string.h>
 #include <task/cred.h>
 #include <task/task.h>
+#include <task/user_ns.h>
 #include "task_priv.h"
 
 struct cred *cred_prepare(void)
@@ -26,6 +27,7 @@ struct cred *cred_prepare(void)
 	refcount_set(&c->refs, 1);
 	if (c->groups)
 		refcount_inc(&c->groups->refs);
+	user_ns_get(c->user_ns);
 	return c;
 }
 
@@ -48,6 +50,7 @@ static void free_cred(struct rcu_head *head)
 
 	if (c->groups && refcount_dec_and_test(&c->groups->refs))
 		kfree(c->groups);
+	user_ns_put(c->user_ns);
 	kfree(c);
 }
 
@@ -55,11 +58,6 @@ void cred_put(struct cred *c)
 {
 	if (c && refcount_dec_and_test(&c->refs))
 		rcu_call(&c->rcu, free_cred);
-}
-
-bool capable(int cap)
-{
-	return current->cred->cap_effective >> cap & 1;
 }
 
 bool in_group(const struct cred *c, kgid_t g)

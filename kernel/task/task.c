@@ -25,6 +25,7 @@
 #include <lib/string.h>
 #include <task/tenant.h>
 #include <task/hooks.h>
+#include <task/user_ns.h>
 #include "sched_trace.h"
 #include "task_priv.h"
 
@@ -40,6 +41,7 @@ static struct cred boot_cred = {
 	.cap_effective = (1ULL << 41) - 1,
 	.cap_permitted = (1ULL << 41) - 1,
 	.cap_bounding = (1ULL << 41) - 1,
+	.user_ns = &user_ns_first,
 };
 static atomic64_t total = ATOMIC_INIT(0);
 
@@ -300,6 +302,7 @@ void task_boot(void)
 void task_init(void)
 {
 	shake_init();
+	user_ns_init();
 	cache = kcache_create("task", sizeof(struct task), 64, NULL);
 }
 

@@ -14,6 +14,7 @@ void sched_fork_attr(struct task *t); /* a new task's attributes, from current *
 void schedule(void);                  /* leaves the CPU by current->state */
 extern u64 sched_total_forks;
 u64 task_total(void);
+void user_ns_init(void);
 
 /* Sleeping locks' order, debug build. */
 #ifdef OSTROM_DEBUG

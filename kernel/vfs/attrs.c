@@ -10,6 +10,7 @@
  *
  * Locks: the inode's lock for writing around the change.
  */
+#include <task/user_ns.h>
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <linux/capability.h>
@@ -25,14 +26,14 @@
 
 static bool owns(const struct inode *i)
 {
-	return uid_eq(i->uid, current->cred->fsuid) || capable(CAP_FOWNER);
+	return uid_eq(i->uid, current->cred->fsuid) || capable_over(i->uid, i->gid, CAP_FOWNER);
 }
 
 static int may_chown(const struct inode *i, const struct inode_attr *a)
 {
 	bool owner = uid_eq(i->uid, current->cred->fsuid);
 
-	if (capable(CAP_CHOWN))
+	if (capable_over(i->uid, i->gid, CAP_CHOWN))
 		return 0;
 	if (a->mask & ATTR_UID && !(owner && uid_eq(a->uid, i->uid)))
 		return -EPERM;
@@ -55,7 +56,7 @@ static void fill_in(struct inode *i, struct inode_attr *a)
 {
 	if (a->mask & ATTR_MODE) {
 		a->mode = (a->mode & 07777) | (i->mode & S_IFMT);
-		if (!in_group(current->cred, i->gid) && !capable(CAP_FSETID))
+		if (!in_group(current->cred, i->gid) && !capable_over(i->uid, i->gid, CAP_FSETID))
 			a->mode &= ~S_ISGID;
 	} else if (a->mask & (ATTR_UID | ATTR_GID) && S_ISREG(i->mode) && i->mode & (S_ISUID | S_ISGID)) {
 		a->mode = i->mode & ~S_ISUID;
@@ -132,7 +133,7 @@ int inode_set_size(struct inode *i, s64 size)
 		upcall_vfs_signal(SIGXFSZ);
 		return -EFBIG;
 	}
-	if (i->mode & (S_ISUID | S_ISGID) && !capable(CAP_FSETID)) {
+	if (i->mode & (S_ISUID | S_ISGID) && !capable_over(i->uid, i->gid, CAP_FSETID)) {
 		a.mode = i->mode & ~(S_ISUID | (i->mode & S_IXGRP ? S_ISGID : 0));
 		a.mask |= ATTR_MODE;
 	}

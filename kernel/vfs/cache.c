@@ -13,6 +13,7 @@
  *
  * Locks: inode->lock (RANK_INODE), then cache->lock (RANK_PAGECACHE, spin).
  */
+#include <task/user_ns.h>
 #include <alloc/slab.h>
 #include <core/log.h>
 #include <lib/err.h>
@@ -477,7 +478,7 @@ static int limit_write(struct inode *i, struct io *io)
 
 static void drop_privileged_bits(struct inode *i)
 {
-	if (!(i->mode & (S_ISUID | S_ISGID)) || capable(CAP_FSETID))
+	if (!(i->mode & (S_ISUID | S_ISGID)) || capable_over(i->uid, i->gid, CAP_FSETID))
 		return;
 	i->mode &= ~S_ISUID;
 	if (i->mode & S_IXGRP)

@@ -555,6 +555,21 @@ int fs_fork(struct task *child, bool share)
 	return 0;
 }
 
+static void fs_put(struct fs_context *fs);
+
+int fs_unshare(void)
+{
+	struct fs_context *old = current_fs;
+	int err;
+
+	if (atomic_read(&old->refs.n) == 1)
+		return 0;
+	err = fs_fork(current, false);
+	if (!err)
+		fs_put(old);
+	return err;
+}
+
 static void fs_put(struct fs_context *fs)
 {
 	if (!fs || !refcount_dec_and_test(&fs->refs))

@@ -12,6 +12,7 @@
  *
  * Locks: none held while an op runs.
  */
+#include <task/user_ns.h>
 #include <alloc/slab.h>
 #include <core/log.h>
 #include <lib/err.h>
@@ -199,7 +200,7 @@ static int may_open(const struct path *p, unsigned flags)
 		may |= MAY_WRITE;
 	if (may & MAY_WRITE && (S_ISREG(i->mode) || S_ISDIR(i->mode)) && path_writable(p))
 		return -EROFS;
-	if (flags & O_NOATIME && !uid_eq(i->uid, current->cred->fsuid) && !capable(CAP_FOWNER))
+	if (flags & O_NOATIME && !uid_eq(i->uid, current->cred->fsuid) && !capable_over(i->uid, i->gid, CAP_FOWNER))
 		return -EPERM;
 	if (S_ISCHR(i->mode) || S_ISBLK(i->mode)) {
 		int err = vfs_may_use_device(i->rdev, S_ISBLK(i->mode),

@@ -11,6 +11,7 @@
  *
  * Locks: aliases under a hashed spin lock (RANK_ICACHE); super->inodes under super->lock, alone.
  */
+#include <task/user_ns.h>
 #include <alloc/slab.h>
 #include <core/clock.h>
 #include <core/log.h>
@@ -81,7 +82,7 @@ struct inode *super_new_inode(struct super *s, u16 mode, const struct inode *dir
 		if (S_ISDIR(mode))
 			i->mode |= S_ISGID;
 		else if ((mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && !in_group(current->cred, dir->gid) &&
-			 !capable(CAP_FSETID))
+			 !capable_over(i->uid, i->gid, CAP_FSETID))
 			i->mode &= ~S_ISGID;
 	}
 	return i;
@@ -162,13 +163,13 @@ static int check_mode(const struct inode *i, unsigned may)
 	if ((bits & may) == may)
 		return 0;
 	if (S_ISDIR(i->mode)) {
-		if (!(may & MAY_WRITE) && capable(CAP_DAC_READ_SEARCH))
+		if (!(may & MAY_WRITE) && capable_over(i->uid, i->gid, CAP_DAC_READ_SEARCH))
 			return 0;
-		return capable(CAP_DAC_OVERRIDE) ? 0 : -EACCES;
+		return capable_over(i->uid, i->gid, CAP_DAC_OVERRIDE) ? 0 : -EACCES;
 	}
-	if (may == MAY_READ && capable(CAP_DAC_READ_SEARCH))
+	if (may == MAY_READ && capable_over(i->uid, i->gid, CAP_DAC_READ_SEARCH))
 		return 0;
-	if ((!(may & MAY_EXEC) || i->mode & 0111) && capable(CAP_DAC_OVERRIDE))
+	if ((!(may & MAY_EXEC) || i->mode & 0111) && capable_over(i->uid, i->gid, CAP_DAC_OVERRIDE))
 		return 0;
 	return -EACCES;
 }

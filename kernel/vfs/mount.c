@@ -6,7 +6,8 @@
  * that the walk asks the hash of places only there. Readers go by RCU; all changes hold one mutex. A mount has one
  * reference while it is attached and one for each path that uses it; "busy" is having more.
  *
- * Contract: vfs/mount.h. All mounts are private: nothing propagates between namespaces (caveats).
+ * Contract: vfs/mount.h. All mounts are private: nothing propagates between namespaces (caveats). Flags that a copy for
+ * another user namespace inherits are locked there.
  *
  * Locks: mount_lock (RANK_MOUNT_TREE, sleeps); chains of the hash are read under RCU.
  */
@@ -14,9 +15,11 @@
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <linux/capability.h>
 #include <linux/mount.h>
+#include <linux/sched.h>
 #include <vfs/uapi.h>
-#include <task/task.h>
+#include <task/user_ns.h>
 #include "vfs_priv.h"
 
 #define BUCKETS 256
@@ -120,7 +123,7 @@ void path_put(const struct path *p)
 
 struct mount_ns *mount_ns_current(void)
 {
-	return current_fs->root.mnt->ns;
+	return container_of(ns_current(NS_MNT), struct mount_ns, ns);
 }
 
 static void changed(struct mount_ns *ns)
@@ -224,7 +227,7 @@ static int graft(struct mount *m, const struct path *at)
 
 	path_get(&p);
 	to_top(&p);
-	if (!p.mnt->ns)
+	if (p.mnt->ns != mount_ns_current())
 		err = -EINVAL;
 	else if (S_ISDIR(p.dentry->inode->mode) != S_ISDIR(m->root->inode->mode))
 		err = -ENOTDIR;
@@ -242,19 +245,27 @@ static int graft(struct mount *m, const struct path *at)
 int mount_new(const char *type, const char *source, const struct path *at, unsigned flags, const char *data)
 {
 	struct fs_type *t = fs_find(type);
+	struct dentry *root;
 	struct mount *m;
 	struct super *s;
 	int err;
 
 	if (!t || t->flags & FS_KERNEL_ONLY)
 		return -ENODEV;
+	if (!(t->flags & FS_USERNS_MOUNT) && !capable(CAP_SYS_ADMIN))
+		return -EPERM;
 	err = super_create(t, source, flags & (MS_RDONLY | MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME), data, &s);
 	if (err)
 		return err;
-	m = mount_alloc(s, s->root, flags);
+	root = s->root;
+	if (t->mount_root)
+		err = t->mount_root(s, &root);
+	m = err ? NULL : mount_alloc(s, root, flags);
+	if (t->mount_root && !err)
+		dentry_put(root);
 	if (!m) {
 		super_put(s);
-		return -ENOMEM;
+		return err ? err : -ENOMEM;
 	}
 	mutex_lock(&mount_lock);
 	err = graft(m, at);
@@ -287,7 +298,9 @@ static struct mount *clone_one(struct mount *m, struct dentry *root)
 {
 	struct mount *c = mount_alloc(super_get(m->super), root, m->flags);
 
-	if (!c)
+	if (c)
+		c->locked = m->locked;
+	else
 		super_put(m->super);
 	return c;
 }
@@ -383,7 +396,9 @@ int mount_bind(const struct path *from, const struct path *at, bool recursive)
 	int err;
 
 	mutex_lock(&mount_lock);
-	err = from->mnt->ns ? copy_tree(from->mnt, from->dentry, recursive, &copy) : -EINVAL;
+	err = from->mnt->ns == mount_ns_current() || from->mnt->super->type->flags & FS_KERNEL_ONLY
+		      ? copy_tree(from->mnt, from->dentry, recursive, &copy)
+		      : -EINVAL;
 	if (!err) {
 		err = graft(copy, at);
 		if (err)
@@ -410,7 +425,7 @@ int mount_move(const struct path *from, const struct path *at)
 	int err = 0;
 
 	mutex_lock(&mount_lock);
-	if (from->dentry != m->root || !m->parent || !m->ns)
+	if (from->dentry != m->root || !m->parent || m->ns != mount_ns_current() || at->mnt->ns != m->ns)
 		err = -EINVAL;
 	else if (mount_is_below(at->mnt, m))
 		err = -ELOOP;
@@ -438,8 +453,10 @@ int mount_remount(const struct path *at, unsigned flags, const char *data, bool 
 	struct super *s = m->super;
 	int err = 0;
 
-	if (at->dentry != m->root || !m->ns)
+	if (at->dentry != m->root || m->ns != mount_ns_current())
 		return -EINVAL;
+	if (m->locked & ~flags)
+		return -EPERM;
 	mutex_lock(&mount_lock);
 	if (!bind_only) {
 		unsigned super_flags = flags & (MS_RDONLY | MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME);
@@ -475,8 +492,8 @@ int mount_umount(const struct path *at, int flags)
 	int err = 0;
 
 	mutex_lock(&mount_lock);
-	if (at->dentry != m->root || !m->ns || m == current_fs->root.mnt || !m->parent)
-		err = m == current_fs->root.mnt && m->ns ? -EBUSY : -EINVAL;
+	if (at->dentry != m->root || m->ns != mount_ns_current() || m == current_fs->root.mnt || !m->parent)
+		err = m == current_fs->root.mnt && m->ns == mount_ns_current() ? -EBUSY : -EINVAL;
 	else if (!(flags & MNT_DETACH) && is_busy(m))
 		err = -EBUSY;
 	else
@@ -546,29 +563,27 @@ out:
 
 /* ---- namespaces ------------------------------------------------------------------------------------------------- */
 
+static struct mount_ns *ns_of(struct ns *n)
+{
+	return container_of(n, struct mount_ns, ns);
+}
+
 static struct mount_ns *ns_alloc(void)
 {
 	struct mount_ns *ns = kzalloc(sizeof(*ns), 0);
 
 	if (ns) {
-		refcount_set(&ns->refs, 1);
 		list_init(&ns->mounts);
 		waitq_init(&ns->poll);
 	}
 	return ns;
 }
 
-void mount_ns_get(struct mount_ns *ns)
+static void free_ns(struct ns *n)
 {
-	refcount_inc(&ns->refs);
-}
-
-void mount_ns_put(struct mount_ns *ns)
-{
+	struct mount_ns *ns = ns_of(n);
 	LIST(dead);
 
-	if (!refcount_dec_and_test(&ns->refs))
-		return;
 	mutex_lock(&mount_lock);
 	dissolve(ns->root, &dead);
 	mutex_unlock(&mount_lock);
@@ -592,9 +607,19 @@ static void translate(struct path *p, struct mount *old, struct mount *new)
 	p->mnt = b;
 }
 
-int mount_ns_copy(struct mount_ns *from, struct fs_context *fs, struct mount_ns **out)
+/* What the owner of the old namespace forbids, the new one's may not allow. */
+static void lock_flags(struct mount_ns *ns)
 {
-	struct mount_ns *ns = ns_alloc();
+	struct mount *m;
+
+	list_for_each_entry (m, &ns->mounts, ns_link)
+		m->locked = m->flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC);
+}
+
+static int copy_ns(struct ns *old, struct user_ns *owner, struct task *t, struct ns **out)
+{
+	struct mount_ns *from = ns_of(old), *ns = ns_alloc();
+	struct fs_context *fs = t->fs;
 	int err;
 
 	if (!ns)
@@ -604,6 +629,8 @@ int mount_ns_copy(struct mount_ns *from, struct fs_context *fs, struct mount_ns 
 	if (!err) {
 		join_ns(ns->root, ns);
 		join_tree(ns->root, ns);
+		if (owner != old->owner)
+			lock_flags(ns);
 		translate(&fs->root, from->root, ns->root);
 		translate(&fs->cwd, from->root, ns->root);
 	}
@@ -612,9 +639,40 @@ int mount_ns_copy(struct mount_ns *from, struct fs_context *fs, struct mount_ns 
 		kfree(ns);
 		return err;
 	}
-	*out = ns;
+	ns_init(&ns->ns, NS_MNT, owner);
+	*out = &ns->ns;
 	return 0;
 }
+
+/* Root and working folder become the namespace's root, what is mounted on it included. */
+static int enter_ns(struct ns *n)
+{
+	struct fs_context *fs = current->fs;
+	struct path root, old_root, old_cwd;
+
+	if (!capable_here(CAP_SYS_CHROOT))
+		return -EPERM;
+	if (atomic_read(&fs->refs.n) != 1)
+		return -EINVAL;
+	mutex_lock(&mount_lock);
+	root = (struct path){ ns_of(n)->root, ns_of(n)->root->root };
+	path_get(&root);
+	to_top(&root);
+	mutex_unlock(&mount_lock);
+	path_get(&root);
+	spin_lock(&fs->lock);
+	old_root = fs->root;
+	old_cwd = fs->cwd;
+	fs->root = fs->cwd = root;
+	spin_unlock(&fs->lock);
+	path_put(&old_root);
+	path_put(&old_cwd);
+	return 0;
+}
+
+static struct ns_kind_ops ns_ops = {
+	.name = "mnt", .flag = CLONE_NEWNS, .copy = copy_ns, .enter = enter_ns, .free = free_ns
+};
 
 int vfs_mount_root(const char *fs_name)
 {
@@ -634,6 +692,8 @@ int vfs_mount_root(const char *fs_name)
 	ns->root = root.mnt;
 	join_ns(root.mnt, ns);
 	mutex_unlock(&mount_lock);
+	ns_ops.first = &ns->ns;
+	ns_kind_register(NS_MNT, &ns_ops);
 	refcount_set(&fs->refs, 1);
 	spin_init(&fs->lock, RANK_FILES);
 	fs->umask = 022;

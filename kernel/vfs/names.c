@@ -12,6 +12,7 @@
  * Locks: rename_mutex (RANK_SUBSYS), folders' inode locks (RANK_INODE; two: an ancestor first, else by address), then
  * a victim's own lock where a file system needs it.
  */
+#include <task/user_ns.h>
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/printf.h>
@@ -46,7 +47,8 @@ static int may_remove(struct inode *dir, struct dentry *d, bool want_dir)
 
 	if (err)
 		return err;
-	if (dir->mode & S_ISVTX && !uid_eq(dir->uid, c->fsuid) && !uid_eq(i->uid, c->fsuid) && !capable(CAP_FOWNER))
+	if (dir->mode & S_ISVTX && !uid_eq(dir->uid, c->fsuid) && !uid_eq(i->uid, c->fsuid) &&
+	    !capable_over(i->uid, i->gid, CAP_FOWNER))
 		return -EPERM;
 	if (want_dir != S_ISDIR(i->mode))
 		return want_dir ? -ENOTDIR : -EISDIR;
@@ -219,7 +221,7 @@ int path_link(int olddir, const char *old, int newdir, const char *new, int flag
 	if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
 		return -EINVAL;
 	if (flags & AT_EMPTY_PATH) {
-		if (!*old && !capable(CAP_DAC_READ_SEARCH))
+		if (!*old && !capable_here(CAP_DAC_READ_SEARCH))
 			return -ENOENT;
 		lookup |= LOOKUP_EMPTY;
 	}

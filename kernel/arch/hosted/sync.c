@@ -24,6 +24,7 @@
 #include <task/mutex.h>
 #include <task/sched.h>
 #include <task/tenant.h>
+#include <task/user_ns.h>
 #include <asm/resource.h>
 #include <mm/upcalls.h>
 #include <vfs/upcalls.h>
@@ -55,6 +56,7 @@ struct task *hosted_thread_begin(const char *name)
 	str_copy(h->task.comm, name, sizeof(h->task.comm));
 	h->task.cred = calloc(1, sizeof(struct cred));
 	h->task.cred->cap_effective = h->task.cred->cap_permitted = ~0ULL;
+	h->task.cred->user_ns = &user_ns_first;
 	refcount_set(&h->task.cred->refs, 1);
 	h->task.tenant = &tenant_root;
 	current_task = &h->task;
@@ -86,11 +88,6 @@ void cred_put(struct cred *c)
 {
 	if (c && refcount_dec_and_test(&c->refs))
 		free(c);
-}
-
-bool capable(int cap)
-{
-	return current->cred->cap_effective >> cap & 1;
 }
 
 bool in_group(const struct cred *c, kgid_t g)

@@ -10,6 +10,9 @@
  * tree) /proc/PID       TASK     rows of proc_task_files, task/, fd/, fdinfo/      /proc/PID/task/TID   THREAD, the
  * same rows
  *      .../fd          FDS      a magic link a descriptor                         .../fdinfo           FDINFOS
+ *      .../ns          NAMESPACES   a magic link a kind
+ *
+ * Numbers are those of the pid namespace in which the file system was mounted.
  *
  * Contract: proc(5). A file of a task that has ended answers ESRCH. Positions of readdir: fixed entries first, then
  * numbers.
@@ -24,12 +27,27 @@
 #include <lib/printf.h>
 #include <lib/string.h>
 #include <linux/magic.h>
+#include <process/namespaces.h>
 #include <vfs/names.h>
 #include <vfs/uapi.h>
 
 #include "proc_priv.h"
 
-enum kind { ROOT, ROOT_FILE, ROOT_LINK, TASK, THREAD, THREADS, FDS, FDINFOS, TASK_FILE, FD_LINK, FDINFO_FILE };
+enum kind {
+	ROOT,
+	ROOT_FILE,
+	ROOT_LINK,
+	TASK,
+	THREAD,
+	THREADS,
+	FDS,
+	FDINFOS,
+	NAMESPACES,
+	TASK_FILE,
+	FD_LINK,
+	FDINFO_FILE,
+	NS_LINK
+};
 
 struct node {
 	enum kind kind;
@@ -37,7 +55,7 @@ struct node {
 	const struct task_file *file;
 	struct proc_file *root_file;
 	const char *target; /* ROOT_LINK */
-	int fd;
+	int fd;             /* FD_LINK, FDINFO_FILE; NS_LINK: row of ns_links */
 };
 
 #define DT_DIR 4
@@ -138,7 +156,7 @@ static struct inode *lookup_number(struct inode *dir, const char *name, bool thr
 
 	if (name[0] == '0' || str_to_u64(name, 10, &nr) || nr > INT32_MAX)
 		return NULL;
-	pid = pid_find_get((int)nr);
+	pid = pid_find_get_in((int)nr, dir->super->priv);
 	if (!pid)
 		return NULL;
 	if (!thread_of) {
@@ -149,7 +167,7 @@ static struct inode *lookup_number(struct inode *dir, const char *name, bool thr
 		if (p)
 			process_put(p);
 	} else {
-		struct task *t = task_find_get((int)nr), *leader = task_get_of(n);
+		struct task *t = task_get_of(&(struct node){ .pid = pid }), *leader = task_get_of(n);
 
 		if (t && leader && t->process == leader->process)
 			found = make(dir->super, S_IFDIR | 0555, (struct node){ .kind = THREAD, .pid = pid });
@@ -181,7 +199,9 @@ static const struct {
 	const char *name;
 	enum kind kind;
 	u16 mode;
-} task_folders[] = { { "task", THREADS, 0555 }, { "fd", FDS, 0500 }, { "fdinfo", FDINFOS, 0500 } };
+} task_folders[] = {
+	{ "task", THREADS, 0555 }, { "fd", FDS, 0500 }, { "fdinfo", FDINFOS, 0500 }, { "ns", NAMESPACES, 0511 }
+};
 
 static struct inode *lookup_task(struct inode *dir, const char *name)
 {
@@ -216,6 +236,36 @@ static struct inode *lookup_fd(struct inode *dir, const char *name)
 		    (struct node){ .kind = link ? FD_LINK : FDINFO_FILE, .pid = n->pid, .fd = (int)fd });
 }
 
+/* Those whose second form is what children will have. */
+static const struct {
+	const char *name;
+	enum ns_kind kind;
+	bool own_numbers;
+} ns_links[] = { { "cgroup", NS_CGROUP, false }, { "ipc", NS_IPC, false }, { "mnt", NS_MNT, false },
+		 { "net", NS_NET, false },       { "pid", NS_PID, true },  { "pid_for_children", NS_PID, false },
+		 { "user", NS_USER, false },     { "uts", NS_UTS, false } };
+
+static struct inode *lookup_ns(struct inode *dir, const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(ns_links); i++)
+		if (!strcmp(name, ns_links[i].name))
+			return make(dir->super, S_IFLNK | 0777,
+				    (struct node){ .kind = NS_LINK, .pid = node_of(dir)->pid, .fd = (int)i });
+	return NULL;
+}
+
+/* Counted; NULL: the task has ended. */
+static struct ns *ns_behind(const struct node *n, struct task *t)
+{
+	struct ns *ns;
+
+	if (!ns_links[n->fd].own_numbers)
+		return ns_of_task(t, ns_links[n->fd].kind);
+	ns = pid_ns_as_ns(pid_ns_of(t->pid));
+	ns_get(ns);
+	return ns;
+}
+
 static int lookup(struct inode *dir, struct dentry *d)
 {
 	const char *name = d->name->str;
@@ -229,6 +279,7 @@ static int lookup(struct inode *dir, struct dentry *d)
 	case THREADS: found = lookup_number(dir, name, true); break;
 	case FDS:
 	case FDINFOS: found = lookup_fd(dir, name); break;
+	case NAMESPACES: found = lookup_ns(dir, name); break;
 	default: break;
 	}
 	if (found)
@@ -254,7 +305,7 @@ static bool emit_number(struct dir_emit *e, int nr, unsigned type)
 	return emit(e, name, NUMBERS + (s64)nr, type);
 }
 
-static bool read_root(struct dir_emit *e)
+static bool read_root(struct dir_emit *e, const struct pid_ns *ns)
 {
 	struct proc_file *f;
 	s64 at = 2;
@@ -268,7 +319,7 @@ static bool read_root(struct dir_emit *e)
 	if (!emit(e, "sys", at, DT_DIR))
 		return false;
 	for (int nr = (int)max(e->pos - NUMBERS, (s64)1);; nr++) {
-		struct process *p = process_next(&nr);
+		struct process *p = process_next_in(&nr, ns);
 
 		if (!p)
 			return true;
@@ -312,7 +363,7 @@ static int readdir(struct file *f, struct dir_emit *e)
 	if (!emit(e, ".", 0, DT_DIR) || !emit(e, "..", 1, DT_DIR))
 		return 0;
 	if (n->kind == ROOT) {
-		read_root(e);
+		read_root(e, f->inode->super->priv);
 		return 0;
 	}
 	t = task_get_of(n);
@@ -320,6 +371,9 @@ static int readdir(struct file *f, struct dir_emit *e)
 		return -ENOENT;
 	if (n->kind == TASK || n->kind == THREAD)
 		read_task(e, n->kind);
+	else if (n->kind == NAMESPACES)
+		for (unsigned i = 0; i < ARRAY_SIZE(ns_links) && emit(e, ns_links[i].name, 2 + i, DT_LNK); i++)
+			;
 	else if (n->kind == THREADS && t->process)
 		process_for_each_thread(t->process, emit_thread, e);
 	else if (n->kind != THREADS && process_may_look(t))
@@ -383,14 +437,17 @@ static int open(struct inode *i, struct file *f)
 static int read_root_link(struct inode *i, struct strbuf *out)
 {
 	struct node *n = node_of(i);
-	int pid = current->process ? pid_nr(current->process->pid) : 0;
+	const struct pid_ns *ns = i->super->priv;
+	int pid = current->process ? pid_nr_in(current->process->pid, ns) : 0;
 
 	if (n->target)
 		strbuf_add(out, "%s", n->target);
+	else if (!pid)
+		return -ENOENT;
 	else if (n->fd == 0)
 		strbuf_add(out, "%d", pid);
 	else
-		strbuf_add(out, "%d/task/%d", pid, pid_nr(current->pid));
+		strbuf_add(out, "%d/task/%d", pid, pid_nr_in(current->pid, ns));
 	return 0;
 }
 
@@ -403,7 +460,12 @@ static int follow(struct inode *i, struct path *out)
 
 	if (!t)
 		return -ENOENT;
-	if (n->kind == TASK_FILE) {
+	if (n->kind == NS_LINK) {
+		struct ns *ns = process_may_look(t) ? ns_behind(n, t) : NULL;
+
+		err = ns ? ns_path(ns, out) : -EACCES;
+		ns_put(ns);
+	} else if (n->kind == TASK_FILE) {
 		err = n->file->follow(t, out);
 	} else {
 		f = process_may_look(t) ? fd_of_task(t, n->fd) : NULL;
@@ -416,6 +478,19 @@ static int follow(struct inode *i, struct path *out)
 	}
 	task_put(t);
 	return err;
+}
+
+static int read_ns_link(const struct node *n, struct strbuf *out)
+{
+	struct task *t = task_get_of(n);
+	struct ns *ns = t && process_may_look(t) ? ns_behind(n, t) : NULL;
+
+	if (ns)
+		ns_describe(ns, out);
+	ns_put(ns);
+	if (t)
+		task_put(t);
+	return ns ? 0 : t ? -EACCES : -ENOENT;
 }
 
 static int readlink(struct inode *i, struct strbuf *out)
@@ -438,6 +513,8 @@ static int readlink(struct inode *i, struct strbuf *out)
 			task_put(t);
 		return f ? 0 : -ENOENT;
 	}
+	if (n->kind == NS_LINK)
+		return read_ns_link(n, out);
 	err = follow(i, &p);
 	if (err)
 		return err;
@@ -463,7 +540,12 @@ static const struct inode_ops magic_inode_ops = { .readlink = readlink, .follow 
 static const struct file_ops dir_ops = { .readdir = readdir };
 static const struct file_ops file_ops = TEXT_FILE_OPS(open);
 
-static const struct super_ops super_ops = { .evict = evict };
+static void put_super(struct super *s)
+{
+	pid_ns_put(s->priv);
+}
+
+static const struct super_ops super_ops = { .evict = evict, .put_super = put_super };
 
 static int mount_proc(struct super *s, const char *source, const char *data)
 {
@@ -471,6 +553,8 @@ static int mount_proc(struct super *s, const char *source, const char *data)
 
 	s->ops = &super_ops;
 	s->magic = PROC_SUPER_MAGIC;
+	s->priv = pid_ns_current();
+	pid_ns_get(s->priv);
 	i = make(s, S_IFDIR | 0555, (struct node){ .kind = ROOT });
 	if (!i)
 		return -ENOMEM;
@@ -478,7 +562,7 @@ static int mount_proc(struct super *s, const char *source, const char *data)
 	return s->root ? 0 : -ENOMEM;
 }
 
-static struct fs_type proc = { .name = "proc", .flags = FS_NO_NEGATIVE, .mount = mount_proc };
+static struct fs_type proc = { .name = "proc", .flags = FS_NO_NEGATIVE | FS_USERNS_MOUNT, .mount = mount_proc };
 
 static void proc_init(void)
 {

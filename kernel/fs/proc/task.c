@@ -23,6 +23,8 @@
 #include <vfs/mount.h>
 #include <vfs/uapi.h>
 
+#include <task/user_ns.h>
+
 #include "proc_priv.h"
 
 static char state_letter(const struct task *t)
@@ -138,8 +140,9 @@ static void add_ids(struct task *t, struct strbuf *out)
 
 	rcu_read_lock();
 	c = rcu_deref(t->cred);
-	strbuf_add(out, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", c->uid.v, c->euid.v, c->suid.v, c->fsuid.v,
-		   c->gid.v, c->egid.v, c->sgid.v, c->fsgid.v);
+	strbuf_add(out, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", user_out(c->uid), user_out(c->euid),
+		   user_out(c->suid), user_out(c->fsuid), group_out(c->gid), group_out(c->egid), group_out(c->sgid),
+		   group_out(c->fsgid));
 	strbuf_add(out,
 		   "CapInh:\t%016llx\nCapPrm:\t%016llx\nCapEff:\t%016llx\nCapBnd:\t%016llx\nCapAmb:\t%"
 		   "016llx\nNoNewPrivs:\t%d\n",
@@ -372,6 +375,73 @@ static int show_schedstat(struct task *t, struct strbuf *out)
 	return 0;
 }
 
+/* ---- namespaces ------------------------------------------------------------------------------------------ */
+
+static struct user_ns *user_ns_get_of(struct task *t)
+{
+	return container_of(ns_of_task(t, NS_USER), struct user_ns, ns);
+}
+
+static int show_map(struct task *t, bool group, struct strbuf *out)
+{
+	struct user_ns *u = user_ns_get_of(t);
+	int err = user_ns_show_map(u, group, out);
+
+	user_ns_put(u);
+	return err;
+}
+
+static int set_map(struct task *t, bool group, char *text)
+{
+	struct user_ns *u = user_ns_get_of(t);
+	int err = user_ns_set_map(u, group, text);
+
+	user_ns_put(u);
+	return err;
+}
+
+static int show_uid_map(struct task *t, struct strbuf *out)
+{
+	return show_map(t, false, out);
+}
+
+static int show_gid_map(struct task *t, struct strbuf *out)
+{
+	return show_map(t, true, out);
+}
+
+static int set_uid_map(struct task *t, char *text, size_t len)
+{
+	return set_map(t, false, text);
+}
+
+static int set_gid_map(struct task *t, char *text, size_t len)
+{
+	return set_map(t, true, text);
+}
+
+static int show_setgroups(struct task *t, struct strbuf *out)
+{
+	struct user_ns *u = user_ns_get_of(t);
+
+	strbuf_add(out, "%s\n", u->deny_setgroups ? "deny" : "allow");
+	user_ns_put(u);
+	return 0;
+}
+
+static int set_setgroups(struct task *t, char *text, size_t len)
+{
+	struct user_ns *u = user_ns_get_of(t);
+	bool allow;
+	int err;
+
+	text = str_trim(text);
+	allow = !strcmp(text, "allow");
+	err = allow || !strcmp(text, "deny") ? user_ns_set_setgroups(u, allow) : -EINVAL;
+	user_ns_put(u);
+	return err;
+}
+
 /* ---- links ---------------------------------------------------------------------------------------------- */
 
 static int follow_cwd(struct task *t, struct path *out)
@@ -406,6 +476,7 @@ const struct task_file proc_task_files[] = {
 	{ .name = "cwd", .mode = S_IFLNK | 0777, .follow = follow_cwd },
 	{ .name = "environ", .mode = S_IFREG | 0400, .show = show_environ },
 	{ .name = "exe", .mode = S_IFLNK | 0777, .follow = follow_exe },
+	{ .name = "gid_map", .mode = S_IFREG | 0644, .show = show_gid_map, .set = set_gid_map },
 	{ .name = "limits", .mode = S_IFREG | 0444, .show = show_limits },
 	{ .name = "maps", .mode = S_IFREG | 0444, .show = show_maps },
 	{ .name = "mem", .mode = S_IFREG | 0600, .ops = &proc_mem_ops },
@@ -414,10 +485,12 @@ const struct task_file proc_task_files[] = {
 	{ .name = "oom_score_adj", .mode = S_IFREG | 0644, .show = show_oom_score_adj, .set = set_oom_score_adj },
 	{ .name = "root", .mode = S_IFLNK | 0777, .follow = follow_root },
 	{ .name = "schedstat", .mode = S_IFREG | 0444, .show = show_schedstat },
+	{ .name = "setgroups", .mode = S_IFREG | 0644, .show = show_setgroups, .set = set_setgroups },
 	{ .name = "smaps", .mode = S_IFREG | 0444, .show = proc_show_smaps },
 	{ .name = "smaps_rollup", .mode = S_IFREG | 0444, .show = proc_show_smaps_rollup },
 	{ .name = "stat", .mode = S_IFREG | 0444, .show = show_stat },
 	{ .name = "statm", .mode = S_IFREG | 0444, .show = show_statm },
 	{ .name = "status", .mode = S_IFREG | 0444, .show = show_status },
+	{ .name = "uid_map", .mode = S_IFREG | 0644, .show = show_uid_map, .set = set_uid_map },
 	{ .name = NULL },
 };

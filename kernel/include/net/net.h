@@ -1,23 +1,20 @@
 /* SPDX-License-Identifier: MIT
  *
- * Network namespaces: each struct net has its own loopback, addresses, ports. There is one from boot on.
+ * Network namespaces: each struct net has its own names of local sockets. The internet family lives in the first one
+ * alone as yet: elsewhere its sockets cannot be made.
  */
 #ifndef NET_NET_H
 #define NET_NET_H
 
-#include <lib/atomic.h>
-#include <lib/types.h>
+#include <task/ns.h>
 
 struct net {
-	refcount_t refs;
+	struct ns ns;
 	void *inet; /* the internet family's tables */
 };
 
 extern struct net net_init_ns;
 
-static inline struct net *net_of_current(void)
-{
-	return &net_init_ns; /* until namespaces of their own exist */
-}
+struct net *net_of_current(void); /* not counted */
 
 #endif

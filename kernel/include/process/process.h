@@ -23,6 +23,7 @@
 /* ---- ids ---------------------------------------------------------------------------------------- */
 
 /* One struct per number, with a level per nested pid namespace (level 0: the first). */
+struct ns;
 struct pid_ns;
 struct pid_level {
 	int nr;
@@ -46,7 +47,14 @@ int pid_nr_global(const struct pid *p); /* in the first namespace */
 struct pid *pid_find(int nr);           /* in current's namespace; under RCU */
 struct pid *pid_find_get(int nr);       /* counted; NULL: none */
 void pid_get(struct pid *p);
-void pid_put(struct pid *p);        /* NULL is allowed */
+void pid_put(struct pid *p); /* NULL is allowed */
+struct pid *pid_find_get_in(int nr, const struct pid_ns *ns);
+struct pid_ns *pid_ns_current(void); /* where current has its number */
+struct ns *pid_ns_as_ns(struct pid_ns *ns);
+void pid_ns_get(struct pid_ns *ns);
+void pid_ns_put(struct pid_ns *ns);
+struct pid_ns *pid_ns_of(const struct pid *p); /* the innermost; NULL: the first */
+int pid_nr_in(const struct pid *p, const struct pid_ns *ns);
 struct task *task_find(int nr);     /* thread, in current's namespace; under RCU */
 struct task *task_find_get(int nr); /* counted; NULL: ESRCH */
 /* The thread with the smallest number >= *nr, which becomes *nr; counted. NULL: none. Numbers are those of current's
@@ -121,6 +129,7 @@ struct process *process_find_get(int nr);        /* counted; also a zombie */
 struct process *process_of_pid(struct pid *pid); /* counted, or NULL */
 /* The process with the smallest number >= *nr in current's namespace, counted; *nr is set to its number. NULL: none. */
 struct process *process_next(int *nr);
+struct process *process_next_in(int *nr, const struct pid_ns *ns);
 struct task *process_leader_get(struct process *p); /* counted */
 /* Calls fn for each thread, counted, until it returns nonzero; gives that. fn may sleep. */
 int process_for_each_thread(struct process *p, int (*fn)(struct task *t, void *arg), void *arg);

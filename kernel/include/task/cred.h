@@ -22,7 +22,7 @@ typedef struct {
 #define uid_eq(a, b) ((a).v == (b).v)
 #define gid_eq(a, b) ((a).v == (b).v)
 
-struct user_ns; /* NULL: the initial one */
+struct user_ns;
 
 struct group_list {
 	refcount_t refs;
@@ -38,7 +38,7 @@ struct cred {
 	u64 cap_effective, cap_permitted, cap_inheritable, cap_bounding, cap_ambient; /* bit = CAP_* */
 	u32 securebits;
 	bool no_new_privs;
-	struct user_ns *user_ns;
+	struct user_ns *user_ns; /* counted; what the capabilities are for */
 	struct rcu_head rcu;
 };
 
@@ -46,7 +46,7 @@ struct cred *__must_check cred_prepare(void); /* a private copy of current's; NU
 void cred_commit(struct cred *c);             /* becomes current's; takes over the reference */
 void cred_get(struct cred *c);
 void cred_put(struct cred *c);
-bool capable(int cap);                         /* current has CAP_* in its effective set */
+bool capable(int cap);                         /* current has CAP_* over the machine (task/user_ns.h has the others) */
 bool in_group(const struct cred *c, kgid_t g); /* fsgid or supplementary */
 
 #endif

@@ -91,7 +91,7 @@ struct task {
 	struct list thread_link; /* f: in process->threads */
 	struct pid *pid;         /* I: the thread's ids */
 	int tid;                 /* its number in the first namespace; kernel threads: one above pid_max; 0: idle */
-	void *files, *fs, *ns;   /* t: struct files *, struct fs_context *, struct nsproxy * */
+	void *files, *fs, *ns;   /* t: struct files *, struct fs_context *, struct ns_set * (NULL: the first ones) */
 	struct tenant *tenant;   /* RCU: who pays */
 	struct list tenant_link; /* RANK_TENANT; empty: exited */
 	bool tenant_stopped;     /* RANK_TENANT: counted in its tenant's stopped */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Mounts: where supers hang in a namespace. One tree a namespace; the namespace of a task is that of its root's mount.
+ * Mounts: where supers hang in a namespace. One tree a namespace (task/ns.h).
  * All changes under mount_lock (RANK_MOUNT_TREE). Flags are MS_* and MNT_* of linux/mount.h.
  */
 #ifndef VFS_MOUNT_H
 #define VFS_MOUNT_H
 
+#include <task/ns.h>
 #include <vfs/vfs.h>
 
 /* umount2(2)'s flags, which no UAPI header has. */
@@ -15,7 +16,7 @@
 #define UMOUNT_NOFOLLOW 8
 
 struct mount_ns {
-	refcount_t refs;
+	struct ns ns;
 	struct mount *root;
 	struct list mounts; /* in order */
 	u64 changes;        /* raised by each change: poll on /proc/mounts */
@@ -23,11 +24,7 @@ struct mount_ns {
 };
 extern struct mutex mount_lock;
 
-struct mount_ns *mount_ns_current(void); /* valid while current's root stays */
-/* A copy of from's tree; root and cwd of fs move into it. For CLONE_NEWNS. */
-int __must_check mount_ns_copy(struct mount_ns *from, struct fs_context *fs, struct mount_ns **out);
-void mount_ns_get(struct mount_ns *ns);
-void mount_ns_put(struct mount_ns *ns);
+struct mount_ns *mount_ns_current(void); /* not counted: current's */
 
 int __must_check mount_new(const char *type, const char *source, const struct path *at, unsigned flags,
 			   const char *data);

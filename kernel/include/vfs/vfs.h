@@ -234,6 +234,8 @@ struct fs_type {
 	unsigned flags; /* FS_* */
 	/* Fills in a new super (root included). source: the device or name given to mount(2). */
 	int (*mount)(struct super *s, const char *source, const char *data);
+	/* What a new mount shows, counted; NULL op: the super's root. */
+	int (*mount_root)(struct super *s, struct dentry **out);
 	struct list link;
 };
 #define FS_REQUIRES_DEV BIT(0)
@@ -261,6 +263,7 @@ struct mount {
 	struct mount_ns *ns;       /* m; NULL: detached */
 	atomic_t refs;             /* paths that use it, and 1 while attached */
 	unsigned flags;            /* m: MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME ... of this mount */
+	unsigned locked;           /* I: of these, none may be cleared here */
 	int id;
 	struct mount *hash_next;       /* RCU; m */
 	struct list children, sibling; /* m */
@@ -379,6 +382,7 @@ void fd_close_range(unsigned first, unsigned last, bool only_cloexec);
 int __must_check files_fork(struct task *child, bool share);
 void files_exit(struct task *t);
 int __must_check files_unshare(void);
+int __must_check fs_unshare(void); /* root and working folder of its own for current */
 void files_close_on_exec(void);
 
 /* Root, working folder, umask: shared with CLONE_FS. */

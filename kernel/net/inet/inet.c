@@ -14,6 +14,7 @@
 #include <lib/err.h>
 #include <linux/capability.h>
 #include <linux/in.h>
+#include <net/net.h>
 #include <net/hooks.h>
 #include <task/task.h>
 
@@ -121,6 +122,8 @@ static int create(struct socket *s)
 {
 	int err;
 
+	if (s->net != &net_init_ns)
+		return -EAFNOSUPPORT; /* the tables below are the first namespace's */
 	if (s->type != SOCK_DGRAM)
 		return -ESOCKTNOSUPPORT;
 	if (s->protocol && s->protocol != IPPROTO_UDP)

@@ -33,10 +33,30 @@ static struct block_dev *dev_of(const struct file *f)
 	return f->priv;
 }
 
+int block_claim(struct block_dev *d, void *holder)
+{
+	int err = 0;
+
+	spin_lock(&block_list_lock);
+	if (d->holder)
+		err = -EBUSY;
+	else
+		d->holder = holder;
+	spin_unlock(&block_list_lock);
+	return err;
+}
+
+void block_release(struct block_dev *d, void *holder)
+{
+	spin_lock(&block_list_lock);
+	if (d->holder == holder)
+		d->holder = NULL;
+	spin_unlock(&block_list_lock);
+}
+
 static int open(struct inode *i, struct file *f)
 {
 	struct block_dev *d = block_find(i->rdev);
-	bool busy = false;
 
 	if (!d)
 		return -ENXIO;
@@ -44,14 +64,7 @@ static int open(struct inode *i, struct file *f)
 		block_put(d);
 		return -EROFS;
 	}
-	spin_lock(&block_list_lock);
-	if (f->flags & O_EXCL) {
-		busy = d->holder != NULL;
-		if (!busy)
-			d->holder = f;
-	}
-	spin_unlock(&block_list_lock);
-	if (busy) {
+	if (f->flags & O_EXCL && block_claim(d, f)) {
 		block_put(d);
 		return -EBUSY;
 	}
@@ -64,10 +77,7 @@ static void release(struct file *f)
 {
 	struct block_dev *d = dev_of(f);
 
-	spin_lock(&block_list_lock);
-	if (d->holder == f)
-		d->holder = NULL;
-	spin_unlock(&block_list_lock);
+	block_release(d, f);
 	block_put(d);
 }
 
@@ -177,7 +187,7 @@ static long put_u64(ulong arg, u64 value)
 	return user_put((void __user *)arg, &value, sizeof(value));
 }
 
-static long flush_cache(struct block_dev *d)
+int block_flush_cache(struct block_dev *d)
 {
 	struct page_cache *c = d->cache_file->inode->cache;
 	int err = cache_sync_file(d->cache_file, 0, ~0ULL >> PAGE_SHIFT);
@@ -242,7 +252,7 @@ static long ioctl(struct file *f, unsigned cmd, ulong arg)
 	if (err != -ENOTTY)
 		return err;
 	switch (cmd) {
-	case BLKFLSBUF: return capable(CAP_SYS_ADMIN) ? flush_cache(d) : -EACCES;
+	case BLKFLSBUF: return capable(CAP_SYS_ADMIN) ? block_flush_cache(d) : -EACCES;
 	case BLKDISCARD: return erase_range(f, arg, BLOCK_DISCARD);
 	case BLKZEROOUT: return erase_range(f, arg, BLOCK_WRITE_ZEROES);
 	}

@@ -122,7 +122,7 @@ unsigned cache_find_run(struct page_cache *c, u64 index, unsigned n, struct page
 	return i;
 }
 
-int cache_insert(struct page_cache *c, u64 index, struct page *p)
+static int insert(struct page_cache *c, u64 index, struct page *p, const u64 *removals)
 {
 	int err = c->ops->account ? c->ops->account(c, 1) : 0;
 
@@ -131,6 +131,8 @@ int cache_insert(struct page_cache *c, u64 index, struct page *p)
 	spin_lock(&c->lock);
 	if (xa_load(&c->pages, index)) {
 		err = -EEXIST;
+	} else if (removals && *removals != c->removals) {
+		err = -EAGAIN;
 	} else {
 		p->owner = &c->map;
 		p->index = index;
@@ -145,6 +147,16 @@ int cache_insert(struct page_cache *c, u64 index, struct page *p)
 	return err;
 }
 
+int cache_insert(struct page_cache *c, u64 index, struct page *p)
+{
+	return insert(c, index, p, NULL);
+}
+
+int cache_insert_ahead(struct page_cache *c, u64 index, struct page *p, u64 removals)
+{
+	return insert(c, index, p, &removals);
+}
+
 int cache_get(struct page_cache *c, u64 index, struct page **out)
 {
 	struct page *p;
@@ -154,6 +166,7 @@ int cache_get(struct page_cache *c, u64 index, struct page **out)
 		p = page_alloc(0, c->ops->fill ? 0 : ALLOC_ZERO, current->tenant);
 		if (!p)
 			return -ENOMEM;
+		p->index = index;
 		err = c->ops->fill ? c->ops->fill(c, p) : 0;
 		if (!err) {
 			(void)page_test_set_flag(p, PAGE_UPTODATE);
@@ -216,6 +229,7 @@ static void take_out(struct page_cache *c, u64 first, u64 last)
 			forget_dirty(c, p, index);
 			p->owner = NULL;
 			c->nr_pages--;
+			c->removals++;
 		}
 		spin_unlock(&c->lock);
 		if (!p)

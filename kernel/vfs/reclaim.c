@@ -80,6 +80,7 @@ static u64 shrink(struct page_cache *c, u64 want)
 			xa_erase(&c->pages, index);
 			p->owner = NULL;
 			c->nr_pages--;
+			c->removals++;
 			atomic_set(&p->refs, 1);
 		} else if (p) {
 			spin_unlock(&c->lock);

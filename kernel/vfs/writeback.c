@@ -410,17 +410,21 @@ static bool wait_for_clean(void)
 	return busy;
 }
 
+void writeback_sync(struct writeback *wb, bool wait)
+{
+	while (flush_one(wb, false, wait ? WRITE_SYNC : 0) >= 0)
+		resched_point();
+	if (wait)
+		wait_event(&wb->progress, !atomic_read(&wb->nr_writeback));
+}
+
 void writeback_sync_all(bool wait)
 {
 	struct writeback *wb;
 
 	/* Devices are few and never leave while mounted; the list is walked without its lock, as sync may sleep. */
-	list_for_each_entry (wb, &all, link) {
-		while (flush_one(wb, false, wait ? WRITE_SYNC : 0) >= 0)
-			resched_point();
-		if (wait)
-			wait_event(&wb->progress, !atomic_read(&wb->nr_writeback));
-	}
+	list_for_each_entry (wb, &all, link)
+		writeback_sync(wb, wait);
 }
 
 /* ---- /proc/sys/vm --------------------------------------------------------------------------------------- */

@@ -396,8 +396,8 @@ static u8 type_of(const struct ext4 *fs, const u8 *e)
 static int emit_entry(void *ctx, const u8 *e, u32 offset, u32 next)
 {
 	struct listing *l = ctx;
-	int ret = l->emit(l->ctx, (const char *)e + DE_NAME, e[DE_NAME_LEN], get32(e), type_of(l->fs, e),
-			  l->base + offset);
+	int ret =
+		l->emit(l->ctx, (const char *)e + DE_NAME, e[DE_NAME_LEN], get32(e), type_of(l->fs, e), l->base + next);
 
 	if (!ret)
 		*l->pos = l->base + next;
@@ -410,11 +410,11 @@ static int list_inline(struct listing *l, const struct ext4_inode *dir)
 	int ret = 0;
 
 	if (*l->pos == 0) {
-		ret = l->emit(l->ctx, ".", 1, dir->ino, 4, 0);
+		ret = l->emit(l->ctx, ".", 1, dir->ino, 4, 1);
 		*l->pos += !ret;
 	}
 	if (!ret && *l->pos == 1) {
-		ret = l->emit(l->ctx, "..", 2, get32(dir->raw_block), 4, 1);
+		ret = l->emit(l->ctx, "..", 2, get32(dir->raw_block), 4, INLINE_FIRST);
 		*l->pos = ret ? 1 : INLINE_FIRST;
 	}
 	return ret ? ret : walk_inline(l->fs, dir, *l->pos, emit_entry, l);

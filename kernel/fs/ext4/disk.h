@@ -6,6 +6,7 @@
 #ifndef EXT4_DISK_H
 #define EXT4_DISK_H
 
+#include <fs/ext4/ext4.h>
 #include <lib/types.h>
 
 static inline u16 get16(const void *p)
@@ -84,6 +85,8 @@ enum super_offset {
 	SB_FREE_BLOCKS_HI = 0x158,
 	SB_WANT_EXTRA = 0x15e,
 	SB_FLAGS = 0x160,
+	SB_RESERVED_HI = 0x154,
+	SB_OVERHEAD = 0x248,
 	SB_LOG_FLEX = 0x174,
 	SB_CSUM_TYPE = 0x175,
 	SB_CSUM_SEED = 0x270,
@@ -186,7 +189,7 @@ enum {
 	INODE_HUGE = 0x40000,
 	INODE_EXTENTS = 0x80000,
 	INODE_EA = 0x200000,
-	INODE_INLINE = 0x10000000,
+	INODE_INLINE = EXT4_INODE_INLINE,
 };
 
 enum { EH_MAGIC = 0xf30a, EH_BYTES = 12, EH_ENTRIES = 2, EH_MAX = 4, EH_DEPTH = 6, EXTENT_BYTES = 12, MAX_DEPTH = 5 };

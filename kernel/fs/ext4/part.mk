@@ -1,3 +1,4 @@
-# Layer 8: the ext4 file system. The layout is pure, over callbacks that read and write bytes of a device.
-uses := lib core alloc
+# Layer 8: the ext4 file system. The layout is pure, over callbacks that read and write bytes of a device; mount.c, node.c
+# and data.c tie it to the vfs and to block devices.
+uses := lib abi arch core alloc task mm vfs block
 pure := super.c cache.c csum.c inode.c extent.c dir.c hash.c journal.c xattr.c commit.c setattr.c

@@ -232,6 +232,9 @@ void ext4_statfs(struct ext4 *fs, struct ext4_stat *out)
 		out->free_blocks += get16(gd + GD_FREE_BLOCKS) | (hi ? (u32)get16(gd + GD_FREE_BLOCKS_HI) << 16 : 0);
 		out->free_inodes += get16(gd + GD_FREE_INODES) | (hi ? (u32)get16(gd + GD_FREE_INODES_HI) << 16 : 0);
 	}
+	out->reserved_blocks = get32(sb + SB_RESERVED_LO) |
+			       (fs->incompat & INCOMPAT_64BIT ? (u64)get32(sb + SB_RESERVED_HI) << 32 : 0);
+	out->overhead = min((u64)get32(sb + SB_OVERHEAD), out->blocks);
 	memcpy(out->uuid, sb + SB_UUID, 16);
 	memcpy(out->label, sb + SB_LABEL, 16);
 }

@@ -174,6 +174,12 @@ void block_done_wake(struct bio *b);
 int __must_check block_rw(struct block_dev *d, enum block_op op, u64 sector, void *buf, u32 bytes, unsigned flags);
 int __must_check block_flush(struct block_dev *d);
 
+/* One user alone (a mount, an open with O_EXCL, an array): -EBUSY if there is one. */
+int __must_check block_claim(struct block_dev *d, void *holder);
+void block_release(struct block_dev *d, void *holder); /* nothing if somebody else holds it */
+/* Writes back and empties the page cache of /dev/NAME: before and after a mount, which goes past it. */
+int __must_check block_flush_cache(struct block_dev *d);
+
 /* A writer was put to sleep by dirty limits: throttling on this device takes note. */
 void block_dirty_wait(struct block_dev *d);
 

@@ -32,6 +32,7 @@ struct page_cache {
 	struct spinlock lock;
 	struct xarray pages;
 	u64 nr_pages; /* lock */
+	u64 removals; /* lock: how often pages were taken out */
 	const struct cache_ops *ops;
 	struct inode *host;
 	struct list reclaim_link; /* caches that can be filled again: vfs/reclaim.c */
@@ -61,6 +62,9 @@ static inline struct page *cache_find(struct page_cache *c, u64 index)
 int __must_check cache_get(struct page_cache *c, u64 index, struct page **out);
 /* Takes over the caller's reference. -EEXIST, -ENOMEM, -ENOSPC (the reference stays the caller's). */
 int __must_check cache_insert(struct page_cache *c, u64 index, struct page *p);
+/* For pages that were read ahead: -EAGAIN if pages left the cache since c->removals was read, so that what was read may
+ * be old. */
+int __must_check cache_insert_ahead(struct page_cache *c, u64 index, struct page *p, u64 removals);
 /* Removes [from, to) in bytes: whole pages leave the cache and all page tables, partial ones are zeroed there. The
  * inode's lock is held, its size already reduced (truncate: to = ~0). */
 void cache_remove(struct page_cache *c, u64 from, u64 to);

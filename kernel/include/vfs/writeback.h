@@ -56,7 +56,8 @@ int __must_check cache_sync_file(struct file *f, u64 first, u64 last);
 /* The cache's write op calls it for each page when the device is done with it. Any context that may take spin locks. */
 void cache_write_done(struct page_cache *c, struct page *p, int error);
 
-void writeback_sync_all(bool wait); /* sync(2) */
+void writeback_sync(struct writeback *wb, bool wait); /* all pages of one */
+void writeback_sync_all(bool wait);                   /* sync(2) */
 struct writeback_counts {
 	u64 dirty, under_writeback, written, dirtied, background_limit, limit;
 };

@@ -39,9 +39,10 @@ int __must_check ext4_open(const struct ext4_device *dev, unsigned flags, struct
 int ext4_close(struct ext4 *fs);
 
 struct ext4_stat {
-	u64 blocks, free_blocks; /* of block_bytes; blocks without the file system's own */
+	u64 blocks, free_blocks; /* of block_bytes */
 	u32 inodes, free_inodes;
 	u32 block_bytes;
+	u64 overhead, reserved_blocks; /* of the file system's own; kept for root */
 	u8 uuid[16];
 	char label[17];
 	bool read_only;
@@ -55,6 +56,7 @@ struct ext4_time {
 };
 
 /* An inode in memory; ext4_iget fills it, the caller keeps it. raw_block is i_block as it is on disk. */
+#define EXT4_INODE_INLINE 0x10000000 /* in flags: the bytes lie in the inode, ext4_map cannot be asked */
 struct ext4_inode {
 	u32 ino, generation;
 	u16 mode, links;
@@ -100,8 +102,8 @@ ssize_t ext4_readlink(struct ext4 *fs, const struct ext4_inode *in, char *buf, s
 
 int __must_check ext4_lookup(struct ext4 *fs, const struct ext4_inode *dir, const char *name, size_t len, u32 *ino);
 /* Calls emit for each entry from *pos on until it returns non-zero, which is returned. *pos: where to go on. type:
- * DT_*. */
-typedef int (*ext4_emit)(void *ctx, const char *name, size_t len, u32 ino, u8 type, u64 pos);
+ * DT_*; next: where to go on behind this entry. */
+typedef int (*ext4_emit)(void *ctx, const char *name, size_t len, u32 ino, u8 type, u64 next);
 int __must_check ext4_readdir(struct ext4 *fs, const struct ext4_inode *dir, u64 *pos, ext4_emit emit, void *ctx);
 
 /* name with its prefix ("user.x"). The value's length, or -ENODATA, -ERANGE if n is too small (0 asks). */

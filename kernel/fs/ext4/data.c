@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: the bytes of files live in the page cache; the core knows only which block of a file lies where.
+ *
+ * Idea: a page is filled by asking the core for runs (ext4_map) and reading each run's part straight into the page;
+ * the pages behind it that lie in the same run come along in the same transfer (readahead), so that a sequential reader
+ * waits once for many pages. Holes, unwritten runs and what lies beyond the end are zeros.
+ *
+ * Contract: cache_ops of vfs/cache.h, file_ops of vfs.h.
+ *
+ * Locks: super->lock around each question to the core, never while data move.
+ */
+#include <alloc/page.h>
+#include <alloc/slab.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <linux/fcntl.h>
+#include <task/task.h>
+#include <vfs/uapi.h>
+#include "glue.h"
+
+#define AHEAD_PAGES 32
+
+static struct waitq written = WAITQ_INIT(written);
+
+void ext4_wait_writes(struct node *n)
+{
+	wait_event(&written, !atomic_read(&n->writes));
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------------
+ */
+
+static int map(struct inode *i, u32 lblock, struct ext4_extent *e)
+{
+	struct ext4_super *s = ext4_super_of(i->super);
+	int err;
+
+	ext4_lock(s);
+	err = ext4_map(s->fs, &node_of(i)->in, lblock, e);
+	ext4_unlock(s);
+	return err;
+}
+
+static bool has_data(const struct ext4_extent *e)
+{
+	return e->physical && !e->unwritten;
+}
+
+static int read_blocks(struct ext4_super *s, const struct ext4_extent *e, void *to, u32 bytes)
+{
+	u64 sector = e->physical * (s->block_bytes >> SECTOR_SHIFT);
+
+	return block_rw(s->dev, BLOCK_READ, sector, to, bytes, 0);
+}
+
+/* A page run by run: files of small blocks, and pages at holes. */
+static int fill_by_parts(struct page_cache *c, struct page *p)
+{
+	struct ext4_super *s = ext4_super_of(c->host->super);
+	u8 *to = page_virt(p);
+	u32 done = 0;
+
+	while (done < PAGE_SIZE) {
+		struct ext4_extent e;
+		u64 lblock = ((u64)p->index * PAGE_SIZE + done) / s->block_bytes;
+		u32 bytes;
+		int err = map(c->host, lblock, &e);
+
+		if (err)
+			return err;
+		bytes = min((u64)e.count * s->block_bytes, PAGE_SIZE - done);
+		if (has_data(&e))
+			err = read_blocks(s, &e, to + done, bytes);
+		else
+			memset(to + done, 0, bytes);
+		if (err)
+			return err;
+		done += bytes;
+	}
+	return 0;
+}
+
+static int fill_inline(struct page_cache *c, struct page *p)
+{
+	struct ext4_super *s = ext4_super_of(c->host->super);
+	u8 *to = page_virt(p);
+	ssize_t n;
+
+	ext4_lock(s);
+	n = ext4_read(s->fs, &node_of(c->host)->in, (u64)p->index * PAGE_SIZE, to, PAGE_SIZE);
+	ext4_unlock(s);
+	if (n < 0)
+		return n;
+	memset(to + n, 0, PAGE_SIZE - n);
+	return 0;
+}
+
+/* Makes pages for [index, index + n) that the cache does not hold; how many, ending at the first that it does. */
+static unsigned make_pages(struct page_cache *c, u64 index, unsigned n, struct page **out)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		struct page *p = cache_find(c, index + i);
+
+		if (p) {
+			page_put(p);
+			break;
+		}
+		out[i] = page_alloc(0, 0, current->tenant);
+		if (!out[i])
+			break;
+		out[i]->index = index + i;
+	}
+	return i;
+}
+
+static int read_pages(struct ext4_super *s, u64 block, struct page **pages, unsigned n)
+{
+	struct bio_vec vecs[AHEAD_PAGES];
+	struct bio b;
+
+	for (unsigned i = 0; i < n; i++)
+		vecs[i] = (struct bio_vec){ pages[i], 0, PAGE_SIZE };
+	bio_init(&b, s->dev, BLOCK_READ, block * (s->block_bytes >> SECTOR_SHIFT), vecs, n);
+	b.flags = BIO_SYNC;
+	b.done = block_done_wake;
+	block_submit(&b);
+	return block_wait(&b);
+}
+
+static void zero_beyond(struct page *p, u64 size)
+{
+	u64 at = (u64)p->index * PAGE_SIZE;
+
+	if (at + PAGE_SIZE > size)
+		memset((u8 *)page_virt(p) + (size > at ? size - at : 0), 0,
+		       size > at ? at + PAGE_SIZE - size : PAGE_SIZE);
+}
+
+/* The page and those behind it, all in the run e. What was read ahead goes into the cache here; p is the caller's. */
+static int fill_run(struct page_cache *c, struct page *p, const struct ext4_extent *e)
+{
+	struct ext4_super *s = ext4_super_of(c->host->super);
+	u64 size = READ_ONCE(c->host->size), end = DIV_ROUND_UP(size, PAGE_SIZE);
+	u64 removals = READ_ONCE(c->removals);
+	struct page *pages[AHEAD_PAGES] = { p };
+	unsigned n = min(min((u64)e->count * s->block_bytes / PAGE_SIZE, (u64)AHEAD_PAGES),
+			 end > p->index ? end - p->index : 1);
+	int err;
+
+	n = 1 + make_pages(c, p->index + 1ULL, max(n, 1U) - 1, pages + 1);
+	err = read_pages(s, e->physical, pages, n);
+	for (unsigned i = 1; i < n; i++) {
+		zero_beyond(pages[i], size);
+		(void)page_test_set_flag(pages[i], PAGE_UPTODATE);
+		if (err || cache_insert_ahead(c, pages[i]->index, pages[i], removals))
+			page_put(pages[i]);
+	}
+	return err;
+}
+
+static int fill(struct page_cache *c, struct page *p)
+{
+	struct ext4_super *s = ext4_super_of(c->host->super);
+	struct ext4_extent e;
+	int err;
+
+	if (node_of(c->host)->in.flags & EXT4_INODE_INLINE) {
+		err = fill_inline(c, p);
+	} else {
+		err = map(c->host, (u64)p->index * PAGE_SIZE / s->block_bytes, &e);
+		if (!err && has_data(&e) && (u64)e.count * s->block_bytes >= PAGE_SIZE)
+			err = fill_run(c, p, &e);
+		else if (!err)
+			err = fill_by_parts(c, p);
+	}
+	if (!err)
+		zero_beyond(p, READ_ONCE(c->host->size));
+	return err;
+}
+
+const struct cache_ops ext4_cache_ops = { .fill = fill };
+
+/* ---- directories ---------------------------------------------------------------------------------------------------
+ */
+
+static int emit(void *ctx, const char *name, size_t len, u32 ino, u8 type, u64 next)
+{
+	struct dir_emit *d = ctx;
+
+	return !d->emit(d, name, len, next, ino, type);
+}
+
+/* emit only fills a buffer of the kernel's, so the lock may be held. */
+static int readdir(struct file *f, struct dir_emit *d)
+{
+	struct ext4_super *s = ext4_super_of(f->inode->super);
+	u64 pos = d->pos;
+	int err;
+
+	ext4_lock(s);
+	err = ext4_readdir(s->fs, &node_of(f->inode)->in, &pos, emit, d);
+	ext4_unlock(s);
+	return min(err, 0);
+}
+
+const struct file_ops ext4_file_ops = {
+	.read = cache_read,
+	.llseek = cache_llseek,
+	.mmap = cache_mmap,
+};
+const struct file_ops ext4_dir_ops = { .readdir = readdir };

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: the vfs works on inodes and names in memory; the core on numbers and records.
+ *
+ * Idea: one struct inode for each record in use, found by number, so that two names of a file are one inode. It carries
+ * the core's view of the record (node->in). Attributes travel from the vfs's fields to the record when somebody syncs,
+ * every few seconds, and when the inode leaves memory; an inode without names is freed on the disk then.
+ *
+ *      ext4_node_get: hash, or ext4_iget        inode_put's last: evict: wait for pages, store or free, unhash
+ *
+ * Contract: inode_ops of vfs.h; glue.h.
+ *
+ * Locks: super->lock for the hash and around the core. A dying inode stays in the hash until evict has stored it, and
+ * whoever looks for it meanwhile waits.
+ */
+#include <alloc/slab.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/printf.h>
+#include <lib/string.h>
+#include <task/sched.h>
+#include <vfs/uapi.h>
+#include "glue.h"
+
+static const struct inode_ops dir_ops, file_ops, link_ops, special_ops;
+
+static struct ext4_super *of(const struct inode *i)
+{
+	return ext4_super_of(i->super);
+}
+
+static struct timestamp stamp(struct ext4_time t)
+{
+	return (struct timestamp){ t.sec, t.nsec };
+}
+
+/* ---- finding and making --------------------------------------------------------------------------------------------
+ */
+
+static struct list *bucket(struct ext4_super *s, u32 ino)
+{
+	return &s->nodes[ino % NODE_BUCKETS];
+}
+
+static void copy_attributes(struct inode *i, const struct ext4_inode *in)
+{
+	i->mode = in->mode;
+	i->nlink = in->links;
+	i->uid = KUID(in->uid);
+	i->gid = KGID(in->gid);
+	i->rdev = in->rdev;
+	i->blocks = in->sectors;
+	i->atime = stamp(in->atime);
+	i->mtime = stamp(in->mtime);
+	i->ctime = stamp(in->ctime);
+	i->btime = stamp(in->crtime);
+}
+
+static int set_kind(struct ext4_super *s, struct inode *i)
+{
+	int err;
+
+	switch (i->mode & S_IFMT) {
+	case S_IFDIR:
+		i->ops = &dir_ops;
+		i->file_ops = &ext4_dir_ops;
+		return 0;
+	case S_IFREG:
+		i->ops = &file_ops;
+		i->file_ops = &ext4_file_ops;
+		err = cache_create(i, &ext4_cache_ops);
+		if (!err)
+			i->cache->wb = &s->writeback;
+		return err;
+	case S_IFLNK: i->ops = &link_ops; return 0;
+	case S_IFCHR:
+	case S_IFBLK:
+	case S_IFIFO:
+	case S_IFSOCK: i->ops = &special_ops; return 0;
+	}
+	return fail(EUCLEAN, "ext4: inode %llu has mode %o", (unsigned long long)i->ino, i->mode);
+}
+
+/* Takes the record over into a new inode; s->lock held. */
+static int make(struct ext4_super *s, const struct ext4_inode *in, struct inode **out)
+{
+	struct node *n = kzalloc(sizeof(*n), ALLOC_KERNEL);
+	struct inode *i = n ? inode_create(s->super, in->mode) : NULL;
+	int err;
+
+	if (!i) {
+		kfree(n);
+		return -ENOMEM;
+	}
+	n->in = *in;
+	n->inode = i;
+	list_init(&n->hash);
+	i->ino = in->ino;
+	i->size = in->size;
+	i->priv = n;
+	copy_attributes(i, in);
+	err = set_kind(s, i);
+	if (err) {
+		/* Nothing of it may be stored or freed: evict sees that it was never hashed. */
+		ext4_unlock(s);
+		inode_put(i);
+		ext4_lock(s);
+		return err;
+	}
+	list_add(&n->hash, bucket(s, in->ino));
+	*out = i;
+	return 0;
+}
+
+/* -EAGAIN: it is dying. -ENOENT: not in memory. */
+static int find(struct ext4_super *s, u32 ino, struct inode **out)
+{
+	struct node *n;
+
+	list_for_each_entry (n, bucket(s, ino), hash) {
+		if (n->in.ino != ino)
+			continue;
+		if (!refcount_inc_not_zero(&n->inode->refs))
+			return -EAGAIN;
+		*out = n->inode;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+int ext4_node_get_locked(struct ext4_super *s, u32 ino, struct inode **out)
+{
+	struct ext4_inode in;
+	int err;
+
+	while ((err = find(s, ino, out)) == -EAGAIN) {
+		ext4_unlock(s);
+		sched_yield_cpu();
+		ext4_lock(s);
+	}
+	if (err != -ENOENT)
+		return err;
+	err = ext4_iget(s->fs, ino, &in);
+	if (!err && !in.links)
+		err = fail(EUCLEAN, "ext4: inode %u has a name and no links", ino);
+	return err ? err : make(s, &in, out);
+}
+
+int ext4_node_get(struct ext4_super *s, u32 ino, struct inode **out)
+{
+	int err;
+
+	ext4_lock(s);
+	err = ext4_node_get_locked(s, ino, out);
+	ext4_unlock(s);
+	return err;
+}
+
+int ext4_node_store(struct inode *i)
+{
+	return 0;
+}
+
+void ext4_node_evict(struct inode *i)
+{
+	struct ext4_super *s = of(i);
+	struct node *n = i->priv;
+
+	if (!n)
+		return;
+	ext4_wait_writes(n);
+	ext4_lock(s);
+	list_del_init(&n->hash);
+	ext4_unlock(s);
+	kfree(n);
+	i->priv = NULL;
+}
+
+/* ---- names ---------------------------------------------------------------------------------------------------------
+ */
+
+static int lookup(struct inode *dir, struct dentry *d)
+{
+	struct ext4_super *s = of(dir);
+	struct inode *i = NULL;
+	u32 ino;
+	int err;
+
+	ext4_lock(s);
+	err = ext4_lookup(s->fs, &node_of(dir)->in, d->name->str, d->name->len, &ino);
+	if (!err)
+		err = ext4_node_get_locked(s, ino, &i);
+	ext4_unlock(s);
+	if (err == -ENOENT)
+		err = 0;
+	else if (!err)
+		dentry_attach(d, i);
+	return err;
+}
+
+static int readlink(struct inode *i, struct strbuf *out)
+{
+	struct ext4_super *s = of(i);
+	char *text = kmalloc(PAGE_SIZE, ALLOC_KERNEL);
+	ssize_t n;
+
+	if (!text)
+		return -ENOMEM;
+	ext4_lock(s);
+	n = ext4_readlink(s->fs, &node_of(i)->in, text, PAGE_SIZE - 1);
+	ext4_unlock(s);
+	if (n > 0)
+		strbuf_put(out, text, n);
+	kfree(text);
+	return n < 0 ? (int)n : 0;
+}
+
+/* ---- attributes
+ * ------------------------------------------------------------------------------------------------------ */
+
+static ssize_t getxattr(struct inode *i, const char *name, void *buf, size_t size)
+{
+	struct ext4_super *s = of(i);
+	ssize_t n;
+
+	ext4_lock(s);
+	n = ext4_getxattr(s->fs, &node_of(i)->in, name, buf, size);
+	ext4_unlock(s);
+	return n;
+}
+
+static ssize_t listxattr(struct inode *i, char *buf, size_t size)
+{
+	struct ext4_super *s = of(i);
+	ssize_t n;
+
+	ext4_lock(s);
+	n = ext4_listxattr(s->fs, &node_of(i)->in, buf, size);
+	ext4_unlock(s);
+	return n;
+}
+
+#define XATTR_OPS .getxattr = getxattr, .listxattr = listxattr
+
+static const struct inode_ops dir_ops = { .lookup = lookup, XATTR_OPS };
+static const struct inode_ops file_ops = { XATTR_OPS };
+static const struct inode_ops special_ops = { XATTR_OPS };
+static const struct inode_ops link_ops = { .readlink = readlink, XATTR_OPS };

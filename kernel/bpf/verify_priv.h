@@ -187,7 +187,8 @@ struct venv {
 	u64 ctx_fields;
 	u32 max_pkt_off;
 	bool ctx_written, has_tail_call, changes_packet;
-	bool hook_only; /* a result that only the named hook understands */
+	bool explore_limits; /* of the unprivileged: a variable was added to a pointer */
+	bool hook_only;      /* a result that only the named hook understands */
 };
 
 /* verify_log.c */

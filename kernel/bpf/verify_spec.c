@@ -123,6 +123,7 @@ int vspec_before(struct venv *env, const struct bpf_insn *insn, const struct vre
 			return refuse(env, insn, why, off_is_dst);
 		spec->state = (negative ? ALU_NEGATIVE : 0) | (off_is_dst ? ALU_MASK_DST : ALU_MASK_SRC) |
 			      (scalar_is_const(&off->v) ? ALU_CONSTANT : 0);
+		env->explore_limits |= !scalar_is_const(&off->v);
 	}
 	return scalar_is_const(&off->v) ? 0 : walk_masked(env, &copy, insn->dst_reg);
 }

@@ -218,7 +218,7 @@ static int set_jit(struct attr_dir *dir, const struct attr *a, char *text, size_
 	return err;
 }
 
-/* 1 is for ever; 0 waits for the verifier's speculation guard to be complete (CAVEATS.md). */
+/* 1 is for ever. */
 static int set_unprivileged(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
 {
 	u32 v;
@@ -226,7 +226,7 @@ static int set_unprivileged(struct attr_dir *dir, const struct attr *a, char *te
 
 	if (err)
 		return err;
-	if (!capable(CAP_SYS_ADMIN) || (unprivileged_disabled == 1 && v != 1) || !v)
+	if (!capable(CAP_SYS_ADMIN) || (unprivileged_disabled == 1 && v != 1))
 		return fail(EPERM, "kernel.unprivileged_bpf_disabled stays");
 	unprivileged_disabled = v;
 	return 0;

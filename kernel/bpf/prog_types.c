@@ -27,6 +27,12 @@
 		.off = offsetof(struct us, um), .bytes = MEMBER(us, um), .max = wide, .kind = V_SCALAR,                \
 		.real_off = offsetof(struct rs, rm), .readers = rd, .writers = wr, .attach = at                        \
 	}
+/* The same with a limit on narrow reads. */
+#define NUM_AS(us, um, rs, rm, how, rd, at)                                                                            \
+	{                                                                                                              \
+		.off = offsetof(struct us, um), .bytes = MEMBER(us, um), .max = 4, .narrow = how, .kind = V_SCALAR,    \
+		.real_off = offsetof(struct rs, rm), .readers = rd, .attach = at                                       \
+	}
 /* A pointer, read whole: `size` is what the program must load. */
 #define PTR(us, um, rs, rm, size, k, null, rd, at)                                                                     \
 	{                                                                                                              \
@@ -34,11 +40,12 @@
 		.real_off = offsetof(struct rs, rm), .readers = rd, .attach = at                                       \
 	}
 
-#define TC             (T(SCHED_CLS) | T(SCHED_ACT))
-#define LWT            (T(LWT_IN) | T(LWT_OUT) | T(LWT_XMIT) | T(LWT_SEG6LOCAL))
-#define SKB_ALL        (T(SOCKET_FILTER) | TC | T(CGROUP_SKB) | LWT | T(SK_SKB))
-#define HAS_DATA       (TC | T(CGROUP_SKB) | LWT | T(SK_SKB) | T(FLOW_DISSECTOR))
-#define SKB(m, rd, wr) NUM(__sk_buff, m, bpf_skb_ctx, m, 4, rd, wr, 0)
+#define TC               (T(SCHED_CLS) | T(SCHED_ACT))
+#define LWT              (T(LWT_IN) | T(LWT_OUT) | T(LWT_XMIT) | T(LWT_SEG6LOCAL))
+#define SKB_ALL          (T(SOCKET_FILTER) | TC | T(CGROUP_SKB) | LWT | T(SK_SKB))
+#define HAS_DATA         (TC | T(CGROUP_SKB) | LWT | T(SK_SKB) | T(FLOW_DISSECTOR))
+#define SKB(m, rd, wr)   NUM(__sk_buff, m, bpf_skb_ctx, m, 4, rd, wr, 0)
+#define SKB_WORDS(m, rd) NUM_AS(__sk_buff, m, bpf_skb_ctx, m, NARROW_WORDS, rd, 0)
 
 static const struct bpf_ctx_field skb_fields[] = {
 	SKB(len, SKB_ALL, 0),
@@ -58,10 +65,10 @@ static const struct bpf_ctx_field skb_fields[] = {
 	SKB(tc_classid, TC, TC),
 	SKB(napi_id, SKB_ALL, 0),
 	SKB(family, T(SK_SKB) | T(CGROUP_SKB), 0),
-	SKB(remote_ip4, T(SK_SKB) | T(CGROUP_SKB), 0),
-	SKB(local_ip4, T(SK_SKB) | T(CGROUP_SKB), 0),
-	SKB(remote_ip6, T(SK_SKB) | T(CGROUP_SKB), 0),
-	SKB(local_ip6, T(SK_SKB) | T(CGROUP_SKB), 0),
+	SKB_WORDS(remote_ip4, T(SK_SKB) | T(CGROUP_SKB)),
+	SKB_WORDS(local_ip4, T(SK_SKB) | T(CGROUP_SKB)),
+	SKB_WORDS(remote_ip6, T(SK_SKB) | T(CGROUP_SKB)),
+	SKB_WORDS(local_ip6, T(SK_SKB) | T(CGROUP_SKB)),
 	SKB(remote_port, T(SK_SKB) | T(CGROUP_SKB), 0),
 	SKB(local_port, T(SK_SKB) | T(CGROUP_SKB), 0),
 	NUM(__sk_buff, tstamp, bpf_skb_ctx, tstamp, 0, TC | T(CGROUP_SKB), TC | T(CGROUP_SKB), 0),
@@ -95,16 +102,17 @@ static const struct bpf_ctx_field xdp_fields[] = {
 #define BOUND4                  A(BPF_CGROUP_INET4_POST_BIND)
 #define BOUND6                  A(BPF_CGROUP_INET6_POST_BIND)
 #define SK(m, wide, rd, wr, at) NUM(bpf_sock, m, bpf_sock, m, wide, rd, wr, at)
+#define SK_START(m, at)         NUM_AS(bpf_sock, m, bpf_sock, m, NARROW_START, ~0ULL, at)
 static const struct bpf_ctx_field sock_fields[] = {
 	SK(bound_dev_if, 0, ~0ULL, ~0ULL, CREATE),
-	SK(family, 4, ~0ULL, 0, 0),
-	SK(type, 4, ~0ULL, 0, 0),
-	SK(protocol, 4, ~0ULL, 0, 0),
+	SK_START(family, 0),
+	SK_START(type, 0),
+	SK_START(protocol, 0),
 	SK(mark, 0, ~0ULL, ~0ULL, CREATE),
 	SK(priority, 0, ~0ULL, ~0ULL, CREATE),
 	SK(src_ip4, 4, ~0ULL, 0, BOUND4),
 	SK(src_ip6, 4, ~0ULL, 0, BOUND6),
-	SK(src_port, 4, ~0ULL, 0, BOUND4 | BOUND6),
+	SK_START(src_port, BOUND4 | BOUND6),
 	SK(dst_port, 2, ~0ULL, 0, 0),
 	{ .off = offsetof(struct bpf_sock, dst_port),
 	  .bytes = 4,
@@ -113,8 +121,8 @@ static const struct bpf_ctx_field sock_fields[] = {
 	  .readers = ~0ULL },
 	SK(dst_ip4, 4, ~0ULL, 0, 0),
 	SK(dst_ip6, 4, ~0ULL, 0, 0),
-	SK(state, 4, ~0ULL, 0, 0),
-	SK(rx_queue_mapping, 4, ~0ULL, 0, 0),
+	SK_START(state, 0),
+	SK_START(rx_queue_mapping, 0),
 };
 
 #define DEV(m, wide) NUM(bpf_cgroup_dev_ctx, m, bpf_cgroup_dev_ctx, m, wide, ~0ULL, 0, 0)
@@ -160,20 +168,16 @@ static const struct bpf_ctx_field sock_addr_fields[] = {
 	PTR(bpf_sock_addr, sk, bpf_sock_addr_ctx, sk, 8, V_SOCK, false, ~0ULL, 0),
 };
 
-#define OPS(m, wr) NUM(bpf_sock_ops, m, bpf_sock_ops_ctx, user.m, 0, ~0ULL, wr, 0)
-#define OPS4(m, wr)                                                                                                    \
-	{                                                                                                              \
-		.off = offsetof(struct bpf_sock_ops, m), .bytes = MEMBER(bpf_sock_ops, m), .max = 4, .kind = V_SCALAR, \
-		.real_off = offsetof(struct bpf_sock_ops_ctx, user.m), .readers = ~0ULL, .writers = wr                 \
-	}
+#define OPS(m, wr)     NUM(bpf_sock_ops, m, bpf_sock_ops_ctx, user.m, 0, ~0ULL, wr, 0)
+#define OPS_AS(m, how) NUM_AS(bpf_sock_ops, m, bpf_sock_ops_ctx, user.m, how, ~0ULL, 0)
 static const struct bpf_ctx_field sock_ops_fields[] = {
 	OPS(op, 0),
-	OPS4(args, 0),
+	OPS_AS(args, NARROW_WORDS),
 	OPS(family, 0),
 	OPS(remote_ip4, 0),
 	OPS(local_ip4, 0),
-	OPS4(remote_ip6, 0),
-	OPS4(local_ip6, 0),
+	OPS_AS(remote_ip6, NARROW_WORDS),
+	OPS_AS(local_ip6, NARROW_WORDS),
 	OPS(remote_port, 0),
 	OPS(local_port, 0),
 	OPS(is_fullsock, 0),
@@ -203,7 +207,7 @@ static const struct bpf_ctx_field sock_ops_fields[] = {
 	OPS(bytes_received, 0),
 	OPS(bytes_acked, 0),
 	OPS(skb_len, 0),
-	OPS(skb_tcp_flags, 0),
+	OPS_AS(skb_tcp_flags, NARROW_START),
 	{ .off = offsetof(struct bpf_sock_ops, reply),
 	  .bytes = 4,
 	  .kind = V_SCALAR,
@@ -383,6 +387,8 @@ static bool size_fits(const struct bpf_ctx_field *f, s32 off, u32 size, enum vac
 	if (!f->max)
 		return off == f->off && size == f->bytes;
 	if (a == A_WRITE && size < 4 && f->max != 8)
+		return false;
+	if ((f->narrow == NARROW_START && off != f->off) || (f->narrow == NARROW_WORDS && size != 4))
 		return false;
 	return size <= f->max && off + size <= (u32)f->off + f->bytes;
 }

@@ -341,10 +341,14 @@ static inline bool is_func_pointer(const struct bpf_insn *i)
 }
 
 /* Rules of program types: prog_types.c. */
+/* How much less than a whole field may be read. */
+enum bpf_narrow { NARROW_ANY, NARROW_START, /* only its first bytes */ NARROW_WORDS /* whole words of an array */ };
+
 struct bpf_ctx_field {
 	u16 off, bytes;
-	u8 max;  /* biggest access, bytes; 0: exactly `bytes` */
-	u8 kind; /* what a read gives: V_SCALAR or a pointer */
+	u8 max;    /* biggest access, bytes; 0: exactly `bytes` */
+	u8 narrow; /* enum bpf_narrow */
+	u8 kind;   /* what a read gives: V_SCALAR or a pointer */
 	bool null_ok;
 	u16 real_off;         /* in the structure of bpf/ctx.h */
 	u64 readers, writers; /* program types */

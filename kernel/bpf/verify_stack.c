@@ -61,21 +61,30 @@ int vstack_pointer_ok(struct venv *env, u32 regno, const struct vreg *reg, s32 o
 	return 0;
 }
 
+/* -EACCES if it begins outside the frame, -EINVAL if it runs over the frame's end, as Linux says it. */
+static int placed(s64 lo, s64 hi)
+{
+	if (lo < -BPF_STACK_BYTES || lo >= 0)
+		return -EACCES;
+	return hi > 0 ? -EINVAL : 0;
+}
+
 /* The whole range that an access may touch lies in the frame; lo and hi get it. */
 static int bounds(struct venv *env, u32 regno, s32 off, s32 size, const char *what, s32 *lo, s32 *hi)
 {
 	const struct vreg *reg = &vregs(env)[regno];
 	char text[48];
+	int err;
 
 	if (scalar_is_const(&reg->v)) {
 		s64 at = (s64)reg->v.bits.value + off;
 
 		*lo = (s32)at;
 		*hi = (s32)at + max(size, 0);
-		if (at >= -BPF_STACK_BYTES && at < 0 && at + size <= 0 && size >= 0)
-			return 0;
-		vlog(env, "invalid%s stack R%u off=%d size=%d\n", what, regno, (s32)at, size);
-		return -EACCES;
+		err = size < 0 ? -EACCES : placed(at, at + size);
+		if (err)
+			vlog(env, "invalid%s stack R%u off=%d size=%d\n", what, regno, (s32)at, size);
+		return err;
 	}
 	if (reg->v.w.smax >= MAX_OFFSET || reg->v.w.smin <= -MAX_OFFSET) {
 		vlog(env, "invalid unbounded variable-offset%s stack R%u\n", what, regno);
@@ -83,11 +92,12 @@ static int bounds(struct venv *env, u32 regno, s32 off, s32 size, const char *wh
 	}
 	*lo = (s32)reg->v.w.smin + off;
 	*hi = (s32)reg->v.w.smax + off + size;
-	if (*lo >= -BPF_STACK_BYTES && *hi <= 0 && *lo < 0)
+	err = placed(*lo, *hi);
+	if (!err)
 		return 0;
 	tnum_text(text, sizeof(text), reg->v.bits);
 	vlog(env, "invalid variable-offset%s stack R%u var_off=%s size=%d\n", what, regno, text, size);
-	return -EACCES;
+	return err;
 }
 
 /* ---- writing --------------------------------------------------------------------------------------- */

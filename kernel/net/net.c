@@ -4,9 +4,9 @@
  * there were many, or it will have to be torn down.
  *
  * Idea: struct net is passed everywhere from the first socket on, which counts it; the one made at boot is never freed.
- * Packets and the hooks of the tenant tree's programs live here too, since every family uses them.
+ * The hooks of the tenant tree's programs live here too, since every family uses them.
  *
- * Contract: net/net.h, net/packet.h, net/hooks.h.
+ * Contract: net/net.h, net/hooks.h.
  *
  * Locks: none.
  */
@@ -16,7 +16,6 @@
 #include <linux/sched.h>
 #include <net/hooks.h>
 #include <net/net.h>
-#include <net/packet.h>
 
 struct net net_init_ns;
 
@@ -59,22 +58,3 @@ DEFINE_STATIC_KEY(net_hook_bound_key);
 DEFINE_STATIC_KEY(net_hook_set_option_key);
 DEFINE_STATIC_KEY(net_hook_get_option_key);
 const struct net_hooks *net_hooks;
-
-struct packet *packet_alloc(size_t payload)
-{
-	size_t room = PACKET_HEADROOM + payload;
-	struct packet *p = kmalloc(sizeof(*p) + room, ALLOC_KERNEL);
-
-	if (!p)
-		return NULL;
-	*p = (struct packet){ .head = (u8 *)(p + 1) };
-	list_init(&p->link);
-	p->data = p->tail = p->head + PACKET_HEADROOM;
-	p->end = p->head + room;
-	return p;
-}
-
-void packet_free(struct packet *p)
-{
-	kfree(p);
-}

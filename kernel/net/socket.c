@@ -54,6 +54,23 @@ static struct socket_family *find_family(int family)
 	return found;
 }
 
+static struct socket *make(int family, int type, int protocol, struct tenant *tenant, struct net *net)
+{
+	struct socket *s = kzalloc(sizeof(*s), ALLOC_KERNEL);
+
+	if (!s)
+		return NULL;
+	*s = (struct socket){ .family = family, .type = type, .protocol = protocol, .net = net, .tenant = tenant };
+	waitq_init(&s->wait);
+	s->receive_timeout_ns = s->send_timeout_ns = ~0ULL;
+	s->receive_buffer = s->send_buffer = DEFAULT_BUFFER;
+	s->receive_low = 1;
+	s->linger_s = -1;
+	tenant_get(tenant);
+	ns_get(&net->ns);
+	return s;
+}
+
 int socket_create(int family, int type, int protocol, struct socket **out)
 {
 	struct socket_family *f = find_family(family);
@@ -64,16 +81,9 @@ int socket_create(int family, int type, int protocol, struct socket **out)
 		return -EAFNOSUPPORT;
 	if (type <= 0 || type >= SOCK_MAX)
 		return -EINVAL;
-	s = kzalloc(sizeof(*s), ALLOC_KERNEL);
+	s = make(family, type, protocol, current->tenant, net_of_current());
 	if (!s)
 		return -ENOMEM;
-	*s = (struct socket){ .family = family, .type = type, .protocol = protocol, .net = net_of_current() };
-	waitq_init(&s->wait);
-	s->receive_timeout_ns = s->send_timeout_ns = ~0ULL;
-	s->receive_buffer = s->send_buffer = DEFAULT_BUFFER;
-	s->tenant = current->tenant;
-	tenant_get(s->tenant);
-	ns_get(&s->net->ns);
 	err = f->create(s);
 	if (err) {
 		ns_put(&s->net->ns);
@@ -81,6 +91,26 @@ int socket_create(int family, int type, int protocol, struct socket **out)
 		kfree(s);
 		return err;
 	}
+	*out = s;
+	return 0;
+}
+
+int socket_create_like(const struct socket *l, struct socket **out)
+{
+	struct socket *s = make(l->family, l->type, l->protocol, l->tenant, l->net);
+
+	if (!s)
+		return -ENOMEM;
+	s->reuse_addr = l->reuse_addr;
+	s->reuse_port = l->reuse_port;
+	s->keep_alive = l->keep_alive;
+	s->pass_cred = l->pass_cred;
+	s->receive_buffer = l->receive_buffer;
+	s->send_buffer = l->send_buffer;
+	s->linger_s = l->linger_s;
+	s->mark = l->mark;
+	s->priority = l->priority;
+	s->bound_ifindex = l->bound_ifindex;
 	*out = s;
 	return 0;
 }
@@ -185,6 +215,8 @@ static bool *flag_of(struct socket *s, int name)
 	case SO_BROADCAST: return &s->broadcast;
 	case SO_KEEPALIVE: return &s->keep_alive;
 	case SO_PASSCRED: return &s->pass_cred;
+	case SO_DONTROUTE: return &s->dont_route;
+	case SO_OOBINLINE: return &s->oob_inline;
 	}
 	return NULL;
 }
@@ -196,6 +228,7 @@ static u32 *number_of(struct socket *s, int name)
 	case SO_SNDBUF: return &s->send_buffer;
 	case SO_MARK: return &s->mark;
 	case SO_PRIORITY: return &s->priority;
+	case SO_RCVLOWAT: return &s->receive_low;
 	}
 	return NULL;
 }
@@ -223,11 +256,26 @@ static int set_timeout(u64 *t, const void *value, int len)
 	return 0;
 }
 
-static int set_number(struct socket *s, int name, u32 *n, u32 v)
+static void set_number(struct socket *s, int name, u32 *n, u32 v)
 {
 	if (name == SO_RCVBUF || name == SO_SNDBUF)
-		v = clamp(v, 1152U, 212992U) * 2; /* Linux doubles what it is given: the bookkeeping's share */
+		v = clamp(v, name == SO_RCVBUF ? 1152U : 2304U, 212992U) *
+		    2; /* Linux doubles: the bookkeeping's share */
+	if (name == SO_RCVLOWAT)
+		v = clamp((int)v < 0 ? 0x7fffffff : (int)v, 1, (int)s->receive_buffer / 2);
 	*n = v;
+	if (name == SO_RCVBUF || name == SO_SNDBUF)
+		s->buffer_locked[name == SO_SNDBUF] = true;
+}
+
+static int set_linger(struct socket *s, const void *value, int len)
+{
+	int v[2]; /* struct linger: on, seconds */
+
+	if (len < (int)sizeof(v))
+		return -EINVAL;
+	memcpy(v, value, sizeof(v));
+	s->linger_s = v[0] ? clamp(v[1], 0, 1 << 20) : -1;
 	return 0;
 }
 
@@ -249,14 +297,19 @@ int socket_set_option(struct socket *s, int level, int name, const void *value, 
 		return set_timeout(t, value, len);
 	if (is_filter(name))
 		return net_hooks ? net_hooks->set_filter(s, name, value, len) : -ENOPROTOOPT;
+	if (name == SO_LINGER)
+		return set_linger(s, value, len);
 	if (!flag && !n)
 		return s->ops->setsockopt ? s->ops->setsockopt(s, level, name, value, len) : -ENOPROTOOPT;
 	if (len < (int)sizeof(v))
 		return -EINVAL;
 	memcpy(&v, value, sizeof(v));
 	if (n)
-		return set_number(s, name, n, (u32)v);
-	*flag = v != 0;
+		set_number(s, name, n, (u32)v);
+	else
+		*flag = v != 0;
+	if (s->ops->option_changed)
+		s->ops->option_changed(s, name);
 	return 0;
 }
 
@@ -280,6 +333,15 @@ static int get_timeout(u64 t, void *value, int *len)
 	return 0;
 }
 
+static int get_linger(const struct socket *s, void *value, int *len)
+{
+	int v[2] = { s->linger_s >= 0, max(s->linger_s, 0) };
+
+	*len = min(*len, (int)sizeof(v));
+	memcpy(value, v, *len);
+	return 0;
+}
+
 int socket_get_option(struct socket *s, int level, int name, void *value, int *len)
 {
 	u64 *t = timeout_of(s, name);
@@ -293,6 +355,8 @@ int socket_get_option(struct socket *s, int level, int name, void *value, int *l
 		case SO_DOMAIN: return put_int(value, len, s->family);
 		case SO_ERROR: return put_int(value, len, -socket_take_error(s));
 		}
+		if (name == SO_LINGER)
+			return get_linger(s, value, len);
 		if (t)
 			return get_timeout(*t, value, len);
 		if (n)

@@ -192,7 +192,7 @@ static long accept_on(struct socket *s, struct fd_ref r, void __user *addr, int 
 {
 	struct sock_addr a = { .len = 0 };
 	struct socket *fresh;
-	int err = s->ops->accept ? socket_create(s->family, s->type, s->protocol, &fresh) : -EOPNOTSUPP;
+	int err = s->ops->accept ? socket_create_like(s, &fresh) : -EOPNOTSUPP;
 
 	if (err)
 		return err;

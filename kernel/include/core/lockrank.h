@@ -16,6 +16,7 @@
 	RANK(VCPU, sleep, "one virtual CPU, while a thread runs it")                                                   \
 	RANK(SUBSYS, sleep, "a subsystem's configuration (perf contexts, bpf attach, md array, vfio group, kvm vm)")   \
 	RANK(PIPE, sleep, "the buffers of one pipe")                                                                   \
+	RANK(STREAM, sleep, "the one reader of a TCP socket")                                                          \
 	RANK(INODE, sleep, "one inode's contents and, for a folder, its names")                                        \
 	RANK(CGROUP, sleep, "the tenant tree's shape and its files")                                                   \
 	RANK(ATTACH, sleep, "which eBPF programs are attached to which cgroups")                                       \

@@ -20,17 +20,21 @@ struct socket;
 struct packet {
 	struct list link;
 	u8 *head, *data, *tail, *end;
+	u8 *network; /* on the way in: the network header */
 	struct net *net;
 	struct socket *socket; /* sender's, while it goes out; NULL on the way in */
 	u32 ifindex;
 	u16 protocol; /* of the network header, ETH_P_*, host order */
 	u32 mark, priority;
 	u64 stamp_ns;
+	bool sum_ok; /* the transport's checksum needs no look: it never left the machine, or the device judged it */
+	u64 note[2]; /* of the layer that holds the packet */
 };
 
 #define PACKET_HEADROOM 128
 
-struct packet *__must_check packet_alloc(size_t payload); /* data = tail = head + PACKET_HEADROOM; NULL */
+/* data = tail = head + PACKET_HEADROOM; NULL: no memory. flags: ALLOC_*. */
+struct packet *__must_check packet_alloc(size_t payload, unsigned flags);
 void packet_free(struct packet *p);
 
 static inline size_t packet_len(const struct packet *p)

@@ -83,6 +83,7 @@ struct socket_ops {
 	 * know. */
 	int (*setsockopt)(struct socket *s, int level, int name, const void *value, int len);
 	int (*getsockopt)(struct socket *s, int level, int name, void *value, int *len);
+	void (*option_changed)(struct socket *s, int name); /* one of SOL_SOCKET's, kept by the layer; optional */
 };
 
 struct socket {
@@ -96,7 +97,10 @@ struct socket {
 	int error;                               /* SO_ERROR, positive; atomic exchange */
 	u64 receive_timeout_ns, send_timeout_ns; /* ~0: none */
 	u32 receive_buffer, send_buffer;         /* bytes */
-	bool reuse_addr, reuse_port, broadcast, keep_alive, pass_cred;
+	bool reuse_addr, reuse_port, broadcast, keep_alive, pass_cred, dont_route, oob_inline;
+	bool buffer_locked[2]; /* SO_RCVBUF, SO_SNDBUF were given */
+	int linger_s;          /* SO_LINGER; -1: off */
+	u32 receive_low;       /* SO_RCVLOWAT */
 	u32 mark, priority, bound_ifindex;
 	bool any_port;      /* this bind may take a privileged port: a program said so */
 	bool filter_locked; /* SO_LOCK_FILTER */
@@ -112,6 +116,8 @@ void socket_family_register(struct socket_family *f);
 
 /* type without SOCK_NONBLOCK and SOCK_CLOEXEC. */
 int __must_check socket_create(int family, int type, int protocol, struct socket **out);
+/* For accept: a socket like l, without a family's state, owned by l's tenant. */
+int __must_check socket_create_like(const struct socket *l, struct socket **out);
 void socket_free(struct socket *s); /* one that never became a file */
 /* A file on s; on failure s is freed. */
 int __must_check socket_file(struct socket *s, unsigned flags, struct file **out);

@@ -35,19 +35,20 @@ static struct list *bucket(u16 port)
 }
 
 /* How well a socket matches; 0: not at all. */
-static int score(const struct inet_socket *i, u32 dest, u16 dest_port, u32 source, u16 source_port)
+static int score(const struct inet_socket *i, const struct ip_addr *dest, u16 dest_port, const struct ip_addr *source,
+		 u16 source_port)
 {
-	int points = 1;
+	int points = 1 + (i->socket->family == PF_INET);
 
-	if (i->local_port != dest_port || (i->local && i->local != dest))
+	if (i->local_port != dest_port || !ip_addr_overlap(&i->local, i->common.only_v6, dest, false))
 		return 0;
-	points += i->local != 0;
+	points += 2 * !ip_addr_is_any(&i->local);
 	if (!i->remote_port)
 		return points;
-	return i->remote == source && i->remote_port == source_port ? points + 2 : 0;
+	return ip_addr_equal(&i->remote, source) && i->remote_port == source_port ? points + 4 : 0;
 }
 
-struct inet_socket *inet_find(u32 dest, u16 dest_port, u32 source, u16 source_port)
+struct inet_socket *inet_find(const struct ip_addr *dest, u16 dest_port, const struct ip_addr *source, u16 source_port)
 {
 	struct inet_socket *i, *best = NULL;
 	int most = 0;
@@ -64,18 +65,24 @@ struct inet_socket *inet_find(u32 dest, u16 dest_port, u32 source, u16 source_po
 	return best;
 }
 
-static bool taken(const struct inet_socket *want, u32 addr, u16 port)
+static bool bear(const struct socket *a, const struct socket *b)
+{
+	return (a->reuse_addr && b->reuse_addr) || (a->reuse_port && b->reuse_port);
+}
+
+static bool taken(const struct inet_socket *want, const struct ip_addr *addr, u16 port)
 {
 	struct inet_socket *i;
 
 	list_for_each_entry (i, bucket(port), port_link)
-		if (i->local_port == port && (!addr || !i->local || i->local == addr) &&
-		    !(want->socket->reuse_addr && i->socket->reuse_addr))
+		if (i->local_port == port &&
+		    ip_addr_overlap(&i->local, i->common.only_v6, addr, want->common.only_v6) &&
+		    !bear(want->socket, i->socket))
 			return true;
 	return false;
 }
 
-static u16 free_port(const struct inet_socket *i, u32 addr)
+static u16 free_port(const struct inet_socket *i, const struct ip_addr *addr)
 {
 	for (unsigned n = FIRST_FREE; n <= LAST_FREE; n++) {
 		u16 port = host16(next_port);
@@ -87,12 +94,17 @@ static u16 free_port(const struct inet_socket *i, u32 addr)
 	return 0;
 }
 
-int inet_bind_port(struct inet_socket *i, u32 addr, u16 port)
+bool inet_may_bind(const struct socket *s, u16 port)
+{
+	return !port || host16(port) >= PRIVILEGED || s->any_port || capable(CAP_NET_BIND_SERVICE);
+}
+
+int inet_bind_port(struct inet_socket *i, const struct ip_addr *addr, u16 port)
 {
 	int err = 0;
 	ulong irq;
 
-	if (port && host16(port) < PRIVILEGED && !i->socket->any_port && !capable(CAP_NET_BIND_SERVICE))
+	if (!inet_may_bind(i->socket, port))
 		return -EACCES;
 	irq = spin_lock_irqsave(&inet_lock);
 	if (!port) {
@@ -102,7 +114,7 @@ int inet_bind_port(struct inet_socket *i, u32 addr, u16 port)
 		err = -EADDRINUSE;
 	}
 	if (!err) {
-		i->local = addr;
+		i->local = *addr;
 		i->local_port = port;
 		list_add(&i->port_link, bucket(port));
 	}
@@ -120,16 +132,16 @@ void inet_unbind_port(struct inet_socket *i)
 
 static int create(struct socket *s)
 {
-	int err;
+	int protocol = s->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP, err;
 
 	if (s->net != &net_init_ns)
 		return -EAFNOSUPPORT; /* the tables below are the first namespace's */
-	if (s->type != SOCK_DGRAM)
+	if (s->type != SOCK_DGRAM && s->type != SOCK_STREAM)
 		return -ESOCKTNOSUPPORT;
-	if (s->protocol && s->protocol != IPPROTO_UDP)
+	if (s->protocol && s->protocol != protocol)
 		return -EPROTONOSUPPORT;
-	s->protocol = IPPROTO_UDP;
-	err = udp_create(s);
+	s->protocol = protocol;
+	err = s->type == SOCK_STREAM ? stream_create(s) : udp_create(s);
 	if (!err) {
 		err = net_hook_create(s);
 		if (err)
@@ -138,12 +150,15 @@ static int create(struct socket *s)
 	return err;
 }
 
-static struct socket_family family = { .family = PF_INET, .create = create };
+static struct socket_family v4 = { .family = PF_INET, .create = create };
+static struct socket_family v6 = { .family = PF_INET6, .create = create };
 
 static void inet_init(void)
 {
 	for (unsigned b = 0; b < BUCKETS; b++)
 		list_init(&ports[b]);
-	socket_family_register(&family);
+	stream_init();
+	socket_family_register(&v4);
+	socket_family_register(&v6);
 }
 PART_INIT(core, inet_init);

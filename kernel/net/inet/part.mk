@@ -1,2 +1,2 @@
-# Layer 8: the internet family: IPv4, UDP, loopback. TCP and IPv6 join here.
-uses := lib abi arch core alloc task mm vfs net
+# Layer 8: the internet families: IPv4, IPv6, UDP, TCP's sockets, loopback.
+uses := lib abi arch core alloc task mm vfs net net/tcp

@@ -17,6 +17,7 @@
 #include <linux/eventpoll.h>
 #include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/ioctl.h>
 #include <linux/udp.h>
 #include <arch/user.h>
@@ -28,29 +29,6 @@
 static struct inet_socket *of(struct socket *s)
 {
 	return s->proto;
-}
-
-/* The sum over the pseudo header, for ip_checksum's start. */
-static u32 pseudo_sum(u32 source, u32 destination, u16 udp_len)
-{
-	return (source & 0xffff) + (source >> 16) + (destination & 0xffff) + (destination >> 16) + host16(IPPROTO_UDP) +
-	       udp_len;
-}
-
-static int parse_addr(const struct sock_addr *a, struct sockaddr_inet *out)
-{
-	if (a->len < (int)sizeof(*out))
-		return -EINVAL;
-	memcpy(out, a->bytes, sizeof(*out));
-	return out->family == PF_INET ? 0 : -EAFNOSUPPORT;
-}
-
-static void fill_addr(struct sock_addr *a, u32 addr, u16 port)
-{
-	struct sockaddr_inet in = { .family = PF_INET, .port = port, .addr = addr };
-
-	memcpy(a->bytes, &in, sizeof(in));
-	a->len = sizeof(in);
 }
 
 /* ---- in --------------------------------------------------------------------------------------------------- */
@@ -75,7 +53,7 @@ static bool deliver(struct inet_socket *i, struct packet *p)
 	return room;
 }
 
-static bool is_sound(struct packet *p, u32 source, u32 destination)
+static bool is_sound(struct packet *p, const struct ip_addr *source, const struct ip_addr *destination)
 {
 	const struct udphdr *u = (const struct udphdr *)p->data;
 	size_t len = packet_len(p);
@@ -83,42 +61,52 @@ static bool is_sound(struct packet *p, u32 source, u32 destination)
 	if (len < sizeof(*u) || host16(u->len) < sizeof(*u) || host16(u->len) > len)
 		return false;
 	p->tail = p->data + host16(u->len);
-	return !u->check || !ip_checksum(u, packet_len(p), pseudo_sum(source, destination, u->len));
+	if (p->sum_ok || (!u->check && ip_addr_is_v4(source)))
+		return true;
+	return u->check &&
+	       !ip_checksum(u, packet_len(p), ip_pseudo_sum(source, destination, IPPROTO_UDP, host16(u->len)));
 }
 
-/* The socket's own filter: it sees the UDP header first, and may cut the datagram. */
-static bool passes_filter(struct socket *s, struct packet *p)
+/* The socket's own filter: it sees the transport header first, and may cut the payload. */
+bool inet_passes_filter(struct socket *s, struct packet *p, u32 least)
 {
 	u32 keep = READ_ONCE(s->filter) ? net_hooks->filter(s, p) : ~0U;
 
 	if (!keep)
 		return false;
-	keep = max(keep, (u32)UDP_BYTES);
+	keep = max(keep, least);
 	if (keep < packet_len(p))
 		p->tail = p->data + keep;
 	return true;
 }
 
-void udp_input(struct packet *p, u32 source, u32 destination)
+/* Programs see the network header. */
+bool inet_allows(struct socket *s, struct packet *p)
 {
-	const struct udphdr *u = (const struct udphdr *)(p->data + IP_BYTES);
-	struct inet_socket *i = NULL;
-	bool kept = false, refused = false;
+	u8 *transport = p->data;
+	bool ok;
+
+	p->data = p->network;
+	ok = !net_hook_ingress(s, p);
+	p->data = transport;
+	return ok;
+}
+
+void udp_input(struct packet *p, const struct ip_addr *source, const struct ip_addr *destination)
+{
+	const struct udphdr *u = (const struct udphdr *)p->data;
+	struct inet_socket *i;
+	bool kept = false;
 	ulong irq;
 
-	p->data += IP_BYTES; /* our own packets carry no options */
 	if (!is_sound(p, source, destination)) {
 		packet_free(p);
 		return;
 	}
 	irq = spin_lock_irqsave(&inet_lock);
 	i = inet_find(destination, u->dest, source, u->source);
-	if (i) {
-		p->data -= IP_BYTES; /* programs see the network header */
-		refused = net_hook_ingress(i->socket, p) != 0;
-		p->data += IP_BYTES;
-		kept = !refused && passes_filter(i->socket, p) && deliver(i, p);
-	}
+	if (i)
+		kept = inet_allows(i->socket, p) && inet_passes_filter(i->socket, p, UDP_BYTES) && deliver(i, p);
 	spin_unlock_irqrestore(&inet_lock, irq);
 	if (!kept)
 		packet_free(p);
@@ -142,10 +130,22 @@ static bool readable(struct inet_socket *i)
 	return !list_empty(&i->queue) || i->shut_read || READ_ONCE(i->socket->error);
 }
 
+/* Where a packet came from, by its own headers. */
+static void fill_source(const struct socket *s, const struct packet *p, struct sock_addr *a)
+{
+	const struct udphdr *u = (const struct udphdr *)(p->data - UDP_BYTES);
+	struct ip_addr from;
+
+	if (*p->network >> 4 == 4)
+		from = ip_addr_v4(((const struct iphdr *)p->network)->saddr);
+	else
+		memcpy(&from, &((const struct ipv6hdr *)p->network)->saddr, sizeof(from));
+	inet_fill_name(s, a, &from, u->source);
+}
+
 static ssize_t receive(struct socket *s, struct sock_msg *m)
 {
 	struct inet_socket *i = of(s);
-	const struct udphdr *u;
 	struct packet *p;
 	size_t n, len;
 	int err;
@@ -160,11 +160,10 @@ static ssize_t receive(struct socket *s, struct sock_msg *m)
 	} while (!p && !i->shut_read);
 	if (!p)
 		return 0;
-	u = (const struct udphdr *)(p->data - UDP_BYTES);
 	len = packet_len(p);
 	n = iter_copy_out(p->data, min(len, m->iter.count), &m->iter);
 	if (m->addr)
-		fill_addr(m->addr, ((const struct iphdr *)((const u8 *)u - IP_BYTES))->saddr, u->source);
+		fill_source(s, p, m->addr);
 	if (n < len)
 		m->out_flags |= MSG_TRUNC;
 	if (!(m->flags & MSG_PEEK))
@@ -174,54 +173,69 @@ static ssize_t receive(struct socket *s, struct sock_msg *m)
 
 /* ---- out ---------------------------------------------------------------------------------------------------- */
 
-static int destination(struct inet_socket *i, const struct sock_msg *m, struct sockaddr_inet *to)
+static int destination(struct inet_socket *i, const struct sock_msg *m, struct inet_name *to)
 {
+	struct socket *s = i->socket;
 	int err;
 
 	if (!m->addr || !m->addr->len) {
-		*to = (struct sockaddr_inet){ .addr = i->remote, .port = i->remote_port };
+		*to = (struct inet_name){ .addr = i->remote, .port = i->remote_port };
 		return i->remote_port ? 0 : -EDESTADDRREQ;
 	}
-	err = parse_addr(m->addr, to);
+	err = inet_parse_name(s, &i->common, m->addr, true, to);
 	if (!err && !to->port)
 		err = -EINVAL;
-	if (!err && !to->addr)
-		to->addr = host32(INADDR_LOOPBACK); /* 0 means this host */
+	if (!err)
+		to->addr = inet_loopback_if_any(&to->addr, s->family == PF_INET6);
 	return err;
+}
+
+/* A port and the address to send from. */
+static int origin(struct inet_socket *i, const struct inet_name *to, struct ip_addr *source)
+{
+	struct ip_addr any = addr_any(i->socket);
+	struct ip_route r;
+	int err = ip_route(&to->addr, i->socket->bound_ifindex, &r);
+
+	if (!err && !i->local_port)
+		err = inet_bind_port(i, &any, 0);
+	if (err)
+		return err;
+	*source = ip_addr_is_any(&i->local) ? r.source : i->local;
+	return ip_addr_is_v4(source) == ip_addr_is_v4(&to->addr) ? 0 : -ENETUNREACH;
 }
 
 static ssize_t send(struct socket *s, struct sock_msg *m)
 {
 	struct inet_socket *i = of(s);
 	size_t len = m->iter.count;
-	struct sockaddr_inet to;
+	struct ip_addr source;
+	struct inet_name to;
 	struct udphdr *u;
 	struct packet *p;
-	u32 source;
 	int err = destination(i, m, &to);
 
 	if (!err && i->shut_write)
 		err = -EPIPE;
 	if (!err && len > UDP_PAYLOAD_MAX)
 		err = -EMSGSIZE;
-	if (!err && !i->local_port)
-		err = inet_bind_port(i, 0, 0);
+	if (!err)
+		err = origin(i, &to, &source);
 	if (err)
 		return err;
-	p = packet_alloc(len);
+	p = packet_alloc(len, ALLOC_KERNEL);
 	if (!p)
 		return -ENOBUFS;
 	if (iter_copy_in(packet_put(p, len), len, &m->iter) < len) {
 		packet_free(p);
 		return -EFAULT;
 	}
-	source = i->local ? i->local : to.addr; /* loopback answers from the address that was called */
 	u = packet_push(p, sizeof(*u));
 	*u = (struct udphdr){ .source = i->local_port, .dest = to.port, .len = host16(len + UDP_BYTES) };
-	u->check = ip_checksum(u, packet_len(p), pseudo_sum(source, to.addr, u->len));
+	u->check = ip_checksum(u, packet_len(p), ip_pseudo_sum(&source, &to.addr, IPPROTO_UDP, len + UDP_BYTES));
 	if (!u->check)
 		u->check = 0xffff;
-	err = ip_output(i, p, IPPROTO_UDP, source, to.addr);
+	err = ip_output(s, &i->common, p, IPPROTO_UDP, &source, &to.addr);
 	return err ? err : (ssize_t)len;
 }
 
@@ -229,19 +243,21 @@ static ssize_t send(struct socket *s, struct sock_msg *m)
 
 static int bind(struct socket *s, const struct sock_addr *a)
 {
-	struct sockaddr_inet in;
-	int err = parse_addr(a, &in);
+	struct inet_socket *i = of(s);
+	struct inet_name in;
+	int err = inet_parse_name(s, &i->common, a, false, &in);
 
 	if (err)
 		return err;
-	if (in.addr && !ip_is_local(in.addr))
+	if (!ip_addr_is_any(&in.addr) && !ip_is_local(&in.addr))
 		return -EADDRNOTAVAIL;
-	err = of(s)->local_port ? -EINVAL : inet_bind_port(of(s), in.addr, in.port);
+	err = i->local_port ? -EINVAL : inet_bind_port(i, &in.addr, in.port);
 	if (!err) {
 		err = net_hook_bound(s);
 		if (err) {
-			inet_unbind_port(of(s));
-			of(s)->local = of(s)->local_port = 0;
+			inet_unbind_port(i);
+			i->local = addr_any(s);
+			i->local_port = 0;
 		}
 	}
 	return err;
@@ -250,7 +266,8 @@ static int bind(struct socket *s, const struct sock_addr *a)
 static int connect(struct socket *s, const struct sock_addr *a, bool nonblock)
 {
 	struct inet_socket *i = of(s);
-	struct sockaddr_inet in;
+	struct ip_addr source;
+	struct inet_name in;
 	u16 family;
 	int err;
 
@@ -258,20 +275,20 @@ static int connect(struct socket *s, const struct sock_addr *a, bool nonblock)
 		return -EINVAL;
 	memcpy(&family, a->bytes, sizeof(family));
 	if (!family) { /* AF_UNSPEC dissolves the association */
-		i->remote = i->remote_port = 0;
+		i->remote = addr_any(s);
+		i->remote_port = 0;
 		return 0;
 	}
-	err = parse_addr(a, &in);
-	if (!err && !ip_is_local(in.addr ? in.addr : host32(INADDR_LOOPBACK)))
-		err = -ENETUNREACH;
-	if (!err && !i->local_port)
-		err = inet_bind_port(i, 0, 0);
+	err = inet_parse_name(s, &i->common, a, true, &in);
 	if (err)
 		return err;
-	i->remote = in.addr ? in.addr : host32(INADDR_LOOPBACK);
+	in.addr = inet_loopback_if_any(&in.addr, s->family == PF_INET6);
+	err = origin(i, &in, &source);
+	if (err)
+		return err;
+	i->remote = in.addr;
 	i->remote_port = in.port;
-	if (!i->local)
-		i->local = i->remote;
+	i->local = source;
 	return 0;
 }
 
@@ -281,7 +298,7 @@ static int name(struct socket *s, bool peer, struct sock_addr *out)
 
 	if (peer && !i->remote_port)
 		return -ENOTCONN;
-	fill_addr(out, peer ? i->remote : i->local, peer ? i->remote_port : i->local_port);
+	inet_fill_name(s, out, peer ? &i->remote : &i->local, peer ? i->remote_port : i->local_port);
 	return 0;
 }
 
@@ -319,32 +336,16 @@ static long ioctl(struct socket *s, unsigned cmd, ulong arg)
 
 static int setsockopt(struct socket *s, int level, int opt, const void *value, int len)
 {
-	int v;
-
-	if (level != IPPROTO_IP || (opt != IP_TTL && opt != IP_TOS))
+	if (level != IPPROTO_IP && level != IPPROTO_IPV6)
 		return -ENOPROTOOPT;
-	if (len < (int)sizeof(v))
-		return -EINVAL;
-	memcpy(&v, value, sizeof(v));
-	if (opt == IP_TOS) {
-		of(s)->tos = (u8)v;
-		return 0;
-	}
-	if (v != -1 && (v < 1 || v > 255))
-		return -EINVAL;
-	of(s)->ttl = v == -1 ? 64 : (u8)v;
-	return 0;
+	return inet_set_option(s, &of(s)->common, level, opt, value, len);
 }
 
 static int getsockopt(struct socket *s, int level, int opt, void *value, int *len)
 {
-	int v = opt == IP_TTL ? of(s)->ttl : of(s)->tos;
-
-	if (level != IPPROTO_IP || (opt != IP_TTL && opt != IP_TOS))
+	if (level != IPPROTO_IP && level != IPPROTO_IPV6)
 		return -ENOPROTOOPT;
-	*len = min(*len, (int)sizeof(v));
-	memcpy(value, &v, *len);
-	return 0;
+	return inet_get_option(s, &of(s)->common, level, opt, value, len);
 }
 
 static void release(struct socket *s)
@@ -379,7 +380,8 @@ int udp_create(struct socket *s)
 	if (!i)
 		return -ENOMEM;
 	i->socket = s;
-	i->ttl = 64;
+	i->local = i->remote = addr_any(s);
+	inet_common_init(&i->common);
 	list_init(&i->port_link);
 	list_init(&i->queue);
 	spin_init(&i->queue_lock, RANK_SOCKET_QUEUE);

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * TCP as a pure core. A tcp_host is one network's connections, listeners and ports; what it needs of the world (time,
+ * random numbers, sending, waking, an alarm) it asks through tcp_host_ops, so that the kernel and a test on the host
+ * run the same code.
+ *
+ * Sources: RFC 9293 (states, segments), 7323 (window scale, timestamps, PAWS), 2018 and 6675 (SACK, recovery), 5681 and
+ * 6582 (NewReno), 6298 (retransmission timer), 5961 (challenge ACKs), 1122 4.2.3.6 (keepalive). Defaults: tcp(7).
+ *
+ * Units: sequence numbers and windows in bytes, times in clock nanoseconds, ports in network order. Threading: any
+ * context; one lock a host (h->lock, RANK_SOCKET, irqsave). The ops are called with it held and must not call back.
+ * Ownership: a tcp belongs to its owner until tcp_close; after that it ends and frees itself.
+ */
+#ifndef NET_TCP_H
+#define NET_TCP_H
+
+#include <core/spin.h>
+#include <lib/list.h>
+#include <lib/rbtree.h>
+#include <net/addr.h>
+#include <net/packet.h>
+
+enum tcp_state { /* the numbers of /proc/net/tcp and TCP_INFO */
+		 TS_ESTABLISHED = 1,
+		 TS_SYN_SENT,
+		 TS_SYN_RECV,
+		 TS_FIN_WAIT1,
+		 TS_FIN_WAIT2,
+		 TS_TIME_WAIT,
+		 TS_CLOSE,
+		 TS_CLOSE_WAIT,
+		 TS_LAST_ACK,
+		 TS_LISTEN,
+		 TS_CLOSING,
+};
+
+#define TCP_BUCKETS     1024
+#define TCP_SACK_RANGES 32
+#define TCP_SEGMENT_MAX 32256 /* payload: with headers and descriptor it fits 32 KiB */
+#define TCP_CHUNK_MAX   16320 /* with its head 16 KiB */
+
+struct tcp;
+struct tcp_host;
+
+struct tcp_host_ops {
+	u64 (*now)(void);
+	u64 (*random)(void);
+	/* data is at the TCP header, its checksum 0. t: whose segment, NULL: nobody's (a reset). Consumes p. */
+	void (*output)(struct tcp_host *h, struct tcp *t, struct packet *p, const struct ip_addr *source,
+		       const struct ip_addr *destination);
+	bool (*allow_input)(struct tcp *t, struct packet *p); /* programs of the owner's tenant */
+	u32 (*mtu)(struct tcp_host *h, const struct ip_addr *peer);
+	void (*event)(struct tcp *t); /* something became true that t's owner may wait for; not called without owner */
+	void (*alarm)(struct tcp_host *h, u64 at);             /* call tcp_host_alarm then; ~0: not needed */
+	int (*child)(struct tcp *listener, struct tcp *child); /* a connection begins: it takes on its listener's tag */
+	void (*forget)(struct tcp *t);                         /* it is about to be freed */
+};
+
+struct tcp_host {
+	struct spinlock lock;
+	const struct tcp_host_ops *ops;
+	void *priv;
+	struct rb_root alarms;
+	u64 armed; /* what ops->alarm was last told */
+	u32 nr_orphans;
+	u64 in_segments, out_segments, retransmits, resets_sent, bad_segments;
+	struct list connections[TCP_BUCKETS]; /* by both ends */
+	struct list ports[TCP_BUCKETS];       /* by local port: all that hold one */
+};
+
+struct tcp_chunk { /* bytes to be sent, as the user gave them */
+	struct list link;
+	u32 len, room;
+	u8 data[];
+};
+
+struct tcp_range {
+	u32 start, end;
+};
+
+struct tcp_options { /* of one received segment */
+	bool has_mss, has_scale, has_time, sack_ok;
+	u16 mss;
+	u8 scale, nr_sack;
+	u32 time, echo;
+	struct tcp_range sack[4];
+};
+
+/* All fields: host lock, but those set by the owner before use. */
+struct tcp {
+	struct tcp_host *host;
+	void *owner;        /* NULL: not accepted yet, or closed */
+	struct tcp *parent; /* the listener, until accepted */
+	void *tag;          /* the user's; outlives the owner, ends with ops->forget */
+	enum tcp_state state;
+	int error; /* positive; why it ended */
+	struct list hash_link, port_link, child_link;
+	struct list children; /* a listener's: SYN_RECV, and `ready` ones */
+	u32 nr_children, nr_ready, backlog;
+	bool ready;    /* may be accepted */
+	bool orphaned; /* its owner closed it */
+
+	/* names */
+	struct ip_addr local, remote;
+	u16 local_port, remote_port;
+	bool is_v6, only_v6; /* the socket's family */
+	bool port_locked;    /* named by bind, not chosen by connect */
+	bool reuse_addr, reuse_port;
+	u32 uid;
+
+	/* sending */
+	struct list chunks;
+	u32 chunk_seq;          /* of the first byte in the first chunk */
+	struct tcp_chunk *hint; /* where the last look-up ended, at hint_seq; NULL: nowhere */
+	u32 hint_seq;
+	u32 snd_small; /* end of the last short segment sent (Minshall's form of Nagle) */
+	u32 iss, snd_una, snd_nxt, snd_max, write_seq, snd_wnd, snd_wl1, snd_wl2, max_wnd;
+	u32 mss; /* payload a segment */
+	u32 advertised_mss, user_mss;
+	u8 snd_scale, rcv_scale;
+	u32 send_buffer;
+	bool fin_queued, shut_write, no_delay, cork, push_now, send_buffer_fixed;
+
+	/* congestion, recovery */
+	u32 cwnd, ssthresh, cwnd_credit, dup_acks, recover, high_rxt;
+	bool in_recovery, in_loss;
+	struct tcp_range sacked[TCP_SACK_RANGES];
+	u32 nr_sacked;
+	u64 rtt_start;
+	u32 rtt_seq;
+	bool rtt_timing;
+	u64 srtt_ns, rttvar_ns, rto_ns;
+	u32 backoff, retries, total_retransmits;
+	u64 first_failure; /* when the retries began, 0: none */
+
+	/* receiving */
+	struct list received, out_of_order;
+	u32 irs, rcv_nxt, rcv_edge, last_ack, rcv_mss;
+	u32 receive_buffer, queued, memory, consumed, ooo_last; /* consumed: since the buffer grew */
+	u64 rude_ack_at; /* when a segment outside the window was last answered */
+	bool fin_received, shut_read, quick_ack, need_ack, receive_buffer_fixed;
+
+	/* options agreed upon */
+	bool sack_ok, time_ok;
+	u32 ts_recent, ts_offset;
+
+	/* times, 0: off */
+	struct rb_node alarm_node;
+	u64 alarm_at, rexmit_at, delack_at, keep_at, wait_at, cork_at;
+	bool probing; /* rexmit_at is for a closed window */
+	bool keep_alive;
+	u32 keep_probes, keep_idle_s, keep_interval_s, keep_count, syn_retries, user_timeout_ms, linger2_s;
+	u64 last_received;
+	u64 bytes_in, bytes_out;
+};
+
+void tcp_host_init(struct tcp_host *h, const struct tcp_host_ops *ops, void *priv);
+/* A packet with data at the TCP header, checksum already judged. Consumes it. */
+void tcp_input(struct tcp_host *h, struct packet *p, const struct ip_addr *source, const struct ip_addr *destination);
+void tcp_host_alarm(struct tcp_host *h);
+/* Options of a header; false: malformed. */
+bool __must_check tcp_parse_options(const u8 *at, size_t len, bool syn, struct tcp_options *out);
+
+/* ---- what a socket does. Each takes the host's lock. ---- */
+int __must_check tcp_open(struct tcp_host *h, void *owner, bool is_v6, struct tcp **out);
+int __must_check tcp_bind(struct tcp *t, const struct ip_addr *addr, u16 port); /* port 0: any */
+int __must_check tcp_listen(struct tcp *t, u32 backlog);
+/* Sends the SYN: the outcome comes by event. source: what to call from when not bound. */
+int __must_check tcp_connect(struct tcp *t, const struct ip_addr *source, const struct ip_addr *addr, u16 port);
+struct tcp *tcp_accept(struct tcp *t, void *owner); /* NULL: none waits */
+/* Bytes that may be queued now; -EPIPE, or the positive error of t, negated. */
+ssize_t tcp_send_room(struct tcp *t);
+struct tcp_chunk *__must_check tcp_chunk_alloc(u32 len);
+/* Takes over the chunk. more: hold a last short segment back. */
+int __must_check tcp_append(struct tcp *t, struct tcp_chunk *c, bool more);
+/* The bytes that wait from offset on (NULL: none). One reader at a time: they stay until tcp_consume. */
+const u8 *tcp_readable(struct tcp *t, u32 offset, u32 *len);
+void tcp_consume(struct tcp *t, u32 len);
+void tcp_shutdown(struct tcp *t, bool read, bool write);
+void tcp_close(struct tcp *t, bool abort);                                 /* t is gone for its owner */
+void tcp_set_flags(struct tcp *t, int no_delay, int cork, int keep_alive); /* -1: as it is */
+void tcp_quick_ack(struct tcp *t, bool on);
+void tcp_unbind(struct tcp *t);             /* right after a tcp_bind */
+int tcp_disconnect(struct tcp *t);          /* back to the state after tcp_open, or after tcp_bind */
+bool tcp_is_connected(const struct tcp *t); /* has a peer: ESTABLISHED and what follows up to TIME_WAIT */
+
+#endif

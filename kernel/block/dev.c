@@ -59,16 +59,19 @@ int block_add(struct block_dev *d)
 {
 	int err;
 
-	d->rdev = DEV(BLOCK_MAJOR, next_minor);
-	next_minor += MINORS_PER_DISK;
+	if (!d->rdev) {
+		d->rdev = DEV(BLOCK_MAJOR, next_minor);
+		next_minor += MINORS_PER_DISK;
+	}
 	err = block_attrs_add(d, &sys_block);
 	if (err)
 		return err;
 	publish(d);
-	log_info("%s: %llu MiB%s%s", d->name, (unsigned long long)(d->sectors >> 11),
-		 d->limits.write_cache ? ", write cache" : "", d->limits.read_only ? ", read-only" : "");
+	if (d->sectors)
+		log_info("%s: %llu MiB%s%s", d->name, (unsigned long long)(d->sectors >> 11),
+			 d->limits.write_cache ? ", write cache" : "", d->limits.read_only ? ", read-only" : "");
 	err = block_node_add(d);
-	if (!err)
+	if (!err && d->sectors)
 		block_partitions_scan(d);
 	return err;
 }

@@ -54,9 +54,30 @@ void block_release(struct block_dev *d, void *holder)
 	spin_unlock(&block_list_lock);
 }
 
+static struct {
+	unsigned major;
+	void (*probe)(u32 rdev);
+} prober;
+
+void block_probe_register(unsigned major, void (*probe)(u32 rdev))
+{
+	prober.major = major;
+	prober.probe = probe;
+}
+
+static struct block_dev *find_or_make(u32 rdev)
+{
+	struct block_dev *d = block_find(rdev);
+
+	if (d || !prober.probe || DEV_MAJOR(rdev) != prober.major)
+		return d;
+	prober.probe(rdev);
+	return block_find(rdev);
+}
+
 static int open(struct inode *i, struct file *f)
 {
-	struct block_dev *d = block_find(i->rdev);
+	struct block_dev *d = find_or_make(i->rdev);
 
 	if (!d)
 		return -ENXIO;
@@ -68,6 +89,7 @@ static int open(struct inode *i, struct file *f)
 		block_put(d);
 		return -EBUSY;
 	}
+	atomic_inc(&d->openers);
 	f->priv = d;
 	f->mode |= FMODE_SEEK;
 	return 0;
@@ -78,6 +100,7 @@ static void release(struct file *f)
 	struct block_dev *d = dev_of(f);
 
 	block_release(d, f);
+	atomic_dec(&d->openers);
 	block_put(d);
 }
 
@@ -354,6 +377,15 @@ int block_node_add(struct block_dev *d)
 void block_node_remove(struct block_dev *d)
 {
 	devnode_remove(d->name);
+}
+
+void block_set_sectors(struct block_dev *d, u64 sectors)
+{
+	struct inode *i = d->cache_file->inode;
+
+	d->sectors = sectors;
+	i->size = sectors << SECTOR_SHIFT;
+	cache_remove(i->cache, 0, ~0ULL);
 }
 
 void block_file_init(void)

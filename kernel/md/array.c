@@ -228,11 +228,35 @@ void meta_pump(struct md_engine *e)
 	e->flush_meta_wanted = true;
 }
 
+int md_set_read_only(struct md_engine *e, bool on)
+{
+	if (!on && e->j.failed)
+		return fail(EROFS, "the journal has failed");
+	e->read_only = on;
+	return 0;
+}
+
+void md_set_time(struct md_engine *e, u64 now)
+{
+	e->now = now;
+}
+
+static u64 faulty(const struct md_engine *e)
+{
+	u64 m = 0;
+
+	for (u32 i = 0; i < e->geo.disks; i++)
+		if (e->member[i].faulty)
+			m |= BIT(i);
+	return m;
+}
+
 void md_status(const struct md_engine *e, struct md_status *out)
 {
 	*out = (struct md_status){
 		.failed = array_failed(e),
 		.in_sync = ~array_failed(e) & (BIT(e->geo.disks) - 1),
+		.faulty = faulty(e),
 		.events = e->events,
 		.clean = e->resync_offset == MD_CLEAN,
 		.read_only = e->read_only,

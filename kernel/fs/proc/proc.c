@@ -26,9 +26,11 @@
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <lib/string.h>
+#include <linux/eventpoll.h>
 #include <linux/magic.h>
 #include <process/namespaces.h>
 #include <vfs/names.h>
+#include <vfs/poll.h>
 #include <vfs/uapi.h>
 
 #include "proc_priv.h"
@@ -404,8 +406,11 @@ static int show(struct text_file *tf, struct strbuf *out)
 	struct task *t;
 	int err;
 
-	if (n->kind == ROOT_FILE)
+	if (n->kind == ROOT_FILE) {
+		if (n->root_file->changed)
+			tf->n = READ_ONCE(*n->root_file->change_count);
 		return n->root_file->show(out);
+	}
 	t = task_get_of(n);
 	if (!t)
 		return -ESRCH;
@@ -427,11 +432,28 @@ static int set(struct text_file *tf, char *text, size_t len)
 	return err;
 }
 
-static const struct text_ops text_ops = { .show = show, .set = set };
+/* Only files that tell of changes are more than readable: an exception until it is read again. */
+static unsigned poll(struct text_file *tf, struct poll_table *pt)
+{
+	const struct proc_file *p = ((struct node *)tf->a)->root_file;
+	unsigned events = EPOLLIN | EPOLLRDNORM;
+
+	if (!p || !p->changed)
+		return events | EPOLLOUT | EPOLLWRNORM;
+	poll_wait(tf->file, p->changed, pt);
+	return READ_ONCE(*p->change_count) == tf->n ? events : events | EPOLLERR | EPOLLPRI;
+}
+
+static const struct text_ops text_ops = { .show = show, .set = set, .poll = poll };
 
 static int open(struct inode *i, struct file *f)
 {
-	return text_file_open(f, &text_ops, i->priv, NULL);
+	const struct proc_file *p = node_of(i)->root_file;
+	int err = text_file_open(f, &text_ops, i->priv, NULL);
+
+	if (!err && p && p->changed)
+		((struct text_file *)f->priv)->n = READ_ONCE(*p->change_count);
+	return err;
 }
 
 static int read_root_link(struct inode *i, struct strbuf *out)

@@ -118,7 +118,7 @@ struct block_policy;
 
 struct block_dev {
 	char name[32];
-	u32 rdev; /* major << 8 | minor, as the kernel keeps it (see vfs) */
+	u32 rdev; /* major << 8 | minor, as the kernel keeps it (see vfs); 0 before block_add: the next free one */
 	u64 sectors;
 	struct block_limits limits;
 	const struct block_driver *driver;
@@ -135,8 +135,8 @@ struct block_dev {
 	struct attr_dir attr, queue_attr;
 	struct file *cache_file; /* its page cache */
 	struct writeback writeback;
-	atomic_t openers;
-	void *holder; /* exclusive user */
+	atomic_t openers; /* files */
+	void *holder;     /* exclusive user */
 
 	bool io_poll;                /* queue/io_poll */
 	struct block_policy *policy; /* of a disk: polling and throttling */
@@ -151,6 +151,10 @@ void block_remove(struct block_dev *d); /* fails what is in flight; drops the re
 void block_put(struct block_dev *d);
 struct block_dev *block_find(u32 rdev);              /* counted; NULL */
 struct block_dev *block_find_name(const char *name); /* counted */
+/* A part that makes devices of this major when a file of one is opened: probe may add it. Set once, at boot. */
+void block_probe_register(unsigned major, void (*probe)(u32 rdev));
+/* The device has another size: what the page cache had of the old contents is forgotten. May sleep. */
+void block_set_sectors(struct block_dev *d, u64 sectors);
 /* The driver says that a bio is finished. Deferred job or task context, no hwq lock held. */
 void block_complete(struct bio *bio, int status);
 static inline struct bio *block_by_tag(struct block_hwq *h, unsigned tag)

@@ -102,7 +102,8 @@ struct md_config {
 enum md_sync { MD_SYNC_NONE, MD_SYNC_RESYNC, MD_SYNC_CHECK, MD_SYNC_REPAIR, MD_SYNC_RECOVER };
 
 struct md_status {
-	u64 failed, in_sync; /* slot masks */
+	u64 failed, in_sync; /* slot masks; failed: everything that is not in sync */
+	u64 faulty;          /* of failed: members that had errors or were failed */
 	u64 events;
 	bool clean, read_only, journal_failed;
 	enum md_sync sync;
@@ -138,5 +139,8 @@ int __must_check md_add_member(struct md_engine *e, u32 slot, const struct md_su
 int __must_check md_start_sync(struct md_engine *e, enum md_sync kind);
 
 void md_status(const struct md_engine *e, struct md_status *out);
+/* Refuses writes from now on, or takes them again. Nothing may be in flight. -EROFS: its journal has failed. */
+int __must_check md_set_read_only(struct md_engine *e, bool on);
+void md_set_time(struct md_engine *e, u64 now); /* seconds, for utime */
 
 #endif

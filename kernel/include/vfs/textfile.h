@@ -47,6 +47,9 @@ unsigned text_file_poll(struct file *f, struct poll_table *pt);
 struct proc_file {
 	const char *name;
 	int (*show)(struct strbuf *out);
+	/* For files that say when they change (POLLPRI | POLLERR until read again); NULL: always readable. */
+	struct waitq *changed;
+	u32 *change_count;
 	struct list link;
 };
 void proc_file_register(struct proc_file *p);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Between the files of the kernel's half of md.
+ *
+ *      ioctl.c, sysfs.c, mdstat.c      what mdadm sees
+ *              |  a->lock
+ *      run.c   starts and stops the engine       member.c   devices and their superblocks
+ *              |
+ *      worker.c   bios in, requests to members, completions, spares          a->engine_lock
+ *
+ * Locks. a->lock (RANK_SUBSYS): the configuration: which devices, running or not. a->engine_lock (RANK_DEVICE): the
+ * engine and which device serves which slot; whoever changes the list of disks holds both. a->queue_lock (RANK_DRIVER):
+ * what waits for the worker.
+ */
+#ifndef MD_GLUE_H
+#define MD_GLUE_H
+
+#include <block/block.h>
+#include <linux/ioctl.h>
+#include <linux/major.h>
+#include <linux/raid/md_p.h>
+#include <linux/raid/md_u.h>
+#include <md/assemble.h>
+#include <md/engine.h>
+#include <task/mutex.h>
+
+#define MD_DEPTH     128 /* requests at once */
+#define MD_VECS      32
+#define MD_STRIPES   256
+#define MD_SAFE_NS   (200 * NSEC_PER_MSEC) /* without a write: the array is marked clean */
+#define MD_MAX_MINOR 128
+
+struct md_array;
+
+struct md_disk {
+	struct list link; /* a->disks */
+	struct md_array *a;
+	struct block_dev *dev; /* counted and claimed */
+	struct md_super sb;    /* as read, when it came */
+	u32 slot;              /* MD_NO_SLOT: spare or out; MD_JOURNAL_SLOT */
+	bool faulty;
+	atomic_t inflight, errors;
+	struct attr_dir attr; /* md/dev-NAME */
+	char name[40];
+};
+
+/* One bio of the array on its way through the engine. */
+struct md_request {
+	struct list link;
+	struct bio *bio;
+	struct md_io io;
+	struct md_vec vec[MD_VECS];
+};
+
+struct md_array {
+	struct block_dev block;
+	unsigned minor;
+	struct mutex lock;
+	struct list disks;
+	bool announced; /* SET_ARRAY_INFO has come */
+	u32 super_minor;
+	bool running, read_only;
+	struct md_geo geo;
+	struct md_super truth; /* of the start: names, times, identity */
+
+	struct mutex engine_lock;
+	struct md_engine *e;
+	struct md_disk *slot[MD_JOURNAL_SLOT + 1];
+	struct list to_issue; /* md_rq */
+	struct md_status last;
+	enum md_journal_mode mode;
+	u64 last_write_ns, sync_start_ns, sync_start_position;
+	bool wants_resync; /* parity may be stale since before the start */
+	bool gave_up;      /* a rebuild ended without success: not again until the configuration changes */
+
+	struct spinlock queue_lock;
+	struct list incoming;  /* md_request */
+	struct list completed; /* md_rq */
+	struct waitq wake, idle;
+	bool kicked, stopping, quiescing, is_idle;
+	struct task *worker;
+	struct completion gone;
+	struct md_request *requests; /* [MD_DEPTH], by tag */
+
+	struct attr_dir attr; /* md/ */
+	u64 version;          /* of its files: raised by md_changed */
+};
+
+/* device.c */
+struct md_array *md_array_of(const struct block_dev *d); /* NULL: not one of ours */
+extern struct md_array *md_arrays[MD_MAX_MINOR];
+void md_changed(struct md_array *a); /* wakes who polls /proc/mdstat or the files of md/ */
+
+/* member.c: all under a->lock */
+int md_disk_add(struct md_array *a, const mdu_disk_info_t *info);
+int md_disk_hot_add(struct md_array *a, const mdu_disk_info_t *info);
+int md_disk_remove(struct md_array *a, u32 rdev);
+int md_disk_fail(struct md_array *a, struct md_disk *d);
+void md_disk_free(struct md_disk *d); /* off the list, with both locks; gives the device back */
+struct md_disk *md_disk_find(struct md_array *a, u32 rdev);
+u32 md_disk_role(const struct md_array *a, const struct md_disk *d); /* bits MD_DISK_* */
+
+/* run.c: under a->lock */
+int md_array_run(struct md_array *a);
+int md_array_stop(struct md_array *a);
+int md_array_set_read_only(struct md_array *a, bool on);
+
+/* worker.c */
+void md_worker(void *array);
+void md_kick(struct md_array *a);
+int md_queue(struct block_hwq *h, struct bio *b); /* the block driver's */
+void md_engine_wants(void *array, struct md_rq *rq);
+void md_settle(struct md_array *a);                         /* waits until the engine has nothing to do; a->lock */
+void md_snapshot(struct md_array *a, struct md_status *st); /* zeroes when not running */
+
+/* ioctl.c, sysfs.c, mdstat.c */
+int md_ioctl(struct block_dev *d, unsigned cmd, ulong arg);
+int md_files_add(struct md_array *a);
+int md_disk_files_add(struct md_disk *d);
+const char *md_sync_name(const struct md_array *a, const struct md_status *st); /* "idle", "resync", ... */
+int md_sync_action(struct md_array *a, const char *word);
+void md_stat_init(void);
+extern struct waitq md_stat_changed;
+extern u32 md_stat_count;
+
+#endif

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: devices that were collected become an array only if together they can serve every sector, and what a crash
+ * left in the journal must be dealt with before anybody reads.
+ *
+ * Idea: the cores judge (md_assemble), recover the journal (md_journal_recover, here over blocking transfers) and run
+ * (the engine). The array gets its size last, and loses it first.
+ *
+ *      judge --> throw out what does not belong --> journal --> engine, worker --> pages of the journal --> size,
+ * resync stop: nobody has it open --> size 0 --> quiesce, settle --> worker ends --> devices given back
+ *
+ * Contract: md_glue.h. EINVAL, with the reason in the log, for what cannot be run here; EIO for an array with too few
+ * members or with stale parity and a missing member; EBUSY to stop one that is in use.
+ *
+ * Locks: a->lock by the caller.
+ */
+#include <alloc/slab.h>
+#include <core/clock.h>
+#include <core/log.h>
+#include <core/random.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <md/journal.h>
+#include <task/task.h>
+#include "md_glue.h"
+
+struct start { /* what is needed during the start only */
+	struct md_array *a;
+	const struct md_super *sb[MD_MAX_DISKS * 2];
+	struct md_disk *disk[MD_MAX_DISKS * 2];
+	enum md_verdict verdict[MD_MAX_DISKS * 2];
+	struct md_plan plan;
+	struct md_recovery_result log;
+	struct md_config config;
+	struct list only; /* struct only_page: the journal alone has them */
+};
+
+struct only_page {
+	struct list link;
+	u64 sector;
+	u8 data[MD_LOG_BLOCK];
+};
+
+/* ---- judging -------------------------------------------------------------------------------------------------- */
+
+static int refuse_features(const struct md_array *a, const struct md_super *sb)
+{
+	static const struct {
+		u32 feature;
+		const char *what;
+	} table[] = {
+		{ MD_FEATURE_BITMAP_OFFSET, "a write-intent bitmap" },
+		{ MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS, "a partial parity log" },
+		{ MD_FEATURE_RESHAPE_ACTIVE | MD_FEATURE_NEW_OFFSET, "an unfinished reshape" },
+		{ MD_FEATURE_REPLACEMENT, "an unfinished replacement" },
+		{ MD_FEATURE_CLUSTERED, "a cluster" },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
+		if (sb->features & table[i].feature)
+			return fail(EINVAL, "%s: it has %s, which is not supported", a->block.name, table[i].what);
+	return 0;
+}
+
+static int refuse(const struct start *s)
+{
+	const struct md_array *a = s->a;
+	int err = refuse_features(a, &a->truth);
+
+	if (err)
+		return err;
+	if (s->plan.missing > a->geo.parity)
+		return fail(EIO, "%s: %u of %u members are missing or stale", a->block.name, s->plan.missing,
+			    a->geo.disks);
+	if (s->plan.needs_journal)
+		return fail(EINVAL, "%s: its journal is missing", a->block.name);
+	if (s->plan.dirty && s->plan.missing && s->plan.journal == MD_NO_SLOT)
+		return fail(EIO, "%s: degraded and not stopped cleanly: parity may be stale", a->block.name);
+	return 0;
+}
+
+static int judge(struct start *s)
+{
+	struct md_array *a = s->a;
+	struct md_disk *d;
+	u32 n = 0;
+	int err;
+
+	list_for_each_entry (d, &a->disks, link) {
+		if (n == ARRAY_SIZE(s->disk))
+			return fail(EINVAL, "%s: too many devices", a->block.name);
+		s->disk[n] = d;
+		s->sb[n++] = &d->sb;
+	}
+	if (!n)
+		return fail(EINVAL, "%s: no devices", a->block.name);
+	err = md_assemble(s->sb, n, &s->plan, s->verdict);
+	if (err)
+		return err;
+	a->truth = *s->sb[s->plan.newest];
+	err = md_geo_init(&a->geo, a->truth.level, a->truth.layout, a->truth.raid_disks, a->truth.chunk, a->truth.size);
+	return err ? err : refuse(s);
+}
+
+/* Slots for those that belong there; the others leave. Both locks. */
+static void seat(struct start *s)
+{
+	struct md_array *a = s->a;
+	struct md_disk *d, *next;
+	u32 i = 0;
+
+	list_for_each_entry_safe (d, next, &a->disks, link) {
+		enum md_verdict v = s->verdict[i++];
+
+		if (v == MD_USED) {
+			d->slot = a->truth.roles[d->sb.dev_number];
+			a->slot[d->slot] = d;
+		} else if (v == MD_JOURNAL_DEV) {
+			d->slot = MD_JOURNAL_SLOT;
+			a->slot[MD_JOURNAL_SLOT] = d;
+		} else if (v != MD_SPARE) {
+			log_warn("%s: %s is left out: %s", a->block.name, d->dev->name, md_verdict_text(v));
+			md_disk_free(d);
+		}
+	}
+}
+
+/* ---- the journal ------------------------------------------------------------------------------------------ */
+
+static int journal_rw(struct md_array *a, enum block_op op, u32 slot, u64 sector, void *buf, u32 bytes)
+{
+	struct md_disk *d = a->slot[slot];
+
+	return d ? block_rw(d->dev, op, d->sb.data_offset + sector, buf, bytes, BIO_DIRECT) : -ENODEV;
+}
+
+static int journal_read(void *ctx, u32 slot, u64 sector, void *buf, u32 bytes)
+{
+	return journal_rw(((struct start *)ctx)->a, BLOCK_READ, slot, sector, buf, bytes);
+}
+
+static int journal_write(void *ctx, u32 slot, u64 sector, const void *buf, u32 bytes)
+{
+	return journal_rw(((struct start *)ctx)->a, BLOCK_WRITE, slot, sector, (void *)(ulong)buf, bytes);
+}
+
+static int journal_flush(void *ctx, u32 slot)
+{
+	struct md_disk *d = ((struct start *)ctx)->a->slot[slot];
+
+	return d ? block_flush(d->dev) : -ENODEV;
+}
+
+static int journal_data_only(void *ctx, u64 sector, const void *page)
+{
+	struct start *s = ctx;
+	struct only_page *p = kmalloc(sizeof(*p), ALLOC_KERNEL);
+
+	if (!p)
+		return -ENOMEM;
+	p->sector = sector;
+	memcpy(p->data, page, MD_LOG_BLOCK);
+	list_add_tail(&p->link, &s->only);
+	return 0;
+}
+
+static int recover_journal(struct start *s)
+{
+	static const struct md_recovery_ops ops = { journal_read, journal_write, journal_flush, journal_data_only };
+	struct md_array *a = s->a;
+	struct md_disk *j = a->slot[MD_JOURNAL_SLOT];
+	u32 seq;
+	int err;
+
+	if (!j)
+		return 0;
+	random_get(&seq, sizeof(seq));
+	err = md_journal_recover(&a->geo, j->sb.data_size, j->sb.recovery_offset, j->sb.set_uuid, seq, &ops, s, false,
+				 &s->log);
+	if (err)
+		return fail(-err, "%s: its journal cannot be recovered", a->block.name);
+	log_info("%s: journal: %u blocks, %u stripes replayed, %u pages in the journal only%s", a->block.name,
+		 s->log.blocks, s->log.replayed, s->log.data_only, s->log.damaged ? ", torn at its end" : "");
+	s->config.journal = &j->sb;
+	s->config.journal_tail = s->log.tail;
+	s->config.journal_head = s->log.head;
+	s->config.journal_seq = s->log.seq;
+	return 0;
+}
+
+/* What only the journal had goes to the stripe cache, and from there to the members. */
+static int inject(struct start *s)
+{
+	struct md_array *a = s->a;
+	struct only_page *p;
+
+	list_for_each_entry (p, &s->only, link) {
+		int err = -EBUSY;
+
+		for (int tries = 0; err == -EBUSY && tries < 100; tries++) {
+			mutex_lock(&a->engine_lock);
+			err = md_inject(a->e, p->sector, p->data);
+			mutex_unlock(&a->engine_lock);
+			if (err == -EBUSY)
+				md_settle(a);
+		}
+		if (err)
+			return err;
+	}
+	md_settle(a);
+	return 0;
+}
+
+/* ---- starting and stopping ---------------------------------------------------------------------------------- */
+
+static void reset(struct md_array *a)
+{
+	struct md_disk *d, *next;
+
+	mutex_lock(&a->engine_lock);
+	md_engine_destroy(a->e);
+	a->e = NULL;
+	memset(a->slot, 0, sizeof(a->slot));
+	list_for_each_entry (d, &a->disks, link)
+		d->slot = MD_NO_SLOT;
+	a->last = (struct md_status){ 0 };
+	mutex_unlock(&a->engine_lock);
+	list_for_each_entry_safe (d, next, &a->disks, link) {
+		mutex_lock(&a->engine_lock);
+		md_disk_free(d);
+		mutex_unlock(&a->engine_lock);
+	}
+	a->announced = a->read_only = a->wants_resync = a->gave_up = a->quiescing = false;
+	a->block.limits.read_only = false;
+	a->mode = MD_WRITE_THROUGH;
+}
+
+static int start_worker(struct md_array *a)
+{
+	a->stopping = a->kicked = a->quiescing = false;
+	completion_init(&a->gone);
+	return kthread_run(&a->worker, md_worker, a, "%s_raid%d", a->block.name, a->geo.level);
+}
+
+static void end_worker(struct md_array *a)
+{
+	WRITE_ONCE(a->stopping, true);
+	waitq_wake_all(&a->wake);
+	completion_wait(&a->gone);
+}
+
+static int start_engine(struct start *s)
+{
+	static const struct md_ops ops = { md_engine_wants };
+	struct md_array *a = s->a;
+	int err;
+
+	s->config.ops = &ops;
+	s->config.ctx = a;
+	s->config.mode = MD_WRITE_THROUGH;
+	s->config.stripes = MD_STRIPES;
+	s->config.now = clock_real_ns() / NSEC_PER_SEC;
+	for (u32 i = 0; i < a->geo.disks; i++)
+		if (a->slot[i])
+			s->config.member[i] = (struct md_member_config){ &a->slot[i]->sb, s->plan.in_sync[i] };
+	err = md_engine_create(&a->e, &s->config);
+	if (err)
+		return err;
+	md_status(a->e, &a->last);
+	err = start_worker(a);
+	if (err)
+		return err;
+	err = inject(s);
+	if (err)
+		end_worker(a);
+	return err;
+}
+
+static int run(struct start *s)
+{
+	struct md_array *a = s->a;
+	int err = judge(s);
+
+	if (err)
+		return err;
+	mutex_lock(&a->engine_lock);
+	seat(s);
+	mutex_unlock(&a->engine_lock);
+	err = recover_journal(s);
+	if (!err)
+		err = start_engine(s);
+	if (err)
+		return err;
+	a->wants_resync = s->plan.dirty && !s->config.journal;
+	WRITE_ONCE(a->running, true);
+	block_set_sectors(&a->block, a->geo.sectors);
+	md_kick(a);
+	log_info("%s: raid%d of %u members, %u in sync, %llu MiB", a->block.name, a->geo.level, a->geo.disks,
+		 a->geo.disks - s->plan.missing, (unsigned long long)a->geo.sectors >> 11);
+	return 0;
+}
+
+int md_array_run(struct md_array *a)
+{
+	struct start *s;
+	struct only_page *p, *next;
+	int err;
+
+	if (a->running)
+		return -EBUSY;
+	s = kzalloc(sizeof(*s), ALLOC_KERNEL);
+	if (!s)
+		return -ENOMEM;
+	s->a = a;
+	list_init(&s->only);
+	err = run(s);
+	list_for_each_entry_safe (p, next, &s->only, link)
+		kfree(p);
+	kfree(s);
+	if (err && !a->running) {
+		mutex_lock(&a->engine_lock);
+		md_engine_destroy(a->e);
+		a->e = NULL;
+		mutex_unlock(&a->engine_lock);
+	}
+	md_changed(a);
+	return err;
+}
+
+/* Everything that was acknowledged is on the members, and they say that the array is clean. */
+static void quiesce(struct md_array *a)
+{
+	a->quiescing = true;
+	md_settle(a);
+	a->quiescing = false;
+}
+
+int md_array_stop(struct md_array *a)
+{
+	if (!a->running && list_empty(&a->disks) && !a->announced)
+		return -ENXIO;
+	if (atomic_read(&a->block.openers) > 1)
+		return fail(EBUSY, "%s is in use", a->block.name);
+	if (a->running) {
+		cache_write_range(a->block.cache_file->inode->cache, 0, ~0ULL, ~0ULL, WRITE_SYNC);
+		cache_wait_range(a->block.cache_file->inode->cache, 0, ~0ULL);
+		quiesce(a);
+		WRITE_ONCE(a->running, false);
+		block_set_sectors(&a->block, 0);
+		end_worker(a);
+	}
+	reset(a);
+	log_info("%s: stopped", a->block.name);
+	md_changed(a);
+	return 0;
+}
+
+int md_array_set_read_only(struct md_array *a, bool on)
+{
+	int err;
+
+	if (!a->running)
+		return -ENXIO;
+	if (on == a->read_only)
+		return on ? -ENXIO : 0;
+	if (on && atomic_read(&a->block.openers) > 1)
+		return -EBUSY;
+	if (on)
+		quiesce(a);
+	mutex_lock(&a->engine_lock);
+	err = md_set_read_only(a->e, on);
+	mutex_unlock(&a->engine_lock);
+	if (err)
+		return err;
+	a->read_only = a->block.limits.read_only = on;
+	md_kick(a);
+	md_changed(a);
+	return 0;
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: mdadm asks for most of what it shows, and people change journal modes and start checks, by files below
+ * /sys/block/mdN/md.
+ *
+ * Idea: a table of files an array and a table of files a device. A file that Linux can write and we cannot is only
+ * readable, so that a write fails with EACCES instead of being believed.
+ *
+ *      md/       array_state level layout chunk_size raid_disks component_size metadata_version degraded sync_action
+ * ... md/dev-X/ state slot offset size errors, block -> the device
+ *
+ * Contract: Documentation/admin-guide/md.rst of Linux 6.1 for names and words.
+ *
+ * Locks: a->lock in each.
+ */
+#include <core/clock.h>
+#include <core/log.h>
+#include <alloc/slab.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include "md_glue.h"
+
+static struct md_array *array_of(struct attr_dir *dir)
+{
+	return dir->owner;
+}
+
+static bool word_is(char *text, size_t len, const char *word)
+{
+	if (len && text[len - 1] == '\n')
+		text[len - 1] = '\0';
+	return !strcmp(text, word);
+}
+
+/* ---- the array's ------------------------------------------------------------------------------------------------ */
+
+enum array_file {
+	STATE,
+	LEVEL,
+	LAYOUT,
+	CHUNK,
+	DISKS,
+	COMPONENT,
+	VERSION,
+	DEGRADED,
+	ACTION,
+	COMPLETED,
+	MISMATCHES,
+	RESYNC_START,
+	SAFE_DELAY,
+	ARRAY_SIZE_FILE,
+	CACHE_SIZE,
+	CACHE_ACTIVE,
+	JOURNAL_MODE,
+	POLICY,
+	RESHAPE_POSITION,
+	READ_ERRORS,
+};
+
+static const char *state_word(const struct md_array *a, const struct md_status *st)
+{
+	if (!a->running)
+		return list_empty(&a->disks) ? "clear" : "inactive";
+	if (a->read_only || st->read_only)
+		return "readonly";
+	return st->clean ? "clean" : "active";
+}
+
+const char *md_sync_name(const struct md_array *a, const struct md_status *st)
+{
+	switch (st->sync) {
+	case MD_SYNC_RESYNC: return "resync";
+	case MD_SYNC_CHECK: return "check";
+	case MD_SYNC_REPAIR: return "repair";
+	case MD_SYNC_RECOVER: return "recovery";
+	case MD_SYNC_NONE: break;
+	}
+	return "idle";
+}
+
+static void show_completed(const struct md_array *a, const struct md_status *st, struct strbuf *out)
+{
+	if (st->sync == MD_SYNC_NONE)
+		strbuf_add(out, "none\n");
+	else
+		strbuf_add(out, "%llu / %llu\n", (unsigned long long)st->sync_position,
+			   (unsigned long long)a->geo.member_sectors);
+}
+
+static int show_running(const struct md_array *a, const struct md_status *st, enum array_file file, struct strbuf *out)
+{
+	bool journal = a->slot[MD_JOURNAL_SLOT] != NULL;
+
+	switch (file) {
+	case LEVEL: strbuf_add(out, "raid%d\n", a->geo.level); break;
+	case LAYOUT: strbuf_add(out, "%u\n", a->geo.layout); break;
+	case CHUNK: strbuf_add(out, "%u\n", a->geo.chunk << SECTOR_SHIFT); break;
+	case DISKS: strbuf_add(out, "%u\n", a->geo.disks); break;
+	case COMPONENT: strbuf_add(out, "%llu\n", (unsigned long long)a->geo.member_sectors / 2); break;
+	case DEGRADED: strbuf_add(out, "%d\n", __builtin_popcountll(st->failed)); break;
+	case ACTION: strbuf_add(out, "%s\n", st->sync == MD_SYNC_RECOVER ? "recover" : md_sync_name(a, st)); break;
+	case COMPLETED: show_completed(a, st, out); break;
+	case MISMATCHES: strbuf_add(out, "%llu\n", (unsigned long long)st->mismatches); break;
+	case RESYNC_START:
+		strbuf_add(out, st->sync == MD_SYNC_RESYNC ? "%llu\n" : "none\n",
+			   (unsigned long long)st->sync_position);
+		break;
+	case CACHE_SIZE: strbuf_add(out, "%u\n", MD_STRIPES); break;
+	case CACHE_ACTIVE: strbuf_add(out, "%u\n", st->cached); break;
+	case JOURNAL_MODE:
+		if (journal)
+			strbuf_add(out, a->mode == MD_WRITE_BACK ? "write-through [write-back]\n"
+								 : "[write-through] write-back\n");
+		break;
+	case POLICY: strbuf_add(out, journal ? "journal\n" : "resync\n"); break;
+	default: break;
+	}
+	return 0;
+}
+
+static int show_array(struct attr_dir *dir, const struct attr *attr, struct strbuf *out)
+{
+	struct md_array *a = array_of(dir);
+	struct md_status st;
+
+	mutex_lock(&a->lock);
+	md_snapshot(a, &st);
+	switch ((enum array_file)attr->data) {
+	case STATE: strbuf_add(out, "%s\n", state_word(a, &st)); break;
+	case VERSION:
+		if (a->announced || a->running)
+			strbuf_add(out, "1.%u\n", a->super_minor);
+		else
+			strbuf_add(out, "none\n");
+		break;
+	case SAFE_DELAY: strbuf_add(out, "0.%03llu\n", (unsigned long long)(MD_SAFE_NS / NSEC_PER_MSEC)); break;
+	case ARRAY_SIZE_FILE: strbuf_add(out, "default\n"); break;
+	case RESHAPE_POSITION: strbuf_add(out, "none\n"); break;
+	case READ_ERRORS: strbuf_add(out, "20\n"); break;
+	default:
+		if (a->running)
+			show_running(a, &st, (enum array_file)attr->data, out);
+		break;
+	}
+	mutex_unlock(&a->lock);
+	return 0;
+}
+
+static int set_state(struct md_array *a, char *text, size_t len)
+{
+	if (word_is(text, len, "readonly"))
+		return md_array_set_read_only(a, true);
+	if (!strcmp(text, "clean") || !strcmp(text, "active") || !strcmp(text, "read-auto"))
+		return a->running ? md_array_set_read_only(a, false) : md_array_run(a);
+	if (!strcmp(text, "clear") || !strcmp(text, "inactive"))
+		return md_array_stop(a);
+	return fail(EINVAL, "no state that can be set: %s", text);
+}
+
+int md_sync_action(struct md_array *a, const char *word)
+{
+	static const struct {
+		const char *word;
+		enum md_sync kind;
+	} table[] = { { "check", MD_SYNC_CHECK },
+		      { "repair", MD_SYNC_REPAIR },
+		      { "resync", MD_SYNC_RESYNC },
+		      { "recover", MD_SYNC_RECOVER } };
+	int err = -EINVAL;
+
+	if (!strcmp(word, "idle") && a->last.sync == MD_SYNC_NONE)
+		return 0;
+	mutex_lock(&a->engine_lock);
+	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
+		if (!strcmp(word, table[i].word))
+			err = md_start_sync(a->e, table[i].kind);
+	if (!err) {
+		a->sync_start_ns = clock_ns();
+		a->sync_start_position = 0;
+		md_status(a->e, &a->last);
+	}
+	mutex_unlock(&a->engine_lock);
+	md_kick(a);
+	return err;
+}
+
+static int set_mode(struct md_array *a, char *text, size_t len)
+{
+	enum md_journal_mode mode = word_is(text, len, "write-back") ? MD_WRITE_BACK : MD_WRITE_THROUGH;
+	int err;
+
+	if (!a->slot[MD_JOURNAL_SLOT])
+		return -ENODEV;
+	if (mode == MD_WRITE_THROUGH && strcmp(text, "write-through"))
+		return fail(EINVAL, "write-through or write-back");
+	mutex_lock(&a->engine_lock);
+	err = md_set_mode(a->e, mode);
+	if (!err)
+		a->mode = mode;
+	mutex_unlock(&a->engine_lock);
+	return err;
+}
+
+static int set_array(struct attr_dir *dir, const struct attr *attr, char *text, size_t len)
+{
+	struct md_array *a = array_of(dir);
+	int err;
+
+	mutex_lock(&a->lock);
+	if (attr->data == STATE)
+		err = set_state(a, text, len);
+	else if (!a->running)
+		err = -ENODEV;
+	else if (attr->data == JOURNAL_MODE)
+		err = set_mode(a, text, len);
+	else
+		err = word_is(text, len, "") ? -EINVAL : md_sync_action(a, text);
+	mutex_unlock(&a->lock);
+	return err;
+}
+
+#define READ(file, n)                                                                                                  \
+	&(const struct attr)                                                                                           \
+	{                                                                                                              \
+		.name = file, .mode = 0444, .show = show_array, .data = n                                              \
+	}
+#define WRITE(file, n)                                                                                                 \
+	&(const struct attr)                                                                                           \
+	{                                                                                                              \
+		.name = file, .mode = 0644, .show = show_array, .set = set_array, .data = n                            \
+	}
+static const struct attr *const array_attrs[] = {
+	WRITE("array_state", STATE),
+	READ("level", LEVEL),
+	READ("layout", LAYOUT),
+	READ("chunk_size", CHUNK),
+	READ("raid_disks", DISKS),
+	READ("component_size", COMPONENT),
+	READ("metadata_version", VERSION),
+	READ("degraded", DEGRADED),
+	WRITE("sync_action", ACTION),
+	READ("sync_completed", COMPLETED),
+	READ("mismatch_cnt", MISMATCHES),
+	READ("resync_start", RESYNC_START),
+	READ("safe_mode_delay", SAFE_DELAY),
+	READ("array_size", ARRAY_SIZE_FILE),
+	READ("stripe_cache_size", CACHE_SIZE),
+	READ("stripe_cache_active", CACHE_ACTIVE),
+	WRITE("journal_mode", JOURNAL_MODE),
+	READ("consistency_policy", POLICY),
+	READ("reshape_position", RESHAPE_POSITION),
+	READ("max_read_errors", READ_ERRORS),
+	NULL,
+};
+
+static u64 version(struct attr_dir *dir, const struct attr *attr)
+{
+	bool tells = attr->data == STATE || attr->data == ACTION || attr->data == DEGRADED;
+
+	return tells ? READ_ONCE(array_of(dir)->version) + 1 : 0;
+}
+
+static const struct attr_dir_ops array_ops = { .version = version };
+
+int md_files_add(struct md_array *a)
+{
+	return attr_dir_init(&a->attr, &a->block.attr, "md", array_attrs, &array_ops, a);
+}
+
+/* ---- a device's ------------------------------------------------------------------------------------------------- */
+
+enum disk_file { DISK_STATE, SLOT, OFFSET, SIZE, ERRORS, RECOVERY_START };
+
+static void show_disk_state(const struct md_array *a, const struct md_disk *d, struct strbuf *out)
+{
+	static const struct {
+		unsigned bit;
+		const char *word;
+	} table[] = { { MD_DISK_FAULTY, "faulty" },
+		      { MD_DISK_SYNC, "in_sync" },
+		      { MD_DISK_JOURNAL, "journal" },
+		      { MD_DISK_WRITEMOSTLY, "write_mostly" },
+		      { MD_DISK_FAILFAST, "failfast" } };
+	u32 role = md_disk_role(a, d);
+	const char *sep = "";
+
+	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
+		if (role & 1U << table[i].bit) {
+			strbuf_add(out, "%s%s", sep, table[i].word);
+			sep = ",";
+		}
+	if (!(role & (1U << MD_DISK_FAULTY | 1U << MD_DISK_SYNC | 1U << MD_DISK_JOURNAL)))
+		strbuf_add(out, "%sspare", sep);
+	strbuf_add(out, "\n");
+}
+
+static int show_disk(struct attr_dir *dir, const struct attr *attr, struct strbuf *out)
+{
+	struct md_disk *d = dir->owner;
+	struct md_array *a = d->a;
+
+	mutex_lock(&a->lock);
+	switch ((enum disk_file)attr->data) {
+	case DISK_STATE: show_disk_state(a, d, out); break;
+	case SLOT:
+		if (d->slot == MD_JOURNAL_SLOT)
+			strbuf_add(out, "journal\n");
+		else if (d->slot == MD_NO_SLOT)
+			strbuf_add(out, "none\n");
+		else
+			strbuf_add(out, "%u\n", d->slot);
+		break;
+	case OFFSET: strbuf_add(out, "%llu\n", (unsigned long long)d->sb.data_offset); break;
+	case SIZE: strbuf_add(out, "%llu\n", (unsigned long long)d->sb.data_size / 2); break;
+	case ERRORS: strbuf_add(out, "%d\n", atomic_read(&d->errors)); break;
+	case RECOVERY_START: strbuf_add(out, "none\n"); break;
+	}
+	mutex_unlock(&a->lock);
+	return 0;
+}
+
+static int set_disk_state(struct attr_dir *dir, const struct attr *attr, char *text, size_t len)
+{
+	struct md_disk *d = dir->owner;
+	struct md_array *a = d->a;
+	int err = -EINVAL;
+
+	mutex_lock(&a->lock);
+	if (!a->running || dir->removed)
+		err = -ENODEV;
+	else if (word_is(text, len, "faulty"))
+		err = md_disk_fail(a, d);
+	else if (!strcmp(text, "remove"))
+		err = md_disk_remove(a, d->dev->rdev);
+	mutex_unlock(&a->lock);
+	return err;
+}
+
+#define DISK_READ(file, n)                                                                                             \
+	&(const struct attr)                                                                                           \
+	{                                                                                                              \
+		.name = file, .mode = 0444, .show = show_disk, .data = n                                               \
+	}
+static const struct attr *const disk_attrs[] = {
+	&(const struct attr){
+		.name = "state", .mode = 0644, .show = show_disk, .set = set_disk_state, .data = DISK_STATE },
+	DISK_READ("slot", SLOT),
+	DISK_READ("offset", OFFSET),
+	DISK_READ("size", SIZE),
+	DISK_READ("errors", ERRORS),
+	DISK_READ("recovery_start", RECOVERY_START),
+	NULL,
+};
+
+static void release_disk(struct attr_dir *dir)
+{
+	kfree(dir->owner);
+}
+
+static const struct attr_dir_ops disk_ops = { .release = release_disk };
+
+int md_disk_files_add(struct md_disk *d)
+{
+	int err = attr_dir_init(&d->attr, &d->a->attr, d->name, disk_attrs, &disk_ops, d);
+
+	return err ? err : attr_link_add(&d->attr, "block", &d->dev->attr);
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: the engine is entered by one thread at a time and never blocks; bios come from everywhere, completions from
+ * deferred jobs.
+ *
+ * Idea: a thread an array. Everything for the engine is queued for it; a turn takes all of it over, lets the engine do
+ * what it can, looks after the members (who failed, which spare takes over, whether to rebuild) and sends what the
+ * engine wants to the members.
+ *
+ *      bio --queue_lock--> incoming ---.                    .--> to_issue --> bio of a member
+ *                                      +--> turn: engine ---+
+ *      member's done() --> completed --'                    '--> block_complete
+ *
+ * After 200 ms without a write the array is marked clean, so that a crash in idle times needs no resync.
+ *
+ * Contract: md_glue.h. A request to a slot without a device fails with ENODEV.
+ *
+ * Locks: queue_lock inside IRQs; engine_lock around a turn; no lock while waiting.
+ */
+#include <alloc/slab.h>
+#include <arch/mmu.h>
+#include <core/clock.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <task/task.h>
+#include "md_glue.h"
+
+#define RETRY_NS (10 * NSEC_PER_MSEC) /* after want of memory */
+
+struct below { /* a request to a member */
+	struct bio bio;
+	struct md_array *a;
+	struct md_disk *d;
+	struct md_rq *rq;
+	struct bio_vec vec[];
+};
+
+void md_kick(struct md_array *a)
+{
+	WRITE_ONCE(a->kicked, true);
+	waitq_wake_all(&a->wake);
+}
+
+/* ---- bios of the array --------------------------------------------------------------------------------------- */
+
+static void request_done(struct md_io *io, int err)
+{
+	struct md_request *r = container_of(io, struct md_request, io);
+
+	block_complete(r->bio, err);
+}
+
+int md_queue(struct block_hwq *h, struct bio *b)
+{
+	struct md_array *a = md_array_of(h->dev);
+	struct md_request *r = &a->requests[b->tag];
+	enum block_op op = block_device_op(b);
+	unsigned n = op == BLOCK_FLUSH ? 0 : b->nr_vecs;
+
+	if (!READ_ONCE(a->running))
+		return -ENODEV;
+	if (op > BLOCK_FLUSH)
+		return -EOPNOTSUPP;
+	for (unsigned i = 0; i < n; i++)
+		r->vec[i] = (struct md_vec){ page_virt(b->vecs[i].page) + b->vecs[i].offset, b->vecs[i].bytes };
+	r->bio = b;
+	r->io = (struct md_io){ .dir = op == BLOCK_READ    ? MD_READ
+				       : op == BLOCK_WRITE ? MD_WRITE
+							   : MD_FLUSH,
+				.flags = op == BLOCK_WRITE && b->flags & BIO_FUA ? MD_FUA : 0,
+				.sector = n ? b->sector : 0,
+				.sectors = n ? b->bytes >> SECTOR_SHIFT : 0,
+				.vec = r->vec,
+				.nvec = n,
+				.done = request_done };
+	spin_lock(&a->queue_lock);
+	list_add_tail(&r->link, &a->incoming);
+	spin_unlock(&a->queue_lock);
+	md_kick(a);
+	return 0;
+}
+
+/* ---- requests to members ------------------------------------------------------------------------------------- */
+
+void md_engine_wants(void *array, struct md_rq *rq)
+{
+	struct md_array *a = array;
+
+	list_add_tail(&rq->link, &a->to_issue);
+}
+
+static void answer(struct md_array *a, struct md_rq *rq, int err)
+{
+	ulong irq = spin_lock_irqsave(&a->queue_lock);
+
+	rq->owner = (void *)(long)err;
+	list_add_tail(&rq->link, &a->completed);
+	spin_unlock_irqrestore(&a->queue_lock, irq);
+	md_kick(a);
+}
+
+static void below_done(struct bio *bio)
+{
+	struct below *b = container_of(bio, struct below, bio);
+	struct md_array *a = b->a;
+
+	if (bio->status && bio->op == BLOCK_READ)
+		atomic_inc(&b->d->errors);
+	atomic_dec(&b->d->inflight);
+	answer(a, b->rq, bio->status);
+	kfree(b);
+}
+
+static struct below *make_below(struct md_array *a, struct md_disk *d, struct md_rq *rq)
+{
+	static const u8 op[] = { [MD_READ] = BLOCK_READ, [MD_WRITE] = BLOCK_WRITE, [MD_FLUSH] = BLOCK_FLUSH };
+	unsigned max = rq->dir == MD_FLUSH ? 0 : rq->bytes / PAGE_SIZE + 2, n = 0;
+	struct below *b = kmalloc(sizeof(*b) + max * sizeof(b->vec[0]), ALLOC_ATOMIC);
+
+	if (!b)
+		return NULL;
+	for (u32 done = 0; max && done < rq->bytes; n++) {
+		void *at = (u8 *)rq->buf + done;
+		u32 offset = (ulong)at & (PAGE_SIZE - 1), bytes = min(rq->bytes - done, (u32)PAGE_SIZE - offset);
+
+		b->vec[n] = (struct bio_vec){ pfn_to_page(virt_to_phys(at) >> PAGE_SHIFT), offset, bytes };
+		done += bytes;
+	}
+	b->a = a;
+	b->d = d;
+	b->rq = rq;
+	bio_init(&b->bio, d->dev, op[rq->dir], rq->dir == MD_FLUSH ? 0 : rq->sector, n ? b->vec : NULL, n);
+	b->bio.flags = BIO_DIRECT | BIO_SYNC | (rq->flags & MD_FUA ? BIO_FUA : 0) |
+		       (rq->flags & MD_PREFLUSH ? BIO_PREFLUSH : 0) | (rq->flags & MD_FAILFAST ? BIO_FAILFAST : 0);
+	b->bio.done = below_done;
+	return b;
+}
+
+/* False: memory is short, later. */
+static bool issue(struct md_array *a)
+{
+	while (!list_empty(&a->to_issue)) {
+		struct md_rq *rq = list_first_entry(&a->to_issue, struct md_rq, link);
+		struct md_disk *d = a->slot[rq->slot];
+		struct below *b;
+
+		if (!d) {
+			list_del(&rq->link);
+			answer(a, rq, -ENODEV);
+			continue;
+		}
+		b = make_below(a, d, rq);
+		if (!b)
+			return false;
+		list_del(&rq->link);
+		atomic_inc(&d->inflight);
+		block_submit(&b->bio);
+	}
+	return true;
+}
+
+/* ---- looking after the members ----------------------------------------------------------------------------- */
+
+/* A faulty device leaves its slot when the last request to it is back. */
+static void vacate(struct md_array *a, u32 slot)
+{
+	struct md_disk *d = a->slot[slot];
+
+	if (!d || !d->faulty || atomic_read(&d->inflight))
+		return;
+	d->slot = MD_NO_SLOT;
+	a->slot[slot] = NULL;
+}
+
+static struct md_disk *find_spare(struct md_array *a)
+{
+	struct md_disk *d;
+
+	list_for_each_entry (d, &a->disks, link)
+		if (d->slot == MD_NO_SLOT && !d->faulty && !atomic_read(&d->inflight))
+			return d;
+	return NULL;
+}
+
+/* True: a spare has the slot now. */
+static bool take_spare(struct md_array *a, u32 slot)
+{
+	struct md_disk *d = a->slot[slot] ? NULL : find_spare(a);
+	int err;
+
+	if (!d)
+		return false;
+	err = md_add_member(a->e, slot, &d->sb);
+	if (err == -EBUSY)
+		return false; /* superblocks are being written: next turn */
+	if (err) {
+		d->faulty = true;
+		return false;
+	}
+	log_info("%s: %s takes slot %u", a->block.name, d->dev->name, slot);
+	a->slot[slot] = d;
+	d->slot = slot;
+	return true;
+}
+
+static bool start_sync(struct md_array *a, enum md_sync kind)
+{
+	if (md_start_sync(a->e, kind))
+		return false;
+	a->sync_start_ns = clock_ns();
+	md_status(a->e, &a->last);
+	a->sync_start_position = a->last.sync_position;
+	log_info("%s: %s begins", a->block.name, kind == MD_SYNC_RECOVER ? "recovery" : "resync");
+	md_changed(a);
+	return true;
+}
+
+/* Rebuilds, resyncs. True: the engine has something new to do. */
+static bool mend(struct md_array *a, const struct md_status *st)
+{
+	bool taken = false, rebuild = false;
+
+	if (st->sync != MD_SYNC_NONE || st->read_only || a->quiescing || a->gave_up)
+		return false;
+	for (u32 i = 0; i < a->geo.disks; i++) {
+		if (!(st->failed & BIT(i)))
+			continue;
+		vacate(a, i);
+		taken |= take_spare(a, i);
+		rebuild |= a->slot[i] && !a->slot[i]->faulty;
+	}
+	if (rebuild)
+		return start_sync(a, MD_SYNC_RECOVER) || taken;
+	if (!a->wants_resync || st->failed)
+		return taken;
+	a->wants_resync = false;
+	return start_sync(a, MD_SYNC_RESYNC);
+}
+
+/* What the engine has found out since the last look. */
+static void take_note(struct md_array *a, const struct md_status *st)
+{
+	u64 fresh = st->faulty & ~a->last.faulty;
+
+	for (; fresh; fresh &= fresh - 1) {
+		u32 slot = (u32)__builtin_ctzll(fresh);
+
+		if (a->slot[slot]) {
+			log_warn("%s: %s has failed", a->block.name, a->slot[slot]->dev->name);
+			a->slot[slot]->faulty = true;
+		}
+		md_changed(a);
+	}
+	if (st->journal_failed && !a->last.journal_failed) {
+		if (a->slot[MD_JOURNAL_SLOT])
+			a->slot[MD_JOURNAL_SLOT]->faulty = true;
+		md_changed(a);
+	}
+	if (a->last.sync != MD_SYNC_NONE && st->sync == MD_SYNC_NONE) {
+		bool left = a->last.sync == MD_SYNC_RECOVER &&
+			    (st->failed & ~st->faulty) == (a->last.failed & ~a->last.faulty);
+
+		a->gave_up = left;
+		log_info("%s: %s %s", a->block.name, a->last.sync == MD_SYNC_RECOVER ? "recovery" : "sync",
+			 left ? "gave up" : "is done");
+		md_changed(a);
+	}
+	for (u32 i = 0; i < a->geo.disks; i++)
+		vacate(a, i);
+	a->last = *st;
+}
+
+/* ---- turns ---------------------------------------------------------------------------------------------------- */
+
+static void feed(struct md_array *a)
+{
+	LIST(in);
+	LIST(done);
+	ulong irq = spin_lock_irqsave(&a->queue_lock);
+	struct md_request *r, *rn;
+	struct md_rq *rq, *qn;
+
+	list_splice_tail_init(&a->incoming, &in);
+	list_splice_tail_init(&a->completed, &done);
+	spin_unlock_irqrestore(&a->queue_lock, irq);
+	list_for_each_entry_safe (rq, qn, &done, link) {
+		list_del(&rq->link);
+		md_complete(a->e, rq, (int)(long)rq->owner);
+	}
+	list_for_each_entry_safe (r, rn, &in, link) {
+		list_del(&r->link);
+		if (r->io.dir == MD_WRITE)
+			a->last_write_ns = clock_ns();
+		md_submit(a->e, &r->io);
+	}
+}
+
+/* Returns when to come again unasked. */
+static u64 turn(struct md_array *a)
+{
+	u64 now = clock_ns(), again = ~0ULL;
+	struct md_status st;
+	bool issued;
+
+	feed(a);
+	md_set_time(a->e, clock_real_ns() / NSEC_PER_SEC);
+	if (a->quiescing)
+		md_quiesce(a->e);
+	do {
+		md_run(a->e);
+		md_status(a->e, &st);
+		take_note(a, &st);
+	} while (mend(a, &st));
+	if (!st.clean && !a->quiescing && md_is_idle(a->e)) {
+		again = a->last_write_ns + MD_SAFE_NS;
+		if (now >= again) {
+			md_quiesce(a->e);
+			md_run(a->e);
+			again = ~0ULL;
+		}
+	}
+	issued = issue(a);
+	a->is_idle = issued && md_is_idle(a->e);
+	if (a->is_idle)
+		waitq_wake_all(&a->idle);
+	return issued ? again : now + RETRY_NS;
+}
+
+static bool take_kick(struct md_array *a)
+{
+	return __atomic_exchange_n(&a->kicked, false, __ATOMIC_SEQ_CST);
+}
+
+void md_worker(void *array)
+{
+	struct md_array *a = array;
+	u64 again = 0;
+
+	while (!READ_ONCE(a->stopping)) {
+		(void)wait_event_until(&a->wake, take_kick(a) || READ_ONCE(a->stopping), again);
+		mutex_lock(&a->engine_lock);
+		again = turn(a);
+		mutex_unlock(&a->engine_lock);
+	}
+	complete(&a->gone);
+}
+
+void md_settle(struct md_array *a)
+{
+	mutex_lock(&a->engine_lock);
+	a->is_idle = false;
+	mutex_unlock(&a->engine_lock);
+	md_kick(a);
+	wait_event(&a->idle, READ_ONCE(a->is_idle));
+}
+
+void md_snapshot(struct md_array *a, struct md_status *st)
+{
+	*st = (struct md_status){ .clean = true };
+	mutex_lock(&a->engine_lock);
+	if (a->e)
+		md_status(a->e, st);
+	mutex_unlock(&a->engine_lock);
+}

@@ -1,0 +1,138 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# MD arrays in the kernel, by Debian's mdadm: made, watched, degraded, mended, stopped and started again, on the build with
+# all checks; and moved: written by Linux, which loses power in the middle, recovered by this kernel; written by this kernel,
+# which is switched off in the middle, recovered by Linux.
+# Arguments: names of cases to run (default: all; two cases in `./test` without --all).
+cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/raid/moves.sh
+
+images() { # NAME...
+	for d in "$@"; do rm -f "$tmp/$d"; truncate -s 24M "$tmp/$d"; done
+}
+
+ostrom_guest() { # DISKS SCRIPT [OPTIONS]
+	local d args=() list=$1 script=$2
+	shift 2
+	for d in $list; do args+=(--disk "$tmp/$d"); done
+	tools/qemu-run --cpus 2 --timeout 100 --program mdadm --add "$script:/run.sh" --add "$tmp/data:/data" \
+		--add "$tmp/places:/places" "${args[@]}" "$@" -- sh /run.sh
+}
+
+manage() { # LEVEL MEMBERS LOSES
+	local level=$1 n=$2 loses=$3 disks="" i
+	for i in $(seq 0 "$n"); do disks="$disks d$i"; done
+	# shellcheck disable=SC2086
+	images $disks j
+	: > "$tmp/data"
+	: > "$tmp/places"
+	cat > "$tmp/run" <<END
+export MDADM_NO_UDEV=1
+m=/sys/block/md0/md
+ok() { what=\$1; shift; if "\$@" > /tmp/said 2>&1; then echo "ok \$what"; else echo "not ok \$what: \$(tail -2 /tmp/said)"; fi; }
+no() { what=\$1; shift; if "\$@" > /tmp/said 2>&1; then echo "not ok \$what"; else echo "ok \$what"; fi; }
+members=\$(ls /dev/vd? | head -$n) spare=\$(ls /dev/vd? | tail -2 | head -1) journal=\$(ls /dev/vd? | tail -1)
+lost=\$(ls /dev/vd? | head -$loses)
+same() { dd if=/dev/md0 bs=64k count=160 iflag=direct 2> /dev/null | cmp - /tmp/x; }
+ok "create" mdadm -CR /dev/md0 -l$level -n$n -c64 --write-journal \$journal \$members
+mdadm --wait /dev/md0
+ok "whole after the first recovery" [ "\$(cat \$m/degraded) \$(cat \$m/array_state)" = "0 clean" ]
+no "no second array on these devices" mdadm -CR /dev/md1 -l5 -n3 \$members
+ok "write-back" sh -c "echo write-back > \$m/journal_mode"
+no "no such mode" sh -c "echo write-behind > \$m/journal_mode"
+dd if=/dev/urandom of=/tmp/x bs=64k count=160 2> /dev/null
+ok "write" dd if=/tmp/x of=/dev/md0 bs=64k oflag=direct
+ok "read" same
+mdadm --monitor --oneshot --scan > /dev/null 2>&1
+for d in \$lost; do ok "fail \$d" mdadm /dev/md0 -f \$d; done
+ok "degraded" [ "\$(cat \$m/degraded)" = $loses ]
+ok "read while degraded" same
+no "the last copy does not fail" mdadm /dev/md0 -f \$(ls /dev/vd? | head -$n | tail -1)
+for d in \$lost; do ok "remove \$d" mdadm /dev/md0 -r \$d; mdadm --zero-superblock \$d; done
+ok "a spare takes over" mdadm /dev/md0 -a \$spare
+mdadm --wait /dev/md0
+for d in \$(echo \$lost | cut -d' ' -f2-); do [ $loses = 1 ] || ok "and another" mdadm /dev/md0 -a \$d; done
+mdadm --wait /dev/md0
+ok "whole again" [ "\$(cat \$m/degraded)" = 0 ]
+ok "read what was rebuilt" same
+ok "check" sh -c "echo check > \$m/sync_action"
+mdadm --wait /dev/md0
+ok "nothing differs" [ "\$(cat \$m/mismatch_cnt)" = 0 ]
+ok "read-only" mdadm -o /dev/md0
+no "refuses writes" dd if=/tmp/x of=/dev/md0 bs=4k count=1
+ok "read-write" mdadm -w /dev/md0
+(exec 3< /dev/md0; no "not stopped while it is open" mdadm -S /dev/md0)
+ok "stop" mdadm -S /dev/md0
+no "a foreign device is refused" mdadm -A /dev/md0 /dev/vda /dev/null
+ok "assemble" mdadm -A /dev/md0 \$(for d in /dev/vd?; do mdadm -E \$d > /dev/null 2>&1 && echo \$d; done)
+ok "read after that" same
+ok "detail" sh -c "mdadm -D /dev/md0 | grep -q 'State : clean \$'"
+ok "stop again" mdadm -S /dev/md0
+echo finished
+END
+	ostrom_guest "$disks j" "$tmp/run" --debug-kernel > "$tmp/out" 2> "$tmp/log" || { cat "$tmp/out" "$tmp/log" | tail -n 40; exit 1; }
+	sed "s/^/raid$level: /" "$tmp/out"
+	if grep -q '^not ok' "$tmp/out" || ! grep -q '^finished' "$tmp/out"; then
+		tail -20 "$tmp/log"
+		exit 1
+	fi
+}
+
+# This kernel takes over what Linux left in $disks, checks it, writes more in MODE, and is switched off in the middle.
+kernel_moves() { # NAME MEMBERS CREATE-OPTIONS BLOCKS MODE END(of Linux)
+	local name=$1 blocks=$4 mode=$5 disks
+	linux_writes "$@"
+	sha256sum < "$tmp/want" > "$tmp/sum"
+	cp "$tmp/want" "$tmp/before"
+	manifest $((RANDOM)) "$blocks" 150
+	merge
+	cat > "$tmp/run" <<END
+export MDADM_NO_UDEV=1
+mdadm -A /dev/md0 \$(ls /dev/vd?) > /tmp/log 2>&1 || { cat /tmp/log; exit 1; }
+mdadm --wait /dev/md0 > /dev/null 2>&1
+[ "\$(sha256sum < /dev/md0)" = "$(cat "$tmp/sum")" ] || { echo "other contents"; exit 1; }
+echo check > /sys/block/md0/md/sync_action
+mdadm --wait /dev/md0 > /dev/null 2>&1
+[ "\$(cat /sys/block/md0/md/mismatch_cnt)" = 0 ] || { echo "parity differs"; exit 1; }
+[ "$mode" = - ] || echo $mode > /sys/block/md0/md/journal_mode
+i=0
+while read p; do
+	dd if=/data of=/dev/md0 bs=4096 skip=\$i seek=\$p count=1 oflag=direct conv=notrunc 2> /tmp/dd || { cat /tmp/dd; exit 1; }
+	i=\$((i + 1))
+done < /places
+echo "written \$i, \$(cat /sys/block/md0/md/stripe_cache_active) stripes in the journal only"
+poweroff -f
+END
+	ostrom_guest "$disks" "$tmp/run" > "$tmp/out" 2> "$tmp/log" || true
+	grep -q '^written' "$tmp/out" || { cat "$tmp/out"; tail -20 "$tmp/log"; echo "not ok $name: on Ostrom"; exit 1; }
+	linux_checks "$name" "$disks"
+	echo "ok $name: Linux to this kernel ($(grep -o 'journal: .*' "$tmp/log" || echo no journal)) and back ($(cat "$tmp/out"))"
+}
+
+# What the array must hold after the manifest's writes over the contents of before.
+merge() {
+	python3 - "$tmp" <<'END'
+import sys
+tmp = sys.argv[1]
+want = bytearray(open(tmp + '/before', 'rb').read())
+data = open(tmp + '/data', 'rb').read()
+for i, p in enumerate(map(int, open(tmp + '/places'))):
+    want[p * 4096:p * 4096 + 4096] = data[i * 4096:i * 4096 + 4096]
+open(tmp + '/want', 'wb').write(want)
+END
+}
+
+all="manage5 manage6 plain layouts through back back6"
+[ "${TEST_MODE:-all}" = all ] || all="manage5 back" # the others take minutes
+for c in ${*:-$all}; do
+	case $c in
+	manage5) manage 5 3 1 ;;
+	manage6) manage 6 4 2 ;;
+	plain) kernel_moves "raid5" 3 "-l5 -c64" 11776 - stop ;;
+	layouts) kernel_moves "raid5 right-asymmetric 1.0" 4 "-l5 -c32 -e1.0 --layout=ra" 18408 - stop ;;
+	through) kernel_moves "raid5 write-through, crashed" 3 "-l5 -c64" 11776 write-through crash ;;
+	back) kernel_moves "raid5 write-back, crashed" 4 "-l5 -c64" 17664 write-back crash ;;
+	back6) kernel_moves "raid6 write-back, crashed" 4 "-l6 -c64" 11776 write-back crash ;;
+	*) echo "no case $c"; exit 2 ;;
+	esac
+done

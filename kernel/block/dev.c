@@ -30,7 +30,7 @@
 
 struct list block_devices = LIST_INIT(block_devices);
 struct spinlock block_list_lock = SPIN_INIT(RANK_LEAF_SPIN);
-static struct attr_dir sys_block;
+static struct attr_dir sys_block, *sys_dev_block;
 static unsigned next_minor;
 
 int block_prepare(struct block_dev *d, unsigned nr_hwqs, unsigned depth)
@@ -50,6 +50,9 @@ int block_prepare(struct block_dev *d, unsigned nr_hwqs, unsigned depth)
 
 static void publish(struct block_dev *d)
 {
+	str_format(d->number, sizeof(d->number), "%u:%u", DEV_MAJOR(d->rdev), DEV_MINOR(d->rdev));
+	if (attr_link_add(sys_dev_block, d->number, &d->attr))
+		log_warn("%s: no link in /sys/dev/block", d->name);
 	spin_lock(&block_list_lock);
 	list_add_tail(&d->link, &block_devices);
 	spin_unlock(&block_list_lock);
@@ -165,6 +168,7 @@ void block_remove(struct block_dev *d)
 	timer_cancel(&d->timeout_timer);
 	block_queues_kill(d);
 	block_node_remove(d);
+	attr_link_remove(sys_dev_block, d->number);
 	attr_dir_remove(&d->attr);
 	block_put(d);
 }
@@ -173,7 +177,8 @@ static void block_init(void)
 {
 	block_bio_init();
 	block_file_init();
-	if (attr_dir_init(&sys_block, &attr_sys_root, "block", NULL, NULL, NULL))
+	if (attr_dir_init(&sys_block, &attr_sys_root, "block", NULL, NULL, NULL) ||
+	    attr_shared_dir(&attr_sys_root, "dev/block", &sys_dev_block))
 		panic("no memory for /sys/block at boot");
 }
 PART_INIT(core, block_init);

@@ -172,6 +172,21 @@ int attr_link_add(struct attr_dir *d, const char *name, struct attr_dir *target)
 	return err;
 }
 
+void attr_link_remove(struct attr_dir *d, const char *name)
+{
+	struct attr_link *l;
+
+	spin_lock(&tree_lock);
+	l = find_link(d, name);
+	if (l)
+		list_del(&l->link);
+	spin_unlock(&tree_lock);
+	if (!l)
+		return;
+	attr_dir_put(l->target);
+	kfree(l);
+}
+
 struct attr_dir *attr_dir_child(struct attr_dir *d, const char *name)
 {
 	struct attr_dir *c;

@@ -31,7 +31,7 @@ static void count_disks(const struct md_array *a, mdu_array_info_t *info)
 {
 	struct md_disk *d;
 
-	list_for_each_entry (d, &a->disks, link) {
+	list_for_each_entry (d, &a->disks, entry) {
 		u32 role = md_disk_role(a, d);
 
 		info->nr_disks++;
@@ -83,7 +83,7 @@ static long get_disk_info(struct md_array *a, ulong arg)
 		return -EFAULT;
 	number = info.number;
 	info = (mdu_disk_info_t){ .number = number, .raid_disk = -1, .state = 1 << MD_DISK_REMOVED };
-	list_for_each_entry (d, &a->disks, link) {
+	list_for_each_entry (d, &a->disks, entry) {
 		if ((int)d->sb.dev_number != number)
 			continue;
 		info.major = (int)DEV_MAJOR(d->dev->rdev);

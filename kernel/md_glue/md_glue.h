@@ -33,15 +33,15 @@
 struct md_array;
 
 struct md_disk {
-	struct list link; /* a->disks */
+	struct list entry; /* a->disks */
 	struct md_array *a;
 	struct block_dev *dev; /* counted and claimed */
 	struct md_super sb;    /* as read, when it came */
 	u32 slot;              /* MD_NO_SLOT: spare or out; MD_JOURNAL_SLOT */
 	bool faulty;
 	atomic_t inflight, errors;
-	struct attr_dir attr; /* md/dev-NAME */
-	char name[40];
+	struct attr_dir attr;   /* md/dev-NAME */
+	char name[40], link[8]; /* dev-vda, and rd0 while in slot 0 */
 };
 
 /* One bio of the array on its way through the engine. */
@@ -96,7 +96,9 @@ int md_disk_add(struct md_array *a, const mdu_disk_info_t *info);
 int md_disk_hot_add(struct md_array *a, const mdu_disk_info_t *info);
 int md_disk_remove(struct md_array *a, u32 rdev);
 int md_disk_fail(struct md_array *a, struct md_disk *d);
-void md_disk_free(struct md_disk *d); /* off the list, with both locks; gives the device back */
+void md_disk_seat(struct md_disk *d, u32 slot); /* engine_lock */
+void md_disk_unseat(struct md_disk *d);         /* engine_lock; also if it is in no slot */
+void md_disk_free(struct md_disk *d);           /* off the list, with both locks; gives the device back */
 struct md_disk *md_disk_find(struct md_array *a, u32 rdev);
 u32 md_disk_role(const struct md_array *a, const struct md_disk *d); /* bits MD_DISK_* */
 

@@ -77,7 +77,7 @@ static void add_array(struct md_array *a, struct strbuf *out)
 	strbuf_add(out, "%s : %s", a->block.name, a->running ? "active" : "inactive");
 	if (a->running)
 		strbuf_add(out, "%s raid%d", a->read_only ? " (read-only)" : "", a->geo.level);
-	list_for_each_entry (d, &a->disks, link)
+	list_for_each_entry (d, &a->disks, entry)
 		add_disk(a, d, out);
 	strbuf_add(out, "\n");
 	if (a->running) {

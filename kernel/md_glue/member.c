@@ -27,7 +27,7 @@ struct md_disk *md_disk_find(struct md_array *a, u32 rdev)
 {
 	struct md_disk *d;
 
-	list_for_each_entry (d, &a->disks, link)
+	list_for_each_entry (d, &a->disks, entry)
 		if (d->dev->rdev == rdev)
 			return d;
 	return NULL;
@@ -61,7 +61,7 @@ static int check_kin(struct md_array *a, const struct md_disk *d)
 
 	if (list_empty(&a->disks))
 		return 0;
-	first = list_first_entry(&a->disks, struct md_disk, link);
+	first = list_first_entry(&a->disks, struct md_disk, entry);
 	if (memcmp(first->sb.set_uuid, d->sb.set_uuid, 16))
 		return fail(EINVAL, "%s: %s is of another array", a->block.name, d->dev->name);
 	return 0;
@@ -114,7 +114,7 @@ static int enlist(struct md_array *a, struct md_disk *d)
 		return err;
 	}
 	mutex_lock(&a->engine_lock);
-	list_add_tail(&d->link, &a->disks);
+	list_add_tail(&d->entry, &a->disks);
 	a->gave_up = false;
 	mutex_unlock(&a->engine_lock);
 	md_changed(a);
@@ -151,9 +151,31 @@ int md_disk_hot_add(struct md_array *a, const mdu_disk_info_t *info)
 	return err;
 }
 
+void md_disk_seat(struct md_disk *d, u32 slot)
+{
+	d->slot = slot;
+	d->a->slot[slot] = d;
+	if (slot == MD_JOURNAL_SLOT)
+		return;
+	str_format(d->link, sizeof(d->link), "rd%u", slot);
+	if (attr_link_add(&d->a->attr, d->link, &d->attr))
+		log_warn("%s: no %s in sysfs", d->a->block.name, d->link);
+}
+
+void md_disk_unseat(struct md_disk *d)
+{
+	if (d->slot == MD_NO_SLOT)
+		return;
+	if (d->slot != MD_JOURNAL_SLOT)
+		attr_link_remove(&d->a->attr, d->link);
+	d->a->slot[d->slot] = NULL;
+	d->slot = MD_NO_SLOT;
+}
+
 void md_disk_free(struct md_disk *d)
 {
-	list_del(&d->link);
+	md_disk_unseat(d);
+	list_del(&d->entry);
 	close_disk(d);
 	attr_dir_remove(&d->attr);
 }

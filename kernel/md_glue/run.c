@@ -86,7 +86,7 @@ static int judge(struct start *s)
 	u32 n = 0;
 	int err;
 
-	list_for_each_entry (d, &a->disks, link) {
+	list_for_each_entry (d, &a->disks, entry) {
 		if (n == ARRAY_SIZE(s->disk))
 			return fail(EINVAL, "%s: too many devices", a->block.name);
 		s->disk[n] = d;
@@ -109,15 +109,13 @@ static void seat(struct start *s)
 	struct md_disk *d, *next;
 	u32 i = 0;
 
-	list_for_each_entry_safe (d, next, &a->disks, link) {
+	list_for_each_entry_safe (d, next, &a->disks, entry) {
 		enum md_verdict v = s->verdict[i++];
 
 		if (v == MD_USED) {
-			d->slot = a->truth.roles[d->sb.dev_number];
-			a->slot[d->slot] = d;
+			md_disk_seat(d, a->truth.roles[d->sb.dev_number]);
 		} else if (v == MD_JOURNAL_DEV) {
-			d->slot = MD_JOURNAL_SLOT;
-			a->slot[MD_JOURNAL_SLOT] = d;
+			md_disk_seat(d, MD_JOURNAL_SLOT);
 		} else if (v != MD_SPARE) {
 			log_warn("%s: %s is left out: %s", a->block.name, d->dev->name, md_verdict_text(v));
 			md_disk_free(d);
@@ -220,12 +218,9 @@ static void reset(struct md_array *a)
 	mutex_lock(&a->engine_lock);
 	md_engine_destroy(a->e);
 	a->e = NULL;
-	memset(a->slot, 0, sizeof(a->slot));
-	list_for_each_entry (d, &a->disks, link)
-		d->slot = MD_NO_SLOT;
 	a->last = (struct md_status){ 0 };
 	mutex_unlock(&a->engine_lock);
-	list_for_each_entry_safe (d, next, &a->disks, link) {
+	list_for_each_entry_safe (d, next, &a->disks, entry) {
 		mutex_lock(&a->engine_lock);
 		md_disk_free(d);
 		mutex_unlock(&a->engine_lock);

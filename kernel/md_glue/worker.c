@@ -169,15 +169,14 @@ static void vacate(struct md_array *a, u32 slot)
 
 	if (!d || !d->faulty || atomic_read(&d->inflight))
 		return;
-	d->slot = MD_NO_SLOT;
-	a->slot[slot] = NULL;
+	md_disk_unseat(d);
 }
 
 static struct md_disk *find_spare(struct md_array *a)
 {
 	struct md_disk *d;
 
-	list_for_each_entry (d, &a->disks, link)
+	list_for_each_entry (d, &a->disks, entry)
 		if (d->slot == MD_NO_SLOT && !d->faulty && !atomic_read(&d->inflight))
 			return d;
 	return NULL;
@@ -199,8 +198,7 @@ static bool take_spare(struct md_array *a, u32 slot)
 		return false;
 	}
 	log_info("%s: %s takes slot %u", a->block.name, d->dev->name, slot);
-	a->slot[slot] = d;
-	d->slot = slot;
+	md_disk_seat(d, slot);
 	return true;
 }
 

@@ -133,6 +133,7 @@ struct block_dev {
 	bool dead;
 	struct list link; /* all devices */
 	struct attr_dir attr, queue_attr;
+	char number[16];         /* "254:0": its link in /sys/dev/block */
 	struct file *cache_file; /* its page cache */
 	struct writeback writeback;
 	atomic_t openers; /* files */

@@ -77,7 +77,8 @@ int __must_check attr_dir_init(struct attr_dir *d, struct attr_dir *parent, cons
 void attr_dir_remove(struct attr_dir *d);
 void attr_dir_get(struct attr_dir *d);
 void attr_dir_put(struct attr_dir *d);
-int __must_check attr_link_add(struct attr_dir *d, const char *name, struct attr_dir *target);
+int __must_check attr_link_add(struct attr_dir *d, const char *name, struct attr_dir *target); /* keeps name */
+void attr_link_remove(struct attr_dir *d, const char *name);
 /* For the adapter: a child by name (counted; NULL: none); the n-th child (counted) or, after all
  * children, link. */
 struct attr_dir *attr_dir_child(struct attr_dir *d, const char *name);

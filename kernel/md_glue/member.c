@@ -69,7 +69,7 @@ static int check_kin(struct md_array *a, const struct md_disk *d)
 
 static void close_disk(struct md_disk *d)
 {
-	block_unclaim(d->dev, d);
+	block_release(d->dev, d);
 	block_put(d->dev);
 }
 

@@ -44,14 +44,14 @@ dd if=/dev/urandom of=/tmp/x bs=64k count=160 2> /dev/null
 ok "write" dd if=/tmp/x of=/dev/md0 bs=64k oflag=direct
 ok "read" same
 mdadm --monitor --oneshot --scan > /dev/null 2>&1
-for d in \$lost; do ok "fail \$d" mdadm /dev/md0 -f \$d; done
+for d in \$lost; do ok "fail \$d" mdadm /dev/md0 --fail \$d; done
 ok "degraded" [ "\$(cat \$m/degraded)" = $loses ]
 ok "read while degraded" same
-no "the last copy does not fail" mdadm /dev/md0 -f \$(ls /dev/vd? | head -$n | tail -1)
-for d in \$lost; do ok "remove \$d" mdadm /dev/md0 -r \$d; mdadm --zero-superblock \$d; done
-ok "a spare takes over" mdadm /dev/md0 -a \$spare
+no "the last copy does not fail" mdadm /dev/md0 --fail \$(ls /dev/vd? | head -$n | tail -1)
+for d in \$lost; do ok "remove \$d" mdadm /dev/md0 --remove \$d; mdadm --zero-superblock \$d; done
+ok "a spare takes over" mdadm /dev/md0 --add \$spare
 mdadm --wait /dev/md0
-for d in \$(echo \$lost | cut -d' ' -f2-); do [ $loses = 1 ] || ok "and another" mdadm /dev/md0 -a \$d; done
+for d in \$(echo \$lost | cut -d' ' -f2-); do [ $loses = 1 ] || ok "and another" mdadm /dev/md0 --add \$d; done
 mdadm --wait /dev/md0
 ok "whole again" [ "\$(cat \$m/degraded)" = 0 ]
 ok "read what was rebuilt" same

@@ -177,6 +177,7 @@ static bool emit(struct tcp *t, u32 seq, u32 len, unsigned flags)
 		return false;
 	copy_stream(t, p, seq, len);
 	h = packet_push(p, HEADER + n);
+	ensure(h);
 	put16(h, net_host16(t->local_port));
 	put16(h + 2, net_host16(t->remote_port));
 	put32(h + 4, seq);
@@ -250,6 +251,7 @@ void tcp_reset_reply(struct tcp_host *h, const struct segment *s, const struct i
 	if (!p)
 		return;
 	b = packet_push(p, HEADER);
+	ensure(b);
 	memset(b, 0, HEADER);
 	put16(b, net_host16(from_port));
 	put16(b + 2, net_host16(to_port));

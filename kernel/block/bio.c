@@ -93,9 +93,39 @@ static u64 max_piece(const struct bio *b)
 	return l->max_bytes;
 }
 
+/* The device cannot take v behind `before` in one transfer. */
+static bool is_gap(const struct block_limits *l, const struct bio_vec *before, const struct bio_vec *v)
+{
+	return l->boundary && ((before->offset + before->bytes) % l->boundary || v->offset % l->boundary);
+}
+
 static bool fits(const struct bio *b)
 {
-	return b->bytes <= max_piece(b) && (!b->vecs || b->nr_vecs <= b->dev->whole->limits.max_vecs);
+	const struct block_limits *l = &b->dev->whole->limits;
+
+	if (b->bytes > max_piece(b) || (b->vecs && b->nr_vecs > l->max_vecs))
+		return false;
+	for (unsigned i = 1; b->vecs && l->boundary && i < b->nr_vecs; i++)
+		if (is_gap(l, &b->vecs[i - 1], &b->vecs[i]))
+			return false;
+	return true;
+}
+
+/* Shortens a child to whole blocks. */
+static void cut_to_blocks(struct bio *c, u32 got, u32 block)
+{
+	u32 extra = got % block;
+
+	c->bytes = got - extra;
+	while (extra) {
+		struct bio_vec *v = &c->vecs[c->nr_vecs - 1];
+		u32 n = min(extra, v->bytes);
+
+		v->bytes -= n;
+		extra -= n;
+		if (!v->bytes)
+			c->nr_vecs--;
+	}
 }
 
 /* A child with vectors of its own for the bytes from `from` on; *taken says how many it covers. */
@@ -130,10 +160,13 @@ static struct bio *make_child(struct bio *b, u32 from, u32 *taken)
 		v.offset += skip;
 		v.bytes = min(v.bytes - skip, want - got);
 		skip = 0;
+		if (c->nr_vecs && is_gap(l, &c->vecs[c->nr_vecs - 1], &v))
+			break;
 		got += v.bytes;
 		c->vecs[c->nr_vecs++] = v;
 	}
-	c->bytes = *taken = ALIGN_DOWN(got, l->logical_block);
+	cut_to_blocks(c, got, l->logical_block);
+	*taken = c->bytes;
 	return c;
 }
 
@@ -146,8 +179,9 @@ static void submit_split(struct bio *b)
 	while (at < b->bytes) {
 		struct bio *c = make_child(b, at, &taken);
 
-		if (!c) {
-			b->status = -ENOMEM;
+		if (!c || !taken) { /* no block is contiguous as the device needs it */
+			b->status = c ? -EINVAL : -ENOMEM;
+			kfree(c);
 			break;
 		}
 		/* Only the first flushes before and, without FUA in the device, each makes itself durable. */

@@ -133,20 +133,40 @@ static ssize_t buffered(struct io *io, u64 limit, ssize_t (*rw)(struct io *))
 	return n;
 }
 
-/* What the cache holds of the range must be on the device before, and must not survive a write. */
-static ssize_t direct(struct block_dev *d, struct io *io, enum block_op op)
+static void forget_range(struct page_cache *c, u64 start, u64 bytes)
+{
+	cache_remove(c, ALIGN_DOWN(start, PAGE_SIZE), ALIGN_UP(start + bytes, PAGE_SIZE));
+}
+
+/* While the cache holds pages: what is dirty in the range is on the device before, and no page of the range survives a
+ * write, nor what a buffered reader brought in meanwhile. For that the transfer is waited for. */
+static ssize_t direct_beside_cache(struct block_dev *d, struct io *io, enum block_op op)
 {
 	struct page_cache *c = d->cache_file->inode->cache;
-	u64 first = io->pos / PAGE_SIZE, start = io->pos, bytes = io->iter.count;
+	u64 start = io->pos, bytes = io->iter.count, last = (start + bytes - 1) / PAGE_SIZE;
+	void (*done)(struct io *, ssize_t) = io->done;
+	ssize_t n;
 
-	if (c->nr_pages && bytes) {
-		u64 last = (io->pos + bytes - 1) / PAGE_SIZE;
+	if (io->flags & IO_NOWAIT && c->nr_dirty)
+		return -EAGAIN;
+	cache_write_range(c, start / PAGE_SIZE, last, ~0ULL, WRITE_SYNC);
+	cache_wait_range(c, start / PAGE_SIZE, last);
+	if (op == BLOCK_WRITE)
+		forget_range(c, start, bytes);
+	if (!c->nr_pages)
+		return block_direct_rw(d, io, op);
+	io->done = NULL;
+	n = block_direct_rw(d, io, op);
+	io->done = done;
+	if (op == BLOCK_WRITE)
+		forget_range(c, start, bytes);
+	return n;
+}
 
-		cache_write_range(c, first, last, ~0ULL, WRITE_SYNC);
-		cache_wait_range(c, first, last);
-		if (op == BLOCK_WRITE)
-			cache_remove(c, ALIGN_DOWN(start, PAGE_SIZE), ALIGN_UP(start + bytes, PAGE_SIZE));
-	}
+static ssize_t direct(struct block_dev *d, struct io *io, enum block_op op)
+{
+	if (d->cache_file->inode->cache->nr_pages && io->iter.count)
+		return direct_beside_cache(d, io, op);
 	return block_direct_rw(d, io, op);
 }
 

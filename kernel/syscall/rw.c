@@ -23,12 +23,13 @@
 #include <vfs/uapi.h>
 #include <vfs/vfs.h>
 
-#define MAX_RW    0x7ffff000UL
-#define FAST_IOVS 8
+#include "rw_priv.h"
+
+#define MAX_RW 0x7ffff000UL
 
 /* ---- one transfer ------------------------------------------------------------------------------------------- */
 
-static unsigned io_flags(const struct file *f, bool write)
+unsigned rw_file_flags(const struct file *f, bool write)
 {
 	unsigned flags = 0;
 
@@ -41,7 +42,7 @@ static unsigned io_flags(const struct file *f, bool write)
 	return flags;
 }
 
-static ssize_t run(struct io *io, bool write)
+ssize_t rw_run(struct io *io, bool write)
 {
 	struct file *f = io->file;
 	ssize_t (*op)(struct io *) = write ? f->ops->write : f->ops->read;
@@ -73,14 +74,14 @@ static ssize_t transfer(struct fd_ref r, struct io *io, bool write)
 	ssize_t n;
 
 	io->file = f;
-	io->flags |= io_flags(f, write);
+	io->flags |= rw_file_flags(f, write);
 	if (!(f->mode & FMODE_SEEK))
-		return run(io, write);
+		return rw_run(io, write);
 	shared = r.counted || atomic_read(&f->refs.n) > 1;
 	if (shared)
 		mutex_lock(&f->pos_lock);
 	io->pos = f->pos;
-	n = run(io, write);
+	n = rw_run(io, write);
 	f->pos = io->pos;
 	if (shared)
 		mutex_unlock(&f->pos_lock);
@@ -95,9 +96,9 @@ static ssize_t transfer_at(struct fd_ref r, struct io *io, s64 pos, bool write)
 	if (!(r.file->mode & FMODE_SEEK))
 		return -ESPIPE;
 	io->file = r.file;
-	io->flags |= io_flags(r.file, write);
+	io->flags |= rw_file_flags(r.file, write);
 	io->pos = pos;
-	return run(io, write);
+	return rw_run(io, write);
 }
 
 static long simple(int fd, const void __user *buf, size_t count, const s64 *pos, bool write)
@@ -136,15 +137,9 @@ long sys_pwrite64(int fd, const void __user *buf, size_t count, s64 offset)
 
 /* ---- vectors --------------------------------------------------------------------------------------------------- */
 
-struct vectors {
-	struct iter_vec fast[FAST_IOVS];
-	struct iter_vec *vec;
-	size_t total;
-};
-
 _Static_assert(sizeof(struct iter_vec) == sizeof(struct iovec), "an iter_vec is an iovec");
 
-static int vectors_get(struct vectors *v, const void __user *iov, int n)
+int rw_vectors_get(struct vectors *v, const void __user *iov, int n)
 {
 	v->vec = v->fast;
 	v->total = 0;
@@ -166,13 +161,13 @@ static int vectors_get(struct vectors *v, const void __user *iov, int n)
 	return 0;
 }
 
-static void vectors_put(struct vectors *v)
+void rw_vectors_put(struct vectors *v)
 {
 	if (v->vec != v->fast)
 		kfree(v->vec);
 }
 
-static int rwf_flags(int flags, unsigned *io)
+int rw_flags(int flags, unsigned *io)
 {
 	if (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND))
 		return -EOPNOTSUPP;
@@ -191,14 +186,14 @@ static long vectored(int fd, const void __user *iov, int n, const s64 *pos, int 
 
 	if (!r.file)
 		return -EBADF;
-	err = vectors_get(&v, iov, n);
+	err = rw_vectors_get(&v, iov, n);
 	if (!err)
-		err = rwf_flags(flags, &io.flags);
+		err = rw_flags(flags, &io.flags);
 	if (!err) {
 		iter_user_vec(&io.iter, v.vec, n, v.total);
 		err = pos ? transfer_at(r, &io, *pos, write) : transfer(r, &io, write);
 	}
-	vectors_put(&v);
+	rw_vectors_put(&v);
 	fd_put(r);
 	return err;
 }

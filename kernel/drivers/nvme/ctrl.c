@@ -197,6 +197,7 @@ static void fill_limits(struct nvme_namespace *ns)
 	l->logical_block = l->physical_block = 1U << ns->block_shift;
 	l->max_bytes = ns->ctrl->max_transfer;
 	l->max_vecs = 64;
+	l->boundary = PAGE_SIZE;
 	l->write_cache = ns->ctrl->write_cache;
 	l->has_fua = true;
 	l->max_discard_bytes = ns->ctrl->can_discard ? 1U << 30 : 0;

@@ -103,6 +103,7 @@ struct block_limits {
 	u32 logical_block, physical_block; /* bytes */
 	u32 max_bytes;                     /* of one transfer */
 	u16 max_vecs;
+	u32 boundary; /* not 0: inside a transfer, memory is contiguous but for gaps at multiples of it (NVMe) */
 	u64 max_discard_bytes, max_zeroes_bytes; /* 0: not supported */
 	bool rotational, write_cache, has_fua, read_only;
 	u64 timeout_ns; /* 0: none */

@@ -241,9 +241,7 @@ static int get_deadline(const void __user *timeout, u64 *deadline)
 		return 0;
 	if (user_get(&t, timeout, sizeof(t)))
 		return -EFAULT;
-	if (t.tv_sec < 0 || t.tv_nsec < 0 || t.tv_nsec >= (long long)NSEC_PER_SEC)
-		return -EINVAL;
-	if (!t.tv_sec && !t.tv_nsec)
+	if (t.tv_sec < 0 || t.tv_nsec < 0 || (!t.tv_sec && !t.tv_nsec)) /* Linux takes nonsense for "at once" */
 		*deadline = 0;
 	else if ((u64)t.tv_sec < (~0ULL - now) / NSEC_PER_SEC - 1)
 		*deadline = now + (u64)t.tv_sec * NSEC_PER_SEC + (u64)t.tv_nsec;

@@ -326,7 +326,10 @@ static bool put_unless_last(struct file **f)
 
 static void req_release(struct aio_req *r)
 {
-	if (put_unless_last(&r->file) & put_unless_last(&r->eventfd)) {
+	bool free_now = put_unless_last(&r->file);
+
+	free_now &= put_unless_last(&r->eventfd);
+	if (free_now) {
 		req_free(r);
 		return;
 	}
@@ -481,8 +484,14 @@ int aio_poll(struct aio_req *r)
 	struct aio_ctx *c = r->ctx;
 	ulong irq;
 
+	unsigned ready;
+
 	work_init(&r->work, poll_work);
-	(void)file_poll(r->file, &j.pt);
+	ready = file_poll(r->file, &j.pt) & r->events;
+	if (ready && !r->nr_waits) {
+		aio_finish(r, ready);
+		return 0;
+	}
 	if (!r->nr_waits || j.too_many) {
 		poll_leave(r);
 		return -EINVAL;

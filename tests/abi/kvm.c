@@ -432,6 +432,34 @@ CASE(wrong_arguments)
 	stop();
 }
 
+/* Which VFIO groups belong to the machine. Groups themselves are tested by vfio. */
+CASE(vfio_device)
+{
+	struct kvm_create_device d = { .type = KVM_DEV_TYPE_VFIO, .flags = KVM_CREATE_DEVICE_TEST };
+	int32_t fd = -1;
+	struct kvm_device_attr a = { .group = KVM_DEV_VFIO_GROUP,
+				     .attr = KVM_DEV_VFIO_GROUP_ADD,
+				     .addr = (uintptr_t)&fd };
+
+	START(guest_ports, 0);
+	want_eq(ioctl(m.fd, KVM_CREATE_DEVICE, &d), 0);
+	d.type = 77;
+	want_errno(ioctl(m.fd, KVM_CREATE_DEVICE, &d), ENODEV);
+	d = (struct kvm_create_device){ .type = KVM_DEV_TYPE_VFIO };
+	want_eq(ioctl(m.fd, KVM_CREATE_DEVICE, &d), 0);
+	want_eq(ioctl((int)d.fd, KVM_HAS_DEVICE_ATTR, &a), 0);
+	want_errno(ioctl((int)d.fd, KVM_SET_DEVICE_ATTR, &a), EBADF);
+	fd = eventfd(0, 0);
+	want_errno(ioctl((int)d.fd, KVM_SET_DEVICE_ATTR, &a), EINVAL);
+	a.attr = KVM_DEV_VFIO_GROUP_DEL;
+	want_errno(ioctl((int)d.fd, KVM_SET_DEVICE_ATTR, &a), ENOENT);
+	a.attr = 99;
+	want_errno(ioctl((int)d.fd, KVM_HAS_DEVICE_ATTR, &a), ENXIO);
+	close(fd);
+	close((int)d.fd);
+	stop();
+}
+
 static const struct {
 	const char *name;
 	void (*fn)(void);
@@ -448,7 +476,7 @@ static const struct {
 	ROW(apic_timer),      ROW(message_interrupt),
 	ROW(irqfd),           ROW(ioeventfd),
 	ROW(signal_ends_run), ROW(undefined_instruction),
-	ROW(wrong_arguments),
+	ROW(vfio_device),     ROW(wrong_arguments),
 };
 
 int main(void)

@@ -14,12 +14,15 @@
 	RANK(MOUNT_TREE, sleep, "the mount tree of a namespace")                                                       \
 	RANK(EXEC, sleep, "credentials of a process against exec and ptrace")                                          \
 	RANK(VCPU, sleep, "one virtual CPU, while a thread runs it")                                                   \
+	RANK(MDEV, sleep, "mediated devices: their parents, types and names")                                          \
 	RANK(SUBSYS, sleep, "a subsystem's configuration (perf contexts, bpf attach, md array, vfio group, kvm vm)")   \
+	RANK(VFIO_DEVICE, sleep, "one virtual device behind vfio: its registers and queues")                           \
 	RANK(PIPE, sleep, "the buffers of one pipe")                                                                   \
 	RANK(STREAM, sleep, "the one reader of a TCP socket")                                                          \
 	RANK(INODE, sleep, "one inode's contents and, for a folder, its names")                                        \
 	RANK(CGROUP, sleep, "the tenant tree's shape and its files")                                                   \
 	RANK(ATTACH, sleep, "which eBPF programs are attached to which cgroups")                                       \
+	RANK(VFIO_MAP, sleep, "a container's map of a program's memory")                                               \
 	RANK(MM, sleep, "an address space's VMAs")                                                                     \
 	RANK(MAPPING, sleep, "a mapping's list of VMAs")                                                               \
 	RANK(FS, sleep, "a file system's allocation state")                                                            \

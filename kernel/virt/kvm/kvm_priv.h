@@ -65,6 +65,7 @@ struct kvm_vm {
 	struct kvm_vcpu *vcpu[KVM_VCPUS]; /* I once below nr_vcpus */
 	unsigned nr_vcpus;                /* L; release */
 	bool split_irqchip;               /* L; before the first CPU */
+	bool has_vfio;                    /* L */
 	struct kvm_routes *routes;        /* RCU; L */
 	struct list irqfds, ioeventfds;   /* L; ioeventfds also under io_lock */
 	struct spinlock io_lock;
@@ -205,6 +206,9 @@ int __must_check kvm_set_routes(struct kvm_vm *vm, const struct kvm_irq_routing 
 int __must_check kvm_irqfd(struct kvm_vm *vm, const struct kvm_irqfd *f);
 void kvm_irqfds_free(struct kvm_vm *vm);
 bool kvm_wants_eoi(struct kvm_vm *vm, u8 vector); /* a routed level-triggered interrupt */
+
+/* vfio.c */
+int __must_check kvm_create_device(struct kvm_vm *vm, struct kvm_create_device __user *arg);
 
 /* clock.c */
 u64 kvm_guest_tsc(const struct kvm_vcpu *v);

@@ -109,6 +109,7 @@ static const struct {
 	{ KVM_CAP_IOEVENTFD, 1 },
 	{ KVM_CAP_IOEVENTFD_ANY_LENGTH, 1 },
 	{ KVM_CAP_SIGNAL_MSI, 1 },
+	{ KVM_CAP_DEVICE_CTRL, 1 },
 	{ KVM_CAP_ENABLE_CAP_VM, 1 },
 	{ KVM_CAP_CHECK_EXTENSION_VM, 1 },
 	{ KVM_CAP_VCPU_EVENTS, 1 },
@@ -223,6 +224,7 @@ static long locked_ioctl(struct kvm_vm *vm, unsigned cmd, void __user *arg)
 	case KVM_SIGNAL_MSI: return signal_msi(vm, arg);
 	case KVM_GET_CLOCK:
 	case KVM_SET_CLOCK: return vm_clock(vm, cmd, arg);
+	case KVM_CREATE_DEVICE: return kvm_create_device(vm, arg);
 	case KVM_SET_TSS_ADDR: return 0; /* VMX needs that page, SVM does not */
 	case KVM_SET_IDENTITY_MAP_ADDR: return 0;
 	default: return -ENOTTY;

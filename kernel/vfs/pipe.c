@@ -344,15 +344,15 @@ static void drop_end(struct inode *i, unsigned mode)
 		p->writers--;
 	last = !--p->files;
 	mutex_unlock(&p->lock);
-	if (last)
-		i->pipe = NULL;
-	mutex_unlock(&fifo_lock);
 	if (last) {
-		pipe_free(p);
-		return;
+		i->pipe = NULL;
+	} else { /* before the lock is dropped: the other end may close next and free the pipe */
+		waitq_wake(&p->readers_wait, -1, EPOLLIN | EPOLLRDNORM | EPOLLHUP);
+		waitq_wake(&p->writers_wait, -1, EPOLLOUT | EPOLLWRNORM | EPOLLERR);
 	}
-	waitq_wake(&p->readers_wait, -1, EPOLLIN | EPOLLRDNORM | EPOLLHUP);
-	waitq_wake(&p->writers_wait, -1, EPOLLOUT | EPOLLWRNORM | EPOLLERR);
+	mutex_unlock(&fifo_lock);
+	if (last)
+		pipe_free(p);
 }
 
 static void pipe_release(struct file *f)

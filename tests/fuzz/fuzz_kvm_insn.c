@@ -16,7 +16,7 @@
 
 #define ensure(c) ((c) ? (void)0 : abort())
 
-static unsigned other_length(const u8 *bytes, unsigned n, enum insn_mode mode)
+static unsigned other_length(const u8 *bytes, unsigned n, enum x86_mode mode)
 {
 	static const ZydisMachineMode modes[] = { ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32,
 						  ZYDIS_MACHINE_MODE_LONG_64 };

@@ -60,11 +60,11 @@ static void compare(const uint8_t *bytes, unsigned n, uint64_t seed)
 	struct insn i;
 
 	g[6] = (uintptr_t)&memory;
-	assert_int_equal(insn_decode(bytes, n, INSN_64, &i), 0);
+	assert_int_equal(insn_decode(bytes, n, X86_CODE_64, &i), 0);
 	assert_int_equal(i.length, n);
 	for (unsigned k = 0; k < n; k++)
-		assert_int_equal(insn_decode(bytes, k, INSN_64, &i), -ENODATA);
-	assert_int_equal(insn_decode(bytes, n, INSN_64, &i), 0);
+		assert_int_equal(insn_decode(bytes, k, X86_CODE_64, &i), -ENODATA);
+	assert_int_equal(insn_decode(bytes, n, X86_CODE_64, &i), 0);
 	out = insn_apply(&i, g, &flags, insn_reads(&i) ? ours & (i.bytes == 8 ? ~0ULL : (1ULL << i.bytes * 8) - 1) : 0);
 	if (insn_writes(&i))
 		memcpy(&ours, &out, i.bytes);
@@ -174,20 +174,20 @@ static void test_lengths(void **state)
 {
 	static const struct {
 		uint8_t bytes[15], n;
-		enum insn_mode mode;
+		enum x86_mode mode;
 	} rows[] = {
-		{ { 0x89, 0x04, 0x25, 1, 2, 3, 4 }, 7, INSN_64 },
-		{ { 0x89, 0x44, 0x8d, 0x10 }, 4, INSN_64 },
-		{ { 0x89, 0x05, 1, 2, 3, 4 }, 6, INSN_64 },
-		{ { 0x89, 0x80, 1, 2, 3, 4 }, 6, INSN_32 },
-		{ { 0xa3, 1, 2, 3, 4, 5, 6, 7, 8 }, 9, INSN_64 },
-		{ { 0xa3, 1, 2 }, 3, INSN_16 },
-		{ { 0x67, 0xa3, 1, 2, 3, 4 }, 6, INSN_16 },
-		{ { 0x89, 0x47, 0x10 }, 3, INSN_16 },
-		{ { 0x89, 0x06, 1, 2 }, 4, INSN_16 },
-		{ { 0x65, 0x66, 0xc7, 0x00, 1, 2 }, 6, INSN_32 },
-		{ { 0x44, 0x89, 0x30 }, 3, INSN_64 },
-		{ { 0xf3, 0xab }, 2, INSN_64 },
+		{ { 0x89, 0x04, 0x25, 1, 2, 3, 4 }, 7, X86_CODE_64 },
+		{ { 0x89, 0x44, 0x8d, 0x10 }, 4, X86_CODE_64 },
+		{ { 0x89, 0x05, 1, 2, 3, 4 }, 6, X86_CODE_64 },
+		{ { 0x89, 0x80, 1, 2, 3, 4 }, 6, X86_CODE_32 },
+		{ { 0xa3, 1, 2, 3, 4, 5, 6, 7, 8 }, 9, X86_CODE_64 },
+		{ { 0xa3, 1, 2 }, 3, X86_CODE_16 },
+		{ { 0x67, 0xa3, 1, 2, 3, 4 }, 6, X86_CODE_16 },
+		{ { 0x89, 0x47, 0x10 }, 3, X86_CODE_16 },
+		{ { 0x89, 0x06, 1, 2 }, 4, X86_CODE_16 },
+		{ { 0x65, 0x66, 0xc7, 0x00, 1, 2 }, 6, X86_CODE_32 },
+		{ { 0x44, 0x89, 0x30 }, 3, X86_CODE_64 },
+		{ { 0xf3, 0xab }, 2, X86_CODE_64 },
 	};
 	struct insn i;
 
@@ -195,9 +195,10 @@ static void test_lengths(void **state)
 		assert_int_equal(insn_decode(rows[r].bytes, 15, rows[r].mode, &i), 0);
 		assert_int_equal(i.length, rows[r].n);
 	}
-	assert_int_equal(insn_decode((uint8_t[]){ 0x89, 0xc0 }, 2, INSN_64, &i), -EINVAL); /* register to register */
-	assert_int_equal(insn_decode((uint8_t[]){ 0x0f, 0x0b }, 2, INSN_64, &i), -EINVAL);
-	assert_int_equal(insn_prefixes((uint8_t[]){ 0xf3, 0x66, 0x48, 0x0f }, 4, INSN_64), 3);
+	assert_int_equal(insn_decode((uint8_t[]){ 0x89, 0xc0 }, 2, X86_CODE_64, &i),
+			 -EINVAL); /* register to register */
+	assert_int_equal(insn_decode((uint8_t[]){ 0x0f, 0x0b }, 2, X86_CODE_64, &i), -EINVAL);
+	assert_int_equal(insn_prefixes((uint8_t[]){ 0xf3, 0x66, 0x48, 0x0f }, 4, X86_CODE_64), 3);
 }
 
 int main(void)

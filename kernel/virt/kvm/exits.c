@@ -50,7 +50,7 @@ void kvm_skip(struct kvm_vcpu *v, unsigned opcode_bytes)
 	unsigned n = kvm_fetch(v, code);
 
 	v->g.vmcb->rip += insn_prefixes(code, n, kvm_mode(v)) + opcode_bytes;
-	if (kvm_mode(v) != INSN_64)
+	if (kvm_mode(v) != X86_CODE_64)
 		v->g.vmcb->rip &= 0xffffffff;
 	v->g.vmcb->interrupt_shadow = 0;
 }
@@ -141,7 +141,7 @@ static int on_debug_register(struct kvm_vcpu *v)
 	if (at + 3 > n || code[at] != 0x0f || (code[at + 1] & ~2) != 0x21)
 		return undefined(v);
 	dr = code[at + 2] >> 3 & 7;
-	reg = regs[(code[at + 2] & 7) | (at && kvm_mode(v) == INSN_64 && (code[at - 1] & 0xf1) == 0x41 ? 8 : 0)];
+	reg = regs[(code[at + 2] & 7) | (at && kvm_mode(v) == X86_CODE_64 && (code[at - 1] & 0xf1) == 0x41 ? 8 : 0)];
 	place = dr < 4 ? &v->g.dr[dr] : dr & 1 ? &c->dr7 : &c->dr6;
 	if (code[at + 1] == 0x21)
 		*reg = *place;

@@ -3,11 +3,9 @@
  * Problem: a guest touches a device's register by any instruction that has a memory operand; the processor says only
  * that an address faulted, not what was to be read or written.
  *
- * Idea: the address is known from the fault, so an instruction is decoded only as far as its length, its operation, its
- * width and its register. What it computes is then one function of registers, flags and the operand's value, and the
- * caller does the access itself, in the kernel or by a trip to the VMM.
- *
- *      bytes --> prefixes --> opcode row --> ModRM, SIB, displacement (skipped) --> immediate
+ * Idea: the address is known from the fault, and lib/x86_insn.h gives length and fields; here an opcode becomes an
+ * operation on a register and the operand's value, and the caller does the access itself, in the kernel or by a trip
+ * to the VMM.
  *
  * Contract: insn.h. No memory is read beyond n bytes; whatever is unknown is refused.
  *
@@ -26,221 +24,78 @@
 #define F_OF        0x800ULL
 #define ARITH_FLAGS (F_CF | F_PF | F_AF | F_ZF | F_SF | F_OF)
 
-struct cursor {
-	const u8 *p, *end;
-	enum insn_mode mode;
-	bool operand16, address_short, rep;
-	u8 rex, segment;
-};
+/* ---- operations ---- */
 
-static int next(struct cursor *c)
+static int with_register(const struct x86_insn *d, struct insn *i, enum insn_op op)
 {
-	return c->p < c->end ? *c->p++ : -ENODATA;
-}
-
-/* ---- prefixes ---- */
-
-static bool legacy_prefix(struct cursor *c, u8 b)
-{
-	static const u8 segments[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65 };
-
-	for (unsigned s = 0; s < ARRAY_SIZE(segments); s++) {
-		if (b == segments[s]) {
-			c->segment = (u8)s;
-			return true;
-		}
-	}
-	switch (b) {
-	case 0x66: c->operand16 = true; return true;
-	case 0x67: c->address_short = true; return true;
-	case 0xf2:
-	case 0xf3: c->rep = true; return true;
-	case 0xf0: return true;
-	default: return false;
-	}
-}
-
-static void take_prefixes(struct cursor *c)
-{
-	while (c->p < c->end && legacy_prefix(c, *c->p))
-		c->p++;
-	if (c->mode == INSN_64 && c->p < c->end && (*c->p & 0xf0) == 0x40)
-		c->rex = *c->p++;
-}
-
-unsigned insn_prefixes(const u8 *bytes, unsigned n, enum insn_mode mode)
-{
-	struct cursor c = { .p = bytes, .end = bytes + n, .mode = mode };
-
-	take_prefixes(&c);
-	return (unsigned)(c.p - bytes);
-}
-
-/* ---- operands ---- */
-
-static u8 operand_bytes(const struct cursor *c)
-{
-	bool narrow = c->operand16 != (c->mode == INSN_16);
-
-	return (c->rex & 8) ? 8 : narrow ? 2 : 4;
-}
-
-static u8 address_bytes(const struct cursor *c)
-{
-	if (c->mode == INSN_64)
-		return c->address_short ? 4 : 8;
-	return c->address_short != (c->mode == INSN_16) ? 2 : 4;
-}
-
-static int skip(struct cursor *c, unsigned n)
-{
-	if (c->end - c->p < (long)n)
-		return -ENODATA;
-	c->p += n;
-	return 0;
-}
-
-/* ModRM of a memory operand: register number and sub-opcode come out, the address is skipped. */
-static int take_modrm(struct cursor *c, struct insn *i, unsigned *sub)
-{
-	int b = next(c), mod, rm, disp;
-
-	if (b < 0)
-		return b;
-	mod = b >> 6;
-	rm = b & 7;
-	*sub = (unsigned)(b >> 3) & 7;
-	i->reg = (u8)(*sub | ((c->rex & 4) ? 8 : 0));
-	if (mod == 3)
-		return -EINVAL;
-	if (address_bytes(c) == 2)
-		return skip(c, mod == 1 ? 1 : mod == 2 || (mod == 0 && rm == 6) ? 2 : 0);
-	disp = mod == 1 ? 1 : mod == 2 || (mod == 0 && rm == 5) ? 4 : 0;
-	if (rm == 4) {
-		int sib = next(c);
-
-		if (sib < 0)
-			return sib;
-		if (mod == 0 && (sib & 7) == 5)
-			disp = 4;
-	}
-	return skip(c, (unsigned)disp);
-}
-
-static int take_imm(struct cursor *c, unsigned bytes, u64 *out)
-{
-	u64 v = 0;
-
-	if (c->end - c->p < (long)bytes)
-		return -ENODATA;
-	memcpy(&v, c->p, bytes);
-	c->p += bytes;
-	*out = bytes == 1 ? (u64)(s64)(s8)v : bytes == 2 ? (u64)(s64)(s16)v : bytes == 4 ? (u64)(s64)(s32)v : v;
-	return 0;
-}
-
-static void byte_register(const struct cursor *c, struct insn *i)
-{
-	i->high_byte = !c->rex && i->reg >= 4 && i->reg < 8;
-}
-
-/* ---- opcodes ---- */
-
-static int with_modrm(struct cursor *c, struct insn *i, enum insn_op op, bool byte)
-{
-	unsigned sub;
-	int err = take_modrm(c, i, &sub);
-
-	if (err)
-		return err;
 	i->op = op;
-	i->bytes = byte ? 1 : operand_bytes(c);
-	i->reg_bytes = i->bytes;
-	if (byte)
-		byte_register(c, i);
+	i->bytes = i->reg_bytes = (d->opcode & 1) ? d->operand_bytes : 1;
+	i->high_byte = i->bytes == 1 && !d->has_rex && i->reg >= 4 && i->reg < 8;
 	return 0;
-}
-
-static int with_imm(struct cursor *c, struct insn *i, unsigned imm_bytes)
-{
-	i->immediate = true;
-	return take_imm(c, imm_bytes, &i->imm);
 }
 
 /* 80, 81, 83: arithmetic with an immediate; C6, C7: mov; F6, F7: test, not, neg; FE, FF: inc, dec. */
-static int group(struct cursor *c, struct insn *i, u8 opcode)
+static int group(const struct x86_insn *d, struct insn *i)
 {
-	bool byte = !(opcode & 1);
-	unsigned sub;
-	int err = take_modrm(c, i, &sub);
+	unsigned sub = x86_insn_sub(d);
 
-	if (err)
-		return err;
-	i->bytes = i->reg_bytes = byte ? 1 : operand_bytes(c);
+	i->bytes = i->reg_bytes = d->opcode & 1 ? d->operand_bytes : 1;
 	i->alu = (u8)sub;
-	switch (opcode & 0xfe) {
+	i->immediate = d->imm_bytes;
+	switch (d->opcode & 0xfe) {
 	case 0x80:
-	case 0x82: i->op = INSN_ALU; return with_imm(c, i, opcode == 0x81 ? min(i->bytes, (u8)4) : 1);
-	case 0xc6: i->op = INSN_STORE; return sub ? -EINVAL : with_imm(c, i, min(i->bytes, (u8)4));
-	case 0xf6:
-		i->op = sub == 2 ? INSN_NOT : sub == 3 ? INSN_NEG : INSN_TEST;
-		return sub >= 4 ? -EINVAL : sub < 2 ? with_imm(c, i, min(i->bytes, (u8)4)) : 0;
+	case 0x82: i->op = INSN_ALU; return 0;
+	case 0xc6: i->op = INSN_STORE; return sub ? -EINVAL : 0;
+	case 0xf6: i->op = sub == 2 ? INSN_NOT : sub == 3 ? INSN_NEG : INSN_TEST; return sub >= 4 ? -EINVAL : 0;
 	default: i->op = sub ? INSN_DEC : INSN_INC; return sub > 1 ? -EINVAL : 0;
 	}
 }
 
-static int two_byte(struct cursor *c, struct insn *i)
+static int two_byte(const struct x86_insn *d, struct insn *i)
 {
-	int b = next(c), err;
-	unsigned sub;
-
-	switch (b) {
+	i->bytes = i->reg_bytes = d->operand_bytes;
+	switch (d->opcode) {
 	case 0xb6:
 	case 0xb7:
 	case 0xbe:
 	case 0xbf:
-		err = with_modrm(c, i, INSN_LOAD, false);
-		i->bytes = b & 1 ? 2 : 1;
-		i->sign_extend = b >= 0xbe;
-		return err;
+		i->op = INSN_LOAD;
+		i->bytes = d->opcode & 1 ? 2 : 1;
+		i->sign_extend = d->opcode >= 0xbe;
+		return 0;
 	case 0xba:
-		err = take_modrm(c, i, &sub);
-		if (err || sub < 4)
-			return err ? err : -EINVAL;
 		i->op = INSN_BIT;
-		i->alu = (u8)sub;
-		i->bytes = i->reg_bytes = operand_bytes(c);
-		return with_imm(c, i, 1);
-	default: return b < 0 ? b : -EINVAL;
+		i->alu = (u8)x86_insn_sub(d);
+		i->immediate = true;
+		return i->alu < 4 ? -EINVAL : 0;
+	default: return -EINVAL;
 	}
 }
 
-static int string_op(struct cursor *c, struct insn *i, u8 opcode)
+static int string_op(const struct x86_insn *d, struct insn *i)
 {
-	i->op = opcode < 0xa6 ? INSN_MOVS : opcode < 0xac ? INSN_STOS : INSN_LODS;
-	i->bytes = i->reg_bytes = opcode & 1 ? operand_bytes(c) : 1;
-	i->rep = c->rep;
+	i->op = d->opcode < 0xa6 ? INSN_MOVS : d->opcode < 0xac ? INSN_STOS : INSN_LODS;
+	i->bytes = i->reg_bytes = d->opcode & 1 ? d->operand_bytes : 1;
+	i->rep = d->prefix >= X86_PREFIX_F3;
 	return 0;
 }
 
-static int one_byte(struct cursor *c, struct insn *i, u8 b)
+static int one_byte(const struct x86_insn *d, struct insn *i)
 {
-	int err;
+	u8 b = d->opcode;
 
 	if (b < 0x40 && (b & 7) < 4) { /* arithmetic, both directions */
-		err = with_modrm(c, i, INSN_ALU, !(b & 1));
 		i->alu = b >> 3;
 		i->to_register = b & 2;
-		return err;
+		return with_register(d, i, INSN_ALU);
 	}
 	switch (b) {
 	case 0x63:
-		if (c->mode != INSN_64)
-			return -EINVAL;
-		err = with_modrm(c, i, INSN_LOAD, false);
+		i->op = INSN_LOAD;
 		i->bytes = 4;
+		i->reg_bytes = d->operand_bytes;
 		i->sign_extend = true;
-		return err;
+		return 0;
 	case 0x80:
 	case 0x81:
 	case 0x83:
@@ -249,49 +104,61 @@ static int one_byte(struct cursor *c, struct insn *i, u8 b)
 	case 0xf6:
 	case 0xf7:
 	case 0xfe:
-	case 0xff: return group(c, i, b);
+	case 0xff: return group(d, i);
 	case 0x84:
-	case 0x85: return with_modrm(c, i, INSN_TEST, b == 0x84);
+	case 0x85: return with_register(d, i, INSN_TEST);
 	case 0x86:
-	case 0x87: return with_modrm(c, i, INSN_XCHG, b == 0x86);
+	case 0x87: return with_register(d, i, INSN_XCHG);
 	case 0x88:
-	case 0x89: return with_modrm(c, i, INSN_STORE, b == 0x88);
+	case 0x89: return with_register(d, i, INSN_STORE);
 	case 0x8a:
-	case 0x8b: return with_modrm(c, i, INSN_LOAD, b == 0x8a);
+	case 0x8b: return with_register(d, i, INSN_LOAD);
 	case 0xa0:
 	case 0xa1:
 	case 0xa2:
 	case 0xa3:
 		i->op = b < 0xa2 ? INSN_LOAD : INSN_STORE;
-		i->bytes = i->reg_bytes = b & 1 ? operand_bytes(c) : 1;
-		return skip(c, address_bytes(c));
-	case 0xa4:
-	case 0xa5:
-	case 0xaa:
-	case 0xab:
-	case 0xac:
-	case 0xad: return string_op(c, i, b);
+		i->bytes = i->reg_bytes = b & 1 ? d->operand_bytes : 1;
+		return 0;
 	default: return -EINVAL;
 	}
 }
 
-int insn_decode(const u8 *bytes, unsigned n, enum insn_mode mode, struct insn *out)
+static bool is_string_op(const struct x86_insn *d)
 {
-	struct cursor c = { .p = bytes, .end = bytes + n, .mode = mode, .segment = 0xff };
-	int b, err;
+	u8 b = d->opcode;
+
+	return d->map == X86_MAP_ONE && (b == 0xa4 || b == 0xa5 || (b >= 0xaa && b <= 0xad));
+}
+
+int insn_decode(const u8 *bytes, unsigned n, enum x86_mode mode, struct insn *out)
+{
+	struct x86_insn d;
+	int err = x86_insn_decode(bytes, n, mode, &d);
 
 	memset(out, 0, sizeof(*out));
-	take_prefixes(&c);
-	b = next(&c);
-	if (b < 0)
-		return b;
-	err = b == 0x0f ? two_byte(&c, out) : one_byte(&c, out, (u8)b);
 	if (err)
 		return err;
-	out->length = (u8)(c.p - bytes);
-	out->address_bytes = address_bytes(&c);
-	out->segment = c.segment;
-	return out->length > 15 ? -EINVAL : 0;
+	out->length = d.length;
+	out->address_bytes = d.address_bytes;
+	out->segment = d.segment;
+	out->reg = (u8)(x86_insn_sub(&d) | (d.rex & 4) << 1);
+	out->imm = d.imm;
+	if (is_string_op(&d))
+		return string_op(&d, out);
+	if (!d.has_memory || d.encoding != X86_LEGACY)
+		return -EINVAL;
+	if (!d.has_modrm)
+		out->reg = 0; /* moffs: the accumulator */
+	return d.map == X86_MAP_ONE ? one_byte(&d, out) : d.map == X86_MAP_0F ? two_byte(&d, out) : -EINVAL;
+}
+
+unsigned insn_prefixes(const u8 *bytes, unsigned n, enum x86_mode mode)
+{
+	struct x86_insn d;
+
+	(void)!x86_insn_decode(bytes, n, mode, &d);
+	return d.prefix_bytes;
 }
 
 /* ---- effects ---- */

@@ -7,9 +7,7 @@
 #ifndef KVM_INSN_H
 #define KVM_INSN_H
 
-#include <lib/types.h>
-
-enum insn_mode { INSN_16, INSN_32, INSN_64 };
+#include <lib/x86_insn.h>
 
 enum insn_op {
 	INSN_LOAD,  /* register = memory, zero- or sign-extended */
@@ -41,13 +39,13 @@ struct insn {
 };
 
 /* 0; -ENODATA: more bytes are needed (n < 15); -EINVAL: not one of these. */
-int __must_check insn_decode(const u8 *bytes, unsigned n, enum insn_mode mode, struct insn *out);
+int __must_check insn_decode(const u8 *bytes, unsigned n, enum x86_mode mode, struct insn *out);
 bool insn_reads(const struct insn *i);
 bool insn_writes(const struct insn *i);
 /* Not for MOVS. gpr[16] in encoding order (rax rcx rdx rbx rsp rbp rsi rdi r8..). memory: the operand's value, if it is
  * read; returned: what is to be written, if insn_writes. Registers and flags are changed. */
 u64 insn_apply(const struct insn *i, u64 gpr[16], u64 *flags, u64 memory);
 /* Length of the prefixes before the opcode; for instructions whose opcode the processor has told. */
-unsigned insn_prefixes(const u8 *bytes, unsigned n, enum insn_mode mode);
+unsigned insn_prefixes(const u8 *bytes, unsigned n, enum x86_mode mode);
 
 #endif

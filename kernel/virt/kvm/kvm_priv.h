@@ -160,7 +160,7 @@ void npt_destroy(struct kvm_vm *vm);
 /* walk.c: addresses as the guest's program sees them. */
 enum kvm_access { GUEST_READ, GUEST_WRITE, GUEST_FETCH };
 u64 kvm_linear(struct kvm_vcpu *v, const struct svm_segment *s, bool fs_gs, u64 offset);
-enum insn_mode kvm_mode(const struct kvm_vcpu *v);
+enum x86_mode kvm_mode(const struct kvm_vcpu *v);
 int __must_check kvm_translate(struct kvm_vcpu *v, u64 linear, enum kvm_access a, u64 *gpa); /* -EFAULT: not mapped */
 int __must_check kvm_read_linear(struct kvm_vcpu *v, u64 linear, void *buf, size_t n, enum kvm_access a);
 int __must_check kvm_write_linear(struct kvm_vcpu *v, u64 linear, const void *buf, size_t n);

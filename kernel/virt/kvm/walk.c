@@ -38,20 +38,20 @@ static bool long_mode(const struct kvm_vcpu *v)
 	return v->g.vmcb->efer & EFER_LMA;
 }
 
-enum insn_mode kvm_mode(const struct kvm_vcpu *v)
+enum x86_mode kvm_mode(const struct kvm_vcpu *v)
 {
 	const struct vmcb *c = v->g.vmcb;
 
 	if (!(c->cr0 & 1) || (c->rflags & BIT(17)))
-		return INSN_16;
+		return X86_CODE_16;
 	if (long_mode(v) && (c->cs.attributes & BIT(9)))
-		return INSN_64;
-	return c->cs.attributes & BIT(10) ? INSN_32 : INSN_16;
+		return X86_CODE_64;
+	return c->cs.attributes & BIT(10) ? X86_CODE_32 : X86_CODE_16;
 }
 
 u64 kvm_linear(struct kvm_vcpu *v, const struct svm_segment *s, bool fs_gs, u64 offset)
 {
-	if (kvm_mode(v) == INSN_64)
+	if (kvm_mode(v) == X86_CODE_64)
 		return (fs_gs ? s->base : 0) + offset;
 	return (u32)(s->base + offset);
 }

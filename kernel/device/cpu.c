@@ -7,7 +7,7 @@
  *
  *      cpu/            online possible present offline kernel_max
  *      cpu/cpuN/       online (not of CPU 0), node0 -> ../../node/node0
- *      cpu/cpuN/topology/       physical_package_id core_id
+ *      cpu/cpuN/topology/       physical_package_id core_id core_cpus package_cpus ...
  *      cpu/cpuN/cache/indexM/   level type size id shared_cpu_map shared_cpu_list ...
  *      node/           online possible has_cpu has_memory has_normal_memory
  *      node/node0/     cpulist cpumap distance meminfo, cpuN -> ../../cpu/cpuN
@@ -144,10 +144,42 @@ static int show_core(struct attr_dir *d, const struct attr *a, struct strbuf *ou
 	return 0;
 }
 
+/* CPUs of the same package, or of the same core. */
+static u64 companions(const struct cpu_dir *c, bool package)
+{
+	u64 mask = cpumask_of(c->cpu);
+	unsigned cpu;
+
+	for_each_cpu (cpu, cpu_online_mask())
+		if (package && cpu_package(cpu) == cpu_package(c->cpu))
+			mask |= cpumask_of(cpu);
+	return mask;
+}
+
+static int show_companions_list(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	add_list(out, companions(d->owner, a->data));
+	return 0;
+}
+
+static int show_companions_map(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	add_map(out, companions(d->owner, a->data));
+	return 0;
+}
+
 static const struct attr *const cpu_attrs[] = { READ_FILE("online", show_number, 1), NULL };
 static const struct attr *const topology_attrs[] = {
 	READ_FILE("physical_package_id", show_package, 0),
 	READ_FILE("core_id", show_core, 0),
+	READ_FILE("core_cpus", show_companions_map, false),
+	READ_FILE("core_cpus_list", show_companions_list, false),
+	READ_FILE("thread_siblings", show_companions_map, false),
+	READ_FILE("thread_siblings_list", show_companions_list, false),
+	READ_FILE("package_cpus", show_companions_map, true),
+	READ_FILE("package_cpus_list", show_companions_list, true),
+	READ_FILE("core_siblings", show_companions_map, true),
+	READ_FILE("core_siblings_list", show_companions_list, true),
 	NULL,
 };
 

@@ -19,6 +19,7 @@
 #include "perf_priv.h"
 #include <alloc/slab.h>
 #include <arch/cpu.h>
+#include <arch/thread.h>
 #include <core/clock.h>
 #include <core/log.h>
 
@@ -407,6 +408,8 @@ void perf_switch_out(struct task *prev, struct task *next)
 {
 	struct perf_context *ctx = rcu_deref(prev->perf);
 
+	if (unlikely(this_cpu_ptr(&perf_cpu)->walk.task == prev))
+		perf_step_end(task_regs(prev));
 	perf_count_sched(COUNT_CONTEXT_SWITCHES);
 	tell_switch(next, true, READ_ONCE(prev->state) == TASK_RUNNING);
 	if (!ctx)

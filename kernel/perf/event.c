@@ -34,7 +34,8 @@
 struct mutex perf_lock = MUTEX_INIT(perf_lock, RANK_SUBSYS);
 struct perf_limits perf_limits = { .paranoid = 2, .max_sample_rate = 100000, .max_stack = PERF_MAX_STACK_DEFAULT };
 int perf_mlock_kb = 516;
-static const struct perf_kind *const kinds[] = { &perf_kind_software, &perf_kind_clock, &perf_kind_tracepoint };
+static const struct perf_kind *const kinds[] = { &perf_kind_software, &perf_kind_clock, &perf_kind_tracepoint,
+						 &perf_kind_memory, &perf_kind_memory_ops };
 
 static bool is_perfmon(void)
 {
@@ -465,6 +466,8 @@ static const struct task_hooks hooks = {
 	.exit = perf_hook_exit,
 	.mapped = perf_hook_mapped,
 	.count = perf_count,
+	.stepped = perf_stepped,
+	.step_end = perf_step_end,
 };
 
 static void perf_init(void)
@@ -482,6 +485,7 @@ static void perf_init(void)
 		list_init(&c->sideband);
 		list_init(&c->to_arm);
 		list_init(&c->to_stop);
+		list_init(&c->walk.waiting);
 	}
 	task_hooks = &hooks;
 	trace_sink_set(TRACE_SINK_PERF, perf_tracepoint);

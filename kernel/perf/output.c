@@ -385,6 +385,20 @@ static void put_first_half(struct perf_ring_write *w, struct perf_event *e, cons
 		perf_ring_skip(w, 8 + (e->attr.branch_sample_type & PERF_SAMPLE_BRANCH_HW_INDEX ? 8 : 0));
 }
 
+static void put_pages(struct perf_ring_write *w, u64 t, const struct perf_sample *s)
+{
+	u64 phys = 0, code;
+
+	if (t & (PERF_SAMPLE_PHYS_ADDR | PERF_SAMPLE_DATA_PAGE_SIZE)) {
+		size_t bytes = perf_translate(s->addr, &phys);
+
+		put_word(w, t & PERF_SAMPLE_PHYS_ADDR, phys);
+		put_word(w, t & PERF_SAMPLE_DATA_PAGE_SIZE, bytes);
+	}
+	if (t & PERF_SAMPLE_CODE_PAGE_SIZE)
+		put_word(w, true, perf_translate(s->regs->ip, &code));
+}
+
 static void put_second_half(struct perf_ring_write *w, struct perf_event *e, const struct gathered *g)
 {
 	u64 t = e->attr.sample_type;
@@ -398,9 +412,7 @@ static void put_second_half(struct perf_ring_write *w, struct perf_event *e, con
 	put_word(w, t & PERF_SAMPLE_TRANSACTION, 0);
 	if (t & PERF_SAMPLE_REGS_INTR)
 		put_regs(w, g->s->regs, e->attr.sample_regs_intr);
-	put_word(w, t & PERF_SAMPLE_PHYS_ADDR, 0);
-	put_word(w, t & PERF_SAMPLE_DATA_PAGE_SIZE, 0);
-	put_word(w, t & PERF_SAMPLE_CODE_PAGE_SIZE, 0);
+	put_pages(w, t, g->s);
 	put_word(w, t & PERF_SAMPLE_AUX, 0);
 }
 

@@ -45,8 +45,10 @@ struct perf_kind {                             /* a source of events */
 	void (*stop)(struct perf_event *e);
 	u64 (*count)(struct perf_event *e, u64 now); /* NULL: e->count */
 	void (*arm)(struct perf_event *e);           /* after start, without locks: timers. NULL: none */
+	void (*tick)(struct perf_event *e);          /* of those with a timer: in its interrupt, while active */
 };
-extern const struct perf_kind perf_kind_software, perf_kind_clock, perf_kind_tracepoint;
+extern const struct perf_kind perf_kind_software, perf_kind_clock, perf_kind_tracepoint, perf_kind_memory,
+	perf_kind_memory_ops;
 
 struct perf_ring {
 	struct perf_ring_data data; /* g */
@@ -118,12 +120,20 @@ struct perf_context {
 	struct rcu_head rcu;
 };
 
+struct perf_walk {           /* memory.c: from a tick to the access that is sampled; l */
+	struct task *task;   /* it is being stepped; NULL: no walk */
+	struct list waiting; /* events that want an access, by fire_link */
+	u8 left;             /* instructions until one is looked at */
+	u8 tries;            /* and how many without a memory operand are passed */
+};
+
 struct perf_cpu {
 	struct perf_context ctx;
 	struct list counts[COUNT_KINDS]; /* active events by what they count */
 	struct list points[TRACE_EVENTS];
 	struct list sideband; /* active events that want to be told about tasks and mappings */
 	struct list to_arm, to_stop;
+	struct perf_walk walk;
 	bool busy; /* inside a delivery: what it causes itself is not delivered */
 	u64 chain[PERF_MAX_STACK_DEFAULT + 16];
 };
@@ -134,8 +144,8 @@ extern int perf_mlock_kb;
 
 /* What a sample is made from. */
 struct perf_sample {
-	const struct regs *regs; /* where it happened */
-	u64 addr, period, weight, data_source;
+	const struct regs *regs;               /* where it happened */
+	u64 addr, period, weight, data_source; /* addr: the program's; 0 none */
 	const void *raw;
 	u32 raw_bytes;
 };
@@ -216,6 +226,22 @@ void perf_hook_mapped(struct mm *m, ulong addr);
 void perf_count(enum task_count what, u64 n, const struct regs *regs, ulong addr);
 void perf_count_sched(enum task_count what);
 void perf_tracepoint(unsigned id, const void *record, size_t size, u64 count, struct task *about);
+
+/* Kinds that sample by time: ns in attr.sample_period, or a frequency. */
+void perf_clock_init(struct perf_event *e);
+void perf_clock_destroy(struct perf_event *e);
+void perf_clock_stop(struct perf_event *e);
+void perf_clock_arm(struct perf_event *e);
+
+/* ---- memory.c ---- */
+#define PERF_TYPE_IBS_OP    9 /* numbers above PERF_TYPE_MAX are a kernel's own; clients read them from sysfs */
+#define PERF_IBS_COUNT_OPS  (1ULL << 19)
+#define PERF_RAW_MEM_LOADS  0x01cdULL /* event and umask, as Intel numbers them since 2011 */
+#define PERF_RAW_MEM_STORES 0x82d0ULL
+bool perf_stepped(struct regs *r, ulong reason);
+void perf_step_end(struct regs *r);
+/* The page behind a user address of current: its bytes (0: not there) and the physical address. IRQs off. */
+size_t perf_translate(ulong va, u64 *phys);
 
 /* ---- mmap.c ---- */
 int perf_mmap(struct file *f, unsigned prot, unsigned map_flags, u64 *index, size_t bytes, struct mapping **out);

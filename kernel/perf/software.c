@@ -104,7 +104,7 @@ static bool is_idle(const struct task *t)
 	return !t->tid && !t->process;
 }
 
-static void clock_sample(struct perf_event *e)
+static void clock_tick(struct perf_event *e)
 {
 	struct perf_cpu *c = this_cpu_ptr(&perf_cpu);
 	const struct regs *regs = irq_regs();
@@ -124,7 +124,7 @@ static void clock_fire(struct timer *t)
 
 	if (READ_ONCE(e->state) != PERF_ACTIVE || e->on_cpu != cpu_id())
 		return;
-	clock_sample(e);
+	e->kind->tick(e);
 	if (e->state == PERF_ACTIVE)
 		timer_arm(t, max(t->deadline_ns + e->period, clock_ns() + PERIOD_LEAST_NS / 2), 0);
 }
@@ -136,21 +136,26 @@ static u64 clock_period(const struct perf_event *e)
 	return max(ns, (u64)PERIOD_LEAST_NS);
 }
 
+void perf_clock_init(struct perf_event *e)
+{
+	timer_init(&e->timer, clock_fire);
+	if (perf_attr_samples(&e->attr)) {
+		e->period = clock_period(e);
+		e->timer_left = e->period;
+	}
+}
+
 static int clock_init(struct perf_event *e)
 {
 	if (e->attr.config != PERF_COUNT_SW_CPU_CLOCK && e->attr.config != PERF_COUNT_SW_TASK_CLOCK)
 		return -ENOENT;
 	if (e->attr.sample_type & PERF_SAMPLE_BRANCH_STACK)
 		return -EOPNOTSUPP;
-	timer_init(&e->timer, clock_fire);
-	if (perf_attr_samples(&e->attr)) {
-		e->period = clock_period(e);
-		e->timer_left = e->period;
-	}
+	perf_clock_init(e);
 	return 0;
 }
 
-static void clock_destroy(struct perf_event *e)
+void perf_clock_destroy(struct perf_event *e)
 {
 	timer_cancel(&e->timer);
 }
@@ -159,7 +164,7 @@ static void clock_start(struct perf_event *e)
 {
 }
 
-static void clock_stop(struct perf_event *e)
+void perf_clock_stop(struct perf_event *e)
 {
 	u64 now = clock_ns(), due = READ_ONCE(e->timer.deadline_ns);
 
@@ -167,7 +172,7 @@ static void clock_stop(struct perf_event *e)
 		e->timer_left = due > now ? min(due - now, e->period) : PERIOD_LEAST_NS / 2;
 }
 
-static void clock_arm_timer(struct perf_event *e)
+void perf_clock_arm(struct perf_event *e)
 {
 	if (perf_attr_samples(&e->attr))
 		timer_arm(&e->timer, clock_ns() + e->timer_left, 0);
@@ -180,8 +185,9 @@ static u64 clock_count(struct perf_event *e, u64 now)
 
 const struct perf_kind perf_kind_clock = { .type = PERF_TYPE_SOFTWARE,
 					   .init = clock_init,
-					   .destroy = clock_destroy,
+					   .destroy = perf_clock_destroy,
 					   .start = clock_start,
-					   .stop = clock_stop,
+					   .stop = perf_clock_stop,
 					   .count = clock_count,
-					   .arm = clock_arm_timer };
+					   .arm = perf_clock_arm,
+					   .tick = clock_tick };

@@ -19,6 +19,7 @@
 #include <core/init.h>
 #include <core/log.h>
 #include <lib/err.h>
+#include <lib/printf.h>
 #include <lib/string.h>
 #include <linux/capability.h>
 #include <vfs/textfile.h>
@@ -162,11 +163,57 @@ static void add_kind(const char *folder, u32 type)
 	ensure(!attr_folder_add(&attr_sys_root, folder, list));
 }
 
+/* ---- PMUs that sample memory ---------------------------------------------------------------------------------- */
+
+static int show_text(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%s\n", (const char *)a->data);
+	return 0;
+}
+
+#define TEXT(label, text)                                                                                              \
+	&(const struct attr)                                                                                           \
+	{                                                                                                              \
+		.name = label, .mode = 0444, .show = show_text, .data = (ulong)(text)                                  \
+	}
+
+static const struct attr *const cpu_events[] = { TEXT("mem-loads", "event=0xcd,umask=0x1,ldlat=3"),
+						 TEXT("mem-stores", "event=0xd0,umask=0x82"), NULL };
+static const struct attr *const cpu_format[] = { TEXT("event", "config:0-7"), TEXT("umask", "config:8-15"),
+						 TEXT("ldlat", "config1:0-15"), NULL };
+static const struct attr *const cpu_caps[] = { TEXT("max_precise", "3"), TEXT("pmu_name", "sampled"), NULL };
+static const struct attr *const ibs_format[] = { TEXT("cnt_ctl", "config:19"), NULL };
+
+static void add_device(const char *name, u32 type)
+{
+	struct attr_dir *devices, *dir;
+	char folder[32];
+
+	str_format(folder, sizeof(folder), "devices/%s", name);
+	add_kind(folder, type);
+	ensure(!attr_shared_dir(&attr_sys_root, folder, &dir));
+	ensure(!attr_shared_dir(&attr_sys_root, "bus/event_source/devices", &devices));
+	ensure(!attr_link_add(devices, name, dir));
+}
+
+static void add_memory_pmus(void)
+{
+	add_device("cpu", PERF_TYPE_RAW);
+	ensure(!attr_folder_add(&attr_sys_root, "devices/cpu/events", cpu_events));
+	ensure(!attr_folder_add(&attr_sys_root, "devices/cpu/format", cpu_format));
+	ensure(!attr_folder_add(&attr_sys_root, "devices/cpu/caps", cpu_caps));
+	if (!cpu_has(CPU_AMD))
+		return;
+	add_device("ibs_op", PERF_TYPE_IBS_OP);
+	ensure(!attr_folder_add(&attr_sys_root, "devices/ibs_op/format", ibs_format));
+}
+
 static void files_init(void)
 {
 	add_limits();
 	add_kind("bus/event_source/devices/software", PERF_TYPE_SOFTWARE);
 	add_kind("bus/event_source/devices/tracepoint", PERF_TYPE_TRACEPOINT);
+	add_memory_pmus();
 	for (unsigned i = 0; i < ARRAY_SIZE(proc_files); i++)
 		proc_file_register(&proc_files[i]);
 }

@@ -24,6 +24,7 @@
 #include <asm/unistd.h>
 #include <lib/string.h>
 #include <process/ptrace.h>
+#include <task/hooks.h>
 
 /* ---- stops ------------------------------------------------------------------------------------------------ */
 
@@ -348,8 +349,11 @@ void upcall_return_to_user(struct regs *r)
 		run_task_work();
 	if (unlikely(current->work & WORK_THROTTLE))
 		sched_throttle_point();
-	if (current->work & WORK_SIGNAL)
+	if (current->work & WORK_SIGNAL) {
+		if (static_branch(&task_step_key))
+			task_hooks->step_end(r);
 		handle_signals(r);
+	}
 }
 
 /* ---- exceptions ----------------------------------------------------------------------------------------------------
@@ -373,6 +377,8 @@ void upcall_user_exception(struct regs *r, unsigned vector, ulong error)
 	int code = known ? exceptions[vector].code : -1;
 	ulong addr;
 
+	if (vector == 1 && static_branch(&task_step_key) && task_hooks->stepped(r, error))
+		return;
 	if (vector == 1 && (error & 15)) /* DR6: a debug register, not a single step */
 		code = TRAP_HWBKPT;
 	addr = vector == 13 || code < 0 ? 0 : r->ip;

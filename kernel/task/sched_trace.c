@@ -20,6 +20,7 @@
 
 const struct task_hooks *task_hooks;
 DEFINE_STATIC_KEY(task_switch_key);
+DEFINE_STATIC_KEY(task_step_key);
 DEFINE_STATIC_KEY(task_life_key);
 struct static_key task_count_keys[COUNT_KINDS];
 

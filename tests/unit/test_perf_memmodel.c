@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <stdlib.h>
 #include <asm/perf_regs.h>
 #include <lib/err.h>
 #include <perf/lines.h>
@@ -138,6 +139,29 @@ static void kinds(void **state)
 	lines_free(&m);
 }
 
+static void owners(void **state)
+{
+	struct owner_table *t = calloc(1, sizeof(*t));
+
+	assert_non_null(t);
+	assert_int_equal(owner_touch(t, 7, 0, true), OWNER_UNKNOWN);
+	assert_int_equal(owner_touch(t, 7, 0, false), OWNER_HERE);
+	assert_int_equal(owner_touch(t, 7, 1, false), OWNER_HANDED); /* handed over once */
+	assert_int_equal(owner_touch(t, 7, 1, true), OWNER_HANDED);
+	assert_int_equal(owner_touch(t, 7, 1, true), OWNER_HERE);
+	assert_int_equal(owner_touch(t, 7, 0, false), OWNER_FOUGHT);
+	assert_int_equal(owner_touch(t, 7, 0, false), OWNER_HERE);
+	for (u64 key = 100; key < 100 + 64 * OWNER_SETS; key++) /* older lines are forgotten */
+		assert_int_equal(owner_touch(t, key, 0, true), OWNER_UNKNOWN);
+	assert_int_equal(owner_touch(t, 7, 0, false), OWNER_UNKNOWN);
+	for (unsigned i = 0; i < 100; i++) { /* a line that is used stays, whatever passes by */
+		for (u64 key = 0; key < OWNER_SETS; key++)
+			(void)owner_touch(t, 1000000 + i * OWNER_SETS + key, 0, true);
+		assert_int_equal(owner_touch(t, 7, 0, false), OWNER_HERE);
+	}
+	free(t);
+}
+
 static void ranking(void **state)
 {
 	struct line **v;
@@ -163,6 +187,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(operands), cmocka_unit_test(predecessor), cmocka_unit_test(ownership),
 		cmocka_unit_test(one_cpu),  cmocka_unit_test(kinds),       cmocka_unit_test(ranking),
+		cmocka_unit_test(owners),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

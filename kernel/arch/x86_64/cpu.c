@@ -51,6 +51,7 @@ void cpu_detect(void)
 
 	cpuid(0, 0, r);
 	max = r[0];
+	set_if(r[1] == 0x68747541, 0, CPU_AMD); /* "Auth" of AuthenticAMD */
 	cpuid(1, 0, r);
 	vendor_family = r[0];
 	set_if(r[2], 17, CPU_PCID);

@@ -51,6 +51,7 @@ enum cpu_feature {
 	CPU_ERMS,
 	CPU_HUGE_1G,
 	CPU_SVM,
+	CPU_AMD, /* the vendor */
 	CPU_RDT_A,
 	CPU_INVARIANT_TSC,
 	CPU_RDTSCP,

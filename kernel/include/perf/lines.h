@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who owns the cache line: from sampled accesses in time order, which lines travel between CPUs, and by which pairs of
- * accesses. A line is owned by the CPU that wrote it last; an access from another CPU after that write makes it travel.
- *
- *   write by X        any access by Y on another CPU        write by Y
- *   X modified  --->  travel; shared by X and Y      --->   Y modified
+ * Which cache lines travel between CPUs, and by which pairs of accesses: from sampled accesses in time order, all of
+ * them kept. Who owns a line at a time: perf/owner.h.
  *
  * Memory grows with the number of lines that two threads touched, not with samples. Threading: one thread a model.
  */
@@ -12,6 +9,7 @@
 #define PERF_LINES_H
 
 #include <lib/types.h>
+#include <perf/owner.h>
 
 #define LINE_BYTES 64u
 
@@ -37,10 +35,7 @@ struct line_site { /* one thread, one field, one instruction */
 struct line {
 	u64 space, addr;
 	u64 samples, writes, travels;
-	u64 last_write_ns;
-	u32 owner_cpu, owner_tid; /* of the last write */
-	u64 holders;              /* CPUs (mod 64) that touched it since the last write, the writer included */
-	bool is_modified;
+	struct line_owner owner;
 	bool many_threads;
 	u32 nr_sites, first_tid;
 	struct line_site *sites;

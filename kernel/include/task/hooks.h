@@ -5,7 +5,8 @@
  *
  * Contexts. switch_out: the run queue is locked, IRQs off, current is prev. switch_in: no locks, IRQs off, current
  * runs; prev may be gone, only its address and its ids count. count: any context but NMI; regs NULL: of the caller. The
- * others: process context, no locks, current is who forks, runs exec, exits, maps.
+ * others: process context, no locks, current is who forks, runs exec, exits, maps,
+ * steps.
  */
 #ifndef TASK_HOOKS_H
 #define TASK_HOOKS_H
@@ -39,11 +40,15 @@ struct task_hooks {
 	void (*exit)(void);                       /* still has its memory */
 	void (*mapped)(struct mm *m, ulong addr); /* a new VMA begins there */
 	void (*count)(enum task_count what, u64 n, const struct regs *regs, ulong addr);
+	bool (*stepped)(struct regs *r,
+			ulong reason);    /* a debug trap from user mode (DR6): true if it was the hook's */
+	void (*step_end)(struct regs *r); /* a signal is about to look at the registers of current */
 };
 extern const struct task_hooks *task_hooks;
 
 DECLARE_STATIC_KEY(task_switch_key); /* switch_out, switch_in */
 DECLARE_STATIC_KEY(task_life_key);   /* fork .. mapped */
+DECLARE_STATIC_KEY(task_step_key);   /* stepped, step_end */
 extern struct static_key task_count_keys[COUNT_KINDS];
 
 #define task_count(what, n, regs, addr)                                                                                \

@@ -110,27 +110,6 @@ static struct line_site *get_site(struct line *l, const struct line_access *a)
 	return s;
 }
 
-/* Moves the line's state; true if the access had to fetch it from another CPU, or take it from others that held it. */
-static bool travel(struct line *l, const struct line_access *a)
-{
-	u64 me = 1ull << (a->cpu % 64);
-	bool moved;
-
-	if (a->is_write) {
-		moved = (l->is_modified && l->owner_cpu != a->cpu) || (l->writes && (l->holders & ~me));
-		l->is_modified = true;
-		l->owner_cpu = a->cpu;
-		l->owner_tid = a->tid;
-		l->last_write_ns = a->time_ns;
-		l->holders = me;
-		l->writes++;
-		return moved;
-	}
-	moved = l->is_modified && l->owner_cpu != a->cpu && !(l->holders & me);
-	l->holders |= me;
-	return moved;
-}
-
 int lines_add(struct lines *m, const struct line_access *a)
 {
 	struct line *l = get_line(m, a);
@@ -139,7 +118,8 @@ int lines_add(struct lines *m, const struct line_access *a)
 
 	if (!s)
 		return -ENOMEM;
-	moved = travel(l, a);
+	moved = line_owner_touch(&l->owner, a->cpu, a->is_write);
+	l->writes += a->is_write;
 	l->many_threads |= l->first_tid != a->tid;
 	l->samples++;
 	s->samples++;

@@ -245,7 +245,55 @@ static int add_clock(struct rec_options *o, u64 freq, char *why, size_t n)
 	return 0;
 }
 
-static int record(struct rec_options *o, const char *final)
+/* Ostrom's kernel samples accesses itself, in order and with all registers as they were: nothing is left to work out.
+ */
+static bool kernel_samples(void)
+{
+	char text[16] = "";
+	FILE *f = fopen("/sys/bus/event_source/devices/cpu/caps/pmu_name", "re");
+
+	if (!f)
+		return false;
+	if (!fgets(text, sizeof(text), f))
+		text[0] = 0;
+	fclose(f);
+	return !strcmp(text, "sampled\n");
+}
+
+static int add_access(struct rec_options *o, const char *name, u64 config, u64 freq, char *why, size_t n)
+{
+	struct rec_event *e = &o->events[o->nr_events];
+	int err = rec_add_event(o, "cpu-clock", 0, freq, why, n);
+
+	if (err)
+		return err;
+	e->attr.type = PERF_TYPE_RAW;
+	e->attr.config = config;
+	e->attr.sample_type |= PERF_SAMPLE_ADDR | PERF_SAMPLE_WEIGHT | PERF_SAMPLE_DATA_SRC;
+	e->attr.exclude_kernel = e->attr.exclude_hv = 1;
+	e->attr.mmap = e->attr.mmap2 = e->attr.mmap_data = e->attr.comm = e->attr.comm_exec = e->attr.task = 1;
+	snprintf(e->name, sizeof(e->name), "%s", name);
+	return 0;
+}
+
+static int record_accesses(struct rec_options *o, u64 freq)
+{
+	struct rec_result res;
+	char why[512];
+
+	if (add_access(o, "cpu/mem-loads/", 0x1cd, freq, why, sizeof(why)) ||
+	    add_access(o, "cpu/mem-stores/", 0x82d0, freq, why, sizeof(why)) || rec_record(o, &res, why, sizeof(why))) {
+		say_error("%s", why);
+		return 1;
+	}
+	if (!o->quiet)
+		fprintf(stderr,
+			"[ ostrom c2c record: accesses sampled by the kernel, ownership of lines is inferred: %s ]\n",
+			o->output);
+	return WIFEXITED(res.command_status) ? WEXITSTATUS(res.command_status) : 1;
+}
+
+static int record_clock(struct rec_options *o, const char *final)
 {
 	struct convert c = { 0 };
 	struct rec_result res;
@@ -267,11 +315,27 @@ static int record(struct rec_options *o, const char *final)
 	return WIFEXITED(res.command_status) ? WEXITSTATUS(res.command_status) : 1;
 }
 
+static int record_and_convert(struct rec_options *o, u64 freq)
+{
+	const char *final = o->output;
+	char clock[4096], why[512];
+
+	if (add_clock(o, freq, why, sizeof(why))) {
+		say_error("%s", why);
+		return 1;
+	}
+	snprintf(clock, sizeof(clock), "%s.clock", final);
+	o->output = clock;
+	if (!o->quiet)
+		fprintf(stderr,
+			"ostrom c2c: memory events by hardware are not used; sampling by clock, ownership of lines "
+			"is inferred\n");
+	return record_clock(o, final);
+}
+
 int c2c_record_main(int argc, char **argv)
 {
 	struct rec_options *o = calloc(1, sizeof(*o));
-	const char *final;
-	char clock[4096], why[512];
 	u64 freq = 2000;
 	s32 pid;
 	int status;
@@ -284,19 +348,8 @@ int c2c_record_main(int argc, char **argv)
 	o->argc = argc;
 	o->argv = argv;
 	status = parse(o, &pid, &freq, argc, argv);
-	if (!status && add_clock(o, freq, why, sizeof(why))) {
-		say_error("%s", why);
-		status = 1;
-	}
-	if (!status) {
-		final = o->output;
-		snprintf(clock, sizeof(clock), "%s.clock", final);
-		o->output = clock;
-		if (!o->quiet)
-			fprintf(stderr, "ostrom c2c: memory events by hardware are not used; sampling by clock, "
-					"ownership of lines is inferred\n");
-		status = record(o, final);
-	}
+	if (!status)
+		status = kernel_samples() ? record_accesses(o, freq) : record_and_convert(o, freq);
 	free(o);
 	return max(status, 0);
 }

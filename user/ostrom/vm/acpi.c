@@ -2,11 +2,11 @@
  *
  * Problem: a kernel learns of CPUs, the I/O APIC and the way to switch off from ACPI's tables.
  *
- * Idea: the four that are needed, written one after the other: FADT with the DSDT that names the sleep state S5, MADT,
- * XSDT, RSDP.
+ * Idea: the four that are needed, written one after the other: FADT with the DSDT (the sleep state S5, the PCI bus),
+ * MADT, XSDT, RSDP.
  *
  * Contract: vm_acpi writes at `at` (up to 8 KiB) and returns the RSDP's address.
- * Source: ACPI 6.4, 5.2.5 (RSDP), 5.2.8 (XSDT), 5.2.9 (FADT), 5.2.12 (MADT), 7.4.2 (_S5).
+ * Source: ACPI 6.4, 5.2.5 (RSDP), 5.2.8 (XSDT), 5.2.9 (FADT), 5.2.12 (MADT), 7.4.2 (_S5), 20 (machine language).
  *
  * Locks: none; before the CPUs run.
  */
@@ -59,14 +59,27 @@ static void put64(uint8_t *t, unsigned at, uint64_t v)
 	memcpy(t + at, &v, sizeof(v));
 }
 
-/* Name (_S5, Package () { 5, 5, 0, 0 }) */
+/* Machine language of:
+ *   Name (\_S5, Package () { 5, 5, 0, 0 })
+ *   Scope (\_SB) { Device (PCI0) {
+ *     Name (_HID, EisaId ("PNP0A03"))
+ *     Name (_CRS, ResourceTemplate () {
+ *       WordBusNumber (0 to 0), IO (0xcf8, 8 ports), DWordMemory (0xe0000000 to 0xefffffff) }) } }
+ */
 static uint32_t write_dsdt(uint8_t *t)
 {
-	static const uint8_t s5[] = { 0x08, '_', 'S', '5', '_', 0x12, 0x08, 0x04, 0x0a, 0x05, 0x0a, 0x05, 0x00, 0x00 };
+	static const uint8_t code[] = {
+		0x08, 0x5f, 0x53, 0x35, 0x5f, 0x12, 0x08, 0x04, 0x0a, 0x05, 0x0a, 0x05, 0x00, 0x00, 0x10, 0x45, 0x05,
+		0x5f, 0x53, 0x42, 0x5f, 0x5b, 0x82, 0x4d, 0x04, 0x50, 0x43, 0x49, 0x30, 0x08, 0x5f, 0x48, 0x49, 0x44,
+		0x0c, 0x41, 0xd0, 0x0a, 0x03, 0x08, 0x5f, 0x43, 0x52, 0x53, 0x11, 0x37, 0x0a, 0x34, 0x88, 0x0d, 0x00,
+		0x02, 0x0c, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x47, 0x01, 0xf8, 0x0c,
+		0xf8, 0x0c, 0x01, 0x08, 0x87, 0x17, 0x00, 0x00, 0x0c, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+		0xe0, 0xff, 0xff, 0xff, 0xef, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x10, 0x79, 0x00,
+	};
 
-	memcpy(t + sizeof(struct header), s5, sizeof(s5));
-	finish((struct header *)t, "DSDT", sizeof(struct header) + sizeof(s5), 2);
-	return sizeof(struct header) + sizeof(s5);
+	memcpy(t + sizeof(struct header), code, sizeof(code));
+	finish((struct header *)t, "DSDT", sizeof(struct header) + sizeof(code), 2);
+	return sizeof(struct header) + sizeof(code);
 }
 
 static uint32_t write_fadt(uint8_t *t, uint64_t dsdt)

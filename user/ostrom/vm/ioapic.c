@@ -3,20 +3,19 @@
  * Problem: devices raise lines; local APICs take messages.
  *
  * Idea: the I/O APIC's redirection table says which message a line is. An edge sends one; a level sends one and again
- * at its end while the line is still high. KVM tells of such ends only for vectors in its routing table, so the table
- * is given to it whenever a level-triggered row changes.
+ * at its end while the line is still high. KVM tells of such ends only for vectors in its routing table, so a row goes
+ * there whenever it is, or was, level-triggered.
  *
  * Contract: vm.h; 24 inputs at IOAPIC_BASE, version 0x20 (with the EOI register).
  * Source: Intel 82093AA data sheet, 3.1 and 3.2.
  *
  * Locks: vm->lock, held by every caller.
  */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include "vm.h"
 
-#define PINS       24
+#define PINS       VM_IOAPIC_PINS
 #define MASKED     (1ULL << 16)
 #define LEVEL      (1ULL << 15)
 #define REMOTE_IRR (1ULL << 14)
@@ -68,23 +67,11 @@ void vm_eoi(struct vm *vm, unsigned vector)
 	}
 }
 
-static void give_routes(void)
+static void give_route(unsigned pin)
 {
-	struct kvm_irq_routing *r = calloc(1, sizeof(*r) + PINS * sizeof(r->entries[0]));
+	struct kvm_msi m = message(io.row[pin]);
 
-	if (!r)
-		return;
-	for (unsigned pin = 0; pin < PINS; pin++) {
-		struct kvm_msi m = message(io.row[pin]);
-
-		if (io.row[pin] & MASKED)
-			continue;
-		r->entries[r->nr++] = (struct kvm_irq_routing_entry){
-			.gsi = pin, .type = KVM_IRQ_ROUTING_MSI, .u.msi = { .address_lo = m.address_lo, .data = m.data }
-		};
-	}
-	ioctl(io.vm->fd, KVM_SET_GSI_ROUTING, r);
-	free(r);
+	vm_route(io.vm, pin, io.row[pin] & MASKED ? NULL : &m);
 }
 
 static uint32_t get(uint32_t index)
@@ -112,7 +99,7 @@ static void set(uint32_t index, uint32_t v)
 	if (!(*row & LEVEL))
 		*row &= ~REMOTE_IRR;
 	if ((old | *row) & LEVEL)
-		give_routes();
+		give_route(pin);
 	if ((*row & LEVEL) && (io.high & 1U << pin))
 		send(pin);
 }

@@ -148,9 +148,12 @@ void vm_add_ports(struct vm *vm, struct vm_range r)
 	vm->ports[vm->nr_ports++] = r;
 }
 
-void vm_add_mmio(struct vm *vm, struct vm_range r)
+struct vm_range *vm_add_mmio(struct vm *vm, struct vm_range r)
 {
-	vm->mmio[vm->nr_mmio++] = r;
+	if (vm->nr_mmio == sizeof(vm->mmio) / sizeof(vm->mmio[0]))
+		return NULL;
+	vm->mmio[vm->nr_mmio] = r;
+	return &vm->mmio[vm->nr_mmio++];
 }
 
 static void access_range(struct vm *vm, struct vm_range *list, unsigned nr, uint64_t at, void *data, unsigned len,
@@ -248,13 +251,14 @@ void vm_stop(struct vm *vm, int exit_code)
 		say_error("stop: %s", strerror(errno));
 }
 
-static void feed_console(struct vm *vm)
+/* Feeds the console and answers at the control socket until the machine ends. */
+static void serve(struct vm *vm)
 {
-	struct pollfd p[2] = { { vm->stop_fd, POLLIN, 0 }, { 0, POLLIN, 0 } };
+	struct pollfd p[3] = { { vm->stop_fd, POLLIN, 0 }, { 0, POLLIN, 0 }, { vm->control_fd, POLLIN, 0 } };
 	uint8_t buf[256];
 
 	for (;;) {
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+		if (poll(p, 3, -1) < 0 && errno != EINTR)
 			return;
 		if (p[0].revents)
 			return;
@@ -266,6 +270,8 @@ static void feed_console(struct vm *vm)
 			else
 				p[1].fd = -1;
 		}
+		if (p[2].revents)
+			vm_control_serve(vm->control_fd);
 	}
 }
 
@@ -279,7 +285,7 @@ int vm_run(struct vm *vm)
 		if (!vm->cpu[i].started)
 			vm_stop(vm, 1);
 	}
-	feed_console(vm);
+	serve(vm);
 	for (unsigned i = 0; i < vm->nr_cpus; i++) {
 		if (!vm->cpu[i].started)
 			continue;
@@ -310,23 +316,33 @@ static int open_kvm(struct vm *vm)
 	return 0;
 }
 
+static int add_devices(struct vm *vm, const struct vm_options *o)
+{
+	vm_ioapic(vm);
+	vm_serial(vm);
+	vm_legacy(vm);
+	vm_pci(vm);
+	for (unsigned i = 0; i < o->nr_disks; i++)
+		if (vm_disk(vm, i, o->disk[i]))
+			return -1;
+	if (o->gpu_percent && vm_gpu(vm, o->gpu_percent))
+		return -1;
+	for (unsigned i = 0; i < o->nr_vfio; i++)
+		if (vm_vfio(vm, o->vfio[i]))
+			return -1;
+	return 0;
+}
+
 int vm_create(struct vm *vm, const struct vm_options *o)
 {
-	*vm = (struct vm){ .kvm = -1, .fd = -1, .nr_cpus = o->cpus, .bytes = o->bytes };
+	*vm = (struct vm){ .kvm = -1, .fd = -1, .control_fd = -1, .nr_cpus = o->cpus, .bytes = o->bytes };
 	pthread_mutex_init(&vm->lock, NULL);
 	vm->stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (vm->stop_fd < 0)
 		return fail("eventfd");
-	if (open_kvm(vm) || make_memory(vm))
+	if (open_kvm(vm) || make_memory(vm) || add_devices(vm, o) || vm_load(vm, o))
 		return -1;
-	vm_ioapic(vm);
-	vm_serial(vm);
-	vm_legacy(vm);
-	for (unsigned i = 0; i < o->nr_disks; i++)
-		if (vm_disk(vm, i, o->disk[i]))
-			return -1;
-	if (vm_load(vm, o))
-		return -1;
+	vm->control_fd = vm_control();
 	for (unsigned i = 0; i < o->cpus; i++)
 		if (make_cpu(vm, i))
 			return -1;
@@ -335,6 +351,8 @@ int vm_create(struct vm *vm, const struct vm_options *o)
 
 void vm_destroy(struct vm *vm)
 {
+	vm_vfio_close();
+	vm_gpu_remove();
 	for (unsigned i = 0; i < vm->nr_cpus; i++) {
 		if (vm->cpu[i].run && vm->cpu[i].run != MAP_FAILED)
 			munmap(vm->cpu[i].run, vm->run_bytes);

@@ -7,8 +7,8 @@
  * crashes 125.
  *
  * Contract: `ostrom vm run --kernel ELF [--initrd FILE] [--append WORDS] [--cpus N] [--mem SIZE] [--disk IMAGE]...
- * [-- COMMAND...]`. The kernel is an ELF file with a PVH entry (Ostrom, Linux's vmlinux). Status 2: wrong usage; 1: no
- * machine could be made.
+ * [--gpu PERCENT] [--screenshot FILE] [--vfio UUID]... [-- COMMAND...]`; `ostrom vm screenshot PID FILE`. The kernel is
+ * an ELF file with a PVH entry (Ostrom, Linux's vmlinux). Status 2: wrong usage; 1: no machine could be made.
  *
  * Locks: none here.
  */
@@ -66,10 +66,15 @@ static void usage(FILE *f)
 	fprintf(f,
 		"usage: ostrom vm run --kernel ELF [--initrd FILE] [--append WORDS] [--cpus N] [--mem SIZE] [--disk "
 		"IMAGE]...\n"
-		"                     [-- COMMAND [ARG...]]\n\n"
+		"                     [--gpu PERCENT] [--screenshot FILE] [--vfio UUID]... [-- COMMAND [ARG...]]\n"
+		"       ostrom vm screenshot PID FILE\n\n"
 		"Runs a kernel with a PVH entry on /dev/kvm, its console on this terminal. With a command, it is given "
 		"to the\n"
-		"guest's init (Ostrom's root images run it and hand back its status). SIZE: 512M, 2G; default 256M.\n");
+		"guest's init (Ostrom's root images run it and hand back its status). SIZE: 512M, 2G; default 256M.\n"
+		"--gpu 25%% gives it a part of the GPU, made now and gone at its end; --screenshot writes what it "
+		"shows "
+		"then (PNG, or\n"
+		"PPM if the name ends so); --vfio gives it a mediated device that exists.\n");
 }
 
 /* "console=ttyS0 ... -- COMMAND"; kept until the end. */
@@ -100,7 +105,9 @@ static int parse(int argc, char **argv, struct vm_options *o)
 	static const struct option longs[] = { { "kernel", 1, NULL, 'k' }, { "initrd", 1, NULL, 'i' },
 					       { "append", 1, NULL, 'a' }, { "cpus", 1, NULL, 'c' },
 					       { "mem", 1, NULL, 'm' },    { "disk", 1, NULL, 'd' },
-					       { "help", 0, NULL, 'h' },   { NULL, 0, NULL, 0 } };
+					       { "gpu", 1, NULL, 'g' },    { "screenshot", 1, NULL, 's' },
+					       { "vfio", 1, NULL, 'v' },   { "help", 0, NULL, 'h' },
+					       { NULL, 0, NULL, 0 } };
 	int c;
 
 	while ((c = getopt_long(argc, argv, "+h", longs, NULL)) != -1) {
@@ -128,6 +135,21 @@ static int parse(int argc, char **argv, struct vm_options *o)
 			}
 			o->disk[o->nr_disks++] = optarg;
 			break;
+		case 'g':
+			o->gpu_percent = (unsigned)atoi(optarg);
+			if (o->gpu_percent < 1 || o->gpu_percent > 100) {
+				say_error("--gpu: 1%% to 100%%");
+				return -1;
+			}
+			break;
+		case 's': o->screenshot = optarg; break;
+		case 'v':
+			if (o->nr_vfio == VM_VFIO_MAX) {
+				say_error("at most %d devices", VM_VFIO_MAX);
+				return -1;
+			}
+			o->vfio[o->nr_vfio++] = optarg;
+			break;
 		case 'h': usage(stdout); exit(0);
 		default: usage(stderr); return -1;
 		}
@@ -139,12 +161,26 @@ static int parse(int argc, char **argv, struct vm_options *o)
 	return 0;
 }
 
+static void keep_picture(const char *path)
+{
+	struct vm_picture p;
+
+	if (vm_picture(&p)) {
+		say_error("%s: the machine shows no picture", path);
+		return;
+	}
+	vm_write_picture(&p, path);
+	free(p.rgb);
+}
+
 static int run(int argc, char **argv)
 {
 	struct vm_options o = { .append = "console=ttyS0", .cpus = 1, .bytes = 256 << 20 };
 	static struct vm vm;
 	int status = 1;
 
+	if (argc == 4 && !strcmp(argv[1], "screenshot"))
+		return vm_screenshot(atoi(argv[2]), argv[3]) ? 1 : 0;
 	if (argc < 2 || strcmp(argv[1], "run")) {
 		usage(argc > 1 && !strcmp(argv[1], "--help") ? stdout : stderr);
 		return argc > 1 && !strcmp(argv[1], "--help") ? 0 : 2;
@@ -155,6 +191,8 @@ static int run(int argc, char **argv)
 	if (o.append && vm_create(&vm, &o) == 0) {
 		raw_terminal();
 		status = vm_run(&vm);
+		if (o.screenshot)
+			keep_picture(o.screenshot);
 	}
 	vm_destroy(&vm);
 	free((char *)o.append);

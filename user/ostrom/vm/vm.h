@@ -23,6 +23,12 @@
 #define VIRTIO_MAX   6
 #define VIRTIO_IRQ   5 /* of the first; ISA numbers, edge-triggered */
 
+#define VM_PCI_WINDOW  0xe0000000ULL /* registers of PCI functions; acpi.c says the same */
+#define VM_PCI_SLOTS   32
+#define VM_VFIO_MAX    8
+#define VM_IOAPIC_PINS 24
+#define VM_GSIS        512
+
 struct vm;
 
 /* An access to a range of ports or of memory. data holds len bytes (1, 2, 4, 8), to be filled or taken. */
@@ -49,9 +55,10 @@ struct vm {
 	uint64_t bytes;
 	size_t run_bytes;
 	pthread_mutex_t lock;
-	struct vm_range ports[16], mmio[16];
+	struct vm_range ports[16], mmio[64];
 	unsigned nr_ports, nr_mmio;
-	int stop_fd; /* an eventfd: readable when the machine has ended */
+	int control_fd; /* control.c, -1: none */
+	int stop_fd;    /* an eventfd: readable when the machine has ended */
 	bool stopping;
 	int exit_code;
 	uint64_t entry; /* of the kernel, 32-bit */
@@ -61,7 +68,8 @@ struct vm {
 struct vm_options {
 	const char *kernel, *initrd, *append;
 	const char *disk[VIRTIO_MAX];
-	unsigned nr_disks, cpus;
+	const char *vfio[VM_VFIO_MAX], *screenshot;
+	unsigned nr_disks, cpus, nr_vfio, gpu_percent;
 	uint64_t bytes;
 };
 
@@ -73,11 +81,40 @@ void vm_stop(struct vm *vm, int exit_code);
 /* A guest's physical range in our memory, NULL: not all of it is memory. */
 void *vm_memory(struct vm *vm, uint64_t gpa, uint64_t bytes);
 void vm_add_ports(struct vm *vm, struct vm_range r);
-void vm_add_mmio(struct vm *vm, struct vm_range r);
+struct vm_range *vm_add_mmio(struct vm *vm, struct vm_range r); /* may move with vm->lock held; bytes 0: off */
 
 /* boot.c: the kernel, its command line, memory map and initrd, by the PVH protocol. acpi.c: the machine's tables. */
 int vm_load(struct vm *vm, const struct vm_options *o);
 uint64_t vm_acpi(struct vm *vm, uint64_t at); /* address of the RSDP */
+
+/* pci.c: one bus. config is asked for 1, 2 or 4 bytes within a word. */
+struct vm_function {
+	void (*config)(void *dev, unsigned offset, void *data, unsigned len, bool write);
+	void *dev;
+};
+void vm_pci(struct vm *vm);
+int vm_pci_add(struct vm_function f);   /* -1: the bus is full */
+uint64_t vm_pci_window(uint64_t bytes); /* a power of two: a place for so many, 0: none left */
+/* route.c: interrupts by number. */
+int vm_gsi(void);                                                    /* a new one, -1: none left */
+void vm_route(struct vm *vm, unsigned gsi, const struct kvm_msi *m); /* m NULL: to nowhere */
+/* vfio.c: a device of the host's, by its UUID on the bus mdev. */
+int vm_vfio(struct vm *vm, const char *uuid);
+int vm_vfio_fd(unsigned n); /* of the n-th, -1: there is none */
+void vm_vfio_close(void);
+/* gpu.c: a part of the GPU, made for this machine; what the guest shows on the first device that has a display. */
+struct vm_picture {
+	uint32_t width, height;
+	uint8_t *rgb; /* malloc */
+};
+int vm_gpu(struct vm *vm, unsigned percent);
+void vm_gpu_remove(void);
+int vm_picture(struct vm_picture *p);
+int vm_write_picture(const struct vm_picture *p, const char *path);
+/* control.c: questions to a machine that runs. */
+int vm_control(void); /* a listening socket, -1: none */
+void vm_control_serve(int listener);
+int vm_screenshot(int pid, const char *path);
 
 /* legacy.c: what a PC kernel pokes at: interrupt controllers' masks, reset, power, debug port. */
 void vm_legacy(struct vm *vm);

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: another program wants to know something of a machine that runs.
+ *
+ * Idea: the monitor listens at a socket named by its process number. A client sends one line and gets the answer until
+ * the end of the stream. So far: "picture".
+ *
+ * Contract: vm.h. Only the same user and root are answered. The reply to "picture" is width and height, a line, and the
+ * pixels in three bytes each.
+ *
+ * Locks: none; the thread that feeds the console serves.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "ostrom.h"
+#include "vm.h"
+
+static socklen_t name_of(struct sockaddr_un *a, int pid)
+{
+	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+			   (size_t)snprintf(a->sun_path + 1, sizeof(a->sun_path) - 1, "ostrom-vm-%d", pid));
+}
+
+int vm_control(void)
+{
+	struct sockaddr_un a;
+	socklen_t n = name_of(&a, getpid());
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 && (bind(fd, (struct sockaddr *)&a, n) || listen(fd, 4))) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static bool send_all(int fd, const void *data, size_t n)
+{
+	while (n) {
+		ssize_t sent = send(fd, data, n, MSG_NOSIGNAL);
+
+		if (sent <= 0)
+			return false;
+		data = (const char *)data + sent;
+		n -= (size_t)sent;
+	}
+	return true;
+}
+
+static void answer(int fd)
+{
+	char line[32] = "", head[32];
+	struct vm_picture p;
+	ssize_t n = recv(fd, line, sizeof(line) - 1, 0);
+
+	if (n <= 0 || strcmp(line, "picture\n") || vm_picture(&p))
+		return;
+	sprintf(head, "%u %u\n", p.width, p.height);
+	if (send_all(fd, head, strlen(head)))
+		send_all(fd, p.rgb, 3ULL * p.width * p.height);
+	free(p.rgb);
+}
+
+void vm_control_serve(int listener)
+{
+	struct timeval limit = { .tv_sec = 2 }; /* a client that is slow shall not stop the console */
+	struct ucred who = { 0 };
+	socklen_t n = sizeof(who);
+	int fd = accept(listener, NULL, NULL);
+
+	if (fd < 0)
+		return;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 && (who.uid == 0 || who.uid == geteuid()))
+		answer(fd);
+	close(fd);
+}
+
+static int receive(int fd, struct vm_picture *p)
+{
+	char head[32] = "";
+	size_t n = 0, got = 0, all;
+
+	while (n < sizeof(head) - 1 && recv(fd, head + n, 1, 0) == 1 && head[n] != '\n')
+		n++;
+	if (sscanf(head, "%u %u", &p->width, &p->height) != 2 || !p->width || !p->height || p->width > 1U << 14 ||
+	    p->height > 1U << 14)
+		return -1;
+	all = 3ULL * p->width * p->height;
+	p->rgb = malloc(all);
+	while (p->rgb && got < all) {
+		ssize_t part = recv(fd, p->rgb + got, all - got, 0);
+
+		if (part <= 0)
+			return -1;
+		got += (size_t)part;
+	}
+	return p->rgb ? 0 : -1;
+}
+
+int vm_screenshot(int pid, const char *path)
+{
+	struct vm_picture p = { 0 };
+	struct sockaddr_un a;
+	socklen_t n = name_of(&a, pid);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), err = -1;
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&a, n) || !send_all(fd, "picture\n", 8))
+		say_error("machine %d: %s", pid, strerror(errno));
+	else if (receive(fd, &p))
+		say_error("machine %d shows no picture", pid);
+	else
+		err = vm_write_picture(&p, path);
+	if (fd >= 0)
+		close(fd);
+	free(p.rgb);
+	return err;
+}

@@ -56,7 +56,7 @@ $(foreach p,$(parts),$(eval $(call load_part,$(p))))
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla \
         -Wno-unused-parameter -Wno-sign-compare
 INC  := -Ikernel/include -I$(B)/gen
-UAPI := -idirafter $(B)/uapi
+UAPI := -idirafter $(B)/uapi -idirafter kernel/include/abi/uapi
 
 KFLAGS := -std=gnu11 -O2 -g -ffreestanding -nostdinc -isystem $(shell $(CC) -print-file-name=include) $(UAPI) \
           -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-pic -fno-pie -fno-stack-protector \

@@ -16,22 +16,29 @@
 #include <lib/atomic.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <linux/capability.h>
 #include <linux/eventpoll.h>
 #include <linux/fcntl.h>
 #include <linux/net.h>
+#include <linux/sockios.h>
 #include <linux/time.h>
 #include <asm/socket.h>
+#include <arch/user.h>
+#include <net/device.h>
 #include <net/hooks.h>
 #include <net/net.h>
 #include <net/socket.h>
 #include <task/task.h>
 #include <task/tenant.h>
+#include <task/user_ns.h>
 #include <vfs/poll.h>
 #include <vfs/vfs.h>
 
 #define DEFAULT_BUFFER 212992 /* net.core.rmem_default on Linux */
+#define BUFFER_MOST    (64U << 20)
 
 static LIST(families);
+static u64 last_cookie;
 static struct spinlock families_lock = SPIN_INIT(RANK_LEAF_SPIN);
 static const struct file_ops socket_file_ops;
 
@@ -61,6 +68,7 @@ static struct socket *make(int family, int type, int protocol, struct tenant *te
 	if (!s)
 		return NULL;
 	*s = (struct socket){ .family = family, .type = type, .protocol = protocol, .net = net, .tenant = tenant };
+	s->cookie = __atomic_add_fetch(&last_cookie, 1, __ATOMIC_RELAXED);
 	waitq_init(&s->wait);
 	s->receive_timeout_ns = s->send_timeout_ns = ~0ULL;
 	s->receive_buffer = s->send_buffer = DEFAULT_BUFFER;
@@ -194,11 +202,58 @@ static unsigned poll(struct file *f, struct poll_table *pt)
 	return s->ops->poll(s, pt) | (READ_ONCE(s->error) ? EPOLLERR : 0);
 }
 
+long (*socket_interface_ioctl)(struct socket *s, unsigned cmd, ulong arg);
+
+static long give_stamp(struct socket *s, ulong arg, u64 unit_ns)
+{
+	s64 v[2] = { (s64)(s->last_stamp_ns / NSEC_PER_SEC), (s64)(s->last_stamp_ns % NSEC_PER_SEC / unit_ns) };
+
+	return s->last_stamp_ns ? user_put((void __user *)arg, v, sizeof(v)) : -ENOENT;
+}
+
 static long ioctl(struct file *f, unsigned cmd, ulong arg)
 {
 	struct socket *s = f->priv;
+	long err = s->ops->ioctl ? s->ops->ioctl(s, cmd, arg) : -ENOTTY;
 
-	return s->ops->ioctl ? s->ops->ioctl(s, cmd, arg) : -ENOTTY;
+	if (err != -ENOTTY)
+		return err;
+	if (cmd == SIOCGSTAMP_OLD || cmd == SIOCGSTAMPNS_OLD)
+		return give_stamp(s, arg, cmd == SIOCGSTAMP_OLD ? NSEC_PER_USEC : 1);
+	return cmd >> 8 == 0x89 && socket_interface_ioctl ? socket_interface_ioctl(s, cmd, arg) : -ENOTTY;
+}
+
+/* ---- control messages ------------------------------------------------------------------------------------- */
+
+struct control_header { /* struct cmsghdr of cmsg(3) */
+	size_t len;
+	int level, type;
+	u8 data[];
+};
+
+void socket_put_control(struct sock_msg *m, int level, int type, const void *data, size_t len)
+{
+	struct control_header *c = (struct control_header *)((u8 *)m->control + m->control_len);
+	size_t room = m->control_room - m->control_len;
+
+	if (!m->control)
+		return;
+	if (room < sizeof(*c) + len) {
+		m->out_flags |= MSG_CTRUNC;
+		return;
+	}
+	*c = (struct control_header){ .len = sizeof(*c) + len, .level = level, .type = type };
+	memcpy(c->data, data, len);
+	m->control_len += min(ALIGN_UP(c->len, sizeof(size_t)), room);
+}
+
+void socket_put_stamp(const struct socket *s, struct sock_msg *m, u64 stamp_ns)
+{
+	s64 v[2] = { (s64)(stamp_ns / NSEC_PER_SEC),
+		     (s64)(stamp_ns % NSEC_PER_SEC / (s->stamps == 1 ? NSEC_PER_USEC : 1)) };
+
+	if (s->stamps)
+		socket_put_control(m, SOL_SOCKET, s->stamps == 1 ? SO_TIMESTAMP_OLD : SO_TIMESTAMPNS_OLD, v, sizeof(v));
 }
 
 static const struct file_ops socket_file_ops = {
@@ -279,9 +334,83 @@ static int set_linger(struct socket *s, const void *value, int len)
 	return 0;
 }
 
+/* To one device alone: by name (an empty one: to none), or number. */
+static int bind_device(struct socket *s, const char *name, int len)
+{
+	char text[NET_NAME_MAX] = { 0 };
+	struct net_device *d;
+	u32 ifindex = 0;
+
+	if (s->bound_ifindex && !ns_capable(s->net->ns.owner, CAP_NET_RAW))
+		return -EPERM;
+	memcpy(text, name, min(len, NET_NAME_MAX - 1));
+	if (text[0]) {
+		rcu_read_lock();
+		d = net_device_by_name(s->net, text);
+		ifindex = d ? d->ifindex : 0;
+		rcu_read_unlock();
+		if (!ifindex)
+			return -ENODEV;
+	}
+	s->bound_ifindex = ifindex;
+	return 0;
+}
+
+static int bind_ifindex(struct socket *s, const void *value, int len)
+{
+	bool known;
+	int v;
+
+	if (len < (int)sizeof(v))
+		return -EINVAL;
+	memcpy(&v, value, sizeof(v));
+	if (s->bound_ifindex && !ns_capable(s->net->ns.owner, CAP_NET_RAW))
+		return -EPERM;
+	rcu_read_lock();
+	known = !v || net_device_find(s->net, (u32)v);
+	rcu_read_unlock();
+	if (!known)
+		return -ENODEV;
+	s->bound_ifindex = (u32)v;
+	return 0;
+}
+
+static int set_stamps(struct socket *s, int name, const void *value, int len)
+{
+	int v;
+
+	if (len < (int)sizeof(v))
+		return -EINVAL;
+	memcpy(&v, value, sizeof(v));
+	s->stamps = !v ? 0 : name == SO_TIMESTAMP_OLD ? 1 : 2;
+	return 0;
+}
+
+static bool is_stamp(int name)
+{
+	return name == SO_TIMESTAMP_OLD || name == SO_TIMESTAMPNS_OLD;
+}
+
 static bool is_filter(int name)
 {
 	return name == SO_ATTACH_FILTER || name == SO_DETACH_FILTER || name == SO_ATTACH_BPF || name == SO_LOCK_FILTER;
+}
+
+static int force_buffer(struct socket *s, int name, const void *value, int len)
+{
+	int v;
+
+	if (!ns_capable(s->net->ns.owner, CAP_NET_ADMIN))
+		return -EPERM;
+	if (len < (int)sizeof(v))
+		return -EINVAL;
+	memcpy(&v, value, sizeof(v));
+	name = name == SO_RCVBUFFORCE ? SO_RCVBUF : SO_SNDBUF;
+	*number_of(s, name) = clamp((u32)max(v, 1024), 1152U, BUFFER_MOST) * 2;
+	s->buffer_locked[name == SO_SNDBUF] = true;
+	if (s->ops->option_changed)
+		s->ops->option_changed(s, name);
+	return 0;
 }
 
 int socket_set_option(struct socket *s, int level, int name, const void *value, int len)
@@ -299,6 +428,14 @@ int socket_set_option(struct socket *s, int level, int name, const void *value, 
 		return net_hooks ? net_hooks->set_filter(s, name, value, len) : -ENOPROTOOPT;
 	if (name == SO_LINGER)
 		return set_linger(s, value, len);
+	if (name == SO_BINDTODEVICE)
+		return bind_device(s, value, len);
+	if (name == SO_BINDTOIFINDEX)
+		return bind_ifindex(s, value, len);
+	if (is_stamp(name))
+		return set_stamps(s, name, value, len);
+	if (name == SO_RCVBUFFORCE || name == SO_SNDBUFFORCE)
+		return force_buffer(s, name, value, len);
 	if (!flag && !n)
 		return s->ops->setsockopt ? s->ops->setsockopt(s, level, name, value, len) : -ENOPROTOOPT;
 	if (len < (int)sizeof(v))
@@ -342,6 +479,36 @@ static int get_linger(const struct socket *s, void *value, int *len)
 	return 0;
 }
 
+static int get_device(const struct socket *s, void *value, int *len)
+{
+	const struct net_device *d;
+	char name[NET_NAME_MAX] = { 0 };
+
+	if (!s->bound_ifindex) {
+		*len = 0;
+		return 0;
+	}
+	if (*len < NET_NAME_MAX)
+		return -EINVAL;
+	rcu_read_lock();
+	d = net_device_find(s->net, s->bound_ifindex);
+	if (d)
+		memcpy(name, d->name, sizeof(name));
+	rcu_read_unlock();
+	*len = (int)strlen(name) + 1;
+	memcpy(value, name, *len);
+	return 0;
+}
+
+static int get_cookie(const struct socket *s, void *value, int *len)
+{
+	if (*len < (int)sizeof(s->cookie))
+		return -EINVAL;
+	*len = sizeof(s->cookie);
+	memcpy(value, &s->cookie, sizeof(s->cookie));
+	return 0;
+}
+
 int socket_get_option(struct socket *s, int level, int name, void *value, int *len)
 {
 	u64 *t = timeout_of(s, name);
@@ -357,6 +524,14 @@ int socket_get_option(struct socket *s, int level, int name, void *value, int *l
 		}
 		if (name == SO_LINGER)
 			return get_linger(s, value, len);
+		if (name == SO_BINDTODEVICE)
+			return get_device(s, value, len);
+		if (name == SO_BINDTOIFINDEX)
+			return put_int(value, len, (int)s->bound_ifindex);
+		if (is_stamp(name))
+			return put_int(value, len, s->stamps == (name == SO_TIMESTAMP_OLD ? 1 : 2));
+		if (name == SO_COOKIE)
+			return get_cookie(s, value, len);
 		if (t)
 			return get_timeout(*t, value, len);
 		if (n)

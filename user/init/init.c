@@ -166,6 +166,26 @@ static int load_command(char *argv[])
 	return words;
 }
 
+/* The name servers that the kernel learnt from DHCP, for a root that has none of its own. */
+static void write_resolver(void)
+{
+	char text[1024];
+	int from = open("/proc/net/pnp", O_RDONLY | O_CLOEXEC), to;
+	ssize_t n = from < 0 ? -1 : read(from, text, sizeof(text));
+
+	if (from >= 0)
+		close(from);
+	if (n <= 0)
+		return;
+	mkdir("/etc", 0755);
+	to = open("/etc/resolv.conf", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (to < 0)
+		return;
+	if (write(to, text, (size_t)n) != n)
+		fprintf(stderr, "init: /etc/resolv.conf: %s\n", strerror(errno));
+	close(to);
+}
+
 int main(void)
 {
 	static char *argv[MAX_WORDS];
@@ -177,6 +197,7 @@ int main(void)
 	parameter("ostrom.tty", name, sizeof(name));
 	snprintf(tty, sizeof(tty), "/dev/%s", name);
 	sethostname("ostrom", 6);
+	write_resolver();
 	status = load_command(argv) ? run(argv, tty, 1) : run(shell, tty, 0);
 	sync();
 	report(status);

@@ -10,7 +10,7 @@
  * tree) /proc/PID       TASK     rows of proc_task_files, task/, fd/, fdinfo/      /proc/PID/task/TID   THREAD, the
  * same rows
  *      .../fd          FDS      a magic link a descriptor                         .../fdinfo           FDINFOS
- *      .../ns          NAMESPACES   a magic link a kind
+ *      .../ns          NAMESPACES   a magic link a kind                 .../net              NET_FILES, its network's
  *
  * Numbers are those of the pid namespace in which the file system was mounted.
  *
@@ -28,6 +28,7 @@
 #include <lib/string.h>
 #include <linux/eventpoll.h>
 #include <linux/magic.h>
+#include <net/net.h>
 #include <process/namespaces.h>
 #include <vfs/names.h>
 #include <vfs/poll.h>
@@ -48,7 +49,9 @@ enum kind {
 	TASK_FILE,
 	FD_LINK,
 	FDINFO_FILE,
-	NS_LINK
+	NS_LINK,
+	NET_FILES,
+	NET_FILE
 };
 
 struct node {
@@ -56,6 +59,7 @@ struct node {
 	struct pid *pid; /* counted; NULL in the root */
 	const struct task_file *file;
 	struct proc_file *root_file;
+	struct net_file *net_file;
 	const char *target; /* ROOT_LINK */
 	int fd;             /* FD_LINK, FDINFO_FILE; NS_LINK: row of ns_links */
 };
@@ -147,7 +151,7 @@ static void evict(struct inode *i)
 
 static const struct {
 	const char *name, *target;
-} root_links[] = { { "self", NULL }, { "thread-self", NULL }, { "mounts", "self/mounts" } };
+} root_links[] = { { "self", NULL }, { "thread-self", NULL }, { "mounts", "self/mounts" }, { "net", "self/net" } };
 
 static struct inode *lookup_number(struct inode *dir, const char *name, bool thread_of)
 {
@@ -201,9 +205,11 @@ static const struct {
 	const char *name;
 	enum kind kind;
 	u16 mode;
-} task_folders[] = {
-	{ "task", THREADS, 0555 }, { "fd", FDS, 0500 }, { "fdinfo", FDINFOS, 0500 }, { "ns", NAMESPACES, 0511 }
-};
+} task_folders[] = { { "task", THREADS, 0555 },
+		     { "fd", FDS, 0500 },
+		     { "fdinfo", FDINFOS, 0500 },
+		     { "ns", NAMESPACES, 0511 },
+		     { "net", NET_FILES, 0555 } };
 
 static struct inode *lookup_task(struct inode *dir, const char *name)
 {
@@ -256,6 +262,15 @@ static struct inode *lookup_ns(struct inode *dir, const char *name)
 	return NULL;
 }
 
+static struct inode *lookup_net(struct inode *dir, const char *name)
+{
+	struct net_file *f = net_file_find(name);
+
+	return f ? make(dir->super, S_IFREG | 0444,
+			(struct node){ .kind = NET_FILE, .pid = node_of(dir)->pid, .net_file = f })
+		 : NULL;
+}
+
 /* Counted; NULL: the task has ended. */
 static struct ns *ns_behind(const struct node *n, struct task *t)
 {
@@ -282,6 +297,7 @@ static int lookup(struct inode *dir, struct dentry *d)
 	case FDS:
 	case FDINFOS: found = lookup_fd(dir, name); break;
 	case NAMESPACES: found = lookup_ns(dir, name); break;
+	case NET_FILES: found = lookup_net(dir, name); break;
 	default: break;
 	}
 	if (found)
@@ -357,6 +373,15 @@ static void read_fds(struct task *t, struct dir_emit *e, unsigned type)
 		fd++;
 }
 
+static void read_net(struct dir_emit *e)
+{
+	struct net_file *f;
+
+	for (unsigned i = 0; (f = net_file_at(i)); i++)
+		if (!emit(e, f->name, 2 + i, DT_REG))
+			return;
+}
+
 static int readdir(struct file *f, struct dir_emit *e)
 {
 	struct node *n = node_of(f->inode);
@@ -376,6 +401,8 @@ static int readdir(struct file *f, struct dir_emit *e)
 	else if (n->kind == NAMESPACES)
 		for (unsigned i = 0; i < ARRAY_SIZE(ns_links) && emit(e, ns_links[i].name, 2 + i, DT_LNK); i++)
 			;
+	else if (n->kind == NET_FILES)
+		read_net(e);
 	else if (n->kind == THREADS && t->process)
 		process_for_each_thread(t->process, emit_thread, e);
 	else if (n->kind != THREADS && process_may_look(t))
@@ -400,6 +427,15 @@ static int show_fdinfo(struct task *t, int fd, struct strbuf *out)
 	return 0;
 }
 
+static int show_net(struct task *t, struct net_file *f, struct strbuf *out)
+{
+	struct ns *ns = ns_of_task(t, NS_NET);
+	int err = ns ? f->show(container_of(ns, struct net, ns), out) : -EINVAL;
+
+	ns_put(ns);
+	return err;
+}
+
 static int show(struct text_file *tf, struct strbuf *out)
 {
 	struct node *n = tf->a;
@@ -414,7 +450,9 @@ static int show(struct text_file *tf, struct strbuf *out)
 	t = task_get_of(n);
 	if (!t)
 		return -ESRCH;
-	err = n->kind == FDINFO_FILE ? show_fdinfo(t, n->fd, out) : n->file->show(t, out);
+	err = n->kind == NET_FILE      ? show_net(t, n->net_file, out)
+	      : n->kind == FDINFO_FILE ? show_fdinfo(t, n->fd, out)
+				       : n->file->show(t, out);
 	task_put(t);
 	return err;
 }

@@ -17,6 +17,7 @@
 	RANK(MDEV, sleep, "mediated devices: their parents, types and names")                                          \
 	RANK(SUBSYS, sleep, "a subsystem's configuration (perf contexts, bpf attach, md array, vfio group, kvm vm)")   \
 	RANK(VFIO_DEVICE, sleep, "one virtual device behind vfio: its registers and queues")                           \
+	RANK(NET_CONFIG, sleep, "devices, addresses and routes of all network namespaces")                             \
 	RANK(PIPE, sleep, "the buffers of one pipe")                                                                   \
 	RANK(STREAM, sleep, "the one reader of a TCP socket")                                                          \
 	RANK(INODE, sleep, "one inode's contents and, for a folder, its names")                                        \
@@ -39,6 +40,7 @@
 	RANK(FILES, spin, "a descriptor table")                                                                        \
 	RANK(SOCKET, spin, "a socket's queues")                                                                        \
 	RANK(SOCKET_QUEUE, spin, "packets that wait at one socket")                                                    \
+	RANK(NEIGHBOUR, spin, "link addresses of neighbours, packets that wait for them, fragments")                   \
 	RANK(TTY, spin, "a terminal's buffers")                                                                        \
 	RANK(PAGECACHE, spin, "the tree of one page cache")                                                            \
 	RANK(VMA, spin, "small state of a VMA or an mm (anon family lists, counters)")                                 \

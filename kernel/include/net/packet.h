@@ -15,20 +15,27 @@
 #include <lib/types.h>
 
 struct net;
+struct net_device;
 struct socket;
 
 struct packet {
 	struct list link;
 	u8 *head, *data, *tail, *end;
-	u8 *network; /* on the way in: the network header */
+	u8 *link_header;        /* where the link's header begins; NULL: not yet known */
+	u8 *network;            /* on the way in: the network header */
+	struct net_device *dev; /* where it came in, or goes out; lives as long as the packet is under way (RCU) */
 	struct net *net;
 	struct socket *socket; /* sender's, while it goes out; NULL on the way in */
 	u32 ifindex;
 	u16 protocol; /* of the network header, ETH_P_*, host order */
 	u32 mark, priority;
 	u64 stamp_ns;
-	bool sum_ok; /* the transport's checksum needs no look: it never left the machine, or the device judged it */
-	u64 note[2]; /* of the layer that holds the packet */
+	bool sum_ok; /* in: the transport's checksum needs no look: it never left the machine, or the device judged it
+		      */
+	bool sum_later; /* out: the transport's checksum is 0 and due when it leaves the machine; data at its header
+			   then */
+	u8 kind;        /* PACKET_HOST, PACKET_OTHERHOST ... of linux/if_packet.h */
+	u64 note[2];    /* of the layer that holds the packet */
 };
 
 #define PACKET_HEADROOM 128
@@ -36,6 +43,8 @@ struct packet {
 /* data = tail = head + PACKET_HEADROOM; NULL: no memory. flags: ALLOC_*. */
 struct packet *__must_check packet_alloc(size_t payload, unsigned flags);
 void packet_free(struct packet *p);
+/* Another packet with the bytes from p->link_header (or data) to tail, and the same marks. NULL: no memory. */
+struct packet *__must_check packet_copy(const struct packet *p, unsigned flags);
 
 static inline size_t packet_len(const struct packet *p)
 {

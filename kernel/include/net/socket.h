@@ -38,6 +38,7 @@ struct tenant;
 #define MSG_DONTWAIT     0x40
 #define MSG_EOR          0x80
 #define MSG_WAITALL      0x100
+#define MSG_ERRQUEUE     0x2000
 #define MSG_NOSIGNAL     0x4000
 #define MSG_MORE         0x8000
 #define MSG_WAITFORONE   0x10000
@@ -45,6 +46,8 @@ struct tenant;
 #define PF_UNIX          1
 #define PF_INET          2
 #define PF_INET6         10
+#define PF_NETLINK       16
+#define PF_PACKET        17
 
 #define SOCK_ADDR_MAX 128 /* bytes, sizeof(struct sockaddr_storage) */
 #define CONTROL_MAX   20480
@@ -102,6 +105,9 @@ struct socket {
 	int linger_s;          /* SO_LINGER; -1: off */
 	u32 receive_low;       /* SO_RCVLOWAT */
 	u32 mark, priority, bound_ifindex;
+	u64 cookie;         /* SO_COOKIE: its number since boot */
+	u8 stamps;          /* SO_TIMESTAMP: 1; SO_TIMESTAMPNS: 2 */
+	u64 last_stamp_ns;  /* of the packet that was received last; wall time */
 	bool any_port;      /* this bind may take a privileged port: a program said so */
 	bool filter_locked; /* SO_LOCK_FILTER */
 	void *filter;       /* SO_ATTACH_FILTER: RCU; owned by net_hooks */
@@ -139,6 +145,11 @@ struct socket *socket_of_file(struct file *f); /* NULL: not a socket */
 u64 socket_deadline(u64 timeout_ns);
 int socket_take_error(struct socket *s); /* -errno of SO_ERROR and clears it; 0 */
 
+/* receive: a control message (cmsg(3)); MSG_CTRUNC if it does not fit. */
+void socket_put_control(struct sock_msg *m, int level, int type, const void *data, size_t len);
+void socket_put_stamp(const struct socket *s, struct sock_msg *m, u64 stamp_ns); /* if the socket wants it */
+/* The calls of netdevice(7), the same on every socket: set once by the internet family. */
+extern long (*socket_interface_ioctl)(struct socket *s, unsigned cmd, ulong arg);
 /* The socket calls' options: kernel buffers; level SOL_SOCKET is the layer's, the rest the family's. */
 int socket_set_option(struct socket *s, int level, int name, const void *value, int len);
 int socket_get_option(struct socket *s, int level, int name, void *value, int *len);

@@ -63,6 +63,7 @@ struct tcp_host {
 	struct rb_root alarms;
 	u64 armed; /* what ops->alarm was last told */
 	u32 nr_orphans;
+	u64 cookies_sent, cookies_taken, overflows, timeouts;
 	u64 in_segments, out_segments, retransmits, resets_sent, bad_segments;
 	struct list connections[TCP_BUCKETS]; /* by both ends */
 	struct list ports[TCP_BUCKETS];       /* by local port: all that hold one */
@@ -93,7 +94,8 @@ struct tcp {
 	struct tcp *parent; /* the listener, until accepted */
 	void *tag;          /* the user's; outlives the owner, ends with ops->forget */
 	enum tcp_state state;
-	int error; /* positive; why it ended */
+	int error;      /* positive; why it ended */
+	int soft_error; /* positive; what the network said last: why a timeout ends it */
 	struct list hash_link, port_link, child_link;
 	struct list children; /* a listener's: SYN_RECV, and `ready` ones */
 	u32 nr_children, nr_ready, backlog;
@@ -158,6 +160,19 @@ void tcp_host_init(struct tcp_host *h, const struct tcp_host_ops *ops, void *pri
 /* A packet with data at the TCP header, checksum already judged. Consumes it. */
 void tcp_input(struct tcp_host *h, struct packet *p, const struct ip_addr *source, const struct ip_addr *destination);
 void tcp_host_alarm(struct tcp_host *h);
+/* The network ends: connections without owner are dropped. All others must have been closed. */
+void tcp_host_stop(struct tcp_host *h);
+/* fn (with the lock held) for each connection and listener that has a port, until it returns non-zero. */
+void tcp_host_each(struct tcp_host *h, int (*fn)(struct tcp *t, void *arg), void *arg);
+struct tcp_quote { /* the network reports an error about a segment that we sent */
+	struct ip_addr local, remote;
+	u16 local_port, remote_port;
+	u32 seq;
+	int error; /* positive */
+	bool hard;
+	u32 mtu; /* of EMSGSIZE: what fits; 0: not told */
+};
+void tcp_error(struct tcp_host *h, const struct tcp_quote *q);
 /* Options of a header; false: malformed. */
 bool __must_check tcp_parse_options(const u8 *at, size_t len, bool syn, struct tcp_options *out);
 

@@ -10,16 +10,15 @@
  *
  * Locks: the core's host lock (RANK_SOCKET) inside its calls; stream->reading around a copy to the user.
  */
-#include <alloc/slab.h>
 #include <arch/user.h>
 #include <asm/ioctls.h>
 #include <core/clock.h>
 #include <core/irq.h>
-#include <core/log.h>
 #include <core/random.h>
 #include <lib/err.h>
 #include <lib/string.h>
 #include <linux/eventpoll.h>
+#include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/sockios.h>
 #include <net/hooks.h>
@@ -28,14 +27,12 @@
 #include <vfs/poll.h>
 #include <vfs/uapi.h>
 #include <vfs/upcalls.h>
+#include <vfs/vfs.h>
 
 #include "stream.h"
 
 #define SMALL_CHUNK 2048 /* room of a chunk for a short write, so that the next ones join it */
 
-struct tcp_host stream_host;
-static struct timer alarm_timer;
-static struct deferred alarm_job;
 static const struct socket_ops stream_ops;
 
 bool stream_is_connected(const struct tcp *t)
@@ -62,17 +59,13 @@ static const struct inet_common *common_of(struct tcp *t)
 static void output(struct tcp_host *h, struct tcp *t, struct packet *p, const struct ip_addr *source,
 		   const struct ip_addr *destination)
 {
-	static const struct inet_common nobody = { .ttl = 64, .hop_limit = 64 };
-	struct ip_route r;
+	static const struct inet_common nobody = { .ttl = 64, .hop_limit = 64, .path_mtu = IP_PMTUDISC_WANT };
+	struct inet_net *n = h->priv;
 
-	if (!ip_route(destination, 0, &r) && !r.loopback) {
-		u16 sum = ip_checksum(p->data, packet_len(p),
-				      ip_pseudo_sum(source, destination, IPPROTO_TCP, (u32)packet_len(p)));
-
-		memcpy(p->data + 16, &sum, sizeof(sum));
-	}
+	p->sum_later = true;
 	/* What a program refuses or a route lacks is as if lost: the timers find out. */
-	(void)!ip_output(t ? speaker(t) : NULL, t ? common_of(t) : &nobody, p, IPPROTO_TCP, source, destination);
+	(void)!ip_output(n->net, t ? speaker(t) : NULL, t ? common_of(t) : &nobody, p, IPPROTO_TCP, source,
+			 destination);
 }
 
 static bool allow_input(struct tcp *t, struct packet *p)
@@ -84,9 +77,14 @@ static bool allow_input(struct tcp *t, struct packet *p)
 
 static u32 mtu(struct tcp_host *h, const struct ip_addr *peer)
 {
+	struct inet_net *n = h->priv;
 	struct ip_route r;
+	u32 bytes;
 
-	return ip_route(peer, 0, &r) ? 576 : r.mtu;
+	rcu_read_lock();
+	bytes = ip_route(n->net, peer, 0, &r) ? 576 : r.mtu;
+	rcu_read_unlock();
+	return bytes;
 }
 
 static void take_error(struct socket *s, struct tcp *t)
@@ -107,17 +105,19 @@ static void event(struct tcp *t)
 
 static void set_alarm(struct tcp_host *h, u64 at)
 {
-	timer_arm(&alarm_timer, at, NSEC_PER_MSEC);
+	struct inet_net *n = h->priv;
+
+	timer_arm(&n->tcp_timer, at, NSEC_PER_MSEC);
 }
 
 static void on_timer(struct timer *t)
 {
-	deferred_queue(&alarm_job);
+	deferred_queue(&container_of(t, struct inet_net, tcp_timer)->tcp_job);
 }
 
 static void on_alarm(struct deferred *d)
 {
-	tcp_host_alarm(&stream_host);
+	tcp_host_alarm(&container_of(d, struct inet_net, tcp_job)->tcp);
 }
 
 static struct stream_tag *make_tag(const struct socket *s, const struct inet_common *c, unsigned flags)
@@ -168,20 +168,98 @@ static const struct tcp_host_ops host_ops = {
 	.forget = forget,
 };
 
-void stream_init(void)
+void stream_start(struct inet_net *n)
 {
-	timer_init(&alarm_timer, on_timer);
-	deferred_init(&alarm_job, on_alarm);
-	tcp_host_init(&stream_host, &host_ops, NULL);
+	timer_init(&n->tcp_timer, on_timer);
+	deferred_init(&n->tcp_job, on_alarm);
+	tcp_host_init(&n->tcp, &host_ops, n);
+}
+
+void stream_stop(struct inet_net *n)
+{
+	tcp_host_stop(&n->tcp);
+	timer_cancel(&n->tcp_timer);
 }
 
 void stream_input(struct packet *p, const struct ip_addr *source, const struct ip_addr *destination)
 {
-	if (!p->sum_ok &&
-	    ip_checksum(p->data, packet_len(p), ip_pseudo_sum(source, destination, IPPROTO_TCP, (u32)packet_len(p))))
+	if ((!p->sum_ok && ip_checksum(p->data, packet_len(p),
+				       ip_pseudo_sum(source, destination, IPPROTO_TCP, (u32)packet_len(p)))) ||
+	    p->kind != PACKET_HOST)
 		packet_free(p);
 	else
-		tcp_input(&stream_host, p, source, destination);
+		tcp_input(&inet_of(p->net)->tcp, p, source, destination);
+}
+
+void stream_error(struct inet_net *n, const struct icmp_error *e)
+{
+	struct tcp_quote q = { .error = e->error, .hard = e->hard, .mtu = e->error == EMSGSIZE ? e->info : 0 };
+	u32 seq;
+
+	memcpy(&q.local_port, e->transport, 2);
+	memcpy(&q.remote_port, e->transport + 2, 2);
+	memcpy(&seq, e->transport + 4, 4);
+	q.seq = host32(seq);
+	q.local = e->source;
+	q.remote = e->destination;
+	tcp_error(&n->tcp, &q);
+}
+
+struct show {
+	int (*fn)(const struct inet_socket_view *v, void *arg);
+	void *arg;
+};
+
+static u32 ms_until(u64 at)
+{
+	u64 now = clock_ns();
+
+	return at > now ? (u32)((at - now) / NSEC_PER_MSEC) : 0;
+}
+
+static int show_one(struct tcp *t, void *arg)
+{
+	struct show *show = arg;
+	const struct socket *s = t->owner;
+	struct inet_socket_view v = { .local = t->local,
+				      .remote = t->remote,
+				      .local_port = t->local_port,
+				      .remote_port = t->remote_port,
+				      .family = t->is_v6 ? PF_INET6 : PF_INET,
+				      .type = SOCK_STREAM,
+				      .protocol = IPPROTO_TCP,
+				      .state = (u8)t->state,
+				      .uid = t->uid,
+				      .receive_bytes = t->state == TS_LISTEN ? t->nr_ready : t->queued,
+				      .send_bytes = t->state == TS_CLOSE || t->state == TS_LISTEN
+							    ? 0
+							    : t->write_seq - t->snd_una,
+				      .inode = s && s->file ? s->file->inode->ino : 0,
+				      .retransmits = t->retries,
+				      .backlog = t->backlog,
+				      .cookie = t,
+				      .tcp = t };
+
+	if (t->state == TS_LISTEN)
+		v.send_bytes = 0;
+	if (t->state == TS_TIME_WAIT) {
+		v.timer = 3;
+		v.timer_ms = ms_until(t->wait_at);
+	} else if (t->rexmit_at) {
+		v.timer = t->probing ? 4 : 1;
+		v.timer_ms = ms_until(t->rexmit_at);
+	} else if (t->keep_at) {
+		v.timer = 2;
+		v.timer_ms = ms_until(t->keep_at);
+	}
+	return show->fn(&v, show->arg);
+}
+
+void stream_show(struct inet_net *n, int (*fn)(const struct inet_socket_view *v, void *arg), void *arg)
+{
+	struct show show = { fn, arg };
+
+	tcp_host_each(&n->tcp, show_one, &show);
 }
 
 /* ---- life ----------------------------------------------------------------------------------------------------------
@@ -201,7 +279,7 @@ static struct stream *make(struct socket *s)
 int stream_create(struct socket *s)
 {
 	struct stream *st = make(s);
-	int err = st ? tcp_open(&stream_host, s, s->family == PF_INET6, &st->tcp) : -ENOMEM;
+	int err = st ? tcp_open(&inet_of(s->net)->tcp, s, s->family == PF_INET6, &st->tcp) : -ENOMEM;
 
 	if (err) {
 		kfree(st);
@@ -264,7 +342,7 @@ static int bind(struct socket *s, const struct sock_addr *a)
 
 	if (err)
 		return err;
-	if (!ip_addr_is_any(&in.addr) && !ip_is_local(&in.addr))
+	if (!inet_may_name(s, &in))
 		return -EADDRNOTAVAIL;
 	if (!inet_may_bind(s, in.port))
 		return -EACCES;
@@ -284,7 +362,7 @@ static int name(struct socket *s, bool peer, struct sock_addr *out)
 
 	if (peer && (!t->remote_port || t->state == TS_CLOSE || t->state == TS_SYN_SENT || t->state == TS_TIME_WAIT))
 		return -ENOTCONN;
-	inet_fill_name(s, out, peer ? &t->remote : &t->local, peer ? t->remote_port : t->local_port);
+	inet_fill_name(s, out, peer ? &t->remote : &t->local, peer ? t->remote_port : t->local_port, s->bound_ifindex);
 	return 0;
 }
 
@@ -302,11 +380,22 @@ static int begin_connect(struct socket *s, const struct inet_name *to)
 {
 	struct stream *st = stream_of(s);
 	struct ip_addr peer = inet_loopback_if_any(&to->addr, s->family == PF_INET6);
+	u32 ifindex = to->ifindex && addr_is_link_local(&peer) ? to->ifindex : s->bound_ifindex;
 	struct ip_route r;
-	int err = ip_route(&peer, s->bound_ifindex, &r);
+	int err;
 
+	rcu_read_lock();
+	err = ip_route(s->net, &peer, ifindex, &r);
+	rcu_read_unlock();
+	if (!err && (r.type == RTN_BROADCAST || r.type == RTN_MULTICAST))
+		err = -ENETUNREACH;
 	if (err)
 		return err;
+	if (ifindex != s->bound_ifindex) {
+		struct stream_tag *tag = st->tcp->tag;
+
+		s->bound_ifindex = tag->socket.bound_ifindex = ifindex;
+	}
 	stream_apply_options(s);
 	if (!ip_addr_is_any(&st->tcp->local) && ip_addr_is_v4(&st->tcp->local) != ip_addr_is_v4(&peer))
 		return -ENETUNREACH;

@@ -30,7 +30,6 @@ static inline struct stream *stream_of(struct socket *s)
 {
 	return s->proto;
 }
-extern struct tcp_host stream_host;
 
 /* The socket's options to its connection, before it binds, calls or listens. */
 void stream_apply_options(struct socket *s);

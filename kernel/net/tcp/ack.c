@@ -203,6 +203,7 @@ static void on_progress(struct tcp *t, u32 acked, bool was_full)
 {
 	t->retries = t->backoff = 0;
 	t->first_failure = 0;
+	t->soft_error = 0;
 	t->rexmit_at = 0;
 	if (t->in_recovery && seq_lt(t->snd_una, t->recover)) {
 		if (!t->sack_ok) { /* a partial one: the next hole begins here (RFC 6582, 3.2 step 5) */

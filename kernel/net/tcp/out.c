@@ -210,6 +210,14 @@ void tcp_set_mss(struct tcp *t, u32 peer_mss)
 	t->rcv_mss = min(mine, 536U);
 }
 
+void tcp_fit_mss(struct tcp *t)
+{
+	u32 mtu = t->host->ops->mtu(t->host, &t->remote);
+	u32 headers = HEADER + (ip_addr_is_v4(&t->remote) ? 20 : 40) + (t->time_ok ? 12 : 0);
+
+	t->mss = min(t->mss, mtu > headers + 88 ? mtu - headers : 88U);
+}
+
 void tcp_send_syn(struct tcp *t)
 {
 	unsigned flags = t->state == TS_SYN_RECV ? SYN | ACK : SYN;

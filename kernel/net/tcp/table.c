@@ -334,3 +334,37 @@ void tcp_enter_time_wait(struct tcp *t)
 	tcp_free_sent(t, true);
 	tcp_event(t);
 }
+
+/* ---- the whole table -------------------------------------------------------------------------------------------- */
+
+void tcp_host_each(struct tcp_host *h, int (*fn)(struct tcp *t, void *arg), void *arg)
+{
+	ulong irq = spin_lock_irqsave(&h->lock);
+	int stop = 0;
+
+	for (unsigned i = 0; i < TCP_BUCKETS && !stop; i++) {
+		struct tcp *t;
+
+		list_for_each_entry (t, &h->ports[i], port_link) {
+			stop = t->state == TS_CLOSE ? 0 : fn(t, arg);
+			if (stop)
+				break;
+		}
+	}
+	spin_unlock_irqrestore(&h->lock, irq);
+}
+
+void tcp_host_stop(struct tcp_host *h)
+{
+	ulong irq = spin_lock_irqsave(&h->lock);
+
+	for (unsigned i = 0; i < TCP_BUCKETS; i++) {
+		struct tcp *t, *next;
+
+		list_for_each_entry_safe (t, next, &h->ports[i], port_link) {
+			tcp_end(t, 0);
+			tcp_reap(t);
+		}
+	}
+	spin_unlock_irqrestore(&h->lock, irq);
+}

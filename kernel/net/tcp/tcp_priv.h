@@ -113,6 +113,7 @@ void tcp_start_connect(struct tcp *t);
 
 /* out.c */
 void tcp_set_mss(struct tcp *t, u32 peer_mss);
+void tcp_fit_mss(struct tcp *t); /* the route carries less than it did */
 void tcp_send_syn(struct tcp *t);
 void tcp_send_ack(struct tcp *t);
 void tcp_send_probe(struct tcp *t);

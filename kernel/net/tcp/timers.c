@@ -77,11 +77,12 @@ static void rexmit(struct tcp *t, u64 now)
 {
 	t->rexmit_at = 0;
 	if (exhausted(t, now)) {
-		tcp_fail(t, ETIMEDOUT);
+		tcp_fail(t, t->soft_error ? t->soft_error : ETIMEDOUT);
 		return;
 	}
 	t->retries++;
 	t->backoff++;
+	t->host->timeouts++;
 	if (t->state == TS_SYN_SENT || t->state == TS_SYN_RECV) {
 		tcp_send_syn(t);
 	} else if (t->probing) {

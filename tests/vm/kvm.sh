@@ -52,7 +52,7 @@ fi
 guest --cmd sh -c 'echo up; while :; do :; done'
 cat > "$dir/script" <<'S'
 free_kb() { while read -r k v rest; do [ "$k" = MemFree: ] && echo "$v"; done < /proc/meminfo; }
-run() { /ostrom vm run --kernel /kernel --initrd /initrd > /log 2>&1 & p=$!; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do grep -q '^up' /log && break; sleep 0.5; done; kill -9 $p; wait $p; sleep 0.3; }
+run() { /ostrom vm run --kernel /kernel --initrd /initrd > /log 2>&1 & p=$!; i=0; while [ $i -lt 150 ] && ! grep -q '^up' /log; do i=$((i + 1)); sleep 0.3; done; kill -9 $p; wait $p; sleep 0.3; }
 run
 before=$(free_kb)
 run

@@ -31,9 +31,20 @@ u64 array_failed(const struct md_engine *e)
 	return m;
 }
 
+u64 slots_writable(const struct md_engine *e)
+{
+	u64 m = 0;
+
+	for (u32 i = 0; i < e->geo.disks; i++)
+		if (e->member[i].present && !e->member[i].faulty)
+			m |= BIT(i);
+	return m;
+}
+
 bool array_can_lose(const struct md_engine *e, u32 slot)
 {
-	return __builtin_popcountll(array_failed(e) | BIT(slot)) <= e->geo.parity && e->parity_good == MD_CLEAN;
+	return md_geo_serves(&e->geo, array_failed(e) | BIT(slot)) &&
+	       (e->parity_good == MD_CLEAN || e->pers->repairs_degraded);
 }
 
 void meta_want(struct md_engine *e)
@@ -95,10 +106,7 @@ int md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb)
 		return fail(ENOSPC, "member of %llu sectors, %llu are needed", (unsigned long long)sb->data_size,
 			    (unsigned long long)e->geo.member_sectors);
 	*m = (struct member){ .present = true, .sb = *sb };
-	for (u32 i = 0; i < e->nstripes; i++) { /* what was tried before says nothing about the new disk */
-		e->all[i]->bad &= ~BIT(slot);
-		e->all[i]->stuck = false;
-	}
+	e->pers->member_added(e, slot);
 	meta_want(e);
 	return 0;
 }
@@ -119,6 +127,15 @@ void md_quiesce(struct md_engine *e)
 }
 
 /* ---- superblocks ---- */
+
+bool meta_wait(struct md_engine *e, struct meta_waiter *w, u64 generation)
+{
+	if (e->meta_written >= generation)
+		return false;
+	w->generation = generation;
+	list_add_tail(&w->link, &e->meta_wait);
+	return true;
+}
 
 static void set_role(struct md_super *sb, u32 number, u16 role)
 {
@@ -166,7 +183,7 @@ static void fill_super(const struct md_engine *e, struct member *m)
 
 static void meta_done(struct md_engine *e, struct md_rq *rq, int err)
 {
-	struct md_stripe *sh, *next;
+	struct meta_waiter *w, *next;
 	struct md_io *io;
 
 	if (err && rq->slot == MD_JOURNAL_SLOT && !e->j.failed)
@@ -177,9 +194,11 @@ static void meta_done(struct md_engine *e, struct md_rq *rq, int err)
 		return;
 	e->meta_written = e->meta_running;
 	e->meta_running = 0;
-	list_for_each_entry_safe (sh, next, &e->meta_wait, link)
-		if (sh->meta_generation <= e->meta_written)
-			list_move_tail(&sh->link, &e->ready);
+	list_for_each_entry_safe (w, next, &e->meta_wait, link)
+		if (w->generation <= e->meta_written) {
+			list_del(&w->link);
+			w->go(e, w);
+		}
 	while (e->meta_wanted == e->meta_written && !list_empty(&e->meta_ios)) {
 		io = list_first_entry(&e->meta_ios, struct md_io, link);
 		list_move_tail(&io->link, &e->flush_wait);
@@ -233,6 +252,20 @@ int md_set_read_only(struct md_engine *e, bool on)
 	if (!on && e->j.failed)
 		return fail(EROFS, "the journal has failed");
 	e->read_only = on;
+	return 0;
+}
+
+int md_set_devflags(struct md_engine *e, u32 slot, u8 set, u8 clear)
+{
+	struct member *m;
+
+	if (slot >= e->geo.disks || !e->member[slot].present)
+		return -EINVAL;
+	m = &e->member[slot];
+	if (((m->sb.devflags | set) & ~clear) == m->sb.devflags)
+		return 0;
+	m->sb.devflags = (u8)((m->sb.devflags | set) & ~clear);
+	meta_want(e);
 	return 0;
 }
 

@@ -66,7 +66,9 @@ int md_assemble(const struct md_super *const *sb, u32 n, struct md_plan *p, enum
 	for (u32 i = 0; i < n; i++)
 		verdict[i] = judge(truth, sb[i], p, i);
 	for (u32 i = 0; i < truth->raid_disks; i++)
-		p->missing += p->member[i] == MD_NO_SLOT || !p->in_sync[i];
+		if (p->member[i] == MD_NO_SLOT || !p->in_sync[i])
+			p->missing_slots |= BIT(i);
+	p->missing = (u32)__builtin_popcountll(p->missing_slots);
 	p->needs_journal = truth->features & MD_FEATURE_JOURNAL && p->journal == MD_NO_SLOT;
 	p->dirty = truth->resync_offset != MD_CLEAN;
 	return 0;

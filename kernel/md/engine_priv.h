@@ -29,6 +29,13 @@
 #define DIRTY      BIT(2)
 #define LOGGED     BIT(3)
 
+/* Waits until superblocks of a generation are on the members. */
+struct meta_waiter {
+	struct list link;
+	u64 generation;
+	void (*go)(struct md_engine *e, struct meta_waiter *w);
+};
+
 struct md_seg {
 	struct list link;
 	struct md_io *io;
@@ -65,9 +72,9 @@ struct md_stripe {
 	bool sync_read, sync_written; /* steps of that turn */
 	u64 bad;                      /* slots whose page could not be read */
 	u64 fix;                      /* of these: to be rewritten once reconstructed */
-	u64 meta_generation;          /* waited for */
-	u32 reserved;                 /* journal blocks */
-	struct md_unit *unit;         /* the oldest journal unit that it needs */
+	struct meta_waiter waiter;
+	u32 reserved;         /* journal blocks */
+	struct md_unit *unit; /* the oldest journal unit that it needs */
 	struct slot_page s[];
 };
 
@@ -115,8 +122,24 @@ struct journal {
 	u64 generation; /* of the superblocks that name the first tail */
 };
 
+/* How a kind of array keeps its data. What it keeps in the engine is its own. */
+struct md_personality {
+	int (*init)(struct md_engine *e, const struct md_config *c); /* -errno: free is called */
+	void (*free)(struct md_engine *e);
+	bool (*attach)(struct md_engine *e, struct md_io *io); /* takes a request; false: no room, offer it again */
+	bool (*run)(struct md_engine *e);            /* does what can be done now; true: there was something */
+	bool (*is_ready)(const struct md_engine *e); /* run would find something */
+	void (*member_added)(struct md_engine *e, u32 slot);
+	/* The next step of the sync pass begins at member sector *position, which moves on; it counts in sync.inflight
+	 * while it lasts. False: not now. */
+	bool (*sync_at)(struct md_engine *e, u64 *position);
+	bool repairs_degraded; /* copies can be compared, and lost, while others are missing */
+};
+extern const struct md_personality parity_personality, copies_personality;
+
 struct md_engine {
 	const struct md_ops *ops;
+	const struct md_personality *pers;
 	void *ctx;
 	struct md_geo geo;
 	struct member *member; /* [geo.disks] */
@@ -128,12 +151,13 @@ struct md_engine {
 	struct list *hash;
 	u32 hash_mask;
 	struct list lru, ready, cached; /* cached: only the journal has their data, oldest first */
-	struct list stalled;            /* requests that wait for a stripe */
+	struct list stalled;            /* requests that wait for room in the personality */
 	struct list finished;           /* requests to be reported */
 	struct list completed;          /* md_rq */
-	u32 ncached, busy;              /* busy: stripes not on lru or cached */
+	u32 ncached, busy;              /* busy: stripes not on lru or cached; pieces and jobs */
 	u64 inflight;                   /* md_rq below */
 	u8 *zero, *scratch[2];
+	struct copies *copies; /* of levels without parity */
 
 	/* superblocks */
 	u64 events;
@@ -141,7 +165,7 @@ struct md_engine {
 	u64 meta_wanted, meta_written; /* generations */
 	u64 meta_running;              /* generation under way, 0 none */
 	u32 meta_inflight;
-	struct list meta_wait; /* stripes */
+	struct list meta_wait; /* meta_waiter */
 	struct list meta_ios;  /* flushes that found a failed member */
 	u64 parity_good;       /* member sectors below have parity that can be relied on */
 	bool read_only, quiescing;
@@ -164,12 +188,15 @@ struct md_engine {
 
 /* engine.c */
 void engine_submit(struct md_engine *e, struct md_rq *rq);
+void io_finish(struct md_engine *e, struct md_io *io, int err);
+void io_part_done(struct md_engine *e, struct md_io *io, int err); /* one of io->pending parts */
+void flush_start(struct md_engine *e);
+
+/* cache.c */
 struct md_stripe *stripe_get(struct md_engine *e, u64 sector);
 void stripe_park(struct md_engine *e, struct md_stripe *sh);
 void stripe_ready(struct md_engine *e, struct md_stripe *sh);
-void seg_done(struct md_engine *e, struct md_seg *seg, int err);
 void seg_copy(struct md_seg *seg, u8 *page, bool to_page);
-void flush_start(struct md_engine *e);
 
 /* stripe.c */
 void stripe_run(struct md_engine *e, struct md_stripe *sh);
@@ -180,7 +207,6 @@ bool slot_readable(const struct md_engine *e, const struct md_stripe *sh, u32 i)
 int stripe_require(struct md_engine *e, struct md_stripe *sh, u64 need);
 void stripe_rq(struct md_engine *e, struct md_stripe *sh, u32 i, enum md_dir dir, u8 *buf, unsigned flags);
 bool stripe_wait_meta(struct md_engine *e, struct md_stripe *sh, u64 generation);
-u64 slots_writable(const struct md_engine *e);
 
 /* parity.c: on the pages of one stripe */
 void parity_reconstruct(struct md_engine *e, struct md_stripe *sh, u64 lost);
@@ -189,9 +215,11 @@ void parity_modify(struct md_engine *e, struct md_stripe *sh);
 
 /* array.c */
 u64 array_failed(const struct md_engine *e);
+u64 slots_writable(const struct md_engine *e);
 bool array_can_lose(const struct md_engine *e, u32 slot);
 void array_member_error(struct md_engine *e, u32 slot);
 void meta_want(struct md_engine *e);
+bool meta_wait(struct md_engine *e, struct meta_waiter *w, u64 generation); /* false: it is written already */
 void meta_pump(struct md_engine *e);
 void meta_flush_done(struct md_engine *e);
 void array_journal_failed(struct md_engine *e);
@@ -215,6 +243,8 @@ void reclaim_members_flushed(struct md_engine *e, int err);
 
 /* sync.c */
 void sync_pump(struct md_engine *e);
+u64 sync_rebuilding(const struct md_engine *e); /* slots with a member that is not in sync */
+void sync_step_done(struct md_engine *e, u64 sector, int err);
 void sync_run(struct md_engine *e, struct md_stripe *sh);
 
 #endif

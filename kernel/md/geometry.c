@@ -17,7 +17,7 @@
  */
 #include <core/log.h>
 #include <lib/err.h>
-#include <md/geometry.h>
+#include <md/copies.h>
 
 static bool layout_exists(int level, u32 layout)
 {
@@ -29,31 +29,86 @@ static bool layout_exists(int level, u32 layout)
 	}
 }
 
-int md_geo_init(struct md_geo *g, int level, u32 layout, u32 disks, u32 chunk, u64 member_sectors)
+static int parity_init(struct md_geo *g)
 {
-	u32 parity = level == 6 ? 2 : 1;
+	u32 parity = g->level == 6 ? 2 : 1;
 
-	if (level != 4 && level != 5 && level != 6)
-		return fail(EINVAL, "level %d has no parity", level);
-	if (!layout_exists(level, layout))
-		return fail(EINVAL, "level %d has no layout %u", level, layout);
-	if (disks <= parity || disks > MD_MAX_DISKS)
-		return fail(EINVAL, "%u members in a RAID%d", disks, level);
-	if (!chunk || chunk % MD_PAGE_SECTORS || chunk > 1u << 21)
-		return fail(EINVAL, "chunk of %u sectors", chunk);
-	if (member_sectors < chunk || member_sectors > 1ULL << 53)
-		return fail(EINVAL, "members of %llu sectors", (unsigned long long)member_sectors);
-	*g = (struct md_geo){
-		.level = level,
-		.layout = level == 4 ? MD_PARITY_N : layout,
-		.disks = disks,
-		.parity = parity,
-		.data = disks - parity,
-		.chunk = chunk,
-		.member_sectors = member_sectors - member_sectors % chunk,
-	};
+	if (!layout_exists(g->level, g->layout))
+		return fail(EINVAL, "level %d has no layout %u", g->level, g->layout);
+	if (g->disks <= parity)
+		return fail(EINVAL, "%u members in a RAID%d", g->disks, g->level);
+	g->layout = g->level == 4 ? MD_PARITY_N : g->layout;
+	g->parity = parity;
+	g->data = g->disks - parity;
+	g->member_sectors -= g->member_sectors % g->chunk;
 	g->sectors = g->member_sectors * g->data;
 	return 0;
+}
+
+/* Layout of level 10: near copies, far copies << 8, bit 16: far copies in the next row, bits 17 and 18: how members
+ * form sets for far copies. */
+static int ten_init(struct md_geo *g)
+{
+	u32 near = g->layout & 0xff, far = g->layout >> 8 & 0xff, kind = g->layout >> 17;
+
+	if (!near || !far || kind > 2 || (u64)near * far > g->disks)
+		return fail(EINVAL, "RAID10 of %u members has no layout 0x%x", g->disks, g->layout);
+	if (g->chunk & (g->chunk - 1))
+		return fail(EINVAL, "chunk of %u sectors", g->chunk);
+	g->near = near;
+	g->far = far;
+	g->offset = g->layout >> 16 & 1;
+	g->set = kind == 0 ? g->disks : kind == 1 ? g->disks / far : far * near;
+	if (g->set < near * far || g->disks % g->set)
+		return fail(EINVAL, "RAID10 of %u members in sets of %u for %u copies", g->disks, g->set, near * far);
+	g->parity = near * far - 1;
+	g->member_sectors -= g->member_sectors % (g->chunk * (u64)far);
+	g->sectors = g->member_sectors / g->chunk / far * g->disks / near * g->chunk;
+	return 0;
+}
+
+static int one_init(struct md_geo *g)
+{
+	g->chunk = 0;
+	g->near = g->disks;
+	g->far = 1;
+	g->set = g->disks;
+	g->parity = g->disks - 1;
+	g->sectors = g->member_sectors;
+	return 0;
+}
+
+int md_geo_init(struct md_geo *g, int level, u32 layout, u32 disks, u32 chunk, u64 member_sectors)
+{
+	bool sized = level > 0;
+
+	*g = (struct md_geo){
+		.level = level, .layout = layout, .disks = disks, .chunk = chunk, .member_sectors = member_sectors
+	};
+	if (!md_level_has_parity(level) && level != -1 && level != 0 && level != 1 && level != 10)
+		return fail(EINVAL, "no arrays of level %d", level);
+	if (!disks || disks > MD_MAX_DISKS)
+		return fail(EINVAL, "%u members in an array of level %d", disks, level);
+	if ((level > 1 || level == 0) && (!chunk || chunk % MD_PAGE_SECTORS || chunk > 1u << 21))
+		return fail(EINVAL, "chunk of %u sectors", chunk);
+	if (member_sectors > 1ULL << 53 || (sized && member_sectors < max(chunk, 1u)))
+		return fail(EINVAL, "members of %llu sectors", (unsigned long long)member_sectors);
+	if (md_level_has_parity(level))
+		return parity_init(g);
+	return level == 10 ? ten_init(g) : level == 1 ? one_init(g) : 0;
+}
+
+bool md_geo_serves(const struct md_geo *g, u64 missing)
+{
+	if (md_level_has_parity(g->level))
+		return (u32)__builtin_popcountll(missing) <= g->parity;
+	for (u32 chunk = 0; g->level > 0 && chunk < g->disks; chunk++) {
+		u64 left = md_copies_slots(g, chunk) & ~missing;
+
+		if (!left)
+			return false;
+	}
+	return g->level > 0 || !missing;
 }
 
 /* Parity's slot among n when it walks left (from the last slot down) or right. */

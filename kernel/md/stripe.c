@@ -48,16 +48,6 @@ u64 stripe_flag_mask(const struct md_engine *e, const struct md_stripe *sh, unsi
 	return m;
 }
 
-u64 slots_writable(const struct md_engine *e)
-{
-	u64 m = 0;
-
-	for (u32 i = 0; i < e->geo.disks; i++)
-		if (e->member[i].present && !e->member[i].faulty)
-			m |= BIT(i);
-	return m;
-}
-
 bool slot_readable(const struct md_engine *e, const struct md_stripe *sh, u32 i)
 {
 	const struct member *m = &e->member[i];
@@ -236,7 +226,7 @@ static void answer_reads(struct md_engine *e, struct slot_page *s, int err)
 		list_del(&seg->link);
 		if (!err)
 			seg_copy(seg, s->page, false);
-		seg_done(e, seg, err);
+		io_part_done(e, seg->io, err);
 	}
 }
 
@@ -268,7 +258,7 @@ static void end_batch(struct md_engine *e, struct md_stripe *sh, int err)
 			struct md_seg *seg = list_first_entry(b, struct md_seg, link);
 
 			list_del(&seg->link);
-			seg_done(e, seg, err);
+			io_part_done(e, seg->io, err);
 		}
 	}
 	sh->op = OP_NONE;
@@ -418,14 +408,18 @@ static int step_parity(struct md_engine *e, struct md_stripe *sh)
 	return 0;
 }
 
+static void meta_is_written(struct md_engine *e, struct meta_waiter *w)
+{
+	struct md_stripe *sh = container_of(w, struct md_stripe, waiter);
+
+	list_add_tail(&sh->link, &e->ready);
+}
+
 /* Waits until the superblocks of a generation are on the members; false when they are. */
 bool stripe_wait_meta(struct md_engine *e, struct md_stripe *sh, u64 generation)
 {
-	if (e->meta_written >= generation)
-		return false;
-	sh->meta_generation = generation;
-	list_add_tail(&sh->link, &e->meta_wait);
-	return true;
+	sh->waiter.go = meta_is_written;
+	return meta_wait(e, &sh->waiter, generation);
 }
 
 static int step_dirty(struct md_engine *e, struct md_stripe *sh)

@@ -22,7 +22,7 @@
 #define WINDOW     16 /* stripes at once, at most a quarter of the cache */
 #define CHECKPOINT 16 /* parts of the whole */
 
-static u64 rebuilding(const struct md_engine *e)
+u64 sync_rebuilding(const struct md_engine *e)
 {
 	return array_failed(e) & slots_writable(e);
 }
@@ -33,7 +33,9 @@ int md_start_sync(struct md_engine *e, enum md_sync kind)
 		return -EBUSY;
 	if (e->read_only && kind != MD_SYNC_CHECK)
 		return -EROFS;
-	if (kind == MD_SYNC_RECOVER ? !rebuilding(e) : array_failed(e) != 0)
+	if (!e->geo.parity)
+		return fail(EINVAL, "an array without redundancy has nothing to compare");
+	if (kind == MD_SYNC_RECOVER ? !sync_rebuilding(e) : array_failed(e) != 0 && !e->pers->repairs_degraded)
 		return fail(EINVAL, kind == MD_SYNC_RECOVER ? "nothing to rebuild" : "the array is degraded");
 	e->sync.kind = kind;
 	e->sync.position = e->sync.window_end = 0;
@@ -41,7 +43,7 @@ int md_start_sync(struct md_engine *e, enum md_sync kind)
 	e->sync.err = 0;
 	if (kind == MD_SYNC_RECOVER) {
 		e->sync.position = e->geo.member_sectors;
-		for (u64 m = rebuilding(e); m; m &= m - 1)
+		for (u64 m = sync_rebuilding(e); m; m &= m - 1)
 			e->sync.position = min(e->sync.position, e->member[__builtin_ctzll(m)].recovered);
 		e->sync.position = ALIGN_DOWN(e->sync.position, MD_PAGE_SECTORS);
 	} else if (kind == MD_SYNC_RESYNC && e->resync_offset == MD_CLEAN) {
@@ -59,7 +61,7 @@ static void sync_finish(struct md_engine *e)
 	if (e->sync.err)
 		return;
 	if (kind == MD_SYNC_RECOVER) {
-		for (u64 m = rebuilding(e); m; m &= m - 1)
+		for (u64 m = sync_rebuilding(e); m; m &= m - 1)
 			e->member[__builtin_ctzll(m)].in_sync = true;
 		meta_want(e);
 	} else if (kind != MD_SYNC_CHECK) {
@@ -74,7 +76,7 @@ static void window_complete(struct md_engine *e)
 
 	e->sync.position = e->sync.window_end;
 	if (e->sync.kind == MD_SYNC_RECOVER) {
-		for (u64 m = rebuilding(e); m; m &= m - 1)
+		for (u64 m = sync_rebuilding(e); m; m &= m - 1)
 			e->member[__builtin_ctzll(m)].recovered = e->sync.position;
 		if (before / part != e->sync.position / part)
 			meta_want(e);
@@ -83,39 +85,33 @@ static void window_complete(struct md_engine *e)
 	}
 }
 
-/* Starts the next window when the last one is over. */
+/* Starts the next window when the last one is over. A window may have nothing to do. */
 void sync_pump(struct md_engine *e)
 {
-	u32 window = clamp(e->nstripes / 4, 1u, (u32)WINDOW);
+	while (e->sync.kind != MD_SYNC_NONE && !e->sync.inflight) {
+		u32 window = e->nstripes ? clamp(e->nstripes / 4, 1u, (u32)WINDOW) : WINDOW;
 
-	if (e->sync.kind == MD_SYNC_NONE || e->sync.inflight)
-		return;
-	if (e->sync.window_end > e->sync.position)
-		window_complete(e);
-	if (e->sync.err || e->sync.position >= e->geo.member_sectors) {
-		sync_finish(e);
-		return;
-	}
-	e->sync.window_end = e->sync.position;
-	while (window-- && e->sync.window_end < e->geo.member_sectors) {
-		struct md_stripe *sh = stripe_get(e, e->sync.window_end);
-
-		if (!sh || sh->sync)
-			break;
-		e->sync.window_end += MD_PAGE_SECTORS;
-		e->sync.inflight++;
-		sh->sync = e->sync.kind;
-		stripe_ready(e, sh);
+		if (e->sync.window_end > e->sync.position)
+			window_complete(e);
+		if (e->sync.err || e->sync.position >= e->geo.member_sectors) {
+			sync_finish(e);
+			return;
+		}
+		e->sync.window_end = e->sync.position;
+		while (window-- && e->sync.window_end < e->geo.member_sectors)
+			if (!e->pers->sync_at(e, &e->sync.window_end))
+				break;
+		if (e->sync.window_end == e->sync.position && !e->sync.err)
+			return;
 	}
 }
 
-static void sync_stripe_done(struct md_engine *e, struct md_stripe *sh, int err)
+void sync_step_done(struct md_engine *e, u64 sector, int err)
 {
 	if (err && !e->sync.err) {
 		e->sync.err = err;
-		log_err("md: sync stopped at sector %llu", (unsigned long long)sh->sector);
+		log_err("md: sync stopped at sector %llu", (unsigned long long)sector);
 	}
-	sh->sync = MD_SYNC_NONE;
 	e->sync.inflight--;
 }
 
@@ -152,7 +148,7 @@ static void compare(struct md_engine *e, struct md_stripe *sh)
 
 static void rebuild(struct md_engine *e, struct md_stripe *sh)
 {
-	for (u64 m = rebuilding(e); m; m &= m - 1)
+	for (u64 m = sync_rebuilding(e); m; m &= m - 1)
 		stripe_rq(e, sh, __builtin_ctzll(m), MD_WRITE, sh->s[__builtin_ctzll(m)].page, 0);
 }
 
@@ -163,7 +159,7 @@ void sync_run(struct md_engine *e, struct md_stripe *sh)
 	int r = 0;
 
 	if (!sh->sync_written) {
-		r = sh->sync == MD_SYNC_RECOVER ? stripe_require(e, sh, rebuilding(e)) : read_all(e, sh);
+		r = sh->sync == MD_SYNC_RECOVER ? stripe_require(e, sh, sync_rebuilding(e)) : read_all(e, sh);
 		if (r > 0)
 			return;
 	}
@@ -176,7 +172,8 @@ void sync_run(struct md_engine *e, struct md_stripe *sh)
 		if (sh->inflight)
 			return;
 	}
-	sync_stripe_done(e, sh, r ? r : sh->err);
+	sync_step_done(e, sh->sector, r ? r : sh->err);
+	sh->sync = MD_SYNC_NONE;
 	sh->sync_read = sh->sync_written = false;
 	sh->err = 0;
 	list_add_tail(&sh->link, &e->ready);

@@ -39,12 +39,30 @@ static void add_disk(struct md_array *a, const struct md_disk *d, struct strbuf 
 		strbuf_add(out, "(S)");
 }
 
+static void add_layout(const struct md_array *a, struct strbuf *out)
+{
+	const struct md_geo *g = &a->geo;
+
+	if (md_level_has_parity(g->level))
+		strbuf_add(out, " level %d, %uk chunk, algorithm %u", g->level, g->chunk / 2, g->layout);
+	else if (g->level == -1)
+		strbuf_add(out, " %uk rounding", g->chunk / 2);
+	else if (g->level != 1)
+		strbuf_add(out, g->level == 0 ? " %uk chunks" : " %uK chunks", g->chunk / 2);
+	if (g->level != 10)
+		return;
+	if (g->near > 1)
+		strbuf_add(out, " %u near-copies", g->near);
+	if (g->far > 1)
+		strbuf_add(out, " %u %s-copies", g->far, g->offset ? "offset" : "far");
+}
+
 static void add_slots(const struct md_array *a, const struct md_status *st, struct strbuf *out)
 {
 	strbuf_add(out, " [%u/%u] [", a->geo.disks, (unsigned)__builtin_popcountll(st->in_sync));
 	for (u32 i = 0; i < a->geo.disks; i++)
 		strbuf_add(out, st->in_sync & BIT(i) ? "U" : "_");
-	strbuf_add(out, "]\n");
+	strbuf_add(out, "]");
 }
 
 static void add_progress(const struct md_array *a, const struct md_status *st, struct strbuf *out)
@@ -76,15 +94,16 @@ static void add_array(struct md_array *a, struct strbuf *out)
 	md_snapshot(a, &st);
 	strbuf_add(out, "%s : %s", a->block.name, a->running ? "active" : "inactive");
 	if (a->running)
-		strbuf_add(out, "%s raid%d", a->read_only ? " (read-only)" : "", a->geo.level);
+		strbuf_add(out, "%s %s", a->read_only ? " (read-only)" : "", md_level_name(a->geo.level));
 	list_for_each_entry (d, &a->disks, entry)
 		add_disk(a, d, out);
 	strbuf_add(out, "\n");
 	if (a->running) {
-		strbuf_add(out, "      %llu blocks super 1.%u level %d, %uk chunk, algorithm %u",
-			   (unsigned long long)a->geo.sectors / 2, a->super_minor, a->geo.level, a->geo.chunk / 2,
-			   a->geo.layout);
-		add_slots(a, &st, out);
+		strbuf_add(out, "      %llu blocks super 1.%u", (unsigned long long)a->geo.sectors / 2, a->super_minor);
+		add_layout(a, out);
+		if (a->geo.parity)
+			add_slots(a, &st, out);
+		strbuf_add(out, "\n");
 		if (st.sync != MD_SYNC_NONE)
 			add_progress(a, &st, out);
 	}
@@ -93,7 +112,7 @@ static void add_array(struct md_array *a, struct strbuf *out)
 
 static int show(struct strbuf *out)
 {
-	strbuf_add(out, "Personalities : [raid6] [raid5] [raid4] \n");
+	strbuf_add(out, "Personalities : [linear] [raid0] [raid1] [raid10] [raid6] [raid5] [raid4] \n");
 	for (unsigned i = MD_MAX_MINOR; i-- > 0;) {
 		struct md_array *a = READ_ONCE(md_arrays[i]);
 

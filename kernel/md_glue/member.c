@@ -131,6 +131,10 @@ static int add(struct md_array *a, const mdu_disk_info_t *info)
 	err = open_disk(a, DEV((u32)info->major, (u32)info->minor), &d);
 	if (err)
 		return err;
+	if (a->running && info->state & 1U << MD_DISK_FAILFAST)
+		d->sb.devflags |= FailFast1;
+	if (a->running && info->state & 1U << MD_DISK_WRITEMOSTLY)
+		d->sb.devflags |= WriteMostly1;
 	return enlist(a, d);
 }
 

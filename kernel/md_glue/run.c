@@ -69,12 +69,12 @@ static int refuse(const struct start *s)
 
 	if (err)
 		return err;
-	if (s->plan.missing > a->geo.parity)
+	if (!md_geo_serves(&a->geo, s->plan.missing_slots))
 		return fail(EIO, "%s: %u of %u members are missing or stale", a->block.name, s->plan.missing,
 			    a->geo.disks);
 	if (s->plan.needs_journal)
 		return fail(EINVAL, "%s: its journal is missing", a->block.name);
-	if (s->plan.dirty && s->plan.missing && s->plan.journal == MD_NO_SLOT)
+	if (md_level_has_parity(a->geo.level) && s->plan.dirty && s->plan.missing && s->plan.journal == MD_NO_SLOT)
 		return fail(EIO, "%s: degraded and not stopped cleanly: parity may be stale", a->block.name);
 	return 0;
 }
@@ -234,7 +234,7 @@ static int start_worker(struct md_array *a)
 {
 	a->stopping = a->kicked = a->quiescing = false;
 	completion_init(&a->gone);
-	return kthread_run(&a->worker, md_worker, a, "%s_raid%d", a->block.name, a->geo.level);
+	return kthread_run(&a->worker, md_worker, a, "%s_%s", a->block.name, md_level_name(a->geo.level));
 }
 
 static void end_worker(struct md_array *a)
@@ -261,6 +261,7 @@ static int start_engine(struct start *s)
 	err = md_engine_create(&a->e, &s->config);
 	if (err)
 		return err;
+	a->geo = *md_engine_geo(a->e);
 	md_status(a->e, &a->last);
 	err = start_worker(a);
 	if (err)
@@ -286,11 +287,11 @@ static int run(struct start *s)
 		err = start_engine(s);
 	if (err)
 		return err;
-	a->wants_resync = s->plan.dirty && !s->config.journal;
+	a->wants_resync = s->plan.dirty && !s->config.journal && a->geo.parity;
 	WRITE_ONCE(a->running, true);
 	block_set_sectors(&a->block, a->geo.sectors);
 	md_kick(a);
-	log_info("%s: raid%d of %u members, %u in sync, %llu MiB", a->block.name, a->geo.level, a->geo.disks,
+	log_info("%s: %s of %u members, %u in sync, %llu MiB", a->block.name, md_level_name(a->geo.level), a->geo.disks,
 		 a->geo.disks - s->plan.missing, (unsigned long long)a->geo.sectors >> 11);
 	return 0;
 }

@@ -92,7 +92,7 @@ static int show_running(const struct md_array *a, const struct md_status *st, en
 	bool journal = a->slot[MD_JOURNAL_SLOT] != NULL;
 
 	switch (file) {
-	case LEVEL: strbuf_add(out, "raid%d\n", a->geo.level); break;
+	case LEVEL: strbuf_add(out, "%s\n", md_level_name(a->geo.level)); break;
 	case LAYOUT: strbuf_add(out, "%u\n", a->geo.layout); break;
 	case CHUNK: strbuf_add(out, "%u\n", a->geo.chunk << SECTOR_SHIFT); break;
 	case DISKS: strbuf_add(out, "%u\n", a->geo.disks); break;
@@ -112,7 +112,7 @@ static int show_running(const struct md_array *a, const struct md_status *st, en
 			strbuf_add(out, a->mode == MD_WRITE_BACK ? "write-through [write-back]\n"
 								 : "[write-through] write-back\n");
 		break;
-	case POLICY: strbuf_add(out, journal ? "journal\n" : "resync\n"); break;
+	case POLICY: strbuf_add(out, "%s\n", journal ? "journal" : a->geo.parity ? "resync" : "none"); break;
 	default: break;
 	}
 	return 0;
@@ -319,11 +319,31 @@ static int show_disk(struct attr_dir *dir, const struct attr *attr, struct strbu
 	return 0;
 }
 
+/* "failfast", "-failfast", "writemostly", "-writemostly". */
+static int set_flag(struct md_array *a, struct md_disk *d, const char *word)
+{
+	bool off = *word == '-';
+	u8 flag = !strcmp(word + off, "failfast") ? FailFast1 : !strcmp(word + off, "writemostly") ? WriteMostly1 : 0;
+	int err;
+
+	if (!flag)
+		return fail(EINVAL, "%s: no state that can be set: %s", d->name, word);
+	if (d->slot >= MD_MAX_DISKS)
+		return fail(EINVAL, "%s is in no slot", d->name);
+	mutex_lock(&a->engine_lock);
+	err = md_set_devflags(a->e, d->slot, off ? 0 : flag, off ? flag : 0);
+	if (!err)
+		d->sb.devflags = (u8)(off ? d->sb.devflags & ~flag : d->sb.devflags | flag);
+	mutex_unlock(&a->engine_lock);
+	md_kick(a);
+	return err;
+}
+
 static int set_disk_state(struct attr_dir *dir, const struct attr *attr, char *text, size_t len)
 {
 	struct md_disk *d = dir->owner;
 	struct md_array *a = d->a;
-	int err = -EINVAL;
+	int err;
 
 	mutex_lock(&a->lock);
 	if (!a->running || dir->removed)
@@ -332,6 +352,8 @@ static int set_disk_state(struct attr_dir *dir, const struct attr *attr, char *t
 		err = md_disk_fail(a, d);
 	else if (!strcmp(text, "remove"))
 		err = md_disk_remove(a, d->dev->rdev);
+	else
+		err = set_flag(a, d, text);
 	mutex_unlock(&a->lock);
 	return err;
 }

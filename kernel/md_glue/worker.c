@@ -33,6 +33,7 @@ struct below { /* a request to a member */
 	struct md_array *a;
 	struct md_disk *d;
 	struct md_rq *rq;
+	unsigned n;
 	struct bio_vec vec[];
 };
 
@@ -112,21 +113,43 @@ static void below_done(struct bio *bio)
 	kfree(b);
 }
 
+/* Appends a piece of a request's memory, page by page. */
+static int add_piece(void *arg, u32 unused, void *base, u32 bytes)
+{
+	struct below *b = arg;
+
+	while (bytes) {
+		u32 offset = (ulong)base & (PAGE_SIZE - 1), n = min(bytes, (u32)PAGE_SIZE - offset);
+
+		b->vec[b->n++] = (struct bio_vec){ pfn_to_page(virt_to_phys(base) >> PAGE_SHIFT), offset, n };
+		base = (u8 *)base + n;
+		bytes -= n;
+	}
+	return 0;
+}
+
+/* How many pages a piece lies in. */
+static int count_piece(void *arg, u32 unused, void *base, u32 bytes)
+{
+	*(unsigned *)arg += DIV_ROUND_UP(((ulong)base & (PAGE_SIZE - 1)) + bytes, PAGE_SIZE);
+	return 0;
+}
+
 static struct below *make_below(struct md_array *a, struct md_disk *d, struct md_rq *rq)
 {
 	static const u8 op[] = { [MD_READ] = BLOCK_READ, [MD_WRITE] = BLOCK_WRITE, [MD_FLUSH] = BLOCK_FLUSH };
-	unsigned max = rq->dir == MD_FLUSH ? 0 : rq->bytes / PAGE_SIZE + 2, n = 0;
-	struct below *b = kmalloc(sizeof(*b) + max * sizeof(b->vec[0]), ALLOC_ATOMIC);
+	unsigned pages = 0, n;
+	struct below *b;
 
+	if (rq->dir != MD_FLUSH)
+		(void)md_rq_for_each(rq, count_piece, &pages);
+	b = kmalloc(sizeof(*b) + pages * sizeof(b->vec[0]), ALLOC_ATOMIC);
 	if (!b)
 		return NULL;
-	for (u32 done = 0; max && done < rq->bytes; n++) {
-		void *at = (u8 *)rq->buf + done;
-		u32 offset = (ulong)at & (PAGE_SIZE - 1), bytes = min(rq->bytes - done, (u32)PAGE_SIZE - offset);
-
-		b->vec[n] = (struct bio_vec){ pfn_to_page(virt_to_phys(at) >> PAGE_SHIFT), offset, bytes };
-		done += bytes;
-	}
+	b->n = 0;
+	if (pages)
+		(void)md_rq_for_each(rq, add_piece, b);
+	n = b->n;
 	b->a = a;
 	b->d = d;
 	b->rq = rq;
@@ -230,7 +253,7 @@ static bool mend(struct md_array *a, const struct md_status *st)
 	}
 	if (rebuild)
 		return start_sync(a, MD_SYNC_RECOVER) || taken;
-	if (!a->wants_resync || st->failed)
+	if (!a->wants_resync || (st->failed && md_level_has_parity(a->geo.level)))
 		return taken;
 	a->wants_resync = false;
 	return start_sync(a, MD_SYNC_RESYNC);

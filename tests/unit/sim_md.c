@@ -85,6 +85,22 @@ static int disk_read(struct sim_disk *d, u64 sector, void *buf, u32 bytes)
 	return 0;
 }
 
+/* One piece of a request's memory. */
+struct transfer {
+	struct sim *s;
+	struct sim_disk *d;
+	const struct md_rq *rq;
+};
+
+static int transfer_piece(void *arg, u32 at, void *base, u32 bytes)
+{
+	const struct transfer *t = arg;
+	u64 sector = t->rq->sector + at / 512;
+
+	return t->rq->dir == MD_READ ? disk_read(t->d, sector, base, bytes)
+				     : disk_write(t->d, sector, base, bytes, t->rq->flags & MD_FUA);
+}
+
 static bool tick(struct sim *s)
 {
 	if (s->off || ++s->ops >= s->cut_at)
@@ -112,10 +128,8 @@ bool sim_step(struct sim *s, struct md_engine *e)
 			pick = rq;
 	list_del(&pick->link);
 	d = disk_of(s, pick->slot);
-	if (pick->dir == MD_READ)
-		err = disk_read(d, pick->sector, pick->buf, pick->bytes);
-	else if (pick->dir == MD_WRITE)
-		err = disk_write(d, pick->sector, pick->buf, pick->bytes, pick->flags & MD_FUA);
+	if (pick->dir != MD_FLUSH)
+		err = md_rq_for_each(pick, transfer_piece, &(struct transfer){ s, d, pick });
 	else if (d->dead)
 		err = -EIO;
 	else
@@ -125,6 +139,17 @@ bool sim_step(struct sim *s, struct md_engine *e)
 	return true;
 }
 
+/* What is left of a piece that was under way when power failed: any of its sectors. */
+static int tear_piece(void *arg, u32 at, void *base, u32 bytes)
+{
+	const struct transfer *t = arg;
+
+	for (u32 k = 0; k < bytes / 512; k++)
+		if (sim_random(t->s) & 1)
+			(void)disk_write(t->d, t->rq->sector + at / 512 + k, (u8 *)base + k * 512, 512, false);
+	return 0;
+}
+
 void sim_crash(struct sim *s)
 {
 	struct md_rq *rq;
@@ -132,9 +157,8 @@ void sim_crash(struct sim *s)
 	list_for_each_entry (rq, &s->queue, link) {
 		struct sim_disk *d = disk_of(s, rq->slot);
 
-		for (u32 k = 0; rq->dir == MD_WRITE && k < rq->bytes / 512; k++)
-			if (sim_random(s) & 1)
-				disk_write(d, rq->sector + k, (u8 *)rq->buf + k * 512, 512, false);
+		if (rq->dir == MD_WRITE)
+			(void)md_rq_for_each(rq, tear_piece, &(struct transfer){ s, d, rq });
 	}
 	list_init(&s->queue);
 	for (u32 i = 0; i <= s->disks; i++) {
@@ -156,7 +180,7 @@ void sim_create(struct sim *s, u64 seed, int level, u32 layout, u32 disks, u32 c
 		.layout = layout,
 		.raid_disks = disks,
 		.chunk = chunk,
-		.size = member_sectors - member_sectors % chunk,
+		.size = level > 0 ? member_sectors - (chunk ? member_sectors % chunk : 0) : 0,
 		.data_offset = SIM_DATA_OFFSET,
 		.data_size = member_sectors,
 		.super_offset = 8,
@@ -176,6 +200,8 @@ void sim_create(struct sim *s, u64 seed, int level, u32 layout, u32 disks, u32 c
 	for (u32 i = 0; i < disks + journal; i++)
 		sb.roles[i] = i < disks ? i : MD_ROLE_JOURNAL;
 	for (u32 i = 0; i < disks + journal; i++) {
+		if (level <= 0)
+			sb.data_size = member_sectors - i / 2 * 64; /* of several sizes */
 		if (i == disks)
 			sb.data_size = SIM_LOG_BLOCKS * MD_LOG_SECTORS;
 		disk_init(&s->disk[i], SIM_DATA_OFFSET + sb.data_size);
@@ -343,16 +369,19 @@ static void rw_done(struct md_io *io, int err)
 
 int sim_rw(struct sim *s, struct md_engine *e, enum md_dir dir, u64 sector, u32 sectors, void *buf)
 {
-	struct md_vec v = { buf, (size_t)sectors * 512 };
-	int err = 1;
-	struct md_io io = {
-		.dir = dir, .sector = sector, .sectors = sectors, .vec = &v, .nvec = 1, .done = rw_done, .owner = &err
-	};
-
-	md_submit(e, &io);
+	s->vec = (struct md_vec){ buf, (size_t)sectors * 512 };
+	s->io_err = 1;
+	s->io = (struct md_io){ .dir = dir,
+				.sector = sector,
+				.sectors = sectors,
+				.vec = &s->vec,
+				.nvec = 1,
+				.done = rw_done,
+				.owner = &s->io_err };
+	md_submit(e, &s->io);
 	do {
 		md_run(e);
-	} while (err == 1 && sim_step(s, e));
-	ensure(err != 1 || s->off);
-	return err == 1 ? -EINTR : err;
+	} while (s->io_err == 1 && sim_step(s, e));
+	ensure(s->io_err != 1 || s->off);
+	return s->io_err == 1 ? -EINTR : s->io_err;
 }

@@ -33,6 +33,9 @@ struct sim {
 	bool off;
 	u64 errors;
 	struct md_super sb[SIM_DISKS + 1];
+	struct md_io io; /* sim_rw's, which a crash may find under way */
+	struct md_vec vec;
+	int io_err;
 };
 
 u64 sim_random(struct sim *s);
@@ -41,7 +44,7 @@ void sim_destroy(struct sim *s);
 extern const struct md_ops sim_ops;
 /* Carries out one queued request; false when there is none or power is off. */
 bool sim_step(struct sim *s, struct md_engine *e);
-/* Power off and on: unflushed writes and queued requests survive or not, at random. */
+/* Power off and on, before the engine is destroyed: unflushed writes and queued requests survive or not, at random. */
 void sim_crash(struct sim *s);
 /* Reads the superblocks, judges them, recovers the journal, starts the engine. missing: mask of slots to leave out.
  * *e is NULL when power failed during recovery. 0 or -errno. */

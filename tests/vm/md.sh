@@ -78,6 +78,78 @@ END
 	fi
 }
 
+# Levels without parity: mirrors, striped mirrors, stripes and linear, on one set of disks one after the other.
+copies() {
+	images d0 d1 d2 d3 d4
+	: > "$tmp/data"
+	: > "$tmp/places"
+	cat > "$tmp/run" <<'END'
+export MDADM_NO_UDEV=1
+m=/sys/block/md0/md
+ok() { what="$level: $1"; shift; if "$@" > /tmp/said 2>&1; then echo "ok $what"; else echo "not ok $what: $(tail -2 /tmp/said)"; fi; }
+no() { what="$level: $1"; shift; if "$@" > /tmp/said 2>&1; then echo "not ok $what"; else echo "ok $what"; fi; }
+set -- $(ls /dev/vd? | head -4)
+spare=$(ls /dev/vd? | tail -1)
+dd if=/dev/urandom of=/tmp/x bs=64k count=100 2> /dev/null
+same() { dd if=/dev/md0 bs=64k count=100 iflag=direct 2> /dev/null | cmp - /tmp/x; }
+redundant() { # OPTIONS MEMBERS...
+	options=$1
+	shift
+	ok "create" mdadm -CR /dev/md0 $options -n$# --failfast $*
+	mdadm --wait /dev/md0
+	ok "whole after the first resync" [ "$(cat $m/degraded) $(cat $m/array_state)" = "0 clean" ]
+	ok "write" dd if=/tmp/x of=/dev/md0 bs=64k oflag=direct
+	ok "failfast members" sh -c "[ \$(grep -l failfast $m/dev-*/state | wc -l) = $# ]"
+	ok "nothing differs" sh -c "echo check > $m/sync_action; mdadm --wait /dev/md0; [ \$(cat $m/mismatch_cnt) = 0 ]"
+	ok "fail" mdadm /dev/md0 --fail $1
+	ok "read while degraded" same
+	ok "remove" mdadm /dev/md0 --remove $1
+	ok "a spare takes over" mdadm /dev/md0 --add $spare
+	mdadm --wait /dev/md0
+	ok "whole again" [ "$(cat $m/degraded)" = 0 ]
+	ok "nothing differs after that" sh -c "echo check > $m/sync_action; mdadm --wait /dev/md0; [ \$(cat $m/mismatch_cnt) = 0 ]"
+	finish $* $spare
+}
+finish() {
+	ok "read" same
+	ok "detail" sh -c "mdadm -D /dev/md0 | grep -q 'State : clean'"
+	ok "stop" mdadm -S /dev/md0
+	ok "assemble" mdadm -A /dev/md0 $*
+	ok "read after that" same
+	ok "mdstat" grep "^md0 : active $level" /proc/mdstat
+	cat /proc/mdstat | grep -A1 ^md0
+	mdadm -S /dev/md0
+	mdadm --zero-superblock $* 2> /dev/null
+}
+plain() { # MEMBERS...
+	ok "create" mdadm -CR /dev/md0 -l$level -n$# $*
+	ok "write" dd if=/tmp/x of=/dev/md0 bs=64k oflag=direct
+	no "nothing to compare" sh -c "echo check > $m/sync_action"
+	no "no member can be spared" mdadm /dev/md0 --fail $1
+	finish $*
+}
+level=raid1; redundant "-l1" $1 $2
+level=raid10; redundant "-l10 -c64" $1 $2 $3 $4
+redundant "-l10 -c64 --layout=f2" $1 $2 $3
+redundant "-l10 -c64 --layout=o2" $1 $2 $3
+level=raid0; plain $1 $2 $3
+level=linear; plain $1 $2
+level=raid1
+mdadm -CR /dev/md0 -l1 -n2 $1 $2 > /dev/null 2>&1
+mdadm --wait /dev/md0
+mdadm /dev/md0 --fail $1 > /dev/null
+no "the last copy does not fail" mdadm /dev/md0 --fail $2
+mdadm -S /dev/md0
+echo finished
+END
+	ostrom_guest "d0 d1 d2 d3 d4" "$tmp/run" --debug-kernel > "$tmp/out" 2> "$tmp/log" || { cat "$tmp/out" "$tmp/log" | tail -n 40; exit 1; }
+	cat "$tmp/out"
+	if grep -q '^not ok' "$tmp/out" || ! grep -q '^finished' "$tmp/out"; then
+		tail -20 "$tmp/log"
+		exit 1
+	fi
+}
+
 # This kernel takes over what Linux left in $disks, checks it, writes more in MODE, and is switched off in the middle.
 kernel_moves() { # NAME MEMBERS CREATE-OPTIONS BLOCKS MODE END(of Linux)
 	local name=$1 blocks=$4 mode=$5 disks
@@ -122,8 +194,8 @@ open(tmp + '/want', 'wb').write(want)
 END
 }
 
-all="manage5 manage6 plain layouts through back back6"
-[ "${TEST_MODE:-all}" = all ] || all="manage5 back" # the others take minutes
+all="manage5 manage6 copies plain layouts through back back6 mirror ten far offset stripes linear"
+[ "${TEST_MODE:-all}" = all ] || all="manage5 copies back ten" # the others take minutes
 for c in ${*:-$all}; do
 	case $c in
 	manage5) manage 5 3 1 ;;
@@ -133,6 +205,13 @@ for c in ${*:-$all}; do
 	through) kernel_moves "raid5 write-through, crashed" 3 "-l5 -c64" 11776 write-through crash ;;
 	back) kernel_moves "raid5 write-back, crashed" 4 "-l5 -c64" 17664 write-back crash ;;
 	back6) kernel_moves "raid6 write-back, crashed" 4 "-l6 -c64" 11776 write-back crash ;;
+	copies) copies ;;
+	mirror) kernel_moves "raid1, crashed" 3 "-l1" 5888 - crash ;;
+	ten) kernel_moves "raid10, crashed" 4 "-l10 -c64" 11776 - crash ;;
+	far) kernel_moves "raid10 far" 4 "-l10 -c64 --layout=f2" 11776 - stop ;;
+	offset) kernel_moves "raid10 offset" 3 "-l10 -c64 --layout=o2" 8832 - stop ;;
+	stripes) kernel_moves "raid0" 3 "-l0 -c64" 17664 - stop ;;
+	linear) kernel_moves "linear" 2 "-l linear" 11776 - stop ;;
 	*) echo "no case $c"; exit 2 ;;
 	esac
 done

@@ -19,6 +19,7 @@ struct md_plan {
 	bool needs_journal; /* the array has one and it is not here */
 	bool dirty;         /* parity may be stale */
 	u32 missing;        /* slots without an in-sync member */
+	u64 missing_slots;  /* which they are */
 };
 
 /* Fills the plan and verdict[n]. 0, or -EINVAL (no superblock, not a parity array of a size that we run) . */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The engine of parity arrays (RAID 4, 5, 6): an event-driven core that never blocks and never calls upwards from
- * inside a call downwards. The same code runs in the kernel over the block layer, in `ostrom raid` over files and
- * in the crash matrix over recorded disks.
+ * The engine of arrays, with parity (RAID 4, 5, 6) or without (linear, 0, 1, 10): an event-driven core that never
+ * blocks and never calls upwards from inside a call downwards. The same code runs in the kernel over the block layer,
+ * in `ostrom raid` over files and in the crash matrix over recorded disks.
  *
  * How it is driven. The owner hands in requests (md_submit), carries out what the engine asks of its members
  * (ops->submit), reports each as finished (md_complete), and after one or more of these calls md_run, which does
@@ -55,7 +55,7 @@ struct md_io {
 	/* the engine's */
 	struct list link;
 	struct md_seg *seg;
-	u32 nseg, attached, pending;
+	u32 nseg, attached, pending; /* pending: parts under way */
 	int err;
 };
 
@@ -65,7 +65,9 @@ struct md_rq {
 	unsigned flags;
 	u64 sector;
 	u32 bytes;
-	void *buf;
+	void *buf;                /* or, if NULL, */
+	const struct md_vec *vec; /* these, which are at least as long, from `skip` bytes on */
+	size_t skip;
 	void *owner;      /* the owner's, while it has the request */
 	struct list link; /* likewise */
 	/* the engine's */
@@ -119,6 +121,26 @@ int __must_check md_engine_create(struct md_engine **out, const struct md_config
 void md_engine_destroy(struct md_engine *e);
 const struct md_geo *md_engine_geo(const struct md_engine *e);
 
+/* Calls fn with each piece of a request's memory, in order, until it returns an error. For owners. */
+static inline int md_rq_for_each(const struct md_rq *rq, int (*fn)(void *arg, u32 at, void *base, u32 bytes), void *arg)
+{
+	const struct md_vec *v = rq->vec;
+	size_t skip = rq->skip;
+	int err = 0;
+
+	if (rq->buf)
+		return fn(arg, 0, rq->buf, rq->bytes);
+	for (; skip >= v->bytes; v++)
+		skip -= v->bytes;
+	for (u32 at = 0; !err && at < rq->bytes; v++, skip = 0) {
+		u32 n = (u32)(v->bytes - skip < rq->bytes - at ? v->bytes - skip : rq->bytes - at);
+
+		err = fn(arg, at, (u8 *)v->base + skip, n);
+		at += n;
+	}
+	return err;
+}
+
 void md_submit(struct md_engine *e, struct md_io *io);
 void md_complete(struct md_engine *e, struct md_rq *rq, int err);
 void md_run(struct md_engine *e);
@@ -141,6 +163,8 @@ int __must_check md_start_sync(struct md_engine *e, enum md_sync kind);
 void md_status(const struct md_engine *e, struct md_status *out);
 /* Refuses writes from now on, or takes them again. Nothing may be in flight. -EROFS: its journal has failed. */
 int __must_check md_set_read_only(struct md_engine *e, bool on);
+/* Sets and clears flags of a member's superblock (WriteMostly1, FailFast1). -EINVAL: no member there. */
+int __must_check md_set_devflags(struct md_engine *e, u32 slot, u8 set, u8 clear);
 void md_set_time(struct md_engine *e, u64 now); /* seconds, for utime */
 
 #endif

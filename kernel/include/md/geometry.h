@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Where a sector of a parity array lives. RAID 4, 5 and 6 with every layout that mdadm offers.
+ * Where a sector of an array lives. RAID 4, 5 and 6 with every layout that mdadm offers are placed by md_geo_*; for
+ * levels without parity (linear, 0, 1, 10) this has the shape, and md/copies.h the places.
  *
  * Words: a *row* is one chunk on each member at the same place, number = member sector / chunk; a *slot* is a
  * member's position (0 .. raid_disks-1); *data index* d counts a row's data chunks in array order. Sectors are 512
@@ -38,19 +39,31 @@ enum md_layout {
 };
 
 struct md_geo {
-	int level; /* 4, 5 or 6 */
+	int level; /* -1 (linear), 0, 1, 4, 5, 6 or 10 */
 	u32 layout;
 	u32 disks;
-	u32 parity; /* 1 or 2 */
-	u32 data;   /* disks - parity */
-	u32 chunk;  /* sectors, a multiple of MD_PAGE_SECTORS */
+	u32 parity; /* members that may be missing in the best case: 1 or 2; copies - 1; 0 */
+	u32 data;   /* disks - parity, for levels with parity */
+	u32 chunk;  /* sectors, a multiple of MD_PAGE_SECTORS; 0 where the level has none */
 	u64 member_sectors;
-	u64 sectors; /* of the array */
+	u64 sectors; /* of the array; 0 for linear and 0, whose members differ in size: md_zones_init tells */
+	/* Level 10: copies side by side and copies far apart, members in a set, among which the far ones move, and
+	 * whether far ones follow in the next row instead of in another part of the member. Level 1 is near = disks. */
+	u32 near, far, set;
+	bool offset;
 };
+
+static inline bool md_level_has_parity(int level)
+{
+	return level == 4 || level == 5 || level == 6;
+}
 
 /* 0, or -EINVAL with a reason: level, layout, disk count, chunk or size do not make an array. The size is rounded
  * down to whole chunks. */
 int __must_check md_geo_init(struct md_geo *g, int level, u32 layout, u32 disks, u32 chunk, u64 member_sectors);
+
+/* Every sector can be had although the members in this mask of slots are missing. */
+bool md_geo_serves(const struct md_geo *g, u64 missing);
 
 /* P's and Q's slots in a row; *q is MD_NO_SLOT below RAID6. */
 void md_geo_parity(const struct md_geo *g, u64 row, u32 *p, u32 *q);
@@ -68,7 +81,7 @@ void md_geo_map(const struct md_geo *g, u64 sector, u64 *member_sector, u32 *d);
 /* The reverse. */
 u64 md_geo_unmap(const struct md_geo *g, u64 member_sector, u32 d);
 
-/* "left-symmetric" and so on, NULL when the level has no such layout. */
+/* "left-symmetric" and so on, NULL when the level has no such layout or no name for it. */
 const char *md_layout_name(int level, u32 layout);
 
 #endif

@@ -15,7 +15,7 @@ export MDADM_NO_UDEV=1
 guest() { # DISKS COMMAND-FILE...
 	local d args=()
 	for d in $1; do args+=(-d "$tmp/$d"); done
-	tools/linux-guest -t 240 -m raid456 -b mdadm -f "$tmp/data:/data" -f "$tmp/places:/places" -f "$2:/run.sh" \
+	tools/linux-guest -t 240 -m raid456 -m raid1 -m raid10 -m raid0 -m linear -b mdadm -f "$tmp/data:/data" -f "$tmp/places:/places" -f "$2:/run.sh" \
 		"${args[@]}" -- sh /run.sh
 }
 

@@ -45,7 +45,7 @@ static int judge(struct raid *r)
 
 	err = md_geo_init(&r->geo, truth->level, truth->layout, truth->raid_disks, truth->chunk, truth->size);
 	if (err < 0)
-		say_error("%s cannot be run here; levels 4, 5 and 6 can", md_level_name(truth->level));
+		say_error("%s of this layout cannot be run here", md_level_name(truth->level));
 	return err;
 }
 
@@ -84,9 +84,9 @@ void raid_print_plan(const struct raid *r)
 	       md_layout_name(t->level, t->layout) ? md_layout_name(t->level, t->layout) : "-", t->chunk / 2,
 	       r->geo.sectors / 2, t->set_name);
 	printf("state: %s, %s%s\n", r->plan.dirty ? "not stopped cleanly" : "clean",
-	       !r->plan.missing                   ? "complete"
-	       : r->plan.missing <= r->geo.parity ? "degraded"
-						  : "too many missing",
+	       !r->plan.missing                                ? "complete"
+	       : md_geo_serves(&r->geo, r->plan.missing_slots) ? "degraded"
+							       : "too many missing",
 	       r->plan.needs_journal ? ", its journal is missing" : "");
 	for (u32 i = 0; i < r->n; i++) {
 		const struct md_super *sb = &r->im[i].sb;
@@ -163,6 +163,19 @@ static void submit(void *ctx, struct md_rq *rq)
 	list_add_tail(&rq->link, &((struct raid *)ctx)->queue);
 }
 
+struct transfer {
+	struct image *im;
+	const struct md_rq *rq;
+};
+
+static int transfer_piece(void *arg, u32 at, void *base, u32 bytes)
+{
+	const struct transfer *t = arg;
+	u64 sector = t->rq->sector + at / 512;
+
+	return t->rq->dir == MD_READ ? image_read(t->im, sector, base, bytes) : image_write(t->im, sector, base, bytes);
+}
+
 static int carry_out(struct raid *r, struct md_rq *rq)
 {
 	struct image *im = r->slot[rq->slot];
@@ -170,14 +183,12 @@ static int carry_out(struct raid *r, struct md_rq *rq)
 
 	if (!im)
 		return -ENODEV;
-	if (rq->dir == MD_READ)
-		return image_read(im, rq->sector, rq->buf, rq->bytes);
-	if (!im->writable)
+	if (rq->dir != MD_READ && !im->writable)
 		return -EROFS;
 	if (rq->dir == MD_FLUSH)
 		return image_flush(im);
-	err = image_write(im, rq->sector, rq->buf, rq->bytes);
-	return err || !(rq->flags & MD_FUA) ? err : image_flush(im);
+	err = md_rq_for_each(rq, transfer_piece, &(struct transfer){ im, rq });
+	return err || rq->dir == MD_READ || !(rq->flags & MD_FUA) ? err : image_flush(im);
 }
 
 void raid_pump(struct raid *r)
@@ -253,16 +264,17 @@ static int refuse(const struct raid *r, const struct raid_options *o)
 
 	if (err)
 		return err;
-	if (r->plan.missing > r->geo.parity) {
-		say_error("%u of %u members are missing or stale, %u may be", r->plan.missing, r->geo.disks,
-			  r->geo.parity);
+	if (!md_geo_serves(&r->geo, r->plan.missing_slots)) {
+		say_error("%u of %u members are missing or stale: not every sector can be had", r->plan.missing,
+			  r->geo.disks);
 		return -ENODEV;
 	}
 	if (r->plan.needs_journal && (!o->force || o->write)) {
 		say_error("the array's journal is missing; --force reads without it (what only it had is lost)");
 		return -ENODEV;
 	}
-	if (r->plan.dirty && r->plan.missing && !r->slot[MD_JOURNAL_SLOT] && !o->force) {
+	if (md_level_has_parity(r->geo.level) && r->plan.dirty && r->plan.missing && !r->slot[MD_JOURNAL_SLOT] &&
+	    !o->force) {
 		say_error("degraded and not stopped cleanly: parity may be stale; --force uses it all the same");
 		return -EUCLEAN;
 	}

@@ -72,7 +72,7 @@ int raid_assemble(int argc, char **argv)
 	err = raid_open(&r, argv + first, argc - first, false);
 	if (!err)
 		raid_print_plan(&r);
-	if (!err && (r.plan.missing > r.geo.parity || r.plan.needs_journal))
+	if (!err && (!md_geo_serves(&r.geo, r.plan.missing_slots) || r.plan.needs_journal))
 		err = -ENODEV;
 	raid_close(&r);
 	return err ? 1 : 0;

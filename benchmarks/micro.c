@@ -13,6 +13,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,6 +21,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -29,9 +31,13 @@
 
 #define FDS     200
 #define ENTRIES 3000
+#define RING    64 /* processes of the largest ring of context switches */
 
 static int zero_fd, null_fd, file_fd, epoll_fd, pipe_fds[2], many[FDS];
 static int pair[2], pipe_out[2], pipe_in[2]; /* to the partners of the ping-pong rows */
+static int stream[2], ring[RING][2], ring_size, big_fd;
+static unsigned *words; /* shared with the futex partner: whose turn it is */
+static char *dirty;     /* 8 MiB, written by the row that forks with them */
 
 static unsigned long now_ns(void)
 {
@@ -124,6 +130,113 @@ static int op_unix_pingpong(void)
 	return ping(pair[0], pair[0]);
 }
 
+static int op_unix_stream(void)
+{
+	static char block[32768];
+	size_t got = 0;
+
+	if (write(stream[0], block, sizeof(block)) != sizeof(block))
+		return -1;
+	while (got < sizeof(block)) {
+		ssize_t n = read(stream[1], block, sizeof(block) - got);
+
+		if (n <= 0)
+			return -1;
+		got += n;
+	}
+	return 0;
+}
+
+/* Gives the turn to `to` and waits until it is `me` again. */
+static void pass_turn(unsigned me, unsigned to)
+{
+	__atomic_store_n(words, to, __ATOMIC_SEQ_CST);
+	syscall(SYS_futex, words, FUTEX_WAKE, 1, NULL, NULL, 0);
+	while (__atomic_load_n(words, __ATOMIC_SEQ_CST) != me)
+		syscall(SYS_futex, words, FUTEX_WAIT, to, NULL, NULL, 0);
+}
+
+static int op_futex_pingpong(void)
+{
+	pass_turn(0, 1);
+	return 0;
+}
+
+/* Hands what comes out of the pipe before it on to its own, until that one ends. */
+static void hand_on(int i)
+{
+	char c;
+
+	for (int k = 0; k < RING; k++)
+		if (k != i && ring[k][1] > 0)
+			close(ring[k][1]);
+	while (read(ring[i - 1][0], &c, 1) == 1 && write(ring[i][1], &c, 1) == 1)
+		;
+	_exit(0);
+}
+
+/* A ring of n processes, this one among them; one that stood before ends, as its first pipe does. */
+static int start_ring(int n)
+{
+	for (int i = 0; i < ring_size; i++) {
+		close(ring[i][0]);
+		close(ring[i][1]);
+	}
+	memset(ring, 0, sizeof(ring));
+	for (int i = 0; i < n; i++)
+		if (pipe(ring[i]))
+			return -1;
+	for (int i = 1; i < n; i++)
+		if (!fork())
+			hand_on(i);
+	ring_size = n;
+	return 0;
+}
+
+/* A token once around; the first call of a size makes its ring. */
+static int around(int n)
+{
+	if (ring_size != n && start_ring(n))
+		return -1;
+	return ping(ring[0][1], ring[n - 1][0]);
+}
+
+static int op_switch_2(void)
+{
+	return around(2);
+}
+
+static int op_switch_16(void)
+{
+	return around(16);
+}
+
+static int op_switch_64(void)
+{
+	return around(64);
+}
+
+static int op_copy_1m(void)
+{
+	static char block[1 << 20];
+
+	return pread(big_fd, block, sizeof(block), 0) == sizeof(block) ? 0 : -1;
+}
+
+static int op_touch_huge(void)
+{
+	size_t huge = 2 << 20;
+	char *p = mmap(NULL, 2 * huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *at;
+
+	if (p == MAP_FAILED)
+		return -1;
+	at = (char *)(((unsigned long)p + huge - 1) & -huge);
+	(void)madvise(at, huge, MADV_HUGEPAGE); /* a kernel without huge pages pays by the page */
+	for (size_t i = 0; i < huge; i += 4096)
+		at[i] = 1;
+	return munmap(p, 2 * huge);
+}
+
 static int op_mmap_munmap(void)
 {
 	void *p = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -165,6 +278,24 @@ static int op_fork_exec(void)
 
 	if (!pid) {
 		execl("/proc/self/exe", "micro", "--nothing", NULL);
+		_exit(1);
+	}
+	return reap(pid);
+}
+
+static int op_fork_dirty(void)
+{
+	for (size_t i = 0; i < 8 << 20; i += 4096)
+		dirty[i]++;
+	return op_fork_exit();
+}
+
+static int op_sh_true(void)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		execl("/bin/busybox", "sh", "-c", "true", NULL);
 		_exit(1);
 	}
 	return reap(pid);
@@ -240,16 +371,25 @@ static const struct row {
 	{ "pipe_same_task", op_pipe_same, 1000 },
 	{ "pipe_pingpong", op_pipe_pingpong, 500 },
 	{ "unix_pingpong", op_unix_pingpong, 500 },
+	{ "unix_stream_32k", op_unix_stream, 200 },
+	{ "futex_pingpong", op_futex_pingpong, 500 },
+	{ "switch_2", op_switch_2, 500 },
+	{ "switch_16", op_switch_16, 100 },
+	{ "switch_64", op_switch_64, 50 },
 	{ "signal_install", op_signal_install, 1000 },
 	{ "signal_deliver", op_signal_deliver, 500 },
 	{ "fork_exit", op_fork_exit, 50 },
 	{ "fork_exec_exit", op_fork_exec, 50 },
+	{ "fork_dirty_8m", op_fork_dirty, 10 },
 	{ "thread_create_join", op_thread, 100 },
 	{ "mmap_munmap", op_mmap_munmap, 1000 },
 	{ "touch_256_pages", op_touch_256_pages, 20 },
 	{ "create_unlink", op_create_unlink, 500 },
 	{ "rename", op_rename, 500 },
 	{ "readdir_3000", op_readdir, 5 },
+	{ "beside_touch_huge", op_touch_huge, 20 },
+	{ "beside_copy_1m", op_copy_1m, 20 },
+	{ "beside_sh_true", op_sh_true, 20 },
 };
 
 static void answer(int in, int out)
@@ -263,14 +403,28 @@ static void answer(int in, int out)
 	_exit(0);
 }
 
+static void answer_futex(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* no pipe's end tells it that the program is over */
+	while (__atomic_load_n(words, __ATOMIC_SEQ_CST) != 1)
+		syscall(SYS_futex, words, FUTEX_WAIT, 0, NULL, NULL, 0);
+	for (;;)
+		pass_turn(1, 0);
+}
+
 static int start_partners(void)
 {
-	if (pipe(pipe_out) || pipe(pipe_in) || socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
+	words = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	dirty = mmap(NULL, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (words == MAP_FAILED || dirty == MAP_FAILED || pipe(pipe_out) || pipe(pipe_in) ||
+	    socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || socketpair(AF_UNIX, SOCK_STREAM, 0, stream))
 		return -1;
 	if (!fork())
 		answer(pipe_out[0], pipe_in[1]);
 	if (!fork())
 		answer(pair[1], pair[1]);
+	if (!fork())
+		answer_futex();
 	return 0;
 }
 
@@ -309,6 +463,10 @@ static int prepare_files(void)
 		snprintf(name, sizeof(name), "/tmp/micro/many/file-%04d", i);
 		close(open(name, O_CREAT | O_WRONLY, 0600));
 	}
+	big_fd = open("/tmp/micro/big", O_CREAT | O_RDWR, 0600);
+	for (int i = 0; i < 256; i++)
+		if (write(big_fd, block, sizeof(block)) != sizeof(block))
+			return -1;
 	return write(file_fd, block, sizeof(block)) == sizeof(block) ? pipe(pipe_fds) : -1;
 }
 

@@ -21,6 +21,7 @@
 
 struct client {
 	struct vgpu_share share;
+	struct vgpu_entity *parent;
 	u64 job, think; /* ns of a job; from its end to the next one's arrival */
 	u64 from, to;   /* when it is there at all; to 0: for ever */
 	/* the simulation's */
@@ -98,7 +99,7 @@ static void start(struct vgpu_sched *s, struct client *c, u32 n)
 			c[i].share.weight = VGPU_WEIGHT_NORMAL;
 		if (!c[i].share.max)
 			c[i].share.max = VGPU_ONE;
-		assert_int_equal(vgpu_sched_add(s, &c[i].e, &c[i].share, 0), 0);
+		assert_int_equal(vgpu_sched_add(s, &c[i].e, c[i].parent, &c[i].share, 0), 0);
 	}
 }
 
@@ -258,10 +259,10 @@ static void settings(void **state)
 	struct vgpu_share ok = { 100, 600000, VGPU_ONE }, half = { 100, 400001, VGPU_ONE };
 
 	vgpu_sched_init(&s, 0);
-	assert_int_equal(vgpu_sched_add(&s, &a, &ok, 0), 0);
-	assert_int_equal(vgpu_sched_add(&s, &b, &half, 0), -ENOSPC);
+	assert_int_equal(vgpu_sched_add(&s, &a, NULL, &ok, 0), 0);
+	assert_int_equal(vgpu_sched_add(&s, &b, NULL, &half, 0), -ENOSPC);
 	half.min = 400000;
-	assert_int_equal(vgpu_sched_add(&s, &b, &half, 0), 0);
+	assert_int_equal(vgpu_sched_add(&s, &b, NULL, &half, 0), 0);
 	half.min = 400001;
 	assert_int_equal(vgpu_sched_set(&s, &b, &half, 0), -ENOSPC);
 	assert_int_equal(b.share.min, 400000); /* a refused setting changes nothing */

@@ -332,7 +332,7 @@ int tenant_create(struct broker *b, const char *name, const struct vgpu_share *s
 	rc = t->in ? -ENAMETOOLONG : -ENOMEM;
 	if (!t->in || snprintf(t->path, sizeof(t->path), "%s/tenants/%s", b->dir, name) >= (int)sizeof(t->path))
 		goto free;
-	rc = vgpu_sched_add(&b->sched, &t->entity, share, now_ns());
+	rc = vgpu_sched_add(&b->sched, &t->entity, NULL, share, now_ns());
 	if (rc)
 		goto free;
 	t->listener = (struct watch){ .ready = client_arrived, .fd = listen_unix(t->path, 0600) };

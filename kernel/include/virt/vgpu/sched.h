@@ -11,6 +11,10 @@
  * comes at once (a client that waits for each frame before it sends the next) is waited for, at most
  * VGPU_EXPECT_MAX_NS. Without that, clients that keep one job in flight all get the same, whatever their weights.
  *
+ * Entities may stand below others (parent), as control groups do: children divide their parent's weight among those of
+ * them that want the device, their guarantees are parts of its guarantee, and its cap holds for all of them together. A
+ * parent itself is never queued.
+ *
  * The policies that people know are settings of this: best effort (weights alone), equal share (each tenant is
  * capped at one part in the number of tenants), fixed share (capped at one part in a fixed number of slots).
  *
@@ -39,8 +43,10 @@ struct vgpu_entity {
 	/* settings, by vgpu_sched_add and _set */
 	struct vgpu_share share;
 	struct list link;
+	struct vgpu_entity *parent; /* NULL: the device itself */
 
 	/* the scheduler's */
+	u64 wanted_ns;     /* when it, or one below it, was last seen to want the device */
 	u64 vtime;         /* weighted time used */
 	s64 min_left;      /* ns that the guarantee still owes it, at most one burst */
 	s64 max_left;      /* ns that the cap still allows; negative is debt */
@@ -71,8 +77,10 @@ void vgpu_sched_init(struct vgpu_sched *s, u64 now);
 /* -EINVAL: fixed share without slots. */
 int __must_check vgpu_sched_set_policy(struct vgpu_sched *s, enum vgpu_policy policy, u32 slots);
 
-/* -EINVAL: a setting out of range, or min above max; -ENOSPC: the guarantees together exceed the device. */
-int __must_check vgpu_sched_add(struct vgpu_sched *s, struct vgpu_entity *e, const struct vgpu_share *share, u64 now);
+/* parent: already added, removed later than e; NULL: none. -EINVAL: a setting out of range, or min above max; -ENOSPC:
+ * the guarantees of the same parent's children together exceed its own, or the device. */
+int __must_check vgpu_sched_add(struct vgpu_sched *s, struct vgpu_entity *e, struct vgpu_entity *parent,
+				const struct vgpu_share *share, u64 now);
 /* The same errors; takes effect at the next pick and forgives debt from other settings. */
 int __must_check vgpu_sched_set(struct vgpu_sched *s, struct vgpu_entity *e, const struct vgpu_share *share, u64 now);
 void vgpu_sched_remove(struct vgpu_sched *s, struct vgpu_entity *e);

@@ -37,6 +37,10 @@ struct vgpu_tenant {
 	u32 resources, contexts, sub_contexts, objects;
 	u64 refused; /* commands refused so far */
 	u64 seed;    /* of its maps' hashes */
+	/* Who else counts the memory: asked before each charge (-EDQUOT) and told of what is given back. NULL: nobody.
+	 */
+	int (*charge)(struct vgpu_tenant *t, u64 bytes);
+	void (*uncharge)(struct vgpu_tenant *t, u64 bytes);
 };
 
 /* Host ids of one back end. */

@@ -12,6 +12,9 @@
  * After its job an entity with nothing queued is still *expected* for a moment if its next job usually comes soon
  * compared with how long its jobs last; if it would be first, the device waits for it (sched.h says why).
  *
+ * In a tree, tokens are asked for and paid at every level; the more levels owe an entity, the earlier it goes. The
+ * weight of a child is its part, among the siblings that want the device at that moment, of its parent's.
+ *
  * Contract: sched.h. Locks: none; the owner of the device serialises.
  */
 #include <core/log.h>
@@ -47,19 +50,20 @@ u32 vgpu_sched_cap(const struct vgpu_sched *s, const struct vgpu_entity *e)
 
 /* ---- settings ---- */
 
-static int check_share(const struct vgpu_sched *s, const struct vgpu_entity *self, const struct vgpu_share *share)
+static int check_share(const struct vgpu_sched *s, const struct vgpu_entity *self, const struct vgpu_entity *parent,
+		       const struct vgpu_share *share)
 {
 	struct vgpu_entity *e;
-	u64 sum = share->min;
+	u64 sum = share->min, room = parent ? parent->share.min : VGPU_ONE;
 
 	if (!share->weight || share->weight > VGPU_WEIGHT_MAX)
 		return fail(EINVAL, "weight %u, not 1 to %u", share->weight, VGPU_WEIGHT_MAX);
 	if (!share->max || share->max > VGPU_ONE || share->min > share->max)
 		return fail(EINVAL, "min %u, max %u millionths", share->min, share->max);
 	list_for_each_entry (e, &s->entities, link)
-		if (e != self)
+		if (e != self && e->parent == parent)
 			sum += e->share.min;
-	return sum <= VGPU_ONE ? 0 : fail(ENOSPC, "guarantees of %llu millionths", (unsigned long long)sum);
+	return sum <= room ? 0 : fail(ENOSPC, "guarantees of %llu millionths", (unsigned long long)sum);
 }
 
 static s64 burst(u32 millionths)
@@ -67,14 +71,16 @@ static s64 burst(u32 millionths)
 	return VGPU_BURST_NS * millionths / VGPU_ONE;
 }
 
-int vgpu_sched_add(struct vgpu_sched *s, struct vgpu_entity *e, const struct vgpu_share *share, u64 now)
+int vgpu_sched_add(struct vgpu_sched *s, struct vgpu_entity *e, struct vgpu_entity *parent,
+		   const struct vgpu_share *share, u64 now)
 {
-	int rc = check_share(s, NULL, share);
+	int rc = check_share(s, NULL, parent, share);
 
 	if (rc)
 		return rc;
 	memset(e, 0, sizeof(*e));
 	e->share = *share;
+	e->parent = parent;
 	e->vtime = s->vnow;
 	e->min_left = burst(share->min);
 	e->idle_since_ns = now;
@@ -86,7 +92,7 @@ int vgpu_sched_add(struct vgpu_sched *s, struct vgpu_entity *e, const struct vgp
 
 int vgpu_sched_set(struct vgpu_sched *s, struct vgpu_entity *e, const struct vgpu_share *share, u64 now)
 {
-	int rc = check_share(s, e, share);
+	int rc = check_share(s, e, e->parent, share);
 
 	if (rc)
 		return rc;
@@ -167,18 +173,33 @@ void vgpu_sched_unqueue(struct vgpu_sched *s, struct vgpu_entity *e)
 
 /* ---- choice ---- */
 
-static bool may_run(const struct vgpu_sched *s, const struct vgpu_entity *e)
+/* Every cap above it has time left; else *blocked is the one that has not. */
+static bool may_run(const struct vgpu_sched *s, const struct vgpu_entity *e, const struct vgpu_entity **blocked)
 {
-	return vgpu_sched_cap(s, e) == VGPU_ONE || e->max_left > 0;
+	for (const struct vgpu_entity *p = e; p; p = p->parent)
+		if (vgpu_sched_cap(s, p) != VGPU_ONE && p->max_left <= 0) {
+			*blocked = p;
+			return false;
+		}
+	return true;
+}
+
+static u32 levels_owed(const struct vgpu_entity *e)
+{
+	u32 n = 0;
+
+	for (; e; e = e->parent)
+		n += e->share.min && e->min_left > 0;
+	return n;
 }
 
 /* Guarantees that are owed come first, then the smallest virtual time. */
 static bool before(const struct vgpu_entity *a, const struct vgpu_entity *b)
 {
-	bool owed_a = a->min_left > 0 && a->share.min, owed_b = b->min_left > 0 && b->share.min;
+	u32 owed_a = levels_owed(a), owed_b = levels_owed(b);
 
 	if (owed_a != owed_b)
-		return owed_a;
+		return owed_a > owed_b;
 	return a->vtime < b->vtime;
 }
 
@@ -187,12 +208,14 @@ static u64 cap_wait(const struct vgpu_sched *s, const struct vgpu_entity *e, u64
 	return now + (u64)(1 - e->max_left) * VGPU_ONE / vgpu_sched_cap(s, e) + NSEC_PER_USEC;
 }
 
-/* e wants the device: whether its cap lets it. After a wait for its cap it gets no credit for the time. */
+/* e wants the device: whether its caps let it. After a wait for its cap it gets no credit for the time. */
 static bool admit(struct vgpu_sched *s, struct vgpu_entity *e, u64 now, u64 *retry_ns)
 {
-	if (!may_run(s, e)) {
+	const struct vgpu_entity *blocked;
+
+	if (!may_run(s, e, &blocked)) {
 		e->capped = true;
-		*retry_ns = min(*retry_ns, cap_wait(s, e, now));
+		*retry_ns = min(*retry_ns, cap_wait(s, blocked, now));
 		return false;
 	}
 	if (e->capped)
@@ -228,8 +251,9 @@ struct vgpu_entity *vgpu_sched_pick(struct vgpu_sched *s, u64 now, u64 *retry_ns
 		return NULL;
 	list_for_each_entry (e, &s->entities, link) {
 		u64 until = expected_until(e);
+		const struct vgpu_entity *blocked;
 
-		if (until <= now || !may_run(s, e))
+		if (until <= now || !may_run(s, e, &blocked))
 			continue;
 		least = min(least, e->vtime);
 		if (before(e, best))
@@ -256,12 +280,44 @@ static void charge_min(struct vgpu_entity *e, u64 busy_ns)
 		e->min_left = max(e->min_left - (s64)busy_ns, min(e->min_left, floor));
 }
 
+/* Marks who wants the device now, e and all parents included. */
+static void note_wanted(struct vgpu_sched *s, struct vgpu_entity *e, u64 now)
+{
+	struct vgpu_entity *other, *p;
+
+	list_for_each_entry (other, &s->entities, link)
+		if (other == e || other->queued || other->running || expected_until(other) > now)
+			for (p = other; p; p = p->parent)
+				p->wanted_ns = now;
+}
+
+/* What busy_ns is in virtual time: with the part of its parents' weights that is e's at this moment. */
+static u64 weighted(struct vgpu_sched *s, struct vgpu_entity *e, u64 busy_ns, u64 now)
+{
+	u64 v = busy_ns * VGPU_WEIGHT_NORMAL;
+	struct vgpu_entity *other;
+
+	if (e->parent)
+		note_wanted(s, e, now);
+	for (; e->parent; e = e->parent) {
+		u64 sum = 0;
+
+		list_for_each_entry (other, &s->entities, link)
+			if (other->parent == e->parent && other->wanted_ns == now)
+				sum += other->share.weight;
+		v = v >> 40 ? v / e->share.weight * sum : v * sum / e->share.weight; /* no overflow */
+	}
+	return v / e->share.weight;
+}
+
 void vgpu_sched_charge(struct vgpu_sched *s, struct vgpu_entity *e, u64 busy_ns, u64 now)
 {
 	refill_all(s, now);
-	e->vtime += busy_ns * VGPU_WEIGHT_NORMAL / e->share.weight;
-	charge_min(e, busy_ns);
-	e->max_left -= busy_ns;
+	e->vtime += weighted(s, e, busy_ns, now);
+	for (struct vgpu_entity *p = e; p; p = p->parent) {
+		charge_min(p, busy_ns);
+		p->max_left -= busy_ns;
+	}
 	e->job_ns = mean(e->job_ns, busy_ns);
 	e->busy_ns += busy_ns;
 	e->jobs++;

@@ -39,10 +39,15 @@ void vgpu_tenant_init(struct vgpu_tenant *t, const struct vgpu_limits *limits, u
 
 int vgpu_charge(struct vgpu_tenant *t, u64 bytes)
 {
+	int rc;
+
 	/* The limit may have been lowered below what is in use: nothing more until it is below again. */
 	if (t->memory > t->limits.memory_bytes || bytes > t->limits.memory_bytes - t->memory)
 		return fail(EDQUOT, "%llu bytes over the limit of %llu, %llu in use", (unsigned long long)bytes,
 			    (unsigned long long)t->limits.memory_bytes, (unsigned long long)t->memory);
+	rc = t->charge ? t->charge(t, bytes) : 0;
+	if (rc)
+		return rc;
 	t->memory += bytes;
 	t->memory_peak = max(t->memory_peak, t->memory);
 	return 0;
@@ -52,6 +57,8 @@ void vgpu_uncharge(struct vgpu_tenant *t, u64 bytes)
 {
 	ensure(t->memory >= bytes);
 	t->memory -= bytes;
+	if (t->uncharge)
+		t->uncharge(t, bytes);
 }
 
 /* ---- host ids ---- */

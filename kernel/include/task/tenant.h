@@ -26,6 +26,7 @@ struct share {
 	u64 limit; /* ~0: none */
 	u64 guarantee;
 	u64 weight;          /* 1..10000, default 100 */
+	u64 cap;             /* GPU: of its time, in millionths; 0: none. Its guarantee is in millionths too */
 	atomic64_t failures; /* charges refused here */
 	atomic64_t total;    /* consumed so far (ns, bytes), for stat files */
 };

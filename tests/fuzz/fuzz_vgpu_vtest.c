@@ -15,8 +15,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "gpu/gpu.h"
-#include "gpu/wire.h"
+#include "../../user/ostrom/gpu/gpu.h"
+#include "../../user/ostrom/gpu/wire.h"
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 

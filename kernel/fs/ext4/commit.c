@@ -2,15 +2,17 @@
  *
  * Problem: a change touches several blocks, and after a power cut either all of them or none must show it.
  *
- * Idea: changed blocks gather in memory. ext4_sync writes them into the log as one transaction, makes that safe, and
- * only then writes them to their places. The next one goes behind it in the ring, so that the disk's pointer, old or
- * new, always points at something whole or at nothing. Only one is ever needed, so there are no revokes.
+ * Idea: changed blocks gather in memory. ext4_sync adds the descriptors and the superblock, stores checksums, writes
+ * all into the log as one transaction, makes that safe, and only then writes them to their places. Transactions follow
+ * each other in the ring; when it is full, one flush makes all of them safe at home and the log starts anew. Blocks of
+ * metadata that were freed are revoked, so that an old image in the log never goes over a file's new data.
  *
- *      flush (last one at home) | start, descriptors, blocks | flush | commit | flush | home ...
- *      a cut: as before ............................................^ whole: replayed, at home or not
+ *      start (if the log was empty), revokes, descriptors, blocks | flush (data, too) | commit | flush | home ...
+ *      a cut: as before .................................................................^ whole: replayed
  *
  * The superblock says "needs a replay" from the first commit to a clean close. Without a journal the blocks are
- * written home at once.
+ * written home at once. A step (ext4_step_begin, _end) is never divided between transactions; one that fails in the
+ * middle of its changes ends all writing.
  *
  * Contract: ext4_sync of fs/ext4/ext4.h; after an error nothing more is written, every later change gives that error.
  *
@@ -36,14 +38,24 @@ static int write_log(struct journal *j, u32 at, const u8 *data)
 	return err ? err : write_block(j->fs, e.physical, data);
 }
 
-static int write_sign(struct ext4 *fs, bool needs_replay)
+/* Past the journal, so only this changes of what the device has. */
+static int write_sign(struct ext4 *fs, bool needs_replay, u16 state)
 {
-	u32 features = get32(fs->sb + SB_INCOMPAT) & ~INCOMPAT_RECOVER;
+	u8 sb[SB_BYTES];
+	u32 features;
+	int err = fs->dev.read(fs->dev.ctx, SB_AT, sb, SB_BYTES);
 
-	put32(fs->sb + SB_INCOMPAT, features | (needs_replay ? INCOMPAT_RECOVER : 0));
+	if (err)
+		return err;
+	features = get32(sb + SB_INCOMPAT) & ~INCOMPAT_RECOVER;
+	put32(sb + SB_INCOMPAT, features | (needs_replay ? INCOMPAT_RECOVER : 0));
+	put16(sb + SB_STATE, state);
+	put32(fs->sb + SB_INCOMPAT, get32(sb + SB_INCOMPAT));
+	put16(fs->sb + SB_STATE, state);
 	if (has_csum(fs))
-		put32(fs->sb + SB_CSUM, ext4_super_csum(fs->sb));
-	return fs->dev.write(fs->dev.ctx, SB_AT, fs->sb, SB_BYTES);
+		put32(sb + SB_CSUM, ext4_super_csum(sb));
+	ext4_buffer_forget(fs, SB_AT / fs->block_bytes);
+	return fs->dev.write(fs->dev.ctx, SB_AT, sb, SB_BYTES);
 }
 
 /* ---- writing a transaction ------------------------------------------------------------------------------------- */
@@ -136,40 +148,101 @@ static int write_commit(struct journal *j, u32 at)
 	return write_log(j, at, j->block);
 }
 
-/* Before the first block of a transaction. Afterwards the log behind `held` may be overwritten. */
+static u32 revokes_per_block(const struct journal *j)
+{
+	return (j->fs->block_bytes - 16 - 4 * journal_has_v23(j)) / (j->incompat & JI_64BIT ? 8 : 4);
+}
+
+static int write_revokes(struct journal *j, u32 *log_at)
+{
+	struct ext4 *fs = j->fs;
+	u32 size = j->incompat & JI_64BIT ? 8 : 4, most = revokes_per_block(j);
+	int err = 0;
+
+	for (u32 done = 0; done < fs->nr_revokes && !err;) {
+		u32 n = min(fs->nr_revokes - done, most);
+
+		start_block(j, JBD_REVOKE);
+		put_be32(j->block + 12, 16 + n * size);
+		for (u32 i = 0; i < n; i++, done++) {
+			u8 *at = j->block + 16 + i * size;
+
+			if (size == 8)
+				put_be32(at, fs->revokes[done] >> 32);
+			put_be32(at + size - 4, fs->revokes[done]);
+		}
+		finish_descriptor(j);
+		err = write_log(j, *log_at, j->block);
+		*log_at = journal_wrap(j, *log_at + 1);
+	}
+	return err;
+}
+
+/* A block that was freed and given out again as metadata in this transaction is valid in it. */
+static void cancel_revokes(struct ext4 *fs)
+{
+	u32 kept = 0;
+
+	for (u32 i = 0; i < fs->nr_revokes; i++)
+		if (!ext4_buffer_is_dirty(fs, fs->revokes[i]))
+			fs->revokes[kept++] = fs->revokes[i];
+	fs->nr_revokes = kept;
+}
+
+/* Everything in the log is at home: it starts anew. */
+static int empty_log(struct journal *j)
+{
+	struct ext4 *fs = j->fs;
+	int err = fs->dev.flush(fs->dev.ctx);
+
+	if (!err)
+		err = ext4_journal_write_super(j, 0, j->sequence);
+	if (!err)
+		err = fs->dev.flush(fs->dev.ctx);
+	j->used = 0;
+	return err;
+}
+
+/* Before the first block of a transaction. */
 static int prepare_log(struct journal *j, u32 need)
 {
 	struct ext4 *fs = j->fs;
 	u32 ring = j->maxlen - j->first;
-	int err;
+	int err = 0;
 
 	if (need > ring)
 		return fail(ENOSPC, "ext4: a transaction of %u blocks does not fit the journal", need);
-	/* The last transaction must be safe at home before the superblock forgets it. */
-	err = fs->dev.flush(fs->dev.ctx);
-	if (!err && !j->marked) {
-		/* A log that is not empty must never be there without the sign. */
-		err = write_sign(fs, true);
+	if (!j->marked) { /* a log that is not empty must never be there without the sign */
+		err = write_sign(fs, true, get16(fs->sb + SB_STATE));
 		if (!err)
 			err = fs->dev.flush(fs->dev.ctx);
 		j->marked = !err;
 	}
-	if (!err && need > ring - j->held) {
-		/* It would overwrite the last one, at which the disk may still point. */
-		err = ext4_journal_write_super(j, 0, j->sequence);
-		if (!err)
-			err = fs->dev.flush(fs->dev.ctx);
-	}
-	return err ? err : ext4_journal_write_super(j, j->head, j->sequence);
+	if (!err && need > ring - j->used)
+		err = empty_log(j);
+	return err || j->used ? err : ext4_journal_write_super(j, j->head, j->sequence);
+}
+
+static u32 blocks_needed(const struct journal *j)
+{
+	const struct ext4 *fs = j->fs;
+
+	return fs->nr_dirty + DIV_ROUND_UP(fs->nr_dirty, tags_per_descriptor(j)) +
+	       DIV_ROUND_UP(fs->nr_revokes, revokes_per_block(j)) + 1;
 }
 
 static int commit(struct journal *j)
 {
 	struct ext4 *fs = j->fs;
-	u32 need = fs->nr_dirty + DIV_ROUND_UP(fs->nr_dirty, tags_per_descriptor(j)) + 1, at = j->head;
 	struct list *next = fs->dirty.next;
-	int err = prepare_log(j, need);
+	u32 need, at = j->head;
+	int err;
 
+	cancel_revokes(fs);
+	need = blocks_needed(j);
+	err = prepare_log(j, need);
+	if (!err)
+		err = write_revokes(j, &at);
 	while (!err && next != &fs->dirty)
 		err = write_part(j, &next, &at);
 	if (!err)
@@ -178,7 +251,7 @@ static int commit(struct journal *j)
 		err = write_commit(j, at);
 	if (!err)
 		err = fs->dev.flush(fs->dev.ctx);
-	j->held = need;
+	j->used += need;
 	j->head = journal_wrap(j, at + 1);
 	j->sequence++;
 	return err;
@@ -200,12 +273,78 @@ static int write_home(struct ext4 *fs)
 	return err;
 }
 
+/* Descriptors become blocks of the transaction. */
+static int gather_groups(struct ext4 *fs)
+{
+	u32 per_block = fs->block_bytes / fs->desc_bytes, n = DIV_ROUND_UP(fs->groups, per_block);
+
+	for (u32 i = 0; i < n; i++) {
+		struct buffer *b;
+		int err;
+
+		if (!fs->desc_dirty[i])
+			continue;
+		for (u32 g = i * per_block; g < min((i + 1) * per_block, fs->groups); g++)
+			if (fs->ro_compat & (RO_METADATA_CSUM | RO_GDT_CSUM))
+				put16(group_desc(fs, g) + GD_CSUM, ext4_group_csum(fs, g));
+		err = ext4_buffer_get(fs, ext4_desc_block(fs, i), &b);
+		if (err)
+			return err;
+		memcpy(b->data, fs->gd + (size_t)i * fs->block_bytes, fs->block_bytes);
+		ext4_buffer_dirty(fs, b);
+		ext4_buffer_put(fs, b);
+		fs->desc_dirty[i] = 0;
+	}
+	return 0;
+}
+
+static int gather_super(struct ext4 *fs)
+{
+	u8 *sb = fs->sb;
+	struct buffer *b;
+	int err;
+
+	if (!fs->sb_dirty)
+		return 0;
+	put32(sb + SB_FREE_BLOCKS_LO, fs->free_blocks);
+	if (fs->incompat & INCOMPAT_64BIT)
+		put32(sb + SB_FREE_BLOCKS_HI, fs->free_blocks >> 32);
+	put32(sb + SB_FREE_INODES, fs->free_inodes);
+	if (fs->now.sec)
+		put32(sb + SB_WTIME, fs->now.sec);
+	if (fs->journal)
+		put32(sb + SB_INCOMPAT, get32(sb + SB_INCOMPAT) | INCOMPAT_RECOVER);
+	if (has_csum(fs))
+		put32(sb + SB_CSUM, ext4_super_csum(sb));
+	err = ext4_buffer_get_any(fs, SB_AT / fs->block_bytes, &b);
+	if (err)
+		return err;
+	memcpy(b->data + SB_AT % fs->block_bytes, sb, SB_BYTES);
+	ext4_buffer_dirty(fs, b);
+	ext4_buffer_put(fs, b);
+	fs->sb_dirty = false;
+	return 0;
+}
+
+static int gather(struct ext4 *fs)
+{
+	struct buffer *b;
+	int err;
+
+	list_for_each_entry (b, &fs->dirty, dirty)
+		ext4_seal(fs, b);
+	err = gather_groups(fs);
+	return err ? err : gather_super(fs);
+}
+
 int ext4_sync(struct ext4 *fs)
 {
 	int err = fs->error, home;
 
-	if (fs->read_only || !fs->nr_dirty)
+	if (fs->read_only || (!fs->nr_dirty && !fs->sb_dirty))
 		return err;
+	if (!err)
+		err = gather(fs);
 	if (!err && fs->journal)
 		err = commit(fs->journal);
 	if (err)
@@ -216,7 +355,74 @@ int ext4_sync(struct ext4 *fs)
 		home = fs->dev.flush(fs->dev.ctx);
 	if (home)
 		fs->error = err = home;
+	if (!err)
+		ext4_freed_release(fs);
+	fs->nr_revokes = 0;
+	fs->tid++;
 	return err;
+}
+
+/* ---- steps ------------------------------------------------------------------------------------------------------------- */
+
+#define STEP_BLOCKS 96 /* the most that one step dirties */
+
+/* Must the transaction end before another step? */
+static bool is_full(const struct ext4 *fs)
+{
+	const struct journal *j = fs->journal;
+	u32 descs = DIV_ROUND_UP(fs->groups, fs->block_bytes / fs->desc_bytes);
+
+	if (fs->freed_blocks && ext4_blocks_left(fs) < 256)
+		return true;
+	if (!j)
+		return fs->nr_dirty > MAX_BUFFERS / 2;
+	return fs->nr_dirty + descs + fs->nr_revokes / revokes_per_block(j) + STEP_BLOCKS >
+	       min((j->maxlen - j->first) / 2, 4096u);
+}
+
+int ext4_step_begin(struct ext4 *fs)
+{
+	int err = fs->read_only ? -EROFS : fs->error;
+
+	if (!err && fs->nr_dirty && is_full(fs))
+		err = ext4_sync(fs);
+	fs->op_changes = 0;
+	return err;
+}
+
+int ext4_step_end(struct ext4 *fs, int err)
+{
+	if (err == -EUCLEAN)
+		fs->damaged = true;
+	if ((err == -EUCLEAN || err == -EIO || err == -ENOMEM) && fs->op_changes && !fs->error) {
+		log_err("ext4: a change failed in the middle (error %d): no more writing", -err);
+		fs->error = -EROFS;
+	}
+	return err;
+}
+
+u32 ext4_tid(const struct ext4 *fs)
+{
+	return fs->tid;
+}
+
+int ext4_error(const struct ext4 *fs)
+{
+	return fs->error;
+}
+
+bool ext4_is_damaged(const struct ext4 *fs)
+{
+	return fs->damaged;
+}
+
+void ext4_stop(struct ext4 *fs)
+{
+	if (!fs->error)
+		(void)!ext4_sync(fs);
+	if (!fs->error)
+		fs->error = -EROFS;
+	fs->damaged = true;
 }
 
 /* ---- opening and closing for writing --------------------------------------------------------------------------- */
@@ -224,7 +430,7 @@ int ext4_sync(struct ext4 *fs)
 /* The format of what we write: checksums as the file system has them. The log is empty, so it may change. */
 static void choose_format(struct journal *j)
 {
-	u32 want = j->incompat & ~(JI_CSUM_V2 | JI_CSUM_V3 | JI_64BIT);
+	u32 want = j->incompat & ~(JI_CSUM_V2 | JI_CSUM_V3 | JI_64BIT | JI_ASYNC_COMMIT);
 
 	if (get_be32(j->super + JS_TYPE) != JBD_SUPER_V2)
 		return;
@@ -234,11 +440,12 @@ static void choose_format(struct journal *j)
 		want |= JI_CSUM_V3;
 		j->super[JS_CSUM_TYPE] = 4;
 	}
+	want |= JI_REVOKE;
 	j->incompat = want;
 	put_be32(j->super + JS_INCOMPAT, want);
 }
 
-int ext4_start_writing(struct ext4 *fs)
+static int open_journal(struct ext4 *fs)
 {
 	int err;
 
@@ -255,31 +462,72 @@ int ext4_start_writing(struct ext4 *fs)
 	return 0;
 }
 
-int ext4_stop_writing(struct ext4 *fs)
+int ext4_start_writing(struct ext4 *fs)
 {
-	struct journal *j = fs->journal;
-	int err = ext4_sync(fs);
+	u32 descs = DIV_ROUND_UP(fs->groups, fs->block_bytes / fs->desc_bytes);
+	int err = open_journal(fs);
 
-	if (!err && j && j->marked) {
-		err = fs->dev.flush(fs->dev.ctx);
-		if (!err)
-			err = ext4_journal_write_super(j, 0, j->sequence);
-		if (!err)
-			err = fs->dev.flush(fs->dev.ctx);
-		if (!err)
-			err = write_sign(fs, false);
-		if (!err)
-			err = fs->dev.flush(fs->dev.ctx);
+	if (err)
+		return err;
+	fs->desc_dirty = kzalloc(descs, ALLOC_KERNEL);
+	if (!fs->desc_dirty)
+		return -ENOMEM;
+	for (u32 g = 0; g < fs->groups; g++) {
+		fs->free_blocks += ext4_group_count(fs, g, GD_FREE_BLOCKS, GD_FREE_BLOCKS_HI);
+		fs->free_inodes += ext4_group_count(fs, g, GD_FREE_INODES, GD_FREE_INODES_HI);
 	}
-	while (!list_empty(&fs->dirty)) { /* after an error */
+	fs->tid = 1;
+	fs->generation = crc32c(get32(fs->sb + SB_WTIME), fs->sb, SB_BYTES);
+	err = ext4_zones_make(fs);
+	if (!err && !fs->journal) {
+		err = write_sign(fs, false, get16(fs->sb + SB_STATE) & ~STATE_CLEAN);
+		if (!err)
+			err = fs->dev.flush(fs->dev.ctx);
+		fs->unclean = !err;
+	}
+	return err ? err : ext4_orphans_load(fs);
+}
+
+static void drop_dirty(struct ext4 *fs)
+{
+	while (!list_empty(&fs->dirty)) {
 		struct buffer *b = list_first_entry(&fs->dirty, struct buffer, dirty);
 
 		list_del_init(&b->dirty);
 		ext4_buffer_put(fs, b);
 	}
 	fs->nr_dirty = 0;
-	if (j)
-		ext4_journal_free(j);
+}
+
+/* After an error the log stays as it is: whoever opens next replays it, and is told to look. */
+static int close_log(struct ext4 *fs, int err)
+{
+	struct journal *j = fs->journal;
+	bool replay = j && j->marked && err;
+	u16 state = get16(fs->sb + SB_STATE);
+
+	if (fs->damaged)
+		state |= STATE_ERRORS;
+	if (!j && fs->unclean && !err)
+		state |= STATE_CLEAN;
+	if (!err && j && j->marked)
+		err = empty_log(j);
+	if (state == get16(fs->sb + SB_STATE) && !(j && j->marked))
+		return err;
+	if (write_sign(fs, replay, state) || fs->dev.flush(fs->dev.ctx))
+		return err ? err : -EIO;
+	return err;
+}
+
+int ext4_stop_writing(struct ext4 *fs)
+{
+	int err = ext4_sync(fs);
+
+	if (!fs->read_only && fs->zones)
+		err = close_log(fs, err);
+	drop_dirty(fs);
+	if (fs->journal)
+		ext4_journal_free(fs->journal);
 	fs->journal = NULL;
 	return err;
 }

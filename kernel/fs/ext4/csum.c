@@ -119,3 +119,88 @@ u32 ext4_dx_csum(const struct ext4 *fs, const struct ext4_inode *in, const u8 *b
 	c = crc32c(c, block + entries_at + 8 * limit, 4);
 	return crc32c(c, zero, 4);
 }
+
+void ext4_raw_inode_put_csum(const struct ext4 *fs, u32 ino, u8 *raw)
+{
+	u32 csum;
+
+	if (!has_csum(fs))
+		return;
+	csum = ext4_raw_inode_csum(fs, ino, raw);
+	put16(raw + IN_CSUM, csum);
+	if (has_csum_hi(fs, raw))
+		put16(raw + IN_CSUM_HI, csum >> 16);
+}
+
+u32 ext4_xattr_csum(const struct ext4 *fs, u64 block, const u8 *data)
+{
+	static const u8 zero[4];
+	u8 le[8];
+	u32 c;
+
+	put32(le, block);
+	put32(le + 4, block >> 32);
+	c = crc32c(fs->csum_seed, le, 8);
+	c = crc32c(c, data, 16);
+	c = crc32c(c, zero, 4);
+	return crc32c(c, data + 20, fs->block_bytes - 20);
+}
+
+static u32 bitmap_csum(const struct ext4 *fs, bool inodes, const u8 *bits)
+{
+	return crc32c(fs->csum_seed, bits, (inodes ? fs->inodes_per_group : fs->blocks_per_group) / 8);
+}
+
+bool ext4_bitmap_csum_ok(const struct ext4 *fs, u32 group, bool inodes, const u8 *bits)
+{
+	const u8 *gd = group_desc(fs, group);
+	unsigned lo = inodes ? GD_INODE_CSUM : GD_BLOCK_CSUM, hi = inodes ? GD_INODE_CSUM_HI : GD_BLOCK_CSUM_HI;
+	u32 want = bitmap_csum(fs, inodes, bits);
+
+	if (get16(gd + lo) != (want & 0xffff))
+		return false;
+	return fs->desc_bytes <= GD_HI || get16(gd + hi) == want >> 16;
+}
+
+static void put_bitmap_csum(const struct ext4 *fs, u32 group, bool inodes, const u8 *bits)
+{
+	u8 *gd = group_desc(fs, group);
+	u32 csum = bitmap_csum(fs, inodes, bits);
+
+	put16(gd + (inodes ? GD_INODE_CSUM : GD_BLOCK_CSUM), csum);
+	if (fs->desc_bytes > GD_HI)
+		put16(gd + (inodes ? GD_INODE_CSUM_HI : GD_BLOCK_CSUM_HI), csum >> 16);
+}
+
+static void seal_dx(const struct ext4 *fs, u32 seed, u8 *data)
+{
+	static const u8 zero[4];
+	unsigned at = get16(data + DE_REC_LEN) == 12 ? DX_ROOT_ENTRIES : DX_NODE_ENTRIES;
+	u8 *tail = data + at + 8 * get16(data + at);
+	u32 c = crc32c(seed, data, at + 8 * get16(data + at + 2));
+
+	put32(tail + 4, crc32c(crc32c(c, tail, 4), zero, 4));
+}
+
+void ext4_seal(const struct ext4 *fs, struct buffer *b)
+{
+	u8 *d = b->data;
+
+	if (!has_csum(fs))
+		return;
+	switch (b->sum) {
+	case SUM_DIR:
+		put32(d + fs->block_bytes - 4, crc32c(b->sum_seed, d, fs->block_bytes - DE_TAIL_BYTES));
+		break;
+	case SUM_DX: seal_dx(fs, b->sum_seed, d); break;
+	case SUM_EXTENT: {
+		unsigned end = EH_BYTES + EXTENT_BYTES * get16(d + EH_MAX);
+
+		put32(d + end, crc32c(b->sum_seed, d, end));
+		break;
+	}
+	case SUM_BLOCKS:
+	case SUM_INODES: put_bitmap_csum(fs, b->sum_seed, b->sum == SUM_INODES, d); break;
+	case SUM_XATTR: put32(d + 16, ext4_xattr_csum(fs, b->block, d)); break;
+	}
+}

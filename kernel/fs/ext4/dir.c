@@ -17,14 +17,14 @@
  */
 #include <alloc/slab.h>
 #include <lib/string.h>
-#include "ext4_priv.h"
+#include "dir.h"
 
 #define S_IFDIR 0040000
 #define S_IFMT  0170000
 
 /* ---- one chain of entries ------------------------------------------------------------------------------------ */
 
-static u32 rec_len_of(const struct ext4 *fs, const u8 *e)
+u32 ext4_dir_rec_len(const struct ext4 *fs, const u8 *e)
 {
 	u32 len = get16(e + DE_REC_LEN);
 
@@ -34,13 +34,13 @@ static u32 rec_len_of(const struct ext4 *fs, const u8 *e)
 	return len;
 }
 
-static bool entry_ok(const struct ext4 *fs, const u8 *e, size_t room)
+bool ext4_dir_entry_ok(const struct ext4 *fs, const u8 *e, size_t room)
 {
 	u32 len;
 
 	if (room < DE_NAME)
 		return false;
-	len = rec_len_of(fs, e);
+	len = ext4_dir_rec_len(fs, e);
 	return len >= DE_NAME && len % 4 == 0 && len <= room && (size_t)DE_NAME + e[DE_NAME_LEN] <= len &&
 	       get32(e) <= fs->inodes;
 }
@@ -55,9 +55,9 @@ static int walk_chain(const struct ext4 *fs, const u8 *chain, size_t bytes, u32 
 		u32 next;
 		int ret;
 
-		if (!entry_ok(fs, e, bytes - at))
+		if (!ext4_dir_entry_ok(fs, e, bytes - at))
 			return fail(EUCLEAN, "ext4: directory entry at offset %u", at);
-		next = at + rec_len_of(fs, e);
+		next = at + ext4_dir_rec_len(fs, e);
 		ret = at >= from && get32(e) && e[DE_NAME_LEN] ? fn(ctx, e, at, next) : 0;
 		if (ret)
 			return ret;
@@ -70,7 +70,7 @@ static int walk_chain(const struct ext4 *fs, const u8 *chain, size_t bytes, u32 
 
 static bool is_index_block(const struct ext4 *fs, const struct ext4_inode *dir, u32 lblock, const u8 *data)
 {
-	return (dir->flags & INODE_INDEX) && (!lblock || (!get32(data) && rec_len_of(fs, data) == fs->block_bytes));
+	return (dir->flags & INODE_INDEX) && (!lblock || (!get32(data) && ext4_dir_rec_len(fs, data) == fs->block_bytes));
 }
 
 /* Where an index block's table begins; 0 if the block cannot be one. */
@@ -105,8 +105,7 @@ static int check_block_csum(const struct ext4 *fs, const struct ext4_inode *dir,
 	return fail(EUCLEAN, "ext4: checksum of block %u of directory %u", lblock, dir->ino);
 }
 
-/* A block of a directory, checked. *b NULL: a hole. *skip (may be NULL): how many blocks to the next. */
-static int get_block(struct ext4 *fs, const struct ext4_inode *dir, u32 lblock, struct buffer **b, u32 *skip)
+int ext4_dir_block_get(struct ext4 *fs, const struct ext4_inode *dir, u32 lblock, struct buffer **b, u32 *skip)
 {
 	struct ext4_extent e;
 	int err = ext4_map(fs, dir, lblock, &e);
@@ -119,15 +118,18 @@ static int get_block(struct ext4 *fs, const struct ext4_inode *dir, u32 lblock, 
 	err = ext4_buffer_get(fs, e.physical, b);
 	if (err)
 		return err;
-	err = check_block_csum(fs, dir, lblock, (*b)->data);
+	if ((*b)->checked_for != dir->ino)
+		err = check_block_csum(fs, dir, lblock, (*b)->data);
 	if (err) {
 		ext4_buffer_put(fs, *b);
 		*b = NULL;
+	} else {
+		(*b)->checked_for = dir->ino;
 	}
 	return err;
 }
 
-static u64 nr_blocks(const struct ext4 *fs, const struct ext4_inode *dir)
+u32 ext4_dir_blocks(const struct ext4 *fs, const struct ext4_inode *dir)
 {
 	return min(dir->size / fs->block_bytes, (u64)UINT32_MAX);
 }
@@ -141,26 +143,21 @@ static int check_dir(const struct ext4_inode *dir)
 
 #define INLINE_FIRST 4 /* the parent's number comes first */
 
-struct inline_parts {
-	u8 *bytes; /* i_block, then the attribute */
-	size_t n;
-};
-
-static int load_inline(struct ext4 *fs, const struct ext4_inode *dir, struct inline_parts *p)
+/* i_block, then the attribute. */
+int ext4_dir_load_inline(struct ext4 *fs, const struct ext4_inode *dir, u8 **bytes, size_t *size)
 {
 	ssize_t n;
 
-	p->bytes = NULL;
-	p->n = dir->size;
-	if (p->n < INLINE_FIRST || p->n > sizeof(dir->raw_block) + 1024)
+	*size = dir->size;
+	if (dir->size < INLINE_FIRST || dir->size > sizeof(dir->raw_block) + 1024)
 		return fail(EUCLEAN, "ext4: inline directory %u", dir->ino);
-	p->bytes = kzalloc(p->n, ALLOC_KERNEL);
-	if (!p->bytes)
+	*bytes = kzalloc(*size, ALLOC_KERNEL);
+	if (!*bytes)
 		return -ENOMEM;
-	n = ext4_read(fs, dir, 0, p->bytes, p->n);
-	if (n == (ssize_t)p->n)
+	n = ext4_read(fs, dir, 0, *bytes, *size);
+	if (n == (ssize_t)*size)
 		return 0;
-	kfree(p->bytes);
+	kfree(*bytes);
 	return n < 0 ? (int)n : fail(EUCLEAN, "ext4: inline directory %u", dir->ino);
 }
 
@@ -180,20 +177,20 @@ static int call_shifted(void *ctx, const u8 *e, u32 offset, u32 next)
 
 static int walk_inline(struct ext4 *fs, const struct ext4_inode *dir, u32 from, entry_fn fn, void *ctx)
 {
-	struct inline_parts p = { 0 };
 	struct shifted s = { fn, ctx, INLINE_FIRST };
-	size_t first;
-	int ret = load_inline(fs, dir, &p);
+	size_t first, n;
+	u8 *bytes;
+	int ret = ext4_dir_load_inline(fs, dir, &bytes, &n);
 
 	if (ret)
 		return ret;
-	first = min(p.n, sizeof(dir->raw_block));
-	ret = walk_chain(fs, p.bytes + INLINE_FIRST, first - INLINE_FIRST, from > s.by ? from - s.by : 0, call_shifted,
+	first = min(n, sizeof(dir->raw_block));
+	ret = walk_chain(fs, bytes + INLINE_FIRST, first - INLINE_FIRST, from > s.by ? from - s.by : 0, call_shifted,
 			 &s);
 	s.by = first;
-	if (!ret && p.n > first)
-		ret = walk_chain(fs, p.bytes + first, p.n - first, from > s.by ? from - s.by : 0, call_shifted, &s);
-	kfree(p.bytes);
+	if (!ret && n > first)
+		ret = walk_chain(fs, bytes + first, n - first, from > s.by ? from - s.by : 0, call_shifted, &s);
+	kfree(bytes);
 	return ret;
 }
 
@@ -203,7 +200,7 @@ static int walk_inline(struct ext4 *fs, const struct ext4_inode *dir, u32 from, 
 struct wanted {
 	const char *name;
 	size_t len;
-	u32 ino;
+	struct dir_slot slot;
 };
 
 static int match(void *ctx, const u8 *e, u32 offset, u32 next)
@@ -212,7 +209,8 @@ static int match(void *ctx, const u8 *e, u32 offset, u32 next)
 
 	if (e[DE_NAME_LEN] != w->len || memcmp(e + DE_NAME, w->name, w->len))
 		return 0;
-	w->ino = get32(e);
+	w->slot.ino = get32(e);
+	w->slot.offset = offset;
 	return 1;
 }
 
@@ -220,10 +218,11 @@ static int match(void *ctx, const u8 *e, u32 offset, u32 next)
 static int search_block(struct ext4 *fs, const struct ext4_inode *dir, u32 lblock, struct wanted *w, u32 *skip)
 {
 	struct buffer *b;
-	int ret = get_block(fs, dir, lblock, &b, skip);
+	int ret = ext4_dir_block_get(fs, dir, lblock, &b, skip);
 
 	if (ret || !b)
 		return ret;
+	w->slot.lblock = lblock;
 	ret = walk_chain(fs, b->data, fs->block_bytes, 0, match, w);
 	ext4_buffer_put(fs, b);
 	return ret;
@@ -231,7 +230,7 @@ static int search_block(struct ext4 *fs, const struct ext4_inode *dir, u32 lbloc
 
 static int search_all(struct ext4 *fs, const struct ext4_inode *dir, struct wanted *w)
 {
-	u64 n = nr_blocks(fs, dir);
+	u64 n = ext4_dir_blocks(fs, dir);
 	u32 skip;
 	int ret = 0;
 
@@ -240,37 +239,27 @@ static int search_all(struct ext4 *fs, const struct ext4_inode *dir, struct want
 	return ret;
 }
 
-struct level {
-	struct buffer *b;
-	unsigned at, i; /* table, place taken */
-};
-
-static u32 dx_hash(const struct level *l, unsigned i)
+static u32 dx_hash(const struct dx_level *l, unsigned i)
 {
 	return i ? get32(l->b->data + l->at + 8 * i) : 0;
 }
 
-static u32 dx_child(const struct level *l, unsigned i)
+u32 ext4_dx_child(const struct dx_level *l, unsigned i)
 {
 	return get32(l->b->data + l->at + 8 * i + 4) & 0x0fffffff;
 }
 
-static unsigned dx_count(const struct level *l)
+void ext4_dx_leave(struct ext4 *fs, struct dx_way *w)
 {
-	return get16(l->b->data + l->at + 2);
-}
-
-static void put_levels(struct ext4 *fs, struct level *l, int n)
-{
-	while (n--)
-		ext4_buffer_put(fs, l[n].b);
+	while (w->levels)
+		ext4_buffer_put(fs, w->l[--w->levels].b);
 }
 
 /* One table: the last place whose hash is not above. -ENOENT: no usable index here. */
-static int enter_table(struct ext4 *fs, const struct ext4_inode *dir, u32 lblock, u32 hash, struct level *l)
+int ext4_dx_enter_table(struct ext4 *fs, const struct ext4_inode *dir, u32 lblock, u32 hash, struct dx_level *l)
 {
 	unsigned lo = 1, hi;
-	int err = get_block(fs, dir, lblock, &l->b, NULL);
+	int err = ext4_dir_block_get(fs, dir, lblock, &l->b, NULL);
 
 	if (err)
 		return err;
@@ -294,9 +283,10 @@ static int enter_table(struct ext4 *fs, const struct ext4_inode *dir, u32 lblock
 }
 
 /* Moves to the next leaf if names of this hash may run on there. */
-static bool next_leaf(struct ext4 *fs, const struct ext4_inode *dir, struct level *l, int levels, u32 hash)
+static bool next_leaf(struct ext4 *fs, const struct ext4_inode *dir, struct dx_way *w)
 {
-	int at = levels - 1;
+	struct dx_level *l = w->l;
+	int at = w->levels - 1;
 
 	while (at >= 0 && l[at].i + 1 >= dx_count(&l[at]))
 		at--;
@@ -304,12 +294,12 @@ static bool next_leaf(struct ext4 *fs, const struct ext4_inode *dir, struct leve
 		return false;
 	l[at].i++;
 	/* the lowest bit says that the leaf before ends with the same hash */
-	if (dx_hash(&l[at], l[at].i) != (hash | 1))
+	if (dx_hash(&l[at], l[at].i) != (w->hash | 1))
 		return false;
-	for (; at + 1 < levels; at++) {
-		struct level next;
+	for (; at + 1 < w->levels; at++) {
+		struct dx_level next;
 
-		if (enter_table(fs, dir, dx_child(&l[at], l[at].i), 0, &next))
+		if (ext4_dx_enter_table(fs, dir, ext4_dx_child(&l[at], l[at].i), 0, &next))
 			return false;
 		ext4_buffer_put(fs, l[at + 1].b);
 		l[at + 1] = next;
@@ -317,40 +307,76 @@ static bool next_leaf(struct ext4 *fs, const struct ext4_inode *dir, struct leve
 	return true;
 }
 
-static int search_index(struct ext4 *fs, const struct ext4_inode *dir, struct wanted *w)
+int ext4_dx_enter(struct ext4 *fs, const struct ext4_inode *dir, const char *name, size_t len, struct dx_way *w)
 {
-	struct level l[DX_MAX_LEVELS];
-	int levels = 0, depth, ret;
-	u32 hash;
-	u8 version;
+	int depth, ret;
 
-	ret = enter_table(fs, dir, 0, 0, &l[0]);
+	*w = (struct dx_way){ 0 };
+	ret = ext4_dx_enter_table(fs, dir, 0, 0, &w->l[0]);
 	if (ret)
 		return ret;
-	version = l[0].b->data[DX_ROOT_INFO + 4];
-	depth = l[0].b->data[DX_ROOT_INFO + 6];
-	if (version < 3 && (get32(fs->sb + SB_FLAGS) & FLAG_UNSIGNED_HASH))
-		version += 3;
-	ext4_buffer_put(fs, l[0].b);
+	w->version = w->l[0].b->data[DX_ROOT_INFO + 4];
+	depth = w->l[0].b->data[DX_ROOT_INFO + 6];
+	if (w->version < 3 && (get32(fs->sb + SB_FLAGS) & FLAG_UNSIGNED_HASH))
+		w->version += 3;
+	ext4_buffer_put(fs, w->l[0].b);
 	if (depth >= DX_MAX_LEVELS)
 		return -ENOENT;
-	ret = ext4_name_hash(fs, version, w->name, w->len, &hash);
-	while (!ret && levels <= depth) {
-		ret = enter_table(fs, dir, levels ? dx_child(&l[levels - 1], l[levels - 1].i) : 0, hash, &l[levels]);
-		levels += !ret;
+	ret = ext4_name_hash(fs, w->version, name, len, &w->hash);
+	while (!ret && w->levels <= depth) {
+		struct dx_level *next = &w->l[w->levels];
+		u32 lblock = w->levels ? ext4_dx_child(next - 1, next[-1].i) : 0;
+
+		ret = ext4_dx_enter_table(fs, dir, lblock, w->hash, next);
+		w->levels += !ret;
 	}
-	if (!ret)
-		do
-			ret = search_block(fs, dir, dx_child(&l[levels - 1], l[levels - 1].i), w, NULL);
-		while (!ret && next_leaf(fs, dir, l, levels, hash));
-	put_levels(fs, l, levels);
+	if (ret)
+		ext4_dx_leave(fs, w);
 	return ret;
+}
+
+static int search_index(struct ext4 *fs, const struct ext4_inode *dir, struct wanted *w)
+{
+	struct dx_way way;
+	int ret = ext4_dx_enter(fs, dir, w->name, w->len, &way);
+
+	if (ret)
+		return ret;
+	do
+		ret = search_block(fs, dir, ext4_dx_child(&way.l[way.levels - 1], way.l[way.levels - 1].i), w, NULL);
+	while (!ret && next_leaf(fs, dir, &way));
+	ext4_dx_leave(fs, &way);
+	return ret;
+}
+
+static bool is_dots(const char *name, size_t len)
+{
+	return name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.'));
+}
+
+/* 1 found, 0 not. */
+static int search_dir(struct ext4 *fs, const struct ext4_inode *dir, struct wanted *w)
+{
+	int ret = -ENOENT;
+
+	if ((dir->flags & INODE_INDEX) && !is_dots(w->name, w->len))
+		ret = search_index(fs, dir, w);
+	/* an index that cannot be used: the names are still there */
+	return ret == -ENOENT ? search_all(fs, dir, w) : ret;
+}
+
+int ext4_dir_find(struct ext4 *fs, const struct ext4_inode *dir, const char *name, size_t len, struct dir_slot *out)
+{
+	struct wanted w = { name, len, { 0 } };
+	int ret = search_dir(fs, dir, &w);
+
+	*out = w.slot;
+	return ret > 0 ? 0 : ret ? ret : -ENOENT;
 }
 
 int ext4_lookup(struct ext4 *fs, const struct ext4_inode *dir, const char *name, size_t len, u32 *ino)
 {
-	struct wanted w = { name, len, 0 };
-	bool dots = name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.'));
+	struct wanted w = { name, len, { 0 } };
 	int ret = check_dir(dir);
 
 	if (ret)
@@ -358,19 +384,17 @@ int ext4_lookup(struct ext4 *fs, const struct ext4_inode *dir, const char *name,
 	if (len > EXT4_NAME_MAX)
 		return -ENAMETOOLONG;
 	if (dir->flags & INODE_INLINE) {
+		bool dots = is_dots(name, len);
+
 		if (dots)
-			w.ino = len == 1 ? dir->ino : get32(dir->raw_block);
+			w.slot.ino = len == 1 ? dir->ino : get32(dir->raw_block);
 		ret = dots ? 1 : walk_inline(fs, dir, 0, match, &w);
-	} else if ((dir->flags & INODE_INDEX) && !dots) {
-		ret = search_index(fs, dir, &w);
-		if (ret == -ENOENT) /* an index that cannot be used: the names are still there */
-			ret = search_all(fs, dir, &w);
 	} else {
-		ret = search_all(fs, dir, &w);
+		ret = search_dir(fs, dir, &w);
 	}
 	if (ret < 0)
 		return ret;
-	*ino = w.ino;
+	*ino = w.slot.ino;
 	return ret ? 0 : -ENOENT;
 }
 
@@ -423,7 +447,7 @@ static int list_inline(struct listing *l, const struct ext4_inode *dir)
 int ext4_readdir(struct ext4 *fs, const struct ext4_inode *dir, u64 *pos, ext4_emit emit, void *ctx)
 {
 	struct listing l = { .fs = fs, .emit = emit, .ctx = ctx, .pos = pos };
-	u64 n = nr_blocks(fs, dir);
+	u64 n = ext4_dir_blocks(fs, dir);
 	u32 skip;
 	int ret = check_dir(dir);
 
@@ -435,7 +459,7 @@ int ext4_readdir(struct ext4 *fs, const struct ext4_inode *dir, u64 *pos, ext4_e
 		struct buffer *b;
 
 		l.base = i * fs->block_bytes;
-		ret = get_block(fs, dir, i, &b, &skip);
+		ret = ext4_dir_block_get(fs, dir, i, &b, &skip);
 		if (ret)
 			return ret;
 		if (b) {

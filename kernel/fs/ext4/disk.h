@@ -33,6 +33,11 @@ static inline void put32(void *p, u32 v)
 	put16(p, v & 0xffff);
 	put16((u8 *)p + 2, v >> 16);
 }
+static inline void put64(void *p, u64 v)
+{
+	put32(p, v);
+	put32((u8 *)p + 4, v >> 32);
+}
 static inline u32 get_be32(const void *p)
 {
 	return __builtin_bswap32(get32(p));
@@ -66,6 +71,7 @@ enum super_offset {
 	SB_MOUNTS = 0x34,
 	SB_MAGIC = 0x38,
 	SB_STATE = 0x3a,
+	SB_ERRORS = 0x3c,
 	SB_REVISION = 0x4c,
 	SB_FIRST_INO = 0x54,
 	SB_INODE_BYTES = 0x58,
@@ -87,6 +93,7 @@ enum super_offset {
 	SB_FLAGS = 0x160,
 	SB_RESERVED_HI = 0x154,
 	SB_OVERHEAD = 0x248,
+	SB_BACKUP_BGS = 0x24c,
 	SB_LOG_FLEX = 0x174,
 	SB_CSUM_TYPE = 0x175,
 	SB_CSUM_SEED = 0x270,
@@ -97,10 +104,11 @@ enum super_offset {
 #define EXT4_MAGIC         0xef53
 #define STATE_CLEAN        1
 #define STATE_ERRORS       2
+#define ERRORS_CONTINUE    1
 #define FLAG_SIGNED_HASH   1
 #define FLAG_UNSIGNED_HASH 2
 
-enum { COMPAT_HAS_JOURNAL = 0x4, COMPAT_DIR_INDEX = 0x20, COMPAT_SPARSE_SUPER2 = 0x200 };
+enum { COMPAT_HAS_JOURNAL = 0x4, COMPAT_RESIZE_INODE = 0x10, COMPAT_DIR_INDEX = 0x20, COMPAT_SPARSE_SUPER2 = 0x200 };
 enum {
 	INCOMPAT_FILETYPE = 0x2,
 	INCOMPAT_RECOVER = 0x4,
@@ -193,6 +201,7 @@ enum {
 };
 
 enum { EH_MAGIC = 0xf30a, EH_BYTES = 12, EH_ENTRIES = 2, EH_MAX = 4, EH_DEPTH = 6, EXTENT_BYTES = 12, MAX_DEPTH = 5 };
+#define UNWRITTEN_MAX_LEN 32767
 #define EXTENT_MAX_LEN 32768 /* longer: unwritten, length less this */
 
 enum {

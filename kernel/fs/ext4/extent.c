@@ -22,7 +22,7 @@ static const u8 *entry_at(const u8 *node, unsigned i)
 	return node + EH_BYTES + EXTENT_BYTES * i;
 }
 
-static int check_node(const struct ext4 *fs, const struct ext4_inode *in, const u8 *node, size_t bytes, int depth)
+int ext4_extent_check_node(const struct ext4 *fs, const struct ext4_inode *in, const u8 *node, size_t bytes, int depth)
 {
 	unsigned entries = get16(node + EH_ENTRIES), places = get16(node + EH_MAX);
 	bool ok = get16(node) == EH_MAGIC && entries <= places && EH_BYTES + EXTENT_BYTES * places <= bytes;
@@ -34,7 +34,7 @@ static int check_node(const struct ext4 *fs, const struct ext4_inode *in, const 
 }
 
 /* The last entry that starts at or before lblock; -1 if all start later. */
-static int search(const u8 *node, u32 lblock)
+int ext4_extent_search(const u8 *node, u32 lblock)
 {
 	int lo = 0, hi = get16(node + EH_ENTRIES);
 
@@ -49,10 +49,31 @@ static int search(const u8 *node, u32 lblock)
 	return lo - 1;
 }
 
+/* A tree block, checked: its checksum once, its shape each time. */
+int ext4_extent_node_get(struct ext4 *fs, const struct ext4_inode *in, u64 block, int depth, struct buffer **out)
+{
+	struct buffer *b;
+	int err = ext4_buffer_get(fs, block, &b);
+
+	if (err)
+		return err;
+	err = ext4_extent_check_node(fs, in, b->data, fs->block_bytes - 4 * has_csum(fs), depth);
+	if (!err && has_csum(fs) && b->checked_for != in->ino &&
+	    ext4_extent_csum(fs, in, b->data) != get32(entry_at(b->data, get16(b->data + EH_MAX))))
+		err = fail(EUCLEAN, "ext4: checksum of extent block %llu", (unsigned long long)block);
+	if (err) {
+		ext4_buffer_put(fs, b);
+		return err;
+	}
+	b->checked_for = in->ino;
+	*out = b;
+	return 0;
+}
+
 static int answer_leaf(const struct ext4 *fs, const struct ext4_inode *in, const u8 *node, u32 lblock, u32 end,
 		       struct ext4_extent *out)
 {
-	int i = search(node, lblock);
+	int i = ext4_extent_search(node, lblock);
 	const u8 *e = i < 0 ? NULL : entry_at(node, i);
 	u32 len = e ? get16(e + 4) : 0, first = e ? get32(e) : 0;
 	u64 physical = e ? get32(e + 8) | (u64)get16(e + 6) << 32 : 0;
@@ -80,9 +101,9 @@ static int map_extents(struct ext4 *fs, const struct ext4_inode *in, u32 lblock,
 
 	if (depth > MAX_DEPTH)
 		return fail(EUCLEAN, "ext4: extent tree of inode %u is %d deep", in->ino, depth);
-	err = check_node(fs, in, node, sizeof(in->raw_block), depth);
+	err = ext4_extent_check_node(fs, in, node, sizeof(in->raw_block), depth);
 	while (!err && depth) {
-		int i = search(node, lblock);
+		int i = ext4_extent_search(node, lblock);
 		const u8 *e = entry_at(node, max(i, 0));
 		u64 child = get32(e + 4) | (u64)get16(e + 8) << 32;
 		struct buffer *next;
@@ -93,17 +114,13 @@ static int map_extents(struct ext4 *fs, const struct ext4_inode *in, u32 lblock,
 		}
 		if (i + 1 < (int)get16(node + EH_ENTRIES))
 			end = min(end, get32(entry_at(node, i + 1)));
-		err = ext4_buffer_get(fs, child, &next);
+		err = ext4_extent_node_get(fs, in, child, --depth, &next);
 		if (b)
 			ext4_buffer_put(fs, b);
 		b = err ? NULL : next;
 		if (err)
 			return err;
 		node = b->data;
-		err = check_node(fs, in, node, fs->block_bytes - 4 * has_csum(fs), --depth);
-		if (!err && has_csum(fs) &&
-		    ext4_extent_csum(fs, in, node) != get32(entry_at(node, get16(node + EH_MAX))))
-			err = fail(EUCLEAN, "ext4: checksum of extent block %llu", (unsigned long long)child);
 	}
 	if (!err && !depth)
 		err = answer_leaf(fs, in, node, lblock, end, out);

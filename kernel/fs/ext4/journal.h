@@ -26,7 +26,7 @@ struct journal {
 	/* commit */
 	u32 sequence; /* of the next transaction */
 	u32 head;     /* where it goes */
-	u32 held;     /* blocks of the one before, which must stay until this one's start is on the disk */
+	u32 used;     /* blocks of the ring that a replay would need */
 	bool marked;  /* the superblock says that a replay is needed */
 };
 

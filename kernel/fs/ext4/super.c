@@ -101,20 +101,32 @@ static int check_geometry(struct ext4 *fs)
 	return 0;
 }
 
-/* The block that holds descriptor block n. */
-static u64 desc_block(const struct ext4 *fs, u32 n)
+bool ext4_group_has_super(const struct ext4 *fs, u32 group)
+{
+	if (fs->compat & COMPAT_SPARSE_SUPER2)
+		return !group || group == get32(fs->sb + SB_BACKUP_BGS) || group == get32(fs->sb + SB_BACKUP_BGS + 4);
+	if (group <= 1 || !(fs->ro_compat & RO_SPARSE_SUPER))
+		return true;
+	for (u32 base = 3; base <= 7; base += 2) { /* powers of 3, 5 and 7 */
+		u64 p = base;
+
+		while (p < group)
+			p *= base;
+		if (p == group)
+			return true;
+	}
+	return false;
+}
+
+/* The block that holds descriptor block n: with meta_bg behind the superblock's copy, if its group has one. */
+u64 ext4_desc_block(const struct ext4 *fs, u32 n)
 {
 	u32 per_block = fs->block_bytes / fs->desc_bytes, group = n * per_block;
 	u64 at = fs->first_block + (u64)group * fs->blocks_per_group;
 
 	if (!(fs->incompat & INCOMPAT_META_BG) || n < get32(fs->sb + SB_FIRST_META_BG))
 		return fs->first_block + 1 + n;
-	/* the group's own superblock copy comes first: groups 0, 1 and powers of 3, 5 and 7 */
-	for (u32 base = 3; base <= 7; base += 2)
-		for (u64 p = base; p <= group; p *= base)
-			if (p == group)
-				return at + 1;
-	return at + (group <= 1 || !(fs->ro_compat & RO_SPARSE_SUPER));
+	return at + ext4_group_has_super(fs, group);
 }
 
 static int read_groups(struct ext4 *fs)
@@ -125,7 +137,7 @@ static int read_groups(struct ext4 *fs)
 	if (!fs->gd)
 		return -ENOMEM;
 	for (u32 i = 0; i < n; i++) {
-		u64 block = desc_block(fs, i);
+		u64 block = ext4_desc_block(fs, i);
 		int err;
 
 		if (!ext4_block_is_valid(fs, block, 1))
@@ -186,6 +198,7 @@ int ext4_open(const struct ext4_device *dev, unsigned flags, struct ext4 **out)
 	fs->read_only = dev->read_only || flags;
 	list_init(&fs->lru);
 	list_init(&fs->dirty);
+	list_init(&fs->freed);
 	for (int i = 0; i < BUCKETS; i++)
 		list_init(&fs->bucket[i]);
 	err = ext4_load_super(fs);
@@ -194,6 +207,8 @@ int ext4_open(const struct ext4_device *dev, unsigned flags, struct ext4 **out)
 				     : ext4_journal_replay(fs);
 	if (!err && !fs->read_only)
 		err = ext4_start_writing(fs);
+	if (!err && !fs->read_only && ext4_orphans_clean(fs))
+		log_warn("ext4: files without names could not all be freed");
 	if (err) {
 		ext4_close(fs);
 		return err;
@@ -206,7 +221,12 @@ int ext4_close(struct ext4 *fs)
 {
 	int err = ext4_stop_writing(fs);
 
+	ext4_freed_release(fs);
 	ext4_buffers_drop(fs);
+	kfree(fs->zones);
+	kfree(fs->desc_dirty);
+	kfree(fs->revokes);
+	kfree(fs->orphans);
 	kfree(fs->gd);
 	kfree(fs);
 	return err;
@@ -226,12 +246,10 @@ void ext4_statfs(struct ext4 *fs, struct ext4_stat *out)
 				   .block_bytes = fs->block_bytes,
 				   .read_only = fs->read_only };
 	for (u32 g = 0; g < fs->groups; g++) {
-		const u8 *gd = group_desc(fs, g);
-		bool hi = fs->desc_bytes > GD_HI;
-
-		out->free_blocks += get16(gd + GD_FREE_BLOCKS) | (hi ? (u32)get16(gd + GD_FREE_BLOCKS_HI) << 16 : 0);
-		out->free_inodes += get16(gd + GD_FREE_INODES) | (hi ? (u32)get16(gd + GD_FREE_INODES_HI) << 16 : 0);
+		out->free_blocks += ext4_group_count(fs, g, GD_FREE_BLOCKS, GD_FREE_BLOCKS_HI);
+		out->free_inodes += ext4_group_count(fs, g, GD_FREE_INODES, GD_FREE_INODES_HI);
 	}
+	out->remount_ro = get16(sb + SB_ERRORS) > ERRORS_CONTINUE;
 	out->reserved_blocks = get32(sb + SB_RESERVED_LO) |
 			       (fs->incompat & INCOMPAT_64BIT ? (u64)get32(sb + SB_RESERVED_HI) << 32 : 0);
 	out->overhead = min((u64)get32(sb + SB_OVERHEAD), out->blocks);

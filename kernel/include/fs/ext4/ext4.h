@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ext4 on-disk format: superblock, groups, inodes, extents and indirect blocks, directories with hashed indexes,
+ * ext4: the on-disk format and its changes: superblock, groups, inodes, extents and indirect blocks, directories with hashed indexes,
  * extended attributes, checksums and the jbd2 journal. Pure: a device is two callbacks.
  *
  * Source of the format: Linux's Documentation/filesystems/ext4 (on-disk layout), e2fsprogs' documentation; ext2 and
@@ -45,7 +45,7 @@ struct ext4_stat {
 	u64 overhead, reserved_blocks; /* of the file system's own; kept for root */
 	u8 uuid[16];
 	char label[17];
-	bool read_only;
+	bool read_only, remount_ro; /* remount_ro: what the superblock wants at errors */
 };
 void ext4_statfs(struct ext4 *fs, struct ext4_stat *out);
 bool ext4_needs_replay(const struct ext4 *fs); /* opened with EXT4_OPEN_NO_REPLAY */
@@ -66,26 +66,71 @@ struct ext4_inode {
 	u32 rdev; /* of device nodes, in Linux's new encoding */
 	struct ext4_time atime, mtime, ctime, crtime;
 	u8 raw_block[60];
+	u32 tid; /* the transaction that stored it last */
 };
 
 int __must_check ext4_iget(struct ext4 *fs, u32 ino, struct ext4_inode *out);
 
-/* Writing, so far attributes. Changes gather until ext4_sync makes all of them safe as one transaction; ext4_close does
- * that too. After the first error nothing is written any more and every change gives that error. */
-#define EXT4_ATTR_MODE  BIT(0) /* permissions; the type stays */
-#define EXT4_ATTR_UID   BIT(1)
-#define EXT4_ATTR_GID   BIT(2)
-#define EXT4_ATTR_ATIME BIT(3)
-#define EXT4_ATTR_MTIME BIT(4)
-#define EXT4_ATTR_CTIME BIT(5)
-struct ext4_attr {
-	unsigned mask;
-	u16 mode;
-	u32 uid, gid;
-	struct ext4_time atime, mtime, ctime;
-};
-int __must_check ext4_setattr(struct ext4 *fs, u32 ino, const struct ext4_attr *a);
+/* ---- writing -------------------------------------------------------------------------------------------------------
+ *
+ * Each of these calls is one step that a power cut shows whole or not at all. Changes gather until ext4_sync makes all
+ * of them safe as one transaction; ext4_close does that too, and any call may do it first when much has gathered.
+ * `now` stamps what a call changes. Inodes that are handed in are updated in place and stored.
+ *
+ * Data are the caller's: what ext4_map_write or ext4_write gave blocks to must be written (sent to the device) before
+ * the next ext4_sync, whose first flush covers it (data=ordered).
+ *
+ * Errors: -EROFS, -ENOSPC, -EDQUOT never; after an error in the middle of a step nothing is written any more and every
+ * change gives that error (ext4_error). -EUCLEAN also raises ext4_is_damaged.
+ */
 int __must_check ext4_sync(struct ext4 *fs);
+u32 ext4_tid(const struct ext4 *fs); /* number of the transaction that gathers now */
+int ext4_error(const struct ext4 *fs);
+bool ext4_is_damaged(const struct ext4 *fs); /* something on the device did not fit together */
+void ext4_stop(struct ext4 *fs);             /* nothing is written any more; the superblock will say "errors" */
+void ext4_set_time(struct ext4 *fs, struct ext4_time now);
+
+int __must_check ext4_store(struct ext4 *fs, struct ext4_inode *in); /* all its fields */
+
+struct ext4_new { /* what a new inode is */
+	u16 mode;
+	u32 uid, gid, rdev;
+	const char *target; /* of a symbolic link; its length */
+	size_t target_len;
+};
+/* dir NULL in name: without a name (O_TMPFILE), gone after a cut unless linked. *out: the new inode. */
+int __must_check ext4_create(struct ext4 *fs, struct ext4_inode *dir, const char *name, size_t len,
+			     const struct ext4_new *what, struct ext4_inode *out);
+int __must_check ext4_link(struct ext4 *fs, struct ext4_inode *dir, const char *name, size_t len,
+			   struct ext4_inode *in);
+/* unlink and rmdir. Without further names the inode stays until ext4_delete. */
+int __must_check ext4_unlink(struct ext4 *fs, struct ext4_inode *dir, const char *name, size_t len,
+			     struct ext4_inode *in);
+struct ext4_place { /* a name: its directory, the inode that it names (NULL: none yet) */
+	struct ext4_inode *dir;
+	const char *name;
+	size_t len;
+	struct ext4_inode *in;
+};
+/* to->in, if there, is replaced, or trades places. The same directory must be the same struct. */
+int __must_check ext4_rename(struct ext4 *fs, struct ext4_place *from, struct ext4_place *to, bool exchange);
+int __must_check ext4_delete(struct ext4 *fs, struct ext4_inode *in); /* links 0: blocks and number are free */
+
+/* Gives blocks to [lblock, lblock+count) or finds them; afterwards they count as written. One run, at most count long.
+ * size: the file is at least that long now. */
+struct ext4_extent;
+int __must_check ext4_map_write(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u32 count, u64 size,
+				struct ext4_extent *out);
+/* Gives unwritten blocks to what has none (fallocate). */
+int __must_check ext4_allocate(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u32 count, u64 size);
+int __must_check ext4_punch(struct ext4 *fs, struct ext4_inode *in, u32 from, u64 to); /* blocks [from, to) */
+int __must_check ext4_truncate(struct ext4 *fs, struct ext4_inode *in, u64 size);
+ssize_t ext4_write(struct ext4 *fs, struct ext4_inode *in, u64 offset, const void *buf, size_t n);
+/* Moves bytes that lie in the inode into a block. No effect on others. */
+int __must_check ext4_leave_inline(struct ext4 *fs, struct ext4_inode *in);
+/* value NULL: removes. flags: 1 must be new (-EEXIST), 2 must be there (-ENODATA). -ENOSPC, -ERANGE. */
+int __must_check ext4_setxattr(struct ext4 *fs, struct ext4_inode *in, const char *name, const void *value, size_t n,
+			       int flags);
 
 /* Where the block range that starts at lblock lies: physical 0 is a hole. *count: how many blocks alike follow. */
 struct ext4_extent {

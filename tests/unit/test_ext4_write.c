@@ -395,7 +395,7 @@ static void orphans(void **state)
 	assert_int_equal(ext4_iget(fs, EXT4_ROOT_INO, &root), 0);
 	for (int i = 0; i < 20; i++) {
 		assert_int_equal(ext4_create(fs, &root, NULL, 0, &what, &in[i]), 0);
-		assert_int_equal(ext4_map_write(fs, &in[i], i * 100, 50, 200000, &e), 0);
+		assert_int_equal(ext4_map_write(fs, &in[i], i * 100, 50, (i * 100 + 50) * 1024, &e), 0);
 	}
 	for (int i = 0; i < 20; i += 3)
 		assert_int_equal(ext4_delete(fs, &in[(i * 7) % 20]), 0);

@@ -54,7 +54,8 @@ static int write_sign(struct ext4 *fs, bool needs_replay, u16 state)
 	put16(fs->sb + SB_STATE, state);
 	if (has_csum(fs))
 		put32(sb + SB_CSUM, ext4_super_csum(sb));
-	ext4_buffer_forget(fs, SB_AT / fs->block_bytes);
+	if (!ext4_buffer_is_dirty(fs, SB_AT / fs->block_bytes)) /* else it is part of the transaction */
+		ext4_buffer_forget(fs, SB_AT / fs->block_bytes);
 	return fs->dev.write(fs->dev.ctx, SB_AT, sb, SB_BYTES);
 }
 
@@ -477,6 +478,7 @@ int ext4_start_writing(struct ext4 *fs)
 		fs->free_inodes += ext4_group_count(fs, g, GD_FREE_INODES, GD_FREE_INODES_HI);
 	}
 	fs->tid = 1;
+	fs->now.sec = get32(fs->sb + SB_WTIME); /* until somebody tells */
 	fs->generation = crc32c(get32(fs->sb + SB_WTIME), fs->sb, SB_BYTES);
 	err = ext4_zones_make(fs);
 	if (!err && !fs->journal) {

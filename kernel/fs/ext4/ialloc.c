@@ -219,7 +219,7 @@ int ext4_inode_free(struct ext4 *fs, const struct ext4_inode *in)
 		b->data[bit / 8] &= ~(1 << bit % 8);
 		ext4_buffer_dirty_sum(fs, b, SUM_INODES, group);
 		count_inode(fs, group, (in->mode & S_IFMT) == S_IFDIR, -1);
-		err = put_dtime(fs, in->ino, fs->now.sec ? fs->now.sec : 1);
+		err = put_dtime(fs, in->ino, max(fs->now.sec, (s64)fs->inodes + 1)); /* less is an orphan's chain */
 	}
 	ext4_buffer_put(fs, b);
 	return err;

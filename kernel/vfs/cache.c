@@ -185,6 +185,11 @@ int cache_get(struct page_cache *c, u64 index, struct page **out)
 	return 0;
 }
 
+static int reserve(struct page_cache *c, const struct page *p, u64 index)
+{
+	return c->ops->reserve && !(p && p->flags & PAGE_DIRTY) ? c->ops->reserve(c, index) : 0;
+}
+
 /* p has newer data than what it was filled from. */
 static void dirty_page(struct page_cache *c, struct page *p)
 {
@@ -317,6 +322,11 @@ static int map_fill(struct mapping *m, u64 index, bool write, struct page **out)
 		return -EFAULT;
 	}
 	if (write) {
+		err = reserve(c, p, index);
+		if (err) {
+			page_put(p);
+			return err;
+		}
 		dirty_page(c, p);
 		inode_touch(c->host, ATTR_MTIME | ATTR_CTIME);
 	}
@@ -361,7 +371,15 @@ static void map_describe(struct mapping *m, struct mapping_name *out)
 	inode_describe(i, out->path, sizeof(out->path));
 }
 
+static int map_sync(struct mapping *m, u64 index, u64 count)
+{
+	struct page_cache *c = m->owner;
+
+	return c->ops->sync ? c->ops->sync(c, index, index + count - 1) : 0;
+}
+
 static const struct mapping_ops cache_mapping_ops = {
+	.sync = map_sync,
 	.fill = map_fill,
 	.fill_around = map_fill_around,
 	.dirty = map_dirty,
@@ -458,16 +476,20 @@ static ssize_t write_page(struct page_cache *c, struct io *io, size_t len)
 	size_t offset = io->pos % PAGE_SIZE, done;
 	struct page *p = cache_find(c, io->pos / PAGE_SIZE);
 	ssize_t n;
-	int err;
+	int err = reserve(c, p, io->pos / PAGE_SIZE);
 
-	if (!p && c->ops->fill && len == PAGE_SIZE) {
+	if (!err && !p && c->ops->fill && len == PAGE_SIZE) {
 		n = write_new_page(c, io);
 		if (n)
 			return n;
 	}
-	err = p ? 0 : cache_get(c, io->pos / PAGE_SIZE, &p);
-	if (err)
+	if (!err && !p)
+		err = cache_get(c, io->pos / PAGE_SIZE, &p);
+	if (err) {
+		if (p)
+			page_put(p);
 		return err;
+	}
 	done = iter_copy_in_nofault((char *)page_virt(p) + offset, len, &io->iter);
 	if (done)
 		dirty_page(c, p);

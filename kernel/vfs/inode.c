@@ -22,6 +22,7 @@
 #include <vfs/uapi.h>
 #include <task/task.h>
 #include <vfs/cache.h>
+#include <vfs/writeback.h>
 #include "vfs_priv.h"
 
 #define ALIAS_LOCKS 64
@@ -64,6 +65,20 @@ struct inode *inode_create(struct super *s, u16 mode)
 	return i;
 }
 
+void inode_new_owner(const struct inode *dir, u16 *mode, kuid_t *uid, kgid_t *gid)
+{
+	*uid = current->cred->fsuid;
+	*gid = current->cred->fsgid;
+	if (!(dir->mode & S_ISGID))
+		return;
+	*gid = dir->gid;
+	if (S_ISDIR(*mode))
+		*mode |= S_ISGID;
+	else if ((*mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && !in_group(current->cred, dir->gid) &&
+		 !capable_over(*uid, *gid, CAP_FSETID))
+		*mode &= ~S_ISGID;
+}
+
 /* A new inode in the folder dir (NULL: a root) with a number of the super's own; owner and set-group-id rule as
  * open(2). */
 struct inode *super_new_inode(struct super *s, u16 mode, const struct inode *dir)
@@ -75,16 +90,7 @@ struct inode *super_new_inode(struct super *s, u16 mode, const struct inode *dir
 	i->ino = __atomic_add_fetch(&s->next_ino, 1, __ATOMIC_RELAXED);
 	if (!dir)
 		return i;
-	i->uid = current->cred->fsuid;
-	i->gid = current->cred->fsgid;
-	if (dir->mode & S_ISGID) {
-		i->gid = dir->gid;
-		if (S_ISDIR(mode))
-			i->mode |= S_ISGID;
-		else if ((mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && !in_group(current->cred, dir->gid) &&
-			 !capable_over(i->uid, i->gid, CAP_FSETID))
-			i->mode &= ~S_ISGID;
-	}
+	inode_new_owner(dir, &i->mode, &i->uid, &i->gid);
 	return i;
 }
 
@@ -100,7 +106,11 @@ static void free_inode(struct rcu_head *head)
 
 void inode_put(struct inode *i)
 {
-	if (!i || !refcount_dec_and_test(&i->refs))
+	if (!i)
+		return;
+	if (unlikely(!i->nlink) && i->cache && i->cache->wb && atomic_read(&i->refs.n) == 2)
+		i->cache->wb->abandon(i->cache);
+	if (!refcount_dec_and_test(&i->refs))
 		return;
 	if (i->super->ops && i->super->ops->evict)
 		i->super->ops->evict(i);

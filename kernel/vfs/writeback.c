@@ -364,11 +364,25 @@ static void flusher(void *arg)
 	waitq_wake_all(&wb->progress);
 }
 
+static void abandon(struct page_cache *c)
+{
+	struct writeback *wb = c->wb;
+	ulong irq = spin_lock_irqsave(&wb->lock);
+	bool alone = !list_empty(&c->dirty_link) && atomic_read(&c->host->refs.n) == 2;
+
+	if (alone)
+		list_del_init(&c->dirty_link);
+	spin_unlock_irqrestore(&wb->lock, irq);
+	if (alone)
+		inode_put(c->host); /* the list's; not the last */
+}
+
 int writeback_start(struct writeback *wb, const char *name)
 {
 	*wb = (struct writeback){ .throttled = wb->throttled,
 				  .owner = wb->owner,
 				  .mark_dirty = cache_mark_dirty,
+				  .abandon = abandon,
 				  .balance = cache_balance_dirty };
 	str_copy(wb->name, name, sizeof(wb->name));
 	spin_init(&wb->lock, RANK_DIRTY);

@@ -134,6 +134,56 @@ static void visit(struct walk *w, u32 ino)
 	(void)!ext4_lookup(w->fs, &in, "..", 2, &child);
 }
 
+/* Every change there is, on whatever there is. */
+static void change(struct ext4 *fs, u32 ino)
+{
+	static u8 data[3000];
+	struct ext4_new what = { .mode = ino % 2 ? 0100644 : 040755 }, link = { 0120777, 0, 0, 0, (char *)data, 100 };
+	struct ext4_inode dir, in, made;
+	struct ext4_extent e;
+	char name[16];
+	u32 other;
+
+	memset(data, 'd', sizeof(data));
+	if (ext4_iget(fs, ino, &in))
+		return;
+	snprintf(name, sizeof(name), "new-%u", ino);
+	if (!ext4_create(fs, &in, name, strlen(name), &what, &made)) {
+		(void)!ext4_map_write(fs, &made, 3, 2, 5000, &e);
+		(void)!ext4_unlink(fs, &in, name, strlen(name), &made);
+		(void)!ext4_delete(fs, &made);
+	}
+	(void)!ext4_create(fs, &in, "link", 4, &link, &made);
+	(void)!ext4_setxattr(fs, &in, "user.x", data, 50 * (ino % 8), 0);
+	(void)!ext4_setxattr(fs, &in, "user.c", NULL, 0, 0);
+	if ((in.mode & 0170000) == 0100000) {
+		(void)!ext4_write(fs, &in, ino * 700, data, sizeof(data));
+		(void)!ext4_allocate(fs, &in, 5, 20, 0);
+		(void)!ext4_map_write(fs, &in, 7, 3, 0, &e);
+		(void)!ext4_punch(fs, &in, 3, 11);
+		(void)!ext4_truncate(fs, &in, 100);
+	}
+	if (ext4_iget(fs, EXT4_ROOT_INO, &dir) || ext4_lookup(fs, &dir, "d", 1, &other) || ext4_iget(fs, other, &dir))
+		return;
+	snprintf(name, sizeof(name), "name-%u", ino);
+	if (!ext4_lookup(fs, &dir, name, strlen(name), &other) && other != dir.ino && !ext4_iget(fs, other, &in)) {
+		struct ext4_place from = { &dir, name, strlen(name), &in }, to = { &dir, "moved", 5, NULL };
+
+		(void)!ext4_rename(fs, &from, &to, false);
+		if (!ext4_unlink(fs, &dir, "moved", 5, &in) && !in.links)
+			(void)!ext4_delete(fs, &in);
+	}
+}
+
+static void change_all(struct ext4 *fs)
+{
+	for (u32 ino = EXT4_ROOT_INO; ino < 40; ino++) {
+		change(fs, ino);
+		if (ino % 8 == 0)
+			(void)!ext4_sync(fs);
+	}
+}
+
 /* Patches: kind, three bytes of place, length, bytes. Three quarters go to the first 192 KiB. */
 static void damage(const u8 *p, const u8 *end)
 {
@@ -168,11 +218,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	if (ext4_open(&dev, data[0] & 0x40 ? EXT4_OPEN_NO_REPLAY : 0, &w.fs))
 		return 0;
 	visit(&w, EXT4_ROOT_INO);
-	for (u32 ino = EXT4_ROOT_INO; ino < 20; ino++) {
-		struct ext4_attr a = { .mask = EXT4_ATTR_MODE | EXT4_ATTR_MTIME, .mode = ino, .mtime = { ino, 1 } };
-
-		(void)!ext4_setattr(w.fs, ino, &a);
-	}
+	change_all(w.fs);
 	ext4_close(w.fs);
 	return 0;
 }

@@ -158,7 +158,8 @@ static bool missing(void)
 	return run("mke2fs -V && e2fsck -V");
 }
 
-/* ---- directories ---------------------------------------------------------------------------------------------------- */
+/* ---- directories ----------------------------------------------------------------------------------------------------
+ */
 
 static int count(void *ctx, const char *name, size_t len, u32 ino, u8 type, u64 next)
 {
@@ -231,7 +232,8 @@ static void names_old(void **state)
 	many_names("-t ext2", 3000, "n");
 }
 
-/* ---- files --------------------------------------------------------------------------------------------------------------- */
+/* ---- files
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void deep_tree(const char *options)
 {
@@ -332,15 +334,16 @@ static void full_disk(void **state)
 	assert_int_equal(ext4_close(fs), 0);
 }
 
-/* ---- attributes ------------------------------------------------------------------------------------------------------------ */
+/* ---- attributes
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void attributes(void **state)
 {
-	static const char *const names[] = { "user.a", "trusted.longer-name", "security.capability", "user.big",
-					     "user.another", "system.posix_acl_access" };
-	static const u8 acl[] = { 2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 0xe9, 3, 0, 0,
-				  4, 0, 4, 0, 255, 255, 255, 255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 4, 0,
-				  255, 255, 255, 255 };
+	static const char *const names[] = { "user.a",   "trusted.longer-name", "security.capability",
+					     "user.big", "user.another",        "system.posix_acl_access" };
+	static const u8 acl[] = { 2, 0,    0,   0,   1,   0,   6,  0, 255, 255, 255, 255, 2,   0,  4,
+				  0, 0xe9, 3,   0,   0,   4,   0,  4, 0,   255, 255, 255, 255, 16, 0,
+				  4, 0,    255, 255, 255, 255, 32, 0, 4,   0,   255, 255, 255, 255 };
 	struct ext4_inode in;
 	u8 value[2000], got[2000];
 	char list[1000];
@@ -381,7 +384,8 @@ static void attributes(void **state)
 	assert_int_equal(ext4_close(fs), 0);
 }
 
-/* ---- orphans ---------------------------------------------------------------------------------------------------------------- */
+/* ---- orphans
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static void orphans(void **state)
 {
@@ -410,11 +414,13 @@ static void orphans(void **state)
 	image(true);
 	open_fs();
 	check();
-	assert_int_equal(run("dumpe2fs -h image | grep '^Free' > a; dumpe2fs -h theirs | grep '^Free' > b; cmp a b"), 0);
+	assert_int_equal(run("dumpe2fs -h image | grep '^Free' > a; dumpe2fs -h theirs | grep '^Free' > b; cmp a b"),
+			 0);
 	assert_int_equal(ext4_close(fs), 0);
 }
 
-/* ---- the random program ------------------------------------------------------------------------------------------------------ */
+/* ---- the random program
+ * ------------------------------------------------------------------------------------------------------ */
 
 #define FILES 48
 #define SIZE  (1 << 18)
@@ -668,11 +674,21 @@ static int finish(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(names_of_default), cmocka_unit_test(names_long),    cmocka_unit_test(names_without_index),
-		cmocka_unit_test(names_old),        cmocka_unit_test(extents),       cmocka_unit_test(tables),
-		cmocka_unit_test(unwritten),        cmocka_unit_test(full_disk),     cmocka_unit_test(attributes),
-		cmocka_unit_test(orphans),          cmocka_unit_test(random_default), cmocka_unit_test(random_small),
-		cmocka_unit_test(random_ext3),      cmocka_unit_test(random_ext2),   cmocka_unit_test(random_inline),
+		cmocka_unit_test(names_of_default),
+		cmocka_unit_test(names_long),
+		cmocka_unit_test(names_without_index),
+		cmocka_unit_test(names_old),
+		cmocka_unit_test(extents),
+		cmocka_unit_test(tables),
+		cmocka_unit_test(unwritten),
+		cmocka_unit_test(full_disk),
+		cmocka_unit_test(attributes),
+		cmocka_unit_test(orphans),
+		cmocka_unit_test(random_default),
+		cmocka_unit_test(random_small),
+		cmocka_unit_test(random_ext3),
+		cmocka_unit_test(random_ext2),
+		cmocka_unit_test(random_inline),
 	};
 
 	return cmocka_run_group_tests(tests, start, finish);

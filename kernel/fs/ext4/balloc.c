@@ -19,7 +19,8 @@
 #include <lib/string.h>
 #include "ext4_priv.h"
 
-/* ---- descriptors --------------------------------------------------------------------------------------------------- */
+/* ---- descriptors ---------------------------------------------------------------------------------------------------
+ */
 
 u32 ext4_group_count(const struct ext4 *fs, u32 group, unsigned lo, unsigned hi)
 {
@@ -55,12 +56,18 @@ static void add_free(struct ext4 *fs, u32 group, s32 n)
 	fs->free_blocks += n;
 }
 
+u64 ext4_free_blocks(const struct ext4 *fs)
+{
+	return fs->free_blocks;
+}
+
 static u32 blocks_in(const struct ext4 *fs, u32 group)
 {
 	return min(fs->blocks - group_start(fs, group), (u64)fs->blocks_per_group);
 }
 
-/* ---- zones ----------------------------------------------------------------------------------------------------------- */
+/* ---- zones
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static void zone_add(struct ext4 *fs, u64 start, u64 count)
 {
@@ -90,6 +97,7 @@ int ext4_zones_make(struct ext4 *fs)
 	u32 descs = DIV_ROUND_UP(fs->groups, fs->block_bytes / fs->desc_bytes), n = 0;
 	u32 table = DIV_ROUND_UP((u64)fs->inodes_per_group * fs->inode_bytes, fs->block_bytes);
 
+	fs->nr_zones = 0;
 	fs->zones = kcalloc(4 * (size_t)fs->groups + descs, sizeof(*fs->zones), ALLOC_KERNEL);
 	if (!fs->zones)
 		return -ENOMEM;
@@ -128,7 +136,8 @@ bool ext4_in_zones(const struct ext4 *fs, u64 start, u64 count)
 	return lo < fs->nr_zones && fs->zones[lo].start < start + count;
 }
 
-/* ---- bitmaps ---------------------------------------------------------------------------------------------------------- */
+/* ---- bitmaps
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static bool bit_is_set(const u8 *bits, u32 i)
 {
@@ -226,7 +235,8 @@ void ext4_freed_release(struct ext4 *fs)
 	fs->freed_blocks = 0;
 }
 
-/* ---- searching --------------------------------------------------------------------------------------------------------- */
+/* ---- searching
+ * --------------------------------------------------------------------------------------------------------- */
 
 struct map { /* a group's bitmap and shadow, as words */
 	const u8 *bits, *shadow;
@@ -312,7 +322,8 @@ static int search(struct ext4 *fs, u64 goal, u32 want, struct run *best)
 	return -ENOSPC;
 }
 
-/* ---- taking and giving back --------------------------------------------------------------------------------------------- */
+/* ---- taking and giving back
+ * --------------------------------------------------------------------------------------------- */
 
 static int take(struct ext4 *fs, const struct run *r)
 {

@@ -38,10 +38,8 @@ static int write_log(struct journal *j, u32 at, const u8 *data)
 	return err ? err : write_block(j->fs, e.physical, data);
 }
 
-/* Past the journal, so only this changes of what the device has. */
-static int write_sign(struct ext4 *fs, bool needs_replay, u16 state)
+static int put_sign(struct ext4 *fs, u8 *sb, bool needs_replay, u16 state)
 {
-	u8 sb[SB_BYTES];
 	u32 features;
 	int err = fs->dev.read(fs->dev.ctx, SB_AT, sb, SB_BYTES);
 
@@ -57,6 +55,16 @@ static int write_sign(struct ext4 *fs, bool needs_replay, u16 state)
 	if (!ext4_buffer_is_dirty(fs, SB_AT / fs->block_bytes)) /* else it is part of the transaction */
 		ext4_buffer_forget(fs, SB_AT / fs->block_bytes);
 	return fs->dev.write(fs->dev.ctx, SB_AT, sb, SB_BYTES);
+}
+
+/* Past the journal, so only this changes of what the device has. */
+static int write_sign(struct ext4 *fs, bool needs_replay, u16 state)
+{
+	u8 *sb = kmalloc(SB_BYTES, ALLOC_KERNEL); /* a stack cannot be transferred to */
+	int err = sb ? put_sign(fs, sb, needs_replay, state) : -ENOMEM;
+
+	kfree(sb);
+	return err;
 }
 
 /* ---- writing a transaction ------------------------------------------------------------------------------------- */
@@ -363,7 +371,8 @@ int ext4_sync(struct ext4 *fs)
 	return err;
 }
 
-/* ---- steps ------------------------------------------------------------------------------------------------------------- */
+/* ---- steps
+ * ------------------------------------------------------------------------------------------------------------- */
 
 #define STEP_BLOCKS 96 /* the most that one step dirties */
 
@@ -396,10 +405,23 @@ int ext4_step_end(struct ext4 *fs, int err)
 	if (err == -EUCLEAN)
 		fs->damaged = true;
 	if ((err == -EUCLEAN || err == -EIO || err == -ENOMEM) && fs->op_changes && !fs->error) {
-		log_err("ext4: a change failed in the middle (error %d): no more writing", -err);
+		(void)fail(-err, "ext4: a change failed in the middle: no more writing");
 		fs->error = -EROFS;
 	}
 	return err;
+}
+
+int ext4_update(struct ext4 *fs, struct ext4_inode *in)
+{
+	int err = ext4_step_begin(fs);
+
+	return err ? err : ext4_step_end(fs, ext4_store(fs, in));
+}
+
+void ext4_note(struct ext4 *fs, int err)
+{
+	if (err == -EUCLEAN)
+		fs->damaged = true;
 }
 
 u32 ext4_tid(const struct ext4 *fs)
@@ -473,6 +495,7 @@ int ext4_start_writing(struct ext4 *fs)
 	fs->desc_dirty = kzalloc(descs, ALLOC_KERNEL);
 	if (!fs->desc_dirty)
 		return -ENOMEM;
+	fs->free_blocks = fs->free_inodes = 0;
 	for (u32 g = 0; g < fs->groups; g++) {
 		fs->free_blocks += ext4_group_count(fs, g, GD_FREE_BLOCKS, GD_FREE_BLOCKS_HI);
 		fs->free_inodes += ext4_group_count(fs, g, GD_FREE_INODES, GD_FREE_INODES_HI);
@@ -531,5 +554,41 @@ int ext4_stop_writing(struct ext4 *fs)
 	if (fs->journal)
 		ext4_journal_free(fs->journal);
 	fs->journal = NULL;
+	ext4_freed_release(fs);
+	kfree(fs->zones);
+	kfree(fs->desc_dirty);
+	fs->zones = NULL;
+	fs->desc_dirty = NULL;
+	fs->nr_zones = fs->nr_orphans = 0;
+	return err;
+}
+
+int ext4_set_writing(struct ext4 *fs, bool on)
+{
+	int err;
+
+	if (on != fs->read_only)
+		return 0;
+	if (!on) {
+		err = ext4_stop_writing(fs);
+		fs->read_only = true;
+		return err;
+	}
+	if (fs->dev.read_only || fs->ro_unknown || fs->damaged)
+		return -EROFS;
+	err = ext4_load_super(fs);
+	if (err)
+		return err;
+	if (fs->incompat & INCOMPAT_RECOVER)
+		err = ext4_journal_replay(fs);
+	fs->read_only = false;
+	if (!err)
+		err = ext4_start_writing(fs);
+	if (!err && ext4_orphans_clean(fs))
+		log_warn("ext4: files without names could not all be freed");
+	if (err) {
+		fs->read_only = true;
+		(void)!ext4_stop_writing(fs);
+	}
 	return err;
 }

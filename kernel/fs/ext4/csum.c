@@ -189,9 +189,7 @@ void ext4_seal(const struct ext4 *fs, struct buffer *b)
 	if (!has_csum(fs))
 		return;
 	switch (b->sum) {
-	case SUM_DIR:
-		put32(d + fs->block_bytes - 4, crc32c(b->sum_seed, d, fs->block_bytes - DE_TAIL_BYTES));
-		break;
+	case SUM_DIR: put32(d + fs->block_bytes - 4, crc32c(b->sum_seed, d, fs->block_bytes - DE_TAIL_BYTES)); break;
 	case SUM_DX: seal_dx(fs, b->sum_seed, d); break;
 	case SUM_EXTENT: {
 		unsigned end = EH_BYTES + EXTENT_BYTES * get16(d + EH_MAX);

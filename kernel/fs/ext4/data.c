@@ -24,6 +24,12 @@
 
 static struct waitq written = WAITQ_INIT(written);
 
+void ext4_node_write_end(struct node *n)
+{
+	atomic_dec(&n->writes);
+	waitq_wake_all(&written);
+}
+
 void ext4_wait_writes(struct node *n)
 {
 	wait_event(&written, !atomic_read(&n->writes));
@@ -39,11 +45,12 @@ static int map(struct inode *i, u32 lblock, struct ext4_extent *e)
 
 	ext4_lock(s);
 	err = ext4_map(s->fs, &node_of(i)->in, lblock, e);
+	ext4_note(s->fs, err);
 	ext4_unlock(s);
 	return err;
 }
 
-static bool has_data(const struct ext4_extent *e)
+bool ext4_has_data(const struct ext4_extent *e)
 {
 	return e->physical && !e->unwritten;
 }
@@ -71,7 +78,7 @@ static int fill_by_parts(struct page_cache *c, struct page *p)
 		if (err)
 			return err;
 		bytes = min((u64)e.count * s->block_bytes, PAGE_SIZE - done);
-		if (has_data(&e))
+		if (ext4_has_data(&e))
 			err = read_blocks(s, &e, to + done, bytes);
 		else
 			memset(to + done, 0, bytes);
@@ -172,7 +179,7 @@ static int fill(struct page_cache *c, struct page *p)
 		err = fill_inline(c, p);
 	} else {
 		err = map(c->host, (u64)p->index * PAGE_SIZE / s->block_bytes, &e);
-		if (!err && has_data(&e) && (u64)e.count * s->block_bytes >= PAGE_SIZE)
+		if (!err && ext4_has_data(&e) && (u64)e.count * s->block_bytes >= PAGE_SIZE)
 			err = fill_run(c, p, &e);
 		else if (!err)
 			err = fill_by_parts(c, p);
@@ -182,7 +189,12 @@ static int fill(struct page_cache *c, struct page *p)
 	return err;
 }
 
-const struct cache_ops ext4_cache_ops = { .fill = fill };
+const struct cache_ops ext4_cache_ops = {
+	.fill = fill,
+	.reserve = ext4_cache_reserve,
+	.write = ext4_cache_write,
+	.sync = ext4_cache_sync,
+};
 
 /* ---- directories ---------------------------------------------------------------------------------------------------
  */
@@ -203,13 +215,17 @@ static int readdir(struct file *f, struct dir_emit *d)
 
 	ext4_lock(s);
 	err = ext4_readdir(s->fs, &node_of(f->inode)->in, &pos, emit, d);
+	ext4_note(s->fs, min(err, 0));
 	ext4_unlock(s);
 	return min(err, 0);
 }
 
 const struct file_ops ext4_file_ops = {
 	.read = cache_read,
-	.llseek = cache_llseek,
+	.write = cache_write,
+	.llseek = ext4_llseek,
 	.mmap = cache_mmap,
+	.fsync = ext4_fsync,
+	.fallocate = ext4_fallocate,
 };
-const struct file_ops ext4_dir_ops = { .readdir = readdir };
+const struct file_ops ext4_dir_ops = { .readdir = readdir, .fsync = ext4_fsync };

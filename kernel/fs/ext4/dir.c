@@ -70,7 +70,8 @@ static int walk_chain(const struct ext4 *fs, const u8 *chain, size_t bytes, u32 
 
 static bool is_index_block(const struct ext4 *fs, const struct ext4_inode *dir, u32 lblock, const u8 *data)
 {
-	return (dir->flags & INODE_INDEX) && (!lblock || (!get32(data) && ext4_dir_rec_len(fs, data) == fs->block_bytes));
+	return (dir->flags & INODE_INDEX) &&
+	       (!lblock || (!get32(data) && ext4_dir_rec_len(fs, data) == fs->block_bytes));
 }
 
 /* Where an index block's table begins; 0 if the block cannot be one. */

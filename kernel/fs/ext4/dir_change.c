@@ -79,7 +79,8 @@ int ext4_dir_append(struct ext4 *fs, struct ext4_inode *dir, struct buffer **b, 
 	return 0;
 }
 
-/* ---- one block ------------------------------------------------------------------------------------------------------- */
+/* ---- one block
+ * ------------------------------------------------------------------------------------------------------- */
 
 /* 0, -ENOSPC: no room here. */
 int ext4_dir_put(struct ext4 *fs, const struct ext4_inode *dir, struct buffer *b, const char *name, size_t len, u32 ino,
@@ -125,7 +126,8 @@ void ext4_dir_cut(const struct ext4 *fs, u8 *data, u32 offset)
 		put32(data, 0);
 }
 
-/* ---- from inline to blocks ------------------------------------------------------------------------------------------ */
+/* ---- from inline to blocks ------------------------------------------------------------------------------------------
+ */
 
 static void put_dots(const struct ext4 *fs, u8 *data, u32 self, u32 parent)
 {
@@ -162,8 +164,7 @@ static int copy_names(struct ext4 *fs, struct ext4_inode *dir, struct buffer *b,
 		if (!ext4_dir_entry_ok(fs, e, n - at))
 			return fail(EUCLEAN, "ext4: inline directory %u", dir->ino);
 		if (get32(e) && e[DE_NAME_LEN])
-			err = ext4_dir_put(fs, dir, b, (const char *)e + DE_NAME, e[DE_NAME_LEN], get32(e),
-					   e[DE_TYPE]);
+			err = ext4_dir_put(fs, dir, b, (const char *)e + DE_NAME, e[DE_NAME_LEN], get32(e), e[DE_TYPE]);
 	}
 	return err;
 }
@@ -198,7 +199,8 @@ static int leave_inline(struct ext4 *fs, struct ext4_inode *dir)
 	return err == -ENOSPC ? fail(EUCLEAN, "ext4: inline directory %u is too full", dir->ino) : err;
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------------ */
+/* ---- names
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static int add_linear(struct ext4 *fs, struct ext4_inode *dir, const char *name, size_t len, u32 ino, u8 type)
 {

@@ -202,7 +202,7 @@ enum {
 
 enum { EH_MAGIC = 0xf30a, EH_BYTES = 12, EH_ENTRIES = 2, EH_MAX = 4, EH_DEPTH = 6, EXTENT_BYTES = 12, MAX_DEPTH = 5 };
 #define UNWRITTEN_MAX_LEN 32767
-#define EXTENT_MAX_LEN 32768 /* longer: unwritten, length less this */
+#define EXTENT_MAX_LEN    32768 /* longer: unwritten, length less this */
 
 enum {
 	DE_INODE = 0,

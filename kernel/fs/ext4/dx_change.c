@@ -136,7 +136,8 @@ static int make_room(struct ext4 *fs, struct ext4_inode *dir, struct dx_way *w)
 	return err;
 }
 
-/* ---- leaves ------------------------------------------------------------------------------------------------------------ */
+/* ---- leaves
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static int hash_leaf(struct ext4 *fs, const u8 *data, u8 version, struct name_at *names, unsigned *n)
 {
@@ -290,7 +291,8 @@ int ext4_dx_add(struct ext4 *fs, struct ext4_inode *dir, const char *name, size_
 	return err;
 }
 
-/* ---- the first index ------------------------------------------------------------------------------------------------------ */
+/* ---- the first index
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void put_root(struct ext4 *fs, u8 *data, u32 child)
 {

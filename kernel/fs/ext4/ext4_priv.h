@@ -43,7 +43,7 @@ struct freed { /* a group's blocks that are free once the transaction is safe */
 
 struct ext4 {
 	struct ext4_device dev;
-	bool read_only;
+	bool read_only, ro_unknown; /* ro_unknown: features that are not known for writing */
 	u8 sb[SB_BYTES];
 	u32 block_bytes, inodes, inodes_per_group, blocks_per_group, inode_bytes, desc_bytes, groups, first_ino;
 	u64 blocks;
@@ -56,9 +56,9 @@ struct ext4 {
 	struct list dirty; /* buffers of the next transaction, each with a reference */
 	unsigned nr_dirty;
 	struct journal *journal;
-	int error;     /* the first that a write met: nothing is written any more */
-	bool damaged;  /* -EUCLEAN was seen */
-	u32 tid;       /* of the transaction that gathers */
+	int error;           /* the first that a write met: nothing is written any more */
+	bool damaged;        /* -EUCLEAN was seen */
+	u32 tid;             /* of the transaction that gathers */
 	unsigned op_changes; /* buffers dirtied by the running step */
 	struct ext4_time now;
 	u64 free_blocks, freed_blocks; /* freed: of these not yet to be used */
@@ -100,7 +100,7 @@ int __must_check ext4_buffer_new(struct ext4 *fs, u64 block, struct buffer **out
 bool ext4_buffer_is_dirty(struct ext4 *fs, u64 block);
 int __must_check ext4_buffer_get_any(struct ext4 *fs, u64 block, struct buffer **out); /* also before the first block */
 void ext4_buffer_forget(struct ext4 *fs, u64 block); /* the block is free: its contents are nothing */
-void ext4_buffers_drop(struct ext4 *fs); /* all; none may be held */
+void ext4_buffers_drop(struct ext4 *fs);             /* all; none may be held */
 
 void ext4_buffer_dirty(struct ext4 *fs, struct buffer *b); /* part of the next transaction */
 void ext4_buffer_dirty_sum(struct ext4 *fs, struct buffer *b, enum sum sum, u32 seed);
@@ -192,7 +192,7 @@ int ext4_extent_search(const u8 *node, u32 lblock);
 int __must_check ext4_orphans_clean(struct ext4 *fs);
 u64 ext4_goal(struct ext4 *fs, const struct ext4_inode *in, u32 lblock);
 int __must_check ext4_block_add(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u64 *physical); /* one, written */
-int __must_check ext4_blocks_remove(struct ext4 *fs, struct ext4_inode *in, u32 from, u64 to); /* several steps */
+int __must_check ext4_blocks_remove(struct ext4 *fs, struct ext4_inode *in, u32 from, u64 to);      /* several steps */
 
 /* dir_change.c */
 int __must_check ext4_dir_init(struct ext4 *fs, struct ext4_inode *dir, u32 parent);

@@ -195,7 +195,8 @@ static void close_place(u8 *node, unsigned i)
 	put16(node + EH_ENTRIES, n - 1);
 }
 
-/* ---- growing ------------------------------------------------------------------------------------------------------------ */
+/* ---- growing
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static int new_node(struct tree *t, unsigned depth, struct buffer **b)
 {
@@ -298,7 +299,8 @@ static int descend_with_room(struct tree *t, struct ext4 *fs, struct ext4_inode 
 	return err;
 }
 
-/* ---- inserting ------------------------------------------------------------------------------------------------------------ */
+/* ---- inserting
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static bool can_join(const u8 *e, u32 lblock, u32 count, u64 physical, bool unwritten)
 {
@@ -349,7 +351,8 @@ int ext4_extent_insert(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u32 c
 	return 0;
 }
 
-/* ---- removing ------------------------------------------------------------------------------------------------------------ */
+/* ---- removing
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* The last level has no entries any more: it goes, and so do those above that become empty. */
 static int drop_empty(struct tree *t)
@@ -473,7 +476,8 @@ int ext4_extent_remove(struct ext4 *fs, struct ext4_inode *in, u32 from, u64 to)
 	return err ? err : 1;
 }
 
-/* ---- unwritten becomes written ------------------------------------------------------------------------------------------ */
+/* ---- unwritten becomes written
+ * ------------------------------------------------------------------------------------------ */
 
 /* The part behind [s, a) and [a, b) of an extent [s, s+len) that stands as [s, a) unwritten by now. */
 static int insert_rest(struct ext4 *fs, struct ext4_inode *in, u32 s, u32 len, u64 physical, u32 a, u32 b)

@@ -56,7 +56,8 @@ u64 ext4_goal(struct ext4 *fs, const struct ext4_inode *in, u32 lblock)
 	return group_start(fs, (in->ino - 1) / fs->inodes_per_group);
 }
 
-/* ---- taking ------------------------------------------------------------------------------------------------------------ */
+/* ---- taking
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* Puts up to *count blocks into a hole; fewer if that is how they come. */
 static int fill_hole(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u32 *count, bool unwritten, u64 *physical)
@@ -157,7 +158,8 @@ int ext4_allocate(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u32 count,
 	return err;
 }
 
-/* ---- giving back -------------------------------------------------------------------------------------------------------- */
+/* ---- giving back
+ * -------------------------------------------------------------------------------------------------------- */
 
 static int remove_runs(struct ext4 *fs, struct ext4_inode *in, u32 from, u64 to)
 {
@@ -262,7 +264,8 @@ int ext4_orphans_clean(struct ext4 *fs)
 	return err;
 }
 
-/* ---- bytes ------------------------------------------------------------------------------------------------------------ */
+/* ---- bytes
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* A part of one block; what was not there before is zeroes around it. */
 static int write_part(struct ext4 *fs, struct ext4_inode *in, u64 at, const u8 *buf, u32 n, u8 *block)

@@ -21,6 +21,7 @@
 
 struct ext4_super {
 	struct mutex lock; /* RANK_FS */
+	bool was_memalloc; /* lock: its holder's flag before */
 	struct ext4 *fs;
 	struct block_dev *dev;
 	struct super *super;
@@ -32,8 +33,13 @@ struct ext4_super {
 	struct waitq work;
 	bool stopping;
 
-	atomic_t writes; /* on their way to the device: blocks of the core and pages of files */
-	int write_error; /* the first since the last flush */
+	atomic_t writes;      /* runs of files' pages on their way to the device */
+	atomic_t meta_writes; /* blocks of the core's on their way */
+	int write_error;      /* the first of these since the last flush */
+
+	enum { ERRORS_CONTINUE_, ERRORS_READ_ONLY } on_error;
+	u32 commit_seconds;
+	bool told; /* of an error */
 };
 
 /* One inode in memory: inode->priv. */
@@ -55,21 +61,48 @@ static inline struct node *node_of(const struct inode *i)
 }
 
 /* mount.c */
-void ext4_lock(struct ext4_super *s);
-void ext4_unlock(struct ext4_super *s);
+void ext4_lock(struct ext4_super *s);        /* also tells the core the time */
+void ext4_unlock(struct ext4_super *s);      /* and looks whether the core met an error */
 void ext4_write_begin(struct ext4_super *s); /* one more write that a flush waits for; under the lock */
-void ext4_write_end(struct ext4_super *s, int error);
+void ext4_write_end(struct ext4_super *s);
+int ext4_flush(struct ext4_super *s); /* what has been written is safe */
 
 /* node.c */
 int __must_check ext4_node_get(struct ext4_super *s, u32 ino, struct inode **out); /* counted */
 /* The same with the lock held; an inode that is going away is waited for with the lock dropped. */
 int __must_check ext4_node_get_locked(struct ext4_super *s, u32 ino, struct inode **out);
+/* The record becomes an inode in memory; the lock is held. */
+int __must_check ext4_node_make(struct ext4_super *s, const struct ext4_inode *in, struct inode **out);
 void ext4_node_evict(struct inode *i);
 int __must_check ext4_node_store(struct inode *i); /* attributes that the vfs changed go to the core */
+void ext4_node_show(struct inode *i);              /* links, blocks and times that the core changed go to the vfs */
+extern const struct inode_ops ext4_dir_inode_ops, ext4_file_inode_ops, ext4_link_inode_ops, ext4_special_inode_ops;
+
+/* names.c */
+int ext4_vfs_create(struct inode *dir, struct dentry *d, u16 mode);
+int ext4_vfs_mkdir(struct inode *dir, struct dentry *d, u16 mode);
+int ext4_vfs_mknod(struct inode *dir, struct dentry *d, u16 mode, u32 rdev);
+int ext4_vfs_symlink(struct inode *dir, struct dentry *d, const char *target);
+int ext4_vfs_tmpfile(struct inode *dir, struct dentry *d, u16 mode);
+int ext4_vfs_link(struct inode *dir, struct dentry *d, struct inode *target);
+int ext4_vfs_unlink(struct inode *dir, struct dentry *d);
+int ext4_vfs_rmdir(struct inode *dir, struct dentry *d);
+int ext4_vfs_rename(struct inode *from, struct dentry *old, struct inode *to, struct dentry *new, unsigned flags);
 
 /* data.c */
 extern const struct cache_ops ext4_cache_ops;
 extern const struct file_ops ext4_file_ops, ext4_dir_ops;
 void ext4_wait_writes(struct node *n);
+void ext4_node_write_end(struct node *n); /* the node may go as soon as its writes are 0 */
+bool ext4_has_data(const struct ext4_extent *e);
+
+/* write.c */
+int ext4_cache_reserve(struct page_cache *c, u64 index);
+int ext4_cache_write(struct page_cache *c, u64 index, struct page **pages, unsigned n, unsigned flags);
+int ext4_cache_sync(struct page_cache *c, u64 first, u64 last);
+int ext4_set_size(struct inode *i, s64 size); /* the inode's lock is held */
+int ext4_fsync(struct file *f, s64 start, s64 end, bool data_only);
+int ext4_fallocate(struct file *f, int mode, s64 off, s64 len);
+s64 ext4_llseek(struct file *f, s64 off, int whence);
 
 #endif

@@ -61,7 +61,8 @@ static int load_bitmap(struct ext4 *fs, u32 group, struct buffer **b)
 	return 0;
 }
 
-/* ---- where --------------------------------------------------------------------------------------------------------- */
+/* ---- where ---------------------------------------------------------------------------------------------------------
+ */
 
 /* A directory of the root's: the group with the fewest directories among those not below the average of free inodes
  * and blocks, looked for from a place that moves. */
@@ -100,7 +101,8 @@ static int choose_group(struct ext4 *fs, const struct ext4_inode *dir, bool is_d
 	return -ENOSPC;
 }
 
-/* ---- taking and giving back --------------------------------------------------------------------------------------------- */
+/* ---- taking and giving back
+ * --------------------------------------------------------------------------------------------- */
 
 /* The first free number of the group that is nobody's by convention. */
 static u32 first_free(const struct ext4 *fs, u32 group, const u8 *bits)
@@ -142,8 +144,7 @@ static int clear_record(struct ext4 *fs, u32 group, u32 bit)
 	ext4_buffer_dirty(fs, b);
 	ext4_buffer_put(fs, b);
 	if (has_lazy_groups(fs) && bit >= used)
-		ext4_group_set_count(fs, group, GD_UNUSED_INODES, GD_UNUSED_INODES_HI,
-				     fs->inodes_per_group - bit - 1);
+		ext4_group_set_count(fs, group, GD_UNUSED_INODES, GD_UNUSED_INODES_HI, fs->inodes_per_group - bit - 1);
 	return 0;
 }
 
@@ -225,7 +226,8 @@ int ext4_inode_free(struct ext4 *fs, const struct ext4_inode *in)
 	return err;
 }
 
-/* ---- orphans --------------------------------------------------------------------------------------------------------- */
+/* ---- orphans
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void put_first(struct ext4 *fs)
 {

@@ -14,7 +14,7 @@
 #include <lib/string.h>
 #include "ext4_priv.h"
 
-struct place { /* of a pointer */
+struct place {            /* of a pointer */
 	struct buffer *b; /* NULL: in the inode */
 	u8 *at;
 };
@@ -170,7 +170,7 @@ int ext4_indirect_remove(struct ext4 *fs, struct ext4_inode *in, u32 from, u64 t
 	int err = 0;
 
 	to = min(to, 12 + per + per * per + per * per * per); /* behind the last that could be */
-	while (at < to && !err) { /* the first run */
+	while (at < to && !err) {                             /* the first run */
 		err = ext4_map(fs, in, at, &e);
 		if (err || e.physical)
 			break;

@@ -6,7 +6,7 @@
  * Idea: a mount takes the disk for itself, empties its page cache, and gives the core callbacks: a read waits, a write
  * is copied and sent off at once, a flush waits for everything sent off (pages of files too, which is what makes the
  * journal's order "data first") and then flushes the device. So a transaction's blocks travel together although the
- * core writes them one by one.
+ * core writes them one by one. Data of files are counted apart: a read of metadata does not wait for them.
  *
  * Contract: super_ops of vfs.h; mount options as in mount(8): ro, rw, and those of ext4 that change nothing here.
  *
@@ -31,13 +31,37 @@ static struct waitq written = WAITQ_INIT(written);
 
 void ext4_lock(struct ext4_super *s)
 {
+	struct timestamp now = time_now();
+
 	mutex_lock(&s->lock);
+	s->was_memalloc = current->flags & TASK_F_MEMALLOC;
 	current->flags |= TASK_F_MEMALLOC;
+	if (s->fs)
+		ext4_set_time(s->fs, (struct ext4_time){ now.sec, now.nsec });
+}
+
+/* errors=: what does not fit together stops all writing, or only what it concerns. A failed commit always does. */
+static void look_for_errors(struct ext4_super *s)
+{
+	bool stop = ext4_error(s->fs) || s->on_error == ERRORS_READ_ONLY;
+
+	if (!s->told)
+		log_err("ext4: %s: %s (error %d)%s", s->dev->name,
+			ext4_error(s->fs) ? "writing failed" : "the file system is damaged", -ext4_error(s->fs),
+			stop ? ": read only from now on" : "");
+	s->told = true;
+	if (stop && !(s->super->flags & MS_RDONLY)) {
+		ext4_stop(s->fs);
+		s->super->flags |= MS_RDONLY;
+	}
 }
 
 void ext4_unlock(struct ext4_super *s)
 {
-	current->flags &= ~TASK_F_MEMALLOC;
+	if (unlikely(s->fs && (ext4_error(s->fs) || ext4_is_damaged(s->fs))))
+		look_for_errors(s);
+	if (!s->was_memalloc)
+		current->flags &= ~TASK_F_MEMALLOC;
 	mutex_unlock(&s->lock);
 }
 
@@ -48,17 +72,19 @@ void ext4_write_begin(struct ext4_super *s)
 	atomic_inc(&s->writes);
 }
 
-void ext4_write_end(struct ext4_super *s, int error)
+/* A failed write of a file's data is its cache's to tell; the journal only waits for it. */
+void ext4_write_end(struct ext4_super *s)
 {
-	if (error)
-		WRITE_ONCE(s->write_error, error);
 	atomic_dec(&s->writes);
 	waitq_wake_all(&written);
 }
 
-static void wait_written(struct ext4_super *s)
+static void meta_write_end(struct ext4_super *s, int error)
 {
-	wait_event(&written, !atomic_read(&s->writes));
+	if (error)
+		WRITE_ONCE(s->write_error, error);
+	atomic_dec(&s->meta_writes);
+	waitq_wake_all(&written);
 }
 
 static int dev_read(void *ctx, u64 offset, void *buf, size_t n)
@@ -69,7 +95,7 @@ static int dev_read(void *ctx, u64 offset, void *buf, size_t n)
 	u8 *bounce = NULL;
 	int err;
 
-	wait_written(s); /* it may be on its way */
+	wait_event(&written, !atomic_read(&s->meta_writes)); /* it may be on its way */
 	if (start != offset || end != offset + n) {
 		bounce = kmalloc(end - start, ALLOC_KERNEL);
 		if (!bounce)
@@ -97,7 +123,7 @@ static void block_write_done(struct bio *b)
 
 	page_put(w->vec.page);
 	kfree(w);
-	ext4_write_end(s, status);
+	meta_write_end(s, status);
 }
 
 /* -ENOMEM: nothing was sent. */
@@ -119,7 +145,7 @@ static int send_copy(struct ext4_super *s, u64 offset, const void *buf, size_t n
 	bio_init(&w->bio, s->dev, BLOCK_WRITE, offset >> SECTOR_SHIFT, &w->vec, 1);
 	w->bio.flags = BIO_META | BIO_SYNC;
 	w->bio.done = block_write_done;
-	ext4_write_begin(s);
+	atomic_inc(&s->meta_writes);
 	block_submit(&w->bio);
 	return 0;
 }
@@ -149,16 +175,19 @@ static int dev_flush(void *ctx)
 	struct ext4_super *s = ctx;
 	int err;
 
-	wait_written(s);
+	wait_event(&written, !atomic_read(&s->writes) && !atomic_read(&s->meta_writes));
 	err = s->write_error;
 	s->write_error = 0;
 	return err ? err : block_flush(s->dev);
 }
 
+int ext4_flush(struct ext4_super *s)
+{
+	return block_flush(s->dev);
+}
+
 /* ---- committing now and then --------------------------------------------------------------------------------------
  */
-
-#define COMMIT_NS (5 * NSEC_PER_SEC)
 
 /* Attributes that the vfs changed in its inodes go to the core: each inode in turn, one held at a time. */
 static void store_attributes(struct ext4_super *s)
@@ -180,8 +209,8 @@ static void store_attributes(struct ext4_super *s)
 		spin_unlock(&vs->lock);
 		inode_put(last);
 		last = found ? i : NULL;
-		if (found && ext4_node_store(i))
-			log_warn("ext4: inode %llu could not be updated", (unsigned long long)i->ino);
+		if (found)
+			(void)!ext4_node_store(i); /* an error is told once, by whoever unlocks */
 	} while (found);
 }
 
@@ -189,6 +218,8 @@ static int commit(struct ext4_super *s)
 {
 	int err;
 
+	if (s->super->flags & MS_RDONLY)
+		return 0;
 	store_attributes(s);
 	ext4_lock(s);
 	err = ext4_sync(s->fs);
@@ -199,16 +230,12 @@ static int commit(struct ext4_super *s)
 static void committer(void *arg)
 {
 	struct ext4_super *s = arg;
-	bool told = false;
 
 	while (!READ_ONCE(s->stopping)) {
-		int err;
-
-		(void)!wait_event_until(&s->work, READ_ONCE(s->stopping), clock_ns() + COMMIT_NS);
-		err = READ_ONCE(s->stopping) ? 0 : commit(s);
-		if (err && !told)
-			log_err("ext4: %s: commit failed (error %d): no more writing", s->dev->name, -err);
-		told |= err;
+		(void)!wait_event_until(&s->work, READ_ONCE(s->stopping),
+					clock_ns() + READ_ONCE(s->commit_seconds) * NSEC_PER_SEC);
+		if (!READ_ONCE(s->stopping))
+			(void)!commit(s);
 	}
 	s->committer = NULL;
 	waitq_wake_all(&written);
@@ -260,7 +287,7 @@ static void put_super(struct super *vs)
 {
 	struct ext4_super *s = ext4_super_of(vs);
 
-	if (!(vs->flags & MS_RDONLY)) {
+	if (s->committer) {
 		writeback_stop(&s->writeback);
 		s->stopping = true;
 		waitq_wake_all(&s->work);
@@ -271,14 +298,158 @@ static void put_super(struct super *vs)
 	release(s);
 }
 
+static int start_threads(struct ext4_super *s)
+{
+	int err;
+
+	if (s->super->flags & MS_RDONLY || s->committer)
+		return 0;
+	err = writeback_start(&s->writeback, s->dev->name);
+	return err ? err : kthread_run(&s->committer, committer, s, "commit-%s", s->dev->name);
+}
+
+/* ---- options ------------------------------------------------------------------------------------------------------
+ */
+
+/* What people write into fstab that changes nothing here. data=writeback is ordered here, too. */
+static const char *const no_effect[] = { "",
+					 "defaults",
+					 "rw",
+					 "ro",
+					 "data=ordered",
+					 "data=writeback",
+					 "barrier",
+					 "barrier=1",
+					 "discard",
+					 "nodiscard",
+					 "user_xattr",
+					 "acl",
+					 "noacl",
+					 "delalloc",
+					 "auto_da_alloc",
+					 "noauto_da_alloc",
+					 "journal_checksum",
+					 "block_validity",
+					 "noblock_validity",
+					 "init_itable",
+					 "noinit_itable",
+					 "grpid",
+					 "nogrpid",
+					 "minixdf",
+					 "bsddf",
+					 "lazytime",
+					 "nolazytime",
+					 "i_version",
+					 "dioread_lock",
+					 "dioread_nolock" };
+
+static int parse_option(struct ext4_super *s, char *opt)
+{
+	u64 n;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(no_effect); i++)
+		if (!strcmp(opt, no_effect[i]))
+			return 0;
+	if (!strcmp(opt, "errors=remount-ro") || !strcmp(opt, "errors=panic"))
+		s->on_error = ERRORS_READ_ONLY; /* a bad disk is no reason to end everybody's work */
+	else if (!strcmp(opt, "errors=continue"))
+		s->on_error = ERRORS_CONTINUE_;
+	else if (!strncmp(opt, "commit=", 7) && !str_to_u64(opt + 7, 10, &n) && n <= 3600)
+		s->commit_seconds = n ? n : 5;
+	else
+		return fail(EINVAL, "ext4: option %s", opt);
+	return 0;
+}
+
+static int parse_options(struct ext4_super *s, const char *data)
+{
+	char copy[256], *at = copy;
+	int err = 0;
+
+	if (!data)
+		return 0;
+	if (str_copy(copy, data, sizeof(copy)) >= sizeof(copy))
+		return -EINVAL;
+	while (!err && at) {
+		char *comma = strchr(at, ',');
+
+		if (comma)
+			*comma++ = '\0';
+		err = parse_option(s, at);
+		at = comma;
+	}
+	return err;
+}
+
+static void show_options(struct super *vs, struct strbuf *out)
+{
+	struct ext4_super *s = ext4_super_of(vs);
+
+	if (s->on_error == ERRORS_READ_ONLY)
+		strbuf_add(out, ",errors=remount-ro");
+	if (s->commit_seconds != 5)
+		strbuf_add(out, ",commit=%u", s->commit_seconds);
+}
+
+static bool has_writers(struct super *vs)
+{
+	struct inode *i;
+	bool found = false;
+
+	spin_lock(&vs->lock);
+	list_for_each_entry (i, &vs->inodes, super_link)
+		found |= atomic_read(&i->write_count) > 0;
+	spin_unlock(&vs->lock);
+	return found;
+}
+
+static int set_writing(struct ext4_super *s, bool on)
+{
+	int err;
+
+	ext4_lock(s);
+	err = ext4_set_writing(s->fs, on);
+	ext4_unlock(s);
+	return err;
+}
+
+static int remount(struct super *vs, unsigned flags, const char *data)
+{
+	struct ext4_super *s = ext4_super_of(vs);
+	bool was = !(vs->flags & MS_RDONLY), want = !(flags & MS_RDONLY);
+	int err = parse_options(s, data);
+
+	if (err || was == want)
+		return err;
+	if (!want) {
+		if (has_writers(vs))
+			return -EBUSY;
+		err = sync_super(vs, true);
+		if (err)
+			return err;
+		vs->flags |= MS_RDONLY;
+		return set_writing(s, false);
+	}
+	err = set_writing(s, true);
+	if (err)
+		return err;
+	vs->flags &= ~MS_RDONLY;
+	err = start_threads(s);
+	if (err)
+		vs->flags |= MS_RDONLY;
+	return err;
+}
+
 static const struct super_ops super_ops = {
 	.evict = ext4_node_evict,
 	.sync = sync_super,
 	.statfs = statfs,
+	.remount = remount,
 	.put_super = put_super,
+	.show_options = show_options,
 };
 
-/* ---- mounting -----------------------------------------------------------------------------------------------------
+/* ---- mounting -------------------------------------------------------------------------------------------------------
  */
 
 static int find_device(const char *source, struct block_dev **out)
@@ -313,18 +484,11 @@ static int open_core(struct ext4_super *s)
 		return err;
 	ext4_statfs(s->fs, &st);
 	s->block_bytes = vs->block_size = st.block_bytes;
-	vs->flags |= MS_RDONLY; /* names cannot be changed yet; a journal was replayed all the same */
+	if (st.read_only)
+		vs->flags |= MS_RDONLY;
+	if (st.remount_ro)
+		s->on_error = ERRORS_READ_ONLY;
 	return st.block_bytes > PAGE_SIZE ? fail(EINVAL, "ext4: blocks of %u bytes", st.block_bytes) : 0;
-}
-
-static int start_threads(struct ext4_super *s)
-{
-	int err;
-
-	if (s->super->flags & MS_RDONLY)
-		return 0;
-	err = writeback_start(&s->writeback, s->dev->name);
-	return err ? err : kthread_run(&s->committer, committer, s, "commit-%s", s->dev->name);
 }
 
 static int mount(struct super *vs, const char *source, const char *data)
@@ -340,6 +504,7 @@ static int mount(struct super *vs, const char *source, const char *data)
 	for (int i = 0; i < NODE_BUCKETS; i++)
 		list_init(&s->nodes[i]);
 	s->super = vs;
+	s->commit_seconds = 5;
 	vs->priv = s;
 	vs->ops = &super_ops;
 	vs->magic = EXT4_SUPER_MAGIC;
@@ -355,6 +520,8 @@ static int mount(struct super *vs, const char *source, const char *data)
 		err = block_flush_cache(s->dev);
 	if (!err)
 		err = open_core(s);
+	if (!err)
+		err = parse_options(s, data);
 	if (!err) {
 		vs->dev = s->dev->rdev;
 		vs->max_bytes = (s64)UINT32_MAX * s->block_bytes;

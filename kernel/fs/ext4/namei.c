@@ -32,7 +32,8 @@ static bool is_dir(const struct ext4_inode *in)
 	return (in->mode & S_IFMT) == S_IFDIR;
 }
 
-/* ---- counting links ---------------------------------------------------------------------------------------------------- */
+/* ---- counting links
+ * ---------------------------------------------------------------------------------------------------- */
 
 /* A directory below `dir` comes or goes. */
 static int count_subdir(struct ext4 *fs, struct ext4_inode *dir, int n)
@@ -73,7 +74,8 @@ static int drop_link(struct ext4 *fs, struct ext4_inode *in)
 	return err ? err : ext4_store(fs, in);
 }
 
-/* ---- making ------------------------------------------------------------------------------------------------------------ */
+/* ---- making
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static int put_target(struct ext4 *fs, struct ext4_inode *in, const struct ext4_new *what)
 {
@@ -171,7 +173,8 @@ int ext4_create(struct ext4 *fs, struct ext4_inode *dir, const char *name, size_
 	return ext4_step_end(fs, err ? err : create(fs, dir, name, len, what, out));
 }
 
-/* ---- linking and removing ------------------------------------------------------------------------------------------- */
+/* ---- linking and removing -------------------------------------------------------------------------------------------
+ */
 
 static int link(struct ext4 *fs, struct ext4_inode *dir, const char *name, size_t len, struct ext4_inode *in)
 {
@@ -214,7 +217,8 @@ int ext4_unlink(struct ext4 *fs, struct ext4_inode *dir, const char *name, size_
 	return err ? err : ext4_step_end(fs, unlink(fs, dir, name, len, in));
 }
 
-/* ---- renaming ------------------------------------------------------------------------------------------------------------ */
+/* ---- renaming
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* A directory that moved has another parent. */
 static int set_parent(struct ext4 *fs, struct ext4_inode *in, u32 parent)

@@ -18,11 +18,10 @@
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <lib/string.h>
+#include <linux/mount.h>
 #include <task/sched.h>
 #include <vfs/uapi.h>
 #include "glue.h"
-
-static const struct inode_ops dir_ops, file_ops, link_ops, special_ops;
 
 static struct ext4_super *of(const struct inode *i)
 {
@@ -62,27 +61,26 @@ static int set_kind(struct ext4_super *s, struct inode *i)
 
 	switch (i->mode & S_IFMT) {
 	case S_IFDIR:
-		i->ops = &dir_ops;
+		i->ops = &ext4_dir_inode_ops;
 		i->file_ops = &ext4_dir_ops;
 		return 0;
 	case S_IFREG:
-		i->ops = &file_ops;
+		i->ops = &ext4_file_inode_ops;
 		i->file_ops = &ext4_file_ops;
 		err = cache_create(i, &ext4_cache_ops);
 		if (!err)
 			i->cache->wb = &s->writeback;
 		return err;
-	case S_IFLNK: i->ops = &link_ops; return 0;
+	case S_IFLNK: i->ops = &ext4_link_inode_ops; return 0;
 	case S_IFCHR:
 	case S_IFBLK:
 	case S_IFIFO:
-	case S_IFSOCK: i->ops = &special_ops; return 0;
+	case S_IFSOCK: i->ops = &ext4_special_inode_ops; return 0;
 	}
 	return fail(EUCLEAN, "ext4: inode %llu has mode %o", (unsigned long long)i->ino, i->mode);
 }
 
-/* Takes the record over into a new inode; s->lock held. */
-static int make(struct ext4_super *s, const struct ext4_inode *in, struct inode **out)
+int ext4_node_make(struct ext4_super *s, const struct ext4_inode *in, struct inode **out)
 {
 	struct node *n = kzalloc(sizeof(*n), ALLOC_KERNEL);
 	struct inode *i = n ? inode_create(s->super, in->mode) : NULL;
@@ -143,7 +141,8 @@ int ext4_node_get_locked(struct ext4_super *s, u32 ino, struct inode **out)
 	err = ext4_iget(s->fs, ino, &in);
 	if (!err && !in.links)
 		err = fail(EUCLEAN, "ext4: inode %u has a name and no links", ino);
-	return err ? err : make(s, &in, out);
+	ext4_note(s->fs, err);
+	return err ? err : ext4_node_make(s, &in, out);
 }
 
 int ext4_node_get(struct ext4_super *s, u32 ino, struct inode **out)
@@ -156,20 +155,78 @@ int ext4_node_get(struct ext4_super *s, u32 ino, struct inode **out)
 	return err;
 }
 
-int ext4_node_store(struct inode *i)
+static bool same_time(struct timestamp a, struct ext4_time b)
 {
-	return 0;
+	return a.sec == b.sec && a.nsec == b.nsec;
 }
 
+static struct ext4_time unstamp(struct timestamp t)
+{
+	return (struct ext4_time){ t.sec, t.nsec };
+}
+
+/* Under the lock: does the record have to change? */
+static bool take_attributes(struct inode *i, struct ext4_inode *in)
+{
+	if (in->mode == i->mode && in->uid == i->uid.v && in->gid == i->gid.v && same_time(i->atime, in->atime) &&
+	    same_time(i->mtime, in->mtime) && same_time(i->ctime, in->ctime))
+		return false;
+	in->mode = i->mode;
+	in->uid = i->uid.v;
+	in->gid = i->gid.v;
+	in->atime = unstamp(i->atime);
+	in->mtime = unstamp(i->mtime);
+	in->ctime = unstamp(i->ctime);
+	return true;
+}
+
+int ext4_node_store(struct inode *i)
+{
+	struct ext4_super *s = of(i);
+	struct node *n = i->priv;
+	int err = 0;
+
+	if (i->super->flags & MS_RDONLY)
+		return 0;
+	ext4_lock(s);
+	if (n->in.links && take_attributes(i, &n->in))
+		err = ext4_update(s->fs, &n->in);
+	ext4_unlock(s);
+	return err;
+}
+
+void ext4_node_show(struct inode *i)
+{
+	const struct ext4_inode *in = &node_of(i)->in;
+
+	i->nlink = in->links;
+	i->blocks = in->sectors;
+	i->mtime = stamp(in->mtime);
+	i->ctime = stamp(in->ctime);
+	if (S_ISDIR(i->mode))
+		i->size = in->size;
+}
+
+/* The last one has let go. A file without names goes for good. */
 void ext4_node_evict(struct inode *i)
 {
 	struct ext4_super *s = of(i);
 	struct node *n = i->priv;
+	bool writes = !(i->super->flags & MS_RDONLY);
+	int err = 0;
 
 	if (!n)
 		return;
 	ext4_wait_writes(n);
 	ext4_lock(s);
+	if (!list_empty(&n->hash)) {
+		if (writes && !n->in.links)
+			err = ext4_delete(s->fs, &n->in);
+		else if (writes && take_attributes(i, &n->in))
+			err = ext4_update(s->fs, &n->in);
+		if (err)
+			log_warn("ext4: inode %u could not be put away (error %d)", n->in.ino, -err);
+	}
 	list_del_init(&n->hash);
 	ext4_unlock(s);
 	kfree(n);
@@ -190,6 +247,7 @@ static int lookup(struct inode *dir, struct dentry *d)
 	err = ext4_lookup(s->fs, &node_of(dir)->in, d->name->str, d->name->len, &ino);
 	if (!err)
 		err = ext4_node_get_locked(s, ino, &i);
+	ext4_note(s->fs, err);
 	ext4_unlock(s);
 	if (err == -ENOENT)
 		err = 0;
@@ -240,9 +298,79 @@ static ssize_t listxattr(struct inode *i, char *buf, size_t size)
 	return n;
 }
 
-#define XATTR_OPS .getxattr = getxattr, .listxattr = listxattr
+/* The permissions that an access list stands for: owner, mask (or group), others (acl(5)). */
+static u16 mode_of_acl(u16 mode, const u8 *acl, size_t n)
+{
+	enum { USER_OBJ = 1, GROUP_OBJ = 4, MASK = 0x10, OTHER = 0x20 };
+	bool masked = false;
 
-static const struct inode_ops dir_ops = { .lookup = lookup, XATTR_OPS };
-static const struct inode_ops file_ops = { XATTR_OPS };
-static const struct inode_ops special_ops = { XATTR_OPS };
-static const struct inode_ops link_ops = { .readlink = readlink, XATTR_OPS };
+	for (size_t at = 4; at + 8 <= n; at += 8) {
+		unsigned tag = acl[at] | acl[at + 1] << 8, perm = acl[at + 2] & 7;
+
+		if (tag == USER_OBJ)
+			mode = (mode & ~0700) | perm << 6;
+		else if (tag == OTHER)
+			mode = (mode & ~07) | perm;
+		else if (tag == MASK || (tag == GROUP_OBJ && !masked))
+			mode = (mode & ~070) | perm << 3;
+		masked |= tag == MASK;
+	}
+	return mode;
+}
+
+static int setxattr(struct inode *i, const char *name, const void *value, size_t size, int flags)
+{
+	struct ext4_super *s = of(i);
+	struct ext4_inode *in = &node_of(i)->in;
+	bool is_acl = !strcmp(name, "system.posix_acl_access"), minimal = is_acl && value && size == 4 + 3 * 8;
+	int err;
+
+	ext4_lock(s);
+	(void)take_attributes(i, in);
+	err = ext4_setxattr(s->fs, in, name, minimal ? NULL : value, minimal ? 0 : size, flags);
+	if (err == -ENODATA && minimal && !(flags & 2))
+		err = 0; /* the mode says it all */
+	if (!err && is_acl && value)
+		i->mode = mode_of_acl(i->mode, value, size);
+	if (!err) {
+		i->blocks = in->sectors;
+		i->ctime = stamp(in->ctime);
+	}
+	ext4_unlock(s);
+	return err;
+}
+
+/* What waits to be written counts, as far as the file is long. */
+static int getattr(struct inode *i, struct kstat *st)
+{
+	u64 whole = ALIGN_UP((u64)st->size, i->super->block_size) / 512, sectors = i->blocks;
+
+	if (i->cache && sectors < whole)
+		sectors = min(whole, sectors + READ_ONCE(i->cache->nr_dirty) * (PAGE_SIZE / 512));
+	st->blocks = sectors;
+	return 0;
+}
+
+static int setattr(struct inode *i, const struct inode_attr *a)
+{
+	return a->mask & ATTR_SIZE ? ext4_set_size(i, a->size) : 0;
+}
+
+#define XATTR_OPS .getxattr = getxattr, .listxattr = listxattr, .setxattr = setxattr
+
+const struct inode_ops ext4_dir_inode_ops = {
+	.lookup = lookup,
+	.create = ext4_vfs_create,
+	.mkdir = ext4_vfs_mkdir,
+	.mknod = ext4_vfs_mknod,
+	.symlink = ext4_vfs_symlink,
+	.tmpfile = ext4_vfs_tmpfile,
+	.link = ext4_vfs_link,
+	.unlink = ext4_vfs_unlink,
+	.rmdir = ext4_vfs_rmdir,
+	.rename = ext4_vfs_rename,
+	XATTR_OPS,
+};
+const struct inode_ops ext4_file_inode_ops = { .setattr = setattr, .getattr = getattr, XATTR_OPS };
+const struct inode_ops ext4_special_inode_ops = { XATTR_OPS };
+const struct inode_ops ext4_link_inode_ops = { .readlink = readlink, XATTR_OPS };

@@ -54,6 +54,7 @@ static int check_features(struct ext4 *fs)
 		log_warn("ext4: features %#x are not known for writing: read only", unknown);
 		fs->read_only = true;
 	}
+	fs->ro_unknown = unknown;
 	if (has_csum(fs) && (sb[SB_CSUM_TYPE] != 1 || ext4_super_csum(sb) != get32(sb + SB_CSUM)))
 		return fail(EUCLEAN, "ext4: the superblock's checksum is wrong");
 	return 0;
@@ -221,10 +222,7 @@ int ext4_close(struct ext4 *fs)
 {
 	int err = ext4_stop_writing(fs);
 
-	ext4_freed_release(fs);
 	ext4_buffers_drop(fs);
-	kfree(fs->zones);
-	kfree(fs->desc_dirty);
 	kfree(fs->revokes);
 	kfree(fs->orphans);
 	kfree(fs->gd);

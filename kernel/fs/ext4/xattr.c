@@ -163,7 +163,8 @@ static ssize_t find(const struct xattr_places *p, const char *name, void *buf, s
 		bool bad;
 
 		while ((e = ext4_xattr_next(a, e, &bad))) {
-			bool is_data = e[1] == XATTR_INDEX_SYSTEM && e[0] == 4 && !memcmp(e + XATTR_ENTRY_BYTES, "data", 4);
+			bool is_data =
+				e[1] == XATTR_INDEX_SYSTEM && e[0] == 4 && !memcmp(e + XATTR_ENTRY_BYTES, "data", 4);
 
 			if (name ? !is_data && name_is(e, name) : is_data)
 				return copy_value(a, e, buf, n);

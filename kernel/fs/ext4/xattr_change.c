@@ -46,7 +46,8 @@ static bool is_data(const struct attr *a)
 	return a->index == XATTR_INDEX_SYSTEM && a->name_len == 4 && !memcmp(a->name, "data", 4);
 }
 
-/* ---- reading all ------------------------------------------------------------------------------------------------------ */
+/* ---- reading all
+ * ------------------------------------------------------------------------------------------------------ */
 
 static int take_area(struct attrs *all, const struct xattr_area *area, const u8 *copy, const u8 *original)
 {
@@ -106,7 +107,8 @@ static void unload(struct attrs *all)
 	kfree(all);
 }
 
-/* ---- changing the list ------------------------------------------------------------------------------------------------ */
+/* ---- changing the list
+ * ------------------------------------------------------------------------------------------------ */
 
 static int change(struct attrs *all, const struct attr *new, int flags)
 {
@@ -162,7 +164,8 @@ static int distribute(const struct ext4 *fs, struct attrs *all, u32 room, unsign
 	return block > fs->block_bytes ? -ENOSPC : 0;
 }
 
-/* ---- writing both places -------------------------------------------------------------------------------------------------- */
+/* ---- writing both places
+ * -------------------------------------------------------------------------------------------------- */
 
 static u32 hash_of(const struct attr *a, const u8 *padded)
 {
@@ -379,7 +382,8 @@ int ext4_setxattr(struct ext4 *fs, struct ext4_inode *in, const char *name, cons
 	return err;
 }
 
-/* ---- bytes that leave the inode -------------------------------------------------------------------------------------- */
+/* ---- bytes that leave the inode
+ * -------------------------------------------------------------------------------------- */
 
 static int leave_inline(struct ext4 *fs, struct ext4_inode *in)
 {

@@ -21,10 +21,15 @@ struct cache_ops {
 	int (*fill)(struct page_cache *c, struct page *p);
 	/* Before n pages are added (>0: -ENOSPC refuses) or after they were taken out (<0). NULL: no account. */
 	int (*account)(struct page_cache *c, s64 n);
+	/* Before a page is made dirty that is not (-ENOSPC, -EDQUOT, -EROFS refuse): room for it will be wanted. The
+	 * inode's lock may be held or, for a mapping, the mm's. NULL: nothing to prepare. */
+	int (*reserve)(struct page_cache *c, u64 index);
 	/* Writes n neighbouring pages (under writeback, referenced) and calls cache_write_done for each, now or later.
 	 * A failure to start is told the same way, and returned. NULL: never written anywhere (tmpfs); then wb is NULL
 	 * too. flags: WRITE_*. */
 	int (*write)(struct page_cache *c, u64 index, struct page **pages, unsigned n, unsigned flags);
+	/* Makes these pages, and what it takes to find them, safe (msync). NULL: nothing to do. */
+	int (*sync)(struct page_cache *c, u64 first, u64 last);
 };
 
 struct page_cache {

@@ -246,6 +246,8 @@ struct fs_type {
 void fs_register(struct fs_type *t);
 struct fs_type *fs_find(const char *name);
 struct inode *__must_check super_new_inode(struct super *s, u16 mode, const struct inode *dir);
+/* Who owns what current makes in dir, and what becomes of its mode: open(2)'s rules. */
+void inode_new_owner(const struct inode *dir, u16 *mode, kuid_t *uid, kgid_t *gid);
 int __must_check super_create(struct fs_type *t, const char *source, unsigned flags, const char *data,
 			      struct super **out);
 void super_put(struct super *s);

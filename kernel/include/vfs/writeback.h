@@ -31,6 +31,9 @@ struct writeback {
 	/* How the page cache reaches this file without depending on it: */
 	void (*mark_dirty)(struct page_cache *c, struct page *p);
 	int (*balance)(struct page_cache *c, u64 pages);
+	/* The caller is about to give up a file without a name: if only the list of dirty caches holds it too, it
+	 * leaves the list, for what it has need not be written. */
+	void (*abandon)(struct page_cache *c);
 	/* A writer was put to sleep by the limits (block throttling takes note). NULL allowed. */
 	void (*throttled)(struct writeback *wb);
 	void *owner;

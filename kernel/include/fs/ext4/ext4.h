@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ext4: the on-disk format and its changes: superblock, groups, inodes, extents and indirect blocks, directories with hashed indexes,
- * extended attributes, checksums and the jbd2 journal. Pure: a device is two callbacks.
+ * ext4: the on-disk format and its changes: superblock, groups, inodes, extents and indirect blocks, directories with
+ * hashed indexes, extended attributes, checksums and the jbd2 journal. Pure: a device is two callbacks.
  *
  * Source of the format: Linux's Documentation/filesystems/ext4 (on-disk layout), e2fsprogs' documentation; ext2 and
  * ext3 images are the same with fewer features.
@@ -90,7 +90,12 @@ bool ext4_is_damaged(const struct ext4 *fs); /* something on the device did not 
 void ext4_stop(struct ext4 *fs);             /* nothing is written any more; the superblock will say "errors" */
 void ext4_set_time(struct ext4 *fs, struct ext4_time now);
 
-int __must_check ext4_store(struct ext4 *fs, struct ext4_inode *in); /* all its fields */
+int __must_check ext4_store(struct ext4 *fs, struct ext4_inode *in);  /* all its fields, in the running step */
+int __must_check ext4_update(struct ext4 *fs, struct ext4_inode *in); /* the same as a step of its own */
+void ext4_note(struct ext4 *fs, int err);                             /* -EUCLEAN: raises ext4_is_damaged */
+u64 ext4_free_blocks(const struct ext4 *fs);
+/* Between mount -o remount,ro and rw. */
+int __must_check ext4_set_writing(struct ext4 *fs, bool on);
 
 struct ext4_new { /* what a new inode is */
 	u16 mode;

@@ -58,6 +58,12 @@ struct attr_dir *attrfs_dir_of(const struct inode *i)
 	return i->ops == &dir_inode_ops ? node_of(i)->dir : NULL;
 }
 
+struct attr_dir *attrfs_file_of(const struct inode *i, const struct attr **attr)
+{
+	*attr = node_of(i)->attr;
+	return node_of(i)->dir;
+}
+
 /* A file's or link's number: the same at each look-up, though the inode is another (FNV-1a of the name, above the
  * folder's). */
 static u64 entry_ino(const struct attr_dir *dir, const char *name)
@@ -264,6 +270,8 @@ static int setattr(struct inode *i, const struct inode_attr *a)
 		o.gid = a->gid.v;
 	if (a->mask & (ATTR_MODE | ATTR_UID | ATTR_GID))
 		err = attr_set_owner(n->dir, &o);
+	if (!err && (a->mask & ATTR_SIZE) && n->attr && n->dir->ops && n->dir->ops->truncate)
+		err = n->dir->removed ? -ENODEV : n->dir->ops->truncate(n->dir, n->attr);
 	if (!err)
 		inode_apply_attr(i, a);
 	return err;

@@ -37,6 +37,8 @@ struct attr_dir_ops {
 	/* mkdir/rmdir from user space; NULL: EPERM. */
 	int (*mkdir)(struct attr_dir *parent, const char *name, u16 mode);
 	int (*rmdir)(struct attr_dir *dir);
+	/* A file is opened with O_TRUNC; NULL: no matter. */
+	int (*truncate)(struct attr_dir *dir, const struct attr *a);
 	/* Of a file: differs after each change that pollers (POLLPRI) and inotify are to hear of. 0, or no function: it
 	 * has none. */
 	u64 (*version)(struct attr_dir *dir, const struct attr *a);

@@ -18,5 +18,7 @@ struct inode *__must_check attrfs_inode(struct super *s, struct attr_dir *dir);
 void attrfs_evict(struct inode *i);
 /* The folder behind an inode of such a view; NULL: it is something else. Not counted. */
 struct attr_dir *attrfs_dir_of(const struct inode *i);
+/* For the operations of a file that has its own (attr->file_ops): what it is. Not counted: the inode holds it. */
+struct attr_dir *attrfs_file_of(const struct inode *i, const struct attr **attr);
 
 #endif

@@ -1,0 +1,60 @@
+#!/bin/bash
+# tracefs by hand and by Debian's unmodified trace-cmd: control files, text, marks, instances, raw pages. The kernel's own text of
+# each event must be the text that trace-cmd makes from the raw pages and the format files.
+cd "$(dirname "$0")/../.." || exit 2
+command -v trace-cmd > /dev/null || { echo "skip: no trace-cmd on this machine"; exit 77; }
+make -s kernel build/user/init || exit 1
+dir=$(mktemp -d) failed=0
+trap 'rm -rf "$dir"' EXIT
+check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1: $2"; failed=1; fi; }
+cat > "$dir/in.sh" << 'END'
+mkdir /tmp/out; cd /tmp/out
+mount -t tracefs nodev /sys/kernel/tracing; T=/sys/kernel/tracing
+cat $T/buffer_size_kb > size; cat $T/trace_clock > clock
+work() { for i in 1 2 3; do /bin/busybox true; sleep 0.01; done; }
+echo 'id == 39' > $T/events/raw_syscalls/sys_enter/filter; cat $T/events/raw_syscalls/sys_enter/filter > filter
+echo 'sched:sched_switch task raw_syscalls' > $T/set_event
+cat $T/set_event $T/events/enable $T/events/task/enable $T/events/sched/enable > enabled
+echo 'nofield == 3' > $T/events/raw_syscalls/sys_enter/filter 2> badfilter; echo $? >> badfilter
+work; echo "a mark" > $T/trace_marker
+echo 0 > $T/tracing_on
+cat $T/trace > text; cat $T/per_cpu/cpu*/stats > stats; cat $T/saved_cmdlines > names
+trace-cmd extract -o extracted > extract.log 2>&1
+trace-cmd report -i extracted > report 2>> extract.log
+echo 0 > $T/events/raw_syscalls/sys_enter/filter; cat $T/events/raw_syscalls/sys_enter/filter >> filter
+: > $T/set_event; wc -c < $T/set_event > cleared; : > $T/trace; grep -vc '^#' $T/trace >> cleared
+echo nosuch > $T/set_event 2> /dev/null; echo $? >> cleared
+echo 1 > $T/tracing_on
+echo task > $T/set_event; work; echo 0 > $T/tracing_on; cat $T/trace_pipe > pipe; grep -vc '^#' $T/trace > after; echo > $T/set_event; echo 1 > $T/tracing_on
+mkdir $T/instances/one $T/instances/two
+echo 1 > $T/instances/one/events/task/task_newtask/enable; echo 1 > $T/instances/two/events/sched/enable
+work; cat $T/instances/one/trace > one; cat $T/instances/two/trace > two; grep -vc '^#' $T/trace > none
+exec 3< $T/instances/one/trace_pipe; rmdir $T/instances/one 2> busy; exec 3<&-; rmdir $T/instances/one $T/instances/two; ls $T/instances > gone
+trace-cmd record -e sched -e raw_syscalls -o data sh -c 'for i in 1 2 3; do /bin/busybox true; sleep 0.01; done' > record.log 2>&1
+trace-cmd report -i data > data.txt 2>> record.log
+echo 8 > $T/buffer_size_kb; echo 1 > $T/events/raw_syscalls/enable; i=0; while [ $i -lt 200 ]; do : < /dev/null; i=$((i+1)); done; echo 0 > $T/tracing_on
+cat $T/per_cpu/cpu*/stats > small; cat $T/buffer_size_kb >> small
+tar cf - .
+END
+timeout 120 tools/qemu-run --cpus 2 --timeout 100 --program trace-cmd --add "$dir/in.sh:/in.sh" -- sh /in.sh > "$dir/out.tar" 2> "$dir/log"
+status=$?
+mkdir "$dir/out" && tar xf "$dir/out.tar" -C "$dir/out" 2> /dev/null
+check "the guest ends well" "[ $status = 0 ]" || tail -20 "$dir/log"
+cd "$dir/out" || exit 1
+check "sizes and clocks" "[ '$(cat size)' = '7 (expanded: 1408)' ] && grep -q '^\[local\] global' clock"
+check "set_event turns on events and systems" "[ \"\$(grep -v : enabled | tr -d '\n')\" = X1X ] && grep -q '^task:task_newtask' enabled"
+check "a filter is kept, a wrong one refused" "[ \"\$(cat filter | tr '\n' ,)\" = 'id == 39,none,' ] && grep -q 1 badfilter"
+check "a filter lets pass what it says" "! grep 'sys_enter:' text | grep -qv 'NR 39 ' && grep -q 'sys_exit: NR 59' text"
+check "the mark stands in the trace" "grep -q 'tracing_mark_write: a mark$' text"
+check "names are saved" "grep -q ' sh$' names"
+# comm, pid, CPU, time to the microsecond, event, text: from both, without the column of flags
+sed -n 's/^ *\(.*\)-\([0-9]*\) *\[\(...\)\] [^ ]* *\([0-9.]*\): \([a-z_]*\): /\1 \2 \3 \4 \5 /p' text | grep -v tracing_mark > ours
+sed -n 's/^ *\(.*\)-\([0-9]*\) *\[\(...\)\] *\([0-9.]*\): \([a-z_]*\): */\1 \2 \3 \4 \5 /p' report | grep -v ' print ' > theirs
+check "our text is trace-cmd's text, event by event" "[ \$(wc -l < ours) -gt 50 ] && cmp ours theirs" || { diff ours theirs | head -6; cat extract.log; }
+check "truncating clears" "[ \"\$(tr '\n' , < cleared)\" = '0,0,1,' ]"
+check "the pipe consumes and ends when tracing is off" "[ \$(grep -c task_newtask pipe) -ge 3 ] && [ \$(cat after) = 0 ]"
+check "instances see their own events only" "grep -q task_newtask one && ! grep -q sched_switch one && grep -q sched_switch two && ! grep -q task_newtask two && [ \$(cat none) = 0 ]"
+check "an instance that is read stays, then goes" "[ -s busy ] && [ ! -s gone ]"
+check "trace-cmd record loses nothing" "[ \$(grep -c sched_switch data.txt) -gt 20 ] && ! grep -qi 'lost\|overrun: [1-9]' data.txt record.log" || cat record.log
+check "a small ring counts what it overwrote" "[ \$(sed -n 's/overrun: //p' small | sort -n | tail -1) -gt 100 ] && grep -q '^8$' small"
+exit $failed

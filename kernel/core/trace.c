@@ -19,16 +19,17 @@
 #include <lib/printf.h>
 #include <lib/string.h>
 #include <task/task.h>
+#include "core_priv.h"
 
 #define FLAG_IRQS_OFF     1
 #define FLAG_NEED_RESCHED 4
 #define FLAG_HARDIRQ      8
 
-const struct trace_event trace_events[TRACE_EVENTS] = {
+static const struct trace_event events[TRACE_EVENTS] = {
 #include <abi/tracepoint_table.h>
 };
 struct static_key trace_keys[TRACE_EVENTS];
-static atomic_t listeners[TRACE_EVENTS][TRACE_SINKS];
+static atomic_t listeners[TRACE_ALL][TRACE_SINKS];
 static trace_sink_fn sinks[TRACE_SINKS];
 
 void trace_sink_set(enum trace_sink_id sink, trace_sink_fn fn)
@@ -64,16 +65,38 @@ u32 trace_put_string(void *record, size_t *size, size_t room, const char *text)
 	return (u32)(n << 16 | at);
 }
 
+static struct static_key *key_of(unsigned id)
+{
+	if (id < TRACE_LAST_ID)
+		return &trace_keys[id - TRACE_FIRST_ID];
+	return &trace_keys[((id - TRACE_LAST_ID) & 1 ? TRACE_sys_exit : TRACE_sys_enter) - TRACE_FIRST_ID];
+}
+
 void trace_listen(unsigned id, enum trace_sink_id sink)
 {
 	atomic_inc(&listeners[id - TRACE_FIRST_ID][sink]);
-	static_key_inc(&trace_keys[id - TRACE_FIRST_ID]);
+	static_key_inc(key_of(id));
 }
 
 void trace_deafen(unsigned id, enum trace_sink_id sink)
 {
-	static_key_dec(&trace_keys[id - TRACE_FIRST_ID]);
+	static_key_dec(key_of(id));
 	atomic_dec(&listeners[id - TRACE_FIRST_ID][sink]);
+}
+
+bool trace_is_heard(unsigned id)
+{
+	for (unsigned s = 0; s < TRACE_SINKS; s++)
+		if (atomic_read(&listeners[id - TRACE_FIRST_ID][s]))
+			return true;
+	return false;
+}
+
+const struct trace_event *trace_event(unsigned id)
+{
+	if (id < TRACE_FIRST_ID || id >= TRACE_IDS_END)
+		return NULL;
+	return id < TRACE_LAST_ID ? &events[id - TRACE_FIRST_ID] : trace_syscall_event(id);
 }
 
 static void describe_field(struct strbuf *out, const char *declaration, unsigned offset, unsigned size,
@@ -84,8 +107,10 @@ static void describe_field(struct strbuf *out, const char *declaration, unsigned
 
 void trace_describe(unsigned id, struct strbuf *out)
 {
-	const struct trace_event *e = &trace_events[id - TRACE_FIRST_ID];
+	const struct trace_event *e = trace_event(id);
 
+	if (!e)
+		return;
 	strbuf_add(out, "name: %s\nID: %u\nformat:\n", e->name, id);
 	describe_field(out, "unsigned short common_type", 0, 2, 0);
 	describe_field(out, "unsigned char common_flags", 2, 1, 0);

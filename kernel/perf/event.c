@@ -480,7 +480,7 @@ static void perf_init(void)
 		c->ctx.stamp = 0;
 		for (unsigned i = 0; i < COUNT_KINDS; i++)
 			list_init(&c->counts[i]);
-		for (unsigned i = 0; i < TRACE_EVENTS; i++)
+		for (unsigned i = 0; i < TRACE_ALL; i++)
 			list_init(&c->points[i]);
 		list_init(&c->sideband);
 		list_init(&c->to_arm);

@@ -198,7 +198,7 @@ static long set_filter(struct perf_event *e, const char __user *from)
 	n = user_get_string(text, from, FILTER_MOST);
 	err = n < 0 ? (int)n : n == FILTER_MOST ? -EINVAL : 0;
 	if (!err)
-		err = perf_filter_parse(&trace_events[e->attr.config - TRACE_FIRST_ID], text, &f);
+		err = perf_filter_parse(trace_event((unsigned)e->attr.config), text, &f);
 	kfree(text);
 	if (err)
 		return err;

@@ -130,7 +130,7 @@ struct perf_walk {           /* memory.c: from a tick to the access that is samp
 struct perf_cpu {
 	struct perf_context ctx;
 	struct list counts[COUNT_KINDS]; /* active events by what they count */
-	struct list points[TRACE_EVENTS];
+	struct list points[TRACE_ALL];
 	struct list sideband; /* active events that want to be told about tasks and mappings */
 	struct list to_arm, to_stop;
 	struct perf_walk walk;

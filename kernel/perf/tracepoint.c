@@ -61,7 +61,7 @@ void perf_tracepoint(unsigned id, const void *record, size_t size, u64 count, st
 
 static int init(struct perf_event *e)
 {
-	if (e->attr.config < TRACE_FIRST_ID || e->attr.config >= TRACE_LAST_ID)
+	if (e->attr.config >= TRACE_IDS_END || !trace_event((unsigned)e->attr.config))
 		return -EINVAL;
 	if (e->attr.sample_type & PERF_SAMPLE_BRANCH_STACK)
 		return -EOPNOTSUPP;

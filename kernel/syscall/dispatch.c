@@ -102,6 +102,7 @@ static __noinline void trace_enter(const struct regs *r, ulong nr)
 	struct trace_sys_enter rec = { .id = (s64)nr, .args = { r->di, r->si, r->dx, r->r10, r->r8, r->r9 } };
 
 	trace_emit(TRACE_sys_enter, &rec, sizeof(rec));
+	trace_syscall(nr, false, (const u64 *)rec.args);
 }
 
 static __noinline void trace_exit(const struct regs *r, ulong nr)
@@ -109,6 +110,7 @@ static __noinline void trace_exit(const struct regs *r, ulong nr)
 	struct trace_sys_exit rec = { .id = (s64)nr, .ret = (s64)r->ax };
 
 	trace_emit(TRACE_sys_exit, &rec, sizeof(rec));
+	trace_syscall(nr, true, (const u64 *)&rec.ret);
 }
 
 void upcall_syscall(struct regs *r)

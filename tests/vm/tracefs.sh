@@ -2,7 +2,7 @@
 # tracefs by hand and by Debian's unmodified trace-cmd: control files, text, marks, instances, raw pages. The kernel's own text of
 # each event must be the text that trace-cmd makes from the raw pages and the format files.
 cd "$(dirname "$0")/../.." || exit 2
-command -v trace-cmd > /dev/null || { echo "skip: no trace-cmd on this machine"; exit 77; }
+command -v trace-cmd > /dev/null && command -v perf > /dev/null || { echo "skip: no trace-cmd or perf on this machine"; exit 77; }
 make -s kernel build/user/init || exit 1
 dir=$(mktemp -d) failed=0
 trap 'rm -rf "$dir"' EXIT
@@ -34,9 +34,14 @@ trace-cmd record -e sched -e raw_syscalls -o data sh -c 'for i in 1 2 3; do /bin
 trace-cmd report -i data > data.txt 2>> record.log
 echo 8 > $T/buffer_size_kb; echo 1 > $T/events/raw_syscalls/enable; i=0; while [ $i -lt 200 ]; do : < /dev/null; i=$((i+1)); done; echo 0 > $T/tracing_on
 cat $T/per_cpu/cpu*/stats > small; cat $T/buffer_size_kb >> small
+perf trace -o calls cat /proc/version > /dev/null 2> perf.log
+perf trace -s -o summary cat /proc/version > /dev/null 2>> perf.log
+perf stat -x, -o stat -e syscalls:sys_enter_openat,syscalls:sys_exit_close,raw_syscalls:sys_enter cat /proc/version > /dev/null 2>> perf.log
+echo 0 > $T/tracing_on; echo > $T/set_event; echo > $T/trace; echo syscalls:sys_enter_openat > $T/set_event; echo 1 > $T/tracing_on
+cat /proc/version > /dev/null; cat $T/trace > callstext
 tar cf - .
 END
-timeout 120 tools/qemu-run --cpus 2 --timeout 100 --program trace-cmd --add "$dir/in.sh:/in.sh" -- sh /in.sh > "$dir/out.tar" 2> "$dir/log"
+timeout 120 tools/qemu-run --cpus 2 --timeout 100 --program trace-cmd --program perf --add "$dir/in.sh:/in.sh" -- sh /in.sh > "$dir/out.tar" 2> "$dir/log"
 status=$?
 mkdir "$dir/out" && tar xf "$dir/out.tar" -C "$dir/out" 2> /dev/null
 check "the guest ends well" "[ $status = 0 ]" || tail -20 "$dir/log"
@@ -57,4 +62,8 @@ check "instances see their own events only" "grep -q task_newtask one && ! grep 
 check "an instance that is read stays, then goes" "[ -s busy ] && [ ! -s gone ]"
 check "trace-cmd record loses nothing" "[ \$(grep -c sched_switch data.txt) -gt 20 ] && ! grep -qi 'lost\|overrun: [1-9]' data.txt record.log" || cat record.log
 check "a small ring counts what it overwrote" "[ \$(sed -n 's/overrun: //p' small | sort -n | tail -1) -gt 100 ] && grep -q '^8$' small"
+check "perf trace shows calls with names, arguments and results" "grep -q 'openat(dirfd: CWD, path: 0x[0-9a-f]*.*) *= [0-9]' calls && grep -q 'close(fd: [0-9]*) *= 0' calls" || cat perf.log
+check "and adds them up" "grep -Eq '^ *openat +[1-9]' summary"
+check "perf stat counts one call's events" "[ \"\$(grep -c '^[1-9][0-9]*,' stat)\" = 3 ]"
+check "one call's event alone" "grep -q 'sys_openat(dirfd: ffffff9c, path: ' callstext && ! grep -q 'sys_close' callstext"
 exit $failed

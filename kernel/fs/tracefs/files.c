@@ -213,10 +213,12 @@ static int set_one_option(struct attr_dir *d, const struct attr *a, char *text, 
 /* Which events: one, or those of a system, or all. */
 static bool selects(const struct trace_dir *d, unsigned kind, unsigned id)
 {
+	const struct trace_event *e;
+
 	if (kind == 0)
 		return d->what == id;
-	return kind == 2 ||
-	       !strcmp(trace_events[id - TRACE_FIRST_ID].system, trace_events[d->what - TRACE_FIRST_ID].system);
+	e = trace_event(id);
+	return e && (kind == 2 || !strcmp(e->system, trace_event(d->what)->system));
 }
 
 static int show_enable(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
@@ -224,7 +226,7 @@ static int show_enable(struct attr_dir *dir, const struct attr *a, struct strbuf
 	const struct trace_dir *d = trace_dir_of(dir);
 	unsigned on = 0, off = 0;
 
-	for (unsigned id = TRACE_FIRST_ID; id < TRACE_LAST_ID; id++) {
+	for (unsigned id = TRACE_FIRST_ID; id < TRACE_IDS_END; id++) {
 		if (!selects(d, (unsigned)a->data, id))
 			continue;
 		if (d->instance->enabled[id - TRACE_FIRST_ID])
@@ -245,7 +247,7 @@ static int set_enable(struct attr_dir *dir, const struct attr *a, char *text, si
 	if (err || v > 1)
 		return -EINVAL;
 	mutex_lock(&trace_mutex);
-	for (unsigned id = TRACE_FIRST_ID; id < TRACE_LAST_ID && !err; id++)
+	for (unsigned id = TRACE_FIRST_ID; id < TRACE_IDS_END && !err; id++)
 		if (selects(d, (unsigned)a->data, id))
 			err = trace_enable(d->instance, id, v);
 	mutex_unlock(&trace_mutex);
@@ -283,7 +285,7 @@ static int set_system_filter(struct attr_dir *dir, const struct attr *a, char *t
 
 	text = trim(text);
 	mutex_lock(&trace_mutex);
-	for (unsigned id = TRACE_FIRST_ID; id < TRACE_LAST_ID; id++)
+	for (unsigned id = TRACE_FIRST_ID; id < TRACE_IDS_END; id++)
 		if (selects(d, 1, id) && !trace_set_filter(d->instance, id, text))
 			err = 0;
 	mutex_unlock(&trace_mutex);
@@ -313,16 +315,20 @@ static int show_format(struct attr_dir *dir, const struct attr *a, struct strbuf
 
 static int show_available(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
 {
-	for (unsigned i = 0; i < TRACE_EVENTS; i++)
-		strbuf_add(out, "%s:%s\n", trace_events[i].system, trace_events[i].name);
+	for (unsigned id = TRACE_FIRST_ID; id < TRACE_IDS_END; id++) {
+		const struct trace_event *e = trace_event(id);
+
+		if (e)
+			strbuf_add(out, "%s:%s\n", e->system, e->name);
+	}
 	return 0;
 }
 
 static int show_set_event(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
 {
-	for (unsigned i = 0; i < TRACE_EVENTS; i++)
-		if (instance_of(dir)->enabled[i])
-			strbuf_add(out, "%s:%s\n", trace_events[i].system, trace_events[i].name);
+	for (unsigned id = TRACE_FIRST_ID; id < TRACE_IDS_END; id++)
+		if (instance_of(dir)->enabled[id - TRACE_FIRST_ID])
+			strbuf_add(out, "%s:%s\n", trace_event(id)->system, trace_event(id)->name);
 	return 0;
 }
 
@@ -335,6 +341,14 @@ static bool name_matches(const char *pattern, size_t n, const char *name)
 	return strlen(name) == n && !memcmp(pattern, name, n);
 }
 
+static bool hits(const struct trace_event *e, const char *name, const char *colon)
+{
+	if (colon)
+		return name_matches(name, (size_t)(colon - name), e->system) &&
+		       name_matches(colon + 1, strlen(colon + 1), e->name);
+	return name_matches(name, strlen(name), e->system) || name_matches(name, strlen(name), e->name);
+}
+
 /* SYSTEM:EVENT, SYSTEM:, :EVENT, or a name of either; a leading ! turns off. trace_mutex held. */
 static int apply_word(struct trace_instance *t, const char *word, bool check_only)
 {
@@ -344,16 +358,13 @@ static int apply_word(struct trace_instance *t, const char *word, bool check_onl
 
 	if (!*name)
 		return -EINVAL;
-	for (unsigned i = 0; i < TRACE_EVENTS; i++) {
-		const struct trace_event *e = &trace_events[i];
-		bool hit = colon ? name_matches(name, (size_t)(colon - name), e->system) &&
-					   name_matches(colon + 1, strlen(colon + 1), e->name)
-				 : name_matches(name, strlen(name), e->system) ||
-					   name_matches(name, strlen(name), e->name);
+	for (unsigned id = TRACE_FIRST_ID; id < TRACE_IDS_END; id++) {
+		const struct trace_event *e = trace_event(id);
+		bool hit = e && hits(e, name, colon);
 
 		if (!hit)
 			continue;
-		err = check_only ? 0 : trace_enable(t, TRACE_FIRST_ID + i, !off);
+		err = check_only ? 0 : trace_enable(t, id, !off);
 		if (err)
 			break;
 	}
@@ -395,7 +406,7 @@ static int clear_events(struct attr_dir *dir, const struct attr *a)
 	int err = 0;
 
 	mutex_lock(&trace_mutex);
-	for (unsigned id = TRACE_FIRST_ID; id < TRACE_LAST_ID && !err; id++)
+	for (unsigned id = TRACE_FIRST_ID; id < TRACE_IDS_END && !err; id++)
 		err = trace_enable(t, id, false);
 	mutex_unlock(&trace_mutex);
 	return err;

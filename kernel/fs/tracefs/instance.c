@@ -267,7 +267,7 @@ int trace_set_filter(struct trace_instance *t, unsigned id, const char *text)
 	unsigned n = id - TRACE_FIRST_ID;
 	struct perf_filter *f, *old = t->filters[n];
 	char *copy = kmalloc(strlen(text) + 1, ALLOC_KERNEL);
-	int err = copy ? perf_filter_parse(&trace_events[n], text, &f) : -ENOMEM;
+	int err = copy ? perf_filter_parse(trace_event(id), text, &f) : -ENOMEM;
 
 	assert(mutex_is_held(&trace_mutex));
 	if (err) {
@@ -319,7 +319,7 @@ static void nothing(void *arg)
 
 void trace_instance_stop(struct trace_instance *t)
 {
-	for (unsigned id = TRACE_FIRST_ID; id < TRACE_LAST_ID; id++)
+	for (unsigned id = TRACE_FIRST_ID; id < TRACE_IDS_END; id++)
 		ensure(!trace_enable(t, id, false));
 	for (unsigned i = 0; i < TRACE_INSTANCES; i++)
 		if (instances[i] == t)
@@ -330,7 +330,7 @@ void trace_instance_stop(struct trace_instance *t)
 	rcu_synchronize();
 	for (unsigned i = 0; i < MAX_CPUS; i++)
 		free_ring(&t->cpus[i].ring);
-	for (unsigned n = 0; n < TRACE_EVENTS; n++) {
+	for (unsigned n = 0; n < TRACE_ALL; n++) {
 		perf_filter_free(t->filters[n]);
 		kfree(t->filter_texts[n]);
 	}

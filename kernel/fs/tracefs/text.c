@@ -57,6 +57,26 @@ static void add_mark(const struct copy *c, struct strbuf *out)
 	strbuf_put(out, m->text, n && m->text[n - 1] == '\n' ? n - 1 : n);
 }
 
+/* Calls read as calls: sys_close(fd: 3), sys_close -> 0x0. */
+static void add_call(const struct trace_event *e, const struct copy *c, struct strbuf *out)
+{
+	bool is_exit = !strncmp(e->name, "sys_exit_", 9);
+
+	strbuf_add(out, "sys_%s%s", e->name + (is_exit ? 9 : 10), is_exit ? " -> " : "(");
+	for (unsigned i = 1; i < e->nr_fields; i++) {
+		u64 v = 0;
+
+		if (e->fields[i].offset + 8u <= c->bytes)
+			memcpy(&v, c->data + e->fields[i].offset, 8);
+		if (is_exit)
+			strbuf_add(out, "0x%llx", (unsigned long long)v);
+		else
+			strbuf_add(out, "%s%s: %llx", i > 1 ? ", " : "", e->fields[i].name, (unsigned long long)v);
+	}
+	if (!is_exit)
+		strbuf_add(out, ")");
+}
+
 static void add_line(const struct trace_instance *t, const struct copy *c, struct strbuf *out)
 {
 	const struct trace_common *common = (const struct trace_common *)c->data;
@@ -74,11 +94,15 @@ static void add_line(const struct trace_instance *t, const struct copy *c, struc
 			   (unsigned long long)(us % 1000000));
 	if (common->type == TRACE_PRINT_ID) {
 		add_mark(c, out);
-	} else if (common->type >= TRACE_FIRST_ID && common->type < TRACE_LAST_ID) {
-		const struct trace_event *e = &trace_events[common->type - TRACE_FIRST_ID];
+	} else if (trace_event(common->type)) {
+		const struct trace_event *e = trace_event(common->type);
 
-		strbuf_add(out, "%s: ", e->name);
-		trace_print(e, c->data, c->bytes, out);
+		if (!strcmp(e->system, "syscalls")) {
+			add_call(e, c, out);
+		} else {
+			strbuf_add(out, "%s: ", e->name);
+			trace_print(e, c->data, c->bytes, out);
+		}
 	}
 	strbuf_add(out, "\n");
 }

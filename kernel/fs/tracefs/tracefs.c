@@ -22,7 +22,9 @@
 
 static int mount_tracefs(struct super *s, const char *source, const char *data)
 {
-	return attrfs_fill(s, &attr_trace_root, TRACEFS_MAGIC);
+	int err = trace_tree_make();
+
+	return err ? err : attrfs_fill(s, &attr_trace_root, TRACEFS_MAGIC);
 }
 
 static int mount_debugfs(struct super *s, const char *source, const char *data)
@@ -38,7 +40,6 @@ static void tracefs_init(void)
 	ensure(!attr_folder_add(&attr_sys_root, "kernel/tracing", NULL));
 	ensure(!attr_folder_add(&attr_sys_root, "kernel/debug", NULL));
 	ensure(!attr_folder_add(&attr_debug_root, "tracing", NULL));
-	ensure(!trace_tree_add(&trace_top, &attr_trace_root));
 	fs_register(&tracefs);
 	fs_register(&debugfs);
 }

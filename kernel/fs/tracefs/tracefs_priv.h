@@ -40,12 +40,12 @@ struct trace_instance {
 	const char *name; /* I; NULL: the one that is always there */
 	bool on;
 	u32 options;
-	u32 clock;                                 /* index into the list of names */
-	u32 buffer_kb;                             /* m: of a CPU, wanted */
-	struct trace_cpu cpus[MAX_CPUS];           /* I */
-	u8 enabled[TRACE_EVENTS];                  /* m; readers: IRQs off */
-	struct perf_filter *filters[TRACE_EVENTS]; /* m; readers: IRQs off */
-	char *filter_texts[TRACE_EVENTS];          /* m */
+	u32 clock;                              /* index into the list of names */
+	u32 buffer_kb;                          /* m: of a CPU, wanted */
+	struct trace_cpu cpus[MAX_CPUS];        /* I */
+	u8 enabled[TRACE_ALL];                  /* m; readers: IRQs off */
+	struct perf_filter *filters[TRACE_ALL]; /* m; readers: IRQs off */
+	char *filter_texts[TRACE_ALL];          /* m */
 	struct waitq readers;
 	struct deferred wake;
 	u32 waiting; /* readers that sleep */
@@ -103,6 +103,6 @@ int __must_check trace_open_stream(struct trace_instance *t); /* counts a user: 
 void trace_close_stream(struct trace_instance *t);
 
 /* ---- tree.c ---- */
-int __must_check trace_tree_add(struct trace_instance *t, struct attr_dir *root);
+int __must_check trace_tree_make(void); /* of the top instance, with its first mount */
 
 #endif

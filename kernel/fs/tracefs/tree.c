@@ -19,7 +19,7 @@
 #include <lib/printf.h>
 #include <lib/string.h>
 
-#define DIRS_MOST (TRACE_EVENTS * 2 + MAX_CPUS + 8)
+#define DIRS_MOST (TRACE_ALL + TRACE_EVENTS + MAX_CPUS + 8)
 
 struct trace_tree {
 	struct trace_instance *instance;
@@ -67,13 +67,15 @@ static int add_events(struct trace_tree *t, struct attr_dir *root)
 	struct attr_dir *events, *system = NULL, *ftrace;
 	int err = add(t, root, "events", trace_events_files, 0, &dir_ops, &events);
 
-	for (unsigned i = 0; i < TRACE_EVENTS && !err; i++) {
-		const struct trace_event *e = &trace_events[i];
+	for (unsigned id = TRACE_FIRST_ID; id < TRACE_IDS_END && !err; id++) {
+		const struct trace_event *e = trace_event(id);
 
+		if (!e)
+			continue;
 		if (!system || strcmp(system->name, e->system))
-			err = add(t, events, e->system, trace_system_files, TRACE_FIRST_ID + i, &dir_ops, &system);
+			err = add(t, events, e->system, trace_system_files, id, &dir_ops, &system);
 		if (!err)
-			err = add(t, system, e->name, trace_event_files, TRACE_FIRST_ID + i, &dir_ops, NULL);
+			err = add(t, system, e->name, trace_event_files, id, &dir_ops, NULL);
 	}
 	if (!err)
 		err = add(t, events, "ftrace", NULL, 0, &dir_ops, &ftrace);
@@ -192,19 +194,30 @@ void trace_close_stream(struct trace_instance *t)
 	mutex_unlock(&trace_mutex);
 }
 
-int trace_tree_add(struct trace_instance *t, struct attr_dir *root)
+/* Nine hundred folders: not before somebody looks. */
+int trace_tree_make(void)
 {
 	static const struct attr_dir_ops root_ops = { .truncate = trace_truncate };
 	static struct trace_dir top;
-	struct trace_tree *tree = new_tree(t, "");
-	int err;
+	struct attr_dir *root = &attr_trace_root;
+	struct trace_tree *tree;
+	int err = 0;
 
-	if (!tree)
-		return -ENOMEM;
-	top = (struct trace_dir){ .instance = t, .tree = tree };
-	root->owner = &top;
-	root->attrs = trace_root_files;
-	root->ops = &root_ops;
-	err = fill(tree, root);
-	return err ? err : add(tree, root, "instances", NULL, 0, &instances_ops, NULL);
+	mutex_lock(&trace_mutex);
+	if (!trace_top.tree) {
+		tree = new_tree(&trace_top, "");
+		err = tree ? 0 : -ENOMEM;
+		if (!err) {
+			top = (struct trace_dir){ .instance = &trace_top, .tree = tree };
+			root->owner = &top;
+			root->ops = &root_ops;
+			err = fill(tree, root);
+		}
+		if (!err)
+			err = add(tree, root, "instances", NULL, 0, &instances_ops, NULL);
+		if (!err)
+			root->attrs = trace_root_files;
+	}
+	mutex_unlock(&trace_mutex);
+	return err;
 }

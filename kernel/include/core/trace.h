@@ -15,6 +15,7 @@
 #ifndef CORE_TRACE_H
 #define CORE_TRACE_H
 
+#include <abi/syscalls.h>
 #include <abi/tracepoints.h>
 #include <core/static_branch.h>
 
@@ -31,7 +32,17 @@ struct trace_event {
 	unsigned nr_fields;
 	const struct trace_field *fields;
 };
-extern const struct trace_event trace_events[TRACE_EVENTS];
+/* Each system call has two more events, syscalls:sys_enter_NAME and sys_exit_NAME, made from its row when they are
+ * first asked for; they stand behind the static branches of raw_syscalls. */
+#define TRACE_SYSCALL_ENTER(nr) (TRACE_LAST_ID + 2 * (nr))
+#define TRACE_SYSCALL_EXIT(nr)  (TRACE_LAST_ID + 2 * (nr) + 1)
+#define TRACE_IDS_END           (TRACE_LAST_ID + 2 * SYSCALL_COUNT)
+#define TRACE_ALL               (TRACE_IDS_END - TRACE_FIRST_ID)
+/* NULL: there is no such event, or no memory to describe it. Lives forever. May sleep. */
+const struct trace_event *trace_event(unsigned id);
+/* From the system-call path, when a raw_syscalls branch is on. words: arguments, or the result. */
+void trace_syscall(ulong nr, bool is_exit, const u64 *words);
+bool trace_is_heard(unsigned id);
 extern struct static_key trace_keys[TRACE_EVENTS];
 
 #define trace_on(event) static_branch(&trace_keys[TRACE_##event - TRACE_FIRST_ID])

@@ -219,6 +219,7 @@ void gpu_client_close(struct gpu_client *c)
 	list_del(&c->link);
 	gpu_queue_client_remove(&c->queue);
 	if (c->has_own_leaf) {
+		gpu_node_leaf_leaves(c->node, &c->own.entity);
 		vgpu_sched_remove(&d->queue.sched, &c->own.entity);
 		if (d->queue.at_device == &c->own)
 			d->queue.at_device = NULL;

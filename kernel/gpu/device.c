@@ -246,6 +246,7 @@ static void check_hang(struct gpu_dev *d, struct list *out)
 	log_warn("gpu%u: a job of %s took more than %llu ms: reset", d->index, guilty->name,
 		 (unsigned long long)(d->queue.hang_ns / NSEC_PER_MSEC));
 	d->hangs++;
+	guilty->node->hangs++;
 	{
 		int how = d->ops->reset(d);
 

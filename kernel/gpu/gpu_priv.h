@@ -27,7 +27,8 @@ struct gpu_node {
 	struct vgpu_entity entity;    /* its settings; the root's is not in the scheduler */
 	struct gpu_queue_leaf leaf;   /* its own clients */
 	u32 users;                    /* clients and child nodes */
-	u64 jobs, wait_ns, capped_ns; /* of what has left: leaves of closed clients */
+	u64 jobs, wait_ns, capped_ns; /* of leaves that have left */
+	u64 hangs;
 };
 
 /* node.c. dev->lock held. */
@@ -36,6 +37,15 @@ void gpu_node_put(struct gpu_dev *d, struct gpu_node *n);
 struct vgpu_entity *gpu_node_entity(struct gpu_node *n);           /* NULL: the root's, that is the device */
 void gpu_share_of(const struct tenant *t, struct vgpu_share *out); /* its settings */
 void gpu_node_account(struct gpu_dev *d, struct gpu_client *c, u64 busy_ns);
+
+/* Brings a tenant's changed settings to every device; -ENOSPC: the guarantees are too many, nothing has changed. No
+ * lock held. */
+int __must_check gpu_tenant_changed(struct tenant *t);
+void gpu_node_leaf_leaves(struct gpu_node *n, const struct vgpu_entity *e); /* keeps its totals. dev->lock held */
+struct gpu_totals {
+	u64 jobs, wait_ns, capped_ns, hangs;
+};
+void gpu_tenant_totals(struct tenant *t, struct gpu_totals *sum); /* of it and all below, on all devices */
 
 /* device.c */
 extern struct mutex gpu_devices_lock;

@@ -140,11 +140,81 @@ void gpu_node_account(struct gpu_dev *d, struct gpu_client *c, u64 busy_ns)
 		atomic_add(&t->share[RES_GPU].total, (s64)busy_ns);
 }
 
+int gpu_tenant_changed(struct tenant *t)
+{
+	struct vgpu_share share;
+	struct gpu_dev *d;
+	int err = 0;
+
+	gpu_share_of(t, &share);
+	/* The list of devices only grows, at boot. */
+	list_for_each_entry (d, &gpu_devices, link) {
+		struct gpu_node *n;
+
+		mutex_lock(&d->lock);
+		n = find(d, t);
+		if (n && n->parent)
+			err = vgpu_sched_set(&d->queue.sched, &n->entity, &share, clock_ns());
+		if (!err)
+			gpu_dispatch(d);
+		mutex_unlock(&d->lock);
+		if (err)
+			break;
+	}
+	return err;
+}
+
+static bool is_below(const struct gpu_node *n, const struct tenant *t)
+{
+	for (; n; n = n->parent)
+		if (n->tenant == t)
+			return true;
+	return false;
+}
+
+static void add_leaf(struct gpu_totals *sum, const struct vgpu_entity *e)
+{
+	sum->jobs += e->jobs;
+	sum->wait_ns += e->delay_ns;
+	sum->capped_ns += e->capped_ns;
+}
+
+void gpu_node_leaf_leaves(struct gpu_node *n, const struct vgpu_entity *e)
+{
+	n->jobs += e->jobs;
+	n->wait_ns += e->delay_ns;
+	n->capped_ns += e->capped_ns;
+}
+
+void gpu_tenant_totals(struct tenant *t, struct gpu_totals *sum)
+{
+	struct gpu_dev *d;
+	struct gpu_node *n;
+	struct gpu_client *c;
+
+	memset(sum, 0, sizeof(*sum));
+	list_for_each_entry (d, &gpu_devices, link) {
+		mutex_lock(&d->lock);
+		list_for_each_entry (n, &d->nodes, link) {
+			if (!is_below(n, t))
+				continue;
+			add_leaf(sum, &n->leaf.entity);
+			sum->jobs += n->jobs;
+			sum->wait_ns += n->wait_ns;
+			sum->capped_ns += n->capped_ns;
+			sum->hangs += n->hangs;
+		}
+		list_for_each_entry (c, &d->clients, link)
+			if (c->has_own_leaf && is_below(c->node, t))
+				add_leaf(sum, &c->own.entity);
+		mutex_unlock(&d->lock);
+	}
+}
+
 static void tenant_removed(struct tenant *t)
 {
 	struct gpu_dev *d;
 
-	/* The list of devices only grows, at boot. */
 	list_for_each_entry (d, &gpu_devices, link) {
 		struct gpu_node *n;
 

@@ -351,15 +351,16 @@ static void push_stream(struct gpu_client *c, struct gpu_job *j)
 static int request_locked(struct gpu_client *c, struct order *o, struct gpu_done *done)
 {
 	int (*admit)(struct order * o) = admission(o->r->type);
+	bool is_unref = o->r->type == VIRTIO_GPU_CMD_RESOURCE_UNREF; /* gives memory back: always taken */
 	struct gpu_job *job = o->job;
 	int err;
 
 	assert(mutex_is_held(&c->dev->lock));
 	if (!admit)
 		return fail(EOPNOTSUPP, "request %#x", o->r->type);
-	if (c->lost || c->closing || c->dev->dead)
+	if (c->closing || c->dev->dead || (c->lost && !is_unref))
 		return -EIO;
-	if (atomic_read(&c->pending) >= MAX_PENDING)
+	if (atomic_read(&c->pending) >= MAX_PENDING && !is_unref)
 		return fail(EDQUOT, "%u requests at once", MAX_PENDING);
 	err = admit(o);
 	if (err) {

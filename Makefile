@@ -76,14 +76,15 @@ SAN    := -fsanitize=address,undefined -fno-sanitize-recover=all
 
 # ---- generated files ---------------------------------------------------------------------------
 
-$(B)/uapi/.done:
+$(B)/uapi/.linked:
 	@mkdir -p $(B)/uapi
-	@for d in linux asm-generic drm rdma mtd misc; do ln -sfn /usr/include/$$d $(B)/uapi/$$d; done
+	@for d in linux asm-generic rdma mtd misc; do ln -sfn /usr/include/$$d $(B)/uapi/$$d; done
 	@ln -sfn /usr/include/x86_64-linux-gnu/asm $(B)/uapi/asm
+	@ln -sfn /usr/include/libdrm $(B)/uapi/drm
 	@touch $@
 
 GEN := $(B)/gen/.done
-$(GEN): kernel/abi/syscalls.tbl tools/gen-syscalls kernel/abi/tracepoints.tbl tools/gen-tracepoints $(B)/uapi/.done
+$(GEN): kernel/abi/syscalls.tbl tools/gen-syscalls kernel/abi/tracepoints.tbl tools/gen-tracepoints $(B)/uapi/.linked
 	@mkdir -p $(B)/gen
 	tools/gen-syscalls kernel/abi/syscalls.tbl $(B)/gen
 	tools/gen-tracepoints kernel/abi/tracepoints.tbl $(B)/gen
@@ -180,17 +181,17 @@ define musl_program
 @mkdir -p $(@D)
 @echo "  MUSL $@"; $(MUSL_CC) $(MFLAGS) $(filter %.c,$^) -o $@ -lpthread
 endef
-$(B)/abi/%: tests/abi/%.c $(wildcard tests/abi/*.h) $(B)/uapi/.done
+$(B)/abi/%: tests/abi/%.c $(wildcard tests/abi/*.h) $(B)/uapi/.linked
 	$(musl_program)
-$(B)/programs/%: tests/programs/%.c $(B)/uapi/.done
+$(B)/programs/%: tests/programs/%.c $(B)/uapi/.linked
 	$(musl_program)
-$(B)/bench/%: benchmarks/%.c $(B)/uapi/.done
+$(B)/bench/%: benchmarks/%.c $(B)/uapi/.linked
 	$(musl_program)
-$(B)/user/init: $(wildcard user/init/*.c) $(B)/uapi/.done
+$(B)/user/init: $(wildcard user/init/*.c) $(B)/uapi/.linked
 	$(musl_program)
 # The monitor by itself, for root images: `ostrom vm` without the libraries of the other subcommands.
 $(B)/user/ostrom-vm: MFLAGS += -Iuser/ostrom -Ikernel/include -D__OSTROM_HOSTED__
-$(B)/user/ostrom-vm: user/ostrom/main.c $(wildcard user/ostrom/vm/*.c) $(wildcard user/ostrom/vm/*.h) $(B)/uapi/.done
+$(B)/user/ostrom-vm: user/ostrom/main.c $(wildcard user/ostrom/vm/*.c) $(wildcard user/ostrom/vm/*.h) $(B)/uapi/.linked
 	$(musl_program)
 
 # ---- ostrom: the program for people -----------------------------------------------------------

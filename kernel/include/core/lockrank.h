@@ -26,6 +26,7 @@
 	RANK(VFIO_MAP, sleep, "a container's map of a program's memory")                                               \
 	RANK(MM, sleep, "an address space's VMAs")                                                                     \
 	RANK(MAPPING, sleep, "a mapping's list of VMAs")                                                               \
+	RANK(DRM, sleep, "handles and objects of a DRM client")                                                        \
 	RANK(FS, sleep, "a file system's allocation state")                                                            \
 	RANK(RESCTRL, sleep, "groups and masks of cache allocation")                                                   \
 	RANK(JOURNAL, sleep, "a journal's running transaction")                                                        \

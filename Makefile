@@ -83,7 +83,7 @@ $(B)/uapi/.linked:
 	@ln -sfn /usr/include/libdrm $(B)/uapi/drm
 	@touch $@
 
-GEN := $(B)/gen/.done
+GEN := $(B)/gen/.made
 $(GEN): kernel/abi/syscalls.tbl tools/gen-syscalls kernel/abi/tracepoints.tbl tools/gen-tracepoints $(B)/uapi/.linked
 	@mkdir -p $(B)/gen
 	tools/gen-syscalls kernel/abi/syscalls.tbl $(B)/gen

@@ -10,7 +10,8 @@
  * closed next, so that whoever made it for one machine leaves nothing behind, however it ends.
  *
  * Threading: ops are serialised (rank MDEV is held); they may sleep. Ownership: parents and types live for ever; a
- * struct mdev belongs to this part, priv to the driver, from create to remove.
+ * struct mdev belongs to this part. priv is memory of kmalloc's that create sets; it is freed here, when the last
+ * reader of the device's folder has gone.
  */
 #ifndef VIRT_MDEV_H
 #define VIRT_MDEV_H

@@ -118,6 +118,7 @@ static const struct attr *const device_attrs[] = { &remove_attr, &on_close_attr,
 
 static void device_gone(struct attr_dir *d)
 {
+	kfree(((struct mdev *)d->owner)->priv);
 	kfree(d->owner);
 }
 
@@ -169,16 +170,11 @@ static void vendor_gone(struct attr_dir *d)
 
 static const struct attr_dir_ops vendor_ops = { .release = vendor_gone };
 
-static int add_folder(struct mdev *m)
+static int add_vendor_folder(struct mdev *m)
 {
-	int err = attr_dir_init(&m->dir, &m->parent->dir, m->uuid, device_attrs, &device_dir_ops, m);
+	int err = m->parent->attrs ? attr_dir_init(&m->vendor, &m->dir, "vendor", m->parent->attrs, &vendor_ops, m) : 0;
 
-	if (err || !m->parent->attrs)
-		return err;
-	err = attr_dir_init(&m->vendor, &m->dir, "vendor", m->parent->attrs, &vendor_ops, m);
-	if (err)
-		attr_dir_remove(&m->dir);
-	else
+	if (!err && m->parent->attrs)
 		attr_dir_get(&m->dir);
 	return err;
 }
@@ -188,20 +184,22 @@ static int add_device(struct mdev *m)
 {
 	int err = m->parent->ops->create(m);
 
+	if (!err) {
+		err = attr_dir_init(&m->dir, &m->parent->dir, m->uuid, device_attrs, &device_dir_ops, m);
+		if (err)
+			m->parent->ops->remove(m);
+	}
 	if (err) {
+		kfree(m->priv);
 		kfree(m);
 		return err;
 	}
-	err = add_folder(m);
+	err = add_vendor_folder(m);
+	if (!err)
+		err = vfio_register(&m->vfio, &m->dir);
 	if (err) {
 		m->parent->ops->remove(m);
-		kfree(m);
-		return err;
-	}
-	err = vfio_register(&m->vfio, &m->dir);
-	if (err) {
-		m->parent->ops->remove(m);
-		attr_dir_remove(&m->dir); /* frees m */
+		attr_dir_remove(&m->dir); /* frees both */
 		return err;
 	}
 	list_add_tail(&m->link, &mdevs);

@@ -285,7 +285,6 @@ static int create(struct mdev *m)
 static void remove(struct mdev *m)
 {
 	units += m->type->data;
-	kfree(m->priv);
 }
 
 static unsigned available(struct mdev_parent *p, const struct mdev_type *t)

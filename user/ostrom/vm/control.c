@@ -3,10 +3,11 @@
  * Problem: another program wants to know something of a machine that runs.
  *
  * Idea: the monitor listens at a socket named by its process number. A client sends one line and gets the answer until
- * the end of the stream. So far: "picture".
+ * the end of the stream.
  *
  * Contract: vm.h. Only the same user and root are answered. The reply to "picture" is width and height, a line, and the
- * pixels in three bytes each.
+ * pixels in three bytes each; to "stat" lines of text: of each CPU how often it left the guest, as the kernel counts
+ * (where it says so), and how often that came to the monitor.
  *
  * Locks: none; the thread that feeds the console serves.
  */
@@ -55,12 +56,45 @@ static bool send_all(int fd, const void *data, size_t n)
 	return true;
 }
 
-static void answer(int fd)
+/* From /proc/self/fdinfo of a CPU. */
+static uint64_t kernel_exits(int fd)
+{
+	char path[64], line[128];
+	unsigned long long n = 0;
+	FILE *f;
+
+	sprintf(path, "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "kvm-exits: %llu", &n) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+static void send_stat(struct vm *vm, int fd)
+{
+	char line[96];
+
+	for (unsigned i = 0; i < vm->nr_cpus; i++) {
+		int n = sprintf(line, "cpu %u exits %llu monitor %llu\n", i,
+				(unsigned long long)kernel_exits(vm->cpu[i].fd),
+				(unsigned long long)__atomic_load_n(&vm->cpu[i].returns, __ATOMIC_RELAXED));
+
+		if (!send_all(fd, line, (size_t)n))
+			return;
+	}
+}
+
+static void answer(struct vm *vm, int fd)
 {
 	char line[32] = "", head[32];
 	struct vm_picture p;
 	ssize_t n = recv(fd, line, sizeof(line) - 1, 0);
 
+	if (n > 0 && !strcmp(line, "stat\n"))
+		send_stat(vm, fd);
 	if (n <= 0 || strcmp(line, "picture\n") || vm_picture(&p))
 		return;
 	sprintf(head, "%u %u\n", p.width, p.height);
@@ -69,19 +103,19 @@ static void answer(int fd)
 	free(p.rgb);
 }
 
-void vm_control_serve(int listener)
+void vm_control_serve(struct vm *vm)
 {
 	struct timeval limit = { .tv_sec = 2 }; /* a client that is slow shall not stop the console */
 	struct ucred who = { 0 };
 	socklen_t n = sizeof(who);
-	int fd = accept(listener, NULL, NULL);
+	int fd = accept(vm->control_fd, NULL, NULL);
 
 	if (fd < 0)
 		return;
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 && (who.uid == 0 || who.uid == geteuid()))
-		answer(fd);
+		answer(vm, fd);
 	close(fd);
 }
 
@@ -107,21 +141,47 @@ static int receive(int fd, struct vm_picture *p)
 	return p->rgb ? 0 : -1;
 }
 
+/* A connection on which the question has been sent; -1. */
+static int ask(int pid, const char *question)
+{
+	struct sockaddr_un a;
+	socklen_t n = name_of(&a, pid);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&a, n) == 0 && send_all(fd, question, strlen(question)))
+		return fd;
+	say_error("machine %d: %s", pid, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
 int vm_screenshot(int pid, const char *path)
 {
 	struct vm_picture p = { 0 };
-	struct sockaddr_un a;
-	socklen_t n = name_of(&a, pid);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), err = -1;
+	int fd = ask(pid, "picture\n"), err = -1;
 
-	if (fd < 0 || connect(fd, (struct sockaddr *)&a, n) || !send_all(fd, "picture\n", 8))
-		say_error("machine %d: %s", pid, strerror(errno));
-	else if (receive(fd, &p))
+	if (fd < 0)
+		return -1;
+	if (receive(fd, &p))
 		say_error("machine %d shows no picture", pid);
 	else
 		err = vm_write_picture(&p, path);
-	if (fd >= 0)
-		close(fd);
+	close(fd);
 	free(p.rgb);
 	return err;
+}
+
+int vm_stat(int pid)
+{
+	char text[256];
+	ssize_t n;
+	int fd = ask(pid, "stat\n");
+
+	if (fd < 0)
+		return -1;
+	while ((n = recv(fd, text, sizeof(text), 0)) > 0)
+		fwrite(text, 1, (size_t)n, stdout);
+	close(fd);
+	return 0;
 }

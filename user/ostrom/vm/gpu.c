@@ -224,6 +224,17 @@ static void pixels(FILE *f, const struct vm_picture *p)
 	free(out);
 }
 
+void vm_keep_picture(struct vm *vm)
+{
+	struct vm_picture p;
+
+	if (!vm->screenshot || vm_picture(&p))
+		return;
+	vm_write_picture(&p, vm->screenshot);
+	free(p.rgb);
+	vm->screenshot = NULL;
+}
+
 int vm_write_picture(const struct vm_picture *p, const char *path)
 {
 	size_t n = strlen(path);

@@ -82,8 +82,10 @@ static void debug(void *dev, uint64_t offset, void *data, unsigned len, bool wri
 	}
 	old.line[old.length] = '\0';
 	old.length = 0;
-	if (!strncmp(old.line, "OSTROM-EXIT ", 12))
-		old.status = atoi(old.line + 12) & 255;
+	if (strncmp(old.line, "OSTROM-EXIT ", 12))
+		return;
+	old.status = atoi(old.line + 12) & 255;
+	vm_keep_picture(old.vm); /* its drivers switch the display off next */
 }
 
 void vm_legacy(struct vm *vm)

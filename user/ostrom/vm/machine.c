@@ -223,6 +223,7 @@ static void *cpu_main(void *arg)
 	struct vm_cpu *c = arg;
 
 	while (!__atomic_load_n(&c->vm->stopping, __ATOMIC_SEQ_CST)) {
+		c->returns++;
 		if (ioctl(c->fd, KVM_RUN, 0) == 0) {
 			handle_exit(c);
 		} else if (errno != EINTR && errno != EAGAIN) {
@@ -271,7 +272,7 @@ static void serve(struct vm *vm)
 				p[1].fd = -1;
 		}
 		if (p[2].revents)
-			vm_control_serve(vm->control_fd);
+			vm_control_serve(vm);
 	}
 }
 

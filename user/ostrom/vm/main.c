@@ -7,8 +7,9 @@
  * crashes 125.
  *
  * Contract: `ostrom vm run --kernel ELF [--initrd FILE] [--append WORDS] [--cpus N] [--mem SIZE] [--disk IMAGE]...
- * [--gpu PERCENT] [--screenshot FILE] [--vfio UUID]... [-- COMMAND...]`; `ostrom vm screenshot PID FILE`. The kernel is
- * an ELF file with a PVH entry (Ostrom, Linux's vmlinux). Status 2: wrong usage; 1: no machine could be made.
+ * [--gpu PERCENT] [--screenshot FILE] [--vfio UUID]... [-- COMMAND...]`; `ostrom vm screenshot PID FILE`, `ostrom vm
+ * stat PID`. The kernel is an ELF file with a PVH entry (Ostrom, Linux's vmlinux). Status 2: wrong usage; 1: no machine
+ * could be made.
  *
  * Locks: none here.
  */
@@ -67,7 +68,8 @@ static void usage(FILE *f)
 		"usage: ostrom vm run --kernel ELF [--initrd FILE] [--append WORDS] [--cpus N] [--mem SIZE] [--disk "
 		"IMAGE]...\n"
 		"                     [--gpu PERCENT] [--screenshot FILE] [--vfio UUID]... [-- COMMAND [ARG...]]\n"
-		"       ostrom vm screenshot PID FILE\n\n"
+		"       ostrom vm screenshot PID FILE\n"
+		"       ostrom vm stat PID\n\n"
 		"Runs a kernel with a PVH entry on /dev/kvm, its console on this terminal. With a command, it is given "
 		"to the\n"
 		"guest's init (Ostrom's root images run it and hand back its status). SIZE: 512M, 2G; default 256M.\n"
@@ -161,18 +163,6 @@ static int parse(int argc, char **argv, struct vm_options *o)
 	return 0;
 }
 
-static void keep_picture(const char *path)
-{
-	struct vm_picture p;
-
-	if (vm_picture(&p)) {
-		say_error("%s: the machine shows no picture", path);
-		return;
-	}
-	vm_write_picture(&p, path);
-	free(p.rgb);
-}
-
 static int run(int argc, char **argv)
 {
 	struct vm_options o = { .append = "console=ttyS0", .cpus = 1, .bytes = 256 << 20 };
@@ -181,6 +171,8 @@ static int run(int argc, char **argv)
 
 	if (argc == 4 && !strcmp(argv[1], "screenshot"))
 		return vm_screenshot(atoi(argv[2]), argv[3]) ? 1 : 0;
+	if (argc == 3 && !strcmp(argv[1], "stat"))
+		return vm_stat(atoi(argv[2])) ? 1 : 0;
 	if (argc < 2 || strcmp(argv[1], "run")) {
 		usage(argc > 1 && !strcmp(argv[1], "--help") ? stdout : stderr);
 		return argc > 1 && !strcmp(argv[1], "--help") ? 0 : 2;
@@ -190,9 +182,11 @@ static int run(int argc, char **argv)
 	o.append = command_line(o.append, argv + 1 + optind, argc - 1 - optind);
 	if (o.append && vm_create(&vm, &o) == 0) {
 		raw_terminal();
+		vm.screenshot = o.screenshot;
 		status = vm_run(&vm);
-		if (o.screenshot)
-			keep_picture(o.screenshot);
+		vm_keep_picture(&vm);
+		if (vm.screenshot)
+			say_error("%s: the machine showed no picture", vm.screenshot);
 	}
 	vm_destroy(&vm);
 	free((char *)o.append);

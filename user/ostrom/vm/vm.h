@@ -45,6 +45,7 @@ struct vm_cpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	bool started;
+	uint64_t returns; /* of KVM_RUN: written by its thread */
 };
 
 struct vm {
@@ -61,7 +62,8 @@ struct vm {
 	int stop_fd;    /* an eventfd: readable when the machine has ended */
 	bool stopping;
 	int exit_code;
-	uint64_t entry; /* of the kernel, 32-bit */
+	const char *screenshot; /* to be written when the guest says that it ends, or at its end */
+	uint64_t entry;         /* of the kernel, 32-bit */
 	uint64_t start_info;
 };
 
@@ -111,10 +113,12 @@ int vm_gpu(struct vm *vm, unsigned percent);
 void vm_gpu_remove(void);
 int vm_picture(struct vm_picture *p);
 int vm_write_picture(const struct vm_picture *p, const char *path);
+void vm_keep_picture(struct vm *vm); /* writes vm->screenshot, once */
 /* control.c: questions to a machine that runs. */
 int vm_control(void); /* a listening socket, -1: none */
-void vm_control_serve(int listener);
+void vm_control_serve(struct vm *vm);
 int vm_screenshot(int pid, const char *path);
+int vm_stat(int pid);
 
 /* legacy.c: what a PC kernel pokes at: interrupt controllers' masks, reset, power, debug port. */
 void vm_legacy(struct vm *vm);

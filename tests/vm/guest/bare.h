@@ -22,10 +22,11 @@ static int bare_main(void);
 
 __asm__(".pushsection .note.Xen, \"a\", @note\n.long 4, 4, 18\n.asciz \"Xen\"\n.long start\n.popsection\n"
 	".pushsection .bss\n.balign 4096\ntables: .skip 6 * 4096\n.skip 16384\nstack_top:\n.popsection\n"
-	".pushsection .data\n.balign 16\ngdt: .quad 0, 0x00af9a000000ffff, 0x00cf92000000ffff\n"
+	".pushsection .data\n.globl bare_info\nbare_info: .quad 0\n.balign 16\ngdt: .quad 0, 0x00af9a000000ffff, "
+	"0x00cf92000000ffff\n"
 	"gdt_at: .word 23\n.quad gdt\n.popsection\n"
 	".code32\n.globl start\nstart:\n"
-	"	mov $stack_top, %esp\n"
+	"	mov $stack_top, %esp\n	mov %ebx, bare_info\n"
 	"	movl $tables + 0x1003, tables\n" /* level 4, then 3, then four of level 2 with pages of 2 MiB */
 	"	movl $tables + 0x2003, tables + 0x1000\n	movl $tables + 0x3003, tables + 0x1008\n"
 	"	movl $tables + 0x4003, tables + 0x1010\n	movl $tables + 0x5003, tables + 0x1018\n"
@@ -38,6 +39,14 @@ __asm__(".pushsection .note.Xen, \"a\", @note\n.long 4, 4, 18\n.asciz \"Xen\"\n.
 	"	lgdt gdt_at\n	ljmp $8, $2f\n.code64\n"
 	"2:	mov $16, %eax\n	mov %eax, %ds\n	mov %eax, %es\n	mov %eax, %ss\n"
 	"	call bare_start\n3:	hlt\n	jmp 3b\n");
+
+extern uint64_t bare_info; /* PVH's start information */
+
+/* The command line. */
+static inline const char *bare_command(void)
+{
+	return (const char *)((uint64_t *)bare_info)[3];
+}
 
 /* ---- ports, serial line, end ---- */
 

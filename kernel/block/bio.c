@@ -16,6 +16,7 @@
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <task/plug.h>
 #include <task/sched.h>
 
 #include "block_priv.h"
@@ -202,6 +203,7 @@ void block_submit(struct bio *b)
 	b->finished = b->poll_slept = false;
 	b->hwq = NULL;
 	b->admit_ns = 0;
+	b->retries = 0;
 	if (!err)
 		err = block_policy_admit(b);
 	if (err) {
@@ -231,6 +233,7 @@ int block_wait_until(struct bio *b, u64 deadline_ns)
 
 int block_wait(struct bio *b)
 {
+	plug_flush(); /* it may be held back there */
 	if (b->flags & BIO_HIPRI)
 		block_policy_poll(b);
 	if (smp_load_acquire(&b->finished))

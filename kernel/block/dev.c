@@ -30,14 +30,17 @@
 
 struct list block_devices = LIST_INIT(block_devices);
 struct spinlock block_list_lock = SPIN_INIT(RANK_LEAF_SPIN);
-static struct attr_dir sys_block, *sys_dev_block;
+static struct attr_dir sys_block, *sys_dev_block, *sys_class_block;
 static unsigned next_minor;
+static u64 last_sequence;
 
 int block_prepare(struct block_dev *d, unsigned nr_hwqs, unsigned depth)
 {
 	int err;
 
 	d->whole = d;
+	d->max_bytes_hw = d->limits.max_bytes;
+	d->read_ahead_bytes = 128 << 10;
 	refcount_set(&d->refs, 1);
 	err = block_queues_init(d, nr_hwqs, depth);
 	if (!err) {
@@ -51,8 +54,8 @@ int block_prepare(struct block_dev *d, unsigned nr_hwqs, unsigned depth)
 static void publish(struct block_dev *d)
 {
 	str_format(d->number, sizeof(d->number), "%u:%u", DEV_MAJOR(d->rdev), DEV_MINOR(d->rdev));
-	if (attr_link_add(sys_dev_block, d->number, &d->attr))
-		log_warn("%s: no link in /sys/dev/block", d->name);
+	if (attr_link_add(sys_dev_block, d->number, &d->attr) || attr_link_add(sys_class_block, d->name, &d->attr))
+		log_warn("%s: no links in /sys", d->name);
 	spin_lock(&block_list_lock);
 	list_add_tail(&d->link, &block_devices);
 	spin_unlock(&block_list_lock);
@@ -66,6 +69,7 @@ int block_add(struct block_dev *d)
 		d->rdev = DEV(BLOCK_MAJOR, next_minor);
 		next_minor += MINORS_PER_DISK;
 	}
+	d->sequence = __atomic_add_fetch(&last_sequence, 1, __ATOMIC_RELAXED);
 	err = block_attrs_add(d, &sys_block);
 	if (err)
 		return err;
@@ -169,6 +173,7 @@ void block_remove(struct block_dev *d)
 	block_queues_kill(d);
 	block_node_remove(d);
 	attr_link_remove(sys_dev_block, d->number);
+	attr_link_remove(sys_class_block, d->name);
 	attr_dir_remove(&d->attr);
 	block_put(d);
 }
@@ -178,7 +183,8 @@ static void block_init(void)
 	block_bio_init();
 	block_file_init();
 	if (attr_dir_init(&sys_block, &attr_sys_root, "block", NULL, NULL, NULL) ||
-	    attr_shared_dir(&attr_sys_root, "dev/block", &sys_dev_block))
+	    attr_shared_dir(&attr_sys_root, "dev/block", &sys_dev_block) ||
+	    attr_shared_dir(&attr_sys_root, "class/block", &sys_class_block))
 		panic("no memory for /sys/block at boot");
 }
 PART_INIT(core, block_init);

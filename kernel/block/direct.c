@@ -20,6 +20,7 @@
 #include <core/log.h>
 #include <lib/err.h>
 #include <mm/mm.h>
+#include <task/plug.h>
 #include <task/task.h>
 #include <vfs/vfs.h>
 
@@ -188,8 +189,10 @@ static ssize_t move_pieces(struct block_dev *d, struct io *io, enum block_op op)
 {
 	struct direct t = { 0 };
 	struct piece *first = NULL, **link = &first, *p;
+	struct plug plug;
 	ssize_t n = 0;
 
+	plug_start(&plug);
 	while (io->iter.count) {
 		p = piece_alloc(&io->iter);
 		n = p ? fill(p, d, &io->iter, op == BLOCK_READ) : -ENOMEM;
@@ -202,6 +205,7 @@ static ssize_t move_pieces(struct block_dev *d, struct io *io, enum block_op op)
 		link = &p->next;
 		send(p, d, io, op, block_done_wake);
 	}
+	plug_finish(&plug);
 	while ((p = first)) {
 		first = p->next;
 		collect(&t, p);
@@ -252,12 +256,14 @@ static void piece_done(struct bio *b)
 static ssize_t start_pieces(struct block_dev *d, struct io *io, enum block_op op)
 {
 	struct direct *t = kzalloc(sizeof(*t), ALLOC_KERNEL);
+	struct plug plug;
 	ssize_t n = 0;
 
 	if (!t)
 		return -ENOMEM;
 	t->io = io;
 	atomic_set(&t->pending, 1);
+	plug_start(&plug);
 	while (io->iter.count) {
 		struct piece *p = piece_alloc(&io->iter);
 
@@ -271,6 +277,7 @@ static ssize_t start_pieces(struct block_dev *d, struct io *io, enum block_op op
 		atomic_inc(&t->pending);
 		send(p, d, io, op, piece_done);
 	}
+	plug_finish(&plug);
 	if (!t->bytes) {
 		kfree(t);
 		return n;

@@ -373,7 +373,7 @@ const struct attr block_attr_poll_stat = { "poll_stat", 0444, show_poll_stat, NU
 int block_policy_init(struct block_dev *d)
 {
 	struct block_policy *p = kzalloc(sizeof(*p), ALLOC_KERNEL);
-	unsigned depth = d->nr_hwqs * d->hwqs[0].depth;
+	unsigned depth = d->nr_hwqs ? d->nr_hwqs * d->hwqs[0].depth : 1;
 
 	if (!p)
 		return -ENOMEM;
@@ -383,7 +383,8 @@ int block_policy_init(struct block_dev *d)
 		list_init(&p->waiters[c]);
 	timer_init(&p->tick, on_tick);
 	wbt_init(&p->wbt, depth, d->limits.rotational);
-	wbt_set_target(&p->wbt, p->wbt.default_target_ns);
+	/* What takes each bio at once has no queue to keep short. */
+	wbt_set_target(&p->wbt, d->nr_hwqs ? p->wbt.default_target_ns : 0);
 	poll_queue_init(&p->poll);
 	d->policy = p;
 	return 0;

@@ -23,6 +23,7 @@
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <task/plug.h>
 #include <task/task.h>
 #include "md_glue.h"
 
@@ -161,7 +162,7 @@ static struct below *make_below(struct md_array *a, struct md_disk *d, struct md
 }
 
 /* False: memory is short, later. */
-static bool issue(struct md_array *a)
+static bool issue_all(struct md_array *a)
 {
 	while (!list_empty(&a->to_issue)) {
 		struct md_rq *rq = list_first_entry(&a->to_issue, struct md_rq, link);
@@ -181,6 +182,18 @@ static bool issue(struct md_array *a)
 		block_submit(&b->bio);
 	}
 	return true;
+}
+
+/* Neighbours (pages of the journal, of a stripe's column) go to a member as one. */
+static bool issue(struct md_array *a)
+{
+	struct plug plug;
+	bool issued;
+
+	plug_start(&plug);
+	issued = issue_all(a);
+	plug_finish(&plug);
+	return issued;
 }
 
 /* ---- looking after the members ----------------------------------------------------------------------------- */

@@ -20,6 +20,7 @@
 #include <linux/poll.h>
 #include <linux/time_types.h>
 #include <process/process.h>
+#include <task/plug.h>
 #include <task/task.h>
 #include <vfs/aio.h>
 #include <vfs/epoll.h>
@@ -194,6 +195,7 @@ long sys_io_destroy(ulong ctx)
 long sys_io_submit(ulong ctx, long nr, void __user *const __user *iocbs)
 {
 	struct aio_ctx *c;
+	struct plug plug;
 	long i;
 	int err = 0;
 
@@ -202,6 +204,7 @@ long sys_io_submit(ulong ctx, long nr, void __user *const __user *iocbs)
 	c = aio_get(ctx);
 	if (!c)
 		return -EINVAL;
+	plug_start(&plug);
 	for (i = 0; i < nr; i++) {
 		struct iocb __user *cb;
 
@@ -209,6 +212,7 @@ long sys_io_submit(ulong ctx, long nr, void __user *const __user *iocbs)
 		if (err)
 			break;
 	}
+	plug_finish(&plug);
 	aio_put(c);
 	return i ? i : err;
 }

@@ -32,6 +32,7 @@
 #include <linux/sched.h>
 #include <lib/string.h>
 #include <task/hooks.h>
+#include <task/plug.h>
 #include <task/sched.h>
 #include <task/timer.h>
 #include "sched_priv.h"
@@ -493,6 +494,7 @@ void sched_set_state(enum task_state s)
 void sched_sleep(void)
 {
 	assert_may_sleep();
+	plug_flush(); /* somebody may be waiting for what it holds back */
 	if (READ_ONCE(current->state) != TASK_RUNNING)
 		schedule();
 }

@@ -20,6 +20,7 @@
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <lib/string.h>
+#include <task/plug.h>
 #include <task/sched.h>
 #include <vfs/writeback.h>
 
@@ -168,23 +169,24 @@ s64 cache_write_range(struct page_cache *c, u64 first, u64 last, u64 max, unsign
 {
 	struct page *run[RUN_PAGES];
 	u64 index = first, written = 0;
+	struct plug plug;
+	int err = 0;
 
 	if (unlikely(c->dirty_untracked))
 		track_again(c);
-	while (written < max) {
+	plug_start(&plug);
+	while (written < max && !err) {
 		unsigned n = take_run(c, &index, last, max - written, flags, run);
-		int err;
 
 		if (!n)
 			break;
-		err = c->ops->write(c, index, run, n, flags);
-		if (err)
-			return err; /* the op has told cache_write_done of each page */
+		err = c->ops->write(c, index, run, n, flags); /* has told cache_write_done of each page if it failed */
 		written += n;
 		index += n;
 		resched_point();
 	}
-	return written;
+	plug_finish(&plug);
+	return err ? err : (s64)written;
 }
 
 void cache_wait_range(struct page_cache *c, u64 first, u64 last)

@@ -27,6 +27,7 @@
 #include <task/user_ns.h>
 #include <asm/resource.h>
 #include <mm/upcalls.h>
+#include <task/plug.h>
 #include <vfs/upcalls.h>
 
 struct hosted_task {
@@ -456,6 +457,10 @@ void deferred_queue(struct deferred *d)
 }
 
 /* ---- upcalls: no signals but what a test put into sig_pending, no limits --------------------------------- */
+
+void upcall_plug_flush(struct plug *p)
+{
+}
 
 void upcall_vfs_signal(int sig)
 {

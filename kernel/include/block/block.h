@@ -11,6 +11,7 @@
 #ifndef BLOCK_BLOCK_H
 #define BLOCK_BLOCK_H
 
+#include <block/merge.h>
 #include <core/attr.h>
 #include <core/spin.h>
 #include <lib/atomic.h>
@@ -36,6 +37,7 @@ enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE
 #define BIO_META       BIT(5)
 #define BIO_FAILFAST   BIT(6) /* do not retry */
 #define BIO_NOWAIT     BIT(7)
+#define BIO_ALONE      BIT(9) /* never merged with another */
 #define BIO_DIRECT     BIT(8) /* from a program's own buffer: not writeback, never throttled */
 
 struct bio_vec {
@@ -57,9 +59,11 @@ struct bio {
 
 	/* the block layer's while submitted */
 	struct list link;
+	struct merge_item merge;
 	struct block_hwq *hwq;
 	u16 tag;
-	u8 stage; /* of the flush sequence */
+	u8 stage;   /* of the flush sequence */
+	u8 retries; /* how often it came back to its queue */
 	bool finished;
 	bool throttled;
 	u8 throttle_class;
@@ -74,6 +78,10 @@ struct bio {
 /* ---- drivers ----------------------------------------------------------------------------------- */
 
 struct block_driver {
+	/* Either submit: takes each bio at once, in the submitter's context (or a deferred job's), with no queue and no
+	 * tag between, and calls block_complete now or later; FUA and PREFLUSH are its own business. Or queue and its
+	 * kin: */
+	void (*submit)(struct bio *bio);
 	/* Hands one bio (tag set, 0 .. depth-1) to hardware queue h. 0; -EBUSY: full, will be offered again at the next
 	 * completion; other -errno fails the bio. Called with h->lock held, IRQs off. */
 	int (*queue)(struct block_hwq *h, struct bio *bio);
@@ -85,23 +93,30 @@ struct block_driver {
 	/* A bio is overdue: stop the device's use of it; afterwards it is failed or retried. */
 	void (*timeout)(struct block_hwq *h, struct bio *bio);
 	int (*ioctl)(struct block_dev *d, unsigned cmd, ulong arg); /* -ENOTTY: not mine */
+	int (*open)(struct block_dev *d);                           /* of the disk or a partition; may refuse */
+	void (*release)(struct block_dev *d);                       /* d->openers is what is left */
 };
 
 struct block_hwq {
 	struct block_dev *dev;
 	unsigned index, depth;
 	struct spinlock lock; /* RANK_BLOCK, irqsave */
-	struct list waiting;  /* bios without a tag or refused by the driver */
+	struct list waiting;  /* bios that go next: refused by the driver, or come back */
+	struct list *soft;    /* by CPU: groups of bios (struct merge_item) without a tag */
+	unsigned nr_soft;     /* groups in all of them */
+	unsigned next_soft;   /* whose turn it is */
 	struct bio **by_tag;
 	ulong *tags; /* bitmap of used ones */
 	u16 next_tag;
-	u32 in_flight;
-	void *priv; /* the driver's */
+	u32 in_flight; /* tags in use */
+	bool stopped;  /* the driver takes nothing now */
+	void *priv;    /* the driver's */
 };
 
 struct block_limits {
 	u32 logical_block, physical_block; /* bytes */
 	u32 max_bytes;                     /* of one transfer */
+	u32 optimal_bytes;                 /* 0: says nothing */
 	u16 max_vecs;
 	u32 boundary; /* not 0: inside a transfer, memory is contiguous but for gaps at multiples of it (NVMe) */
 	u64 max_discard_bytes, max_zeroes_bytes; /* 0: not supported */
@@ -111,7 +126,7 @@ struct block_limits {
 
 struct block_stats {                                     /* /proc/diskstats, in its order; per device, atomic */
 	atomic64_t ios[4], merges[4], sectors[4], ns[4]; /* read, write, discard, flush */
-	atomic64_t in_flight, busy_ns;
+	atomic64_t in_flight, busy_ns, writes_in_flight;
 	u64 busy_since_ns; /* when in_flight last left 0 */
 };
 
@@ -133,7 +148,8 @@ struct block_dev {
 	refcount_t refs;
 	bool dead;
 	struct list link; /* all devices */
-	struct attr_dir attr, queue_attr;
+	struct attr_dir attr, queue_attr, holders, slaves;
+	u64 sequence; /* diskseq: no two disks since boot had the same */
 	char number[16];         /* "254:0": its link in /sys/dev/block */
 	struct file *cache_file; /* its page cache */
 	struct writeback writeback;
@@ -141,11 +157,15 @@ struct block_dev {
 	void *holder;     /* exclusive user */
 
 	bool io_poll;                /* queue/io_poll */
+	u8 nomerges;                 /* queue/nomerges: 1 looks at the last only, 2 not at all */
+	u32 max_bytes_hw;            /* what limits.max_bytes was before queue/max_sectors_kb */
+	u32 read_ahead_bytes;        /* of its cache, and of files on it */
 	struct block_policy *policy; /* of a disk: polling and throttling */
 	struct timer timeout_timer;
 };
 
-/* Step 1: makes the hardware queues. The driver has filled name, limits, driver and priv. -ENOMEM. */
+/* Step 1: makes the hardware queues (none for a driver with submit). The driver has filled name, limits, driver and
+ * priv. -ENOMEM. */
 int __must_check block_prepare(struct block_dev *d, unsigned nr_hwqs, unsigned depth);
 /* Step 2, when the device can serve: /dev/NAME, /sys/block/NAME, and the partition table is read in the background. */
 int __must_check block_add(struct block_dev *d);
@@ -157,6 +177,12 @@ struct block_dev *block_find_name(const char *name); /* counted */
 void block_probe_register(unsigned major, void (*probe)(u32 rdev));
 /* The device has another size: what the page cache had of the old contents is forgotten. May sleep. */
 void block_set_sectors(struct block_dev *d, u64 sectors);
+/* Gives a bio that is in flight back to its queue: it will be sent again. False: that often it has failed already, and
+ * it is still the driver's to complete. Any context that may take locks, no hwq lock held. */
+bool block_requeue(struct bio *bio);
+/* Nothing is handed to the driver from now on / again (what waits goes now). */
+void block_stop_queue(struct block_hwq *h);
+void block_start_queue(struct block_hwq *h);
 /* The driver says that a bio is finished. Deferred job or task context, no hwq lock held. */
 void block_complete(struct bio *bio, int status);
 static inline struct bio *block_by_tag(struct block_hwq *h, unsigned tag)

@@ -74,7 +74,7 @@ static int check(const struct bio *b)
 			    (unsigned long long)b->sector);
 	if (b->sector > d->sectors || sectors > d->sectors - b->sector)
 		return fail(EIO, "%s: sector %llu is beyond the end", d->name, (unsigned long long)b->sector);
-	if (b->op != BLOCK_READ && (d->limits.read_only || d->whole->limits.read_only))
+	if (b->op != BLOCK_READ && block_is_read_only(d))
 		return -EROFS;
 	if (b->op == BLOCK_DISCARD && !d->whole->limits.max_discard_bytes)
 		return -EOPNOTSUPP;

@@ -36,10 +36,26 @@ int __must_check block_attrs_add(struct block_dev *d, struct attr_dir *parent);
 ssize_t block_direct_rw(struct block_dev *d, struct io *io, enum block_op op);
 /* file.c: /dev/NAME */
 int __must_check block_node_add(struct block_dev *d);
+bool block_file_free(
+	struct block_dev *d); /* the last reference is gone. False: it is still mapped and stays for good */
+extern const struct attr_dir_ops block_attr_ops;
 void block_file_init(void);
 void block_node_remove(struct block_dev *d);
 /* dev.c, partition.c */
-int __must_check block_add_partition(struct block_dev *disk, unsigned number, u64 start, u64 sectors);
-void block_partitions_scan(struct block_dev *d);
+void block_partitions_scan(struct block_dev *d); /* by a worker */
+/* partitions.c: BLKPG's three. -EBUSY (overlaps, exists, in use), -ENXIO (no such), -EINVAL (outside the disk). */
+int __must_check block_partition_add(struct block_dev *disk, unsigned number, u64 start, u64 sectors);
+int __must_check block_partition_remove(struct block_dev *disk, unsigned number);
+int __must_check block_partition_resize(struct block_dev *disk, unsigned number, u64 start, u64 sectors);
+void block_partitions_drop(struct block_dev *disk); /* all, used or not: the disk goes */
+/* dev.c: in the list, with files and a node; and out of all that. */
+int __must_check block_publish(struct block_dev *d, struct attr_dir *parent);
+void block_unpublish(struct block_dev *d);
+u32 block_extended_number(void); /* for who has no numbers of its own */
+/* ioctl.c */
+long block_ioctl(struct file *f, unsigned cmd, ulong arg);
+/* erase.c: BLKDISCARD and kin on a range of bytes; fallocate */
+long block_erase_ioctl(struct file *f, unsigned cmd, ulong arg);
+int block_fallocate(struct file *f, int mode, s64 off, s64 len);
 
 #endif

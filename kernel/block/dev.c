@@ -4,11 +4,11 @@
  * while somebody uses them although the hardware may go at any time.
  *
  * Idea: one list of all devices. A disk owns its hardware queues; a partition is a small device that points to its disk
- * and adds its start to each bio. Numbers: drivers share one major of the local range (254) with 16 minors a disk,
- * except where a fixed one is known to clients (nvme 259).
+ * and adds its start to each bio. Numbers: drivers share one major of the local range (254) with 16 minors a disk;
+ * partitions beyond those, and of disks with numbers of their own, are of major 259, as on Linux.
  *
- *      block_prepare --> queues exist --> block_add --> in the list, files made, table read by a worker -->
- * block_remove
+ *      block_prepare --> queues exist --> block_add --> in the list, files made, table read by a worker
+ *           ... block_remove --> dead, out of the list --> last reference (openers, files of /sys) --> driver->free
  *
  * Contract: block/block.h.
  *
@@ -27,11 +27,13 @@
 
 #define BLOCK_MAJOR     254
 #define MINORS_PER_DISK 16
+#define BLOCK_EXT_MAJOR 259
 
 struct list block_devices = LIST_INIT(block_devices);
 struct spinlock block_list_lock = SPIN_INIT(RANK_LEAF_SPIN);
 static struct attr_dir sys_block, *sys_dev_block, *sys_class_block;
 static unsigned next_minor;
+static u32 next_extended;
 static u64 last_sequence;
 
 int block_prepare(struct block_dev *d, unsigned nr_hwqs, unsigned depth)
@@ -51,14 +53,47 @@ int block_prepare(struct block_dev *d, unsigned nr_hwqs, unsigned depth)
 	return err;
 }
 
-static void publish(struct block_dev *d)
+/* /sys/block/NAME holds a reference while somebody has a file of it open. */
+static void attrs_gone(struct attr_dir *dir)
 {
+	block_put(dir->owner);
+}
+
+const struct attr_dir_ops block_attr_ops = { .release = attrs_gone };
+
+u32 block_extended_number(void)
+{
+	return DEV(BLOCK_EXT_MAJOR, __atomic_fetch_add(&next_extended, 1, __ATOMIC_RELAXED));
+}
+
+int block_publish(struct block_dev *d, struct attr_dir *parent)
+{
+	int err;
+
+	refcount_inc(&d->refs);
+	err = block_attrs_add(d, parent);
+	if (err) {
+		block_put(d);
+		return err;
+	}
 	str_format(d->number, sizeof(d->number), "%u:%u", DEV_MAJOR(d->rdev), DEV_MINOR(d->rdev));
 	if (attr_link_add(sys_dev_block, d->number, &d->attr) || attr_link_add(sys_class_block, d->name, &d->attr))
 		log_warn("%s: no links in /sys", d->name);
 	spin_lock(&block_list_lock);
 	list_add_tail(&d->link, &block_devices);
 	spin_unlock(&block_list_lock);
+	return block_node_add(d);
+}
+
+void block_unpublish(struct block_dev *d)
+{
+	spin_lock(&block_list_lock);
+	list_del(&d->link);
+	spin_unlock(&block_list_lock);
+	block_node_remove(d);
+	attr_link_remove(sys_dev_block, d->number);
+	attr_link_remove(sys_class_block, d->name);
+	attr_dir_remove(&d->attr);
 }
 
 int block_add(struct block_dev *d)
@@ -67,50 +102,24 @@ int block_add(struct block_dev *d)
 
 	if (!d->rdev) {
 		d->rdev = DEV(BLOCK_MAJOR, next_minor);
+		d->minors = MINORS_PER_DISK;
 		next_minor += MINORS_PER_DISK;
 	}
 	d->sequence = __atomic_add_fetch(&last_sequence, 1, __ATOMIC_RELAXED);
-	err = block_attrs_add(d, &sys_block);
+	err = block_publish(d, &sys_block);
 	if (err)
 		return err;
-	publish(d);
 	if (d->sectors)
 		log_info("%s: %llu MiB%s%s", d->name, (unsigned long long)(d->sectors >> 11),
 			 d->limits.write_cache ? ", write cache" : "", d->limits.read_only ? ", read-only" : "");
-	err = block_node_add(d);
-	if (!err && d->sectors)
+	if (d->sectors)
 		block_partitions_scan(d);
-	return err;
+	return 0;
 }
 
-int block_add_partition(struct block_dev *disk, unsigned number, u64 start, u64 sectors)
+bool block_is_read_only(const struct block_dev *d)
 {
-	struct block_dev *p;
-	size_t len = strlen(disk->name);
-	const char *infix = disk->name[len - 1] >= '0' && disk->name[len - 1] <= '9' ? "p" : "";
-	int err;
-
-	if (!sectors || start > disk->sectors || sectors > disk->sectors - start)
-		return fail(EINVAL, "%s: partition %u is outside the disk", disk->name, number);
-	p = kzalloc(sizeof(*p), ALLOC_KERNEL);
-	if (!p)
-		return -ENOMEM;
-	str_format(p->name, sizeof(p->name), "%s%s%u", disk->name, infix, number);
-	p->whole = disk;
-	p->start = start;
-	p->sectors = sectors;
-	p->partition = number;
-	p->limits = disk->limits;
-	p->rdev = disk->rdev + number;
-	refcount_set(&p->refs, 1);
-	refcount_inc(&disk->refs);
-	err = block_attrs_add(p, &disk->attr);
-	if (err) {
-		kfree(p);
-		return err;
-	}
-	publish(p);
-	return block_node_add(p);
+	return d->set_read_only || d->limits.read_only || d->whole->set_read_only || d->whole->limits.read_only;
 }
 
 static bool get_live(struct block_dev *d)
@@ -152,7 +161,7 @@ void block_put(struct block_dev *d)
 {
 	struct block_dev *disk = d->whole;
 
-	if (!refcount_dec_and_test(&d->refs))
+	if (!refcount_dec_and_test(&d->refs) || !block_file_free(d))
 		return;
 	if (disk != d) {
 		kfree(d);
@@ -161,20 +170,18 @@ void block_put(struct block_dev *d)
 	}
 	block_policy_free(d);
 	block_queues_free(d);
+	if (d->driver->free)
+		d->driver->free(d);
 }
 
 void block_remove(struct block_dev *d)
 {
-	spin_lock(&block_list_lock);
-	list_del(&d->link);
-	spin_unlock(&block_list_lock);
 	d->dead = true;
 	timer_cancel(&d->timeout_timer);
-	block_queues_kill(d);
-	block_node_remove(d);
-	attr_link_remove(sys_dev_block, d->number);
-	attr_link_remove(sys_class_block, d->name);
-	attr_dir_remove(&d->attr);
+	if (d->nr_hwqs)
+		block_queues_kill(d);
+	block_partitions_drop(d);
+	block_unpublish(d);
 	block_put(d);
 }
 

@@ -7,7 +7,7 @@
  * With O_DIRECT the cache is written back and forgotten for the range, and the transfer goes straight to the program's
  * memory.
  *
- * Contract: block_file_ops of vfs/device.h; ioctls BLK* of linux/fs.h. O_EXCL on a device without O_CREAT takes it
+ * Contract: block_file_ops of vfs/device.h; ioctls are ioctl.c's. O_EXCL on a device without O_CREAT takes it
  * alone (EBUSY).
  *
  * Locks: holder and openers under block_list_lock; contents as vfs/cache.h says.
@@ -17,7 +17,6 @@
 #include <core/log.h>
 #include <lib/string.h>
 #include <lib/err.h>
-#include <linux/capability.h>
 #include <linux/fcntl.h>
 #include <linux/fs.h>
 #include <linux/stat.h>
@@ -54,43 +53,64 @@ void block_release(struct block_dev *d, void *holder)
 	spin_unlock(&block_list_lock);
 }
 
+#define MAX_PROBERS 8
 static struct {
 	unsigned major;
 	void (*probe)(u32 rdev);
-} prober;
+} probers[MAX_PROBERS];
+static unsigned nr_probers;
 
 void block_probe_register(unsigned major, void (*probe)(u32 rdev))
 {
-	prober.major = major;
-	prober.probe = probe;
+	ensure(nr_probers < MAX_PROBERS);
+	probers[nr_probers].major = major;
+	probers[nr_probers++].probe = probe;
 }
 
 static struct block_dev *find_or_make(u32 rdev)
 {
 	struct block_dev *d = block_find(rdev);
 
-	if (d || !prober.probe || DEV_MAJOR(rdev) != prober.major)
-		return d;
-	prober.probe(rdev);
-	return block_find(rdev);
+	for (unsigned i = 0; !d && i < nr_probers; i++)
+		if (DEV_MAJOR(rdev) == probers[i].major) {
+			probers[i].probe(rdev);
+			return block_find(rdev);
+		}
+	return d;
+}
+
+static int open_claimed(struct block_dev *d, struct file *f)
+{
+	int err = d->dead ? -ENXIO : 0;
+
+	if (!err && f->flags & O_EXCL)
+		err = block_claim(d, f);
+	if (err)
+		return err;
+	atomic_inc(&d->openers);
+	if (d->whole->driver->open)
+		err = d->whole->driver->open(d);
+	if (err) {
+		atomic_dec(&d->openers);
+		block_release(d, f);
+	}
+	return err;
 }
 
 static int open(struct inode *i, struct file *f)
 {
 	struct block_dev *d = find_or_make(i->rdev);
+	int err;
 
 	if (!d)
 		return -ENXIO;
-	if (f->mode & FMODE_WRITE && (d->limits.read_only || d->whole->limits.read_only)) {
+	err = open_claimed(d, f);
+	if (err) {
 		block_put(d);
-		return -EROFS;
+		return err;
 	}
-	if (f->flags & O_EXCL && block_claim(d, f)) {
-		block_put(d);
-		return -EBUSY;
-	}
-	atomic_inc(&d->openers);
 	f->priv = d;
+	f->wb_err = d->cache_file->inode->cache->wb_err; /* what failed before was others' */
 	f->mode |= FMODE_SEEK;
 	return 0;
 }
@@ -100,7 +120,11 @@ static void release(struct file *f)
 	struct block_dev *d = dev_of(f);
 
 	block_release(d, f);
-	atomic_dec(&d->openers);
+	if (!atomic_sub_return(&d->openers, 1) && d->cache_file->inode->cache->nr_dirty &&
+	    cache_sync_file(d->cache_file, 0, ~0ULL >> PAGE_SHIFT)) /* the last one leaves nothing behind */
+		log_warn("%s: not all that was written could be stored", d->name);
+	if (d->whole->driver->release)
+		d->whole->driver->release(d);
 	block_put(d);
 }
 
@@ -183,6 +207,8 @@ static ssize_t write(struct io *io)
 {
 	struct block_dev *d = dev_of(io->file);
 
+	if (block_is_read_only(d))
+		return -EPERM;
 	if (!room(io) && io->iter.count)
 		return -ENOSPC;
 	if (!is_direct(io))
@@ -209,7 +235,7 @@ static s64 llseek(struct file *f, s64 off, int whence)
 static int fsync(struct file *f, s64 start, s64 end, bool data_only)
 {
 	struct block_dev *d = dev_of(f);
-	int err = cache_sync_file(d->cache_file, (u64)start / PAGE_SIZE, (u64)end / PAGE_SIZE);
+	int err = cache_sync_for(d->cache_file->inode->cache, f, (u64)start / PAGE_SIZE, (u64)end / PAGE_SIZE);
 	int flush_err = block_flush(d);
 
 	return err ? err : flush_err;
@@ -218,16 +244,6 @@ static int fsync(struct file *f, s64 start, s64 end, bool data_only)
 static int mmap(struct file *f, unsigned prot, unsigned map_flags, u64 *index, size_t bytes, struct mapping **out)
 {
 	return cache_mmap(dev_of(f)->cache_file, prot, map_flags, index, bytes, out);
-}
-
-static long put_int(ulong arg, int value)
-{
-	return user_put((void __user *)arg, &value, sizeof(value));
-}
-
-static long put_u64(ulong arg, u64 value)
-{
-	return user_put((void __user *)arg, &value, sizeof(value));
 }
 
 int block_flush_cache(struct block_dev *d)
@@ -239,69 +255,6 @@ int block_flush_cache(struct block_dev *d)
 	return err;
 }
 
-/* BLKDISCARD, BLKZEROOUT: a range of bytes, sector aligned, inside the device. */
-static long erase_range(struct file *f, ulong arg, enum block_op op)
-{
-	struct block_dev *d = dev_of(f);
-	struct bio b;
-	u64 range[2];
-
-	if (user_get(range, (const void __user *)arg, sizeof(range)))
-		return -EFAULT;
-	if (!(f->mode & FMODE_WRITE))
-		return -EBADF;
-	if ((range[0] | range[1]) % d->whole->limits.logical_block || range[0] + range[1] < range[0] ||
-	    range[0] + range[1] > d->sectors << SECTOR_SHIFT || range[1] > UINT32_MAX)
-		return -EINVAL;
-	if (!range[1])
-		return 0;
-	cache_remove(d->cache_file->inode->cache, range[0], range[0] + range[1]);
-	bio_init(&b, d, op, range[0] >> SECTOR_SHIFT, NULL, 0);
-	b.bytes = range[1];
-	b.flags = BIO_SYNC | BIO_DIRECT;
-	b.done = block_done_wake;
-	block_submit(&b);
-	return block_wait(&b);
-}
-
-static long ioctl_size(struct block_dev *d, unsigned cmd, ulong arg)
-{
-	const struct block_limits *l = &d->whole->limits;
-
-	switch (cmd) {
-	case BLKGETSIZE64: return put_u64(arg, d->sectors << SECTOR_SHIFT);
-	case BLKGETSIZE: return put_u64(arg, d->sectors);
-	case BLKSSZGET: return put_int(arg, (int)l->logical_block);
-	case BLKPBSZGET:
-	case BLKIOMIN: return put_int(arg, (int)l->physical_block);
-	case BLKIOOPT:
-	case BLKALIGNOFF: return put_int(arg, 0);
-	case BLKBSZGET: return put_int(arg, PAGE_SIZE);
-	case BLKROGET: return put_int(arg, l->read_only || d->limits.read_only);
-	case BLKROTATIONAL: {
-		u16 v = l->rotational;
-
-		return user_put((void __user *)arg, &v, sizeof(v));
-	}
-	}
-	return -ENOTTY;
-}
-
-static long ioctl(struct file *f, unsigned cmd, ulong arg)
-{
-	struct block_dev *d = dev_of(f);
-	long err = ioctl_size(d, cmd, arg);
-
-	if (err != -ENOTTY)
-		return err;
-	switch (cmd) {
-	case BLKFLSBUF: return capable(CAP_SYS_ADMIN) ? block_flush_cache(d) : -EACCES;
-	case BLKDISCARD: return erase_range(f, arg, BLOCK_DISCARD);
-	case BLKZEROOUT: return erase_range(f, arg, BLOCK_WRITE_ZEROES);
-	}
-	return d->whole->driver->ioctl ? d->whole->driver->ioctl(d, cmd, arg) : -ENOTTY;
-}
-
 static const struct file_ops ops = {
 	.open = open,
 	.release = release,
@@ -309,8 +262,9 @@ static const struct file_ops ops = {
 	.write = write,
 	.llseek = llseek,
 	.mmap = mmap,
-	.ioctl = ioctl,
+	.ioctl = block_ioctl,
 	.fsync = fsync,
+	.fallocate = block_fallocate,
 };
 
 /* ---- the device's page cache ------------------------------------------------------------------------ */
@@ -397,6 +351,21 @@ int block_node_add(struct block_dev *d)
 void block_node_remove(struct block_dev *d)
 {
 	devnode_remove(d->name);
+	if (d->writeback.flusher)
+		writeback_stop(&d->writeback);
+}
+
+bool block_file_free(struct block_dev *d)
+{
+	struct inode *i = d->cache_file ? d->cache_file->inode : NULL;
+
+	if (i && atomic_read(&i->refs.n) > 1) /* besides its name: mappings of programs */
+		return false;
+	if (i) {
+		cache_remove(i->cache, 0, ~0ULL);
+		file_put(d->cache_file);
+	}
+	return true;
 }
 
 void block_set_sectors(struct block_dev *d, u64 sectors)

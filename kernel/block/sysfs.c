@@ -53,7 +53,7 @@ static int show_partition(struct attr_dir *dir, const struct attr *a, struct str
 
 static int show_read_only(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
 {
-	strbuf_add(out, "%d\n", dev_of(dir)->limits.read_only);
+	strbuf_add(out, "%d\n", block_is_read_only(dev_of(dir)));
 	return 0;
 }
 
@@ -351,7 +351,8 @@ static const struct attr *const queue_attrs[] = { &attr_q_logical,
 
 int block_attrs_add(struct block_dev *d, struct attr_dir *parent)
 {
-	int err = attr_dir_init(&d->attr, parent, d->name, d->partition ? partition_attrs : disk_attrs, NULL, d);
+	int err = attr_dir_init(&d->attr, parent, d->name, d->partition ? partition_attrs : disk_attrs, &block_attr_ops,
+				d);
 
 	if (!err) /* who is built on it: empty for now, but lsblk opens it */
 		err = attr_dir_init(&d->holders, &d->attr, "holders", NULL, NULL, d);

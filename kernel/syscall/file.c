@@ -28,6 +28,7 @@
 #include <vfs/pipe.h>
 #include <vfs/uapi.h>
 #include <vfs/vfs.h>
+#include <vfs/writeback.h>
 
 /* ---- open ---------------------------------------------------------------------------------------------------------
  */
@@ -316,9 +317,9 @@ long sys_fallocate(int fd, int mode, s64 offset, s64 len)
 		err = -EBADF;
 	else if (S_ISFIFO(f->inode->mode))
 		err = -ESPIPE;
-	else if (!S_ISREG(f->inode->mode))
+	else if (!S_ISREG(f->inode->mode) && !S_ISBLK(f->inode->mode))
 		err = S_ISDIR(f->inode->mode) ? -EISDIR : -ENODEV;
-	else if (offset > f->inode->super->max_bytes - len)
+	else if (S_ISREG(f->inode->mode) && offset > f->inode->super->max_bytes - len)
 		err = -EFBIG;
 	else
 		err = f->ops->fallocate ? f->ops->fallocate(f, mode, offset, len) : -EOPNOTSUPP;
@@ -381,6 +382,7 @@ long sys_fdatasync(int fd)
 long sys_sync(void)
 {
 	super_sync_all(true);
+	writeback_sync_all(true); /* disks as files */
 	return 0;
 }
 

@@ -141,7 +141,9 @@ static int make_file(struct unpacking *u, const struct cpio_member *m, const cha
 		if (err || !m->size)
 			return err; /* the data come with one of the names */
 	}
-	err = file_open_kernel(name, O_WRONLY | O_CREAT | O_TRUNC | O_LARGEFILE, m->mode & 07777, &f);
+	err = file_open_kernel(name, O_WRONLY | O_CREAT | O_TRUNC | O_LARGEFILE | O_NOFOLLOW, m->mode & 07777, &f);
+	if (err == -ELOOP && !path_unlink(AT_FDCWD, name)) /* a link of an earlier archive: replaced, not followed */
+		return make_file(u, m, name);
 	if (err)
 		return err;
 	err = write_contents(u, m, f);

@@ -32,7 +32,7 @@
 static struct dirty_controls controls = { .background_ratio = 10, .ratio = 20 };
 static u64 periodic_centisecs = 500, expire_centisecs = 3000;
 static LIST(all);
-static struct spinlock all_lock = SPIN_INIT(RANK_LEAF_SPIN);
+static struct spinlock all_lock = SPIN_INIT(RANK_DIRTY); /* the list and walkers; no wb->lock inside */
 
 /* ---- pages -------------------------------------------------------------------------------------- */
 
@@ -210,7 +210,11 @@ void cache_wait_range(struct page_cache *c, u64 first, u64 last)
 
 int cache_sync_file(struct file *f, u64 first, u64 last)
 {
-	struct page_cache *c = f->inode->cache;
+	return cache_sync_for(f->inode->cache, f, first, last);
+}
+
+int cache_sync_for(struct page_cache *c, struct file *f, u64 first, u64 last)
+{
 	s64 n = cache_write_range(c, first, last, ~0ULL, WRITE_SYNC);
 	u32 seen;
 
@@ -398,27 +402,40 @@ int writeback_start(struct writeback *wb, const char *name)
 	return kthread_run(&wb->flusher, flusher, wb, "flush-%s", name);
 }
 
+/* Out of the list, unless somebody who walks it stands here. */
+static bool leave(struct writeback *wb)
+{
+	bool free;
+
+	spin_lock(&all_lock);
+	free = !wb->walkers;
+	if (free)
+		list_del(&wb->link);
+	spin_unlock(&all_lock);
+	return free;
+}
+
 void writeback_stop(struct writeback *wb)
 {
 	wb->stopping = true;
 	kick(wb);
 	wait_event(&wb->progress, !READ_ONCE(wb->flusher));
-	spin_lock(&all_lock);
-	list_del(&wb->link);
-	spin_unlock(&all_lock);
+	wait_event(&wb->progress, leave(wb));
 }
 
-/* For reclaim. The list is walked without its lock: see writeback_sync_all. */
+/* For reclaim. */
 static bool wait_for_clean(void)
 {
 	struct writeback *wb;
 	bool busy = false;
 
+	spin_lock(&all_lock);
 	list_for_each_entry (wb, &all, link) {
 		busy |= atomic_read(&wb->nr_dirty) || atomic_read(&wb->nr_writeback);
 		WRITE_ONCE(wb->flush_all, true);
 		waitq_wake_all(&wb->work);
 	}
+	spin_unlock(&all_lock);
 	if (busy) {
 		sched_set_state(TASK_UNINTERRUPTIBLE);
 		sched_sleep_until(clock_ns() + RECLAIM_WAIT_NS);
@@ -438,9 +455,16 @@ void writeback_sync_all(bool wait)
 {
 	struct writeback *wb;
 
-	/* Devices are few and never leave while mounted; the list is walked without its lock, as sync may sleep. */
-	list_for_each_entry (wb, &all, link)
+	spin_lock(&all_lock);
+	list_for_each_entry (wb, &all, link) {
+		wb->walkers++; /* keeps it in the list while we look elsewhere */
+		spin_unlock(&all_lock);
 		writeback_sync(wb, wait);
+		spin_lock(&all_lock);
+		if (!--wb->walkers && READ_ONCE(wb->stopping))
+			waitq_wake_all(&wb->progress);
+	}
+	spin_unlock(&all_lock);
 }
 
 /* ---- /proc/sys/vm --------------------------------------------------------------------------------------- */

@@ -95,6 +95,7 @@ struct block_driver {
 	int (*ioctl)(struct block_dev *d, unsigned cmd, ulong arg); /* -ENOTTY: not mine */
 	int (*open)(struct block_dev *d);                           /* of the disk or a partition; may refuse */
 	void (*release)(struct block_dev *d);                       /* d->openers is what is left */
+	void (*free)(struct block_dev *d); /* of a disk: nobody refers to it any more. NULL: it stays */
 };
 
 struct block_hwq {
@@ -134,7 +135,8 @@ struct block_policy;
 
 struct block_dev {
 	char name[32];
-	u32 rdev; /* major << 8 | minor, as the kernel keeps it (see vfs); 0 before block_add: the next free one */
+	u32 rdev;   /* major << 8 | minor, as the kernel keeps it (see vfs); 0 before block_add: the next free one */
+	u16 minors; /* how many numbers from rdev on are the disk's and its partitions'; 0: set by block_add */
 	u64 sectors;
 	struct block_limits limits;
 	const struct block_driver *driver;
@@ -147,9 +149,10 @@ struct block_dev {
 	struct block_stats stats;
 	refcount_t refs;
 	bool dead;
-	struct list link; /* all devices */
+	bool set_read_only; /* by BLKROSET */
+	struct list link;   /* all devices */
 	struct attr_dir attr, queue_attr, holders, slaves;
-	u64 sequence; /* diskseq: no two disks since boot had the same */
+	u64 sequence;            /* diskseq: no two disks since boot had the same */
 	char number[16];         /* "254:0": its link in /sys/dev/block */
 	struct file *cache_file; /* its page cache */
 	struct writeback writeback;
@@ -169,12 +172,21 @@ struct block_dev {
 int __must_check block_prepare(struct block_dev *d, unsigned nr_hwqs, unsigned depth);
 /* Step 2, when the device can serve: /dev/NAME, /sys/block/NAME, and the partition table is read in the background. */
 int __must_check block_add(struct block_dev *d);
-void block_remove(struct block_dev *d); /* fails what is in flight; drops the registration's reference */
+/* A disk goes, with its partitions: what is in flight fails, openers get ENODEV; drops the registration's reference.
+ * Process context. */
+void block_remove(struct block_dev *d);
+/* Reads the partition table anew. -EBUSY: a partition is in use. May sleep; d is a disk. */
+int __must_check block_rescan(struct block_dev *d);
+bool block_is_read_only(const struct block_dev *d);
+/* Makes [sector, sector + sectors) read as zeros: by the device's own command, or (unless only_command: -EOPNOTSUPP) by
+ * writing them. Its page cache is the caller's business. Sleeps. */
+int __must_check block_zero(struct block_dev *d, u64 sector, u64 sectors, bool only_command);
+int __must_check block_discard(struct block_dev *d, u64 sector, u64 sectors);
 void block_put(struct block_dev *d);
 struct block_dev *block_find(u32 rdev);              /* counted; NULL */
 struct block_dev *block_find_name(const char *name); /* counted */
-/* A part that makes devices of this major when a file of one is opened: probe may add it. Set once, at boot. */
-void block_probe_register(unsigned major, void (*probe)(u32 rdev));
+/* A part that makes devices of this major when a file of one is opened: probe may add it. At boot. */
+void block_probe_register(unsigned major, void (*probe)(u32 rdev)); /* at most 8 */
 /* The device has another size: what the page cache had of the old contents is forgotten. May sleep. */
 void block_set_sectors(struct block_dev *d, u64 sectors);
 /* Gives a bio that is in flight back to its queue: it will be sent again. False: that often it has failed already, and

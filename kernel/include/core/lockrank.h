@@ -18,6 +18,7 @@
 	RANK(SUBSYS, sleep, "a subsystem's configuration (perf contexts, bpf attach, md array, vfio group, kvm vm)")   \
 	RANK(VFIO_DEVICE, sleep, "one virtual device behind vfio: its registers and queues")                           \
 	RANK(NET_CONFIG, sleep, "devices, addresses and routes of all network namespaces")                             \
+	RANK(DISK, sleep, "which partitions a disk has")                                                               \
 	RANK(PIPE, sleep, "the buffers of one pipe")                                                                   \
 	RANK(STREAM, sleep, "the one reader of a TCP socket")                                                          \
 	RANK(INODE, sleep, "one inode's contents and, for a folder, its names")                                        \

@@ -82,7 +82,10 @@ int block_publish(struct block_dev *d, struct attr_dir *parent)
 	spin_lock(&block_list_lock);
 	list_add_tail(&d->link, &block_devices);
 	spin_unlock(&block_list_lock);
-	return block_node_add(d);
+	err = block_node_add(d);
+	if (err)
+		block_unpublish(d);
+	return err;
 }
 
 void block_unpublish(struct block_dev *d)

@@ -45,12 +45,19 @@ int block_claim(struct block_dev *d, void *holder)
 	return err;
 }
 
-void block_release(struct block_dev *d, void *holder)
+static void unclaim(struct block_dev *d, void *holder)
 {
 	spin_lock(&block_list_lock);
 	if (d->holder == holder)
 		d->holder = NULL;
 	spin_unlock(&block_list_lock);
+}
+
+void block_release(struct block_dev *d, void *holder)
+{
+	unclaim(d, holder);
+	if (d->whole->driver->release)
+		d->whole->driver->release(d);
 }
 
 #define MAX_PROBERS 8
@@ -92,7 +99,7 @@ static int open_claimed(struct block_dev *d, struct file *f)
 		err = d->whole->driver->open(d);
 	if (err) {
 		atomic_dec(&d->openers);
-		block_release(d, f);
+		unclaim(d, f);
 	}
 	return err;
 }
@@ -119,7 +126,7 @@ static void release(struct file *f)
 {
 	struct block_dev *d = dev_of(f);
 
-	block_release(d, f);
+	unclaim(d, f);
 	if (!atomic_sub_return(&d->openers, 1) && d->cache_file->inode->cache->nr_dirty &&
 	    cache_sync_file(d->cache_file, 0, ~0ULL >> PAGE_SHIFT)) /* the last one leaves nothing behind */
 		log_warn("%s: not all that was written could be stored", d->name);

@@ -177,7 +177,7 @@ int block_partition_resize(struct block_dev *disk, unsigned number, u64 start, u
 
 /* ---- all of them ---------------------------------------------------------------------------------------------- */
 
-static bool any_used(struct block_dev *disk)
+bool block_partitions_used(struct block_dev *disk)
 {
 	struct block_dev *d;
 	bool used = false;
@@ -234,7 +234,7 @@ int block_rescan(struct block_dev *d)
 	int err = 0;
 
 	mutex_lock(&partitions_lock);
-	if (any_used(d))
+	if (block_partitions_used(d))
 		err = -EBUSY;
 	else
 		drop_all(d);

@@ -177,6 +177,7 @@ int __must_check block_add(struct block_dev *d);
 void block_remove(struct block_dev *d);
 /* Reads the partition table anew. -EBUSY: a partition is in use. May sleep; d is a disk. */
 int __must_check block_rescan(struct block_dev *d);
+bool block_partitions_used(struct block_dev *disk); /* somebody has one open or holds it */
 bool block_is_read_only(const struct block_dev *d);
 /* Makes [sector, sector + sectors) read as zeros: by the device's own command, or (unless only_command: -EOPNOTSUPP) by
  * writing them. Its page cache is the caller's business. Sleeps. */

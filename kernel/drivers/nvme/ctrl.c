@@ -3,18 +3,21 @@
  * Problem: bring an NVMe controller from reset to disks.
  *
  * Idea: the steps of section 7.6.1: disable, give the admin queues, enable, identify, ask for I/O queues (one a CPU, at
- * most 8), create them, list the namespaces; each active namespace becomes a block device. Admin commands are
- * synchronous, one at a time; at boot, before interrupts of this device are proven, they are polled.
+ * most 8), create them, list the namespaces; each active namespace becomes a block device. Commands that are not bios'
+ * are synchronous, one at a time, and polled. A request that is overdue leads to a reset: the controller is switched
+ * off, what it had is queued again, it is set up as before, and all goes on.
  *
- *      disabled --CC.EN=1, CSTS.RDY=1--> ready --identify, queues--> serving
- *         |                                 |
- *         +---- timeout, CSTS.CFS ----------+--> failed: registers off, the device is left alone
+ *      disabled --CC.EN=1, CSTS.RDY=1--> ready --identify, queues--> live --timeout, NVME_IOCTL_RESET--> resetting -->
+ * live
+ *         '---- timeout, CSTS.CFS: registers off, left alone                                                '--> dead
  *
  * Contract: pci_driver of device/pci.h. Specification: see nvme_priv.h.
  *
- * Locks: admin_lock for admin commands; the rest at probe only.
+ * Locks: c->lock around commands that are not bios', and resets. nvme.io_timeout=SECONDS sets when a request is
+ * overdue.
  */
 #include <alloc/page.h>
+#include <arch/boot.h>
 #include <arch/cpu.h>
 #include <arch/io.h>
 #include <core/clock.h>
@@ -28,6 +31,7 @@
 
 #define ADMIN_DEPTH      32
 #define ADMIN_TIMEOUT_NS (5 * NSEC_PER_SEC)
+#define IO_TIMEOUT_S     30
 #define IDENTIFY_NS      0
 #define IDENTIFY_CTRL    1
 #define IDENTIFY_ACTIVE  2
@@ -36,33 +40,11 @@
 
 static unsigned nr_controllers;
 
-/* The doorbell was rung: waits for the one outstanding admin command. */
-static int admin_wait(struct nvme *c)
+static int admin(struct nvme *c, struct nvme_command *cmd, u32 *result)
 {
-	u64 deadline = clock_ns() + ADMIN_TIMEOUT_NS;
+	int status = nvme_command(&c->admin, cmd, ADMIN_TIMEOUT_NS, result);
 
-	while (!nvme_queue_reap(&c->admin)) {
-		if (clock_ns() > deadline)
-			return -ETIMEDOUT;
-		cpu_relax();
-	}
-	completion_wait(&c->admin_done);
-	return c->admin_status ? fail(EIO, "nvme%u: admin command: status %#x", c->index, c->admin_status) : 0;
-}
-
-int nvme_admin(struct nvme *c, struct nvme_command *cmd, void *buffer, u32 *result)
-{
-	int err;
-
-	if (buffer)
-		cmd->prp1 = virt_to_phys(buffer);
-	mutex_lock(&c->admin_lock);
-	nvme_queue_submit(&c->admin, cmd);
-	err = admin_wait(c);
-	if (result)
-		*result = c->admin_result;
-	mutex_unlock(&c->admin_lock);
-	return err;
+	return status > 0 ? fail(EIO, "nvme%u: command %#x: status %#x", c->index, cmd->opcode, status) : status;
 }
 
 static int wait_ready(struct nvme *c, bool ready)
@@ -91,10 +73,12 @@ static int enable(struct nvme *c)
 	c->ready_timeout_ns = ((cap >> 24 & 255) + 1) * 500 * NSEC_PER_MSEC;
 	mmio_write32(c->regs + REG_CC, 0);
 	err = wait_ready(c, false);
-	if (!err)
-		err = nvme_queue_init(c, &c->admin, 0, ADMIN_DEPTH);
+	if (!err && !c->admin.sq)
+		err = nvme_queue_alloc(c, &c->admin, 0, ADMIN_DEPTH);
 	if (err)
 		return err;
+	nvme_queue_begin(&c->admin);
+	c->queue_depth = min((u32)(cap & 0xffff) + 1, (u32)NVME_DEPTH);
 	mmio_write32(c->regs + REG_AQA, (ADMIN_DEPTH - 1) << 16 | (ADMIN_DEPTH - 1));
 	mmio_write64(c->regs + REG_ASQ, virt_to_phys(c->admin.sq));
 	mmio_write64(c->regs + REG_ACQ, virt_to_phys(c->admin.cq));
@@ -102,11 +86,11 @@ static int enable(struct nvme *c)
 	return wait_ready(c, true);
 }
 
-static int identify(struct nvme *c, u32 nsid, u32 what, void *buffer)
+int nvme_identify(struct nvme *c, u32 nsid, u32 what, void *page)
 {
-	struct nvme_command cmd = { .opcode = ADMIN_IDENTIFY, .nsid = nsid, .cdw10 = what };
+	struct nvme_command cmd = { .opcode = ADMIN_IDENTIFY, .nsid = nsid, .cdw10 = what, .prp1 = virt_to_phys(page) };
 
-	return nvme_admin(c, &cmd, buffer, NULL);
+	return admin(c, &cmd, NULL);
 }
 
 /* Space-padded text of the identify page. */
@@ -120,7 +104,7 @@ static void copy_text(char *dst, const u8 *src, unsigned len)
 
 static int identify_controller(struct nvme *c, u8 *page)
 {
-	int err = identify(c, 0, IDENTIFY_CTRL, page);
+	int err = nvme_identify(c, 0, IDENTIFY_CTRL, page);
 	unsigned page_min = 12 + (mmio_read64(c->regs + REG_CAP) >> 48 & 15);
 	u16 optional;
 
@@ -129,6 +113,8 @@ static int identify_controller(struct nvme *c, u8 *page)
 	copy_text(c->serial, page + 4, 20);
 	copy_text(c->model, page + 24, 40);
 	copy_text(c->firmware, page + 64, 8);
+	copy_text(c->nqn, page + 768, sizeof(c->nqn) - 1);
+	c->cntlid = page[78] | page[79] << 8;
 	c->max_transfer = PAGES_IN_LIST * PAGE_SIZE / 2;
 	if (page[77] && page[77] < 16)
 		c->max_transfer = min(c->max_transfer, 1U << (page_min + page[77]));
@@ -144,45 +130,61 @@ static void reap_deferred(struct deferred *d)
 	nvme_queue_reap(container_of(d, struct nvme_queue, reap));
 }
 
-static int create_queue(struct nvme *c, unsigned i)
+/* Memory and an interrupt for a queue; the controller knows nothing of it yet. */
+static int alloc_queue(struct nvme *c, unsigned i)
 {
 	struct nvme_queue *q = &c->queues[i];
 	u16 id = i + 1;
-	struct nvme_command cq = { .opcode = ADMIN_CREATE_CQ,
-				   .cdw10 = (NVME_DEPTH - 1) << 16 | id,
-				   .cdw11 = (u32)id << 16 | 3 };
-	struct nvme_command sq = { .opcode = ADMIN_CREATE_SQ,
-				   .cdw10 = (NVME_DEPTH - 1) << 16 | id,
-				   .cdw11 = (u32)id << 16 | 1 };
-	char name[16];
-	int err = nvme_queue_init(c, q, id, NVME_DEPTH);
+	int err = nvme_queue_alloc(c, q, id, (u16)c->queue_depth);
 
 	if (err)
 		return err;
 	deferred_init(&q->reap, reap_deferred);
-	str_format(name, sizeof(name), "nvme%uq%u", c->index, id);
 	err = pci_msix_request(c->pci, id, nvme_queue_interrupt, q, i % cpu_count(), "nvme");
-	if (err < 0)
-		return err;
-	err = nvme_admin(c, &cq, q->cq, NULL);
-	return err ? err : nvme_admin(c, &sq, q->sq, NULL);
+	return min(err, 0);
+}
+
+static int create_queue(struct nvme *c, struct nvme_queue *q)
+{
+	struct nvme_command cq = { .opcode = ADMIN_CREATE_CQ,
+				   .prp1 = virt_to_phys(q->cq),
+				   .cdw10 = (u32)(q->depth - 1) << 16 | q->id,
+				   .cdw11 = (u32)q->id << 16 | 3 };
+	struct nvme_command sq = { .opcode = ADMIN_CREATE_SQ,
+				   .prp1 = virt_to_phys(q->sq),
+				   .cdw10 = (u32)(q->depth - 1) << 16 | q->id,
+				   .cdw11 = (u32)q->id << 16 | 1 };
+	int err;
+
+	nvme_queue_begin(q);
+	err = admin(c, &cq, NULL);
+	return err ? err : admin(c, &sq, NULL);
+}
+
+static int ask_for_queues(struct nvme *c, unsigned wanted, unsigned *granted)
+{
+	struct nvme_command set = { .opcode = ADMIN_SET_FEATURES,
+				    .cdw10 = FEATURE_QUEUES,
+				    .cdw11 = (wanted - 1) << 16 | (wanted - 1) };
+	u32 answer = 0;
+	int err = admin(c, &set, &answer);
+
+	*granted = min(wanted, min(answer & 0xffff, answer >> 16) + 1);
+	return err;
 }
 
 static int create_queues(struct nvme *c)
 {
 	unsigned wanted = min(cpu_count(), (unsigned)NVME_MAX_QUEUES);
-	struct nvme_command set = { .opcode = ADMIN_SET_FEATURES,
-				    .cdw10 = FEATURE_QUEUES,
-				    .cdw11 = (wanted - 1) << 16 | (wanted - 1) };
-	u32 granted;
-	int err = nvme_admin(c, &set, NULL, &granted);
+	int err = ask_for_queues(c, wanted, &wanted);
 
 	if (err)
 		return err;
-	wanted = min(wanted, min(granted & 0xffff, granted >> 16) + 1);
 	wanted = min(wanted, (unsigned)c->pci->msix_vectors - 1);
 	for (unsigned i = 0; i < wanted; i++) {
-		err = create_queue(c, i);
+		err = alloc_queue(c, i);
+		if (!err)
+			err = create_queue(c, &c->queues[i]);
 		if (err)
 			return i ? 0 : err;
 		c->nr_queues = i + 1;
@@ -196,61 +198,217 @@ static void fill_limits(struct nvme_namespace *ns)
 
 	l->logical_block = l->physical_block = 1U << ns->block_shift;
 	l->max_bytes = ns->ctrl->max_transfer;
-	l->max_vecs = 64;
+	l->max_vecs = 256;
 	l->boundary = PAGE_SIZE;
 	l->write_cache = ns->ctrl->write_cache;
 	l->has_fua = true;
 	l->max_discard_bytes = ns->ctrl->can_discard ? 1U << 30 : 0;
 	l->max_zeroes_bytes = ns->ctrl->can_zero ? 65536U << ns->block_shift : 0;
+	l->timeout_ns = ns->ctrl->timeout_ns;
 }
 
-static int add_namespace(struct nvme *c, u32 nsid, u8 *page)
+/* A page of addresses for each tag: the longest transfer fits. */
+static int alloc_lists(struct nvme_namespace *ns, unsigned depth)
 {
-	struct nvme_namespace *ns;
-	u64 blocks;
-	u32 format;
-	int err = identify(c, nsid, IDENTIFY_NS, page);
+	for (unsigned i = 0; i < ns->ctrl->nr_queues; i++) {
+		ns->lists[i] = kcalloc(depth, sizeof(*ns->lists[i]), ALLOC_KERNEL);
+		for (unsigned tag = 0; ns->lists[i] && tag < depth; tag++) {
+			struct page *p = page_alloc(0, ALLOC_ZERO, NULL);
 
-	if (err)
-		return err;
-	memcpy(&blocks, page, 8);
+			if (!p)
+				return -ENOMEM;
+			ns->lists[i][tag] = page_virt(p);
+		}
+		if (!ns->lists[i])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Blocks and the exponent of their size, from the identify page. */
+static int read_format(struct nvme_namespace *ns, const u8 *page, u64 *blocks)
+{
+	u32 format;
+	unsigned shift;
+
+	memcpy(blocks, page, 8);
 	memcpy(&format, page + 128 + 4 * (page[26] & 15), 4);
-	if (!blocks || (format >> 16 & 255) < SECTOR_SHIFT || (format >> 16 & 255) > PAGE_SHIFT || (format & 0xffff))
-		return fail(EOPNOTSUPP, "nvme%un%u: block format %#x", c->index, nsid, format);
-	ns = kzalloc(sizeof(*ns), ALLOC_KERNEL);
-	if (!ns)
-		return -ENOMEM;
+	shift = format >> 16 & 255;
+	if (!*blocks || shift < SECTOR_SHIFT || shift > PAGE_SHIFT || (format & 0xffff))
+		return fail(EOPNOTSUPP, "nvme%un%u: block format %#x", ns->ctrl->index, ns->id, format);
+	ns->block_shift = (u8)shift;
+	return 0;
+}
+
+/* A failure after this point leaves what is allocated: the controller may know of it. */
+static int add_namespace(struct nvme *c, u32 nsid, unsigned depth, u8 *page)
+{
+	struct nvme_namespace *ns = kzalloc(sizeof(*ns), ALLOC_KERNEL);
+	u64 blocks;
+	int err = ns ? nvme_identify(c, nsid, IDENTIFY_NS, page) : -ENOMEM;
+
+	if (err) {
+		kfree(ns);
+		return err;
+	}
 	ns->ctrl = c;
 	ns->id = nsid;
-	ns->block_shift = format >> 16 & 255;
+	ns->slot = c->nr_ns;
+	err = read_format(ns, page, &blocks);
+	if (!err)
+		err = alloc_lists(ns, depth);
+	if (err)
+		return err;
 	ns->block.priv = ns;
 	ns->block.driver = &nvme_block_driver;
 	ns->block.sectors = blocks << (ns->block_shift - SECTOR_SHIFT);
 	fill_limits(ns);
 	str_format(ns->block.name, sizeof(ns->block.name), "nvme%un%u", c->index, nsid);
-	/* A ring of n entries holds n - 1 commands. */
-	err = block_prepare(&ns->block, c->nr_queues, NVME_DEPTH - 1);
-	if (err) {
-		kfree(ns);
+	err = block_prepare(&ns->block, c->nr_queues, depth);
+	if (err)
 		return err;
-	}
-	for (unsigned i = 0; i < c->nr_queues; i++) {
+	for (unsigned i = 0; i < c->nr_queues; i++)
 		ns->block.hwqs[i].priv = &c->queues[i];
-		c->queues[i].hwq = &ns->block.hwqs[i];
-	}
-	return block_add(&ns->block);
+	c->ns[c->nr_ns++] = ns;
+	err = block_add(&ns->block);
+	if (!err)
+		nvme_namespace_files_add(ns);
+	return err;
 }
 
-/* One namespace a controller for now: tags are the namespace's (CAVEATS). */
+/* The active ones, in order; they share the tags of each ring. */
 static int add_namespaces(struct nvme *c, u8 *page)
 {
-	u32 first;
-	int err = identify(c, 0, IDENTIFY_ACTIVE, page);
+	u32 ids[NVME_MAX_NS];
+	unsigned n = 0, depth;
+	int err = nvme_identify(c, 0, IDENTIFY_ACTIVE, page);
 
 	if (err)
 		return err;
-	memcpy(&first, page, 4);
-	return first ? add_namespace(c, first, page) : 0;
+	memcpy(ids, page, sizeof(ids));
+	while (n < NVME_MAX_NS && ids[n])
+		n++;
+	depth = n ? min(min((unsigned)NVME_TAGS, c->queue_depth - 4) / n, (unsigned)NVME_NS_TAGS) : 0;
+	for (unsigned i = 0; i < n; i++)
+		if (add_namespace(c, ids[i], max(depth, 1U), page))
+			log_warn("nvme%un%u: cannot be used", c->index, ids[i]);
+	return 0;
+}
+
+/* ---- reset --------------------------------------------------------------------------------------------------------
+ */
+
+static void stop_all(struct nvme *c)
+{
+	for (unsigned n = 0; n < c->nr_ns; n++)
+		for (unsigned i = 0; i < c->nr_queues; i++)
+			block_stop_queue(&c->ns[n]->block.hwqs[i]);
+}
+
+static void start_all(struct nvme *c)
+{
+	for (unsigned n = 0; n < c->nr_ns; n++)
+		for (unsigned i = 0; i < c->nr_queues; i++)
+			block_start_queue(&c->ns[n]->block.hwqs[i]);
+}
+
+/* The controller is off: nobody else completes these any more. */
+static void take_back(struct nvme *c)
+{
+	for (unsigned n = 0; n < c->nr_ns; n++)
+		for (unsigned i = 0; i < c->nr_queues; i++) {
+			struct block_hwq *h = &c->ns[n]->block.hwqs[i];
+
+			for (unsigned tag = 0; tag < h->depth; tag++) {
+				struct bio *b = block_by_tag(h, tag);
+
+				if (b && !block_requeue(b))
+					block_complete(b, -ETIMEDOUT);
+			}
+		}
+}
+
+static int start_again(struct nvme *c)
+{
+	unsigned granted;
+	int err = enable(c);
+
+	if (!err)
+		err = ask_for_queues(c, c->nr_queues, &granted);
+	if (!err && granted < c->nr_queues)
+		err = fail(EIO, "nvme%u: fewer queues than before", c->index);
+	for (unsigned i = 0; i < c->nr_queues && !err; i++)
+		err = create_queue(c, &c->queues[i]);
+	return err;
+}
+
+int nvme_reset(struct nvme *c)
+{
+	int err;
+
+	assert(mutex_is_held(&c->lock));
+	WRITE_ONCE(c->state, NVME_RESETTING);
+	stop_all(c);
+	for (unsigned i = 0; i < c->nr_queues; i++)
+		nvme_queue_reap(&c->queues[i]); /* what is done is done */
+	mmio_write32(c->regs + REG_CC, 0);
+	err = wait_ready(c, false);
+	for (unsigned i = 0; i < c->nr_queues; i++)
+		nvme_queue_stop(&c->queues[i]);
+	take_back(c);
+	if (!err)
+		err = start_again(c);
+	WRITE_ONCE(c->state, err ? NVME_DEAD : NVME_LIVE);
+	if (err)
+		log_err("nvme%u: does not come back after a reset: error %d", c->index, -err);
+	else
+		log_info("nvme%u: was reset", c->index);
+	start_all(c); /* a dead one's requests fail as they are sent */
+	return err ? -EIO : 0;
+}
+
+static void reset_work(struct work *w)
+{
+	struct nvme *c = container_of(w, struct nvme, reset);
+
+	mutex_lock(&c->lock);
+	if (c->state == NVME_LIVE)
+		(void)!nvme_reset(c);
+	mutex_unlock(&c->lock);
+}
+
+void nvme_rescan(struct nvme *c)
+{
+	struct page *page = page_alloc(0, ALLOC_ZERO, NULL);
+
+	for (unsigned n = 0; page && n < c->nr_ns; n++) {
+		struct nvme_namespace *ns = c->ns[n];
+		u8 shift = ns->block_shift;
+		u64 blocks, sectors;
+
+		if (nvme_identify(c, ns->id, IDENTIFY_NS, page_virt(page)) || read_format(ns, page_virt(page), &blocks))
+			continue;
+		sectors = blocks << (ns->block_shift - SECTOR_SHIFT);
+		if (ns->block_shift != shift)
+			ns->block.limits.logical_block = ns->block.limits.physical_block = 1U << ns->block_shift;
+		if (sectors != ns->block.sectors)
+			block_set_sectors(&ns->block, sectors);
+	}
+	if (page)
+		page_put(page);
+}
+
+/* ---- probing --------------------------------------------------------------------------------------------------------
+ */
+
+static u64 io_timeout(void)
+{
+	char text[8];
+	u64 s;
+
+	if (!boot_param("nvme.io_timeout", text, sizeof(text)) || str_to_u64(text, 10, &s) || !s || s > 3600)
+		s = IO_TIMEOUT_S;
+	return s * NSEC_PER_SEC;
 }
 
 static bool match(const struct pci_dev *d)
@@ -268,6 +426,10 @@ static int start(struct nvme *c, u8 *page)
 		err = identify_controller(c, page);
 	if (!err)
 		err = create_queues(c);
+	if (!err)
+		err = nvme_files_add(c);
+	if (!err)
+		err = nvme_node_add(c);
 	return err ? err : add_namespaces(c, page);
 }
 
@@ -282,8 +444,9 @@ static int probe(struct pci_dev *d)
 		c->pci = d;
 		d->priv = c;
 		c->index = nr_controllers++;
-		mutex_init(&c->admin_lock, RANK_DEVICE);
-		completion_init(&c->admin_done);
+		c->timeout_ns = io_timeout();
+		mutex_init(&c->lock, RANK_DEVICE);
+		work_init(&c->reset, reset_work);
 		c->regs = pci_map_bar(d, 0, 0, 0);
 		err = c->regs ? start(c, page_virt(page)) : -ENODEV;
 		if (err && c->regs)

@@ -12,6 +12,7 @@
 #include <device/pci.h>
 #include <lib/types.h>
 #include <task/mutex.h>
+#include <task/work.h>
 
 #define REG_CAP       0x00
 #define REG_CC        0x14
@@ -27,8 +28,17 @@
 #define CSTS_READY   BIT(0)
 #define CSTS_FATAL   BIT(1)
 
+#define STATUS_DNR BIT(14) /* do not retry */
+
 enum admin_opcode { ADMIN_CREATE_SQ = 0x01, ADMIN_CREATE_CQ = 0x05, ADMIN_IDENTIFY = 0x06, ADMIN_SET_FEATURES = 0x09 };
-enum nvm_opcode { NVM_FLUSH = 0x00, NVM_WRITE = 0x01, NVM_READ = 0x02, NVM_WRITE_ZEROES = 0x08, NVM_DSM = 0x09 };
+enum nvm_opcode {
+	NVM_FLUSH = 0x00,
+	NVM_WRITE = 0x01,
+	NVM_READ = 0x02,
+	NVM_COMPARE = 0x05,
+	NVM_WRITE_ZEROES = 0x08,
+	NVM_DSM = 0x09
+};
 #define FEATURE_QUEUES 0x07
 #define NVM_FUA        BIT(30) /* in command dword 12 */
 #define DSM_DEALLOCATE BIT(2)
@@ -53,6 +63,12 @@ _Static_assert(sizeof(struct nvme_completion) == 16, "completion entries have 16
 
 struct nvme;
 
+struct nvme_sync { /* somebody waits for a command of his own */
+	bool done; /* queue's lock */
+	u16 status;
+	u32 result;
+};
+
 struct nvme_queue {
 	struct nvme *ctrl;
 	u16 id, depth;
@@ -61,14 +77,24 @@ struct nvme_queue {
 	u16 sq_tail, cq_head;
 	u8 phase;
 	void *sq_doorbell, *cq_doorbell;
-	struct spinlock lock;  /* RANK_DRIVER, irqsave: both rings */
-	struct block_hwq *hwq; /* NULL: admin queue */
-	u64 **prp_lists;       /* by tag: a page of page addresses */
+	struct spinlock lock;   /* RANK_DRIVER, irqsave: both rings */
+	struct nvme_sync *sync; /* of the one command that is not a bio's */
+	atomic_t reapers;       /* who take completions just now */
+	bool stopped;           /* nobody may */
 	struct deferred reap;
 };
 
-#define NVME_MAX_QUEUES 8
-#define NVME_DEPTH      64
+/* A command's id: the namespace's slot, and the tag of its bio; or NVME_SYNC_ID. Rings of 256 have room for all tags.
+ */
+#define NVME_MAX_QUEUES    8
+#define NVME_DEPTH         256
+#define NVME_MAX_NS        16
+#define NVME_TAGS          252 /* of all namespaces together, in each queue */
+#define NVME_NS_TAGS       63  /* of one at most */
+#define NVME_ID(slot, tag) ((u16)((slot) << 8 | (tag)))
+#define NVME_SYNC_ID       0xffff
+
+enum nvme_state { NVME_LIVE, NVME_RESETTING, NVME_DEAD };
 
 struct nvme {
 	struct pci_dev *pci;
@@ -76,33 +102,51 @@ struct nvme {
 	u32 doorbell_stride; /* bytes */
 	u64 ready_timeout_ns;
 	struct nvme_queue admin;
-	struct mutex admin_lock; /* one admin command at a time */
-	struct completion admin_done;
-	u16 admin_status;
-	u32 admin_result;
+	struct mutex lock;     /* RANK_DEVICE: commands that are not bios', resets */
+	enum nvme_state state; /* lock; any reader */
+	struct work reset;
 	struct nvme_queue queues[NVME_MAX_QUEUES];
-	unsigned nr_queues;
+	unsigned nr_queues, queue_depth;
+	struct nvme_namespace *ns[NVME_MAX_NS]; /* constant after probe */
+	unsigned nr_ns;
 	u32 max_transfer;
 	bool write_cache, can_zero, can_discard;
-	unsigned index;
-	char model[41], serial[21], firmware[9];
+	unsigned index, cntlid;
+	char model[41], serial[21], firmware[9], nqn[224];
+	u64 timeout_ns;
+	struct attr_dir attr, subsystem; /* /sys/class/nvme/nvmeN, /sys/class/nvme-subsystem/nvme-subsysN */
+	char name[16], subsystem_name[24], address[16];
 };
 
 struct nvme_namespace {
 	struct block_dev block;
 	struct nvme *ctrl;
 	u32 id;
-	u8 block_shift; /* of a logical block */
+	unsigned slot;
+	u8 block_shift;               /* of a logical block */
+	u64 **lists[NVME_MAX_QUEUES]; /* by tag: a page of page addresses */
 };
 
 extern const struct block_driver nvme_block_driver;
 
-/* ctrl.c. An admin command with a 4 KiB buffer (or NULL); 0, -EIO, -ETIMEDOUT; *result: dword 0 of the completion. */
-int __must_check nvme_admin(struct nvme *c, struct nvme_command *cmd, void *buffer, u32 *result);
+/* ctrl.c */
+int __must_check nvme_reset(struct nvme *c); /* c->lock held. Everything in flight is sent again. -EIO: it is dead */
+void nvme_rescan(struct nvme *c);            /* namespaces of another size */
+int __must_check nvme_identify(struct nvme *c, u32 nsid, u32 what, void *page); /* as nvme_command */
 /* queue.c */
-int __must_check nvme_queue_init(struct nvme *c, struct nvme_queue *q, u16 id, u16 depth);
-void nvme_queue_submit(struct nvme_queue *q, const struct nvme_command *cmd);
+int __must_check nvme_queue_alloc(struct nvme *c, struct nvme_queue *q, u16 id, u16 depth);
+void nvme_queue_begin(struct nvme_queue *q); /* empty rings */
+void nvme_queue_stop(struct nvme_queue *q);  /* afterwards nobody takes completions */
 int nvme_queue_reap(struct nvme_queue *q);
 void nvme_queue_interrupt(void *queue);
+/* Sends a command and waits. 0, the status that the controller gave (> 0), or -ETIMEDOUT: it may still be at work;
+ * reset it. c->lock is held, or nobody else knows the controller. */
+int __must_check nvme_command(struct nvme_queue *q, struct nvme_command *cmd, u64 timeout_ns, u32 *result);
+/* passthru.c */
+int nvme_block_ioctl(struct block_dev *d, unsigned cmd, ulong arg);
+int __must_check nvme_node_add(struct nvme *c); /* /dev/nvmeN */
+/* sysfs.c */
+int __must_check nvme_files_add(struct nvme *c);
+void nvme_namespace_files_add(struct nvme_namespace *ns);
 
 #endif

@@ -1,2 +1,2 @@
 # Layer 8: NVM Express disks.
-uses := lib abi arch core alloc task device block
+uses := lib abi arch core alloc task vfs device block

@@ -4,45 +4,67 @@
  *
  * Idea: a pair of rings. We write commands at the submission tail and ring its doorbell; the device writes completions
  * with a phase bit that flips at each lap, so that a completion is recognised without a register read. Command ids are
- * the block layer's tags. Data pages go as PRP entries: the first in the command, further ones in a list page that each
- * tag owns.
+ * a namespace's slot and the block layer's tag. Data pages go as PRP entries: the first in the command, further ones in
+ * a list page that each tag owns.
  *
  * Contract: the block_driver of block/block.h; nvme_priv.h.
  *
  * Locks: q->lock covers both rings; completions are told to the block layer after it is dropped. hwq->lock is outside.
  */
 #include <alloc/page.h>
+#include <arch/cpu.h>
 #include <arch/io.h>
+#include <core/clock.h>
+#include <core/log.h>
 #include <lib/err.h>
+#include <lib/string.h>
+#include <task/sched.h>
+#include <task/task.h>
 
 #include "nvme_priv.h"
 
-static void *zeroed_page(void)
-{
-	struct page *p = page_alloc(0, ALLOC_ZERO, NULL);
+#define SPIN_NS (100 * NSEC_PER_USEC)
 
+static void *zeroed(size_t bytes)
+{
+	unsigned order = 0;
+	struct page *p;
+
+	while (PAGE_SIZE << order < bytes)
+		order++;
+	p = page_alloc(order, ALLOC_ZERO, NULL);
 	return p ? page_virt(p) : NULL;
 }
 
-int nvme_queue_init(struct nvme *c, struct nvme_queue *q, u16 id, u16 depth)
+int nvme_queue_alloc(struct nvme *c, struct nvme_queue *q, u16 id, u16 depth)
 {
 	void *doorbells = c->regs + REG_DOORBELLS + 2 * id * c->doorbell_stride;
 
-	*q = (struct nvme_queue){ .ctrl = c, .id = id, .depth = depth, .phase = 1 };
+	*q = (struct nvme_queue){ .ctrl = c, .id = id, .depth = depth };
 	q->sq_doorbell = doorbells;
 	q->cq_doorbell = doorbells + c->doorbell_stride;
 	spin_init(&q->lock, RANK_DRIVER);
-	q->sq = zeroed_page();
-	q->cq = zeroed_page();
-	q->prp_lists = kcalloc(depth, sizeof(*q->prp_lists), ALLOC_KERNEL);
-	if (!q->sq || !q->cq || !q->prp_lists)
-		return -ENOMEM;
-	for (unsigned i = 0; id && i < depth; i++) {
-		q->prp_lists[i] = zeroed_page();
-		if (!q->prp_lists[i])
-			return -ENOMEM;
-	}
-	return 0;
+	q->sq = zeroed(depth * sizeof(*q->sq));
+	q->cq = zeroed(depth * sizeof(*q->cq));
+	nvme_queue_begin(q);
+	return q->sq && q->cq ? 0 : -ENOMEM;
+}
+
+void nvme_queue_begin(struct nvme_queue *q)
+{
+	if (q->cq)
+		memset(q->cq, 0, q->depth * sizeof(*q->cq));
+	q->sq_tail = q->cq_head = 0;
+	q->phase = 1;
+	WRITE_ONCE(q->stopped, false);
+}
+
+void nvme_queue_stop(struct nvme_queue *q)
+{
+	WRITE_ONCE(q->stopped, true);
+	smp_mb();
+	while (atomic_read(&q->reapers))
+		cpu_relax();
 }
 
 static void put_command(struct nvme_queue *q, const struct nvme_command *cmd)
@@ -51,20 +73,59 @@ static void put_command(struct nvme_queue *q, const struct nvme_command *cmd)
 	q->sq_tail = (q->sq_tail + 1) % q->depth;
 }
 
-void nvme_queue_submit(struct nvme_queue *q, const struct nvme_command *cmd)
+static void ring_doorbell(struct nvme_queue *q)
 {
-	ulong irq = spin_lock_irqsave(&q->lock);
-
-	put_command(q, cmd);
 	smp_wmb();
 	mmio_write32(q->sq_doorbell, q->sq_tail);
+}
+
+/* At boot interrupts are not proven yet, and the admin queue has none: so it looks itself, ever more lazily. */
+static bool wait_for(struct nvme_queue *q, struct nvme_sync *s, u64 deadline)
+{
+	u64 start = clock_ns();
+
+	for (;;) {
+		u64 now = clock_ns();
+
+		nvme_queue_reap(q);
+		if (smp_load_acquire(&s->done))
+			return true;
+		if (now > deadline)
+			return false;
+		if (now - start > SPIN_NS) {
+			sched_set_state(TASK_UNINTERRUPTIBLE);
+			(void)sched_sleep_until(now + (now - start) / 8);
+		} else {
+			cpu_relax();
+		}
+	}
+}
+
+int nvme_command(struct nvme_queue *q, struct nvme_command *cmd, u64 timeout_ns, u32 *result)
+{
+	struct nvme_sync s = { 0 };
+	ulong irq;
+	bool done;
+
+	cmd->id = NVME_SYNC_ID;
+	irq = spin_lock_irqsave(&q->lock);
+	q->sync = &s;
+	put_command(q, cmd);
+	ring_doorbell(q);
 	spin_unlock_irqrestore(&q->lock, irq);
+	done = wait_for(q, &s, clock_ns() + timeout_ns);
+	irq = spin_lock_irqsave(&q->lock);
+	q->sync = NULL;
+	done |= s.done;
+	spin_unlock_irqrestore(&q->lock, irq);
+	if (result)
+		*result = s.result;
+	return done ? s.status : -ETIMEDOUT;
 }
 
 /* Page addresses of the data: entry 0 may start inside its page, all others are whole pages. */
-static void map_data(struct nvme_queue *q, const struct bio *b, struct nvme_command *cmd)
+static void map_data(u64 *list, const struct bio *b, struct nvme_command *cmd)
 {
-	u64 *list = q->prp_lists[b->tag];
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < b->nr_vecs; i++) {
@@ -83,18 +144,6 @@ static void map_data(struct nvme_queue *q, const struct bio *b, struct nvme_comm
 		cmd->prp2 = virt_to_phys(list);
 }
 
-/* PRPs cannot express a hole: every vector but the first must start a page, every one but the last must end one. */
-static bool mappable(const struct bio *b)
-{
-	for (unsigned i = 0; i < b->nr_vecs; i++) {
-		u32 start = b->vecs[i].offset, end = start + b->vecs[i].bytes;
-
-		if ((i && start % PAGE_SIZE) || (i + 1 < b->nr_vecs && end % PAGE_SIZE) || start % 4)
-			return false;
-	}
-	return true;
-}
-
 static void build_rw(const struct nvme_namespace *ns, const struct bio *b, struct nvme_command *cmd)
 {
 	u64 block = b->sector >> (ns->block_shift - SECTOR_SHIFT);
@@ -107,10 +156,8 @@ static void build_rw(const struct nvme_namespace *ns, const struct bio *b, struc
 }
 
 /* Dataset management: one range of 16 bytes (attributes, length, start) in the tag's list page. */
-static void build_discard(struct nvme_queue *q, const struct nvme_namespace *ns, const struct bio *b,
-			  struct nvme_command *cmd)
+static void build_discard(u64 *range, const struct nvme_namespace *ns, const struct bio *b, struct nvme_command *cmd)
 {
-	u64 *range = q->prp_lists[b->tag];
 
 	range[0] = (u64)(b->bytes >> ns->block_shift) << 32;
 	range[1] = b->sector >> (ns->block_shift - SECTOR_SHIFT);
@@ -128,16 +175,17 @@ static int queue_bio(struct block_hwq *h, struct bio *b)
 	const struct nvme_namespace *ns = h->dev->priv;
 	struct nvme_queue *q = h->priv;
 	enum block_op op = block_device_op(b);
-	struct nvme_command cmd = { .opcode = opcode[op], .id = b->tag, .nsid = ns->id };
+	struct nvme_command cmd = { .opcode = opcode[op], .id = NVME_ID(ns->slot, b->tag), .nsid = ns->id };
+	u64 *list = ns->lists[h->index][b->tag];
 	ulong irq;
 
-	if ((op == BLOCK_READ || op == BLOCK_WRITE) && !mappable(b))
-		return -EINVAL;
+	if (READ_ONCE(ns->ctrl->state) == NVME_DEAD)
+		return -EIO;
 	if (op == BLOCK_READ || op == BLOCK_WRITE) {
-		map_data(q, b, &cmd);
+		map_data(list, b, &cmd);
 		build_rw(ns, b, &cmd);
 	} else if (op == BLOCK_DISCARD) {
-		build_discard(q, ns, b, &cmd);
+		build_discard(list, ns, b, &cmd);
 	} else if (op == BLOCK_WRITE_ZEROES) {
 		build_rw(ns, b, &cmd);
 	}
@@ -152,8 +200,7 @@ static void commit(struct block_hwq *h)
 	struct nvme_queue *q = h->priv;
 	ulong irq = spin_lock_irqsave(&q->lock);
 
-	smp_wmb();
-	mmio_write32(q->sq_doorbell, q->sq_tail);
+	ring_doorbell(q);
 	spin_unlock_irqrestore(&q->lock, irq);
 }
 
@@ -178,20 +225,49 @@ static bool take_completion(struct nvme_queue *q, struct nvme_completion *out)
 	return found;
 }
 
+/* The command that is not a bio's. */
+static void finish_sync(struct nvme_queue *q, const struct nvme_completion *e)
+{
+	ulong irq = spin_lock_irqsave(&q->lock);
+	struct nvme_sync *s = q->sync; /* NULL: nobody waits any more */
+
+	if (s) {
+		s->status = e->status >> 1;
+		s->result = e->result;
+		smp_store_release(&s->done, true);
+	}
+	spin_unlock_irqrestore(&q->lock, irq);
+}
+
+static int errno_of(u16 status)
+{
+	switch (status & 0x7ff) {
+	case 0: return 0;
+	case 0x001: /* invalid opcode */
+	case 0x002: /* invalid field */ return -EOPNOTSUPP;
+	case 0x020: /* the namespace is write-protected */ return -EROFS;
+	case 0x081: /* capacity exceeded */ return -ENOSPC;
+	}
+	return -EIO;
+}
+
 static void finish(struct nvme_queue *q, const struct nvme_completion *e)
 {
+	unsigned slot = e->id >> 8;
+	struct nvme_namespace *ns = slot < q->ctrl->nr_ns ? q->ctrl->ns[slot] : NULL;
 	u16 status = e->status >> 1;
 	struct bio *b;
 
-	if (!q->hwq) {
-		q->ctrl->admin_status = status;
-		q->ctrl->admin_result = e->result;
-		complete(&q->ctrl->admin_done);
+	if (e->id == NVME_SYNC_ID) {
+		finish_sync(q, e);
 		return;
 	}
-	b = block_by_tag(q->hwq, e->id);
-	if (b)
-		block_complete(b, status ? -EIO : 0);
+	b = ns && q->id ? block_by_tag(&ns->block.hwqs[q->id - 1], e->id & 0xff) : NULL;
+	if (!b)
+		return;
+	if (status && !(status & STATUS_DNR) && block_requeue(b))
+		return;
+	block_complete(b, errno_of(status));
 }
 
 int nvme_queue_reap(struct nvme_queue *q)
@@ -199,8 +275,10 @@ int nvme_queue_reap(struct nvme_queue *q)
 	struct nvme_completion e;
 	int n = 0;
 
-	for (; take_completion(q, &e); n++)
+	atomic_inc(&q->reapers);
+	for (; !READ_ONCE(q->stopped) && take_completion(q, &e); n++)
 		finish(q, &e);
+	atomic_dec(&q->reapers);
 	return n;
 }
 
@@ -214,4 +292,15 @@ void nvme_queue_interrupt(void *queue)
 	deferred_queue(&((struct nvme_queue *)queue)->reap);
 }
 
-const struct block_driver nvme_block_driver = { .queue = queue_bio, .commit = commit, .poll = poll };
+/* The controller is reset: an abort would need the very queues that hang. */
+static void timeout(struct block_hwq *h, struct bio *b)
+{
+	const struct nvme_namespace *ns = h->dev->priv;
+
+	log_warn("%s: a request of queue %u is overdue", h->dev->name, h->index);
+	work_queue(&ns->ctrl->reset);
+}
+
+const struct block_driver nvme_block_driver = {
+	.queue = queue_bio, .commit = commit, .poll = poll, .timeout = timeout, .ioctl = nvme_block_ioctl
+};

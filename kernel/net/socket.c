@@ -15,12 +15,15 @@
 #include <core/log.h>
 #include <lib/atomic.h>
 #include <lib/err.h>
+#include <lib/printf.h>
 #include <lib/string.h>
 #include <linux/capability.h>
 #include <linux/eventpoll.h>
 #include <linux/fcntl.h>
+#include <linux/mman.h>
 #include <linux/net.h>
 #include <linux/sockios.h>
+#include <linux/stat.h>
 #include <linux/time.h>
 #include <asm/socket.h>
 #include <arch/user.h>
@@ -136,8 +139,14 @@ void socket_free(struct socket *s)
 
 int socket_file(struct socket *s, unsigned flags, struct file **out)
 {
-	int err = file_anon("socket", &socket_file_ops, s, O_RDWR | flags, out);
+	struct inode *i = anon_inode(S_IFSOCK | 0777, NULL);
+	char name[32];
+	int err = -ENOMEM;
 
+	if (i) {
+		str_format(name, sizeof(name), "socket:[%llu]", (unsigned long long)i->ino);
+		err = file_on_inode(i, name, &socket_file_ops, s, O_RDWR | flags, out);
+	}
 	if (err)
 		socket_free(s);
 	else
@@ -256,8 +265,17 @@ void socket_put_stamp(const struct socket *s, struct sock_msg *m, u64 stamp_ns)
 		socket_put_control(m, SOL_SOCKET, s->stamps == 1 ? SO_TIMESTAMP_OLD : SO_TIMESTAMPNS_OLD, v, sizeof(v));
 }
 
+static int map(struct file *f, unsigned prot, unsigned map_flags, u64 *index, size_t bytes, struct mapping **out)
+{
+	struct socket *s = f->priv;
+
+	if (!s->ops->map)
+		return -ENODEV;
+	return (map_flags & MAP_TYPE) == MAP_PRIVATE ? -EINVAL : s->ops->map(s, index, bytes, out);
+}
+
 static const struct file_ops socket_file_ops = {
-	.release = release, .read = read, .write = write, .poll = poll, .ioctl = ioctl
+	.release = release, .read = read, .write = write, .poll = poll, .ioctl = ioctl, .mmap = map
 };
 
 /* ---- options ------------------------------------------------------------------------------------------- */
@@ -358,7 +376,6 @@ static int bind_device(struct socket *s, const char *name, int len)
 
 static int bind_ifindex(struct socket *s, const void *value, int len)
 {
-	bool known;
 	int v;
 
 	if (len < (int)sizeof(v))
@@ -366,11 +383,8 @@ static int bind_ifindex(struct socket *s, const void *value, int len)
 	memcpy(&v, value, sizeof(v));
 	if (s->bound_ifindex && !ns_capable(s->net->ns.owner, CAP_NET_RAW))
 		return -EPERM;
-	rcu_read_lock();
-	known = !v || net_device_find(s->net, (u32)v);
-	rcu_read_unlock();
-	if (!known)
-		return -ENODEV;
+	if (v < 0)
+		return -EINVAL;
 	s->bound_ifindex = (u32)v;
 	return 0;
 }

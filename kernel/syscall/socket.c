@@ -553,6 +553,7 @@ long sys_getsockopt(int fd, int level, int name, void __user *value, int __user 
 		return -EINVAL;
 	n = min(n, (int)sizeof(buf));
 	room = n;
+	(void)!user_get(buf, value, n); /* some options take a question with them (PACKET_HDRLEN) */
 	s = get(fd, &r, &err);
 	if (!s)
 		return err;

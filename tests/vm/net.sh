@@ -4,13 +4,9 @@
 # of machine, with busybox' clients inside and curl and Python's server outside.
 cd "$(dirname "$0")/../.." || exit 2
 command -v curl > /dev/null && command -v python3 > /dev/null || { echo "skip: no curl or python3"; exit 77; }
+. tests/vm/net/host.sh
 tmp=$(mktemp -d) && trap 'kill $server 2> /dev/null; rm -rf "$tmp"' EXIT
 make -s kernel build/user/init || exit 1
-failures=0
-is() { # NAME WANTED GOT
-	if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1: wanted '$2', got '$3'"; failures=$((failures + 1)); fi
-}
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 mkdir "$tmp/out" "$tmp/in"
 head -c 3000000 /dev/urandom > "$tmp/out/file"

@@ -75,6 +75,11 @@ static inline void refcount_inc(refcount_t *r)
 		atomic_set(&r->n, REFCOUNT_SATURATED);
 }
 
+static inline bool refcount_is_shared(const refcount_t *r)
+{
+	return atomic_read(&r->n) > 1;
+}
+
 /* Takes a reference unless the count has already reached 0 (look-ups under RCU). */
 static inline bool refcount_inc_not_zero(refcount_t *r)
 {

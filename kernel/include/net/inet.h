@@ -85,6 +85,10 @@ struct inet_socket_view {
 	const void *cookie;
 	const void *tcp; /* struct tcp, while fn runs; NULL: no stream */
 };
+/* Of a view's tcp, while fn runs. */
+struct tcp_info;
+void inet_tcp_info(const void *tcp, struct tcp_info *out);
+const char *inet_tcp_algorithm(const void *tcp);
 /* fn: 0 to go on. It runs with a spin lock held. */
 void inet_sockets_show(struct net *n, int protocol, int (*fn)(const struct inet_socket_view *v, void *arg), void *arg);
 

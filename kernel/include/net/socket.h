@@ -17,6 +17,7 @@
 #include <vfs/iter.h>
 
 struct file;
+struct mapping;
 struct net;
 struct poll_table;
 struct socket;
@@ -48,6 +49,8 @@ struct tenant;
 #define PF_INET6         10
 #define PF_NETLINK       16
 #define PF_PACKET        17
+#define SOL_PACKET       263
+#define SOL_NETLINK      270
 
 #define SOCK_ADDR_MAX 128 /* bytes, sizeof(struct sockaddr_storage) */
 #define CONTROL_MAX   20480
@@ -82,6 +85,8 @@ struct socket_ops {
 	int (*shutdown)(struct socket *s, int how);
 	unsigned (*poll)(struct socket *s, struct poll_table *pt);
 	long (*ioctl)(struct socket *s, unsigned cmd, ulong arg);
+	/* mmap, see vfs/vfs.h; optional. */
+	int (*map)(struct socket *s, u64 *index, size_t bytes, struct mapping **out);
 	/* Kernel buffers; -ENOPROTOOPT: not mine. Levels above SOL_SOCKET, and of SOL_SOCKET what the layer does not
 	 * know. */
 	int (*setsockopt)(struct socket *s, int level, int name, const void *value, int len);

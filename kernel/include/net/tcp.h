@@ -5,7 +5,8 @@
  * run the same code.
  *
  * Sources: RFC 9293 (states, segments), 7323 (window scale, timestamps, PAWS), 2018 and 6675 (SACK, recovery), 5681 and
- * 6582 (NewReno), 6298 (retransmission timer), 5961 (challenge ACKs), 1122 4.2.3.6 (keepalive). Defaults: tcp(7).
+ * 6582 (NewReno), 9438 (CUBIC), 6298 (retransmission timer), 5961 (challenge ACKs), 1122 4.2.3.6 (keepalive). Defaults:
+ * tcp(7).
  *
  * Units: sequence numbers and windows in bytes, times in clock nanoseconds, ports in network order. Threading: any
  * context; one lock a host (h->lock, RANK_SOCKET, irqsave). The ops are called with it held and must not call back.
@@ -124,7 +125,11 @@ struct tcp {
 	bool fin_queued, shut_write, no_delay, cork, push_now, send_buffer_fixed;
 
 	/* congestion, recovery */
-	u32 cwnd, ssthresh, cwnd_credit, dup_acks, recover, high_rxt;
+	u32 cwnd, ssthresh, dup_acks, recover, high_rxt;
+	u64 cwnd_credit;
+	bool reno;                              /* TCP_CONGESTION; else CUBIC */
+	u32 cubic_wmax, cubic_k_ms, cubic_west; /* cubic.c */
+	u64 cubic_epoch;                        /* 0: it begins with the next acknowledgement */
 	bool in_recovery, in_loss;
 	struct tcp_range sacked[TCP_SACK_RANGES];
 	u32 nr_sacked;

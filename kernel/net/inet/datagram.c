@@ -205,6 +205,8 @@ static void give_v4(const struct inet_socket *i, const struct packet *p, struct 
 		socket_put_control(m, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
 	if (wants(i, WANT_TTL))
 		socket_put_control(m, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
+	if (wants(i, WANT_OPTIONS) && h->ihl > 5)
+		socket_put_control(m, IPPROTO_IP, IP_RECVOPTS, h + 1, h->ihl * 4U - sizeof(*h));
 	if (wants(i, WANT_TOS))
 		socket_put_control(m, IPPROTO_IP, IP_TOS, &h->tos, sizeof(h->tos));
 }

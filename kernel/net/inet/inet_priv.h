@@ -113,7 +113,17 @@ struct inet_common {
 	u32 multicast_ifindex;
 };
 
-enum inet_want { WANT_INFO, WANT_TTL, WANT_TOS, WANT_INFO6, WANT_HOPS, WANT_TCLASS, WANT_ERRORS, WANT_ERRORS6 };
+enum inet_want {
+	WANT_INFO,
+	WANT_TTL,
+	WANT_TOS,
+	WANT_INFO6,
+	WANT_HOPS,
+	WANT_TCLASS,
+	WANT_ERRORS,
+	WANT_ERRORS6,
+	WANT_OPTIONS
+};
 
 struct inet_membership {
 	struct list link;

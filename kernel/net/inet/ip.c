@@ -335,6 +335,7 @@ int ip_send_ready(struct socket *s, struct packet *p, const struct ip_route *r, 
 	struct net_device *d = r->dev;
 	int err = 0;
 
+	p->network = p->data;
 	p->ifindex = r->ifindex;
 	p->net = d->net;
 	p->dev = d;

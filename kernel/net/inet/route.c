@@ -253,8 +253,8 @@ static int for_own_routes(const struct inet_address *a, int (*fn)(struct net *n,
 		r.length = a->prefix;
 		err = fn(a->dev->net, &r);
 	}
-	if (!err && !ip_addr_is_any(&a->broadcast) && !v6) {
-		r.prefix = a->broadcast;
+	if (!err && a->prefix < 31 && !v6) {
+		r.prefix = ip_addr_v4(a->addr.w[3] | host32(~0U >> a->prefix));
 		r.length = 32;
 		r.type = RTN_BROADCAST;
 		r.scope = RT_SCOPE_LINK;
@@ -508,8 +508,8 @@ int ip_route(struct net *n, const struct ip_addr *to, u32 ifindex, struct ip_rou
 	if (unlikely(addr_is_multicast(to) || is_limited_broadcast(to)))
 		return route_many(n, to, ifindex, out);
 	r = find(n, to, ifindex);
-	if (!r)
-		return -ENETUNREACH;
+	if (!r) /* ::1 while lo is down: there is no address to call from, says Linux */
+		return !to->w[0] && !to->w[1] && !to->w[2] && to->w[3] == host32(1) ? -EADDRNOTAVAIL : -ENETUNREACH;
 	if (r->type != RTN_UNICAST && r->type != RTN_LOCAL && r->type != RTN_BROADCAST)
 		return no_way(r->type);
 	d = r->type == RTN_LOCAL ? n->loopback : r->dev;

@@ -16,8 +16,6 @@
 
 #include "stream.h"
 
-#define ALGORITHM "reno"
-
 struct number {
 	int name, least, most;
 	size_t field; /* of struct tcp, u32 */
@@ -67,9 +65,15 @@ void stream_option_changed(struct socket *s, int name)
 	}
 }
 
-static int set_algorithm(const char *name, int len)
+static int set_algorithm(struct tcp *t, const char *name, int len)
 {
-	return len >= 4 && !memcmp(name, ALGORITHM, 4) && (len == 4 || !name[4]) ? 0 : -ENOENT;
+	char text[16] = { 0 };
+
+	memcpy(text, name, min((size_t)len, sizeof(text) - 1));
+	if (strcmp(text, "reno") && strcmp(text, "cubic"))
+		return -ENOENT;
+	t->reno = text[0] == 'r';
+	return 0;
 }
 
 static int set_number(struct tcp *t, const struct number *n, int v)
@@ -89,7 +93,7 @@ static int set_tcp(struct socket *s, int name, const void *value, int len)
 	int v;
 
 	if (name == TCP_CONGESTION)
-		return len < 1 ? -EINVAL : set_algorithm(value, len);
+		return len < 1 ? -EINVAL : set_algorithm(t, value, len);
 	if (len < (int)sizeof(v))
 		return -EINVAL;
 	memcpy(&v, value, sizeof(v));
@@ -162,6 +166,16 @@ static void fill_info(const struct tcp *t, struct tcp_info *i)
 	}
 }
 
+void inet_tcp_info(const void *tcp, struct tcp_info *out)
+{
+	fill_info(tcp, out);
+}
+
+const char *inet_tcp_algorithm(const void *tcp)
+{
+	return ((const struct tcp *)tcp)->reno ? "reno" : "cubic";
+}
+
 static int get_bytes(const void *from, size_t size, void *value, int *len)
 {
 	*len = min(*len, (int)size);
@@ -173,12 +187,15 @@ static int get_tcp(struct socket *s, int name, void *value, int *len)
 {
 	struct tcp *t = stream_of(s)->tcp;
 	const struct number *n = find(name);
+	char algorithm[16] = { 0 };
 	struct tcp_info info;
 	u32 v;
 
 	switch (name) {
 	case TCP_INFO: fill_info(t, &info); return get_bytes(&info, sizeof(info), value, len);
-	case TCP_CONGESTION: return get_bytes((char[16]){ ALGORITHM }, 16, value, len);
+	case TCP_CONGESTION:
+		str_copy(algorithm, inet_tcp_algorithm(t), sizeof(algorithm));
+		return get_bytes(algorithm, sizeof(algorithm), value, len);
 	case TCP_NODELAY: v = t->no_delay; break;
 	case TCP_CORK: v = t->cork; break;
 	case TCP_QUICKACK: v = t->quick_ack; break;

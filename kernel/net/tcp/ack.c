@@ -150,9 +150,12 @@ bool tcp_fill_hole(struct tcp *t)
 /* ---- congestion
  * ------------------------------------------------------------------------------------------------------ */
 
-static u32 half_flight(const struct tcp *t)
+/* The window after a loss. */
+static u32 less_flight(struct tcp *t)
 {
-	return max((t->snd_max - t->snd_una) / 2, 2 * t->mss);
+	u32 flight = t->snd_max - t->snd_una;
+
+	return max(t->reno ? flight / 2 : tcp_cubic_loss(t, flight), 2 * t->mss);
 }
 
 static void begin_recovery(struct tcp *t)
@@ -161,7 +164,7 @@ static void begin_recovery(struct tcp *t)
 
 	t->in_recovery = true;
 	t->recover = t->snd_max;
-	t->ssthresh = half_flight(t);
+	t->ssthresh = less_flight(t);
 	t->cwnd = t->ssthresh;
 	n = tcp_retransmit(t, t->snd_una, t->mss);
 	t->high_rxt = t->snd_una + n;
@@ -171,7 +174,7 @@ static void begin_recovery(struct tcp *t)
 void tcp_loss_timeout(struct tcp *t)
 {
 	if (!t->in_loss || t->retries <= 1)
-		t->ssthresh = half_flight(t);
+		t->ssthresh = less_flight(t);
 	t->in_loss = true;
 	t->in_recovery = false;
 	t->recover = t->snd_max;
@@ -189,6 +192,10 @@ static void grow(struct tcp *t, u32 acked)
 		return;
 	if (t->cwnd < t->ssthresh) {
 		t->cwnd += min(acked, 2 * t->mss);
+		return;
+	}
+	if (!t->reno) {
+		tcp_cubic_grow(t, acked);
 		return;
 	}
 	t->cwnd_credit += acked;

@@ -159,6 +159,7 @@ static struct tcp *make_child(struct tcp *l)
 	t->receive_buffer = l->receive_buffer;
 	t->send_buffer_fixed = l->send_buffer_fixed;
 	t->receive_buffer_fixed = l->receive_buffer_fixed;
+	t->reno = l->reno;
 	t->no_delay = l->no_delay;
 	t->cork = l->cork;
 	t->keep_alive = l->keep_alive;

@@ -135,6 +135,10 @@ void tcp_rtt_sample(struct tcp *t, u64 ns);
 void tcp_free_sent(struct tcp *t, bool all);
 void tcp_fail(struct tcp *t, int error); /* with a reset to the peer */
 
+/* cubic.c */
+void tcp_cubic_grow(struct tcp *t, u32 acked);
+u32 tcp_cubic_loss(struct tcp *t, u32 flight); /* the window after it */
+
 /* data.c */
 void tcp_data(struct tcp *t, struct packet *p, const struct segment *s); /* consumes p */
 void tcp_free_received(struct tcp *t);

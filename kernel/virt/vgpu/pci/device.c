@@ -276,6 +276,18 @@ static int reset(struct vfio_device *d)
 	return 0;
 }
 
+/* A guarantee is part of what the tenant's cgroup has been guaranteed; where that is not enough, the weight remains. */
+static int open_client(struct vgpu *g)
+{
+	struct vgpu_share share = g->share;
+	int err = gpu_client_open(g->gpu, g->tenant, &g->limits, &share, g->m->uuid, &g->client);
+
+	if (err != -ENOSPC)
+		return err;
+	share.min = 0;
+	return gpu_client_open(g->gpu, g->tenant, &g->limits, &share, g->m->uuid, &g->client);
+}
+
 static int open(struct vfio_device *d)
 {
 	struct vgpu *g = d->owner;
@@ -291,7 +303,7 @@ static int open(struct vfio_device *d)
 	completion_init(&g->ended);
 	vpci_reset(&g->pci);
 	vdev_reset(&g->virtio);
-	err = gpu_client_open(g->gpu, g->tenant, &g->limits, &g->share, g->m->uuid, &g->client);
+	err = open_client(g);
 	if (!err) {
 		err = kthread_run(&g->thread, thread_main, g, "vgpu");
 		if (err)

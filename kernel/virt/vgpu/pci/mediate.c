@@ -83,6 +83,7 @@ static void job_done(struct gpu_done *d, int err)
 	if (j->abandoned) {
 		kfree(j);
 	} else {
+		g->counts.finished += j->r.type == VIRTIO_GPU_CMD_SUBMIT_3D && !err;
 		finish(j, err);
 		send_answers(g);
 		if (g->nr_jobs == VGPU_PENDING - 1) { /* there is room again */

@@ -3,8 +3,9 @@
  * Problem: a GPU's parts are made by name and size, and together must not exceed it.
  *
  * Idea: types are fractions: one, a half, a quarter, an eighth, a sixteenth of the GPU's memory, with a guarantee of
- * the same part of its time and a weight in that proportion for what is left over. How many of a type can still be made
- * follows from what is left. What the machine's cgroup allows (gpu.weight, gpu.max ...) holds besides.
+ * the same part of its time and a weight in that proportion for what is left over (a quarter weighs what a program
+ * does). How many of a type can still be made follows from what is left. What the machine's cgroup allows (gpu.weight,
+ * gpu.max ...) holds besides.
  *
  * Contract: mdev.h; types ostrom_vgpu-N below parents gpu0, gpu1 ... in order of the GPUs' registration.
  *
@@ -58,7 +59,7 @@ static int create(struct mdev *m)
 	g->gpu = s->gpu;
 	g->max_width = kinds[kind].width;
 	g->max_height = kinds[kind].height;
-	g->share = (struct vgpu_share){ .weight = 1600 / n, .min = VGPU_ONE / n, .max = VGPU_ONE };
+	g->share = (struct vgpu_share){ .weight = 400 / n, .min = VGPU_ONE / n, .max = VGPU_ONE };
 	g->limits = vgpu_default_limits;
 	g->limits.memory_bytes = s->memory_bytes / n;
 	g->limits.resource_bytes = min(g->limits.resource_bytes, g->limits.memory_bytes);
@@ -85,9 +86,11 @@ static int show_statistics(struct attr_dir *dir, const struct attr *a, struct st
 	struct vgpu *g = ((struct mdev *)dir->owner)->priv;
 	const struct vgpu_counts *c = &g->counts;
 
-	strbuf_add(out, "doorbells %llu\nrequests %llu\nsubmits %llu\nrefused %llu\ninterrupts %llu\nflushes %llu\n",
-		   (unsigned long long)c->doorbells, (unsigned long long)c->requests, (unsigned long long)c->submits,
-		   (unsigned long long)c->refused, (unsigned long long)c->interrupts, (unsigned long long)c->flushes);
+	strbuf_add(out, "doorbells %llu\nrequests %llu\nrefused %llu\ninterrupts %llu\n",
+		   (unsigned long long)c->doorbells, (unsigned long long)c->requests, (unsigned long long)c->refused,
+		   (unsigned long long)c->interrupts);
+	strbuf_add(out, "submits %llu\nfinished %llu\nflushes %llu\n", (unsigned long long)c->submits,
+		   (unsigned long long)c->finished, (unsigned long long)c->flushes);
 	return 0;
 }
 
@@ -101,7 +104,7 @@ static void set_type(struct source *s, unsigned i)
 
 	str_format(s->descriptions[i], sizeof(s->descriptions[i]),
 		   "memory: %llu MB\nweight: %u\nguarantee: %u.%02u%%\nresolution: %ux%u",
-		   (unsigned long long)(s->memory_bytes >> 20) / n, 1600 / n, 100 / n, 10000 / n % 100, kinds[i].width,
+		   (unsigned long long)(s->memory_bytes >> 20) / n, 400 / n, 100 / n, 10000 / n % 100, kinds[i].width,
 		   kinds[i].height);
 	s->types[i] = (struct mdev_type){
 		.name = kinds[i].name, .pretty = kinds[i].pretty, .description = s->descriptions[i], .data = n

@@ -84,7 +84,8 @@ struct vgpu_job {
 };
 
 struct vgpu_counts { /* since the device was opened; read without a lock */
-	u64 doorbells, requests, refused, interrupts, flushes, submits;
+	u64 doorbells, requests, refused, interrupts, flushes;
+	u64 submits, finished; /* command streams taken, and done by the GPU */
 };
 
 struct vgpu {

@@ -345,7 +345,7 @@ static u32 take_limited(unsigned node, u64 mask, unsigned flags)
 	u32 pfn = take_colours(node, mask, urgent);
 
 	for (int tries = 0; !pfn && !urgent && upcall_alloc_may_sleep() && tries < 8; tries++) {
-		u64 freed = upcall_reclaim(64);
+		u64 freed = upcall_reclaim(NULL, 64);
 
 		pfn = take_colours(node, mask, false);
 		if (!freed && !pfn)
@@ -375,6 +375,29 @@ static bool colour_limited(unsigned flags)
 	return (flags & ALLOC_USER) && user_mask() != colouring.all;
 }
 
+#define RECLAIM_TRIES 64
+#define KILLS         8 /* processes that may die for one allocation */
+#define COSTLY_ORDER  3 /* nobody dies for a larger block: it is the neighbourhood that is missing, not memory */
+
+/* Memory is short: reclaims, and kills when that does not help. */
+static u32 take_reclaiming(unsigned node, unsigned order)
+{
+	u32 pfn = 0;
+
+	for (int tries = 0, kills = 0; !pfn; tries++) {
+		u64 freed = upcall_reclaim(NULL, max(32UL, 2UL << order));
+
+		page_drain_cpu();
+		pfn = take_shared(&nodes[node], order, upcall_alloc_is_dying());
+		if (pfn || (freed && tries < RECLAIM_TRIES))
+			continue;
+		if (order > COSTLY_ORDER || kills++ == KILLS || !upcall_out_of_memory(NULL))
+			break;
+		tries = 0;
+	}
+	return pfn;
+}
+
 static u32 take(unsigned node, unsigned order, unsigned flags)
 {
 	bool urgent = (flags & ALLOC_ATOMIC) || upcall_alloc_in_reclaim();
@@ -393,15 +416,7 @@ static u32 take(unsigned node, unsigned order, unsigned flags)
 	for (unsigned n = 0; !pfn && n < MAX_NODES; n++)
 		if (nodes[n].b.free)
 			pfn = take_shared(&nodes[n], order, urgent);
-	for (int tries = 0; !pfn && !urgent && upcall_alloc_may_sleep() && tries < 8; tries++) {
-		u64 freed = upcall_reclaim(max(32UL, 2UL << order));
-
-		page_drain_cpu();
-		pfn = take_shared(&nodes[node], order, false);
-		if (!freed && !pfn)
-			break;
-	}
-	return pfn;
+	return pfn || urgent || (flags & ALLOC_TRY) || !upcall_alloc_may_sleep() ? pfn : take_reclaiming(node, order);
 }
 
 /* pfn 0: nothing was found, the charge goes back. */
@@ -429,7 +444,7 @@ struct page *page_alloc_node(unsigned node, unsigned order, unsigned flags, stru
 
 	if (order > PAGE_MAX_ORDER)
 		return NULL;
-	if (tenant && (id = upcall_page_charge(tenant, 1UL << order)) < 0)
+	if (tenant && (id = upcall_page_charge(tenant, 1UL << order, flags)) < 0)
 		return NULL;
 	return make_used(take(node, order, flags), order, flags, id);
 }
@@ -438,7 +453,7 @@ struct page *page_alloc_coloured(u64 mask, unsigned flags, struct tenant *tenant
 {
 	int id = 0;
 
-	if (tenant && (id = upcall_page_charge(tenant, 1)) < 0)
+	if (tenant && (id = upcall_page_charge(tenant, 1, flags)) < 0)
 		return NULL;
 	return make_used(static_branch(&page_colouring) ? take_limited(0, mask, flags) : take(0, 0, flags), 0, flags,
 			 id);
@@ -457,6 +472,8 @@ static void page_free(struct page *p)
 	ulong flags;
 
 	ensure(!(p->flags & (PAGE_RESERVED | PAGE_FREE | PAGE_TAIL)));
+	if (p->flags & PAGE_ANON)
+		page_stat_add(PAGE_STAT_ANON, -(1L << order));
 	if (p->tenant)
 		upcall_page_uncharge(p->tenant, 1UL << order);
 	p->tenant = 0;
@@ -622,6 +639,11 @@ void page_stats(struct page_stats *out)
 	out->tables = max(stat[PAGE_STAT_TABLES], (s64)0);
 	out->cached = max(stat[PAGE_STAT_CACHED], (s64)0);
 	out->anon = max(stat[PAGE_STAT_ANON], (s64)0);
+	out->shmem = max(stat[PAGE_STAT_SHMEM], (s64)0);
+	out->mapped = max(stat[PAGE_STAT_MAPPED], (s64)0);
+	out->stacks = max(stat[PAGE_STAT_STACKS], (s64)0);
+	for (int e = PAGE_STAT_EVENTS; e < PAGE_STAT_NR; e++)
+		out->events[e - PAGE_STAT_EVENTS] = (u64)stat[e];
 }
 
 static void page_init(void)

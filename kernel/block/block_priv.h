@@ -35,6 +35,7 @@ int __must_check block_attrs_add(struct block_dev *d, struct attr_dir *parent);
 /* direct.c: bytes moved, or -errno; advances io */
 ssize_t block_direct_rw(struct block_dev *d, struct io *io, enum block_op op);
 /* file.c: /dev/NAME */
+struct block_dev *block_dev_of(const struct file *f); /* an open device node */
 int __must_check block_node_add(struct block_dev *d);
 bool block_file_free(
 	struct block_dev *d); /* the last reference is gone. False: it is still mapped and stays for good */

@@ -27,7 +27,7 @@
 
 #include "block_priv.h"
 
-static struct block_dev *dev_of(const struct file *f)
+struct block_dev *block_dev_of(const struct file *f)
 {
 	return f->priv;
 }
@@ -124,7 +124,7 @@ static int open(struct inode *i, struct file *f)
 
 static void release(struct file *f)
 {
-	struct block_dev *d = dev_of(f);
+	struct block_dev *d = block_dev_of(f);
 
 	unclaim(d, f);
 	if (!atomic_sub_return(&d->openers, 1) && d->cache_file->inode->cache->nr_dirty &&
@@ -138,7 +138,7 @@ static void release(struct file *f)
 /* What is left between the position and the end; a transfer is cut there. */
 static u64 room(const struct io *io)
 {
-	u64 end = dev_of(io->file)->sectors << SECTOR_SHIFT;
+	u64 end = block_dev_of(io->file)->sectors << SECTOR_SHIFT;
 
 	return (u64)io->pos < end ? end - io->pos : 0;
 }
@@ -154,7 +154,7 @@ static ssize_t buffered(struct io *io, u64 limit, ssize_t (*rw)(struct io *))
 	u64 beyond = inner.iter.count > limit ? inner.iter.count - limit : 0;
 	ssize_t n;
 
-	inner.file = dev_of(io->file)->cache_file;
+	inner.file = block_dev_of(io->file)->cache_file;
 	inner.iter.count -= beyond;
 	n = rw(&inner);
 	if (n > 0) {
@@ -203,7 +203,7 @@ static ssize_t direct(struct block_dev *d, struct io *io, enum block_op op)
 
 static ssize_t read(struct io *io)
 {
-	struct block_dev *d = dev_of(io->file);
+	struct block_dev *d = block_dev_of(io->file);
 
 	if (!is_direct(io))
 		return buffered(io, room(io), cache_read);
@@ -212,7 +212,7 @@ static ssize_t read(struct io *io)
 
 static ssize_t write(struct io *io)
 {
-	struct block_dev *d = dev_of(io->file);
+	struct block_dev *d = block_dev_of(io->file);
 
 	if (block_is_read_only(d))
 		return -EPERM;
@@ -225,7 +225,7 @@ static ssize_t write(struct io *io)
 
 static s64 llseek(struct file *f, s64 off, int whence)
 {
-	s64 end = dev_of(f)->sectors << SECTOR_SHIFT;
+	s64 end = block_dev_of(f)->sectors << SECTOR_SHIFT;
 
 	switch (whence) {
 	case SEEK_SET: break;
@@ -241,7 +241,7 @@ static s64 llseek(struct file *f, s64 off, int whence)
 
 static int fsync(struct file *f, s64 start, s64 end, bool data_only)
 {
-	struct block_dev *d = dev_of(f);
+	struct block_dev *d = block_dev_of(f);
 	int err = cache_sync_for(d->cache_file->inode->cache, f, (u64)start / PAGE_SIZE, (u64)end / PAGE_SIZE);
 	int flush_err = block_flush(d);
 
@@ -250,7 +250,7 @@ static int fsync(struct file *f, s64 start, s64 end, bool data_only)
 
 static int mmap(struct file *f, unsigned prot, unsigned map_flags, u64 *index, size_t bytes, struct mapping **out)
 {
-	return cache_mmap(dev_of(f)->cache_file, prot, map_flags, index, bytes, out);
+	return cache_mmap(block_dev_of(f)->cache_file, prot, map_flags, index, bytes, out);
 }
 
 int block_flush_cache(struct block_dev *d)

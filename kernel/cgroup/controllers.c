@@ -2,14 +2,13 @@
  *
  * Problem: tasks, memory and CPU time are counted in the tenant (task/tenant.h); people read and limit them by files.
  *
- * Idea: a share's fields are files. What a limit means is the charging code's; here a write only stores a number, and
- * for memory then takes pages back until the number holds or nothing more can go.
+ * Idea: a share's fields are files. What a limit means is the charging code's; here a write only stores a number.
+ * Memory has files of its own (memory.c).
  *
- * Contract: cgroup-v2.rst, "PID", "Memory", "CPU". A limit below the present use is legal: it refuses what comes next.
+ * Contract: cgroup-v2.rst, "PID", "CPU". A limit below the present use is legal: it refuses what comes next.
  *
  * Locks: fields are single words; sums over the tree take cgroup_lock.
  */
-#include <alloc/page.h>
 #include <core/init.h>
 #include <core/log.h>
 #include <lib/err.h>
@@ -27,20 +26,15 @@ static struct share *share_of(struct attr_dir *d, const struct attr *a)
 	return &cgroup_tenant(d)->share[a->data >> 8];
 }
 
-static u64 unit_of(const struct attr *a)
-{
-	return a->data >> 8 == RES_MEMORY ? PAGE_SIZE : 1;
-}
-
 static int show_field(struct attr_dir *d, const struct attr *a, struct strbuf *out)
 {
 	struct share *s = share_of(d, a);
 
 	switch (a->data & 0xff) {
-	case LIMIT: cgroup_show_limit(out, READ_ONCE(s->limit), unit_of(a)); break;
-	case PEAK: strbuf_add(out, "%llu\n", (unsigned long long)((u64)atomic_read(&s->peak) * unit_of(a))); break;
+	case LIMIT: cgroup_show_limit(out, READ_ONCE(s->limit), 1); break;
+	case PEAK: strbuf_add(out, "%llu\n", (unsigned long long)((u64)atomic_read(&s->peak))); break;
 	case FAILURES: strbuf_add(out, "max %llu\n", (unsigned long long)atomic_read(&s->failures)); break;
-	default: strbuf_add(out, "%llu\n", (unsigned long long)((u64)atomic_read(&s->use) * unit_of(a)));
+	default: strbuf_add(out, "%llu\n", (unsigned long long)((u64)atomic_read(&s->use)));
 	}
 	return 0;
 }
@@ -78,66 +72,6 @@ static const struct attr *const pids_files[] = { &file_pids_current, &file_pids_
 static struct cgroup_controller pids = {
 	.name = "pids", .files = pids_files, .threaded = true, .disabled = reset_pids
 };
-
-/* ---- memory ---- */
-
-#define RECLAIM_ROUNDS 16
-
-static bool over(const struct share *s)
-{
-	return (u64)atomic_read(&s->use) > READ_ONCE(s->limit);
-}
-
-static int set_memory_max(struct attr_dir *d, const struct attr *a, char *text, size_t len)
-{
-	struct share *s = share_of(d, a);
-	u64 v;
-	int err = cgroup_parse_limit(text, PAGE_SIZE, &v);
-
-	if (err)
-		return err;
-	WRITE_ONCE(s->limit, v);
-	if (over(s))
-		tenant_drain();
-	for (int i = 0; i < RECLAIM_ROUNDS && over(s); i++)
-		if (!upcall_reclaim((u64)atomic_read(&s->use) - v))
-			break;
-	return 0;
-}
-
-static int show_memory_events(struct attr_dir *d, const struct attr *a, struct strbuf *out)
-{
-	strbuf_add(out, "low 0\nhigh 0\nmax %llu\noom 0\noom_kill 0\n",
-		   (unsigned long long)atomic_read(&share_of(d, a)->failures));
-	return 0;
-}
-
-static int set_reclaim(struct attr_dir *d, const struct attr *a, char *text, size_t len)
-{
-	u64 pages, freed = 0;
-	int err = cgroup_parse_limit(text, PAGE_SIZE, &pages);
-
-	if (err || pages == ~0ULL)
-		return -EINVAL;
-	for (int i = 0; i < RECLAIM_ROUNDS && freed < pages; i++)
-		freed += upcall_reclaim(pages - freed);
-	return freed < pages ? -EAGAIN : 0;
-}
-
-FILE(memory_current, "memory.current", 0444, show_field, NULL, SHARE_FIELD(RES_MEMORY, USE));
-FILE(memory_peak, "memory.peak", 0444, show_field, NULL, SHARE_FIELD(RES_MEMORY, PEAK));
-FILE(memory_max, "memory.max", 0644, show_field, set_memory_max, SHARE_FIELD(RES_MEMORY, LIMIT));
-FILE(memory_events, "memory.events", 0444, show_memory_events, NULL, SHARE_FIELD(RES_MEMORY, FAILURES));
-FILE(memory_reclaim, "memory.reclaim", 0200, NULL, set_reclaim, SHARE_FIELD(RES_MEMORY, USE));
-
-static void reset_memory(struct tenant *t)
-{
-	WRITE_ONCE(t->share[RES_MEMORY].limit, ~0ULL);
-}
-
-static const struct attr *const memory_files[] = { &file_memory_current, &file_memory_peak,    &file_memory_max,
-						   &file_memory_events,  &file_memory_reclaim, NULL };
-static struct cgroup_controller memory = { .name = "memory", .files = memory_files, .disabled = reset_memory };
 
 /* ---- CPU time ---- */
 
@@ -293,7 +227,7 @@ static struct cgroup_controller cpu = { .name = "cpu", .files = cpu_files, .thre
 static void controllers_init(void)
 {
 	cgroup_controller_register(&cpu);
-	cgroup_controller_register(&memory);
+	cgroup_controller_register(&cgroup_memory);
 	cgroup_controller_register(&pids);
 }
 PART_INIT(fs, controllers_init);

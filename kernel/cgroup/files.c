@@ -189,7 +189,7 @@ const struct attr *const cgroup_core_root_files[] = { &cgroup_file_procs,
 
 u64 cgroup_file_version(struct attr_dir *d, const struct attr *a)
 {
-	return a == &file_events ? READ_ONCE(cgroup_tenant(d)->version) + 1ULL : 0;
+	return a == &file_events ? READ_ONCE(cgroup_tenant(d)->version) + 1ULL : cgroup_memory_version(d, a);
 }
 
 /* ---- values of controllers ---- */

@@ -26,7 +26,7 @@ static int page_at(struct mm *m, ulong addr, unsigned access, struct page **out,
 		return -EAGAIN;
 	pt_leaf_lock(&leaf);
 	e = pte_read(leaf.entry);
-	if (pte_is_none(e) ||
+	if (!pte_is_present(e) ||
 	    ((access & ACCESS_WRITE) && !(access & ACCESS_FORCE) && pte_is_present(e) && !(pte_rights(e) & PT_WRITE))) {
 		err = -EAGAIN;
 	} else if ((pte_rights(e) & PT_SPECIAL) && pte_pfn(e) != zero_pfn) {
@@ -146,7 +146,7 @@ int mm_insert_page(struct mm *m, ulong addr, struct page *page)
 	ensure(v && v->start <= addr && !v->mapping);
 	err = pt_leaf_get(&m->pt, addr, true, &leaf, NULL);
 	if (!err) {
-		page->flags |= PAGE_ANON;
+		page_set_anon(page);
 		page->index = vma_index(v, addr);
 		v->has_private = true;
 		pt_leaf_lock(&leaf);
@@ -175,7 +175,7 @@ static void count_entry(pte_t e, bool huge, struct mm_map_stats *out)
 	unsigned rights = pte_rights(e);
 	u64 n = huge ? 512 : 1;
 
-	if (pte_is_none(e) || (rights & PT_SPECIAL))
+	if (!pte_is_present(e) || (rights & PT_SPECIAL))
 		return;
 	if (pte_page(e)->flags & PAGE_ANON)
 		out->anon_pages += n;

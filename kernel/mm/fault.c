@@ -87,10 +87,10 @@ static int fault_huge(struct vma *v, ulong addr)
 	bool installed;
 	int err;
 
-	page = page_alloc(9, ALLOC_ZERO | ALLOC_USER, m->tenant);
+	page = page_alloc(9, ALLOC_ZERO | ALLOC_USER | ALLOC_TRY, m->tenant);
 	if (!page)
 		return -ENOMEM;
-	page->flags |= PAGE_ANON;
+	page_set_anon(page);
 	err = pt_huge_get(&m->pt, ALIGN_DOWN(addr, HUGE_SIZE), &leaf);
 	if (err) {
 		page_put(page);
@@ -110,7 +110,7 @@ static struct page *anon_page(struct vma *v, unsigned flags)
 	struct page *page = page_alloc(0, flags | ALLOC_USER, v->mm->tenant);
 
 	if (page) {
-		page->flags |= PAGE_ANON;
+		page_set_anon(page);
 		v->has_private = true;
 	}
 	return page;
@@ -175,7 +175,7 @@ static int copy_private(struct vma *v, ulong addr, struct pt_leaf *leaf, pte_t o
 	if (!was || !(was->flags & PAGE_ANON))
 		atomic_add(&m->rss_anon, 1);
 	if (was && !(was->flags & PAGE_ANON)) {
-		atomic_dec(&was->mapcount);
+		page_unmapped(was);
 		atomic_sub(&m->rss_file, 1);
 	}
 	if (was)
@@ -229,7 +229,7 @@ static bool install_mapped(struct vma *v, pte_t *entry, struct page *page, unsig
 
 	if (!pte_is_none(pte_read(entry)) || !still_in(v, page))
 		return false;
-	atomic_inc(&head->mapcount);
+	page_mapped(head);
 	pte_set(entry, pte_make(page_to_pfn(page), rights));
 	return true;
 }
@@ -321,6 +321,32 @@ static int fault_make_writable(struct vma *v, ulong addr, struct pt_leaf *leaf, 
 	return 0;
 }
 
+/* ---- on swap ----------------------------------------------------------------------------------------------------- */
+
+static int fault_swapped(struct vma *v, ulong addr, unsigned access, struct pt_leaf *leaf, pte_t old)
+{
+	struct page *page;
+	bool read = false, done;
+	int err = swap_in(old, v->mm->tenant, &page, &read);
+
+	if (read)
+		current->maj_faults++;
+	if (err)
+		return err;
+	pt_leaf_lock(leaf);
+	done = pte_read(leaf->entry) == old && swap_claim(old, page);
+	if (done)
+		pte_set(leaf->entry, pte_make(page_to_pfn(page), rights_read_only(v)));
+	pt_leaf_unlock(leaf);
+	if (done) {
+		atomic_add(&v->mm->rss_anon, 1);
+		atomic_sub(&v->mm->rss_swap, 1);
+	} else {
+		page_put(page);
+	}
+	return access & ACCESS_WRITE ? -EAGAIN : 0;
+}
+
 /* ---- the decision --------------------------------------------------------------------------------------------- */
 
 static int fault_once(struct vma *v, ulong addr, unsigned access)
@@ -343,6 +369,8 @@ static int fault_once(struct vma *v, ulong addr, unsigned access)
 		return leaf.huge    ? -EAGAIN
 		       : v->mapping ? fault_mapped(v, addr, access, &leaf)
 				    : fault_anon(v, addr, access, &leaf, e);
+	if (unlikely(!pte_is_present(e)))
+		return fault_swapped(v, addr, access, &leaf, e);
 	if (!(access & ACCESS_WRITE) || (pte_rights(e) & PT_WRITE))
 		return 0;
 	if (v->flags & VMA_SHARED)
@@ -355,9 +383,13 @@ int fault_in_vma(struct vma *v, ulong addr, unsigned access)
 	int err;
 
 	addr &= PAGE_MASK;
+	if (unlikely(READ_ONCE(v->mm->reaped)))
+		return -EFAULT;
+	current->fault_mm = v->mm;
 	do
 		err = fault_once(v, addr, access);
 	while (err == -EAGAIN);
+	current->fault_mm = NULL;
 	return err;
 }
 

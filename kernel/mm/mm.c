@@ -42,8 +42,13 @@ int mm_create(struct mm **out)
 
 	if (!m)
 		return -ENOMEM;
-	err = pagetable_create(&m->pt);
+	m->tenant = current->tenant;
+	if (m->tenant)
+		tenant_get(m->tenant);
+	err = pagetable_create(&m->pt, m->tenant);
 	if (err) {
+		if (m->tenant)
+			tenant_put(m->tenant);
 		kcache_free(mm_cache, m);
 		return err;
 	}
@@ -51,10 +56,8 @@ int mm_create(struct mm **out)
 	atomic_set(&m->users, 1);
 	refcount_set(&m->refs, 1);
 	m->mmap_base = m->gap_hint = USER_END - MMAP_GAP;
-	m->tenant = current->tenant;
-	if (m->tenant)
-		tenant_get(m->tenant);
 	m->dumpable = 1;
+	mm_list_add(m);
 	*out = m;
 	return 0;
 }
@@ -66,7 +69,7 @@ void mm_set_tenant(struct mm *m, struct tenant *t)
 	tenant_get(t);
 	write_lock(&m->lock); /* faults charge with it held for reading */
 	old = m->tenant;
-	m->tenant = t;
+	m->tenant = m->pt.tenant = t;
 	write_unlock(&m->lock);
 	if (old)
 		tenant_put(old);
@@ -81,6 +84,7 @@ void mm_drop(struct mm *m)
 {
 	if (!refcount_dec_and_test(&m->refs))
 		return;
+	mm_list_remove(m);
 	pagetable_destroy(&m->pt);
 	if (m->tenant)
 		tenant_put(m->tenant);
@@ -110,6 +114,17 @@ struct mm *mm_of_task(struct task *t)
 
 	if (m && ((t->flags & TASK_F_KTHREAD) || !mm_get_live(m)))
 		m = NULL;
+	spin_unlock_irqrestore(&t->lock, irq);
+	return m;
+}
+
+struct mm *mm_hold_of_task(struct task *t)
+{
+	ulong irq = spin_lock_irqsave(&t->lock);
+	struct mm *m = t->flags & TASK_F_KTHREAD ? NULL : t->mm;
+
+	if (m)
+		mm_hold(m);
 	spin_unlock_irqrestore(&t->lock, irq);
 	return m;
 }
@@ -148,7 +163,7 @@ void mm_switch(struct mm *m)
 /* ---- fork ----------------------------------------------------------------------------------------------- */
 
 struct copied {
-	unsigned nr, anon;
+	unsigned nr, anon, swapped;
 	bool protected;
 	u16 at[COPY_CHUNK];
 	pte_t e[COPY_CHUNK];
@@ -162,7 +177,10 @@ static void copy_entry(struct vma *v, pte_t *entry, unsigned i, struct copied *c
 
 	if (pte_is_none(e))
 		return;
-	if (!pte_is_special(e)) {
+	if (unlikely(!pte_is_present(e))) {
+		swap_dup(e);
+		c->swapped++;
+	} else if (!pte_is_special(e)) {
 		page = pte_page(e);
 		if (!(page->flags & PAGE_ANON))
 			return;
@@ -190,7 +208,9 @@ static int copy_paste(struct mm *to, ulong va, bool huge, struct copied *c)
 	err = huge ? pt_huge_get(&to->pt, va, &leaf) : pt_leaf_get(&to->pt, va, true, &leaf, NULL);
 	if (err) {
 		for (unsigned i = 0; i < c->nr; i++)
-			if (!pte_is_special(c->e[i]))
+			if (!pte_is_present(c->e[i]))
+				swap_drop(c->e[i]);
+			else if (!pte_is_special(c->e[i]))
 				page_put(pte_page(c->e[i]));
 		return err;
 	}
@@ -199,6 +219,7 @@ static int copy_paste(struct mm *to, ulong va, bool huge, struct copied *c)
 		pte_set(leaf.entry + c->at[i], c->e[i]);
 	pt_leaf_unlock(&leaf);
 	atomic_add(&to->rss_anon, c->anon);
+	atomic_add(&to->rss_swap, c->swapped);
 	return 0;
 }
 

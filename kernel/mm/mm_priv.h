@@ -77,6 +77,60 @@ int mm_populate(struct mm *m, ulong start, ulong end); /* no lock held; stops at
 unsigned vma_rights(const struct vma *v);              /* PT_* of a page that may be written if the VMA may */
 extern pfn_t zero_pfn;
 
+/* ---- swap.c: entries of pages that are on swap; any lock up to RANK_PTE may be held ---- */
+/* An anonymous page in the swap cache: owner is its swap area, index its slot; DIRTY: the slot does not hold it yet. It
+ * is mapped read-only, because the cache has a reference. */
+#define PAGE_SWAPPED PAGE_UPTODATE
+#define SWAP_BATCH   32
+bool swap_has_room(void);
+/* Up to n free slots, each held once, neighbours if possible. */
+unsigned swap_take(pte_t *out, unsigned n);
+/* p becomes the cached page of slot e and gives it one reference of its own; its tenant is charged. If it already is a
+ * cached page, e is exchanged for its own entry. False: the tenant has no swap left. e's hold counts as an entry. */
+bool swap_enter(struct page *p, pte_t *e, bool *was_in);
+void swap_dup(pte_t e);  /* one more page table entry refers to it */
+void swap_drop(pte_t e); /* one less, or a hold */
+/* Writes those of the n slots whose cached page nobody maps, and frees the pages: returns how many. Sleeps. */
+u64 swap_write(const pte_t *e, unsigned n);
+/* The page of e with a reference. -EAGAIN: the entry is no longer in use. -EIO, -ENOMEM. *read: from the device. */
+int swap_in(pte_t e, struct tenant *payer, struct page **out, bool *read);
+bool swap_claim(pte_t e,
+		struct page *p); /* p is still e's page: the entry becomes a mapping of it (swap_drop inside) */
+u64 swap_shrink_cache(struct tenant *top, u64 want); /* cached pages that nobody maps. Sleeps */
+
+/* ---- reclaim.c ---- */
+void mm_list_add(struct mm *m);
+void mm_list_remove(struct mm *m);
+
+/* ---- recolour.c ---- */
+/* The pages of a huge page that huge_split has given small entries become units of their own, if nobody else uses it.
+ * va at its start. */
+void huge_break(struct mm *m, ulong va);
+
+static inline void page_set_anon(struct page *p)
+{
+	p->flags |= PAGE_ANON;
+	page_stat_add(PAGE_STAT_ANON, 1L << page_order(p));
+}
+
+/* A page of a file enters or leaves a page table. */
+static inline void page_mapped(struct page *head)
+{
+	if (atomic_add_return(&head->mapcount, 1) == 1)
+		page_stat_add(PAGE_STAT_MAPPED, 1L << page_order(head));
+}
+
+static inline void page_unmapped(struct page *head)
+{
+	if (atomic_sub_return(&head->mapcount, 1) == 0)
+		page_stat_add(PAGE_STAT_MAPPED, -(1L << page_order(head)));
+}
+
+static inline bool pte_is_swap(pte_t e)
+{
+	return !pte_is_none(e) && !pte_is_present(e);
+}
+
 static inline struct page *pte_page(pte_t e)
 {
 	return page_head(pfn_to_page(pte_pfn(e)));

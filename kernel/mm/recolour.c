@@ -33,7 +33,7 @@ static bool wanted(const struct mm_recolour *r, pte_t e)
 
 static void copy_descriptor(struct page *to, const struct page *from)
 {
-	to->flags |= PAGE_ANON;
+	page_set_anon(to);
 	to->index = from->index;
 	to->owner = from->owner;
 }
@@ -84,8 +84,7 @@ static bool is_sole_user(const struct pt_leaf *leaf, const struct page *head)
 	return true;
 }
 
-/* After huge_split: small entries, but still one block. va at its start. */
-static void break_block(struct mm *m, ulong va)
+void huge_break(struct mm *m, ulong va)
 {
 	struct pt_leaf leaf;
 	struct page *head;
@@ -95,7 +94,7 @@ static void break_block(struct mm *m, ulong va)
 		return;
 	pt_leaf_lock(&leaf);
 	e = pte_read(leaf.entry);
-	head = pte_is_none(e) || pte_is_special(e) ? NULL : pfn_to_page(pte_pfn(e));
+	head = !pte_is_present(e) || pte_is_special(e) ? NULL : pfn_to_page(pte_pfn(e));
 	if (head && (head->flags & PAGE_ANON) && is_sole_user(&leaf, head)) {
 		page_split(head);
 		atomic_set(&head->refs, 1);
@@ -120,7 +119,7 @@ static int recolour_range(struct mm *m, ulong va, ulong end, struct mm_recolour 
 			err = huge_split(m, va);
 			if (err)
 				return err;
-			break_block(m, ALIGN_DOWN(va, HUGE_SIZE));
+			huge_break(m, ALIGN_DOWN(va, HUGE_SIZE));
 			next = va;
 			continue;
 		}

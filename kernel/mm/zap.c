@@ -18,7 +18,7 @@
 #define CHUNK 64
 
 struct chunk {
-	unsigned nr, anon, file;
+	unsigned nr, anon, file, swapped;
 	u64 dirty; /* bit i: pages[i] */
 	struct page *pages[CHUNK];
 };
@@ -50,6 +50,11 @@ static void chunk_take(struct chunk *c, pte_t *entry, pte_t e)
 	struct page *page;
 
 	e = pte_exchange(entry, (pte_t)0);
+	if (unlikely(!pte_is_present(e))) {
+		swap_drop(e);
+		c->swapped++;
+		return;
+	}
 	if (pte_is_special(e))
 		return;
 	page = pte_page(e);
@@ -57,7 +62,7 @@ static void chunk_take(struct chunk *c, pte_t *entry, pte_t e)
 		c->anon++;
 	} else {
 		c->file++;
-		atomic_dec(&page->mapcount);
+		page_unmapped(page);
 		if (pte_is_dirty(e))
 			c->dirty |= BIT(c->nr);
 	}
@@ -73,6 +78,8 @@ static void chunk_release(struct vma *v, struct chunk *c, ulong va, struct tlb_g
 	}
 	if (c->anon)
 		atomic_sub(&v->mm->rss_anon, c->anon);
+	if (c->swapped)
+		atomic_sub(&v->mm->rss_swap, c->swapped);
 	if (c->file)
 		atomic_sub(&v->mm->rss_file, c->file);
 	for (unsigned i = 0; i < c->nr; i++)
@@ -111,6 +118,8 @@ static void zap_leaf(struct vma *v, struct pt_leaf *leaf, ulong va, unsigned n, 
 			pte_t e = pte_read(entry + at);
 
 			if (pte_is_none(e))
+				continue;
+			if (keep_private && !pte_is_present(e))
 				continue;
 			if (keep_private && !pte_is_special(e) && (pte_page(e)->flags & PAGE_ANON))
 				continue;

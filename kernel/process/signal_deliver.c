@@ -349,6 +349,8 @@ void upcall_return_to_user(struct regs *r)
 		run_task_work();
 	if (unlikely(current->work & WORK_THROTTLE))
 		sched_throttle_point();
+	if (unlikely(current->work & WORK_MEMORY))
+		tenant_high_point();
 	if (current->work & WORK_SIGNAL) {
 		if (static_branch(&task_step_key))
 			task_hooks->step_end(r);

@@ -30,6 +30,7 @@
 #include "task_priv.h"
 
 #define SPARE_STACKS 64
+#define TASK_PAGES   ((s64)(KERNEL_STACK_BYTES / PAGE_SIZE) + 1) /* of the stack and the structures */
 
 static struct spinlock pool_lock = SPIN_INIT(RANK_LEAF_SPIN);
 static void *spare[SPARE_STACKS];
@@ -88,6 +89,26 @@ static void init_common(struct task *t, const char *name)
 	refcount_set(&t->refs, 2);
 }
 
+/* The stack and the structures of a thread are its tenant's memory. */
+static int charge_memory(struct task *t)
+{
+	int id = upcall_page_charge(current->tenant, TASK_PAGES, ALLOC_KERNEL);
+
+	if (id < 0)
+		return id;
+	t->memory_id = (u16)id;
+	tenant_memory_kind(t->memory_id, MEMORY_STACKS, TASK_PAGES);
+	page_stat_add(PAGE_STAT_STACKS, TASK_PAGES);
+	return 0;
+}
+
+static void uncharge_memory(struct task *t)
+{
+	tenant_memory_kind(t->memory_id, MEMORY_STACKS, -TASK_PAGES);
+	upcall_page_uncharge(t->memory_id, TASK_PAGES);
+	page_stat_add(PAGE_STAT_STACKS, -TASK_PAGES);
+}
+
 int task_create(struct task **out, const char *name)
 {
 	struct task *t = kcache_alloc(cache, ALLOC_ZERO);
@@ -105,6 +126,12 @@ int task_create(struct task **out, const char *name)
 		kcache_free(cache, t);
 		return -EAGAIN;
 	}
+	if (charge_memory(t)) {
+		tenant_uncharge(current->tenant, RES_PIDS, 1);
+		stack_put(t->stack);
+		kcache_free(cache, t);
+		return -ENOMEM;
+	}
 	sched_fork_attr(t);
 	t->cred = current->cred;
 	cred_get(t->cred);
@@ -118,6 +145,11 @@ int task_create(struct task **out, const char *name)
 bool upcall_alloc_in_reclaim(void)
 {
 	return current && (current->flags & TASK_F_MEMALLOC);
+}
+
+bool upcall_alloc_is_dying(void)
+{
+	return fatal_signal_pending(current);
 }
 
 bool upcall_alloc_may_sleep(void)
@@ -151,6 +183,7 @@ static void free_task(struct rcu_head *head)
 
 	arch_thread_free(t);
 	cred_put(t->cred);
+	uncharge_memory(t);
 	tenant_remove_task(t);
 	stack_put(t->stack);
 	kcache_free(cache, t);

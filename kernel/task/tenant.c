@@ -4,12 +4,10 @@
  * can afford a few dozen instructions.
  *
  * Idea: counters are atomic and hierarchical; a charge walks to the root and undoes itself where a
- * limit refuses. Memory goes through a stock a CPU: one tenant's prepaid pages, taken 64 at a time,
- * so most charges touch one per-CPU word. A tenant's number (id16) is what page descriptors hold;
- * the table of numbers is read under RCU.
+ * limit refuses. A tenant's number (id16) is what page descriptors hold; the table of numbers is
+ * read under RCU. Memory has more to it: tenant_memory.c.
  *
- * Contract: task/tenant.h. The stock is given back when the CPU charges another tenant, or by
- * tenant_drain (a limit that seems reached may only be stocked elsewhere).
+ * Contract: task/tenant.h.
  *
  * Locks: `ids_lock` (RANK_TENANT) guards the table, the tree and the lists of tasks.
  */
@@ -24,8 +22,7 @@
 #include <task/tenant.h>
 #include "sched_priv.h"
 #include "task_priv.h"
-
-#define STOCK 64
+#include "tenant_priv.h"
 
 static struct tenant_run root_run[MAX_CPUS];
 struct tenant tenant_root = {
@@ -38,16 +35,11 @@ struct tenant tenant_root = {
 	.run = root_run,
 	.cpu_weight = 1024,
 	.bandwidth = { .quota_ns = ~0ULL },
+	.memory = { .high = ~0ULL },
 };
 static struct tenant *first_ids[256] = { [1] = &tenant_root };
 static struct tenant **ids[256] = { first_ids }; /* by high byte, then low byte */
 static struct spinlock ids_lock = SPIN_INIT(RANK_TENANT);
-
-struct stock {
-	struct tenant *tenant; /* counted while pages > 0 */
-	u64 pages;
-};
-static DEFINE_PER_CPU(struct stock, stock);
 
 struct tenant *tenant_by_id(u16 id)
 {
@@ -147,6 +139,7 @@ int tenant_create(struct tenant *parent, struct tenant **out)
 		t->share[r].limit = ~0ULL;
 		t->share[r].weight = 100;
 	}
+	t->memory.high = ~0ULL;
 	t->parent = parent;
 	t->freezing = parent->freezing;
 	flags = spin_lock_irqsave(&ids_lock);
@@ -184,7 +177,7 @@ void tenant_kill(struct tenant *t)
 	tenant_put(t);
 }
 
-static void note_peak(struct share *s, s64 use)
+void tenant_note_peak(struct share *s, s64 use)
 {
 	s64 peak = atomic_read(&s->peak);
 
@@ -192,7 +185,7 @@ static void note_peak(struct share *s, s64 use)
 		;
 }
 
-static void take_back(struct tenant *from, struct tenant *to, enum resource r, u64 n)
+void tenant_take_back(struct tenant *from, struct tenant *to, enum resource r, u64 n)
 {
 	for (; from != to; from = from->parent)
 		atomic_sub(&from->share[r].use, (s64)n);
@@ -205,10 +198,10 @@ static int charge_tree(struct tenant *t, enum resource r, u64 n, int err)
 
 		if (unlikely((u64)use > READ_ONCE(a->share[r].limit))) {
 			atomic_inc(&a->share[r].failures);
-			take_back(t, a->parent, r, n);
+			tenant_take_back(t, a->parent, r, n);
 			return err;
 		}
-		note_peak(&a->share[r], use);
+		tenant_note_peak(&a->share[r], use);
 	}
 	return 0;
 }
@@ -220,73 +213,7 @@ int tenant_charge(struct tenant *t, enum resource r, u64 n, int err)
 
 void tenant_uncharge(struct tenant *t, enum resource r, u64 n)
 {
-	take_back(t, NULL, r, n);
-}
-
-/* ---- pages
- * ------------------------------------------------------------------------------------------------
- */
-
-/* IRQs off. */
-static void stock_drop(struct stock *s)
-{
-	struct tenant *t = s->tenant;
-
-	if (!t)
-		return;
-	if (s->pages)
-		take_back(t, NULL, RES_MEMORY, s->pages);
-	s->tenant = NULL;
-	s->pages = 0;
-	tenant_put(t);
-}
-
-static void stock_drop_call(void *arg)
-{
-	stock_drop(this_cpu_ptr(&stock));
-}
-
-void tenant_drain(void)
-{
-	cpu_call(cpu_online_mask(), stock_drop_call, NULL);
-}
-
-int upcall_page_charge(struct tenant *t, u64 pages)
-{
-	ulong flags = irq_save();
-	struct stock *s = this_cpu_ptr(&stock);
-	int err = 0;
-
-	if (likely(s->tenant == t && s->pages >= pages)) {
-		s->pages -= pages;
-	} else if (pages <= STOCK && charge_tree(t, RES_MEMORY, pages + STOCK, -ENOMEM) == 0) {
-		if (s->tenant != t) {
-			stock_drop(s);
-			tenant_get(t);
-			s->tenant = t;
-		}
-		s->pages += STOCK;
-	} else {
-		err = charge_tree(t, RES_MEMORY, pages, -ENOMEM);
-	}
-	irq_restore(flags);
-	return err ? err : t->id;
-}
-
-void upcall_page_uncharge(u16 id, u64 pages)
-{
-	ulong flags = irq_save();
-	struct stock *s = this_cpu_ptr(&stock);
-
-	if (s->tenant && s->tenant->id == id && s->pages + pages <= 2 * STOCK) {
-		s->pages += pages;
-	} else {
-		struct tenant *t = tenant_by_id(id);
-
-		if (t)
-			take_back(t, NULL, RES_MEMORY, pages);
-	}
-	irq_restore(flags);
+	tenant_take_back(t, NULL, r, n);
 }
 
 /* ---- tasks
@@ -419,8 +346,8 @@ static void change_tenant(struct task *task, struct tenant *to)
 	list_add_tail(&task->tenant_link, &to->tasks);
 	count_tasks(to, 1, task->tenant_stopped);
 	for (struct tenant *a = to; a; a = a->parent)
-		note_peak(&a->share[RES_PIDS], atomic_add_return(&a->share[RES_PIDS].use, 1));
-	take_back(from, NULL, RES_PIDS, 1);
+		tenant_note_peak(&a->share[RES_PIDS], atomic_add_return(&a->share[RES_PIDS].use, 1));
+	tenant_take_back(from, NULL, RES_PIDS, 1);
 }
 
 bool tenant_move_task(struct task *task, struct tenant *to)

@@ -23,6 +23,7 @@
 #include <vfs/uapi.h>
 #include <mm/upcalls.h>
 #include <task/sched.h>
+#include <task/tenant.h>
 #include <asm/resource.h>
 #include <vfs/cache.h>
 #include <vfs/upcalls.h>
@@ -122,6 +123,16 @@ unsigned cache_find_run(struct page_cache *c, u64 index, unsigned n, struct page
 	return i;
 }
 
+void cache_count(struct page_cache *c, const struct page *p, s64 n)
+{
+	page_stat_add(PAGE_STAT_CACHED, n);
+	tenant_memory_kind(p->tenant, MEMORY_FILE, n);
+	if (c->ops->fill)
+		return;
+	page_stat_add(PAGE_STAT_SHMEM, n);
+	tenant_memory_kind(p->tenant, MEMORY_SHMEM, n);
+}
+
 static int insert(struct page_cache *c, u64 index, struct page *p, const u64 *removals)
 {
 	int err = c->ops->account ? c->ops->account(c, 1) : 0;
@@ -138,10 +149,12 @@ static int insert(struct page_cache *c, u64 index, struct page *p, const u64 *re
 		p->index = index;
 		err = xa_store(&c->pages, index, p, NULL);
 		c->nr_pages += !err;
+		c->many_payers |= c->payer && c->payer != p->tenant;
+		c->payer = p->tenant;
 	}
 	spin_unlock(&c->lock);
 	if (!err)
-		page_stat_add(PAGE_STAT_CACHED, 1);
+		cache_count(c, p, 1);
 	if (err && c->ops->account)
 		(void)c->ops->account(c, -1);
 	return err;
@@ -239,7 +252,7 @@ static void take_out(struct page_cache *c, u64 first, u64 last)
 		spin_unlock(&c->lock);
 		if (!p)
 			return;
-		page_stat_add(PAGE_STAT_CACHED, -1);
+		cache_count(c, p, -1);
 		page_put(p);
 		if (c->ops->account)
 			(void)c->ops->account(c, -1);

@@ -4,8 +4,10 @@
  * copies that can be read again.
  *
  * Idea: caches that can fill a page again are listed. Reclaim goes round the list, a few pages from each; a page that
- * was used since the last round (ACTIVE) loses that mark and stays, a clean one that nobody holds goes. When nothing
- * can go, flushers are woken and the caller waits a moment for pages to become clean.
+ * was used since the last round (ACTIVE) loses that mark and stays, a clean one that nobody holds goes. When that
+ * brings too little, address spaces unmap cold pages of files and write private ones to swap (mm/reclaim.c). When
+ * nothing can go, flushers are woken and the caller waits a moment for pages to become clean. For a tenant's sake only
+ * pages that it and those below pay for are taken; caches remember who paid, so that others are passed by.
  *
  *      candidate: reference count 1 (the cache's), not mapped, not dirty, not under writeback
  *      taken out by: count 1 -> 0 under cache->lock, so that look-ups under RCU fail and look again
@@ -17,20 +19,25 @@
  */
 #include <alloc/page.h>
 #include <core/log.h>
+#include <mm/mm.h>
+#include <task/tenant.h>
 #include <vfs/cache.h>
 
 #include "vfs_priv.h"
 
 #define PAGES_A_TURN 256
+#define ROUNDS       4
 
 bool (*reclaim_wait_for_clean)(void);
 static LIST(caches);
 static struct spinlock caches_lock = SPIN_INIT(RANK_LEAF_SPIN);
+static u64 nr_caches; /* caches_lock */
 
 void reclaim_add(struct page_cache *c)
 {
 	spin_lock(&caches_lock);
 	list_add_tail(&c->reclaim_link, &caches);
+	nr_caches++;
 	spin_unlock(&caches_lock);
 }
 
@@ -38,45 +45,56 @@ void reclaim_remove(struct page_cache *c)
 {
 	spin_lock(&caches_lock);
 	list_del_init(&c->reclaim_link);
+	nr_caches--;
 	spin_unlock(&caches_lock);
 }
 
-/* The next cache in turn, its inode counted; NULL: none that lives. */
-static struct page_cache *next_cache(void)
+/* The next cache in turn that may have pages of top's, its inode counted; NULL: none. *left counts down the list. */
+static struct page_cache *next_cache(const struct tenant *top, u64 *left)
 {
 	struct page_cache *c, *found = NULL;
 
 	spin_lock(&caches_lock);
-	list_for_each_entry (c, &caches, reclaim_link) {
-		if (!refcount_inc_not_zero(&c->host->refs))
-			continue;
+	*left = min(*left, nr_caches);
+	while (*left && !found) {
+		--*left;
+		c = list_first_entry(&caches, struct page_cache, reclaim_link);
 		list_move_tail(&c->reclaim_link, &caches);
-		found = c;
-		break;
+		if (READ_ONCE(c->nr_pages) && (c->many_payers || tenant_page_is_below(c->payer, top)) &&
+		    refcount_inc_not_zero(&c->host->refs))
+			found = c;
 	}
 	spin_unlock(&caches_lock);
 	return found;
 }
 
-static bool is_candidate(struct page *p)
+struct shrink {
+	struct tenant *top;
+	bool low, hard; /* spare what memory.low protects; spare not even what was used lately */
+	u64 want, freed;
+};
+
+static bool is_candidate(struct page *p, const struct shrink *s)
 {
 	if (p->flags & (PAGE_DIRTY | PAGE_WRITEBACK | PAGE_LOCKED) || atomic_read(&p->mapcount))
 		return false;
-	return !page_test_clear_flag(p, PAGE_ACTIVE);
+	if (!tenant_may_reclaim(p->tenant, s->top, s->low))
+		return false;
+	return !page_test_clear_flag(p, PAGE_ACTIVE) || s->hard;
 }
 
-/* Takes up to `want` pages out of one cache, from where the last turn ended. */
-static u64 shrink(struct page_cache *c, u64 want)
+/* Takes pages out of one cache, from where the last turn ended. */
+static void shrink(struct page_cache *c, struct shrink *s, unsigned turn)
 {
-	u64 index = c->reclaim_next, freed = 0;
+	u64 index = c->reclaim_next;
 	struct page *p;
 
-	for (unsigned seen = 0; seen < PAGES_A_TURN && freed < want; seen++, index++) {
+	for (unsigned seen = 0; seen < turn && s->freed < s->want; seen++, index++) {
 		int one = 1;
 
 		spin_lock(&c->lock);
 		p = xa_find(&c->pages, &index, ~0ULL >> PAGE_SHIFT);
-		if (p && is_candidate(p) && atomic_try_cmpxchg(&p->refs, &one, 0)) {
+		if (p && is_candidate(p, s) && atomic_try_cmpxchg(&p->refs, &one, 0)) {
 			xa_erase(&c->pages, index);
 			p->owner = NULL;
 			c->nr_pages--;
@@ -91,27 +109,54 @@ static u64 shrink(struct page_cache *c, u64 want)
 			index = ~0ULL;
 			continue;
 		}
-		page_stat_add(PAGE_STAT_CACHED, -1);
+		cache_count(c, p, -1);
 		page_put(p);
-		freed++;
+		s->freed++;
 	}
 	c->reclaim_next = index;
-	return freed;
 }
 
-u64 upcall_reclaim(u64 pages)
+static u64 shrink_caches(struct shrink *s, unsigned turn)
 {
-	u64 freed = 0;
+	u64 before = s->freed, left = ~0ULL;
+	struct page_cache *c;
 
-	for (unsigned turn = 0; turn < 64 && freed < pages; turn++) {
-		struct page_cache *c = next_cache();
-
-		if (!c)
-			break;
-		freed += shrink(c, pages - freed);
+	while (s->freed < s->want && (c = next_cache(s->top, &left))) {
+		shrink(c, s, turn);
 		inode_put(c->host);
 	}
-	if (!freed && reclaim_wait_for_clean && reclaim_wait_for_clean())
-		freed = 1; /* try again: something is being cleaned */
-	return freed + dentry_shrink(pages);
+	return s->freed - before;
+}
+
+/* One round over everything; the later, the less is spared. */
+static void round_of(struct shrink *s, unsigned round)
+{
+	unsigned turn = PAGES_A_TURN << min(2 * round, 12U);
+	u64 unmapped;
+
+	s->hard = round > 1;
+	(void)shrink_caches(s, turn);
+	if (s->freed >= s->want || (s->freed && !round))
+		return;
+	s->freed += mm_reclaim(s->top, s->want - s->freed, s->low ? min(round, 1U) : 2, &unmapped);
+	if (unmapped && s->freed < s->want)
+		(void)shrink_caches(s, turn);
+}
+
+u64 upcall_reclaim(struct tenant *top, u64 pages)
+{
+	struct shrink s = { .top = top, .low = true, .want = pages };
+
+	for (unsigned round = 0; round < ROUNDS && s.freed < s.want; round++)
+		round_of(&s, round);
+	if (!s.freed) {
+		s.low = false; /* memory.low gives way before anybody is killed */
+		round_of(&s, ROUNDS);
+		if (s.freed && top)
+			tenant_memory_event(top, MEMORY_LOW);
+	}
+	page_stat_add(PAGE_EVENT_STOLEN, (s64)s.freed);
+	if (!s.freed && reclaim_wait_for_clean && reclaim_wait_for_clean())
+		return 1; /* try again: something is being cleaned */
+	return s.freed + (top && top->parent ? 0 : dentry_shrink(pages));
 }

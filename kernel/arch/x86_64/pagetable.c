@@ -29,9 +29,9 @@ static struct page *table_page(const u64 *table)
 	return pfn_to_page(virt_to_phys(table) >> PAGE_SHIFT);
 }
 
-static u64 *table_new(void)
+static u64 *table_new(struct pagetable *pt)
 {
-	struct page *p = page_alloc(0, ALLOC_ZERO, NULL);
+	struct page *p = page_alloc(0, ALLOC_ZERO, pt->tenant);
 
 	if (!p)
 		return NULL;
@@ -58,11 +58,12 @@ static void table_adopt(struct pagetable *pt, u64 *table)
 	__atomic_fetch_add(&pt->table_pages, 1, __ATOMIC_RELAXED);
 }
 
-int pagetable_create(struct pagetable *pt)
+int pagetable_create(struct pagetable *pt, struct tenant *tenant)
 {
-	u64 *root = table_new();
+	u64 *root;
 
-	*pt = (struct pagetable){ 0 };
+	*pt = (struct pagetable){ .tenant = tenant };
+	root = table_new(pt);
 	if (!root)
 		return -ENOMEM;
 	memcpy(root + 256, (u64 *)phys_to_virt(kernel_root) + 256, PAGE_SIZE / 2);
@@ -137,7 +138,7 @@ pte_t pte_with_rights(pte_t e, unsigned rights)
 /* Puts a table under e unless somebody was faster. -ENOMEM. */
 static int table_install(struct pagetable *pt, u64 *e)
 {
-	u64 *t = table_new();
+	u64 *t = table_new(pt);
 	u64 none = 0;
 
 	if (!t)
@@ -229,7 +230,7 @@ int pt_huge_split(struct pagetable *pt, ulong va)
 
 	if (err)
 		return err;
-	t = table_new();
+	t = table_new(pt);
 	if (!t)
 		return -ENOMEM;
 	leaf = (struct pt_leaf){ pmd, table_page(pmd), 1, true };

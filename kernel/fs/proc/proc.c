@@ -594,7 +594,13 @@ static int readlink(struct inode *i, struct strbuf *out)
 }
 
 static const struct inode_ops dir_inode_ops = { .lookup = lookup };
-static const struct inode_ops file_inode_ops = { 0 };
+/* Opening with O_TRUNC is how shells write; there is nothing to cut. Owners and rights stay as they are. */
+static int setattr(struct inode *i, const struct inode_attr *a)
+{
+	return a->mask & (ATTR_MODE | ATTR_UID | ATTR_GID) ? -EPERM : 0;
+}
+
+static const struct inode_ops file_inode_ops = { .setattr = setattr };
 static const struct inode_ops link_inode_ops = { .readlink = read_root_link };
 static const struct inode_ops magic_inode_ops = { .readlink = readlink, .follow = follow };
 static const struct file_ops dir_ops = { .readdir = readdir };

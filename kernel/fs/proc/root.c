@@ -15,6 +15,7 @@
 #include <arch/cpu.h>
 #include <core/clock.h>
 #include <lib/string.h>
+#include <mm/swap.h>
 #include <task/sched.h>
 #include <vfs/device.h>
 #include <vfs/writeback.h>
@@ -66,18 +67,34 @@ static int show_loadavg(struct strbuf *out)
 static int show_meminfo(struct strbuf *out)
 {
 	struct writeback_counts w;
+	struct swap_totals swap;
 	struct page_stats s;
+	u64 file;
 
 	page_stats(&s);
+	swap_totals(&swap);
 	writeback_counts(&w);
+	file = s.cached > s.shmem ? s.cached - s.shmem : 0;
 	const struct {
 		const char *name;
 		u64 pages;
 	} rows[] = {
-		{ "MemTotal:", s.total }, { "MemFree:", s.free },      { "MemAvailable:", s.free + s.cached / 2 },
-		{ "Buffers:", 0 },        { "Cached:", s.cached },     { "SwapTotal:", 0 },
-		{ "SwapFree:", 0 },       { "Dirty:", w.dirty },       { "Writeback:", w.under_writeback },
-		{ "Slab:", s.slab },      { "PageTables:", s.tables },
+		{ "MemTotal:", s.total },
+		{ "MemFree:", s.free },
+		{ "MemAvailable:", s.free + file - min(file, s.mapped / 2) },
+		{ "Buffers:", 0 },
+		{ "Cached:", s.cached },
+		{ "SwapCached:", swap.cached },
+		{ "SwapTotal:", swap.total },
+		{ "SwapFree:", swap.total - swap.used },
+		{ "Dirty:", w.dirty },
+		{ "Writeback:", w.under_writeback },
+		{ "AnonPages:", s.anon },
+		{ "Mapped:", s.mapped },
+		{ "Shmem:", s.shmem },
+		{ "Slab:", s.slab },
+		{ "KernelStack:", s.stacks },
+		{ "PageTables:", s.tables },
 	};
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
 		strbuf_add(out, "%-15s %8llu kB\n", rows[i].name, KIB(rows[i].pages));
@@ -119,6 +136,8 @@ static int show_stat(struct strbuf *out)
 	return 0;
 }
 
+static const char *const event_names[] = { "pgscan_direct", "pgsteal_direct", "pswpin", "pswpout", "oom_kill" };
+
 static int show_vmstat(struct strbuf *out)
 {
 	struct writeback_counts w;
@@ -126,6 +145,12 @@ static int show_vmstat(struct strbuf *out)
 
 	page_stats(&s);
 	writeback_counts(&w);
+	strbuf_add(out, "nr_anon_pages %llu\nnr_mapped %llu\nnr_shmem %llu\nnr_page_table_pages %llu\n",
+		   (unsigned long long)s.anon, (unsigned long long)s.mapped, (unsigned long long)s.shmem,
+		   (unsigned long long)s.tables);
+	for (int e = PAGE_STAT_EVENTS; e < PAGE_STAT_NR; e++)
+		strbuf_add(out, "%s %llu\n", event_names[e - PAGE_STAT_EVENTS],
+			   (unsigned long long)s.events[e - PAGE_STAT_EVENTS]);
 	strbuf_add(out, "nr_free_pages %llu\nnr_file_pages %llu\nnr_dirty %llu\nnr_writeback %llu\n",
 		   (unsigned long long)s.free, (unsigned long long)s.cached, (unsigned long long)w.dirty,
 		   (unsigned long long)w.under_writeback);
@@ -133,6 +158,12 @@ static int show_vmstat(struct strbuf *out)
 		   "nr_dirtied %llu\nnr_written %llu\nnr_dirty_threshold %llu\nnr_dirty_background_threshold %llu\n",
 		   (unsigned long long)w.dirtied, (unsigned long long)w.written, (unsigned long long)w.limit,
 		   (unsigned long long)w.background_limit);
+	return 0;
+}
+
+static int show_swaps(struct strbuf *out)
+{
+	swap_show(out);
 	return 0;
 }
 
@@ -150,7 +181,7 @@ static struct proc_file files[] = {
 	{ .name = "devices", .show = chrdev_show },  { .name = "filesystems", .show = fs_show_types },
 	{ .name = "loadavg", .show = show_loadavg }, { .name = "meminfo", .show = show_meminfo },
 	{ .name = "stat", .show = show_stat },       { .name = "uptime", .show = show_uptime },
-	{ .name = "vmstat", .show = show_vmstat },
+	{ .name = "swaps", .show = show_swaps },     { .name = "vmstat", .show = show_vmstat },
 };
 
 void proc_root_init(void)

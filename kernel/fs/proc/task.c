@@ -18,6 +18,7 @@
 #include <linux/fcntl.h>
 #include <linux/sched.h>
 #include <mm/mm.h>
+#include <process/oom.h>
 #include <process/ptrace.h>
 #include <task/sched.h>
 #include <vfs/mount.h>
@@ -68,7 +69,7 @@ static struct family family_of(struct task *t)
 }
 
 struct memory {
-	u64 total, rss, file, data, stack, exec;
+	u64 total, rss, file, swap, data, stack, exec;
 	ulong code_start, code_end, stack_start;
 };
 
@@ -83,6 +84,7 @@ static struct memory memory_of(struct task *t)
 		.total = mm->total_pages, .data = mm->data_pages, .stack = mm->stack_pages, .exec = mm->exec_pages
 	};
 	m.file = max((s64)atomic_read(&mm->rss_file), (s64)0);
+	m.swap = max((s64)atomic_read(&mm->rss_swap), (s64)0);
 	m.rss = m.file + max((s64)atomic_read(&mm->rss_anon), (s64)0);
 	m.code_start = mm->code_start;
 	m.code_end = mm->code_end;
@@ -178,9 +180,9 @@ static int show_status(struct task *t, struct strbuf *out)
 	if (m.total)
 		strbuf_add(out,
 			   "VmSize:\t%8llu kB\nVmRSS:\t%8llu kB\nRssAnon:\t%8llu kB\nRssFile:\t%8llu "
-			   "kB\nVmData:\t%8llu kB\nVmStk:\t%8llu kB\nVmExe:\t%8llu kB\n",
+			   "kB\nVmData:\t%8llu kB\nVmStk:\t%8llu kB\nVmExe:\t%8llu kB\nVmSwap:\t%8llu kB\n",
 			   KIB(m.total), KIB(m.rss), KIB(m.rss - m.file), KIB(m.file), KIB(m.data), KIB(m.stack),
-			   KIB(m.exec));
+			   KIB(m.exec), KIB(m.swap));
 	strbuf_add(out, "Threads:\t%d\nSigPnd:\t%016llx\nShdPnd:\t%016llx\nSigBlk:\t%016llx\n", f.threads,
 		   (unsigned long long)t->sig_pending, (unsigned long long)(t->process ? t->process->sig_pending : 0),
 		   (unsigned long long)t->sig_blocked);
@@ -353,6 +355,12 @@ static int set_oom_score_adj(struct task *t, char *text, size_t len)
 	return 0;
 }
 
+static int show_oom_score(struct task *t, struct strbuf *out)
+{
+	strbuf_add(out, "%llu\n", t->process ? (unsigned long long)oom_score(t->process) : 0);
+	return 0;
+}
+
 static int show_cgroup(struct task *t, struct strbuf *out)
 {
 	struct tenant *tenant;
@@ -482,6 +490,7 @@ const struct task_file proc_task_files[] = {
 	{ .name = "mem", .mode = S_IFREG | 0600, .ops = &proc_mem_ops },
 	{ .name = "mountinfo", .mode = S_IFREG | 0444, .show = show_mountinfo },
 	{ .name = "mounts", .mode = S_IFREG | 0444, .show = show_mounts },
+	{ .name = "oom_score", .mode = S_IFREG | 0444, .show = show_oom_score },
 	{ .name = "oom_score_adj", .mode = S_IFREG | 0644, .show = show_oom_score_adj, .set = set_oom_score_adj },
 	{ .name = "root", .mode = S_IFLNK | 0777, .follow = follow_root },
 	{ .name = "schedstat", .mode = S_IFREG | 0444, .show = show_schedstat },

@@ -22,6 +22,7 @@ struct tenant;
 
 /* One more of slab.h's ALLOC_ flags: the page becomes a program's memory, so page colouring looks at who asks. */
 #define ALLOC_USER BIT(2)
+#define ALLOC_TRY  BIT(3) /* there is another way: neither reclaims nor kills for it */
 
 /* page->flags */
 #define PAGE_ORDER_MASK 0x000f /* of a head */
@@ -90,26 +91,49 @@ void page_donate(paddr_t base, u64 bytes);
  * that tmpfs adopts them. */
 struct page *page_adopt(paddr_t base);
 
-struct page_stats {
-	u64 total, free, reserved, slab, tables, cached, anon; /* pages */
+struct page_stats { /* pages */
+	u64 total, free, reserved;
+	u64 slab, tables, cached, shmem, anon, mapped, stacks;
+	u64 events[5]; /* PAGE_EVENT_* - PAGE_STAT_EVENTS, since boot */
 };
 void page_stats(struct page_stats *out);
-/* Owners of pages keep these counts: slab and tables are counted below, cached and anon by vfs and
- * mm. */
-enum page_stat { PAGE_STAT_SLAB, PAGE_STAT_TABLES, PAGE_STAT_CACHED, PAGE_STAT_ANON, PAGE_STAT_NR };
+/* Owners of pages keep these counts: slab and tables are counted below, stacks by task, cached and shmem by vfs, the
+ * others by mm. The events only rise. */
+enum page_stat {
+	PAGE_STAT_SLAB,
+	PAGE_STAT_TABLES,
+	PAGE_STAT_CACHED, /* page cache, with SHMEM */
+	PAGE_STAT_SHMEM,
+	PAGE_STAT_ANON,
+	PAGE_STAT_MAPPED, /* pages of files in page tables */
+	PAGE_STAT_STACKS,
+	PAGE_STAT_EVENTS,
+	PAGE_EVENT_SCANNED = PAGE_STAT_EVENTS,
+	PAGE_EVENT_STOLEN,
+	PAGE_EVENT_SWAP_IN,
+	PAGE_EVENT_SWAP_OUT,
+	PAGE_EVENT_OOM_KILL,
+	PAGE_STAT_NR
+};
 void page_stat_add(enum page_stat s, s64 pages);
 
 /* task: may the caller wait for reclaim (IRQs on, not in an interrupt, a task); is it reclaim
  * itself. */
 bool upcall_alloc_may_sleep(void);
 bool upcall_alloc_in_reclaim(void);
-/* task's part of charging. charge: the tenant's id16, or -ENOMEM. */
-int upcall_page_charge(struct tenant *t, u64 pages);
+/* task's part of charging. charge: the tenant's id16, or -ENOMEM: what could be reclaimed or killed within the limit
+ * has been, as far as the flags allow. */
+int upcall_page_charge(struct tenant *t, u64 pages, unsigned flags);
 void upcall_page_uncharge(u16 id, u64 pages);
 
-/* alloc's upcall into reclaim (vfs, mm): tries to free pages; returns how many it freed. May sleep.
- */
-u64 upcall_reclaim(u64 pages);
+/* alloc's upcall into reclaim (vfs, mm): tries to free pages, those that t and the tenants below it pay for (NULL:
+ * any); returns how many it freed. May sleep. */
+u64 upcall_reclaim(struct tenant *t, u64 pages);
+/* Nothing can be reclaimed. Kills a process of t (NULL: of the machine) and takes its memory, so that trying again
+ * makes sense. False: current itself is about to die, or there is none to kill. Process's; may sleep. */
+bool upcall_out_of_memory(struct tenant *t);
+/* current is being killed: its allocations may go over limits, so that it ends soon. */
+bool upcall_alloc_is_dying(void);
 
 /* Boot: descriptors and buddy from boot_info(), then slab and kernel maps (called by kmain). */
 void alloc_init(void);

@@ -14,6 +14,7 @@
 #include <lib/types.h>
 
 struct page;
+struct tenant;
 
 typedef u64 pte_t;
 
@@ -39,6 +40,7 @@ struct pagetable {
 	cpumask_t cpus;            /* CPUs that may hold entries of it; atomic */
 	u64 flush_gen;             /* raised by each flush; atomic */
 	u64 table_pages;           /* pages used by tables; atomic */
+	struct tenant *tenant;     /* who pays for new tables; NULL: nobody */
 	struct page *tables;       /* list of them, for destroy */
 	struct pt_shadow *shadows; /* RCU */
 };
@@ -53,8 +55,9 @@ struct pt_shadow {
 void pt_shadow_add(struct pagetable *pt, struct pt_shadow *s);
 void pt_shadow_remove(struct pagetable *pt, struct pt_shadow *s);
 
-int __must_check pagetable_create(struct pagetable *pt); /* -ENOMEM */
-void pagetable_destroy(struct pagetable *pt);            /* all leaves already unmapped; not active on any CPU */
+/* tenant pays for the tables and outlives them, NULL: nobody. -ENOMEM */
+int __must_check pagetable_create(struct pagetable *pt, struct tenant *tenant);
+void pagetable_destroy(struct pagetable *pt); /* all leaves already unmapped; not active on any CPU */
 /* For current, now and whenever it runs (also kept in current->arch.pt; whoever makes a new task's
  * address space stores &mm->pt in t->arch.pt). NULL: the kernel's own tables now, and any tables
  * while it runs (kernel threads). */

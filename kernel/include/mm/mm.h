@@ -62,10 +62,13 @@ struct mm {
 	ulong auxv[48];
 	unsigned auxv_words;
 	u64 total_pages, locked_pages, data_pages, exec_pages, stack_pages; /* mm->lock */
-	atomic64_t rss_anon, rss_file;
+	atomic64_t rss_anon, rss_file, rss_swap;                            /* pages */
 	u64 hiwater_rss;
 	struct tenant *tenant; /* who pays for its pages; follows the process */
 	void *exe_file;        /* struct file *, counted; process sets and drops it */
+	struct list all_link;  /* reclaim.c: all address spaces */
+	ulong scan_at;         /* reclaim's hand. Racy on purpose */
+	bool reaped;           /* the OOM killer has taken its pages: no more faults */
 	u8 dumpable;
 	bool lock_future; /* mlockall(MCL_FUTURE) */
 	ulong vdso;       /* where it is mapped, 0: nowhere */
@@ -81,6 +84,7 @@ void mm_drop(struct mm *m);
 bool __must_check mm_get_live(struct mm *m);        /* a user, unless it has none left */
 struct mm *mm_of_task(struct task *t);              /* counted user, or NULL; for /proc and ptrace */
 void mm_set_tenant(struct mm *m, struct tenant *t); /* who pays from now on */
+struct mm *mm_hold_of_task(struct task *t);         /* held (mm_drop), or NULL */
 void mm_switch(struct mm *m); /* current->mm = m (NULL: none), loads it; the old one is the caller's to put */
 
 /* ---- changing it ---- */
@@ -130,6 +134,22 @@ struct mm_map_stats { /* for /proc/PID/smaps and status, of [start, end) */
 	u64 anon_pages, file_pages, dirty_pages, young_pages, huge_pages;
 };
 void mm_range_stats(struct mm *m, ulong start, ulong end, struct mm_map_stats *out); /* mm->lock held for reading */
+
+/* ---- reclaim (reclaim.c) ---- */
+/* Looks for pages that have not been used lately in the address spaces of top's tenants (NULL: all): unmaps those of
+ * files, writes private ones to swap. urgency 0: spares what was used since the last look. Returns how many pages
+ * became free; *unmapped: how many the page cache may now take. Sleeps; any locks up to LEAF_SLEEP may be held. */
+u64 mm_reclaim(struct tenant *top, u64 want, unsigned urgency, u64 *unmapped);
+/* m's processes are being killed: takes its private pages at once. m is held. False: could not get at it now. */
+bool mm_reap(struct mm *m);
+struct mm_usage { /* pages */
+	u64 anon, file, swap, tables;
+};
+void mm_usage(struct mm *m, struct mm_usage *out);
+/* The sum over the address spaces that top and those below pay for. Pages shared since a fork count in each. */
+void mm_usage_below(const struct tenant *top, struct mm_usage *sum);
+/* Calls fn for every address space, held, without locks, until it returns nonzero; gives that. */
+int mm_for_each(int (*fn)(struct mm *m, void *arg), void *arg);
 
 void mm_init(void); /* boot: caches, the zero page */
 

@@ -45,6 +45,7 @@ enum task_state {
 #define WORK_SIGNAL   BIT(1)
 #define WORK_NOTIFY   BIT(2) /* task_work callbacks */
 #define WORK_THROTTLE BIT(3) /* its tenant's CPU time is used up: sched_throttle_point */
+#define WORK_MEMORY   BIT(4) /* its tenant is above memory.high: tenant_high_point */
 
 /* task->syscall_work: what looks at each system call. Atomic bits. */
 #define SYSCALL_WORK_TRACE   BIT(0)
@@ -92,6 +93,7 @@ struct task {
 	struct pid *pid;         /* I: the thread's ids */
 	int tid;                 /* its number in the first namespace; kernel threads: one above pid_max; 0: idle */
 	void *files, *fs, *ns;   /* t: struct files *, struct fs_context *, struct ns_set * (NULL: the first ones) */
+	u16 memory_id;           /* I: the tenant that pays for its stack, by number; 0: nobody */
 	struct tenant *tenant;   /* RCU: who pays */
 	struct list tenant_link; /* RANK_TENANT; empty: exited */
 	bool tenant_stopped;     /* RANK_TENANT: counted in its tenant's stopped */
@@ -130,12 +132,13 @@ struct task {
 	} held[12]; /* o: sleeping locks, in the order taken */
 	unsigned nr_held;
 #endif
-	void *waiting_on;                     /* o: what /proc/PID/wchan and `why` show */
-	u64 start_ns;                         /* I: clock_ns at creation */
-	u64 min_faults, maj_faults;           /* o */
-	unsigned alloc_scope;                 /* o: SCOPE_NOIO, SCOPE_NOFS nesting bits */
-	void *ptrace;                         /* f: struct ptrace_link * */
-	void *seccomp;                        /* o: filters */
+	void *waiting_on;           /* o: what /proc/PID/wchan and `why` show */
+	u64 start_ns;               /* I: clock_ns at creation */
+	u64 min_faults, maj_faults; /* o */
+	struct mm *fault_mm;        /* o: whose lock it holds for reading in a fault, so that reclaim may look at it */
+	unsigned alloc_scope;       /* o: SCOPE_NOIO, SCOPE_NOFS nesting bits */
+	void *ptrace;               /* f: struct ptrace_link * */
+	void *seccomp;              /* o: filters */
 	u64 dirtied_pages, dirty_pause_pages; /* o: see vfs/writeback.h */
 	u16 io_priority;                      /* as ioprio_set(2) encodes it; any writer */
 	int mem_policy;                       /* o: MPOL_* with its flags */

@@ -18,7 +18,7 @@
 #include <task/timer.h>
 #include <task/wait.h>
 
-enum resource { RES_CPU, RES_MEMORY, RES_PIDS, RES_IO, RES_GPU, RES_CACHE, RES_NR };
+enum resource { RES_CPU, RES_MEMORY, RES_SWAP, RES_PIDS, RES_IO, RES_GPU, RES_CACHE, RES_NR };
 
 struct share {
 	atomic64_t use; /* units now (pages, tasks) */
@@ -54,6 +54,37 @@ struct tenant_bandwidth {
 	struct timer timer; /* the next period, while somebody is throttled */
 };
 
+/* What happened to a tenant's memory: the rows of memory.events and memory.swap.events. */
+enum memory_event {
+	MEMORY_LOW,       /* reclaimed although protected by memory.low */
+	MEMORY_HIGH,      /* above memory.high: had to reclaim */
+	MEMORY_MAX,       /* a charge was about to go above memory.max */
+	MEMORY_OOM,       /* and reclaim did not help */
+	MEMORY_OOM_KILL,  /* processes killed */
+	MEMORY_OOM_GROUP, /* times that a whole tenant was killed */
+	MEMORY_SWAP_MAX,
+	MEMORY_SWAP_FAIL,
+	MEMORY_EVENTS
+};
+
+/* What a tenant's own pages are, without those below: memory.stat. The rest of its pages is anonymous. */
+enum memory_kind {
+	MEMORY_FILE,   /* page cache, with MEMORY_SHMEM */
+	MEMORY_SHMEM,  /* of it: cannot be filled again */
+	MEMORY_STACKS, /* kernel stacks and task structures */
+	MEMORY_KINDS
+};
+
+struct tenant_memory {
+	u64 min, low; /* pages that reclaim spares; share.limit is memory.max. Single words */
+	u64 high;     /* ~0: none. Tasks above it reclaim and pause before they return to user mode */
+	bool oom_group;
+	atomic64_t events[MEMORY_EVENTS]; /* here and below */
+	atomic64_t local[MEMORY_EVENTS];
+	atomic64_t kind[MEMORY_KINDS]; /* pages */
+	u32 version;                   /* atomic: raised by each event */
+};
+
 struct tenant {
 	struct tenant *parent; /* NULL: root */
 	u16 id;                /* 1.. ; 1 is the root */
@@ -68,6 +99,8 @@ struct tenant {
 	struct tenant_cpu_use ended; /* what tasks consumed here that have ended or left: RANK_TENANT */
 	struct tenant_run *run;      /* a CPU */
 	u32 cpu_weight;              /* 1024: that of a task of nice 0 */
+	struct tenant_memory memory;
+	atomic64_t own_pages; /* charged to itself: while there are some it keeps a reference */
 	struct tenant_bandwidth bandwidth;
 	void *cgroup; /* the folder; RCU */
 	void *bpf;    /* effective programs by hook, NULL: none */
@@ -120,6 +153,25 @@ struct tenant_watcher {
 void tenant_watcher_register(struct tenant_watcher *w); /* at boot */
 void tenant_kill(struct tenant *t); /* takes it out of the tree: dead, watchers told; drops the creator's reference */
 void tenant_drain(void);            /* returns every CPU's stock of prepaid pages */
+
+/* ---- memory (tenant_memory.c) ---- */
+static inline bool tenant_is_below(const struct tenant *t, const struct tenant *top) /* or the same; top NULL: yes */
+{
+	while (t && t != top && top)
+		t = t->parent;
+	return t != NULL;
+}
+/* Is this who pays for the page (its number), below top? What was charged to nobody is below the root only. Any
+ * context. */
+bool tenant_page_is_below(u16 id, const struct tenant *top);
+/* May reclaim for top's sake take pages of the tenant of this number? low: memory.low protects as well. */
+bool tenant_may_reclaim(u16 id, const struct tenant *top, bool low);
+void tenant_memory_event(struct tenant *t, enum memory_event e);
+void tenant_memory_kind(u16 id, enum memory_kind k, s64 pages); /* id 0: nobody's, nothing to do */
+/* Before the return to user mode, on WORK_MEMORY: brings current's tenants below memory.high, or pauses. */
+void tenant_high_point(void);
+/* Reclaims until t uses at most `pages`, or nothing more goes; kill: then kills. */
+void tenant_shrink_to(struct tenant *t, u64 pages, bool kill);
 int __must_check tenant_charge(struct tenant *t, enum resource r, u64 n, int err);
 void tenant_uncharge(struct tenant *t, enum resource r, u64 n);
 

@@ -42,6 +42,8 @@ struct page_cache {
 	struct inode *host;
 	struct list reclaim_link; /* caches that can be filled again: vfs/reclaim.c */
 	u64 reclaim_next;
+	u16 payer;        /* lock: number of the tenant that paid for the last page that came */
+	bool many_payers; /* lock: others paid for earlier ones */
 
 	/* writeback (vfs/writeback.h) */
 	struct writeback *wb;   /* NULL: pages are never written back */

@@ -19,6 +19,7 @@
 #include <core/log.h>
 #include <lib/err.h>
 #include <task/sched.h>
+#include <task/tenant.h>
 #include "kvm_priv.h"
 
 #define FLAG_IF 0x200ULL
@@ -203,8 +204,8 @@ static void sync_task_priority_out(struct kvm_vcpu *v)
 /* The thread has to leave the loop, or the CPU, first. */
 static bool called_away(const struct kvm_vcpu *v)
 {
-	return (READ_ONCE(current->work) & (WORK_RESCHED | WORK_NOTIFY | WORK_THROTTLE)) || signal_pending(current) ||
-	       READ_ONCE(v->run->immediate_exit);
+	return (READ_ONCE(current->work) & (WORK_RESCHED | WORK_NOTIFY | WORK_THROTTLE | WORK_MEMORY)) ||
+	       signal_pending(current) || READ_ONCE(v->run->immediate_exit);
 }
 
 /* False: something came up between the last look and the entry. */
@@ -274,6 +275,8 @@ static int loop(struct kvm_vcpu *v)
 			return 0;
 		}
 		resched_point();
+		if (unlikely(current->work & WORK_MEMORY))
+			tenant_high_point();
 		if (unlikely(current->work & WORK_THROTTLE))
 			sched_throttle_point();
 		go = enter(v) ? kvm_handle_exit(v) : 1;

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: people see and bound what memory a tenant uses, protect it, hear when it is short, and ask to take some
+ * back.
+ *
+ * Idea: the numbers are task's (tenant_memory.c) and mm's (what is anonymous, mapped, on swap); here are the texts. A
+ * limit that is lowered first stands, then pages are reclaimed, and below memory.max processes killed, until it holds.
+ *
+ * Contract: cgroup-v2.rst, "Memory". memory.stat: what is not page cache, stacks or tables counts as anonymous, up to
+ * what address spaces show. memory.events and its kin change their version when an event happens (poll, inotify).
+ *
+ * Locks: fields are single words; sums over the tree take cgroup_lock.
+ */
+#include <alloc/page.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <mm/mm.h>
+#include <task/wait.h>
+#include "cgroup_priv.h"
+
+#define RECLAIM_ROUNDS 16
+#define ULL(v)         ((unsigned long long)(v))
+
+static struct share *share_of(struct attr_dir *d, const struct attr *a)
+{
+	return &cgroup_tenant(d)->share[a->data];
+}
+
+static u64 positive(s64 n)
+{
+	return n > 0 ? (u64)n : 0;
+}
+
+static int show_use(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%llu\n", ULL(positive(atomic_read(&share_of(d, a)->use)) * PAGE_SIZE));
+	return 0;
+}
+
+static int show_peak(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%llu\n", ULL(positive(atomic_read(&share_of(d, a)->peak)) * PAGE_SIZE));
+	return 0;
+}
+
+/* ---- limits and protection ---- */
+
+static u64 *word_of(struct attr_dir *d, const struct attr *a)
+{
+	return (u64 *)((char *)cgroup_tenant(d) + a->data);
+}
+
+static int show_word(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	cgroup_show_limit(out, READ_ONCE(*word_of(d, a)), PAGE_SIZE);
+	return 0;
+}
+
+static int set_word(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	u64 v;
+	int err = cgroup_parse_limit(text, PAGE_SIZE, &v);
+
+	if (err)
+		return err;
+	WRITE_ONCE(*word_of(d, a), v);
+	return 0;
+}
+
+static int set_max(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	int err = set_word(d, a, text, len);
+
+	if (!err)
+		tenant_shrink_to(cgroup_tenant(d), READ_ONCE(*word_of(d, a)), true);
+	return err;
+}
+
+static int set_high(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	int err = set_word(d, a, text, len);
+
+	if (!err)
+		tenant_shrink_to(cgroup_tenant(d), READ_ONCE(*word_of(d, a)), false);
+	return err;
+}
+
+static int show_group(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%d\n", READ_ONCE(cgroup_tenant(d)->memory.oom_group));
+	return 0;
+}
+
+static int set_group(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	s64 v;
+	int err = str_to_s64(str_trim(text), 0, &v);
+
+	if (err)
+		return err;
+	if (v != 0 && v != 1)
+		return -EINVAL;
+	WRITE_ONCE(cgroup_tenant(d)->memory.oom_group, v);
+	return 0;
+}
+
+/* As many pages as it says, or -EAGAIN. */
+static int set_reclaim(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	u64 pages, freed = 0;
+	int err = cgroup_parse_limit(text, PAGE_SIZE, &pages);
+
+	if (err || !strcmp(str_trim(text), "max"))
+		return -EINVAL;
+	for (int idle = 0; freed < pages;) {
+		u64 n = upcall_reclaim(cgroup_tenant(d), min(pages - freed, 1024UL));
+
+		if (signal_pending(current))
+			return -EINTR;
+		if (!n && idle++ == RECLAIM_ROUNDS)
+			return -EAGAIN;
+		freed += n;
+	}
+	return 0;
+}
+
+/* ---- what happened ---- */
+
+static int show_events(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	static const char *const names[] = { "low", "high", "max", "oom", "oom_kill", "oom_group_kill" };
+	const struct tenant_memory *m = &cgroup_tenant(d)->memory;
+	const atomic64_t *n = a->data ? m->local : m->events;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		strbuf_add(out, "%s %llu\n", names[i], ULL(atomic_read(&n[i])));
+	return 0;
+}
+
+static int show_swap_events(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	const struct tenant_memory *m = &cgroup_tenant(d)->memory;
+
+	strbuf_add(out, "high 0\nmax %llu\nfail %llu\n", ULL(atomic_read(&m->events[MEMORY_SWAP_MAX])),
+		   ULL(atomic_read(&m->events[MEMORY_SWAP_FAIL])));
+	return 0;
+}
+
+static void add_kinds(struct tenant *t, u64 *sum)
+{
+	struct attr_dir *child;
+
+	for (unsigned k = 0; k < MEMORY_KINDS; k++)
+		sum[k] += positive(atomic_read(&t->memory.kind[k]));
+	for_each_child_dir(child, cgroup_of(t)) add_kinds(child->owner, sum);
+}
+
+static int show_stat(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	struct tenant *t = cgroup_tenant(d);
+	u64 kind[MEMORY_KINDS] = { 0 }, kernel, known, use;
+	struct mm_usage u;
+
+	mutex_lock(&cgroup_lock);
+	add_kinds(t, kind);
+	mutex_unlock(&cgroup_lock);
+	mm_usage_below(t, &u);
+	use = positive(atomic_read(&t->share[RES_MEMORY].use));
+	kernel = kind[MEMORY_STACKS] + u.tables;
+	known = kind[MEMORY_FILE] + kernel;
+	const struct {
+		const char *name;
+		u64 pages;
+	} rows[] = {
+		{ "anon", min(u.anon, use > known ? use - known : 0) },
+		{ "file", kind[MEMORY_FILE] },
+		{ "kernel", kernel },
+		{ "kernel_stack", kind[MEMORY_STACKS] },
+		{ "pagetables", u.tables },
+		{ "shmem", kind[MEMORY_SHMEM] },
+		{ "file_mapped", min(u.file, kind[MEMORY_FILE]) },
+	};
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		strbuf_add(out, "%s %llu\n", rows[i].name, ULL(rows[i].pages * PAGE_SIZE));
+	return 0;
+}
+
+#define FILE(id, text, bits, get, put, value) static CGROUP_FILE(file_##id, text, bits, get, put, value)
+#define WORD(field)                           offsetof(struct tenant, field)
+
+FILE(current, "memory.current", 0444, show_use, NULL, RES_MEMORY);
+FILE(peak, "memory.peak", 0444, show_peak, NULL, RES_MEMORY);
+FILE(min, "memory.min", 0644, show_word, set_word, WORD(memory.min));
+FILE(low, "memory.low", 0644, show_word, set_word, WORD(memory.low));
+FILE(high, "memory.high", 0644, show_word, set_high, WORD(memory.high));
+FILE(max, "memory.max", 0644, show_word, set_max, WORD(share[RES_MEMORY].limit));
+FILE(events, "memory.events", 0444, show_events, NULL, 0);
+FILE(events_local, "memory.events.local", 0444, show_events, NULL, 1);
+FILE(stat, "memory.stat", 0444, show_stat, NULL, 0);
+FILE(group, "memory.oom.group", 0644, show_group, set_group, 0);
+FILE(reclaim, "memory.reclaim", 0200, NULL, set_reclaim, 0);
+FILE(swap_current, "memory.swap.current", 0444, show_use, NULL, RES_SWAP);
+FILE(swap_max, "memory.swap.max", 0644, show_word, set_word, WORD(share[RES_SWAP].limit));
+FILE(swap_events, "memory.swap.events", 0444, show_swap_events, NULL, 0);
+
+u64 cgroup_memory_version(struct attr_dir *d, const struct attr *a)
+{
+	if (a != &file_events && a != &file_events_local && a != &file_swap_events)
+		return 0;
+	return READ_ONCE(cgroup_tenant(d)->memory.version) + 1ULL;
+}
+
+static void reset(struct tenant *t)
+{
+	WRITE_ONCE(t->share[RES_MEMORY].limit, ~0ULL);
+	WRITE_ONCE(t->share[RES_SWAP].limit, ~0ULL);
+	WRITE_ONCE(t->memory.high, ~0ULL);
+	WRITE_ONCE(t->memory.min, 0);
+	WRITE_ONCE(t->memory.low, 0);
+	WRITE_ONCE(t->memory.oom_group, false);
+}
+
+static const struct attr *const files[] = { &file_current,  &file_peak,        &file_min,     &file_low,
+					    &file_high,     &file_max,         &file_events,  &file_events_local,
+					    &file_stat,     &file_group,       &file_reclaim, &file_swap_current,
+					    &file_swap_max, &file_swap_events, NULL };
+static const struct attr *const root_files[] = { &file_stat, &file_reclaim, NULL };
+struct cgroup_controller cgroup_memory = {
+	.name = "memory", .files = files, .root_files = root_files, .disabled = reset
+};

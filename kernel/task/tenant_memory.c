@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: every page of a program, of the page cache, of stacks and page tables is charged to a tenant and all above
+ * it, in a few dozen instructions; and where a limit is reached, that tenant's own pages go first, then one of its
+ * processes, and never a neighbour's.
+ *
+ * Idea: a stock a CPU holds one tenant's prepaid pages, taken 64 at a time, so most charges touch one per-CPU word. A
+ * charge that a limit refuses reclaims within that limit, then kills within it, then fails. memory.high only marks the
+ * task: it reclaims, or pauses, before it returns to user mode, where it holds nothing that others wait for.
+ *
+ *      charge --> stock --> tree --limit of A--> reclaim below A --nothing--> kill below A --nobody--> -ENOMEM
+ *
+ * A tenant keeps a reference of itself while pages of its own are charged, so a removed one lives until the last page
+ * goes.
+ *
+ * Contract: task/tenant.h; upcall_page_charge of alloc/page.h. The stock is given back when the CPU charges another
+ * tenant, or by tenant_drain (a limit that seems reached may only be stocked elsewhere). Protection: a tenant's pages
+ * are spared while it and each tenant between it and the reclaimed one use no more than their memory.min (or low).
+ *
+ * Locks: none; IRQs off for the stock.
+ */
+#include <alloc/page.h>
+#include <arch/cpu.h>
+#include <arch/percpu.h>
+#include <core/clock.h>
+#include <core/irq.h>
+#include <lib/err.h>
+#include <task/sched.h>
+#include <task/task.h>
+#include <task/tenant.h>
+#include "tenant_priv.h"
+
+#define STOCK         64
+#define TRIES         16 /* rounds of reclaim that brought something, before somebody is killed */
+#define KILLS         8
+#define PAUSE_MAX_NS  (2 * NSEC_PER_SEC)
+#define RECLAIM_BATCH 32UL
+
+struct stock {
+	struct tenant *tenant; /* counted */
+	u64 pages;
+};
+static DEFINE_PER_CPU(struct stock, stock);
+
+/* ---- pages in the tree ------------------------------------------------------------------------------------ */
+
+static void own_add(struct tenant *t, u64 n)
+{
+	if (atomic_add_return(&t->own_pages, (s64)n) == (s64)n)
+		tenant_get(t);
+}
+
+static void give_back(struct tenant *t, u64 n)
+{
+	tenant_take_back(t, NULL, RES_MEMORY, n);
+	if (atomic_sub_return(&t->own_pages, (s64)n) == 0)
+		tenant_put(t);
+}
+
+/* -ENOMEM: *full has no room. */
+static int take_from(struct tenant *t, u64 n, struct tenant **full)
+{
+	for (struct tenant *a = t; a; a = a->parent) {
+		struct share *s = &a->share[RES_MEMORY];
+		s64 use = atomic_add_return(&s->use, (s64)n);
+
+		if (unlikely((u64)use > READ_ONCE(s->limit))) {
+			tenant_take_back(t, a->parent, RES_MEMORY, n);
+			*full = a;
+			return -ENOMEM;
+		}
+		tenant_note_peak(s, use);
+	}
+	own_add(t, n);
+	return 0;
+}
+
+static void take_anyway(struct tenant *t, u64 n)
+{
+	for (struct tenant *a = t; a; a = a->parent)
+		tenant_note_peak(&a->share[RES_MEMORY], atomic_add_return(&a->share[RES_MEMORY].use, (s64)n));
+	own_add(t, n);
+}
+
+static bool is_over(const struct tenant *t, u64 limit)
+{
+	return (u64)atomic_read(&t->share[RES_MEMORY].use) > limit;
+}
+
+/* ---- the stock ---------------------------------------------------------------------------------------------- */
+
+/* IRQs off. */
+static void stock_drop(struct stock *s)
+{
+	struct tenant *t = s->tenant;
+
+	if (!t)
+		return;
+	if (s->pages)
+		give_back(t, s->pages);
+	s->tenant = NULL;
+	s->pages = 0;
+	tenant_put(t);
+}
+
+static void stock_drop_call(void *arg)
+{
+	stock_drop(this_cpu_ptr(&stock));
+}
+
+void tenant_drain(void)
+{
+	cpu_call(cpu_online_mask(), stock_drop_call, NULL);
+}
+
+static void mark_high(struct tenant *t)
+{
+	if (in_irq() || !current->process)
+		return;
+	for (; t; t = t->parent)
+		if (unlikely(is_over(t, READ_ONCE(t->memory.high)))) {
+			__atomic_fetch_or(&current->work, WORK_MEMORY, __ATOMIC_SEQ_CST);
+			return;
+		}
+}
+
+/* Takes pages and a new stock, or just the pages. */
+static int charge_now(struct tenant *t, u64 pages, struct tenant **full)
+{
+	ulong flags = irq_save();
+	struct stock *s = this_cpu_ptr(&stock);
+	int err;
+
+	if (pages <= STOCK && !take_from(t, pages + STOCK, full)) {
+		if (s->tenant != t) {
+			stock_drop(s);
+			tenant_get(t);
+			s->tenant = t;
+		}
+		s->pages += STOCK;
+		err = 0;
+	} else {
+		err = take_from(t, pages, full);
+	}
+	irq_restore(flags);
+	return err;
+}
+
+/* A limit was in the way. */
+static int charge_hard(struct tenant *t, u64 pages, unsigned flags, struct tenant *full)
+{
+	int tries = 0, kills = 0;
+
+	if (upcall_alloc_in_reclaim()) { /* it takes a little to give much back */
+		take_anyway(t, pages);
+		return 0;
+	}
+	if (flags & (ALLOC_TRY | ALLOC_ATOMIC) || !upcall_alloc_may_sleep())
+		return -ENOMEM;
+	tenant_drain();
+	while (charge_now(t, pages, &full)) {
+		u64 freed;
+
+		if (upcall_alloc_is_dying()) {
+			take_anyway(t, pages);
+			return 0;
+		}
+		tenant_memory_event(full, MEMORY_MAX);
+		freed = upcall_reclaim(full, max(pages, RECLAIM_BATCH));
+		if (freed && tries++ < TRIES)
+			continue;
+		tenant_memory_event(full, MEMORY_OOM);
+		if (kills++ == KILLS || !upcall_out_of_memory(full))
+			return -ENOMEM;
+		tries = 0;
+	}
+	return 0;
+}
+
+int upcall_page_charge(struct tenant *t, u64 pages, unsigned flags)
+{
+	ulong irq = irq_save();
+	struct stock *s = this_cpu_ptr(&stock);
+	struct tenant *full = NULL;
+	int err = 0;
+
+	if (likely(s->tenant == t && s->pages >= pages)) {
+		s->pages -= pages;
+		irq_restore(irq);
+		return t->id;
+	}
+	irq_restore(irq);
+	if (unlikely(charge_now(t, pages, &full)))
+		err = charge_hard(t, pages, flags, full);
+	mark_high(t);
+	return err ? err : t->id;
+}
+
+void upcall_page_uncharge(u16 id, u64 pages)
+{
+	ulong flags = irq_save();
+	struct stock *s = this_cpu_ptr(&stock);
+
+	if (s->tenant && s->tenant->id == id && s->pages + pages <= 2 * STOCK) {
+		s->pages += pages;
+	} else {
+		struct tenant *t = tenant_by_id(id);
+
+		if (t)
+			give_back(t, pages);
+	}
+	irq_restore(flags);
+}
+
+/* ---- whose pages -------------------------------------------------------------------------------------------- */
+
+bool tenant_page_is_below(u16 id, const struct tenant *top)
+{
+	bool below;
+
+	if (!top || !top->parent)
+		return true;
+	if (!id)
+		return false;
+	rcu_read_lock();
+	below = tenant_is_below(tenant_by_id(id), top);
+	rcu_read_unlock();
+	return below;
+}
+
+static bool is_protected(const struct tenant *t, const struct tenant *top, bool low)
+{
+	for (; t && t != top && t->parent; t = t->parent) {
+		u64 spared = max(READ_ONCE(t->memory.min), low ? READ_ONCE(t->memory.low) : 0);
+
+		if (!spared || is_over(t, spared))
+			return false;
+		if (t->parent == top || !t->parent->parent)
+			return true;
+	}
+	return false;
+}
+
+bool tenant_may_reclaim(u16 id, const struct tenant *top, bool low)
+{
+	const struct tenant *t;
+	bool may = true;
+
+	if (!id)
+		return !top || !top->parent;
+	rcu_read_lock();
+	t = tenant_by_id(id);
+	if (top && top->parent)
+		may = tenant_is_below(t, top);
+	may = may && !is_protected(t, top, low);
+	rcu_read_unlock();
+	return may;
+}
+
+/* ---- counting ------------------------------------------------------------------------------------------------- */
+
+void tenant_memory_event(struct tenant *t, enum memory_event e)
+{
+	atomic_inc(&t->memory.local[e]);
+	for (struct tenant *a = t; a; a = a->parent) {
+		atomic_inc(&a->memory.events[e]);
+		__atomic_fetch_add(&a->memory.version, 1, __ATOMIC_RELEASE);
+	}
+	if (tenant_changed_hook)
+		tenant_changed_hook();
+}
+
+void tenant_memory_kind(u16 id, enum memory_kind k, s64 pages)
+{
+	struct tenant *t;
+
+	if (!id)
+		return;
+	rcu_read_lock();
+	t = tenant_by_id(id);
+	if (t)
+		atomic_add(&t->memory.kind[k], pages);
+	rcu_read_unlock();
+}
+
+/* ---- above memory.high, or a lowered limit ---------------------------------------------------------------------- */
+
+static u64 excess(const struct tenant *t, u64 limit)
+{
+	u64 use = (u64)max((s64)atomic_read(&t->share[RES_MEMORY].use), (s64)0);
+
+	return use > limit ? use - limit : 0;
+}
+
+/* The further above, the longer, so that whoever runs away is caught. */
+static void pause_above(u64 over, u64 high)
+{
+	u64 ns = min(PAUSE_MAX_NS, over * 8 * PAUSE_MAX_NS / max(high, 1UL));
+
+	sched_set_state(TASK_KILLABLE);
+	(void)!sched_sleep_until(clock_ns() + ns);
+}
+
+void tenant_high_point(void)
+{
+	struct tenant *t;
+
+	task_clear_work(current, WORK_MEMORY);
+	rcu_read_lock();
+	t = rcu_deref(current->tenant);
+	tenant_get(t); /* current holds it: it cannot be at zero */
+	rcu_read_unlock();
+	for (struct tenant *g = t; g; g = g->parent) {
+		u64 high = READ_ONCE(g->memory.high), over = excess(g, high);
+
+		if (!over)
+			continue;
+		tenant_memory_event(g, MEMORY_HIGH);
+		for (int i = 0; i < TRIES && over; i++) {
+			if (!upcall_reclaim(g, min(over, 4 * RECLAIM_BATCH)))
+				break;
+			over = excess(g, high);
+		}
+		if (over > STOCK && !upcall_alloc_is_dying())
+			pause_above(over, high);
+	}
+	tenant_put(t);
+}
+
+void tenant_shrink_to(struct tenant *t, u64 pages, bool kill)
+{
+	int kills = 0;
+
+	if (excess(t, pages))
+		tenant_drain();
+	for (int i = 0; excess(t, pages) && !upcall_alloc_is_dying(); i++) {
+		if (upcall_reclaim(t, max(excess(t, pages), RECLAIM_BATCH)) && i < 64 * TRIES)
+			continue;
+		if (!kill || kills++ == 64)
+			break;
+		tenant_memory_event(t, MEMORY_OOM);
+		if (!upcall_out_of_memory(t))
+			break;
+	}
+}

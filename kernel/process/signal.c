@@ -212,19 +212,25 @@ static ulong handler_of(struct process *p, int sig)
 	return READ_ONCE(p->sighand->actions[sig - 1].handler);
 }
 
-/* Init hears only what it has a handler for, so that nobody kills it by accident. */
-static bool is_protected_init(struct process *p, int sig)
+/* Init hears only what it has a handler for, so that nobody kills it by accident: nobody of its own namespace; from
+ * outside, and from the kernel, SIGKILL and SIGSTOP work. info NULL: from the kernel. */
+static bool is_protected_init(struct process *p, int sig, const siginfo_t *info)
 {
-	return pid_ns_of(p->pid)->reaper == p && handler_of(p, sig) == 0;
+	struct pid_ns *ns = pid_ns_of(p->pid);
+
+	if (ns->reaper != p || handler_of(p, sig))
+		return false;
+	return ns == &pid_ns_first || !(SIG_MASK_NEVER_BLOCKED & SIGMASK(sig)) ||
+	       (info && current->process && pid_nr_in(current->process->pid, ns));
 }
 
-static bool is_ignored(struct process *p, struct task *t, int sig)
+static bool is_ignored(struct process *p, struct task *t, int sig, const siginfo_t *info)
 {
 	ulong h = handler_of(p, sig);
 
 	if (ptrace_is_traced(t) && sig != SIGKILL)
 		return false;
-	if (is_protected_init(p, sig))
+	if (is_protected_init(p, sig, info))
 		return true;
 	if (t->sig_blocked & SIGMASK(sig))
 		return false;
@@ -327,7 +333,7 @@ static int send_locked(int sig, const siginfo_t *info, struct process *p, struct
 	t = target ? target : choose_thread(p, sig);
 	if (p->group_exiting || !p->leader)
 		return 0;
-	if (is_ignored(p, t ? t : p->leader, sig))
+	if (is_ignored(p, t ? t : p->leader, sig, info))
 		return told(sig, info, t ? t : p->leader, !target, TOLD_IGNORED), 0;
 	if (!sig_is_realtime(sig) && (*pending & SIGMASK(sig)))
 		return told(sig, info, t ? t : p->leader, !target, TOLD_PENDING), 0;
@@ -394,7 +400,8 @@ int signal_send_timer(struct sigqueue *q, struct process *p, struct task *t)
 	ulong irq = spin_lock_irqsave(&p->siglock);
 	struct task *to = t && !list_empty(&t->thread_link) ? t : choose_thread(p, sig);
 
-	if (!q->queued && p->nr_threads && !p->group_exiting && p->leader && !is_ignored(p, to ? to : p->leader, sig)) {
+	if (!q->queued && p->nr_threads && !p->group_exiting && p->leader &&
+	    !is_ignored(p, to ? to : p->leader, sig, NULL)) {
 		q->queued = true;
 		list_add_tail(&q->link, t ? &t->sig_queue : &p->sig_queue);
 		*(t ? &t->sig_pending : &p->sig_pending) |= SIGMASK(sig);

@@ -4,8 +4,7 @@
  *
  * Idea: copy all arguments in, find the target, then one switch over the flags in the order of the manual page.
  *
- * Contract: mount(2), umount2(2), pivot_root(2). All mounts are private: MS_PRIVATE, MS_SLAVE and MS_UNBINDABLE succeed
- * on what is private already, MS_SHARED is refused (caveats).
+ * Contract: mount(2), umount2(2), pivot_root(2).
  *
  * Locks: none of their own; vfs/mount.c has mount_lock.
  */
@@ -53,9 +52,7 @@ static int change_propagation(const struct mount_args *a)
 {
 	if (a->flags & ~(ulong)(PROPAGATION | MS_REC | MS_SILENT) || __builtin_popcountl(a->flags & PROPAGATION) != 1)
 		return -EINVAL;
-	if (a->at.dentry != a->at.mnt->root)
-		return -EINVAL;
-	return a->flags & MS_SHARED ? fail(EINVAL, "mounts are private: MS_SHARED is not supported") : 0;
+	return mount_set_propagation(&a->at, a->flags & PROPAGATION, a->flags & MS_REC);
 }
 
 static int from_source(const struct mount_args *a, bool bind)

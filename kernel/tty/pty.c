@@ -11,6 +11,7 @@
  *
  * Locks: pty->lock (RANK_DRIVER, irqsave) guards the ring; table_lock (RANK_LEAF_SLEEP) the numbers.
  */
+#include <linux/magic.h>
 #include <alloc/slab.h>
 #include <asm/ioctls.h>
 #include <arch/user.h>
@@ -34,7 +35,8 @@ struct pty {
 	struct spinlock lock;
 	u8 ring[RING];
 	unsigned head, tail;
-	struct waitq wait; /* masters that read */
+	struct waitq wait;       /* masters that read */
+	struct pty_table *table; /* counted */
 	int index;
 	bool locked, packet, opened, slave_closed;
 	kuid_t uid;
@@ -43,7 +45,11 @@ struct pty {
 };
 
 static struct mutex table_lock = MUTEX_INIT(table_lock, RANK_LEAF_SLEEP);
-static struct pty *table[PTY_MAX]; /* table_lock; each holds the master's reference */
+struct pty_table {
+	refcount_t refs;
+	struct pty *slot[PTY_MAX]; /* table_lock; each holds the master's reference */
+};
+struct pty_table pty_first_table = { .refs = { ATOMIC_INIT(1) } };
 
 /* ---- the slave's driver ---------------------------------------------------------------------------------- */
 
@@ -265,8 +271,9 @@ static void master_release(struct file *f)
 	struct pty *p = f->priv;
 
 	mutex_lock(&table_lock);
-	table[p->index] = NULL;
+	p->table->slot[p->index] = NULL;
 	mutex_unlock(&table_lock);
+	pty_table_put(p->table);
 	tty_hangup(&p->tty);
 	tty_put(&p->tty);
 }
@@ -280,8 +287,15 @@ static const struct file_ops master_ops = {
 	.llseek = no_llseek,
 };
 
+/* The instance that a node belongs to: devpts says so, other nodes are the first's. */
+static struct pty_table *table_of(const struct inode *i)
+{
+	return i->super->magic == DEVPTS_SUPER_MAGIC ? i->priv : &pty_first_table;
+}
+
 static int master_open(struct inode *i, struct file *f)
 {
+	struct pty_table *t = table_of(i);
 	struct pty *p = kzalloc(sizeof(*p), 0);
 	char name[16];
 	int n;
@@ -289,10 +303,10 @@ static int master_open(struct inode *i, struct file *f)
 	if (!p)
 		return -ENOMEM;
 	mutex_lock(&table_lock);
-	for (n = 0; n < PTY_MAX && table[n]; n++)
+	for (n = 0; n < PTY_MAX && t->slot[n]; n++)
 		;
 	if (n < PTY_MAX)
-		table[n] = p;
+		t->slot[n] = p;
 	mutex_unlock(&table_lock);
 	if (n == PTY_MAX) {
 		kfree(p);
@@ -301,6 +315,8 @@ static int master_open(struct inode *i, struct file *f)
 	str_format(name, sizeof(name), "pts/%d", n);
 	tty_setup(&p->tty, &slave_driver, name, DEV(UNIX98_PTY_SLAVE_MAJOR, n));
 	p->tty.priv = p;
+	p->table = t;
+	refcount_inc(&t->refs);
 	spin_init(&p->lock, RANK_DRIVER);
 	waitq_init(&p->wait);
 	p->index = n;
@@ -316,15 +332,30 @@ static int master_open(struct inode *i, struct file *f)
 
 /* ---- for devpts ------------------------------------------------------------------------------------------ */
 
-bool pty_info(int index, struct pty_info *out)
+struct pty_table *pty_table_create(void)
+{
+	struct pty_table *t = kzalloc(sizeof(*t), 0);
+
+	if (t)
+		refcount_set(&t->refs, 1);
+	return t;
+}
+
+void pty_table_put(struct pty_table *t)
+{
+	if (refcount_dec_and_test(&t->refs))
+		kfree(t);
+}
+
+bool pty_info(const struct pty_table *t, int index, struct pty_info *out)
 {
 	bool there = false;
 
 	if (index < 0 || index >= PTY_MAX)
 		return false;
 	mutex_lock(&table_lock);
-	if (table[index]) {
-		*out = (struct pty_info){ table[index]->uid, table[index]->gid, table[index]->born };
+	if (t->slot[index]) {
+		*out = (struct pty_info){ t->slot[index]->uid, t->slot[index]->gid, t->slot[index]->born };
 		there = true;
 	}
 	mutex_unlock(&table_lock);
@@ -338,7 +369,7 @@ static int slave_open_device(struct inode *i, struct file *f)
 	int err = -EIO;
 
 	mutex_lock(&table_lock);
-	p = n < PTY_MAX ? table[n] : NULL;
+	p = n < PTY_MAX ? table_of(i)->slot[n] : NULL;
 	if (p)
 		tty_get(&p->tty);
 	mutex_unlock(&table_lock);

@@ -6,8 +6,8 @@
  * that the walk asks the hash of places only there. Readers go by RCU; all changes hold one mutex. A mount has one
  * reference while it is attached and one for each path that uses it; "busy" is having more.
  *
- * Contract: vfs/mount.h. All mounts are private: nothing propagates between namespaces (caveats). Flags that a copy for
- * another user namespace inherits are locked there.
+ * Contract: vfs/mount.h. What propagates where is propagate.c's. Flags that a copy for another user namespace inherits
+ * are locked there.
  *
  * Locks: mount_lock (RANK_MOUNT_TREE, sleeps); chains of the hash are read under RCU.
  */
@@ -20,6 +20,7 @@
 #include <linux/sched.h>
 #include <vfs/uapi.h>
 #include <task/user_ns.h>
+#include "mount_priv.h"
 #include "vfs_priv.h"
 
 #define BUCKETS 256
@@ -74,6 +75,8 @@ static struct mount *mount_alloc(struct super *s, struct dentry *root, unsigned 
 	list_init(&m->ns_link);
 	list_init(&m->super_link);
 	list_init(&m->work);
+	list_init(&m->peer_link);
+	list_init(&m->slave_link);
 	return m;
 }
 
@@ -126,7 +129,7 @@ struct mount_ns *mount_ns_current(void)
 	return container_of(ns_current(NS_MNT), struct mount_ns, ns);
 }
 
-static void changed(struct mount_ns *ns)
+void mount_changed(struct mount_ns *ns)
 {
 	if (!ns)
 		return;
@@ -154,7 +157,7 @@ static void hash_out(struct mount *m)
 }
 
 /* Puts m (its reference is the tree's from now on) at a place. */
-static void attach(struct mount *m, struct mount *parent, struct dentry *at)
+void mount_attach(struct mount *m, struct mount *parent, struct dentry *at)
 {
 	assert(mutex_is_held(&mount_lock));
 	m->parent = parent;
@@ -190,7 +193,7 @@ static struct path detach(struct mount *m)
 	return place;
 }
 
-static void join_ns(struct mount *m, struct mount_ns *ns)
+void mount_join_ns(struct mount *m, struct mount_ns *ns)
 {
 	m->ns = ns;
 	if (ns)
@@ -201,6 +204,8 @@ static void join_ns(struct mount *m, struct mount_ns *ns)
 
 static void leave_ns(struct mount *m)
 {
+	mount_leave_peers(m);
+	mount_leave_master(m);
 	m->ns = NULL;
 	list_del_init(&m->ns_link);
 	list_del_init(&m->super_link);
@@ -233,10 +238,12 @@ static int graft(struct mount *m, const struct path *at)
 		err = -ENOTDIR;
 	else if (!(p.dentry->flags & DENTRY_HASHED) && p.dentry != p.mnt->root)
 		err = -ENOENT;
+	if (!err)
+		err = mount_propagate(m, p.mnt, p.dentry);
 	if (!err) {
-		attach(m, p.mnt, p.dentry);
-		join_ns(m, p.mnt->ns);
-		changed(m->ns);
+		mount_attach(m, p.mnt, p.dentry);
+		mount_join_ns(m, p.mnt->ns);
+		mount_changed(m->ns);
 	}
 	path_put(&p);
 	return err;
@@ -269,6 +276,8 @@ int mount_new(const char *type, const char *source, const struct path *at, unsig
 	}
 	mutex_lock(&mount_lock);
 	err = graft(m, at);
+	if (err)
+		mount_leave_peers(m);
 	mutex_unlock(&mount_lock);
 	if (err)
 		mount_put(m);
@@ -294,18 +303,20 @@ int mount_kernel(struct fs_type *t, struct path *out)
 
 /* ---- copies -------------------------------------------------------------------------------------------------- */
 
-static struct mount *clone_one(struct mount *m, struct dentry *root)
+static struct mount *clone_one(struct mount *m, struct dentry *root, enum mount_copy how)
 {
 	struct mount *c = mount_alloc(super_get(m->super), root, m->flags);
 
-	if (c)
+	if (c) {
 		c->locked = m->locked;
-	else
+		mount_inherit(c, m, how);
+	} else {
 		super_put(m->super);
+	}
 	return c;
 }
 
-static struct mount *next_in_tree(struct mount *m, struct mount *top)
+struct mount *mount_next_in_tree(struct mount *m, struct mount *top)
 {
 	if (!list_empty(&m->children))
 		return list_first_entry(&m->children, struct mount, sibling);
@@ -320,25 +331,27 @@ static struct mount *next_in_tree(struct mount *m, struct mount *top)
 }
 
 /* Undoes a partial copy, or takes a detached tree apart: mounts to free go to `dead`. */
-static void dissolve(struct mount *top, struct list *dead)
+void mount_dissolve(struct mount *top, struct list *dead)
 {
 	struct mount *m, *next;
+	LIST(tree);
 
-	for (m = top; m; m = next_in_tree(m, top))
-		list_add(&m->work, dead); /* children before their parents */
-	list_for_each_entry (next, dead, work) {
+	for (m = top; m; m = mount_next_in_tree(m, top))
+		list_add(&m->work, &tree); /* children before their parents */
+	list_for_each_entry (next, &tree, work) {
 		if (next->parent) {
 			struct path place = detach(next);
 
 			dentry_put(place.dentry);
 			mount_put(place.mnt);
 		}
-		changed(next->ns);
+		mount_changed(next->ns);
 		leave_ns(next);
 	}
+	list_splice_tail_init(&tree, dead);
 }
 
-static void free_dead(struct list *dead)
+void mount_free_dead(struct list *dead)
 {
 	while (!list_empty(dead)) {
 		struct mount *m = list_first_entry(dead, struct mount, work);
@@ -348,31 +361,29 @@ static void free_dead(struct list *dead)
 	}
 }
 
-/* The copy of the mount tree from `top` on, whose root is `root`; only mounts below root. Under mount_lock. work of
- * each original points to its copy's work while this runs. */
-static int copy_tree(struct mount *top, struct dentry *root, bool recursive, struct mount **out)
+int mount_copy_tree(struct mount *top, struct dentry *root, bool recursive, enum mount_copy how, struct mount **out)
 {
-	struct mount *copy = clone_one(top, root), *m, *c;
+	struct mount *copy = clone_one(top, root, how), *m, *c;
 	struct mount *from = top, *to = copy;
 	LIST(dead);
 
 	if (!copy)
 		return -ENOMEM;
 	*out = copy;
-	for (m = recursive ? next_in_tree(top, top) : NULL; m; m = next_in_tree(m, top)) {
+	for (m = recursive ? mount_next_in_tree(top, top) : NULL; m; m = mount_next_in_tree(m, top)) {
 		while (from != m->parent) { /* up again: pre-order, so m's parent is an ancestor of from */
 			from = from->parent;
 			to = to->parent;
 		}
-		if (from == top && !dentry_is_below(m->mountpoint, root))
+		if ((from == top && !dentry_is_below(m->mountpoint, root)) || (m->unbindable && how == MOUNT_COPY_BIND))
 			goto skip;
-		c = clone_one(m, m->root);
+		c = clone_one(m, m->root, how);
 		if (!c) {
-			dissolve(copy, &dead);
-			free_dead(&dead);
+			mount_dissolve(copy, &dead);
+			mount_free_dead(&dead);
 			return -ENOMEM;
 		}
-		attach(c, to, m->mountpoint);
+		mount_attach(c, to, m->mountpoint);
 		from = m;
 		to = c;
 		continue;
@@ -383,10 +394,10 @@ skip:
 	return 0;
 }
 
-static void join_tree(struct mount *top, struct mount_ns *ns)
+void mount_join_tree(struct mount *top, struct mount_ns *ns)
 {
-	for (struct mount *m = next_in_tree(top, top); m; m = next_in_tree(m, top))
-		join_ns(m, ns);
+	for (struct mount *m = mount_next_in_tree(top, top); m; m = mount_next_in_tree(m, top))
+		mount_join_ns(m, ns);
 }
 
 int mount_bind(const struct path *from, const struct path *at, bool recursive)
@@ -396,18 +407,19 @@ int mount_bind(const struct path *from, const struct path *at, bool recursive)
 	int err;
 
 	mutex_lock(&mount_lock);
-	err = from->mnt->ns == mount_ns_current() || from->mnt->super->type->flags & FS_KERNEL_ONLY
-		      ? copy_tree(from->mnt, from->dentry, recursive, &copy)
+	err = (from->mnt->ns == mount_ns_current() || from->mnt->super->type->flags & FS_KERNEL_ONLY) &&
+			      !from->mnt->unbindable
+		      ? mount_copy_tree(from->mnt, from->dentry, recursive, MOUNT_COPY_BIND, &copy)
 		      : -EINVAL;
 	if (!err) {
 		err = graft(copy, at);
 		if (err)
-			dissolve(copy, &dead);
+			mount_dissolve(copy, &dead);
 		else
-			join_tree(copy, copy->ns);
+			mount_join_tree(copy, copy->ns);
 	}
 	mutex_unlock(&mount_lock);
-	free_dead(&dead);
+	mount_free_dead(&dead);
 	return err;
 }
 
@@ -425,7 +437,8 @@ int mount_move(const struct path *from, const struct path *at)
 	int err = 0;
 
 	mutex_lock(&mount_lock);
-	if (from->dentry != m->root || !m->parent || m->ns != mount_ns_current() || at->mnt->ns != m->ns)
+	if (from->dentry != m->root || !m->parent || m->ns != mount_ns_current() || at->mnt->ns != m->ns ||
+	    m->parent->peers || (at->mnt->peers && mount_has_unbindable(m)))
 		err = -EINVAL;
 	else if (mount_is_below(at->mnt, m))
 		err = -ELOOP;
@@ -436,9 +449,12 @@ int mount_move(const struct path *from, const struct path *at)
 
 		path_get(&to);
 		to_top(&to);
-		old = detach(m);
-		attach(m, to.mnt, to.dentry);
-		changed(m->ns);
+		err = mount_propagate(m, to.mnt, to.dentry);
+		if (!err) {
+			old = detach(m);
+			mount_attach(m, to.mnt, to.dentry);
+			mount_changed(m->ns);
+		}
 		path_put(&to);
 	}
 	mutex_unlock(&mount_lock);
@@ -471,7 +487,7 @@ int mount_remount(const struct path *at, unsigned flags, const char *data, bool 
 		if (!(f & (MS_NOATIME | MS_STRICTATIME | MS_RELATIME)))
 			f |= m->flags & (MS_NOATIME | MS_RELATIME);
 		m->flags = f;
-		changed(m->ns);
+		mount_changed(m->ns);
 	}
 	mutex_unlock(&mount_lock);
 	return err;
@@ -496,10 +512,12 @@ int mount_umount(const struct path *at, int flags)
 		err = m == current_fs->root.mnt && m->ns == mount_ns_current() ? -EBUSY : -EINVAL;
 	else if (!(flags & MNT_DETACH) && is_busy(m))
 		err = -EBUSY;
-	else
-		dissolve(m, &dead);
+	else {
+		mount_propagate_umount(m, &dead);
+		mount_dissolve(m, &dead);
+	}
 	mutex_unlock(&mount_lock);
-	free_dead(&dead);
+	mount_free_dead(&dead);
 	return err;
 }
 
@@ -536,6 +554,8 @@ int mount_pivot(const struct path *new_root, const struct path *put_old)
 		goto out;
 	if (!mount_is_below(put_old->mnt, nm) || !dentry_is_below(put_old->dentry, put_old->mnt->root))
 		goto out;
+	if (put_old->mnt->peers || nm->parent->peers || (om->parent && om->parent->peers))
+		goto out;
 	err = -EBUSY;
 	if (nm == om || put_old->mnt == om)
 		goto out;
@@ -543,12 +563,12 @@ int mount_pivot(const struct path *new_root, const struct path *put_old)
 	old_place = detach(nm);
 	if (om->parent) {
 		place = detach(om);
-		attach(nm, place.mnt, place.dentry);
+		mount_attach(nm, place.mnt, place.dentry);
 	} else {
 		nm->ns->root = nm;
 	}
-	attach(om, put_old->mnt, put_old->dentry);
-	changed(nm->ns);
+	mount_attach(om, put_old->mnt, put_old->dentry);
+	mount_changed(nm->ns);
 out:
 	mutex_unlock(&mount_lock);
 	if (!err) {
@@ -585,9 +605,9 @@ static void free_ns(struct ns *n)
 	LIST(dead);
 
 	mutex_lock(&mount_lock);
-	dissolve(ns->root, &dead);
+	mount_dissolve(ns->root, &dead);
 	mutex_unlock(&mount_lock);
-	free_dead(&dead);
+	mount_free_dead(&dead);
 	kfree(ns);
 }
 
@@ -597,8 +617,8 @@ static void translate(struct path *p, struct mount *old, struct mount *new)
 	struct mount *a = old, *b = new;
 
 	while (a && a != p->mnt) {
-		a = next_in_tree(a, old);
-		b = next_in_tree(b, new);
+		a = mount_next_in_tree(a, old);
+		b = mount_next_in_tree(b, new);
 	}
 	if (!a)
 		return;
@@ -625,10 +645,11 @@ static int copy_ns(struct ns *old, struct user_ns *owner, struct task *t, struct
 	if (!ns)
 		return -ENOMEM;
 	mutex_lock(&mount_lock);
-	err = copy_tree(from->root, from->root->root, true, &ns->root);
+	err = mount_copy_tree(from->root, from->root->root, true,
+			      owner != old->owner ? MOUNT_COPY_SLAVE : MOUNT_COPY_PEER, &ns->root);
 	if (!err) {
-		join_ns(ns->root, ns);
-		join_tree(ns->root, ns);
+		mount_join_ns(ns->root, ns);
+		mount_join_tree(ns->root, ns);
 		if (owner != old->owner)
 			lock_flags(ns);
 		translate(&fs->root, from->root, ns->root);
@@ -690,7 +711,7 @@ int vfs_mount_root(const char *fs_name)
 	str_copy(root.mnt->super->source, "rootfs", sizeof(root.mnt->super->source));
 	mutex_lock(&mount_lock);
 	ns->root = root.mnt;
-	join_ns(root.mnt, ns);
+	mount_join_ns(root.mnt, ns);
 	mutex_unlock(&mount_lock);
 	ns_ops.first = &ns->ns;
 	ns_kind_register(NS_MNT, &ns_ops);

@@ -18,6 +18,7 @@
 #include <vfs/device.h>
 #include <vfs/mount.h>
 
+#include "mount_priv.h"
 #include "vfs_priv.h"
 
 static void add_name(struct strbuf *out, const char *s)
@@ -68,6 +69,12 @@ static void add_info(struct strbuf *out, const struct mount *m, const char *plac
 	add_name(out, place);
 	strbuf_put(out, " ", 1);
 	add_flags(out, m);
+	if (m->peers)
+		strbuf_add(out, " shared:%d", m->peers->id);
+	if (m->master)
+		strbuf_add(out, " master:%d", m->master->id);
+	if (m->unbindable)
+		strbuf_add(out, " unbindable");
 	strbuf_add(out, " - %s ", m->super->type->name);
 	add_name(out, source_of(m));
 	strbuf_add(out, " %s", m->super->flags & MS_RDONLY ? "ro" : "rw");

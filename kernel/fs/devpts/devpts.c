@@ -5,8 +5,8 @@
  * Idea: nothing is stored: a look-up of a number asks the table of ptys, and names are not cached, so a closed master's
  * name is gone at once. Owner and mode that programs set live in the inode while the name is in use.
  *
- * Contract: pty(7), devpts options mode=, gid=, uid=, ptmxmode=. All mounts show the same ptys (caveats: no
- * newinstance).
+ * Contract: pty(7), devpts options mode=, gid=, uid=, ptmxmode=. Each mount has ptys of its own, those opened by its
+ * ptmx; the first one those of /dev/ptmx.
  *
  * Locks: the root's inode lock, as for any folder.
  */
@@ -28,6 +28,7 @@
 #define INO_FIRST 3
 
 struct options {
+	struct pty_table *table;
 	u16 mode, ptmxmode;
 	bool has_uid, has_gid;
 	u32 uid, gid;
@@ -46,6 +47,7 @@ static struct inode *device_inode(struct super *s, u64 ino, u16 mode, u32 rdev)
 	if (i) {
 		i->ino = ino;
 		i->rdev = rdev;
+		i->priv = ((struct options *)s->priv)->table;
 	}
 	return i;
 }
@@ -74,7 +76,7 @@ static struct inode *slave_inode(struct super *s, int index)
 	struct pty_info info;
 	struct inode *i;
 
-	if (!pty_info(index, &info))
+	if (!pty_info(o->table, index, &info))
 		return NULL;
 	i = device_inode(s, INO_FIRST + index, o->mode, DEV(UNIX98_PTY_SLAVE_MAJOR, index));
 	if (!i)
@@ -129,7 +131,7 @@ static int devpts_readdir(struct file *f, struct dir_emit *e)
 	if (e->pos == 2 && !e->emit(e, "ptmx", 4, 3, INO_PTMX, S_IFCHR >> 12))
 		return 0;
 	for (int n = e->pos - 3; n >= 0 && n < PTY_MAX; n++) {
-		if (!pty_info(n, &info))
+		if (!pty_info(((struct options *)f->inode->super->priv)->table, n, &info))
 			continue;
 		if (!e->emit(e, name, str_format(name, sizeof(name), "%d", n), n + 4, INO_FIRST + n, S_IFCHR >> 12))
 			return 0;
@@ -145,7 +147,7 @@ static int parse_option(struct options *o, char *opt)
 	char *value = strchr(opt, '=');
 	u64 v;
 
-	if (!value) /* newinstance is what mount(8) adds; here all instances are one */
+	if (!value) /* newinstance: all are */
 		return !*opt || !strcmp(opt, "newinstance") || !strcmp(opt, "rw") ? 0 : -EINVAL;
 	*value++ = '\0';
 	if (str_to_u64(value, strstr(opt, "mode") ? 8 : 10, &v))
@@ -188,9 +190,16 @@ static int devpts_remount(struct super *s, unsigned flags, const char *data)
 	return parse_options(s->priv, data);
 }
 
+static void free_options(struct options *o)
+{
+	if (o->table && o->table != &pty_first_table)
+		pty_table_put(o->table);
+	kfree(o);
+}
+
 static void devpts_put_super(struct super *s)
 {
-	kfree(s->priv);
+	free_options(s->priv);
 }
 
 static void devpts_show_options(struct super *s, struct strbuf *out)
@@ -204,6 +213,8 @@ static const struct super_ops devpts_super_ops = { .remount = devpts_remount,
 						   .put_super = devpts_put_super,
 						   .show_options = devpts_show_options };
 
+static bool first_taken; /* a mount shows the first table */
+
 static int devpts_mount(struct super *s, const char *source, const char *data)
 {
 	struct options *o = kzalloc(sizeof(*o), 0);
@@ -213,7 +224,8 @@ static int devpts_mount(struct super *s, const char *source, const char *data)
 	if (!o)
 		return -ENOMEM;
 	o->mode = 0600;
-	err = parse_options(o, data);
+	o->table = __atomic_exchange_n(&first_taken, true, __ATOMIC_SEQ_CST) ? pty_table_create() : &pty_first_table;
+	err = o->table ? parse_options(o, data) : -ENOMEM;
 	s->ops = &devpts_super_ops;
 	s->magic = DEVPTS_SUPER_MAGIC;
 	s->priv = o;
@@ -227,11 +239,13 @@ static int devpts_mount(struct super *s, const char *source, const char *data)
 	}
 	if (s->root)
 		return 0;
-	kfree(o);
+	free_options(o);
 	return err ? err : -ENOMEM;
 }
 
-static struct fs_type devpts_type = { .name = "devpts", .flags = FS_SINGLE | FS_NO_NEGATIVE, .mount = devpts_mount };
+static struct fs_type devpts_type = { .name = "devpts",
+				      .flags = FS_USERNS_MOUNT | FS_NO_NEGATIVE,
+				      .mount = devpts_mount };
 
 void devpts_init(void)
 {

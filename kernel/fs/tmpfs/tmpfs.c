@@ -548,6 +548,8 @@ int tmpfs_fill_super(struct super *s, const char *source, const char *data)
 	if (!ts)
 		return -ENOMEM;
 	ts->mode = 01777;
+	ts->uid = current->cred->fsuid.v;
+	ts->gid = current->cred->fsgid.v;
 	s->priv = ts;
 	s->ops = &tmpfs_super_ops;
 	s->magic = TMPFS_MAGIC;

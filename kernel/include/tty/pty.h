@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of pseudo-terminals, as fs/devpts shows it.
+ * Tables of pseudo-terminals, as mounts of fs/devpts show them: each has its own numbers.
  */
 #ifndef TTY_PTY_H
 #define TTY_PTY_H
@@ -14,6 +14,11 @@ struct pty_info {
 	kgid_t gid;
 	struct timestamp born;
 };
-bool pty_info(int index, struct pty_info *out); /* false: no such pty */
+/* The nodes of a devpts say by inode->priv whose they are. Counted: by the mount, and by each open master. */
+struct pty_table;
+extern struct pty_table pty_first_table;               /* of /dev/ptmx and of the first mount */
+struct pty_table *__must_check pty_table_create(void); /* NULL: no memory */
+void pty_table_put(struct pty_table *t);
+bool pty_info(const struct pty_table *t, int index, struct pty_info *out); /* false: no such pty */
 
 #endif

@@ -31,6 +31,9 @@ int __must_check mount_new(const char *type, const char *source, const struct pa
 int __must_check mount_bind(const struct path *from, const struct path *at, bool recursive);
 int __must_check mount_move(const struct path *from, const struct path *at);
 int __must_check mount_remount(const struct path *at, unsigned flags, const char *data, bool bind_only);
+/* type: MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE of mount(2); recursive: also of all below. -EINVAL: at is not
+ * a mount's root; -ENOMEM. */
+int __must_check mount_set_propagation(const struct path *at, unsigned type, bool recursive);
 int __must_check mount_umount(const struct path *at, int flags);
 int __must_check mount_pivot(const struct path *new_root, const struct path *put_old);
 /* A mount outside every namespace (pipefs, sockets, devtmpfs' own): its root. */

@@ -267,11 +267,15 @@ struct mount {
 	unsigned flags;            /* m: MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME ... of this mount */
 	unsigned locked;           /* I: of these, none may be cleared here */
 	int id;
-	struct mount *hash_next;       /* RCU; m */
-	struct list children, sibling; /* m */
-	struct list ns_link;           /* m: in order of mounting */
-	struct list super_link;        /* m */
-	struct list work;              /* m: lists of one operation */
+	struct mount *hash_next;           /* RCU; m */
+	struct list children, sibling;     /* m */
+	struct list ns_link;               /* m: in order of mounting */
+	struct list super_link;            /* m */
+	struct list work;                  /* m: lists of one operation */
+	struct mount_peers *peers;         /* m: gets and gives changes, with all of these; NULL: not shared */
+	struct mount_peers *master;        /* m: gets changes from these; NULL: not a slave */
+	struct list peer_link, slave_link; /* m */
+	bool unbindable;                   /* m */
 	struct rcu_head rcu;
 };
 void mount_get(struct mount *m);

@@ -44,7 +44,7 @@ echo "score $(cat /proc/$small/oom_score) $(cat /proc/1/oom_score)"
 wait $small; echo "adjusted $?"
 rmdir a high group tmp low; echo "gone $?"
 G
-timeout 110 tools/qemu-run --mem 48M --timeout 100 --disk "$dir/swap" --add "$dir/hog:/hog" --add "$dir/guest.sh:/guest.sh" \
+timeout 290 tools/qemu-run --mem 48M --timeout 280 --disk "$dir/swap" --add "$dir/hog:/hog" --add "$dir/guest.sh:/guest.sh" \
 	-- sh /guest.sh > "$dir/out" 2> "$dir/log"
 cat "$dir/out"
 grep -a 'Killed process\|panic' "$dir/log"

@@ -416,7 +416,12 @@ static u32 take(unsigned node, unsigned order, unsigned flags)
 	for (unsigned n = 0; !pfn && n < MAX_NODES; n++)
 		if (nodes[n].b.free)
 			pfn = take_shared(&nodes[n], order, urgent);
-	return pfn || urgent || (flags & ALLOC_TRY) || !upcall_alloc_may_sleep() ? pfn : take_reclaiming(node, order);
+	if (pfn || urgent || (flags & ALLOC_TRY) || !upcall_alloc_may_sleep())
+		return pfn;
+	upcall_memory_stall(true);
+	pfn = take_reclaiming(node, order);
+	upcall_memory_stall(false);
+	return pfn;
 }
 
 /* pfn 0: nothing was found, the charge goes back. */

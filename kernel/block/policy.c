@@ -19,6 +19,7 @@
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <task/psi.h>
 #include <task/sched.h>
 
 #include "block_priv.h"
@@ -253,7 +254,9 @@ void block_policy_sleep(struct bio *b)
 	u64 cpu = cpu_time_of(current);
 	ulong irq;
 
+	psi_io_begin();
 	block_wait_finished(b);
+	psi_io_end();
 	/* Without polling the first few are enough to know the interrupt's price when polling is switched on. */
 	if (!b->complete_ns || (!b->dev->whole->io_poll && p->interrupts_learnt >= LEARN_FIRST))
 		return;

@@ -73,6 +73,9 @@ int __must_check cgroup_may_enter(struct cgroup *c); /* -ENODEV, -EOPNOTSUPP, -E
 int __must_check cgroup_may_enable(struct cgroup *c, u32 controllers); /* for its children; -EOPNOTSUPP, -EBUSY */
 extern const struct attr cgroup_file_type, cgroup_file_controllers, cgroup_file_control;
 
+/* ---- pressure.c ---- */
+extern const struct attr *const cgroup_pressure_files[];
+
 /* ---- memory.c ---- */
 extern struct cgroup_controller cgroup_memory;
 u64 cgroup_memory_version(struct attr_dir *d, const struct attr *a); /* 0: not a file that can be waited for */

@@ -116,12 +116,14 @@ static int set_weight(struct attr_dir *d, const struct attr *a, char *text, size
 {
 	u64 v;
 
-	int err = str_to_u64(str_trim(text), 0, &v);
+	int err = str_to_u64(text, 0, &v);
 
 	if (err)
 		return err;
 	if (v < 1 || v > 10000)
 		return -ERANGE;
+	if (cgroup_tenant(d)->cpu_idle)
+		return -EINVAL;
 	tenant_set_cpu_weight(d->owner, (u32)v);
 	return 0;
 }
@@ -148,13 +150,35 @@ static int set_weight_nice(struct attr_dir *d, const struct attr *a, char *text,
 {
 	s64 nice;
 
-	int err = str_to_s64(str_trim(text), 0, &nice);
+	int err = str_to_s64(text, 0, &nice);
 
 	if (err)
 		return err;
 	if (nice < -20 || nice > 19)
 		return -ERANGE;
+	if (cgroup_tenant(d)->cpu_idle)
+		return -EINVAL;
 	tenant_set_cpu_weight(d->owner, clamp((u32)(sched_weight[nice + 20] * 100ULL / 1024), 1U, 10000U));
+	return 0;
+}
+
+static int show_idle(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%d\n", cgroup_tenant(d)->cpu_idle);
+	return 0;
+}
+
+static int set_idle(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	s64 v;
+	int err = str_to_s64(text, 0, &v);
+
+	if (err)
+		return err;
+	if (v != 0 && v != 1)
+		return -EINVAL;
+	if (cgroup_tenant(d)->cpu_idle != (bool)v)
+		tenant_set_cpu_idle(d->owner, v);
 	return 0;
 }
 
@@ -170,22 +194,31 @@ static int show_max(struct attr_dir *d, const struct attr *a, struct strbuf *out
 	return 0;
 }
 
-/* "QUOTA|max [PERIOD]", microseconds; without a period it stays. */
+/* Decimal digits, as many as there are: *out is left alone if there are none. */
+static bool digits(const char *at, u64 *out)
+{
+	if (*at < '0' || *at > '9')
+		return false;
+	for (*out = 0; *at >= '0' && *at <= '9'; at++)
+		*out = min(*out, ~0ULL / 16) * 10 + (u64)(*at - '0');
+	return true;
+}
+
+/* "QUOTA|max [PERIOD]", microseconds; without a period, or with a word that is none, it stays. */
 static int set_max(struct attr_dir *d, const struct attr *a, char *text, size_t len)
 {
 	struct tenant_bandwidth *b = &cgroup_tenant(d)->bandwidth;
-	u64 quota, period = b->period_ns / NSEC_PER_USEC;
+	u64 quota = ~0ULL, period = b->period_ns / NSEC_PER_USEC;
 	char *second;
-	int err;
 
 	text = str_trim(text);
-	second = strchr(text, ' ');
-	if (second)
+	for (second = text; *second && *second != ' ' && *second != '\t' && *second != '\n';)
+		second++;
+	if (*second) {
 		*second++ = '\0';
-	err = cgroup_parse_limit(text, 1, &quota);
-	if (!err && second)
-		err = str_to_u64(str_trim(second), 10, &period);
-	if (err)
+		(void)digits(str_trim(second), &period);
+	}
+	if (!digits(text, &quota) && strcmp(text, "max"))
 		return -EINVAL;
 	if ((quota != ~0ULL && quota > ~0ULL / NSEC_PER_USEC) || period > ~0ULL / NSEC_PER_USEC)
 		return -EINVAL;
@@ -203,25 +236,27 @@ static int set_burst(struct attr_dir *d, const struct attr *a, char *text, size_
 {
 	struct tenant_bandwidth *b = &cgroup_tenant(d)->bandwidth;
 	u64 burst;
+	int err = str_to_u64(text, 0, &burst);
 
-	if (str_to_u64(str_trim(text), 0, &burst) || burst > ~0ULL / NSEC_PER_USEC)
-		return -EINVAL;
+	if (err || burst > ~0ULL / NSEC_PER_USEC)
+		return err ? err : -EINVAL;
 	return tenant_set_cpu_max(d->owner, b->quota_ns, b->period_ns, burst * NSEC_PER_USEC);
 }
 
 FILE(cpu_weight, "cpu.weight", 0644, show_weight, set_weight, 0);
 FILE(cpu_weight_nice, "cpu.weight.nice", 0644, show_weight_nice, set_weight_nice, 0);
+FILE(cpu_idle, "cpu.idle", 0644, show_idle, set_idle, 0);
 FILE(cpu_max, "cpu.max", 0644, show_max, set_max, 0);
 FILE(cpu_max_burst, "cpu.max.burst", 0644, show_burst, set_burst, 0);
 
 static void reset_cpu(struct tenant *t)
 {
-	tenant_set_cpu_weight(t, 100);
+	tenant_set_cpu_idle(t, false);
 	ensure(!tenant_set_cpu_max(t, ~0ULL, 100 * NSEC_PER_MSEC, 0));
 }
 
-static const struct attr *const cpu_files[] = { &file_cpu_weight, &file_cpu_weight_nice, &file_cpu_max,
-						&file_cpu_max_burst, NULL };
+static const struct attr *const cpu_files[] = { &file_cpu_weight, &file_cpu_weight_nice, &file_cpu_idle,
+						&file_cpu_max,    &file_cpu_max_burst,   NULL };
 static struct cgroup_controller cpu = { .name = "cpu", .files = cpu_files, .threaded = true, .disabled = reset_cpu };
 
 static void controllers_init(void)

@@ -194,23 +194,29 @@ u64 cgroup_file_version(struct attr_dir *d, const struct attr *a)
 
 /* ---- values of controllers ---- */
 
-/* Digits in C's notation with an optional suffix, each step 1024. Too big is as good as no limit. */
+static int digit_of(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : 16;
+}
+
+/* Digits in C's notation, or none at all, and a suffix, each step 1024. Too big is as good as no limit. */
 static int parse_bytes(const char *text, u64 *out)
 {
 	static const char steps[] = "kmgtpe";
-	char word[32];
-	size_t len = str_copy(word, text, sizeof(word));
+	int base = 10;
 	const char *step;
-	u64 v;
-	int err;
+	u64 v = 0;
 
-	if (!len || len >= sizeof(word))
-		return -EINVAL;
-	step = strchr(steps, word[len - 1] | 0x20);
+	if (*text == '0') {
+		base = (text[1] | 0x20) == 'x' && digit_of(text[2]) < 16 ? 16 : 8;
+		text += base == 16 ? 2 : 0;
+	}
+	for (; digit_of(*text) < base; text++)
+		v = v > ~0ULL >> 5 ? ~0ULL >> 1 : v * (u64)base + (u64)digit_of(*text);
+	step = *text ? strchr(steps, *text | 0x20) : NULL;
 	if (step)
-		word[len - 1] = '\0';
-	err = str_to_u64(word, 0, &v);
-	if (err)
+		text++;
+	if (*text)
 		return -EINVAL;
 	for (long n = step ? step - steps + 1 : 0; n > 0; n--)
 		v = v > ~0ULL >> 10 ? ~0ULL : v << 10;

@@ -98,6 +98,8 @@ static int set_group(struct attr_dir *d, const struct attr *a, char *text, size_
 
 	if (err)
 		return err;
+	if (v != (int)v)
+		return -ERANGE;
 	if (v != 0 && v != 1)
 		return -EINVAL;
 	WRITE_ONCE(cgroup_tenant(d)->memory.oom_group, v);

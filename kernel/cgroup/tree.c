@@ -91,7 +91,7 @@ static const struct attr **make_set(const struct attr *const *core, u32 controll
 {
 	struct cgroup_controller *c;
 	const struct attr **all;
-	unsigned n = count(core) + count(cgroup_stat_files);
+	unsigned n = count(core) + count(cgroup_stat_files) + count(cgroup_pressure_files);
 
 	list_for_each_entry (c, &cgroup_controllers, link)
 		n += count(root ? c->root_files : c->files);
@@ -99,6 +99,7 @@ static const struct attr **make_set(const struct attr *const *core, u32 controll
 	if (!all)
 		return NULL;
 	n = append(all, append(all, 0, core), cgroup_stat_files);
+	n = append(all, n, cgroup_pressure_files);
 	list_for_each_entry (c, &cgroup_controllers, link) {
 		const struct attr *const *files = root ? c->root_files : c->files;
 

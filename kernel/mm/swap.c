@@ -492,7 +492,9 @@ int swap_in(pte_t e, struct tenant *payer, struct page **out, bool *read)
 	if (!err && !p) {
 		*read = true;
 		pages[0] = fresh;
+		psi_stall_begin();
 		err = read_in(e, pages, add_ahead(e, payer, pages));
+		psi_stall_end();
 		p = fresh;
 	} else if (fresh) {
 		page_put(fresh);

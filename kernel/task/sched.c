@@ -244,6 +244,8 @@ static void activate(struct rq *q, struct task *t, u64 now)
 	q->nr_running++;
 	sched_weigh_in(q, t, sched_weight_of(t));
 	queue_in(q, t, false);
+	if (static_branch(&psi_key))
+		psi_change(q, t, PSI_T_WAITING, PSI_T_RUNNABLE | (t->stalls ? PSI_T_STALLED : 0), now);
 	if (preempts(q, t))
 		resched(q);
 	else if (q->nr_running == 2 && q == this_cpu_ptr(&rq))
@@ -284,11 +286,23 @@ static unsigned choose_cpu(const struct task *t)
 	return best;
 }
 
+/* It was counted as waiting on the CPU where it slept. */
+static void psi_leave(struct task *t)
+{
+	struct rq *q = rq_of(t->cpu);
+
+	spin_lock(&q->lock);
+	psi_change(q, t, PSI_T_ALL, 0, clock_ns());
+	spin_unlock(&q->lock);
+}
+
 static void wake_on(struct task *t, unsigned cpu)
 {
 	struct rq *q = rq_of(cpu);
 
 	if (t->cpu != cpu) {
+		if (static_branch(&psi_key) && t->psi)
+			psi_leave(t);
 		if (!is_rt(t))
 			t->vruntime += q->min_vruntime - rq_of(t->cpu)->min_vruntime;
 		sched_note_move(t, cpu);
@@ -395,6 +409,14 @@ void upcall_thread_started(struct task *prev)
 	irq_enable();
 }
 
+static void psi_sleeps(struct rq *q, struct task *t, u64 now)
+{
+	if (READ_ONCE(t->state) == TASK_DEAD)
+		psi_change(q, t, PSI_T_ALL, 0, now);
+	else
+		psi_change(q, t, PSI_T_RUNNABLE | PSI_T_RUNNING, t->flags & TASK_F_IO_WAIT ? PSI_T_WAITING : 0, now);
+}
+
 /* What becomes of the task that leaves the CPU. */
 static void put_prev(struct rq *q, struct task *prev, u64 now)
 {
@@ -408,14 +430,20 @@ static void put_prev(struct rq *q, struct task *prev, u64 now)
 		q->nr_running--;
 		sched_weigh_out(q, prev);
 		prev->voluntary_switches++;
+		if (static_branch(&psi_key))
+			psi_sleeps(q, prev, now);
 		return;
 	}
 	prev->preempted_switches++;
 	prev->wait_since = now;
+	if (static_branch(&psi_key))
+		psi_change(q, prev, PSI_T_RUNNING, 0, now);
 	if (unlikely(!cpumask_has(prev->affinity, q->cpu) && (prev->affinity & cpu_online_mask()))) {
 		prev->on_queue = false;
 		q->nr_running--;
 		sched_weigh_out(q, prev);
+		if (static_branch(&psi_key))
+			psi_change(q, prev, PSI_T_ALL, 0, now);
 		q->push = prev;
 		return;
 	}
@@ -435,6 +463,8 @@ static void set_next(struct rq *q, struct task *next, u64 now)
 		sched_trace_wait(next, now - next->wait_since);
 	next->slice_end = now + slice_for(q, next);
 	next->on_cpu = true;
+	if (static_branch(&psi_key))
+		psi_change(q, next, 0, PSI_T_RUNNABLE | PSI_T_RUNNING, now);
 	arm(q, now + (unlikely(atomic_read(&sched_limits)) ? min(TICK_NS, sched_limit_left(next)) : TICK_NS));
 }
 
@@ -666,7 +696,7 @@ void sched_init(void)
 		sched_weight[n] = (u32)((w + (1 << 19)) >> 20);
 }
 
-struct rq *sched_tenant_change_begin(struct task *t)
+struct rq *sched_tenant_change_begin(struct task *t, u8 *psi)
 {
 	for (;;) {
 		struct rq *q = rq_of(READ_ONCE(t->cpu));
@@ -677,14 +707,17 @@ struct rq *sched_tenant_change_begin(struct task *t)
 				account(q, clock_ns());
 			if (t->on_queue)
 				sched_weigh_out(q, t);
+			*psi = t->psi;
+			psi_change(q, t, PSI_T_ALL, 0, clock_ns());
 			return q;
 		}
 		spin_unlock(&q->lock);
 	}
 }
 
-void sched_tenant_change_end(struct rq *q, struct task *t)
+void sched_tenant_change_end(struct rq *q, struct task *t, u8 psi)
 {
+	psi_change(q, t, 0, psi, clock_ns());
 	if (t->on_queue)
 		sched_weigh_in(q, t, sched_weight_of(t));
 	spin_unlock(&q->lock);
@@ -731,6 +764,8 @@ void sched_move(struct rq *from, struct rq *to, struct task *t)
 	queue_out(from, t);
 	from->nr_running--;
 	sched_weigh_out(from, t);
+	if (static_branch(&psi_key))
+		psi_change(from, t, PSI_T_ALL, 0, clock_ns());
 	if (!is_rt(t))
 		t->vruntime += to->min_vruntime - from->min_vruntime;
 	sched_note_move(t, to->cpu);

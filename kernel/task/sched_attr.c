@@ -13,6 +13,7 @@
 #include <core/clock.h>
 #include <lib/err.h>
 #include <linux/sched.h>
+#include <task/tenant.h>
 #include "sched_priv.h"
 #include "task_priv.h"
 
@@ -48,7 +49,9 @@ int sched_set_affinity(struct task *t, cpumask_t mask)
 	bool queued;
 	ulong flags;
 
-	mask &= cpu_online_mask();
+	rcu_read_lock();
+	mask &= cpu_online_mask() & READ_ONCE(rcu_deref(t->tenant)->cpus_effective);
+	rcu_read_unlock();
 	if (!mask)
 		return -EINVAL;
 	flags = spin_lock_irqsave(&t->lock);

@@ -38,8 +38,8 @@ u64 sched_limit_left(struct task *t);
 void sched_tenant_init(struct tenant *t);
 u32 sched_weight_of(const struct task *t); /* 0: real time */
 /* t->lock held: t's tenant may change between the two; with its run queue locked. */
-struct rq *sched_tenant_change_begin(struct task *t);
-void sched_tenant_change_end(struct rq *q, struct task *t);
+struct rq *sched_tenant_change_begin(struct task *t, u8 *psi);
+void sched_tenant_change_end(struct rq *q, struct task *t, u8 psi);
 
 struct rq *sched_change_begin(struct task *t, bool *queued);
 void sched_change_end(struct rq *q, struct task *t, bool queued);

@@ -26,12 +26,14 @@
 #include "sched_priv.h"
 #include "task_priv.h"
 
+#define IDLE_WEIGHT 3 /* as of SCHED_IDLE */
 #define PART_SHIFT  20
 #define DELTA_MAX   NSEC_PER_SEC
 #define PERIOD_NS   (100 * NSEC_PER_MSEC)
 #define PERIOD_MIN  NSEC_PER_MSEC
 #define PERIOD_MAX  NSEC_PER_SEC
 #define QUOTA_MIN   NSEC_PER_MSEC
+#define QUOTA_MAX   (((1ULL << 44) - 1) * NSEC_PER_USEC) /* Linux's */
 #define LEFT_MIN_NS (50 * NSEC_PER_USEC) /* so that a nearly empty balance does not make a storm of interrupts */
 
 atomic_t sched_limits;
@@ -101,14 +103,26 @@ static void reweigh(struct tenant *t, struct rq *q)
 	spin_unlock_irqrestore(&q->lock, flags);
 }
 
-void tenant_set_cpu_weight(struct tenant *t, u32 weight)
+static void set_weight(struct tenant *t, u32 weight)
 {
 	unsigned cpu;
 
-	t->share[RES_CPU].weight = weight;
-	WRITE_ONCE(t->cpu_weight, max(weight * 1024 / 100, 1U));
+	WRITE_ONCE(t->cpu_weight, weight);
 	for_each_cpu (cpu, cpu_online_mask())
 		reweigh(t, per_cpu_ptr(&rq, cpu));
+}
+
+void tenant_set_cpu_weight(struct tenant *t, u32 weight)
+{
+	t->share[RES_CPU].weight = weight;
+	set_weight(t, max(weight * 1024 / 100, 1U));
+}
+
+void tenant_set_cpu_idle(struct tenant *t, bool idle)
+{
+	t->cpu_idle = idle;
+	t->share[RES_CPU].weight = idle ? 0 : 100;
+	set_weight(t, idle ? IDLE_WEIGHT : 1024);
 }
 
 /* ---- limits ---- */
@@ -250,7 +264,7 @@ int tenant_set_cpu_max(struct tenant *t, u64 quota_ns, u64 period_ns, u64 burst_
 	ulong flags;
 
 	if (period_ns < PERIOD_MIN || period_ns > PERIOD_MAX || (has && quota_ns < QUOTA_MIN) ||
-	    (has ? burst_ns > quota_ns || quota_ns > ~0ULL >> 2 : burst_ns != 0))
+	    (has && (burst_ns > quota_ns || quota_ns + burst_ns > QUOTA_MAX)))
 		return -EINVAL;
 	flags = spin_lock_irqsave(&b->lock);
 	had = b->quota_ns != ~0ULL;

@@ -147,6 +147,14 @@ bool upcall_alloc_in_reclaim(void)
 	return current && (current->flags & TASK_F_MEMALLOC);
 }
 
+void upcall_memory_stall(bool begins)
+{
+	if (begins)
+		psi_stall_begin();
+	else
+		psi_stall_end();
+}
+
 bool upcall_alloc_is_dying(void)
 {
 	return fatal_signal_pending(current);

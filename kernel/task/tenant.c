@@ -34,6 +34,7 @@ struct tenant tenant_root = {
 	.share = { [0 ... RES_NR - 1] = { .limit = ~0ULL, .weight = 100 } },
 	.run = root_run,
 	.cpu_weight = 1024,
+	.cpus_effective = ~0ULL,
 	.bandwidth = { .quota_ns = ~0ULL },
 	.memory = { .high = ~0ULL },
 };
@@ -71,6 +72,7 @@ void tenant_put(struct tenant *t)
 		list_del_init(&t->sibling);
 		spin_unlock_irqrestore(&ids_lock, flags);
 		(void)timer_cancel(&t->bandwidth.timer);
+		psi_tenant_gone(t);
 		rcu_call(&t->rcu, free_tenant);
 		t = parent;
 	}
@@ -142,6 +144,7 @@ int tenant_create(struct tenant *parent, struct tenant **out)
 	t->memory.high = ~0ULL;
 	t->parent = parent;
 	t->freezing = parent->freezing;
+	t->cpus_effective = parent->cpus_effective;
 	flags = spin_lock_irqsave(&ids_lock);
 	t->id = find_id(&spare);
 	if (t->id) {
@@ -353,7 +356,8 @@ static void change_tenant(struct task *task, struct tenant *to)
 bool tenant_move_task(struct task *task, struct tenant *to)
 {
 	ulong flags = spin_lock_irqsave(&task->lock);
-	struct rq *q = sched_tenant_change_begin(task);
+	u8 psi;
+	struct rq *q = sched_tenant_change_begin(task, &psi);
 	struct tenant *from = task->tenant;
 	bool live, moves, tell;
 
@@ -367,10 +371,12 @@ bool tenant_move_task(struct task *task, struct tenant *to)
 	tell = changed && tenant_changed_hook;
 	changed = false;
 	spin_unlock(&ids_lock);
-	sched_tenant_change_end(q, task);
+	sched_tenant_change_end(q, task, psi);
 	spin_unlock_irqrestore(&task->lock, flags);
 	if (tell)
 		tenant_changed_hook();
+	if (moves && from->cpus_effective != to->cpus_effective)
+		(void)!sched_set_affinity(task, CPUMASK_ALL);
 	if (moves)
 		tenant_put(from);
 	return live;

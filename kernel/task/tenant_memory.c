@@ -146,17 +146,11 @@ static int charge_now(struct tenant *t, u64 pages, struct tenant **full)
 	return err;
 }
 
-/* A limit was in the way. */
-static int charge_hard(struct tenant *t, u64 pages, unsigned flags, struct tenant *full)
+/* A limit was in the way, and the caller may wait. */
+static int make_room(struct tenant *t, u64 pages, struct tenant *full)
 {
 	int tries = 0, kills = 0;
 
-	if (upcall_alloc_in_reclaim()) { /* it takes a little to give much back */
-		take_anyway(t, pages);
-		return 0;
-	}
-	if (flags & (ALLOC_TRY | ALLOC_ATOMIC) || !upcall_alloc_may_sleep())
-		return -ENOMEM;
 	tenant_drain();
 	while (charge_now(t, pages, &full)) {
 		u64 freed;
@@ -175,6 +169,22 @@ static int charge_hard(struct tenant *t, u64 pages, unsigned flags, struct tenan
 		tries = 0;
 	}
 	return 0;
+}
+
+static int charge_hard(struct tenant *t, u64 pages, unsigned flags, struct tenant *full)
+{
+	int err;
+
+	if (upcall_alloc_in_reclaim()) { /* it takes a little to give much back */
+		take_anyway(t, pages);
+		return 0;
+	}
+	if (flags & (ALLOC_TRY | ALLOC_ATOMIC) || !upcall_alloc_may_sleep())
+		return -ENOMEM;
+	psi_stall_begin();
+	err = make_room(t, pages, full);
+	psi_stall_end();
+	return err;
 }
 
 int upcall_page_charge(struct tenant *t, u64 pages, unsigned flags)
@@ -305,6 +315,7 @@ void tenant_high_point(void)
 {
 	struct tenant *t;
 
+	psi_stall_begin();
 	task_clear_work(current, WORK_MEMORY);
 	rcu_read_lock();
 	t = rcu_deref(current->tenant);
@@ -325,6 +336,7 @@ void tenant_high_point(void)
 			pause_above(over, high);
 	}
 	tenant_put(t);
+	psi_stall_end();
 }
 
 void tenant_shrink_to(struct tenant *t, u64 pages, bool kill)

@@ -11,6 +11,7 @@
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
@@ -559,6 +560,48 @@ CASE(delegation)
 	want_eq(rmdir(at("g")), 0);
 }
 
+static pid_t spinner(void)
+{
+	cpu_set_t one;
+	pid_t p = fork();
+
+	if (p)
+		return p;
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+	for (;;)
+		;
+}
+
+CASE(pressure)
+{
+	static const char trigger[] = "some 100000 500000";
+	struct pollfd p = { .events = POLLPRI };
+	pid_t one, two;
+
+	want_eq(mkdir(at("g"), 0755), 0);
+	p.fd = open(at("g/cpu.pressure"), O_RDWR | O_NONBLOCK);
+	want(p.fd >= 0);
+	want(strstr(get("g/cpu.pressure"), "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=") == text);
+	want_eq(write(p.fd, "some 1", 7), -1);
+	want_eq(errno, EINVAL);
+	want_eq(write(p.fd, trigger, sizeof(trigger)), sizeof(trigger));
+	want_eq(write(p.fd, trigger, sizeof(trigger)), -1);
+	want_eq(errno, EBUSY);
+	one = spinner();
+	two = spinner();
+	want_eq(put_number("g/cgroup.procs", one), 0);
+	want_eq(put_number("g/cgroup.procs", two), 0);
+	want_eq(poll(&p, 1, 20000), 1);
+	want(p.revents & POLLPRI);
+	end(one);
+	end(two);
+	want(!strstr(get("g/cpu.pressure"), "total=0\nfull"));
+	close(p.fd);
+	want_eq(rmdir(at("g")), 0);
+}
+
 int main(void)
 {
 	RUN(mounting);
@@ -575,6 +618,7 @@ int main(void)
 	RUN(freezing);
 	RUN(threaded);
 	RUN(delegation);
+	RUN(pressure);
 	umount(TOP);
 	return abi_status();
 }

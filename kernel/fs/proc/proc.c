@@ -22,6 +22,7 @@
 #include <alloc/slab.h>
 #include <core/init.h>
 #include <core/log.h>
+#include <cgroup/cgroup.h>
 #include <fs/attrfs.h>
 #include <lib/err.h>
 #include <lib/printf.h>
@@ -194,6 +195,8 @@ static struct inode *lookup_root(struct inode *dir, const char *name)
 		return make(dir->super, S_IFREG | 0444, (struct node){ .kind = ROOT_FILE, .root_file = f });
 	if (!strcmp(name, "sys"))
 		return attrfs_inode(dir->super, &attr_sysctl_root);
+	if (!strcmp(name, "pressure"))
+		return attrfs_inode(dir->super, &cgroup_pressure_dir);
 	for (unsigned i = 0; i < ARRAY_SIZE(root_links); i++)
 		if (!strcmp(name, root_links[i].name))
 			return make(dir->super, S_IFLNK | 0777,
@@ -334,7 +337,7 @@ static bool read_root(struct dir_emit *e, const struct pid_ns *ns)
 	for (unsigned i = 0; i < ARRAY_SIZE(root_links); i++, at++)
 		if (!emit(e, root_links[i].name, at, DT_LNK))
 			return false;
-	if (!emit(e, "sys", at, DT_DIR))
+	if (!emit(e, "sys", at, DT_DIR) || !emit(e, "pressure", at + 1, DT_DIR))
 		return false;
 	for (int nr = (int)max(e->pos - NUMBERS, (s64)1);; nr++) {
 		struct process *p = process_next_in(&nr, ns);

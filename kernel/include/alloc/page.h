@@ -132,6 +132,8 @@ u64 upcall_reclaim(struct tenant *t, u64 pages);
 /* Nothing can be reclaimed. Kills a process of t (NULL: of the machine) and takes its memory, so that trying again
  * makes sense. False: current itself is about to die, or there is none to kill. Process's; may sleep. */
 bool upcall_out_of_memory(struct tenant *t);
+/* current waits for memory from now on, or no longer: its tenants' pressure. */
+void upcall_memory_stall(bool begins);
 /* current is being killed: its allocations may go over limits, so that it ends soon. */
 bool upcall_alloc_is_dying(void);
 

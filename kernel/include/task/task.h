@@ -93,6 +93,8 @@ struct task {
 	struct pid *pid;         /* I: the thread's ids */
 	int tid;                 /* its number in the first namespace; kernel threads: one above pid_max; 0: idle */
 	void *files, *fs, *ns;   /* t: struct files *, struct fs_context *, struct ns_set * (NULL: the first ones) */
+	u8 psi;                  /* r: PSI_T_*, as its tenants count it */
+	u8 stalls;               /* o: psi_stall_begin, nested */
 	u16 memory_id;           /* I: the tenant that pays for its stack, by number; 0: nobody */
 	struct tenant *tenant;   /* RCU: who pays */
 	struct list tenant_link; /* RANK_TENANT; empty: exited */

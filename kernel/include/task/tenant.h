@@ -15,6 +15,7 @@
 #include <core/rcu.h>
 #include <lib/atomic.h>
 #include <lib/list.h>
+#include <task/psi.h>
 #include <task/timer.h>
 #include <task/wait.h>
 
@@ -40,6 +41,7 @@ struct tenant_run {
 	u64 sum;    /* weights of the runnable tasks and children in it */
 	u32 nr;     /* how many they are */
 	u32 weight; /* what it adds to its parent's sum while nr > 0 */
+	struct psi_cpu psi;
 };
 
 /* cpu.max: CPU time in each period, for all CPUs together. Overdraft is carried into the next period. */
@@ -98,10 +100,14 @@ struct tenant {
 	u32 version;                 /* RANK_TENANT: raised when it becomes populated or empty, frozen or not */
 	struct tenant_cpu_use ended; /* what tasks consumed here that have ended or left: RANK_TENANT */
 	struct tenant_run *run;      /* a CPU */
+	u64 cpus, cpus_effective;    /* cgroup's cpuset: asked for (0: nothing); where its threads may run */
+	u64 mems;                    /* the same, of memory nodes */
+	bool cpu_idle;               /* cpu.idle: runs when nobody else wants to */
 	u32 cpu_weight;              /* 1024: that of a task of nice 0 */
 	struct tenant_memory memory;
 	atomic64_t own_pages; /* charged to itself: while there are some it keeps a reference */
 	struct tenant_bandwidth bandwidth;
+	void *psi;    /* struct psi_group *, or NULL: task/psi.c */
 	void *cgroup; /* the folder; RCU */
 	void *bpf;    /* effective programs by hook, NULL: none */
 	struct rcu_head rcu;
@@ -125,6 +131,7 @@ bool tenant_move_task(struct task *task, struct tenant *to);
 void tenant_cpu_use(struct tenant *t, struct tenant_cpu_use *sum);
 /* CPU shares: weight 1..10000, 100 is the default and as much as a task of nice 0. Takes effect at once. */
 void tenant_set_cpu_weight(struct tenant *t, u32 weight);
+void tenant_set_cpu_idle(struct tenant *t, bool idle); /* then back to the default weight */
 /* quota ~0: no limit. -EINVAL: outside 1 ms .. 1 s, or a burst above the quota. */
 int __must_check tenant_set_cpu_max(struct tenant *t, u64 quota_ns, u64 period_ns, u64 burst_ns);
 /* Calls fn for each live task of the tenant itself under RANK_TENANT, until it returns false. */

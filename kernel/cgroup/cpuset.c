@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: a tenant is to run on some CPUs only, and those below it on some of these.
+ *
+ * Idea: each tenant has the CPUs that it asked for and those that it effectively has: what it asked for, as far as its
+ * parent has it; the parent's, if that leaves none or it asked for nothing. When that changes, its threads get the new
+ * mask; sched_setaffinity(2) can only choose from it. There is one memory node, so mems is only checked and shown.
+ *
+ * Contract: cgroup-v2.rst, "Cpuset". Lists as "0-3,5"; ERANGE beyond what this machine could have, EINVAL for what is
+ * not on line. No partitions.
+ *
+ * Locks: cgroup_lock; the scheduler reads cpus_effective as single words.
+ */
+#include <arch/cpu.h>
+#include <core/init.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <task/sched.h>
+#include "cgroup_priv.h"
+
+#define NODES 1024 /* that a list may name; one exists */
+
+struct range {
+	u64 start, end;
+	u64 used, group; /* of each group of so many bits the first ones: "0-63:2/8" */
+};
+
+static bool is_end(char c)
+{
+	return !c || c == '\n';
+}
+
+static bool is_gap(char c)
+{
+	return c == ',' || c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* Digits and what follows them. -EINVAL: none; -EOVERFLOW: beyond 32 bits. */
+static int number(char **at, u64 *out)
+{
+	char *from = *at;
+
+	for (*out = 0; **at >= '0' && **at <= '9'; ++*at)
+		*out = min(*out * 10 + (u64)(**at - '0'), 1ULL << 32);
+	return *at == from ? -EINVAL : *out >> 32 ? -EOVERFLOW : 0;
+}
+
+static int parse_range(char **at, u64 last, struct range *r)
+{
+	int err;
+
+	if (!strncmp(*at, "all", 3)) {
+		*r = (struct range){ 0, last, 0, 0 };
+		*at += 3;
+	} else {
+		err = number(at, &r->start);
+		r->end = r->start;
+		if (!err && **at == '-') {
+			++*at;
+			err = number(at, &r->end);
+		}
+		if (err)
+			return err;
+	}
+	r->used = r->group = r->end + 1;
+	if (is_end(**at) || is_gap(**at))
+		return 0;
+	if (*(*at)++ != ':')
+		return -EINVAL;
+	err = number(at, &r->used);
+	if (!err && *(*at)++ != '/')
+		err = -EINVAL;
+	return err ? err : number(at, &r->group);
+}
+
+/* "0-3,5"; blank: none. *beyond: numbers below the limit that the mask has no bits for. */
+static int parse_list(char *text, u64 limit, u64 *out, bool *beyond)
+{
+	char *at = str_trim(text);
+
+	*out = 0;
+	for (;;) {
+		struct range r;
+		int err;
+
+		while (is_gap(*at))
+			at++;
+		if (is_end(*at))
+			return 0;
+		err = parse_range(&at, limit - 1, &r);
+		if (err)
+			return err;
+		if (r.start > r.end || !r.group || r.used > r.group)
+			return -EINVAL;
+		if (r.end >= limit)
+			return -ERANGE;
+		for (u64 n = r.start; n <= r.end; n++) {
+			if ((n - r.start) % r.group >= r.used)
+				continue;
+			*out |= n < MAX_CPUS ? BIT(n) : 0;
+			*beyond |= n >= MAX_CPUS;
+		}
+	}
+}
+
+static void add_list(struct strbuf *out, u64 mask)
+{
+	const char *comma = "";
+
+	for (unsigned n = 0; n < MAX_CPUS; n++) {
+		unsigned last = n;
+
+		if (!(mask >> n & 1))
+			continue;
+		while (last + 1 < MAX_CPUS && mask >> (last + 1) & 1)
+			last++;
+		strbuf_add(out, last > n ? "%s%u-%u" : "%s%u", comma, n, last);
+		comma = ",";
+		n = last;
+	}
+	strbuf_add(out, "\n");
+}
+
+static void tell_threads(struct tenant *t)
+{
+	struct cgroup_ids ids;
+
+	if (cgroup_ids_get(t, true, &ids))
+		return; /* they keep the old mask until they are moved or ask anew */
+	rcu_read_lock();
+	for (unsigned i = 0; i < ids.nr; i++) {
+		struct task *task = rcu_deref(ids.pid[i]->task);
+
+		if (task)
+			(void)!sched_set_affinity(task, CPUMASK_ALL);
+	}
+	rcu_read_unlock();
+	cgroup_ids_put(&ids);
+}
+
+static void spread(struct tenant *t, u64 parent_has)
+{
+	struct attr_dir *child;
+	u64 mask = t->cpus & parent_has;
+
+	if (!mask)
+		mask = parent_has;
+	if (mask != t->cpus_effective) {
+		WRITE_ONCE(t->cpus_effective, mask);
+		tell_threads(t);
+	}
+	for_each_child_dir(child, cgroup_of(t)) spread(child->owner, mask);
+}
+
+static u64 of_parent(const struct tenant *t)
+{
+	return t->parent ? t->parent->cpus_effective : CPUMASK_ALL;
+}
+
+static int set_cpus(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	struct tenant *t = cgroup_tenant(d);
+	bool beyond = false;
+	u64 mask;
+	int err = parse_list(text, cpu_count(), &mask, &beyond);
+
+	if (err)
+		return err;
+	if (mask & ~cpu_online_mask())
+		return -EINVAL;
+	mutex_lock(&cgroup_lock);
+	if (d->removed) {
+		err = -ENODEV;
+	} else {
+		t->cpus = mask;
+		spread(t, of_parent(t));
+	}
+	mutex_unlock(&cgroup_lock);
+	return err;
+}
+
+static int set_mems(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	bool beyond = false;
+	u64 mask;
+	int err = parse_list(text, NODES, &mask, &beyond);
+
+	if (err)
+		return err;
+	if (beyond || mask & ~1ULL)
+		return -EINVAL;
+	cgroup_tenant(d)->mems = mask;
+	return 0;
+}
+
+static int show_cpus(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	add_list(out, a->data ? cgroup_tenant(d)->cpus_effective & cpu_online_mask() : cgroup_tenant(d)->cpus);
+	return 0;
+}
+
+static int show_mems(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	add_list(out, a->data ? 1 : cgroup_tenant(d)->mems);
+	return 0;
+}
+
+#define FILE(id, text, bits, get, put, value) static CGROUP_FILE(file_##id, text, bits, get, put, value)
+
+FILE(cpus, "cpuset.cpus", 0644, show_cpus, set_cpus, 0);
+FILE(cpus_effective, "cpuset.cpus.effective", 0444, show_cpus, NULL, 1);
+FILE(mems, "cpuset.mems", 0644, show_mems, set_mems, 0);
+FILE(mems_effective, "cpuset.mems.effective", 0444, show_mems, NULL, 1);
+
+static void reset(struct tenant *t)
+{
+	t->cpus = t->mems = 0;
+	spread(t, of_parent(t));
+}
+
+static const struct attr *const files[] = { &file_cpus, &file_mems, &file_cpus_effective, &file_mems_effective, NULL };
+static const struct attr *const root_files[] = { &file_cpus_effective, &file_mems_effective, NULL };
+static struct cgroup_controller cpuset = {
+	.name = "cpuset", .files = files, .root_files = root_files, .threaded = true, .disabled = reset
+};
+
+static void cpuset_init(void)
+{
+	cgroup_controller_register(&cpuset);
+}
+PART_INIT(core, cpuset_init);

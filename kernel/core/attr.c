@@ -30,6 +30,7 @@ void (*attr_notify_hook)(void);
 				.ino = 1 }
 ROOT(attr_sys_root, "sys");
 ROOT(attr_sysctl_root, "sysctl");
+ROOT(attr_proc_root, "proc");
 ROOT(attr_trace_root, "tracing");
 ROOT(attr_debug_root, "debug");
 

@@ -15,6 +15,7 @@
 #include "process_priv.h"
 #include "process_trace.h"
 #include <task/hooks.h>
+#include <process/hooks.h>
 #include <arch/boot.h>
 #include <arch/user.h>
 #include <lib/string.h>
@@ -349,6 +350,8 @@ void process_exit_thread(int status)
 		process_trace_exit();
 	if (static_branch(&task_life_key))
 		task_hooks->exit();
+	if (unlikely(current->sem_undo))
+		process_ipc_hooks->leave(current);
 	if (current->mm)
 		leave_memory();
 	files_exit(current);

@@ -13,6 +13,7 @@
 #include "process_priv.h"
 #include "process_trace.h"
 #include <task/hooks.h>
+#include <process/hooks.h>
 #include <arch/user.h>
 #include <linux/fcntl.h>
 #include <linux/sched.h>
@@ -172,6 +173,8 @@ static int build_child(struct task *t, const struct clone_request *r)
 		err = copy_mm(t, r);
 	if (!err)
 		err = copy_registers(t, r);
+	if (!err && r->flags & CLONE_SYSVSEM && process_ipc_hooks)
+		err = process_ipc_hooks->fork(t);
 	if (!err && static_branch(&task_life_key))
 		err = task_hooks->fork(t);
 	return err;
@@ -181,6 +184,8 @@ static void drop_child(struct task *t)
 {
 	if (static_branch(&task_life_key))
 		task_hooks->fork_failed(t);
+	if (t->sem_undo)
+		process_ipc_hooks->leave(t);
 	ns_set_change(t, NULL);
 	if (t->fs)
 		fs_exit(t);

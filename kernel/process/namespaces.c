@@ -16,6 +16,7 @@
 #include <lib/string.h>
 #include <linux/capability.h>
 #include <linux/sched.h>
+#include <process/hooks.h>
 #include <process/namespaces.h>
 #include <vfs/vfs.h>
 
@@ -80,29 +81,7 @@ static const struct ns_kind_ops uts_ops = {
 	.name = "uts", .flag = CLONE_NEWUTS, .first = &uts_first.ns, .copy = copy_uts, .free = free_uts
 };
 
-/* ---- inter-process communication: nothing of System V or POSIX queues exists yet that could be kept apart ---- */
-
-static struct ns ipc_first;
-
-static int copy_ipc(struct ns *old, struct user_ns *owner, struct task *t, struct ns **out)
-{
-	struct ns *n = kzalloc(sizeof(*n), 0);
-
-	if (!n)
-		return -ENOMEM;
-	ns_init(n, NS_IPC, owner);
-	*out = n;
-	return 0;
-}
-
-static void free_ipc(struct ns *n)
-{
-	kfree(n);
-}
-
-static const struct ns_kind_ops ipc_ops = {
-	.name = "ipc", .flag = CLONE_NEWIPC, .first = &ipc_first, .copy = copy_ipc, .free = free_ipc
-};
+const struct process_ipc_hooks *process_ipc_hooks;
 
 /* ---- unshare ---- */
 
@@ -155,6 +134,8 @@ int namespaces_unshare(u64 flags)
 		cred_put(c);
 		return err;
 	}
+	if (flags & (CLONE_SYSVSEM | CLONE_NEWIPC) && current->sem_undo)
+		process_ipc_hooks->leave(current);
 	if (c)
 		cred_commit(c);
 	if (set)
@@ -236,6 +217,5 @@ int namespaces_enter(struct ns *n, unsigned flags)
 static void namespaces_init(void)
 {
 	ns_kind_register(NS_UTS, &uts_ops);
-	ns_kind_register(NS_IPC, &ipc_ops);
 }
 PART_INIT(core, namespaces_init);

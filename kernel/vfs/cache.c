@@ -367,12 +367,20 @@ static void map_dirty(struct mapping *m, struct page *p)
 
 static void map_get(struct mapping *m)
 {
-	inode_get(((struct page_cache *)m->owner)->host);
+	struct page_cache *c = m->owner;
+
+	inode_get(c->host);
+	if (unlikely(c->ops->mapped))
+		c->ops->mapped(c, 1);
 }
 
 static void map_put(struct mapping *m)
 {
-	inode_put(((struct page_cache *)m->owner)->host);
+	struct page_cache *c = m->owner;
+
+	if (unlikely(c->ops->mapped))
+		c->ops->mapped(c, -1);
+	inode_put(c->host);
 }
 
 static void map_describe(struct mapping *m, struct mapping_name *out)
@@ -400,6 +408,11 @@ static const struct mapping_ops cache_mapping_ops = {
 	.put = map_put,
 	.describe = map_describe,
 };
+
+struct page_cache *cache_of_mapping(struct mapping *m)
+{
+	return m && m->ops == &cache_mapping_ops ? m->owner : NULL;
+}
 
 int cache_mmap(struct file *f, unsigned prot, unsigned map_flags, u64 *index, size_t bytes, struct mapping **out)
 {

@@ -275,6 +275,12 @@ static int open_kind(struct file *f)
 	return f->ops->open ? f->ops->open(f->inode, f) : 0;
 }
 
+/* Files whose text is made when it is read have nothing to cut. */
+static bool can_be_cut(const struct inode *i)
+{
+	return S_ISREG(i->mode) && (i->cache || (i->ops && i->ops->setattr));
+}
+
 static int open_checked(const struct path *p, unsigned flags, struct file **out)
 {
 	struct file *f = file_alloc(p, flags);
@@ -284,7 +290,7 @@ static int open_checked(const struct path *p, unsigned flags, struct file **out)
 		return -ENOMEM;
 	if (!(flags & O_PATH)) {
 		err = open_kind(f);
-		if (!err && flags & O_TRUNC && S_ISREG(f->inode->mode)) {
+		if (!err && flags & O_TRUNC && can_be_cut(f->inode)) {
 			err = inode_set_size(f->inode, 0);
 			if (err) {
 				file_put(f);

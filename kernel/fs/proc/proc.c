@@ -187,9 +187,20 @@ static struct inode *lookup_number(struct inode *dir, const char *name, bool thr
 	return found;
 }
 
+static struct inode *lookup_attr_folder(struct inode *dir, const char *name)
+{
+	struct attr_dir *d = attr_dir_child(&attr_proc_root, name);
+	struct inode *i = d ? attrfs_inode(dir->super, d) : NULL;
+
+	if (d)
+		attr_dir_put(d);
+	return i;
+}
+
 static struct inode *lookup_root(struct inode *dir, const char *name)
 {
 	struct proc_file *f = proc_file_find(name);
+	struct inode *folder;
 
 	if (f)
 		return make(dir->super, S_IFREG | 0444, (struct node){ .kind = ROOT_FILE, .root_file = f });
@@ -197,6 +208,9 @@ static struct inode *lookup_root(struct inode *dir, const char *name)
 		return attrfs_inode(dir->super, &attr_sysctl_root);
 	if (!strcmp(name, "pressure"))
 		return attrfs_inode(dir->super, &cgroup_pressure_dir);
+	folder = lookup_attr_folder(dir, name);
+	if (folder)
+		return folder;
 	for (unsigned i = 0; i < ARRAY_SIZE(root_links); i++)
 		if (!strcmp(name, root_links[i].name))
 			return make(dir->super, S_IFLNK | 0777,
@@ -326,6 +340,21 @@ static bool emit_number(struct dir_emit *e, int nr, unsigned type)
 	return emit(e, name, NUMBERS + (s64)nr, type);
 }
 
+static bool read_attr_folders(struct dir_emit *e, s64 at)
+{
+	struct attr_link *link;
+	struct attr_dir *d;
+
+	for (unsigned n = 0; attr_dir_entry(&attr_proc_root, n, &d, &link) && d; n++, at++) {
+		bool more = emit(e, d->name, at, DT_DIR);
+
+		attr_dir_put(d);
+		if (!more)
+			return false;
+	}
+	return true;
+}
+
 static bool read_root(struct dir_emit *e, const struct pid_ns *ns)
 {
 	struct proc_file *f;
@@ -337,7 +366,7 @@ static bool read_root(struct dir_emit *e, const struct pid_ns *ns)
 	for (unsigned i = 0; i < ARRAY_SIZE(root_links); i++, at++)
 		if (!emit(e, root_links[i].name, at, DT_LNK))
 			return false;
-	if (!emit(e, "sys", at, DT_DIR) || !emit(e, "pressure", at + 1, DT_DIR))
+	if (!emit(e, "sys", at++, DT_DIR) || !emit(e, "pressure", at++, DT_DIR) || !read_attr_folders(e, at))
 		return false;
 	for (int nr = (int)max(e->pos - NUMBERS, (s64)1);; nr++) {
 		struct process *p = process_next_in(&nr, ns);

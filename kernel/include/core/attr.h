@@ -94,6 +94,7 @@ void attr_notify(void);
 /* Roots, created at boot. */
 extern struct attr_dir attr_sys_root;    /* /sys */
 extern struct attr_dir attr_sysctl_root; /* /proc/sys */
+extern struct attr_dir attr_proc_root;   /* folders in /proc itself (sysvipc) */
 extern struct attr_dir attr_trace_root;  /* tracefs */
 extern struct attr_dir attr_debug_root;  /* debugfs */
 /* A folder below root that several parts share ("fs", "devices/system/cpu"): it is made when missing. At boot. -EEXIST:

@@ -141,6 +141,7 @@ struct task {
 	unsigned alloc_scope;       /* o: SCOPE_NOIO, SCOPE_NOFS nesting bits */
 	void *ptrace;               /* f: struct ptrace_link * */
 	void *seccomp;              /* o: filters */
+	void *sem_undo;             /* o: adjustments of System V semaphores (part ipc) */
 	u64 dirtied_pages, dirty_pause_pages; /* o: see vfs/writeback.h */
 	u16 io_priority;                      /* as ioprio_set(2) encodes it; any writer */
 	int mem_policy;                       /* o: MPOL_* with its flags */

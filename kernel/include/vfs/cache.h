@@ -30,6 +30,8 @@ struct cache_ops {
 	int (*write)(struct page_cache *c, u64 index, struct page **pages, unsigned n, unsigned flags);
 	/* Makes these pages, and what it takes to find them, safe (msync). NULL: nothing to do. */
 	int (*sync)(struct page_cache *c, u64 first, u64 last);
+	/* A VMA maps it (by 1; the mm is locked), or does no longer (by -1; nothing is locked). NULL: nobody counts. */
+	void (*mapped)(struct page_cache *c, int by);
 };
 
 struct page_cache {
@@ -56,6 +58,7 @@ struct page_cache {
 };
 
 int __must_check cache_create(struct inode *host, const struct cache_ops *ops); /* sets host->cache */
+struct page_cache *cache_of_mapping(struct mapping *m);                         /* NULL: it is another kind */
 void cache_destroy(struct page_cache *c);                                       /* NULL is allowed; drops all pages */
 /* A run of present pages: stores up to n from index on, counted, until the first hole; returns how many. */
 unsigned cache_find_run(struct page_cache *c, u64 index, unsigned n, struct page **out);

@@ -12,6 +12,8 @@
  * Locks: mm->lock for writing where flags change, for reading else. msync holds the mapping by
  * reference and no lock, because writing back takes the file's own.
  */
+#include <linux/capability.h>
+#include <task/cred.h>
 #include <asm/resource.h>
 #include <linux/mman.h>
 #include <task/sched.h>
@@ -161,7 +163,8 @@ int mm_advise(struct mm *m, ulong addr, size_t bytes, int advice)
 
 /* The next piece of [*at, end) with a shared mapping; its mapping is got. False: no more. *hole: a part was unmapped.
  */
-static bool next_shared(struct mm *m, ulong *at, ulong end, struct mapping **map, u64 *index, u64 *count, bool *hole)
+static bool next_shared(struct mm *m, ulong *at, ulong end, struct mapping **map, u64 *index, u64 *count, bool *hole,
+			bool *locked)
 {
 	bool found = false;
 
@@ -175,6 +178,7 @@ static bool next_shared(struct mm *m, ulong *at, ulong end, struct mapping **map
 			*at = end;
 			break;
 		}
+		*locked |= v->flags & VMA_LOCKED;
 		*at = max(*at, v->start);
 		stop = min(end, v->end);
 		if (v->mapping && (v->flags & VMA_SHARED) && v->mapping->ops->sync) {
@@ -195,7 +199,7 @@ int mm_sync(struct mm *m, ulong addr, size_t bytes, int flags)
 {
 	ulong end = addr + ALIGN_UP(bytes, PAGE_SIZE);
 	struct mapping *map;
-	bool hole = false;
+	bool hole = false, locked = false;
 	u64 index, count;
 	int err = 0;
 
@@ -204,23 +208,41 @@ int mm_sync(struct mm *m, ulong addr, size_t bytes, int flags)
 		return -EINVAL;
 	if (end < addr || end > USER_END)
 		return -ENOMEM;
-	while (addr < end && next_shared(m, &addr, end, &map, &index, &count, &hole)) {
+	while (addr < end && next_shared(m, &addr, end, &map, &index, &count, &hole, &locked)) {
 		int one = flags & MS_SYNC ? map->ops->sync(map, index, count) : 0;
 
 		err = err ? err : one;
 		if (map->ops->put)
 			map->ops->put(map);
 	}
+	if (!err && locked && flags & MS_INVALIDATE)
+		return -EBUSY;
 	return err ? err : hole ? -ENOMEM : 0;
 }
 
 /* ---- mlock ---------------------------------------------------------------------------------------------- */
 
+/* Pages of [start, end) that are locked already. */
+static u64 count_locked(const struct mm *m, ulong start, ulong end)
+{
+	u64 n = 0;
+
+	for (struct vma *v = vma_find(m, start); v && v->start < end; v = vma_next(v))
+		if (v->flags & VMA_LOCKED)
+			n += (min(v->end, end) - max(v->start, start)) >> PAGE_SHIFT;
+	return n;
+}
+
+static bool may_lock(void)
+{
+	return upcall_rlimit(RLIMIT_MEMLOCK) || capable(CAP_IPC_LOCK);
+}
+
 static int lock_locked(struct mm *m, ulong start, ulong end, bool lock, struct list *dead)
 {
 	struct flag_change c = { lock ? VMA_LOCKED : 0, lock ? 0 : VMA_LOCKED };
 
-	if (lock && m->locked_pages + ((end - start) >> PAGE_SHIFT) > upcall_rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT)
+	if (lock && over_lock_limit(m->locked_pages + ((end - start) >> PAGE_SHIFT) - count_locked(m, start, end)))
 		return -ENOMEM;
 	return change_flags(m, start, end, 0, c, dead);
 }
@@ -231,14 +253,14 @@ int mm_lock_range(struct mm *m, ulong addr, size_t bytes, bool lock, bool on_fau
 	LIST(dead);
 	int err;
 
+	if (lock && !may_lock())
+		return -EPERM;
 	if (addr + bytes < addr || end < start)
 		return -EINVAL;
 	if (start == end)
 		return 0;
 	if (end > USER_END)
 		return -ENOMEM;
-	if (lock && !upcall_rlimit(RLIMIT_MEMLOCK))
-		return -EPERM;
 	if (write_lock_killable(&m->lock))
 		return -EINTR;
 	err = lock_locked(m, start, end, lock, &dead);
@@ -257,7 +279,9 @@ int mm_lock_all(struct mm *m, int flags)
 
 	if (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) || flags == MCL_ONFAULT)
 		return -EINVAL;
-	if (lock && m->total_pages > upcall_rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT)
+	if (flags && !may_lock())
+		return -EPERM;
+	if (lock && over_lock_limit(m->total_pages))
 		return -ENOMEM;
 	if (write_lock_killable(&m->lock))
 		return -EINTR;

@@ -12,6 +12,8 @@
  *
  * Locks: mm->lock for writing. Removed VMAs are buried after the unlock.
  */
+#include <linux/capability.h>
+#include <task/cred.h>
 #include <asm/resource.h>
 #include <core/log.h>
 #include <linux/mman.h>
@@ -30,9 +32,9 @@ static bool over_limits(struct mm *m, u32 flags, u64 pages)
 	return false;
 }
 
-static bool over_lock_limit(struct mm *m, u64 pages)
+bool over_lock_limit(u64 pages)
 {
-	return m->locked_pages + pages > upcall_rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	return pages > upcall_rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT && !capable(CAP_IPC_LOCK);
 }
 
 static u32 flags_of(const struct mm *m, unsigned prot, unsigned map_flags, unsigned may)
@@ -172,7 +174,7 @@ int mm_map(struct mm *m, ulong *addr, size_t bytes, unsigned prot, unsigned map_
 		return -ENOMEM;
 	if (write_lock_killable(&m->lock))
 		return -EINTR;
-	if ((flags & VMA_LOCKED) && over_lock_limit(m, len >> PAGE_SHIFT))
+	if ((flags & VMA_LOCKED) && over_lock_limit(m->locked_pages + (len >> PAGE_SHIFT)))
 		err = -EAGAIN;
 	else if (over_limits(m, flags, len >> PAGE_SHIFT))
 		err = -ENOMEM;
@@ -294,7 +296,7 @@ static int brk_grow(struct mm *m, ulong from, ulong to, struct list *dead)
 	if (to - m->brk_start + (m->data_end - m->data_start) > upcall_rlimit(RLIMIT_DATA) ||
 	    over_limits(m, flags, (to - from) >> PAGE_SHIFT) || !vma_range_free(m, from, to))
 		return -ENOMEM;
-	if ((flags & VMA_LOCKED) && over_lock_limit(m, (to - from) >> PAGE_SHIFT))
+	if ((flags & VMA_LOCKED) && over_lock_limit(m->locked_pages + ((to - from) >> PAGE_SHIFT)))
 		return -ENOMEM;
 	if (extend_below(m, from, to, flags))
 		return 0;

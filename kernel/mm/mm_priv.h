@@ -53,6 +53,7 @@ void vma_account(struct mm *m, u32 flags, s64 pages);
 /* Splits VMAs so that [start, end) begins and ends at edges; *first is the first one in it, or NULL. */
 int vma_carve(struct mm *m, ulong start, ulong end, struct vma **first);
 
+bool over_lock_limit(u64 pages); /* so many locked ones are more than RLIMIT_MEMLOCK and rights allow */
 int unmap_locked(struct mm *m, ulong start, ulong end, struct list *dead);
 
 /* ---- zap.c: lock for reading suffices, or the mapping's lock ---- */

@@ -160,7 +160,7 @@ static int check_limits(const struct remap *r, const struct vma *v)
 		return more || (r->flags & MREMAP_DONTUNMAP) ? -EFAULT : 0;
 	if (m->total_pages + more > upcall_rlimit(RLIMIT_AS) >> PAGE_SHIFT)
 		return -ENOMEM;
-	if ((v->flags & VMA_LOCKED) && m->locked_pages + more > upcall_rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT)
+	if ((v->flags & VMA_LOCKED) && over_lock_limit(m->locked_pages + more))
 		return -EAGAIN;
 	return 0;
 }

@@ -64,7 +64,7 @@ struct exec {
 
 static int open_program(int dirfd, const char *path, unsigned lookup, struct file **out)
 {
-	int err = file_open_at(dirfd, path, O_RDONLY, 0, lookup, out);
+	int err = file_open_at(dirfd, path, lookup & LOOKUP_FOLLOW ? O_RDONLY : O_RDONLY | O_NOFOLLOW, 0, lookup, out);
 
 	if (err)
 		return err;
@@ -74,9 +74,23 @@ static int open_program(int dirfd, const char *path, unsigned lookup, struct fil
 		err = -EACCES;
 	else
 		err = inode_permission((*out)->inode, MAY_EXEC);
+	if (!err)
+		err = file_deny_write(*out);
 	if (err)
 		file_put(*out);
 	return err;
+}
+
+void exe_file_share(struct file *f)
+{
+	file_get(f);
+	atomic_dec(&f->inode->write_count); /* below 0 already */
+}
+
+static void close_program(struct file *f)
+{
+	file_allow_write(f);
+	file_put(f);
 }
 
 static int read_head(struct exec *e)
@@ -157,7 +171,7 @@ static int resolve_scripts(struct exec *e)
 		err = open_program(AT_FDCWD, name, LOOKUP_FOLLOW, &next);
 		if (err)
 			return err;
-		file_put(e->file);
+		close_program(e->file);
 		e->file = next;
 	}
 }
@@ -310,7 +324,7 @@ static int load_interpreter(struct exec *e)
 		e->start = e->interp->header.entry + e->interp_base;
 		err = map_segments(e->mm, f, e->interp, e->interp_base);
 	}
-	file_put(f);
+	close_program(f);
 	return err;
 }
 
@@ -536,7 +550,7 @@ static void exchange_memory(struct exec *e)
 {
 	struct mm *old = current->mm;
 
-	file_get(e->file);
+	exe_file_share(e->file);
 	e->mm->exe_file = e->file;
 	if (old)
 		exit_release_mm();
@@ -688,7 +702,7 @@ static void release(struct exec *e)
 	kfree(e->interp);
 	exec_stack_free(&e->stack);
 	if (e->file)
-		file_put(e->file);
+		close_program(e->file);
 	kfree(e);
 }
 
@@ -752,6 +766,6 @@ int process_exec(const char *path, const char *const argv[], const char *const e
 void upcall_mm_release(struct mm *m)
 {
 	if (m->exe_file)
-		file_put(m->exe_file);
+		close_program(m->exe_file);
 	m->exe_file = NULL;
 }

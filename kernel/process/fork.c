@@ -59,6 +59,7 @@ static void copy_task_state(struct task *t, const struct clone_request *r)
 	t->io_priority = current->io_priority;
 	t->mem_policy = current->mem_policy;
 	t->mem_nodes = current->mem_nodes;
+	t->timer_slack_default_ns = current->timer_slack_ns;
 }
 
 static int copy_mm(struct task *t, const struct clone_request *r)
@@ -71,7 +72,7 @@ static int copy_mm(struct task *t, const struct clone_request *r)
 	} else {
 		err = mm_fork(current->mm, &t->mm);
 		if (!err && current->mm->exe_file) {
-			file_get(current->mm->exe_file);
+			exe_file_share(current->mm->exe_file);
 			t->mm->exe_file = current->mm->exe_file;
 		}
 	}
@@ -210,6 +211,8 @@ static int publish(struct task *t, const struct clone_request *r)
 
 	if (join_stop)
 		me->stop_left++;
+	if (!refuse && current->seccomp)
+		process_seccomp_hooks->share(t); /* here: another thread may just have given one to all */
 	spin_unlock_irqrestore(&me->siglock, sig_irq);
 	if (refuse) {
 		process_list_end(irq);

@@ -82,6 +82,7 @@ static const struct ns_kind_ops uts_ops = {
 };
 
 const struct process_ipc_hooks *process_ipc_hooks;
+const struct process_seccomp_hooks *process_seccomp_hooks;
 
 /* ---- unshare ---- */
 

@@ -67,6 +67,19 @@ int pid_nr(const struct pid *p)
 	return pid_nr_in(p, pid_ns_current());
 }
 
+int pid_max(void)
+{
+	return READ_ONCE(pid_ns_current()->max);
+}
+
+int pid_set_max(int max)
+{
+	if (max < 301 || max > PID_MAX_DEFAULT)
+		return -EINVAL;
+	WRITE_ONCE(pid_ns_current()->max, max);
+	return 0;
+}
+
 int pid_nr_global(const struct pid *p)
 {
 	return p ? p->level[0].nr : 0;
@@ -171,7 +184,7 @@ struct process *process_find_get(int nr)
 /* The next used number >= from, or 0. */
 static int next_used(const struct pid_ns *ns, int from)
 {
-	for (int nr = from; nr < ns->max;) {
+	for (int nr = from; nr < PID_MAX_DEFAULT;) {
 		ulong w = READ_ONCE(ns->used[nr / 64]) >> (nr % 64);
 
 		if (w)
@@ -188,7 +201,7 @@ struct process *process_next(int *nr)
 
 struct process *process_next_in(int *nr, const struct pid_ns *ns)
 {
-	for (int at = max(*nr, 1); at < ns->max; at++) {
+	for (int at = max(*nr, 1); at < PID_MAX_DEFAULT; at++) {
 		struct process *p;
 		struct pid *pid;
 
@@ -211,7 +224,7 @@ struct task *task_next(int *nr, bool everywhere)
 {
 	const struct pid_ns *ns = everywhere ? &pid_ns_first : pid_ns_current();
 
-	for (int at = next_used(ns, max(*nr, 1)); at; at = at + 1 < ns->max ? next_used(ns, at + 1) : 0) {
+	for (int at = next_used(ns, max(*nr, 1)); at; at = at + 1 < PID_MAX_DEFAULT ? next_used(ns, at + 1) : 0) {
 		struct task *t;
 		struct pid *p;
 

@@ -13,6 +13,7 @@
  */
 #include <task/user_ns.h>
 #include "process_priv.h"
+#include <process/hooks.h>
 #include <lib/string.h>
 #include <linux/capability.h>
 #include <mm/upcalls.h>
@@ -91,6 +92,8 @@ void upcall_task_free(struct task *t)
 	process_put(t->process);
 	pid_put(t->pid);
 	kfree(t->ptrace);
+	if (t->seccomp)
+		process_seccomp_hooks->drop(t);
 }
 
 struct sighand *sighand_create(const struct sighand *from)

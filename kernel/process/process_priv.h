@@ -97,8 +97,11 @@ void process_forget_thread(struct task *t); /* an ended one gives its number bac
 bool process_tell_end(struct process *p);   /* a zombie, to its parent; f held. True: reaped, the caller buries it */
 void exit_release_mm(void); /* of current: robust list, clear_child_tid, vfork's parent, the mm itself */
 
-/* ---- pidfd.c ---- */
+/* ---- exec.c ---- */
 struct file;
+void exe_file_share(struct file *f); /* another mm runs the program: one more reference, nobody may write it */
+
+/* ---- pidfd.c ---- */
 int pidfd_create(struct pid *pid, unsigned flags, struct file **out);
 
 /* ---- timers.c ---- */

@@ -432,7 +432,7 @@ void signal_release_timer(struct sigqueue *q, struct process *p)
 /* ---- faults of current ---------------------------------------------------------------------------------------- */
 
 /* A blocked or ignored fault would come back forever: the default action it is. */
-static void force_info(int sig, const siginfo_t *info)
+void signal_force_info(int sig, const siginfo_t *info)
 {
 	struct process *p = current->process;
 	ulong irq = spin_lock_irqsave(&p->siglock), inner;
@@ -462,7 +462,7 @@ void signal_force(int sig, int code, ulong addr)
 	info.si_signo = sig;
 	info.si_code = code;
 	info.si_addr = (void *)addr;
-	force_info(sig, &info);
+	signal_force_info(sig, &info);
 }
 
 void upcall_fault_signal(int sig, int code, ulong addr)

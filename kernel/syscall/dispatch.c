@@ -24,6 +24,7 @@
 #include <lib/printf.h>
 #include <linux/ptrace.h>
 #include <process/ptrace.h>
+#include <seccomp/seccomp.h>
 #include <syscall/syscall.h>
 #include <task/task.h>
 
@@ -91,7 +92,7 @@ static void watched(struct regs *r)
 	if (current->syscall_work & SYSCALL_WORK_TRACE)
 		ptrace_syscall(r, PTRACE_SYSCALL_INFO_ENTRY);
 	current->syscall_nr = r->orig_ax;
-	if ((int)r->orig_ax != -1)
+	if ((int)r->orig_ax != -1 && (!(current->syscall_work & SYSCALL_WORK_SECCOMP) || seccomp_allows(r)))
 		r->ax = dispatch(r, r->orig_ax);
 	if (current->syscall_work & SYSCALL_WORK_TRACE)
 		ptrace_syscall(r, PTRACE_SYSCALL_INFO_EXIT);

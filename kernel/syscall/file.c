@@ -128,10 +128,10 @@ long sys_openat2(int dirfd, const char __user *path, void __user *uhow, size_t s
 			lookup |= map[i][1];
 		resolve &= ~(u64)map[i][0];
 	}
+	if (resolve & ~(u64)RESOLVE_CACHED || (lookup & LOOKUP_BENEATH && lookup & LOOKUP_IN_ROOT))
+		return -EINVAL;
 	if (resolve & RESOLVE_CACHED)
 		return -EAGAIN; /* always allowed: we cannot promise not to sleep */
-	if (resolve || (lookup & LOOKUP_BENEATH && lookup & LOOKUP_IN_ROOT))
-		return -EINVAL;
 	return open_common(dirfd, path, how.flags | O_LARGEFILE, how.mode, lookup);
 }
 

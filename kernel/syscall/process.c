@@ -8,6 +8,7 @@
  *
  * Locks: process_list_lock for groups and sessions; siglock for limits.
  */
+#include <seccomp/seccomp.h>
 #include <task/user_ns.h>
 #include <abi/syscalls.h>
 #include <cgroup/cgroup.h>
@@ -523,7 +524,7 @@ static long set_process_flag(ulong option, ulong arg2)
 		current->mm->dumpable = arg2;
 		return 0;
 	case PR_SET_CHILD_SUBREAPER: p->is_subreaper = arg2 != 0; return 0;
-	case PR_SET_TIMERSLACK: current->timer_slack_ns = arg2 ? arg2 : 50000; return 0;
+	case PR_SET_TIMERSLACK: current->timer_slack_ns = arg2 ? arg2 : current->timer_slack_default_ns; return 0;
 	default: return -EINVAL;
 	}
 }
@@ -552,7 +553,10 @@ long sys_prctl(int option, ulong arg2, ulong arg3, ulong arg4, ulong arg5)
 	case PR_GET_TID_ADDRESS:
 		return user_put((void __user *)arg2, &current->clear_child_tid, sizeof(ulong)) ? -EFAULT : 0;
 	case PR_GET_TIMING: return PR_TIMING_STATISTICAL;
-	case PR_GET_SECCOMP: return current->seccomp ? 2 : 0;
+	case PR_GET_SECCOMP: return current->seccomp_mode;
+	case PR_SET_SECCOMP: return seccomp_prctl(arg2, (const void __user *)arg3);
+	case PR_GET_TSC: return put_int(arg2, PR_TSC_ENABLE);
+	case PR_SET_TSC: return arg2 == PR_TSC_ENABLE ? 0 : -EINVAL;
 	default: return set_process_flag(option, arg2);
 	}
 }
@@ -562,6 +566,8 @@ long sys_arch_prctl(int code, ulong addr)
 	switch (code) {
 	case ARCH_SET_FS: return arch_set_fs_base(addr);
 	case ARCH_SET_GS: return arch_set_gs_base(addr);
+	case ARCH_GET_CPUID: return 1; /* the instruction is allowed, and there is no way to forbid it */
+	case ARCH_SET_CPUID: return -ENODEV;
 	case ARCH_GET_FS: return user_put((void __user *)addr, &current->arch.fs_base, sizeof(ulong)) ? -EFAULT : 0;
 	case ARCH_GET_GS: return user_put((void __user *)addr, &current->arch.gs_base, sizeof(ulong)) ? -EFAULT : 0;
 	default: return -EINVAL;

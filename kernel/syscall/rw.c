@@ -289,7 +289,7 @@ static int get_pos(const s64 __user *upos, s64 *pos)
 
 static long put_pos(s64 __user *upos, const s64 *pos, long result)
 {
-	return upos && result > 0 && user_put(upos, pos, sizeof(*pos)) ? -EFAULT : result;
+	return upos && result >= 0 && user_put(upos, pos, sizeof(*pos)) ? -EFAULT : result;
 }
 
 long sys_sendfile(int out_fd, int in_fd, s64 __user *offset, size_t count)

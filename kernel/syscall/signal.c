@@ -14,6 +14,7 @@
 #include <arch/thread.h>
 #include <arch/user.h>
 #include <lib/string.h>
+#include <fs/proc.h>
 #include <process/pidfd.h>
 #include <process/process.h>
 #include <process/timers.h>
@@ -172,6 +173,20 @@ static int kill_group(int nr, int sig, const siginfo_t *si)
 	return err;
 }
 
+/* A thread's number also names its process. Counted, or NULL. */
+static struct process *find_target(int pid)
+{
+	struct process *p = process_find_get(pid);
+	struct task *t = p ? NULL : task_find_get(pid);
+
+	if (t) {
+		p = t->process;
+		process_get(p);
+		task_put(t);
+	}
+	return p;
+}
+
 long sys_kill(int pid, int sig)
 {
 	struct process *p;
@@ -185,16 +200,9 @@ long sys_kill(int pid, int sig)
 		return send_many(sig, &si, NULL);
 	if (pid <= 0)
 		return pid == (int)0x80000000 ? -ESRCH : kill_group(-pid, sig, &si);
-	p = process_find_get(pid);
-	if (!p) { /* a thread's number also names its process */
-		struct task *t = task_find_get(pid);
-
-		if (!t)
-			return -ESRCH;
-		p = t->process;
-		process_get(p);
-		task_put(t);
-	}
+	p = find_target(pid);
+	if (!p)
+		return -ESRCH;
 	err = send_process(sig, &si, p);
 	process_put(p);
 	return err;
@@ -241,7 +249,6 @@ static int get_info(siginfo_t *si, const void __user *from, int sig, bool to_sel
 {
 	if (user_get(si, from, sizeof(*si)))
 		return -EFAULT;
-	si->si_signo = sig;
 	return (si->si_code >= 0 || si->si_code == SI_TKILL) && !to_self ? -EPERM : 0;
 }
 
@@ -253,9 +260,10 @@ long sys_rt_sigqueueinfo(int pid, int sig, void __user *info)
 
 	if (err)
 		return err;
+	si.si_signo = sig;
 	if (sig < 0 || sig > 64)
 		return -EINVAL;
-	p = process_find_get(pid);
+	p = find_target(pid);
 	if (!p)
 		return -ESRCH;
 	err = send_process(sig, &si, p);
@@ -270,6 +278,7 @@ long sys_rt_tgsigqueueinfo(int tgid, int tid, int sig, void __user *info)
 
 	if (err)
 		return err;
+	si.si_signo = sig;
 	return tgid <= 0 ? -EINVAL : send_thread(tgid, tid, sig, &si);
 }
 
@@ -284,14 +293,20 @@ long sys_pidfd_send_signal(int pidfd, int sig, void __user *info, u32 flags)
 	if (flags || sig < 0 || sig > 64)
 		return -EINVAL;
 	ref = fd_get(pidfd);
-	pid = ref.file ? pidfd_pid(ref.file) : NULL;
+	if (!ref.file)
+		return -EBADF;
+	pid = pidfd_pid(ref.file);
+	if (!pid)
+		pid = proc_pid_of(ref.file->inode);
 	p = pid ? process_of_pid(pid) : NULL;
 	fill_sender(&si, sig, SI_USER);
-	if (info && pid)
-		err = get_info(&si, info, sig, p == current->process);
 	if (!pid)
 		err = -EBADF;
-	else if (!p)
+	else if (info)
+		err = get_info(&si, info, sig, p == current->process);
+	if (!err && sig != si.si_signo)
+		err = -EINVAL;
+	if (!err && !p)
 		err = -ESRCH;
 	if (!err)
 		err = send_process(sig, &si, p);

@@ -24,6 +24,8 @@
 #include <process/namespaces.h>
 #include <task/cred.h>
 #include <task/task.h>
+#include <process/process.h>
+#include <vfs/inotify.h>
 #include <vfs/pipe.h>
 
 /* ---- names ---------------------------------------------------------------------------------------------- */
@@ -52,6 +54,69 @@ static int show_number(struct attr_dir *dir, const struct attr *a, struct strbuf
 {
 	strbuf_add(out, "%lu\n", a->data);
 	return 0;
+}
+
+/* ---- numbers that can be set: a->data is where they are -------------------------------------------------------- */
+
+static int show_u32(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%u\n", *(const u32 *)a->data);
+	return 0;
+}
+
+static int parse_u32(char *text, size_t len, u32 low, u32 high, u32 *out)
+{
+	u64 v;
+
+	while (len && (text[len - 1] == '\n' || text[len - 1] == ' '))
+		text[--len] = '\0';
+	if (str_to_u64(text, 10, &v) || v < low || v > high)
+		return -EINVAL;
+	*out = v;
+	return 0;
+}
+
+static int set_u32(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
+{
+	u32 v;
+	int err = parse_u32(text, len, 0, INT32_MAX, &v);
+
+	if (!err)
+		WRITE_ONCE(*(u32 *)a->data, v);
+	return err;
+}
+
+static int show_pid_max(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%d\n", pid_max());
+	return 0;
+}
+
+static int set_pid_max(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
+{
+	u32 v;
+	int err = parse_u32(text, len, 0, INT32_MAX, &v);
+
+	return err ? err : pid_set_max(v);
+}
+
+static int show_pipe_max(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%lu\n", READ_ONCE(pipe_max_slots) * PAGE_SIZE);
+	return 0;
+}
+
+/* Rounded up to what a pipe can have: a power of two of pages. */
+static int set_pipe_max(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
+{
+	u32 v, slots = 1;
+	int err = parse_u32(text, len, PAGE_SIZE, 1U << 31, &v);
+
+	while (!err && slots * PAGE_SIZE < v)
+		slots *= 2;
+	if (!err)
+		WRITE_ONCE(pipe_max_slots, slots);
+	return err;
 }
 
 static int show_threads_max(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
@@ -96,6 +161,12 @@ static int show_uuid(struct attr_dir *dir, const struct attr *a, struct strbuf *
 	{                                                                                                              \
 		.name = file, .mode = 0444, .show = show_number, .data = value                                         \
 	}
+#define CHANGES(file, fn, how, value)                                                                                  \
+	&(const struct attr)                                                                                           \
+	{                                                                                                              \
+		.name = file, .mode = 0644, .show = fn, .set = how, .data = (ulong)(value)                             \
+	}
+#define VALUE(file, where) CHANGES(file, show_u32, set_u32, where)
 #define SHOWN(file, fn, value)                                                                                         \
 	&(const struct attr)                                                                                           \
 	{                                                                                                              \
@@ -108,7 +179,8 @@ static const struct attr *const kernel_attrs[] = {
 	NAME("version", version, 0444, NULL),
 	NAME("hostname", nodename, 0644, set_name),
 	NAME("domainname", domainname, 0644, set_name),
-	NUMBER("pid_max", 32768),
+	CHANGES("pid_max", show_pid_max, set_pid_max, 0),
+	NUMBER("tainted", 0),
 	NUMBER("cap_last_cap", CAP_LAST_CAP),
 	NUMBER("ngroups_max", 65536),
 	NUMBER("overflowuid", 65534),
@@ -126,7 +198,13 @@ static const struct attr *const random_attrs[] = {
 };
 static const struct attr *const fs_attrs[] = {
 	NUMBER("nr_open", 1048576),
-	NUMBER("pipe-max-size", PIPE_MAX_SLOTS *PAGE_SIZE),
+	CHANGES("pipe-max-size", show_pipe_max, set_pipe_max, 0),
+	NULL,
+};
+static const struct attr *const inotify_attrs[] = {
+	VALUE("max_queued_events", &inotify_limits.events),
+	VALUE("max_user_instances", &inotify_limits.instances),
+	VALUE("max_user_watches", &inotify_limits.watches),
 	NULL,
 };
 
@@ -136,5 +214,6 @@ static void sysctl_init(void)
 	ensure(!attr_folder_add(&attr_sysctl_root, "kernel", kernel_attrs));
 	ensure(!attr_folder_add(&attr_sysctl_root, "kernel/random", random_attrs));
 	ensure(!attr_folder_add(&attr_sysctl_root, "fs", fs_attrs));
+	ensure(!attr_folder_add(&attr_sysctl_root, "fs/inotify", inotify_attrs));
 }
 PART_INIT(late, sysctl_init);

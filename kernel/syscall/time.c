@@ -5,7 +5,7 @@
  * Idea: everything becomes nanoseconds at the door; sleeps become deadlines at once, so that an
  * interrupted one continues to the same moment.
  *
- * Contract: clock_gettime(2), clock_nanosleep(2), setitimer(2), timer_create(2), adjtimex(2) for reading.
+ * Contract: clock_gettime(2), clock_nanosleep(2), setitimer(2), timer_create(2). adjtimex is in timex.c.
  *
  * Locks: none.
  */
@@ -16,7 +16,6 @@
 #include <linux/capability.h>
 #include <linux/time.h>
 #include <linux/times.h>
-#include <linux/timex.h>
 #include <process/process.h>
 #include <process/timers.h>
 #include <task/sched.h>
@@ -102,38 +101,6 @@ long sys_times(void __user *buf)
 	return clock_ns() / TICK_NS;
 }
 
-/* The clock runs free: what is asked can be read, nothing can be steered. */
-static long read_timex(void __user *buf)
-{
-	struct __kernel_timex t;
-	u64 ns = clock_real_ns();
-
-	if (user_get(&t, buf, sizeof(t)))
-		return -EFAULT;
-	if (t.modes)
-		return capable(CAP_SYS_TIME) ? -EOPNOTSUPP : -EPERM;
-	memset(&t, 0, sizeof(t));
-	t.status = STA_UNSYNC;
-	t.maxerror = t.esterror = 16000000;
-	t.constant = 2;
-	t.precision = 1;
-	t.tolerance = 32768000;
-	t.tick = 10000;
-	t.time.tv_sec = ns / NSEC_PER_SEC;
-	t.time.tv_usec = ns % NSEC_PER_SEC / 1000;
-	return user_put(buf, &t, sizeof(t)) ? -EFAULT : TIME_ERROR;
-}
-
-long sys_adjtimex(void __user *buf)
-{
-	return read_timex(buf);
-}
-
-long sys_clock_adjtime(int clock, void __user *buf)
-{
-	return clock == CLOCK_REALTIME ? read_timex(buf) : -EOPNOTSUPP;
-}
-
 /* ---- sleeping ------------------------------------------------------------------------------------------------ */
 
 static int sleep_until(u64 deadline_ns)
@@ -167,10 +134,17 @@ static long sleep_again(struct task *t)
 	return -ERESTART_RESTARTBLOCK;
 }
 
+/* What can be read but not slept on is another error than what is no clock at all (clock_nanosleep(2)). */
+static bool never_sleeps(int clock)
+{
+	return clock == CLOCK_THREAD_CPUTIME_ID || clock == CLOCK_MONOTONIC_RAW || clock == CLOCK_REALTIME_COARSE ||
+	       clock == CLOCK_MONOTONIC_COARSE;
+}
+
 static long sleep_call(int clock, bool absolute, const void __user *req, void __user *rem)
 {
 	u64 ns, deadline;
-	int err = timespec_get(req, &ns);
+	int err = never_sleeps(clock) ? -EOPNOTSUPP : timespec_get(req, &ns);
 
 	if (!err)
 		err = clock_deadline(clock, ns, !absolute, &deadline);

@@ -85,7 +85,7 @@ static void init_common(struct task *t, const char *name)
 	t->affinity = CPUMASK_ALL;
 	str_copy(t->comm, name, sizeof(t->comm));
 	t->start_ns = clock_ns();
-	t->timer_slack_ns = 50 * NSEC_PER_USEC; /* PR_SET_TIMERSLACK's default */
+	t->timer_slack_ns = t->timer_slack_default_ns = 50 * NSEC_PER_USEC; /* PR_SET_TIMERSLACK's default */
 	refcount_set(&t->refs, 2);
 }
 

@@ -6,8 +6,8 @@
  * Idea: an inode with watchers has a chain of watches; everyone else sees a NULL pointer. A change walks the chain and
  * queues an event at each watching instance; equal events in a row become one.
  *
- * Contract: inotify(7). An instance keeps at most QUEUE_MAX events, then one IN_Q_OVERFLOW. A watch holds its inode
- * until it is removed, the last name goes (IN_DELETE_SELF, IN_IGNORED) or the instance ends.
+ * Contract: inotify(7). An instance keeps at most inotify_limits.events, then one IN_Q_OVERFLOW. A watch holds its
+ * inode until it is removed, the last name goes (IN_DELETE_SELF, IN_IGNORED) or the instance ends.
  *
  * Locks: notify_lock (RANK_SUBSYS_SPIN) guards all chains, watches and queues; short and without sleeping.
  */
@@ -15,18 +15,22 @@
 #include <arch/user.h>
 #include <core/log.h>
 #include <lib/err.h>
+#include <lib/printf.h>
 #include <lib/string.h>
 #include <lib/xarray.h>
 #include <linux/eventpoll.h>
 #include <linux/inotify.h>
 #include <asm/ioctls.h>
 #include <vfs/cache.h>
+#include <task/account.h>
 #include <vfs/inotify.h>
 #include <vfs/poll.h>
 #include <vfs/uapi.h>
 #include "vfs_priv.h"
 
-#define QUEUE_MAX 16384
+struct inotify_limits inotify_limits = { .events = 16384, .instances = 128, .watches = 65536 };
+
+#define SHOWN_BITS (IN_ALL_EVENTS | IN_EXCL_UNLINK | IN_ONESHOT)
 
 struct instance;
 
@@ -47,7 +51,8 @@ struct instance {
 	struct xarray watches; /* by wd */
 	int last_wd;
 	struct list events;
-	unsigned count;
+	unsigned count, limit;
+	kuid_t user; /* whose instances it counts among */
 	struct waitq wait;
 };
 
@@ -69,7 +74,7 @@ static void queue_event(struct instance *in, int wd, u32 mask, const char *name,
 	if (!list_empty(&in->events) &&
 	    same_event(list_last_entry(&in->events, struct event, link), wd, mask, cookie, name))
 		return;
-	if (in->count >= QUEUE_MAX) {
+	if (in->count >= READ_ONCE(in->limit)) {
 		if (list_last_entry(&in->events, struct event, link)->e.mask == IN_Q_OVERFLOW)
 			return;
 		wd = -1;
@@ -105,8 +110,10 @@ void inode_notify_watchers(struct inode *i, u32 mask, const char *name, u32 cook
 	spin_lock(&notify_lock);
 	for (w = i->watches; w; w = next) {
 		next = w->next;
+		if (w->mask & mask & IN_EXCL_UNLINK)
+			continue;
 		if (w->mask & mask & IN_ALL_EVENTS)
-			queue_event(w->owner, w->wd, mask, name, cookie);
+			queue_event(w->owner, w->wd, mask & ~IN_EXCL_UNLINK, name, cookie);
 		if (mask & IN_DELETE_SELF || (w->mask & mask & IN_ALL_EVENTS && w->mask & IN_ONESHOT)) {
 			queue_event(w->owner, w->wd, IN_IGNORED, NULL, 0);
 			unlink_watch(w);
@@ -127,18 +134,20 @@ void dentry_notify(struct dentry *d, u32 mask)
 	struct inode *i = d->inode;
 	u32 dir = S_ISDIR(i->mode) ? IN_ISDIR : 0;
 	struct dentry *parent;
+	bool told; /* the folder first, as Linux has it */
 
-	inode_notify(i, mask | dir, NULL, 0);
 	rcu_read_lock();
 	parent = READ_ONCE(d->parent);
-	if (likely(parent == d || !READ_ONCE(parent->inode->watches))) {
-		rcu_read_unlock();
-		return;
-	}
+	told = parent != d && unlikely(READ_ONCE(parent->inode->watches));
 	rcu_read_unlock();
-	parent = dentry_parent_get(d);
-	inode_notify(parent->inode, mask | dir, d->name->str, 0);
-	dentry_put(parent);
+	if (told) {
+		parent = dentry_parent_get(d);
+		if (!(READ_ONCE(d->flags) & DENTRY_HASHED))
+			dir |= IN_EXCL_UNLINK; /* those who want nothing of files without a name are left out */
+		inode_notify(parent->inode, mask | dir, d->name->str, 0);
+		dentry_put(parent);
+	}
+	inode_notify(i, mask | (dir & IN_ISDIR), NULL, 0);
 }
 
 /* ---- the file ----------------------------------------------------------------------------------------------- */
@@ -239,7 +248,22 @@ static void inotify_release(struct file *f)
 		list_del(&ev->link);
 		kfree(ev);
 	}
+	account_uncharge(in->user, ACCOUNT_INOTIFY, 1);
 	kfree(in);
+}
+
+/* A line a watch; without file handles, which nobody here can open. */
+static void inotify_fdinfo(struct file *f, struct strbuf *out)
+{
+	struct instance *in = f->priv;
+	struct watch *w;
+	u64 wd;
+
+	spin_lock(&notify_lock);
+	xa_for_each (&in->watches, wd, w)
+		strbuf_add(out, "inotify wd:%llx ino:%llx sdev:%x mask:%x ignored_mask:0 \n", (unsigned long long)wd,
+			   (unsigned long long)w->inode->ino, w->inode->super->dev, w->mask & SHOWN_BITS);
+	spin_unlock(&notify_lock);
 }
 
 static const struct file_ops inotify_ops = {
@@ -247,6 +271,7 @@ static const struct file_ops inotify_ops = {
 	.poll = inotify_poll,
 	.ioctl = inotify_ioctl,
 	.release = inotify_release,
+	.show_fdinfo = inotify_fdinfo,
 	.llseek = no_llseek,
 };
 
@@ -260,9 +285,17 @@ int inotify_create(unsigned flags, struct file **out)
 	xa_init(&in->watches, &vfs_xa_mem);
 	list_init(&in->events);
 	waitq_init(&in->wait);
-	err = file_anon("inotify", &inotify_ops, in, flags | O_RDONLY, out);
-	if (err)
+	in->limit = inotify_limits.events;
+	in->user = current->cred->uid;
+	if (account_charge(in->user, ACCOUNT_INOTIFY, 1, inotify_limits.instances)) {
 		kfree(in);
+		return -EMFILE;
+	}
+	err = file_anon("inotify", &inotify_ops, in, flags | O_RDONLY, out);
+	if (err) {
+		account_uncharge(in->user, ACCOUNT_INOTIFY, 1);
+		kfree(in);
+	}
 	return err;
 }
 

@@ -78,6 +78,17 @@ static struct file_lock *find_conflict(struct inode_locks *l, const struct file_
 	return NULL;
 }
 
+/* By start, so that F_GETLK tells of the first one in the file. */
+static void insert_sorted(struct inode_locks *l, struct file_lock *n)
+{
+	struct file_lock *h;
+
+	list_for_each_entry (h, &l->held, link)
+		if (h->start > n->start)
+			break;
+	list_add_tail(&n->link, &h->link);
+}
+
 /* Takes [want] out of what its owner holds. spare serves a split and is then NULL. Freed ones go to dead. */
 static void cut_out(struct inode_locks *l, const struct file_lock *want, struct file_lock **spare, struct list *dead)
 {
@@ -90,7 +101,7 @@ static void cut_out(struct inode_locks *l, const struct file_lock *want, struct 
 			**spare = *h;
 			(*spare)->start = want->end + 1;
 			h->end = want->start - 1;
-			list_add(&(*spare)->link, &h->link);
+			insert_sorted(l, *spare);
 			*spare = NULL;
 		} else if (h->start < want->start) {
 			h->end = want->start - 1;
@@ -168,20 +179,25 @@ static int attempt(struct inode_locks *l, const struct file_lock *want, bool unl
 	if (unlock)
 		return 0;
 	**fresh = *want;
-	list_add_tail(&(*fresh)->link, &l->held);
+	insert_sorted(l, *fresh);
 	merge(l, *fresh, dead);
 	*fresh = NULL;
 	return 0;
 }
 
-static bool is_free(struct inode_locks *l, const struct file_lock *want)
+/* Nobody is in the way any more, or waiting for who is would now never end. */
+static bool is_over(struct inode_locks *l, const struct file_lock *want, struct waiting *w)
 {
-	bool is;
+	struct file_lock *c;
+	bool over;
 
 	spin_lock(&locks_lock);
-	is = !find_conflict(l, want);
+	c = find_conflict(l, want);
+	if (c)
+		w->blocker = c->owner;
+	over = !c || (want->kind == LOCK_POSIX && deadlock(want->owner, c->owner));
 	spin_unlock(&locks_lock);
-	return is;
+	return over;
 }
 
 static int wait_for(struct inode_locks *l, const struct file_lock *want, const void *blocker)
@@ -192,7 +208,7 @@ static int wait_for(struct inode_locks *l, const struct file_lock *want, const v
 	spin_lock(&locks_lock);
 	list_add(&w.link, &waiters);
 	spin_unlock(&locks_lock);
-	err = wait_event_interruptible(&l->wait, is_free(l, want));
+	err = wait_event_interruptible(&l->wait, is_over(l, want, &w));
 	spin_lock(&locks_lock);
 	list_del(&w.link);
 	spin_unlock(&locks_lock);

@@ -297,7 +297,10 @@ static int path_remove(int dirfd, const char *name, bool is_dir)
 	write_unlock(&dir->lock);
 	if (!err) {
 		inode_notify(dir, IN_DELETE | (is_dir ? IN_ISDIR : 0), d->name->str, 0);
-		inode_notify(d->inode, d->inode->nlink ? IN_ATTRIB : IN_DELETE_SELF, NULL, 0);
+		if (!is_dir)
+			inode_notify(d->inode, IN_ATTRIB, NULL, 0);
+		if (is_dir || !d->inode->nlink)
+			inode_notify(d->inode, IN_DELETE_SELF, NULL, 0);
 	}
 	dentry_put(d);
 	walk_end(&w);

@@ -30,6 +30,7 @@
 #include <vfs/upcalls.h>
 #include "vfs_priv.h"
 
+unsigned pipe_max_slots = PIPE_MAX_SLOTS;
 static struct mutex fifo_lock = MUTEX_INIT(fifo_lock, RANK_SUBSYS);
 static const struct file_ops pipe_ops;
 
@@ -109,10 +110,11 @@ static bool may_block(const struct io *io)
 	return !(io->file->flags & O_NONBLOCK) && !(io->flags & IO_NOWAIT);
 }
 
+/* A call takes what is there, even if the program's pages must be brought in for it one by one. */
 static ssize_t pipe_read(struct io *io)
 {
 	struct pipe *p = io->file->inode->pipe;
-	ssize_t n = 0;
+	ssize_t n = 0, total = 0;
 	bool fault;
 
 	if (!io->iter.count)
@@ -125,11 +127,11 @@ static ssize_t pipe_read(struct io *io)
 		n = take_bytes(p, &io->iter, &fault);
 		end = !p->writers && !pipe_used(p);
 		mutex_unlock(&p->lock);
-		if (n) {
-			if (was_full || !pipe_used(p))
-				waitq_wake(&p->writers_wait, 1, EPOLLOUT | EPOLLWRNORM);
-			return n;
-		}
+		if (n && (was_full || !pipe_used(p)))
+			waitq_wake(&p->writers_wait, 1, EPOLLOUT | EPOLLWRNORM);
+		total += n;
+		if (total && !fault)
+			return total;
 		if (fault)
 			n = iter_fault_in(&io->iter, io->iter.count, true);
 		else if (end)
@@ -139,7 +141,7 @@ static ssize_t pipe_read(struct io *io)
 		else
 			n = wait_event_interruptible(&p->readers_wait, pipe_used(p) || !READ_ONCE(p->writers));
 		if (n)
-			return n;
+			return total ? total : n;
 	}
 }
 
@@ -293,7 +295,7 @@ int pipe_set_size(struct pipe *p, unsigned bytes)
 		slots = 1U << (32 - __builtin_clz(slots));
 	if (bytes > 1U << 31)
 		return -EINVAL;
-	if (slots > PIPE_MAX_SLOTS && !capable(CAP_SYS_RESOURCE))
+	if (slots > READ_ONCE(pipe_max_slots) && !capable(CAP_SYS_RESOURCE))
 		return -EPERM;
 	ring = kcalloc(slots, sizeof(*ring), 0);
 	if (!ring)

@@ -117,7 +117,7 @@ int proc_show_auxv(struct task *t, struct strbuf *out)
 	return 0;
 }
 
-static void add_sizes(struct strbuf *out, u64 pages, const struct mm_map_stats *s)
+static void add_sizes(struct strbuf *out, u64 pages, const struct mm_map_stats *s, u64 locked)
 {
 	u64 resident = s->anon_pages + s->file_pages;
 
@@ -129,8 +129,8 @@ static void add_sizes(struct strbuf *out, u64 pages, const struct mm_map_stats *
 	strbuf_add(out,
 		   "Private_Dirty:  %8llu kB\nReferenced:     %8llu kB\nAnonymous:      %8llu kB\nAnonHugePages:  "
 		   "%8llu kB\n"
-		   "Swap:           %8u kB\n",
-		   KIB(s->dirty_pages), KIB(s->young_pages), KIB(s->anon_pages), KIB(s->huge_pages), 0);
+		   "Swap:           %8u kB\nLocked:         %8llu kB\n",
+		   KIB(s->dirty_pages), KIB(s->young_pages), KIB(s->anon_pages), KIB(s->huge_pages), 0, KIB(locked));
 }
 
 /* maps' line of each VMA and its sizes, or the sums of all. */
@@ -139,7 +139,7 @@ static int show_sizes(struct task *t, struct strbuf *out, bool rollup)
 	struct mapping_name *name = kmalloc(sizeof(*name), ALLOC_KERNEL);
 	struct mm_map_stats s, sum = { 0 };
 	struct mm *m = name && process_may_look(t) ? mm_of_task(t) : NULL;
-	u64 pages = 0;
+	u64 pages = 0, locked = 0;
 
 	if (!m) {
 		bool no_memory = !name;
@@ -149,11 +149,15 @@ static int show_sizes(struct task *t, struct strbuf *out, bool rollup)
 	}
 	read_lock(&m->lock);
 	for (struct vma *v = mm_find_vma(m, 0); v; v = mm_next_vma(v)) {
+		u64 here;
+
 		mm_range_stats(m, v->start, v->end, &s);
+		here = v->flags & VMA_LOCKED ? s.anon_pages + s.file_pages : 0;
 		if (!rollup) {
 			proc_add_vma(out, v, name);
-			add_sizes(out, (v->end - v->start) / PAGE_SIZE, &s);
+			add_sizes(out, (v->end - v->start) / PAGE_SIZE, &s, here);
 		}
+		locked += here;
 		pages += (v->end - v->start) / PAGE_SIZE;
 		sum.anon_pages += s.anon_pages;
 		sum.file_pages += s.file_pages;
@@ -164,7 +168,7 @@ static int show_sizes(struct task *t, struct strbuf *out, bool rollup)
 	read_unlock(&m->lock);
 	if (rollup) {
 		strbuf_add(out, "%016x-%016lx ---p 00000000 00:00 0                          [rollup]\n", 0, USER_END);
-		add_sizes(out, pages, &sum);
+		add_sizes(out, pages, &sum, locked);
 	}
 	mm_put(m);
 	kfree(name);

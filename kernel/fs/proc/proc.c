@@ -24,6 +24,7 @@
 #include <core/log.h>
 #include <cgroup/cgroup.h>
 #include <fs/attrfs.h>
+#include <fs/proc.h>
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <lib/string.h>
@@ -32,6 +33,7 @@
 #include <net/net.h>
 #include <process/namespaces.h>
 #include <vfs/names.h>
+#include <vfs/mount.h>
 #include <vfs/poll.h>
 #include <vfs/uapi.h>
 
@@ -105,6 +107,11 @@ static void set_owner(struct inode *i, const struct node *n)
 	i->uid = t->cred->euid;
 	i->gid = t->cred->egid;
 	task_put(t);
+}
+
+struct pid *proc_pid_of(const struct inode *i)
+{
+	return i->ops == &dir_inode_ops && node_of(i)->kind == TASK ? node_of(i)->pid : NULL;
 }
 
 static struct inode *make(struct super *s, u16 mode, struct node n)
@@ -502,24 +509,57 @@ static int set(struct text_file *tf, char *text, size_t len)
 	return err;
 }
 
+/* The tree of mounts has changed since the last poll that said so. The file's namespace is the opener's. */
+static unsigned poll_mounts(struct text_file *tf, struct poll_table *pt)
+{
+	struct mount_ns *ns = tf->b;
+	u64 changes;
+
+	poll_wait(tf->file, &ns->poll, pt);
+	changes = READ_ONCE(ns->changes);
+	if (changes == tf->n)
+		return EPOLLIN | EPOLLRDNORM;
+	tf->n = changes;
+	return EPOLLIN | EPOLLRDNORM | EPOLLERR | EPOLLPRI;
+}
+
+static void release_text(struct text_file *tf)
+{
+	if (tf->b)
+		ns_put(&((struct mount_ns *)tf->b)->ns);
+}
+
 /* Only files that tell of changes are more than readable: an exception until it is read again. */
 static unsigned poll(struct text_file *tf, struct poll_table *pt)
 {
-	const struct proc_file *p = ((struct node *)tf->a)->root_file;
+	const struct node *n = tf->a;
+	const struct proc_file *p = n->root_file;
 	unsigned events = EPOLLIN | EPOLLRDNORM;
 
+	if (n->kind == TASK_FILE && n->file->mounts)
+		return poll_mounts(tf, pt);
 	if (!p || !p->changed)
 		return events | EPOLLOUT | EPOLLWRNORM;
 	poll_wait(tf->file, p->changed, pt);
 	return READ_ONCE(*p->change_count) == tf->n ? events : events | EPOLLERR | EPOLLPRI;
 }
 
-static const struct text_ops text_ops = { .show = show, .set = set, .poll = poll };
+static const struct text_ops text_ops = { .show = show, .set = set, .release = release_text, .poll = poll };
 
 static int open(struct inode *i, struct file *f)
 {
-	const struct proc_file *p = node_of(i)->root_file;
-	int err = text_file_open(f, &text_ops, i->priv, NULL);
+	const struct node *n = node_of(i);
+	const struct proc_file *p = n->root_file;
+	struct mount_ns *ns = n->kind == TASK_FILE && n->file->mounts ? mount_ns_current() : NULL;
+	int err;
+
+	if (ns)
+		ns_get(&ns->ns);
+	err = text_file_open(f, &text_ops, i->priv, ns);
+	if (err && ns)
+		ns_put(&ns->ns);
+	if (!err && ns)
+		((struct text_file *)f->priv)->n = READ_ONCE(ns->changes);
 
 	if (!err && p && p->changed)
 		((struct text_file *)f->priv)->n = READ_ONCE(*p->change_count);

@@ -23,6 +23,7 @@ struct task_file {
 	/* Links: the path behind them, counted. */
 	int (*follow)(struct task *t, struct path *out);
 	const struct file_ops *ops; /* instead of show and set */
+	bool mounts;                /* poll tells when the tree of mounts changes */
 };
 extern const struct task_file proc_task_files[]; /* ends with a NULL name */
 

@@ -69,7 +69,7 @@ static struct family family_of(struct task *t)
 }
 
 struct memory {
-	u64 total, rss, file, swap, data, stack, exec;
+	u64 total, rss, file, swap, data, stack, exec, locked, peak_rss;
 	ulong code_start, code_end, stack_start;
 };
 
@@ -86,6 +86,8 @@ static struct memory memory_of(struct task *t)
 	m.file = max((s64)atomic_read(&mm->rss_file), (s64)0);
 	m.swap = max((s64)atomic_read(&mm->rss_swap), (s64)0);
 	m.rss = m.file + max((s64)atomic_read(&mm->rss_anon), (s64)0);
+	m.locked = mm->locked_pages;
+	m.peak_rss = max(m.rss, mm->hiwater_rss);
 	m.code_start = mm->code_start;
 	m.code_end = mm->code_end;
 	m.stack_start = mm->stack_start;
@@ -147,10 +149,10 @@ static void add_ids(struct task *t, struct strbuf *out)
 		   group_out(c->fsgid));
 	strbuf_add(out,
 		   "CapInh:\t%016llx\nCapPrm:\t%016llx\nCapEff:\t%016llx\nCapBnd:\t%016llx\nCapAmb:\t%"
-		   "016llx\nNoNewPrivs:\t%d\n",
+		   "016llx\nNoNewPrivs:\t%d\nSeccomp:\t%d\n",
 		   (unsigned long long)c->cap_inheritable, (unsigned long long)c->cap_permitted,
 		   (unsigned long long)c->cap_effective, (unsigned long long)c->cap_bounding,
-		   (unsigned long long)c->cap_ambient, c->no_new_privs);
+		   (unsigned long long)c->cap_ambient, c->no_new_privs, t->seccomp_mode);
 	rcu_read_unlock();
 }
 
@@ -177,6 +179,8 @@ static int show_status(struct task *t, struct strbuf *out)
 		   state_name(state_letter(t)), t->process ? pid_nr(t->process->pid) : pid_nr(t->pid), pid_nr(t->pid),
 		   f.ppid, f.tracer);
 	add_ids(t, out);
+	if (m.total)
+		strbuf_add(out, "VmLck:\t%8llu kB\nVmHWM:\t%8llu kB\n", KIB(m.locked), KIB(m.peak_rss));
 	if (m.total)
 		strbuf_add(out,
 			   "VmSize:\t%8llu kB\nVmRSS:\t%8llu kB\nRssAnon:\t%8llu kB\nRssFile:\t%8llu "
@@ -488,8 +492,8 @@ const struct task_file proc_task_files[] = {
 	{ .name = "limits", .mode = S_IFREG | 0444, .show = show_limits },
 	{ .name = "maps", .mode = S_IFREG | 0444, .show = show_maps },
 	{ .name = "mem", .mode = S_IFREG | 0600, .ops = &proc_mem_ops },
-	{ .name = "mountinfo", .mode = S_IFREG | 0444, .show = show_mountinfo },
-	{ .name = "mounts", .mode = S_IFREG | 0444, .show = show_mounts },
+	{ .name = "mountinfo", .mode = S_IFREG | 0444, .show = show_mountinfo, .mounts = true },
+	{ .name = "mounts", .mode = S_IFREG | 0444, .show = show_mounts, .mounts = true },
 	{ .name = "oom_score", .mode = S_IFREG | 0444, .show = show_oom_score },
 	{ .name = "oom_score_adj", .mode = S_IFREG | 0644, .show = show_oom_score_adj, .set = set_oom_score_adj },
 	{ .name = "root", .mode = S_IFLNK | 0777, .follow = follow_root },

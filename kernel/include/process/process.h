@@ -44,6 +44,8 @@ struct pid {
 };
 int pid_nr(const struct pid *p);        /* in current's namespace, 0: not visible there or p is NULL */
 int pid_nr_global(const struct pid *p); /* in the first namespace */
+int pid_max(void);                      /* numbers of current's namespace are below */
+int __must_check pid_set_max(int max);  /* -EINVAL: not from 301 to the size that its table has */
 struct pid *pid_find(int nr);           /* in current's namespace; under RCU */
 struct pid *pid_find_get(int nr);       /* counted; NULL: none */
 void pid_get(struct pid *p);
@@ -156,6 +158,7 @@ int signal_send_task(int sig, const siginfo_t *info, struct task *t);
 int signal_send_process(int sig, const siginfo_t *info, struct process *p);
 int signal_send_group(int sig, const siginfo_t *info, struct pid *pgrp);
 void signal_force(int sig, int code, ulong addr); /* a fault of current: cannot be ignored or blocked */
+void signal_force_info(int sig, const siginfo_t *info);
 /* Takes the next pending signal of `want` from current's thread or process. Its number, or 0. */
 int signal_dequeue(u64 want, siginfo_t *out);
 u64 signal_pending_mask(struct task *t); /* of the thread and its process */

@@ -71,6 +71,7 @@ struct task {
 	u8 policy;                          /* t: SCHED_* of linux/sched.h, as user space set it */
 	bool reset_on_fork;                 /* t */
 	u64 timer_slack_ns;                 /* o */
+	u64 timer_slack_default_ns;         /* I: its maker's, which prctl(PR_SET_TIMERSLACK, 0) brings back */
 	struct rb_node run_node;            /* r: fair tree */
 	struct list run_link;               /* r: real-time lists */
 	u64 vruntime, slice_end, run_start; /* r: ns */
@@ -140,7 +141,8 @@ struct task {
 	struct mm *fault_mm;        /* o: whose lock it holds for reading in a fault, so that reclaim may look at it */
 	unsigned alloc_scope;       /* o: SCOPE_NOIO, SCOPE_NOFS nesting bits */
 	void *ptrace;               /* f: struct ptrace_link * */
-	void *seccomp;              /* o: filters */
+	void *seccomp;              /* process->siglock for writers: filters */
+	u8 seccomp_mode;            /* SECCOMP_MODE_* */
 	void *sem_undo;             /* o: adjustments of System V semaphores (part ipc) */
 	u64 dirtied_pages, dirty_pause_pages; /* o: see vfs/writeback.h */
 	u16 io_priority;                      /* as ioprio_set(2) encodes it; any writer */

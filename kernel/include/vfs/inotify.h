@@ -7,6 +7,12 @@
 
 #include <vfs/vfs.h>
 
+/* Of new instances: how many events they keep, and how many instances a user may have; watches are shown only. */
+struct inotify_limits {
+	u32 events, instances, watches;
+};
+extern struct inotify_limits inotify_limits;
+
 int __must_check inotify_create(unsigned flags, struct file **out); /* flags: O_NONBLOCK */
 int __must_check inotify_add(struct file *f, struct inode *i,
 			     u32 mask); /* the watch's number; -EINVAL: f is no inotify */

@@ -13,7 +13,8 @@
 
 #define PIPE_SLOTS     16 /* by default: 64 KiB */
 #define PIPE_MAX_SLOTS 256
-#define PIPE_ATOMIC    4096 /* PIPE_BUF: writes up to this size are not mixed with others */
+extern unsigned pipe_max_slots; /* what F_SETPIPE_SZ gives to those without rights: /proc/sys/fs/pipe-max-size */
+#define PIPE_ATOMIC 4096        /* PIPE_BUF: writes up to this size are not mixed with others */
 
 struct pipe_piece {
 	struct page *page; /* counted */

@@ -96,7 +96,7 @@ static int open_related(struct ns *n, bool owner)
 
 	if (!owner && !ns_kind_ops(n->kind)->parent)
 		return -EINVAL;
-	if (!up)
+	if (!up || (up->kind == NS_PID && !pid_ns_contains(&pid_ns_current()->ns, container_of(up, struct pid_ns, ns))))
 		return -EPERM;
 	if (up->kind == NS_USER && container_of(up, struct user_ns, ns)->level < mine->level)
 		return -EPERM;

@@ -50,6 +50,13 @@ struct pid_ns *pid_ns_current(void)
 	return pid_ns_of(current->pid);
 }
 
+bool pid_ns_contains(const struct ns *outer, const struct pid_ns *ns)
+{
+	while (ns && &ns->ns != outer)
+		ns = ns->parent;
+	return ns;
+}
+
 struct pid_ns *pid_ns_for_children(void)
 {
 	return container_of(ns_current(NS_PID), struct pid_ns, ns);

@@ -32,7 +32,8 @@ struct pid_ns {
 	struct waitq left; /* woken when a number becomes free */
 };
 extern struct pid_ns pid_ns_first;
-struct pid_ns *pid_ns_for_children(void); /* where its children will */
+bool pid_ns_contains(const struct ns *outer, const struct pid_ns *ns); /* or is the same */
+struct pid_ns *pid_ns_for_children(void);                              /* where its children will */
 /* Its reaper ends. kill: nobody new may come, and everybody else gets SIGKILL; wait_empty: until they have gone. No
  * locks held. */
 void pid_ns_kill(struct pid_ns *ns);

@@ -17,6 +17,7 @@
  * Locks: process_list_lock for links; siglock inside it for signals.
  */
 #include "process_priv.h"
+#include <core/clock.h>
 #include <lib/string.h>
 #include <linux/ptrace.h>
 #include <linux/sched.h>
@@ -221,10 +222,22 @@ static void attach(struct ptrace_link *l, struct task *t, struct process *tracer
 	WRITE_ONCE(l->tracer, tracer);
 }
 
+/* One that job control had stopped is on its way from that stop to the one that its new tracer may use. */
+static void wait_for_stop(struct task *t)
+{
+	const struct ptrace_link *l = t->ptrace;
+
+	while (ptrace_is_traced(t) && !READ_ONCE(l->stopped) && READ_ONCE(t->process->stop_pending) &&
+	       !fatal_signal_pending(t)) {
+		sched_set_state(TASK_UNINTERRUPTIBLE);
+		(void)sched_sleep_until(clock_ns() + 20 * NSEC_PER_USEC);
+	}
+}
+
 int ptrace_attach(struct task *t, struct process *tracer, bool seize, unsigned options)
 {
 	struct ptrace_link *fresh = kzalloc(sizeof(*fresh), ALLOC_KERNEL);
-	bool send = false;
+	bool send = false, stopped = false;
 	int err = 0;
 	ulong irq;
 
@@ -242,12 +255,15 @@ int ptrace_attach(struct task *t, struct process *tracer, bool seize, unsigned o
 		}
 		attach(t->ptrace, t, tracer, seize, options);
 		send = !seize && t != current;
+		stopped = READ_ONCE(t->state) == TASK_STOPPED;
 		task_wake_states(t, BIT(TASK_STOPPED)); /* a stopped one tells its tracer */
 	}
 	process_list_end(irq);
 	kfree(fresh);
 	if (send)
 		signal_send_task(SIGSTOP, NULL, t);
+	if (stopped)
+		wait_for_stop(t);
 	return err;
 }
 

@@ -232,14 +232,15 @@ static bool is_ignored(struct process *p, struct task *t, int sig, const siginfo
 		return false;
 	if (is_protected_init(p, sig, info))
 		return true;
-	if (t->sig_blocked & SIGMASK(sig))
+	if ((t->sig_blocked | t->sig_waited) & SIGMASK(sig))
 		return false;
 	return h == 1 || (h == 0 && (SIG_MASK_IGNORE & SIGMASK(sig)));
 }
 
-static bool is_fatal(struct process *p, int sig)
+static bool is_fatal(struct process *p, struct task *t, int sig)
 {
-	return handler_of(p, sig) == 0 && !((SIG_MASK_IGNORE | SIG_MASK_STOP | SIG_MASK_CORE) & SIGMASK(sig));
+	return handler_of(p, sig) == 0 && !(t->sig_waited & SIGMASK(sig)) &&
+	       !((SIG_MASK_IGNORE | SIG_MASK_STOP | SIG_MASK_CORE) & SIGMASK(sig));
 }
 
 static bool wants(struct task *t, int sig)
@@ -345,7 +346,7 @@ static int send_locked(int sig, const siginfo_t *info, struct process *p, struct
 		waitq_wake_all(&p->signal_wait);
 	if (!t || !wants(t, sig))
 		return 0;
-	if (sig == SIGKILL || (is_fatal(p, sig) && !ptrace_is_traced(t)))
+	if (sig == SIGKILL || (is_fatal(p, t, sig) && !ptrace_is_traced(t)))
 		kill_group(p, sig);
 	else
 		signal_wake_thread(t, false);
@@ -408,7 +409,7 @@ int signal_send_timer(struct sigqueue *q, struct process *p, struct task *t)
 		if (waitq_active(&p->signal_wait))
 			waitq_wake_all(&p->signal_wait);
 		if (to && wants(to, sig)) {
-			if (is_fatal(p, sig) && !ptrace_is_traced(to))
+			if (is_fatal(p, to, sig) && !ptrace_is_traced(to))
 				kill_group(p, sig);
 			else
 				signal_wake_thread(to, false);
@@ -556,6 +557,14 @@ int signal_pause(void)
 	return -ERESTARTNOHAND;
 }
 
+static void set_waited(u64 mask)
+{
+	ulong irq = spin_lock_irqsave(&current->process->siglock);
+
+	current->sig_waited = mask;
+	spin_unlock_irqrestore(&current->process->siglock, irq);
+}
+
 /* While it waits, the wanted signals are not blocked, so that their arrival wakes it; they are taken before a handler
  * can run. */
 int signal_wait(u64 want, u64 deadline_ns, siginfo_t *out)
@@ -569,6 +578,7 @@ int signal_wait(u64 want, u64 deadline_ns, siginfo_t *out)
 	sig = signal_dequeue(want, out);
 	if (sig || !deadline_ns)
 		return sig ? sig : -EAGAIN;
+	set_waited(want & blocked);
 	signal_set_blocked(blocked & ~want);
 	for (;;) {
 		ulong irq;
@@ -583,6 +593,7 @@ int signal_wait(u64 want, u64 deadline_ns, siginfo_t *out)
 	}
 	sched_set_state(TASK_RUNNING);
 	signal_set_blocked(blocked);
+	set_waited(0);
 	return sig ? sig : late ? -EAGAIN : -EINTR;
 }
 

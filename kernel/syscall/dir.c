@@ -204,9 +204,12 @@ long sys_chroot(const char __user *path)
 
 	if (err)
 		return err;
-	if (!capable_here(CAP_SYS_CHROOT)) {
+	err = inode_permission(p.dentry->inode, MAY_EXEC);
+	if (!err && !capable_here(CAP_SYS_CHROOT))
+		err = -EPERM;
+	if (err) {
 		path_put(&p);
-		return -EPERM;
+		return err;
 	}
 	return enter(&p, &current_fs->root);
 }

@@ -85,7 +85,7 @@ static int check_map(ulong addr, size_t len, ulong flags, s64 offset)
 {
 	ulong type = flags & MAP_TYPE;
 
-	if (!len || !IS_ALIGNED(offset, PAGE_SIZE))
+	if (!len)
 		return -EINVAL;
 	if (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_SHARED_VALIDATE)
 		return -EINVAL;
@@ -109,21 +109,66 @@ long sys_mmap(ulong addr, size_t len, ulong prot, ulong flags, int fd, s64 offse
 	long result;
 	int err;
 
-	err = check_map(addr, len, flags, offset);
-	if (err)
-		return err;
+	if (!IS_ALIGNED(offset, PAGE_SIZE))
+		return -EINVAL;
 	if (!(flags & MAP_ANONYMOUS)) {
 		ref = fd_get(fd);
 		if (!ref.file)
 			return -EBADF;
-		result = map_file(addr, len, prot, flags, ref.file, offset);
+		err = check_map(addr, len, flags, offset);
+		result = err ? err : map_file(addr, len, prot, flags, ref.file, offset);
 		fd_put(ref);
 		return result;
 	}
+	err = check_map(addr, len, flags, offset);
+	if (err)
+		return err;
 	if (shared)
 		return map_shared_anon(addr, len, prot, flags);
 	err = mm_map(current->mm, &addr, len, prot, flags, NULL, 0, 0);
 	return err ? err : (long)addr;
+}
+
+/* A window of shared file memory shows another part of the file: what the old call did by page tables, done by mapping
+ * it anew, as remap_file_pages(2) now is on Linux. */
+static int remap_window(ulong start, size_t size, struct mapping **map, unsigned *prot, unsigned *may)
+{
+	struct mm *m = current->mm;
+	struct vma *v;
+	int err = -EINVAL;
+
+	read_lock(&m->lock);
+	v = mm_find_vma(m, start);
+	if (v && v->start <= start && v->end >= start + size && v->flags & VMA_SHARED && v->mapping) {
+		*map = v->mapping;
+		if ((*map)->ops->get)
+			(*map)->ops->get(*map);
+		*prot = v->flags & (VMA_READ | VMA_WRITE | VMA_EXEC);
+		*may = v->flags & (VMA_MAYREAD | VMA_MAYWRITE | VMA_MAYEXEC);
+		err = 0;
+	}
+	read_unlock(&m->lock);
+	return err;
+}
+
+long sys_remap_file_pages(ulong start, size_t size, ulong prot, ulong pgoff, ulong flags)
+{
+	struct mapping *map;
+	unsigned rights, may;
+	int err;
+
+	start = ALIGN_DOWN(start, PAGE_SIZE);
+	size = ALIGN_DOWN(size, PAGE_SIZE);
+	if (prot || start + size <= start || pgoff + (size >> PAGE_SHIFT) < pgoff)
+		return -EINVAL;
+	err = remap_window(start, size, &map, &rights, &may);
+	if (err)
+		return err;
+	err = mm_map(current->mm, &start, size, rights, MAP_SHARED | MAP_FIXED | (flags & MAP_NONBLOCK), map, pgoff,
+		     may);
+	if (map->ops->put)
+		map->ops->put(map);
+	return err;
 }
 
 long sys_munmap(ulong addr, size_t len)
@@ -236,7 +281,12 @@ static int segments_get(struct segments *s, const void __user *vec, ulong n)
 	s->vec = kcalloc(n + 1, sizeof(*s->vec), 0);
 	if (!s->vec)
 		return -ENOMEM;
-	return user_get(s->vec, vec, n * sizeof(*s->vec));
+	if (user_get(s->vec, vec, n * sizeof(*s->vec)))
+		return -EFAULT;
+	for (ulong i = 0; i < n; i++)
+		if ((ssize_t)s->vec[i].iov_len < 0)
+			return -EINVAL;
+	return 0;
 }
 
 /* What is left of the present segment; moves to the next when it is used up. */

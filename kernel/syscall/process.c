@@ -96,7 +96,9 @@ long sys_clone3(void __user *args, size_t size)
 				    .child_tid = (int __user *)a.child_tid,
 				    .pidfd = (int __user *)a.pidfd };
 	if (a.set_tid_size) {
-		if (!capable_here(CAP_SYS_ADMIN) && !capable_here(CAP_CHECKPOINT_RESTORE))
+		const struct user_ns *owner = pid_ns_as_ns(pid_ns_current())->owner;
+
+		if (!ns_capable(owner, CAP_SYS_ADMIN) && !ns_capable(owner, CAP_CHECKPOINT_RESTORE))
 			return -EPERM;
 		if (user_get(&r.set_tid, (const void __user *)a.set_tid, sizeof(r.set_tid)))
 			return -EFAULT;

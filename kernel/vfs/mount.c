@@ -550,14 +550,17 @@ int mount_pivot(const struct path *new_root, const struct path *put_old)
 	fs_root_get(&root);
 	om = root.mnt;
 	mutex_lock(&mount_lock);
-	if (new_root->dentry != nm->root || root.dentry != om->root || !nm->parent || !nm->ns || nm->ns != om->ns)
-		goto out;
-	if (!mount_is_below(put_old->mnt, nm) || !dentry_is_below(put_old->dentry, put_old->mnt->root))
+	if (!nm->ns || nm->ns != om->ns)
 		goto out;
 	if (put_old->mnt->peers || nm->parent->peers || (om->parent && om->parent->peers))
 		goto out;
 	err = -EBUSY;
 	if (nm == om || put_old->mnt == om)
+		goto out;
+	err = -EINVAL;
+	if (new_root->dentry != nm->root || root.dentry != om->root || !nm->parent)
+		goto out;
+	if (!mount_is_below(put_old->mnt, nm) || !dentry_is_below(put_old->dentry, put_old->mnt->root))
 		goto out;
 	err = 0;
 	old_place = detach(nm);

@@ -216,6 +216,30 @@ CASE(a_pipe_gives_all_it_has)
 	munmap(fresh, 65536);
 }
 
+CASE(a_signal_that_is_waited_for)
+{
+	struct timespec limit = { 5, 0 };
+	sigset_t set;
+	pid_t pid;
+
+	for (int i = 0; i < 3; i++) { /* deadly, ignored by default, ignored by will */
+		int sig = i == 0 ? SIGUSR1 : i == 1 ? SIGURG : SIGUSR2;
+
+		signal(SIGUSR2, SIG_IGN);
+		sigemptyset(&set);
+		sigaddset(&set, sig);
+		sigprocmask(SIG_BLOCK, &set, NULL);
+		pid = fork();
+		if (!pid) {
+			usleep(50000);
+			_exit(kill(getppid(), sig) ? 1 : 0);
+		}
+		want(sigtimedwait(&set, NULL, &limit) == sig);
+		want(child_status(pid) == 0);
+		sigprocmask(SIG_UNBLOCK, &set, NULL);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	char c;
@@ -232,5 +256,6 @@ int main(int argc, char **argv)
 	RUN(inotify_tells_in_order);
 	RUN(polls_of_mounts);
 	RUN(a_pipe_gives_all_it_has);
+	RUN(a_signal_that_is_waited_for);
 	return abi_status();
 }

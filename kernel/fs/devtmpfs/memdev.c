@@ -11,6 +11,7 @@
  * Locks: none of their own.
  */
 #include <arch/io.h>
+#include <arch/user.h>
 #include <core/log.h>
 #include <core/random.h>
 #include <lib/err.h>
@@ -20,6 +21,7 @@
 #include <linux/eventpoll.h>
 #include <linux/fs.h>
 #include <linux/major.h>
+#include <linux/random.h>
 #include <task/sched.h>
 #include <task/task.h>
 #include <vfs/device.h>
@@ -114,6 +116,15 @@ static ssize_t write_random(struct io *io)
 			return total ? total : -EFAULT;
 	}
 	return total;
+}
+
+static long ioctl_random(struct file *f, unsigned cmd, ulong arg)
+{
+	int bits = 256; /* as /proc/sys/kernel/random/entropy_avail */
+
+	if (cmd != RNDGETENTCNT)
+		return -EINVAL;
+	return user_put((void __user *)arg, &bits, sizeof(bits)) ? -EFAULT : 0;
 }
 
 /* ---- kmsg ------------------------------------------------------------------------------------------------ */
@@ -235,7 +246,9 @@ static const struct file_ops zero_ops = {
 	.read = read_zeros, .write = write_all, .llseek = seek_to_zero, .mmap = mmap_zero
 };
 static const struct file_ops full_ops = { .read = read_zeros, .write = write_full, .llseek = seek_to_zero };
-static const struct file_ops random_ops = { .read = read_random, .write = write_random, .llseek = seek_to_zero };
+static const struct file_ops random_ops = {
+	.read = read_random, .write = write_random, .llseek = seek_to_zero, .ioctl = ioctl_random
+};
 static const struct file_ops kmsg_ops = {
 	.read = read_kmsg, .write = write_kmsg, .llseek = seek_kmsg, .poll = poll_kmsg
 };

@@ -109,6 +109,7 @@ struct task {
 
 	/* signals of the thread (process/signal.c) */
 	u64 sig_blocked, sig_saved;       /* o; s for readers. bit n-1 = signal n */
+	u64 sig_waited;                   /* s: what sigtimedwait waits for: not ignored, not deadly meanwhile */
 	bool sig_restore;                 /* o: put sig_saved back after sigsuspend and friends */
 	struct list sig_queue;            /* s */
 	u64 sig_pending;                  /* s */

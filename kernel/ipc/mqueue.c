@@ -619,9 +619,9 @@ long sys_mq_timedsend(int mqdes, const char __user *text, size_t len, u32 prio, 
 	u64 deadline;
 	int err;
 
-	if (prio >= MQ_PRIO_MAX)
-		return -EINVAL;
 	err = deadline_of(timeout, &deadline);
+	if (!err && prio >= MQ_PRIO_MAX)
+		err = -EINVAL;
 	if (!err)
 		err = get_queue(mqdes, FMODE_WRITE, &ref, &q);
 	if (err)

@@ -152,8 +152,11 @@ long sys_msgsnd(int msqid, const void __user *msg, size_t size, int flags)
 	struct ipc_ns *ns = ipc_ns_current();
 	struct ipc_object *o;
 	struct message *m;
+	long type;
 	int err;
 
+	if (user_get(&type, msg, sizeof(type)))
+		return -EFAULT;
 	if (size > ns->msg_bytes || (long)size < 0 || msqid < 0)
 		return -EINVAL;
 	err = copy_in(msg, size, &m);

@@ -422,9 +422,9 @@ static long semop_until(int semid, void __user *sops, size_t nsops, u64 deadline
 
 static int check_ops(int semid, size_t nsops)
 {
-	if (semid < 0 || !nsops)
-		return -EINVAL;
-	return nsops > ipc_ns_current()->sem_ops ? -E2BIG : 0;
+	if (nsops > ipc_ns_current()->sem_ops)
+		return -E2BIG;
+	return semid < 0 || !nsops ? -EINVAL : 0;
 }
 
 long sys_semop(int semid, void __user *sops, size_t nsops)

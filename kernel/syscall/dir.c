@@ -52,9 +52,15 @@ long sys_mkdirat(int dirfd, const char __user *path, u32 mode)
 
 long sys_mknodat(int dirfd, const char __user *upath, u32 mode, u32 dev)
 {
+	u32 kind = mode & S_IFMT;
+	char *path;
 	int err;
-	char *path = path_copy(upath, 0, &err);
 
+	if (kind == S_IFDIR)
+		return -EPERM;
+	if (kind && kind != S_IFREG && kind != S_IFCHR && kind != S_IFBLK && kind != S_IFIFO && kind != S_IFSOCK)
+		return -EINVAL;
+	path = path_copy(upath, 0, &err);
 	if (path)
 		err = path_mknod(dirfd, path, mode, dev);
 	path_free(path);
@@ -115,9 +121,12 @@ long sys_symlink(const char __user *target, const char __user *path)
 
 long sys_linkat(int olddir, const char __user *uold, int newdir, const char __user *unew, int flags)
 {
+	char *old, *new = NULL;
 	int err;
-	char *old = path_copy(uold, flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0, &err), *new = NULL;
 
+	if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
+		return -EINVAL;
+	old = path_copy(uold, flags & AT_EMPTY_PATH ? LOOKUP_EMPTY : 0, &err);
 	if (old)
 		new = path_copy(unew, 0, &err);
 	if (new)
@@ -134,9 +143,13 @@ long sys_link(const char __user *old, const char __user *new)
 
 long sys_renameat2(int olddir, const char __user *uold, int newdir, const char __user *unew, u32 flags)
 {
+	char *old, *new = NULL;
 	int err;
-	char *old = path_copy(uold, 0, &err), *new = NULL;
 
+	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT) ||
+	    (flags & RENAME_EXCHANGE && flags & (RENAME_NOREPLACE | RENAME_WHITEOUT)))
+		return -EINVAL;
+	old = path_copy(uold, 0, &err);
 	if (old)
 		new = path_copy(unew, 0, &err);
 	if (new)

@@ -107,10 +107,15 @@ long sys_inotify_init(void)
 long sys_inotify_add_watch(int fd, const char __user *upath, u32 mask)
 {
 	unsigned lookup = (mask & IN_DONT_FOLLOW ? 0 : LOOKUP_FOLLOW) | (mask & IN_ONLYDIR ? LOOKUP_DIRECTORY : 0);
-	struct fd_ref r = fd_get(fd);
+	struct fd_ref r;
 	struct path p;
 	long wd;
 
+	if (!(mask & (IN_ALL_EVENTS | IN_UNMOUNT | IN_Q_OVERFLOW | IN_IGNORED | IN_ONLYDIR | IN_DONT_FOLLOW |
+		      IN_EXCL_UNLINK | IN_MASK_CREATE | IN_MASK_ADD | IN_ISDIR | IN_ONESHOT)) ||
+	    (mask & IN_MASK_ADD && mask & IN_MASK_CREATE))
+		return -EINVAL;
+	r = fd_get(fd);
 	if (!r.file)
 		return -EBADF;
 	wd = path_lookup_user(AT_FDCWD, upath, lookup, &p);

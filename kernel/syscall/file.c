@@ -135,6 +135,8 @@ long sys_openat2(int dirfd, const char __user *path, void __user *uhow, size_t s
 	return open_common(dirfd, path, how.flags | O_LARGEFILE, how.mode, lookup);
 }
 
+#define MFD_HUGE_MASK_BITS (63U << 26) /* the size of huge pages: memfd_create(2) */
+
 long sys_memfd_create(const char __user *uname, u32 flags)
 {
 	char name[256] = "memfd:";
@@ -143,7 +145,10 @@ long sys_memfd_create(const char __user *uname, u32 flags)
 	int err;
 
 	if (flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING))
-		return flags & MFD_HUGETLB ? -ENODEV : -EINVAL;
+		return flags & MFD_HUGETLB &&
+				       !(flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_MASK_BITS))
+			       ? -ENODEV
+			       : -EINVAL;
 	n = user_get_string(name + 6, uname, sizeof(name) - 6);
 	if (n < 0 || n >= (ssize_t)sizeof(name) - 6)
 		return n < 0 ? n : -EINVAL;

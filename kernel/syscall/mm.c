@@ -352,6 +352,8 @@ static long process_vm(int pid, const void __user *lvec, ulong ln, const void __
 	result = segments_get(&here, lvec, ln);
 	if (!result)
 		result = segments_get(&there, rvec, rn);
+	if (!result && !segment_left(&here))
+		goto out;
 	t = result ? NULL : task_find_get(pid);
 	if (t) {
 		result = process_may_look(t) ? 0 : -EPERM;
@@ -364,6 +366,7 @@ static long process_vm(int pid, const void __user *lvec, ulong ln, const void __
 	} else if (!result) {
 		result = -ESRCH;
 	}
+out:
 	kfree(here.vec);
 	kfree(there.vec);
 	return result;

@@ -419,15 +419,15 @@ long sys_epoll_ctl(int epfd, int op, int fd, void __user *event)
 
 static long epoll_until(int epfd, void __user *events, int max, u64 deadline)
 {
-	struct fd_ref ep = fd_get(epfd);
+	struct fd_ref ep;
 	long r;
 
+	if (max <= 0 || (ulong)max > INT32_MAX / sizeof(struct epoll_event))
+		return -EINVAL;
+	ep = fd_get(epfd);
 	if (!ep.file)
 		return -EBADF;
-	if (max <= 0 || (ulong)max > INT32_MAX / sizeof(struct epoll_event))
-		r = -EINVAL;
-	else
-		r = epoll_wait_events(ep.file, events, max, deadline);
+	r = epoll_wait_events(ep.file, events, max, deadline);
 	fd_put(ep);
 	return r;
 }

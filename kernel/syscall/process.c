@@ -191,11 +191,12 @@ long sys_waitid(int which, int pid, void __user *info, int options, void __user 
 
 	if ((options & ~(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | __WNOTHREAD | __WCLONE | __WALL)) ||
 	    !(options & (WEXITED | WSTOPPED | WCONTINUED)))
-		return -EINVAL;
-	err = process_wait(&r, &w);
-	if (err)
-		return err;
+		err = -EINVAL;
+	else
+		err = process_wait(&r, &w);
 	memset(&si, 0, sizeof(si));
+	if (err) /* Linux writes zeros then, and tells if that fails */
+		return info && user_put(info, &si, offsetof(siginfo_t, si_status) + sizeof(int)) ? -EFAULT : err;
 	if (w.pid) {
 		si.si_signo = SIGCHLD;
 		si.si_code = w.code;
@@ -367,9 +368,12 @@ static int limits_of(struct process *p, u32 which, const void __user *new_rlim, 
 
 long sys_prlimit64(int pid, u32 resource, const void __user *new_rlim, void __user *old_rlim)
 {
+	struct rlimit64 wish;
 	struct task *t;
 	int err;
 
+	if (new_rlim && user_get(&wish, new_rlim, sizeof(wish)))
+		return -EFAULT;
 	if (resource >= RLIM_NLIMITS)
 		return -EINVAL;
 	if (!pid)
@@ -391,7 +395,7 @@ long sys_getrlimit(u32 resource, void __user *rlim)
 
 long sys_setrlimit(u32 resource, const void __user *rlim)
 {
-	return resource >= RLIM_NLIMITS ? -EINVAL : limits_of(current->process, resource, rlim, NULL);
+	return sys_prlimit64(0, resource, rlim, NULL);
 }
 
 long sys_getrusage(int who, void __user *usage)

@@ -127,12 +127,12 @@ long sys_write(int fd, const void __user *buf, size_t count)
 
 long sys_pread64(int fd, void __user *buf, size_t count, s64 offset)
 {
-	return simple(fd, buf, count, &offset, false);
+	return offset < 0 ? -EINVAL : simple(fd, buf, count, &offset, false);
 }
 
 long sys_pwrite64(int fd, const void __user *buf, size_t count, s64 offset)
 {
-	return simple(fd, buf, count, &offset, true);
+	return offset < 0 ? -EINVAL : simple(fd, buf, count, &offset, true);
 }
 
 /* ---- vectors --------------------------------------------------------------------------------------------------- */
@@ -213,14 +213,14 @@ long sys_preadv(int fd, const void __user *iov, int iovcnt, ulong pos_low, ulong
 {
 	s64 pos = pos_low;
 
-	return vectored(fd, iov, iovcnt, &pos, 0, false);
+	return pos < 0 ? -EINVAL : vectored(fd, iov, iovcnt, &pos, 0, false);
 }
 
 long sys_pwritev(int fd, const void __user *iov, int iovcnt, ulong pos_low, ulong pos_high)
 {
 	s64 pos = pos_low;
 
-	return vectored(fd, iov, iovcnt, &pos, 0, true);
+	return pos < 0 ? -EINVAL : vectored(fd, iov, iovcnt, &pos, 0, true);
 }
 
 long sys_preadv2(int fd, const void __user *iov, int iovcnt, ulong pos_low, ulong pos_high, int flags)
@@ -294,14 +294,17 @@ static long put_pos(s64 __user *upos, const s64 *pos, long result)
 
 long sys_sendfile(int out_fd, int in_fd, s64 __user *offset, size_t count)
 {
-	struct fd_ref in = fd_get(in_fd), out = fd_get(out_fd);
+	struct fd_ref in, out;
 	s64 pos = 0;
-	long n = -EBADF;
+	long n = get_pos(offset, &pos);
 
+	if (n)
+		return n;
+	in = fd_get(in_fd);
+	out = fd_get(out_fd);
+	n = -EBADF;
 	if (in.file && out.file && in.file->mode & FMODE_READ && out.file->mode & FMODE_WRITE) {
-		n = get_pos(offset, &pos);
-		if (!n && out.file->flags & O_APPEND)
-			n = -EINVAL;
+		n = out.file->flags & O_APPEND ? -EINVAL : 0;
 		if (!n)
 			n = move(in, offset ? &pos : NULL, out, NULL, min(count, MAX_RW));
 		n = put_pos(offset, &pos, n);
@@ -335,7 +338,9 @@ long sys_copy_file_range(int fd_in, s64 __user *off_in, int fd_out, s64 __user *
 	long n = 0;
 
 	len = min(len, MAX_RW);
-	if (get_pos(off_in, &in_pos) || get_pos(off_out, &out_pos))
+	if (!in.file || !out.file)
+		n = -EBADF;
+	else if (get_pos(off_in, &in_pos) || get_pos(off_out, &out_pos))
 		n = -EFAULT;
 	if (!n)
 		n = may_copy_range(in.file, out.file, in_pos, out_pos, len, flags);

@@ -47,7 +47,7 @@ static ssize_t to_file(struct file *in, struct file *out, s64 *pos, size_t len, 
 	return splice_from_pipe(pipe_of(in), out, pos, len, nonblocking(in, flags));
 }
 
-long sys_splice(int fd_in, s64 __user *off_in, int fd_out, s64 __user *off_out, size_t len, u32 flags)
+static long splice_between(int fd_in, s64 __user *off_in, int fd_out, s64 __user *off_out, size_t len, u32 flags)
 {
 	struct fd_ref in = fd_get(fd_in), out = fd_get(fd_out);
 	s64 __user *uoff = off_in ? off_in : off_out;
@@ -79,6 +79,13 @@ long sys_splice(int fd_in, s64 __user *off_in, int fd_out, s64 __user *off_out, 
 	return n;
 }
 
+long sys_splice(int fd_in, s64 __user *off_in, int fd_out, s64 __user *off_out, size_t len, u32 flags)
+{
+	if (!len)
+		return 0;
+	return flags & ~FLAGS ? -EINVAL : splice_between(fd_in, off_in, fd_out, off_out, len, flags);
+}
+
 long sys_tee(int fd_in, int fd_out, size_t len, u32 flags)
 {
 	struct fd_ref in = fd_get(fd_in), out = fd_get(fd_out);
@@ -100,7 +107,7 @@ long sys_tee(int fd_in, int fd_out, size_t len, u32 flags)
 long sys_vmsplice(int fd, const void __user *iov, ulong nr_segs, u32 flags)
 {
 	struct fd_ref r = fd_get(fd);
-	long err = !r.file ? -EBADF : flags & ~FLAGS ? -EINVAL : !pipe_of(r.file) ? -EBADF : 0;
+	long err = flags & ~FLAGS ? -EINVAL : !r.file || !pipe_of(r.file) ? -EBADF : 0;
 	bool write = r.file && r.file->mode & FMODE_WRITE;
 
 	fd_put(r);

@@ -390,10 +390,10 @@ long sys_utimensat(int dirfd, const char __user *upath, const void __user *utime
 {
 	struct __kernel_timespec t[2];
 
-	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
-		return -EINVAL;
 	if (utimes && user_get(t, utimes, sizeof(t)))
 		return -EFAULT;
+	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+		return -EINVAL;
 	if (!upath && dirfd == AT_FDCWD)
 		return -EFAULT;
 	return set_times(dirfd, upath, utimes ? t : NULL, flags);

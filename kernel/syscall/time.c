@@ -41,12 +41,13 @@ long sys_clock_getres(int clock, void __user *tp)
 long sys_clock_settime(int clock, const void __user *tp)
 {
 	u64 ns;
-	int err = timespec_get(tp, &ns);
+	int err;
 
-	if (err)
-		return err;
 	if (clock != CLOCK_REALTIME)
 		return -EINVAL;
+	err = timespec_get(tp, &ns);
+	if (err)
+		return err;
 	if (!capable(CAP_SYS_TIME))
 		return -EPERM;
 	clock_set_real_ns(ns);

@@ -145,7 +145,11 @@ long sys_adjtimex(void __user *buf)
 
 long sys_clock_adjtime(int clock, void __user *buf)
 {
+	struct __kernel_timex t;
+
 	if (clock == CLOCK_REALTIME)
 		return sys_adjtimex(buf);
+	if (user_get(&t, buf, sizeof(t)))
+		return -EFAULT;
 	return clock < 0 || clock > CLOCK_TAI ? -EINVAL : -EOPNOTSUPP;
 }

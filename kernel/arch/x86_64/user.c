@@ -48,7 +48,7 @@ void user_enable_smap(void)
 int user_get(void *dst, const void __user *src, size_t n)
 {
 	if (!range_ok(src, n))
-		return -EFAULT;
+		return n ? -EFAULT : 0;
 	if (n == 8)
 		return user_load_u64_raw((const u64 __force *)src, dst);
 	return user_copy_raw(dst, (const void __force *)src, n) ? -EFAULT : 0;
@@ -57,7 +57,7 @@ int user_get(void *dst, const void __user *src, size_t n)
 int user_put(void __user *dst, const void *src, size_t n)
 {
 	if (!range_ok(dst, n))
-		return -EFAULT;
+		return n ? -EFAULT : 0;
 	if (n == 8)
 		return user_store_u64_raw((u64 __force *)dst, *(const u64 *)src);
 	if (n == 4)

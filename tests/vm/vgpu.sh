@@ -1,13 +1,14 @@
 #!/bin/bash
 # Virtual GPUs: `ostrom vm run --gpu`. Guests without a kernel draw, and the host reads the pixels back, at the guest's end and
-# while it runs; a hostile one beside it changes nothing; a killed one leaves nothing; a submission
-# does not come to the monitor; two guests and the host share the GPU's time 1:2:1. In the long run Debian's Linux drives the device with its own driver.
+# while it runs; a hostile one beside it changes nothing; a killed one leaves nothing;
+# no submission comes to the monitor; two guests and the host share the GPU's time 1:2:1; a guest draws in 3D by virgl. In the
+# long run Debian's Linux drives the device with its own driver.
 cd "$(dirname "$0")/../.." || exit 2
 make -s kernel build/user/init build/user/ostrom-vm build/programs/gpujobs || exit 1
 dir=$(mktemp -d) failed=0
 trap 'rm -rf "$dir"' EXIT
 check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; grep -vE "^ ([0-9a-f]{2} ?)+" "$dir/out" | tail -30; fi; }
-for g in vgpu hostile frames; do tests/vm/guest/build $g "$dir/$g" || exit 1; done
+for g in vgpu hostile frames virgl; do tests/vm/guest/build $g "$dir/$g" || exit 1; done
 forged=5000
 [ "$TEST_MODE" != all ] || forged=100000
 cat > "$dir/script" <<'S'
@@ -85,6 +86,17 @@ h=$((h * 2 / 3)) sum=$((a + b + h))
 near() { [ $(($1 > $2 ? $1 - $2 : $2 - $1)) -le $(($2 * 3 / 100 + 1)) ]; }
 echo "# finished frames in two seconds: a quarter $a, a half $b, the host $h"
 check "two guests and the host get 1:2:1 of the GPU's time" "[ $sum -gt 900 ] && near $a $((sum / 4)) && near $b $((sum / 2))"
+
+# 3D: QEMU's GPU with virgl below, a recorded stream of the guest's above
+printf 'ls /sys/class/mdev_bus\n/ostrom vm run --kernel /virgl --mem 32M --gpu 25%%; echo "status $?"\n' > "$dir/script"
+timeout 150 tools/qemu-run --gpu 3d --timeout 140 --add build/user/ostrom-vm:/ostrom --add "$dir/virgl:/virgl" --add "$dir/script:/script" -- sh /script \
+	> "$dir/out" 2>&1
+if grep -q '^gpu0' "$dir/out"; then
+	check "two contexts of a guest draw by virgl, with right pixels" "grep -q '^ok two contexts draw' $dir/out"
+	check "forged streams are refused" "grep -q '^ok forged streams are refused' $dir/out && grep -q '^status 0' $dir/out"
+else
+	echo "skipped: 3D, no driver of QEMU's GPU, or no QEMU with GL"
+fi
 
 linux=
 [ "$TEST_MODE" != all ] || linux=$(tools/linux-guest --fetch 2> /dev/null)

@@ -111,6 +111,8 @@ static int attach_backing(struct order *o)
 	own = res->owner;
 	if (!o->pages || own->pages)
 		return fail(EINVAL, "resource %u has memory", res->id);
+	if (o->pages->nr > VGPU_BACKING_MAX)
+		return fail(E2BIG, "memory in %u pieces", o->pages->nr);
 	err = vgpu_res_set_backing(&o->c->space, res, o->pages->bytes);
 	if (err)
 		return err;

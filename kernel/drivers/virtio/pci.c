@@ -191,7 +191,7 @@ static int probe(struct pci_dev *d)
 	err = v->common && v->notify && common_bytes >= sizeof(*v->common) ? pci_msix_enable(d) : -ENODEV;
 	if (!err) {
 		v->notify_multiplier = pci_read32(d, cap + sizeof(struct virtio_pci_cap));
-		v->dev = (struct virtio_dev){ .id = device_type(d), .ops = &ops, .transport = v };
+		v->dev = (struct virtio_dev){ .id = device_type(d), .ops = &ops, .transport = v, .pci = d };
 		err = virtio_add_device(&v->dev);
 	}
 	if (err) /* registers stay mapped: a failed device is rare and the map small */

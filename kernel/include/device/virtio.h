@@ -53,7 +53,8 @@ struct virtio_dev {
 	u64 features; /* negotiated */
 	const struct virtio_transport *ops;
 	void *transport, *priv;
-	char name[16]; /* virtio0 ... */
+	const void *pci; /* its struct pci_dev; NULL: not on PCI */
+	char name[16];   /* virtio0 ... */
 };
 
 struct virtio_driver {

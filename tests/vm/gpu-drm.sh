@@ -1,0 +1,57 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The GPU of QEMU in the kernel: /dev/dri with 2D and with virgl; Debian's unmodified Mesa renders and computes through it (tests/gpu/
+# gles.c, surfaceless EGL), in two control groups at once, each with its account, and a group's memory limit is GL's error.
+cd "$(dirname "$0")/../.." || exit 2
+make -s kernel build/user/init build/programs/gpujobs gpuclients || exit 1
+L=/usr/lib/x86_64-linux-gnu
+dir=$(mktemp -d) failed=0
+trap 'rm -rf "$dir"' EXIT
+check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; tail -40 "$dir/out"; fi; }
+
+# --add options for programs and libraries of this machine, with what they are linked to
+adds() {
+	for f in "$@"; do
+		case $f in build/*) echo "$PWD/$f /bin/$(basename "$f")" ;; *) echo "$(readlink -f "$f") $f" ;; esac
+		ldd "$f" | sed -n 's,.* \(/[^ ]*\) (0x.*,\1,p; s,^\t\(/[^ ]*\) (0x.*,\1,p' | while read -r l; do echo "$(readlink -f "$l") $l"; done
+	done | sort -u | sed 's,\(.*\) \(.*\),--add \1:\2,'
+}
+
+timeout 60 tools/qemu-run --gpu 2d --timeout 50 --add build/programs/gpujobs:/bin/gpujobs -- \
+	/bin/sh -c 'cat /sys/class/drm/card0/device/../uevent; ls /dev/dri; gpujobs count 1 1 || echo no 3D' > "$dir/out" 2>&1
+check "a 2D device has its nodes, and says that it has no 3D" "grep -q PCI_ID=1AF4:1050 $dir/out && grep -q renderD128 $dir/out && grep -q 'no 3D' $dir/out"
+
+if ! SDL_VIDEODRIVER=offscreen timeout 20 qemu-system-x86_64 -nodefaults -display sdl,gl=on -device virtio-gpu-gl-pci -S -monitor stdio \
+	< <(sleep 2; echo quit) > "$dir/out" 2>&1; then
+	echo "no GL for QEMU here"
+	[ $failed = 0 ] && exit 77
+	exit 1
+fi
+cat > "$dir/guest.sh" <<'EOF'
+gpujobs pixels
+gles --color 3050f0 && echo rendered
+mount -t cgroup2 none /sys/fs/cgroup
+cd /sys/fs/cgroup
+echo +gpu > cgroup.subtree_control
+mkdir a b
+(echo 0 > a/cgroup.procs; gles --color ff0000 && echo a rendered) &
+(echo 0 > b/cgroup.procs; gles --color 00ff00 && echo b rendered) &
+wait
+for g in a b; do
+	[ $(sed -n 's/usage_usec //p' $g/gpu.stat) -gt 0 ] && [ $(cat $g/gpu.memory.peak) -gt 65536 ] && [ $(cat $g/gpu.memory.current) = 0 ] && echo $g charged
+done
+echo 24M > a/gpu.memory.max
+(echo 0 > a/cgroup.procs; gles --hog 64)
+EOF
+# shellcheck disable=SC2046
+timeout 120 tools/qemu-run --gpu 3d --mem 1G --timeout 100 $(adds build/gpu/gles $L/libEGL_mesa.so.0 $L/libEGL.so.1 $L/dri/virtio_gpu_dri.so) \
+	--add /usr/share/glvnd/egl_vendor.d/50_mesa.json:/usr/share/glvnd/egl_vendor.d/50_mesa.json \
+	--add build/programs/gpujobs:/bin/gpujobs --add "$dir/guest.sh:/guest.sh" -- /bin/sh /guest.sh > "$dir/out" 2>&1
+check "what is sent to the GPU comes back" "grep -qx same $dir/out"
+check "Mesa finds virgl" "grep -q '^# virgl' $dir/out"
+check "a triangle and a compute shader are right" "grep -qx rendered $dir/out && [ \$(grep -c '^ok triangle' $dir/out) -ge 3 ] && [ \$(grep -c '^ok compute' $dir/out) -ge 3 ]"
+check "two groups at once" "grep -qx 'a rendered' $dir/out && grep -qx 'b rendered' $dir/out"
+check "each has its account, empty at the end" "grep -qx 'a charged' $dir/out && grep -qx 'b charged' $dir/out"
+hog=$(sed -n 's/^hog \([0-9]*\) MiB.*/\1/p' "$dir/out")
+check "a limit of memory is GL's error ($hog MiB in 24)" "[ ${hog:-0} -ge 4 ] && [ ${hog:-0} -lt 24 ]"
+exit $failed

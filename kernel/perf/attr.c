@@ -30,7 +30,7 @@ int perf_attr_size(u32 given)
 
 static int check_regs(u64 mask)
 {
-	if (!mask || (mask & ~PERF_REGS_USER_ALLOWED))
+	if (!mask || (mask & ~(PERF_REGS_USER_ALLOWED | PERF_REGS_EXTENDED)))
 		return fail(EINVAL, "perf: register mask %#llx", (unsigned long long)mask);
 	return 0;
 }
@@ -82,28 +82,57 @@ int perf_attr_check(struct perf_event_attr *a, const struct perf_limits *limits)
 	if ((!a->inherit && a->inherit_thread) || (a->remove_on_exec && a->enable_on_exec) ||
 	    (a->sigtrap && !a->remove_on_exec))
 		return fail(EINVAL, "perf: flags that exclude each other");
+	return 0;
+}
+
+int perf_attr_check_period(const struct perf_event_attr *a, const struct perf_limits *limits)
+{
 	if (a->freq && a->sample_freq > limits->max_sample_rate)
 		return fail(EINVAL, "perf: %llu samples a second", (unsigned long long)a->sample_freq);
 	if (!a->freq && (a->sample_period & (1ULL << 63)))
 		return fail(EINVAL, "perf: a negative period");
+	return 0;
+}
+
+/* What no kind of event here can give, whether it is sampled or not. */
+int perf_attr_check_sampling(const struct perf_event_attr *a, const struct perf_limits *limits)
+{
+	if ((a->sample_regs_user | a->sample_regs_intr) & PERF_REGS_EXTENDED)
+		return fail(EOPNOTSUPP, "perf: vector registers");
 	if ((a->sample_type & PERF_SAMPLE_CALLCHAIN) && a->sample_max_stack > limits->max_stack)
 		return fail(EOVERFLOW, "perf: call chains of %u", a->sample_max_stack);
 	return 0;
 }
 
-int perf_attr_allowed(const struct perf_event_attr *a, const struct perf_limits *limits, bool cpu_wide)
+int perf_attr_allowed_kernel(const struct perf_event_attr *a, const struct perf_limits *limits)
 {
 	if (limits->paranoid > 2)
 		return fail(EACCES, "perf: kernel.perf_event_paranoid is %d", limits->paranoid);
-	if (limits->paranoid > 1 && (!a->exclude_kernel || (a->sample_type & PERF_SAMPLE_PHYS_ADDR)))
+	if (limits->paranoid > 1 && !a->exclude_kernel)
 		return fail(EACCES, "perf: kernel.perf_event_paranoid is %d: no kernel events", limits->paranoid);
-	if (limits->paranoid > 0 && cpu_wide)
+	return a->namespaces ? -EACCES : 0;
+}
+
+int perf_attr_allowed_data(const struct perf_event_attr *a, const struct perf_limits *limits)
+{
+	if (limits->paranoid > 1 && (a->sample_type & PERF_SAMPLE_PHYS_ADDR))
+		return fail(EACCES, "perf: kernel.perf_event_paranoid is %d: no physical addresses", limits->paranoid);
+	return 0;
+}
+
+int perf_attr_allowed_raw(const struct perf_event_attr *a, const struct perf_limits *limits)
+{
+	if (limits->paranoid > -1 && (a->sample_type & PERF_SAMPLE_RAW))
+		return fail(EPERM, "perf: kernel.perf_event_paranoid is %d: no raw tracepoints", limits->paranoid);
+	return 0;
+}
+
+int perf_attr_allowed_cpu(const struct perf_limits *limits)
+{
+	if (limits->paranoid > 0)
 		return fail(EACCES, "perf: kernel.perf_event_paranoid is %d: no events of a whole CPU",
 			    limits->paranoid);
-	if (limits->paranoid > -1 && a->type == PERF_TYPE_TRACEPOINT &&
-	    ((a->sample_type & PERF_SAMPLE_RAW) || !a->exclude_kernel || cpu_wide))
-		return fail(EPERM, "perf: kernel.perf_event_paranoid is %d: no raw tracepoints", limits->paranoid);
-	return a->namespaces ? -EACCES : 0;
+	return 0;
 }
 
 unsigned perf_attr_id_bytes(const struct perf_event_attr *a)

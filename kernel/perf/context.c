@@ -411,6 +411,8 @@ void perf_switch_out(struct task *prev, struct task *next)
 	if (unlikely(this_cpu_ptr(&perf_cpu)->walk.task == prev))
 		perf_step_end(task_regs(prev));
 	perf_count_sched(COUNT_CONTEXT_SWITCHES);
+	if (prev->tenant != next->tenant)
+		perf_count_sched(COUNT_CGROUP_SWITCHES);
 	tell_switch(next, true, READ_ONCE(prev->state) == TASK_RUNNING);
 	if (!ctx)
 		return;

@@ -37,7 +37,7 @@ int perf_mlock_kb = 516;
 static const struct perf_kind *const kinds[] = { &perf_kind_software, &perf_kind_clock, &perf_kind_tracepoint,
 						 &perf_kind_memory, &perf_kind_memory_ops };
 
-static bool is_perfmon(void)
+bool perf_is_perfmon(void)
 {
 	return capable(CAP_PERFMON) || capable(CAP_SYS_ADMIN);
 }
@@ -113,7 +113,8 @@ static void raise_keys(struct perf_event *e, bool of_task)
 {
 	const struct perf_event_attr *a = &e->attr;
 	bool follows = a->type == PERF_TYPE_SOFTWARE &&
-		       (a->config == PERF_COUNT_SW_CONTEXT_SWITCHES || a->config == PERF_COUNT_SW_CPU_MIGRATIONS);
+		       (a->config == PERF_COUNT_SW_CONTEXT_SWITCHES || a->config == PERF_COUNT_SW_CPU_MIGRATIONS ||
+			a->config == PERF_COUNT_SW_CGROUP_SWITCHES);
 
 	if (of_task || a->context_switch || follows)
 		e->key_bits |= KEY_SWITCH;
@@ -225,17 +226,48 @@ static int attach(const struct request *r, struct perf_event *e)
 	return err;
 }
 
+/* What can be said before an event is made. */
+static int check_target(const struct request *r)
+{
+	const struct perf_event_attr *a = &r->attr;
+
+	if (r->cpu < -1 || r->cpu >= (int)cpu_count() || (r->cpu == -1 && !r->task))
+		return -EINVAL;
+	if (a->sigtrap && !r->task)
+		return fail(EINVAL, "perf: signals need a task");
+	if (a->inherit && (a->sample_type & PERF_SAMPLE_READ))
+		return fail(EINVAL, "perf: an inherited event cannot be read in samples");
+	return 0;
+}
+
+/* And what needs one: its kind has accepted it. */
+static int check_event(const struct request *r)
+{
+	int err = perf_attr_check_sampling(&r->attr, &perf_limits);
+
+	if (!err && !clock_known(&r->attr))
+		err = -EINVAL;
+	if (!err && !r->task && !perf_is_perfmon())
+		err = perf_attr_allowed_cpu(&perf_limits);
+	if (!err && r->task && r->task != current && !perf_is_perfmon() && !process_may_look(r->task))
+		err = -EACCES;
+	return err;
+}
+
 static int open_event(const struct request *r)
 {
 	struct perf_event *e;
 	struct file *f;
-	int err = event_create(&r->attr, NULL, r->cpu, NULL, &e);
+	int err = check_target(r);
 
+	if (!err)
+		err = event_create(&r->attr, NULL, r->cpu, NULL, &e);
 	if (err)
 		return err;
-	if (!clock_known(&r->attr)) {
+	err = check_event(r);
+	if (err) {
 		event_free(e);
-		return -EINVAL;
+		return err;
 	}
 	raise_keys(e, r->task != NULL);
 	err = file_anon("[perf_event]", &perf_file_ops, e, O_RDWR, &f);
@@ -259,6 +291,32 @@ struct perf_event *perf_event_of(const struct file *f)
 	return f && f->ops == &perf_file_ops ? f->priv : NULL;
 }
 
+static int find_task(struct request *r)
+{
+	if (r->pid == -1)
+		return 0;
+	if (r->pid) {
+		r->task = r->pid > 0 ? task_find_get(r->pid) : NULL;
+	} else {
+		r->task = current;
+		task_get(current);
+	}
+	return r->task ? 0 : -ESRCH;
+}
+
+static int open_for_task(struct request *r)
+{
+	int err = find_task(r);
+
+	if (!err && r->task && r->group && r->group->attr.inherit != r->attr.inherit)
+		err = -EINVAL;
+	if (!err)
+		err = open_event(r);
+	if (r->task)
+		task_put(r->task);
+	return err;
+}
+
 static int open_in_group(struct request *r, int group_fd)
 {
 	struct fd_ref ref = { NULL, false };
@@ -277,32 +335,10 @@ static int open_in_group(struct request *r, int group_fd)
 		r->group = r->flags & PERF_FLAG_FD_NO_GROUP ? NULL : g;
 		r->output = r->flags & PERF_FLAG_FD_OUTPUT ? g : NULL;
 	}
-	if (r->task && r->group && r->group->attr.inherit != r->attr.inherit)
-		err = -EINVAL;
-	else
-		err = open_event(r);
+	err = open_for_task(r);
 	if (ref.file)
 		fd_put(ref);
 	return err;
-}
-
-static int find_target(struct request *r)
-{
-	if (r->pid == -1)
-		return r->cpu < 0 || r->cpu >= (int)cpu_count() ? -EINVAL : 0;
-	if (r->cpu < -1 || r->cpu >= (int)cpu_count())
-		return -EINVAL;
-	if (r->pid) {
-		r->task = task_find_get(r->pid);
-	} else {
-		r->task = current;
-		task_get(current);
-	}
-	if (!r->task)
-		return -ESRCH;
-	if (r->task != current && !is_perfmon() && !process_may_look(r->task))
-		return -EACCES;
-	return 0;
 }
 
 int perf_open(void __user *attr, int pid, int cpu, int group_fd, ulong flags)
@@ -313,18 +349,17 @@ int perf_open(void __user *attr, int pid, int cpu, int group_fd, ulong flags)
 	if (flags & ~(ulong)FLAGS_KNOWN)
 		return -EINVAL;
 	err = copy_attr(&r.attr, attr);
-	if (!err && !is_perfmon())
-		err = perf_attr_allowed(&r.attr, &perf_limits, pid == -1);
+	if (!err && !perf_is_perfmon())
+		err = perf_attr_allowed_kernel(&r.attr, &perf_limits);
+	if (!err)
+		err = perf_attr_check_period(&r.attr, &perf_limits);
+	if (!err && !perf_is_perfmon())
+		err = perf_attr_allowed_data(&r.attr, &perf_limits);
 	if (err)
 		return err;
 	if (flags & PERF_FLAG_PID_CGROUP)
 		return pid == -1 || cpu == -1 ? -EINVAL : fail(EOPNOTSUPP, "perf: events of a cgroup");
-	err = find_target(&r);
-	if (!err)
-		err = open_in_group(&r, group_fd);
-	if (r.task)
-		task_put(r.task);
-	return err;
+	return open_in_group(&r, group_fd);
 }
 
 /* ---- inheritance -------------------------------------------------------------------------------------------- */

@@ -174,6 +174,7 @@ void perf_switch_out(struct task *prev, struct task *next);
 void perf_switch_in(struct task *prev);
 
 /* ---- event.c ---- */
+bool perf_is_perfmon(void); /* current may do what perf_event_paranoid forbids */
 void event_free(struct perf_event *e);
 int __must_check event_create(const struct perf_event_attr *attr, const struct perf_kind *kind, int cpu,
 			      struct perf_event *parent, struct perf_event **out);

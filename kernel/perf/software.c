@@ -62,8 +62,7 @@ static int software_init(struct perf_event *e)
 	switch (e->attr.config) {
 	case PERF_COUNT_SW_CPU_CLOCK:
 	case PERF_COUNT_SW_TASK_CLOCK: return -ENOENT; /* the other kind's */
-	case PERF_COUNT_SW_CGROUP_SWITCHES:
-	case PERF_COUNT_SW_BPF_OUTPUT: return -ENOENT; /* no source of them yet */
+	case PERF_COUNT_SW_BPF_OUTPUT: return -ENOENT; /* no source of it yet */
 	default: break;
 	}
 	if (e->attr.config >= PERF_COUNT_SW_MAX)

@@ -63,6 +63,12 @@ static int init(struct perf_event *e)
 {
 	if (e->attr.config >= TRACE_IDS_END || !trace_event((unsigned)e->attr.config))
 		return -EINVAL;
+	if (!e->parent && !perf_is_perfmon()) {
+		int err = perf_attr_allowed_raw(&e->attr, &perf_limits);
+
+		if (err)
+			return err;
+	}
 	if (e->attr.sample_type & PERF_SAMPLE_BRANCH_STACK)
 		return -EOPNOTSUPP;
 	if (!e->parent)

@@ -16,8 +16,8 @@
  * shows it as one access or as two, depending on its threading.
  *
  * Contract: arguments bytes, ways, line, slices, colours, policy=lru|plru, ways<n>=hexmask, tag=address, vtag=address,
- * out=file. A report is appended at exit. Addresses are offsets into RAM: equal to physical addresses below the PCI
- * hole. Instruction fetches are not seen by this interface.
+ * user=1 (only accesses to addresses of programs count), out=file. A report is appended at exit. Addresses are offsets
+ * into RAM: equal to physical addresses below the PCI hole. Instruction fetches are not seen by this interface.
  *
  * Locks: one mutex around the model.
  */
@@ -40,6 +40,7 @@ static struct model *model;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned requestor[MODEL_CPUS];               /* of each CPU */
 static uint64_t tag = 1ull << 63, vtag = 1ull << 63; /* no address is there */
+static uint64_t user_only;
 static FILE *out;
 static char locked_insn; /* its address marks locked instructions */
 
@@ -68,7 +69,8 @@ static void on_access(unsigned vcpu, uint32_t info, uint64_t vaddr, void *user)
 	bool store = qemu_plugin_mem_is_store(info), locked = user == &locked_insn;
 	uint64_t paddr;
 
-	if (!hw || qemu_plugin_hwaddr_is_io(hw) || vcpu >= MODEL_CPUS || (locked && !store))
+	if (!hw || qemu_plugin_hwaddr_is_io(hw) || vcpu >= MODEL_CPUS || (locked && !store) ||
+	    (user_only && vaddr >> 63))
 		return;
 	paddr = qemu_plugin_hwaddr_phys_addr(hw);
 	pthread_mutex_lock(&lock);
@@ -148,6 +150,8 @@ static bool parse_option(struct options *o, const char *arg)
 		tag = strtoull(value, &end, 0);
 	else if (!strncmp(arg, "vtag=", 5))
 		vtag = strtoull(value, &end, 0);
+	else if (!strncmp(arg, "user=", 5))
+		user_only = strtoull(value, &end, 0);
 	else if (!strncmp(arg, "bytes=", 6))
 		o->config.bytes = strtoull(value, &end, 0);
 	else if (!strncmp(arg, "ways=", 5))

@@ -8,7 +8,8 @@
 #include <lib/types.h>
 #include <linux/perf_event.h>
 
-#define PERF_REGS_USER_ALLOWED (0xff0fffUL) /* asm/perf_regs.h: all but ds, es, fs, gs (bits 12 to 15) */
+#define PERF_REGS_USER_ALLOWED (0xff0fffUL)         /* asm/perf_regs.h: all but ds, es, fs, gs (bits 12 to 15) */
+#define PERF_REGS_EXTENDED     (0xffffffffUL << 32) /* vector registers: known, but no event has them */
 #define PERF_MAX_STACK_DEFAULT 127
 
 struct perf_limits {         /* the sysctls */
@@ -22,8 +23,17 @@ struct perf_limits {         /* the sysctls */
 int __must_check perf_attr_check(struct perf_event_attr *a, const struct perf_limits *limits);
 /* Size that a caller gave: how many bytes to read, or -E2BIG. */
 int perf_attr_size(u32 given);
-/* What the levels of perf_event_paranoid take from somebody without CAP_PERFMON. cpu_wide: no task. -EACCES. */
-int __must_check perf_attr_allowed(const struct perf_event_attr *a, const struct perf_limits *limits, bool cpu_wide);
+/* Asked later, in this order between other checks: */
+int __must_check perf_attr_check_period(const struct perf_event_attr *a,
+					const struct perf_limits *limits); /* -EINVAL */
+int __must_check perf_attr_check_sampling(const struct perf_event_attr *a,
+					  const struct perf_limits *limits); /* -EOPNOTSUPP, -EOVERFLOW */
+/* What the levels of perf_event_paranoid take from somebody without CAP_PERFMON: the kernel's side (-EACCES), physical
+ * addresses (-EACCES), contents of tracepoints (-EPERM), events of a whole CPU (-EACCES). */
+int __must_check perf_attr_allowed_kernel(const struct perf_event_attr *a, const struct perf_limits *limits);
+int __must_check perf_attr_allowed_data(const struct perf_event_attr *a, const struct perf_limits *limits);
+int __must_check perf_attr_allowed_raw(const struct perf_event_attr *a, const struct perf_limits *limits);
+int __must_check perf_attr_allowed_cpu(const struct perf_limits *limits);
 
 static inline bool perf_attr_samples(const struct perf_event_attr *a)
 {

@@ -262,6 +262,8 @@ int block_flush_cache(struct block_dev *d)
 	return err;
 }
 
+static struct page_cache *page_cache(struct file *f);
+
 static const struct file_ops ops = {
 	.open = open,
 	.release = release,
@@ -272,6 +274,7 @@ static const struct file_ops ops = {
 	.ioctl = block_ioctl,
 	.fsync = fsync,
 	.fallocate = block_fallocate,
+	.page_cache = page_cache,
 };
 
 /* ---- the device's page cache ------------------------------------------------------------------------ */
@@ -281,14 +284,109 @@ static struct block_dev *dev_of_cache(struct page_cache *c)
 	return container_of(c->wb, struct block_dev, writeback);
 }
 
+#define AHEAD_FIRST 4
+#define AHEAD_MOST  256 /* vectors of one bio */
+
+/* How many pages come with a miss: one at a random place, more and more where a reader goes on from its last miss.
+ * Readers on two CPUs may spoil each other's hint; nothing else depends on it. */
+static unsigned window(struct block_dev *d, u64 index)
+{
+	unsigned most = clamp(d->whole->read_ahead_bytes / (u32)PAGE_SIZE, 1U, (unsigned)AHEAD_MOST);
+	unsigned n = index ? 1 : AHEAD_FIRST, i;
+
+	for (i = 0; i < ARRAY_SIZE(d->streams); i++)
+		if (d->streams[i].next == index && d->streams[i].pages)
+			break;
+	if (i < ARRAY_SIZE(d->streams))
+		n = max(d->streams[i].pages * 2, (unsigned)AHEAD_FIRST);
+	else
+		i = d->next_stream++ % ARRAY_SIZE(d->streams);
+	n = min(n, most);
+	d->streams[i].pages = n;
+	d->streams[i].next = index + n;
+	return n;
+}
+
+/* What lies behind the end of the disk in its last page is zeros. */
+static u32 bytes_on_disk(const struct block_dev *d, u64 index)
+{
+	u64 at = index << (PAGE_SHIFT - SECTOR_SHIFT);
+
+	return at >= d->sectors ? 0 : min((d->sectors - at) << SECTOR_SHIFT, PAGE_SIZE);
+}
+
+/* p and those behind it that the cache lacks, in one transfer. vecs[0] is p. */
+static unsigned gather(struct page_cache *c, struct page *p, unsigned want, struct bio_vec *vecs)
+{
+	struct block_dev *d = dev_of_cache(c);
+	unsigned n = 1;
+
+	vecs[0] = (struct bio_vec){ p, 0, bytes_on_disk(d, p->index) };
+	for (; n < want && bytes_on_disk(d, p->index + n) == PAGE_SIZE; n++) {
+		struct page *there = cache_find(c, p->index + n);
+
+		if (there) {
+			page_put(there);
+			break;
+		}
+		vecs[n].page = page_alloc(0, 0, current->tenant);
+		if (!vecs[n].page)
+			break;
+		vecs[n].page->index = p->index + n;
+		vecs[n].offset = 0;
+		vecs[n].bytes = PAGE_SIZE;
+	}
+	return n;
+}
+
+/* A page that came along: it joins the cache, unless somebody was faster or it may be old already. */
+static void keep(struct page_cache *c, struct page *p, u64 removals, bool good)
+{
+	if (good) {
+		(void)page_test_set_flag(p, PAGE_UPTODATE);
+		if (!cache_insert_ahead(c, p->index, p, removals))
+			return;
+	}
+	page_put(p);
+}
+
+static int fill_many(struct page_cache *c, struct page *p, unsigned want, struct bio_vec *vecs)
+{
+	u64 removals = READ_ONCE(c->removals);
+	unsigned n = gather(c, p, want, vecs);
+	struct bio b;
+	int err;
+
+	bio_init(&b, dev_of_cache(c), BLOCK_READ, (u64)p->index << (PAGE_SHIFT - SECTOR_SHIFT), vecs, n);
+	b.flags = BIO_SYNC;
+	b.done = block_done_wake;
+	block_submit(&b);
+	err = block_wait(&b);
+	for (unsigned i = 1; i < n; i++)
+		keep(c, vecs[i].page, removals, !err);
+	return err;
+}
+
 static int fill(struct page_cache *c, struct page *p)
 {
 	struct block_dev *d = dev_of_cache(c);
-	u64 at = (u64)p->index << (PAGE_SHIFT - SECTOR_SHIFT), end = d->sectors;
-	u32 bytes = at >= end ? 0 : min((end - at) << SECTOR_SHIFT, PAGE_SIZE);
+	u64 at = (u64)p->index << (PAGE_SHIFT - SECTOR_SHIFT);
+	u32 bytes = bytes_on_disk(d, p->index);
+	unsigned want = window(d, p->index);
+	struct bio_vec *vecs = want > 1 && bytes == PAGE_SIZE ? kmalloc(want * sizeof(*vecs), ALLOC_KERNEL) : NULL;
+	int err = vecs ? fill_many(c, p, want, vecs) : -EAGAIN;
 
+	kfree(vecs);
+	if (!err)
+		return 0;
+	/* Alone: no memory for more, or something in the window cannot be read. */
 	memset(page_virt(p) + bytes, 0, PAGE_SIZE - bytes);
 	return bytes ? block_rw(d, BLOCK_READ, at, page_virt(p), bytes, 0) : 0;
+}
+
+static struct page_cache *page_cache(struct file *f)
+{
+	return block_dev_of(f)->cache_file->inode->cache;
 }
 
 struct run { /* pages of one write in flight */

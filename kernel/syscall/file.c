@@ -24,6 +24,7 @@
 #include <linux/openat2.h>
 #include <asm/ioctls.h>
 #include <task/task.h>
+#include <vfs/cache.h>
 #include <vfs/names.h>
 #include <vfs/pipe.h>
 #include <vfs/uapi.h>
@@ -334,9 +335,34 @@ long sys_fallocate(int fd, int mode, s64 offset, s64 len)
 
 /* ---- advice and sync ------------------------------------------------------------------------------------- */
 
+#define READ_AHEAD_MOST (2UL << 20) /* bytes a call */
+
+static void read_ahead(struct page_cache *c, s64 offset, size_t bytes)
+{
+	u64 first = (u64)offset / PAGE_SIZE;
+
+	bytes = min(bytes, READ_AHEAD_MOST);
+	if (bytes)
+		cache_populate(c, first, ((u64)offset + bytes - 1) / PAGE_SIZE - first + 1);
+}
+
+/* Dirty pages start on their way; only those that are clean now leave. */
+static void drop_range(struct page_cache *c, s64 offset, size_t len)
+{
+	u64 first = DIV_ROUND_UP((u64)offset, PAGE_SIZE);
+	u64 end = len ? ((u64)offset + len) / PAGE_SIZE : ~0ULL >> PAGE_SHIFT;
+
+	if (end <= first)
+		return;
+	if (c->wb && cache_write_range(c, first, end - 1, ~0ULL, 0) < 0)
+		return;
+	cache_drop_clean(c, first, end - 1);
+}
+
 long sys_fadvise64(int fd, s64 offset, size_t len, int advice)
 {
 	struct fd_ref r = fd_get(fd);
+	struct page_cache *c = r.file ? file_page_cache(r.file) : NULL;
 	long err = 0;
 
 	if (!r.file)
@@ -345,8 +371,12 @@ long sys_fadvise64(int fd, s64 offset, size_t len, int advice)
 		err = -ESPIPE;
 	else if ((s64)len < 0 || advice < POSIX_FADV_NORMAL || advice > POSIX_FADV_NOREUSE)
 		err = -EINVAL;
+	else if (c && offset >= 0 && advice == POSIX_FADV_WILLNEED)
+		read_ahead(c, offset, len ? len : READ_AHEAD_MOST);
+	else if (c && offset >= 0 && advice == POSIX_FADV_DONTNEED)
+		drop_range(c, offset, len);
 	fd_put(r);
-	return err; /* advice may be ignored */
+	return err; /* other advice is what the cache finds out by itself */
 }
 
 long sys_readahead(int fd, s64 offset, size_t count)
@@ -358,6 +388,8 @@ long sys_readahead(int fd, s64 offset, size_t count)
 		err = -EBADF;
 	else if (!S_ISREG(r.file->inode->mode) && !S_ISBLK(r.file->inode->mode))
 		err = -EINVAL;
+	else if (offset >= 0 && file_page_cache(r.file))
+		read_ahead(file_page_cache(r.file), offset, count);
 	fd_put(r);
 	return err;
 }
@@ -405,6 +437,24 @@ long sys_syncfs(int fd)
 	return err;
 }
 
+/* Pages only: neither the file's size nor the device's cache. */
+static int sync_pages(struct file *f, struct page_cache *c, s64 offset, s64 nbytes, u32 flags)
+{
+	u64 first = (u64)offset / PAGE_SIZE,
+	    last = nbytes ? (u64)(offset + nbytes - 1) / PAGE_SIZE : ~0ULL >> PAGE_SHIFT;
+	s64 n = 0;
+
+	if (flags & SYNC_FILE_RANGE_WAIT_BEFORE)
+		cache_wait_range(c, first, last);
+	if (flags & SYNC_FILE_RANGE_WRITE && flags & SYNC_FILE_RANGE_WAIT_AFTER)
+		return cache_sync_for(c, f, first, last);
+	if (flags & SYNC_FILE_RANGE_WRITE)
+		n = cache_write_range(c, first, last, ~0ULL, 0);
+	if (flags & SYNC_FILE_RANGE_WAIT_AFTER)
+		cache_wait_range(c, first, last);
+	return (int)min(n, (s64)0);
+}
+
 long sys_sync_file_range(int fd, s64 offset, s64 nbytes, u32 flags)
 {
 	struct fd_ref r = fd_get(fd);
@@ -417,8 +467,8 @@ long sys_sync_file_range(int fd, s64 offset, s64 nbytes, u32 flags)
 		err = -EINVAL;
 	else if (!S_ISREG(r.file->inode->mode) && !S_ISBLK(r.file->inode->mode) && !S_ISDIR(r.file->inode->mode))
 		err = -ESPIPE;
-	else if (r.file->ops->fsync)
-		err = r.file->ops->fsync(r.file, offset, nbytes ? offset + nbytes : INT64_MAX, true);
+	else if (file_page_cache(r.file) && file_page_cache(r.file)->wb)
+		err = sync_pages(r.file, file_page_cache(r.file), offset, nbytes, flags);
 	fd_put(r);
 	return err;
 }

@@ -283,6 +283,27 @@ void cache_remove(struct page_cache *c, u64 from, u64 to)
 	take_out(c, first, end - 1);
 }
 
+struct page_cache *file_page_cache(struct file *f)
+{
+	return f->ops->page_cache ? f->ops->page_cache(f) : f->inode->cache;
+}
+
+void cache_populate(struct page_cache *c, u64 first, u64 n)
+{
+	u64 end = min(first + n, DIV_ROUND_UP((u64)READ_ONCE(c->host->size), PAGE_SIZE));
+
+	if (!c->ops->fill)
+		return;
+	for (u64 index = first; index < end && !fatal_signal_pending(current); index++) {
+		struct page *p;
+
+		if (cache_get(c, index, &p))
+			return;
+		page_put(p);
+		resched_point();
+	}
+}
+
 void cache_destroy(struct page_cache *c)
 {
 	if (!c)

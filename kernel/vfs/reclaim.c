@@ -20,6 +20,7 @@
 #include <alloc/page.h>
 #include <core/log.h>
 #include <mm/mm.h>
+#include <task/sched.h>
 #include <task/tenant.h>
 #include <vfs/cache.h>
 
@@ -83,6 +84,49 @@ static bool is_candidate(struct page *p, const struct shrink *s)
 	return !page_test_clear_flag(p, PAGE_ACTIVE) || s->hard;
 }
 
+/* Under c->lock: takes p out if nobody uses it. */
+static bool take_unused(struct page_cache *c, u64 index, struct page *p)
+{
+	int one = 1;
+
+	if (!atomic_try_cmpxchg(&p->refs, &one, 0))
+		return false;
+	xa_erase(&c->pages, index);
+	p->owner = NULL;
+	c->nr_pages--;
+	c->removals++;
+	atomic_set(&p->refs, 1);
+	return true;
+}
+
+static void free_taken(struct page_cache *c, struct page *p)
+{
+	cache_count(c, p, -1);
+	page_put(p);
+}
+
+void cache_drop_clean(struct page_cache *c, u64 first, u64 last)
+{
+	struct page *p;
+
+	if (!c->ops->fill)
+		return; /* what is there is nowhere else */
+	for (u64 index = first; index <= last; index++) {
+		bool taken;
+
+		spin_lock(&c->lock);
+		p = xa_find(&c->pages, &index, last);
+		taken = p && !(p->flags & (PAGE_DIRTY | PAGE_WRITEBACK | PAGE_LOCKED)) && !atomic_read(&p->mapcount) &&
+			take_unused(c, index, p);
+		spin_unlock(&c->lock);
+		if (!p)
+			return;
+		if (taken)
+			free_taken(c, p);
+		resched_point();
+	}
+}
+
 /* Takes pages out of one cache, from where the last turn ended. */
 static void shrink(struct page_cache *c, struct shrink *s, unsigned turn)
 {
@@ -90,27 +134,17 @@ static void shrink(struct page_cache *c, struct shrink *s, unsigned turn)
 	struct page *p;
 
 	for (unsigned seen = 0; seen < turn && s->freed < s->want; seen++, index++) {
-		int one = 1;
+		bool taken;
 
 		spin_lock(&c->lock);
 		p = xa_find(&c->pages, &index, ~0ULL >> PAGE_SHIFT);
-		if (p && is_candidate(p, s) && atomic_try_cmpxchg(&p->refs, &one, 0)) {
-			xa_erase(&c->pages, index);
-			p->owner = NULL;
-			c->nr_pages--;
-			c->removals++;
-			atomic_set(&p->refs, 1);
-		} else if (p) {
-			spin_unlock(&c->lock);
-			continue;
-		}
+		taken = p && is_candidate(p, s) && take_unused(c, index, p);
 		spin_unlock(&c->lock);
-		if (!p) {
+		if (!p)
 			index = ~0ULL;
+		if (!taken)
 			continue;
-		}
-		cache_count(c, p, -1);
-		page_put(p);
+		free_taken(c, p);
 		s->freed++;
 	}
 	c->reclaim_next = index;

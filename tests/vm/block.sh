@@ -69,6 +69,12 @@ ok "iostat" sh -c "/usr/bin/iostat -x vda | grep -q '^vda '"
 is "17 numbers" "$(wc -w < /sys/block/vda/stat)" 17
 ok "read_ahead_kb" sh -c "echo 512 > /sys/block/vda/queue/read_ahead_kb; [ \$(/usr/sbin/blockdev --getra /dev/vda) = 1024 ]"
 no "no such scheduler" sh -c "echo bfq > /sys/block/vda/queue/scheduler"
+reads() { set -- $(cat /sys/block/vda/stat); echo $1; }
+/usr/sbin/blockdev --flushbufs /dev/vda
+before=$(reads)
+dd if=/dev/vda of=/dev/null bs=4k count=2048 2> /dev/null
+ok "reading ahead: 8 MiB in few transfers" [ $(($(reads) - before)) -lt 300 ]
+is "and the right bytes" "$(dd if=/dev/vda2 bs=64k count=16 2> /dev/null | sha256sum)" "$(dd if=/dev/vda2 bs=64k count=16 iflag=direct 2> /dev/null | sha256sum)"
 dd if=/tmp/random of=/dev/vda2 bs=1k count=1024 2> /dev/null
 sync
 ok "sequential pages were merged or written as one" sh -c "set -- \$(cat /sys/block/vda/stat); [ \$((\$7 / (\$5 + 1))) -ge 16 ]"
@@ -109,7 +115,7 @@ $L -d $d
 no "not over itself" $L /dev/loop0 /dev/loop0
 no "no direct I/O on tmpfs" sh -c "$L --direct-io=on -f /tmp/image && [ \$(cat /sys/block/loop0/loop/dio) = 1 ]"
 $L -D
-/sbin/mke2fs -q -t ext4 /tmp/image > /dev/null 2>&1
+/usr/sbin/mke2fs -q -t ext4 /tmp/image > /dev/null 2>&1
 mkdir /m
 ok "mount -o loop" mount -t ext4 -o loop,ro /tmp/image /m
 ok "there it is" [ -d /m/lost+found ]

@@ -155,6 +155,11 @@ struct block_dev {
 	u64 sequence;            /* diskseq: no two disks since boot had the same */
 	char number[16];         /* "254:0": its link in /sys/dev/block */
 	struct file *cache_file; /* its page cache */
+	struct {
+		u64 next;  /* the page that its reader would miss next */
+		u32 pages; /* how many came with the last miss */
+	} streams[4];      /* sequential readers of the page cache: hints, no lock */
+	unsigned next_stream;
 	struct writeback writeback;
 	atomic_t openers; /* files */
 	void *holder;     /* exclusive user */

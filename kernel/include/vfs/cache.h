@@ -81,6 +81,13 @@ void cache_remove(struct page_cache *c, u64 from, u64 to);
 /* The first byte from `from` on that is data (or a hole), below size. -ENXIO. */
 s64 cache_seek(struct page_cache *c, u64 from, u64 size, bool hole);
 
+/* Whose contents f reads and writes; NULL: not cached. */
+struct page_cache *file_page_cache(struct file *f);
+/* Reads what is missing of n pages from first on, within the file. Stops at the first error. */
+void cache_populate(struct page_cache *c, u64 first, u64 n);
+/* Forgets pages of [first, last] that are clean and that nobody uses. */
+void cache_drop_clean(struct page_cache *c, u64 first, u64 last);
+
 /* File operations over a cache. */
 ssize_t cache_read(struct io *io);
 ssize_t cache_write(struct io *io);

@@ -313,6 +313,7 @@ struct file_ops {
 	ssize_t (*splice_read)(struct file *in, s64 *pos, void *pipe, size_t len, unsigned flags);
 	ssize_t (*splice_write)(void *pipe, struct file *out, s64 *pos, size_t len, unsigned flags);
 	int (*set_flags)(struct file *f, unsigned flags);
+	struct page_cache *(*page_cache)(struct file *f); /* of a file whose contents another inode holds (disks) */
 };
 
 struct file {

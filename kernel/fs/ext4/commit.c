@@ -500,6 +500,9 @@ int ext4_start_writing(struct ext4 *fs)
 		fs->free_blocks += ext4_group_count(fs, g, GD_FREE_BLOCKS, GD_FREE_BLOCKS_HI);
 		fs->free_inodes += ext4_group_count(fs, g, GD_FREE_INODES, GD_FREE_INODES_HI);
 	}
+	/* a superblock that a replay left behind tells old counts */
+	fs->sb_dirty = get32(fs->sb + SB_FREE_BLOCKS_LO) != (u32)fs->free_blocks ||
+		       get32(fs->sb + SB_FREE_INODES) != fs->free_inodes;
 	fs->tid = 1;
 	fs->now.sec = get32(fs->sb + SB_WTIME); /* until somebody tells */
 	fs->generation = crc32c(get32(fs->sb + SB_WTIME), fs->sb, SB_BYTES);

@@ -351,6 +351,29 @@ u64 dentry_shrink(u64 count)
 
 /* ---- the hash ------------------------------------------------------------------------------------ */
 
+void dentry_forget_children(struct dentry *folder)
+{
+	struct dentry *c, *d;
+
+	do {
+		d = NULL;
+		spin_lock(&folder->lock); /* whoever kills one takes it off under this lock before it is freed */
+		list_for_each_entry (c, &folder->children, sibling) {
+			int none = 0;
+
+			if (atomic_try_cmpxchg(&c->refs, &none, 1)) {
+				d = c;
+				break;
+			}
+		}
+		spin_unlock(&folder->lock);
+		if (d) {
+			dentry_drop(d);
+			dentry_put(atomic_sub_return(&d->refs, 1) ? NULL : kill(d));
+		}
+	} while (d);
+}
+
 static void hash_insert(struct dentry *d)
 {
 	u32 b = bucket_of(d->parent, d->name->hash);

@@ -295,6 +295,8 @@ static int path_remove(int dirfd, const char *name, bool is_dir)
 	if (!err)
 		err = remove_locked(&w, d, is_dir);
 	write_unlock(&dir->lock);
+	if (!err && is_dir)
+		dentry_forget_children(d);
 	if (!err) {
 		inode_notify(dir, IN_DELETE | (is_dir ? IN_ISDIR : 0), d->name->str, 0);
 		if (!is_dir)
@@ -477,6 +479,8 @@ static int rename_paths(struct renaming *r)
 	rename_lock(r);
 	err = rename_locked(r);
 	rename_unlock(r);
+	if (!err && r->new->inode && !(r->flags & RENAME_EXCHANGE))
+		dentry_forget_children(r->new);
 	if (!err)
 		rename_announce(r);
 	return min(err, 0);

@@ -10,6 +10,9 @@
  * there on both kernels. Without it, a shell runs on the console, and its end powers the machine
  * off.
  *
+ * With root=/dev/NAME on the kernel's command line the root is an ext4 file system there; what came in the archive is
+ * seen on its /mnt. It is left read only, so that it is clean afterwards.
+ *
  * Contract: status of a signal is 128 + its number; 127 not found, 126 not executable. Parameters
  * on the kernel's command line: ostrom.winsize=ROWSxCOLUMNS, ostrom.tty=NAME (default ttyS0).
  *
@@ -186,20 +189,50 @@ static void write_resolver(void)
 	close(to);
 }
 
+/* The disk becomes the root. */
+static void enter_root(const char *device)
+{
+	mount_one("devtmpfs", "/dev", NULL);
+	mkdir("/newroot", 0755);
+	if (mount(device, "/newroot", "ext4", 0, "errors=remount-ro") < 0) {
+		fprintf(stderr, "init: mount %s: %s\n", device, strerror(errno));
+		return;
+	}
+	if (mount("/", "/newroot/mnt", NULL, MS_BIND, NULL) < 0)
+		fprintf(stderr, "init: /mnt: %s\n", strerror(errno));
+	if (chdir("/newroot") < 0 || chroot(".") < 0)
+		fprintf(stderr, "init: chroot: %s\n", strerror(errno));
+}
+
+/* Nobody writes any more, and the disk is whole. */
+static void leave_root(void)
+{
+	kill(-1, SIGKILL);
+	while (wait(NULL) > 0 || errno == EINTR)
+		;
+	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY, NULL) < 0)
+		fprintf(stderr, "init: the root stays writable: %s\n", strerror(errno));
+}
+
 int main(void)
 {
 	static char *argv[MAX_WORDS];
 	static char *shell[] = { "/bin/sh", "-l", NULL };
-	char name[32] = "ttyS0", tty[48];
-	int status;
+	char name[32] = "ttyS0", tty[48], root[64] = "";
+	int status, words = load_command(argv);
 
+	mount_one("proc", "/proc", NULL);
+	if (parameter("root", root, sizeof(root)))
+		enter_root(root);
 	mount_all();
 	parameter("ostrom.tty", name, sizeof(name));
 	snprintf(tty, sizeof(tty), "/dev/%s", name);
 	sethostname("ostrom", 6);
 	write_resolver();
-	status = load_command(argv) ? run(argv, tty, 1) : run(shell, tty, 0);
+	status = words ? run(argv, tty, 1) : run(shell, tty, 0);
 	sync();
+	if (*root)
+		leave_root();
 	report(status);
 	reboot(RB_POWER_OFF);
 	for (;;)

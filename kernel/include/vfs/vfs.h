@@ -96,6 +96,8 @@ void dentry_exchange(struct dentry *a, struct dentry *b);
 bool dentry_is_below(struct dentry *d, struct dentry *folder); /* or the same */
 /* Forgets all names below root and root itself (unmount): nobody else may hold references. */
 void dentry_destroy_tree(struct dentry *root);
+/* Of a folder that was removed: cached names that are not there would keep it, and its inode, alive. */
+void dentry_forget_children(struct dentry *folder);
 u64 dentry_shrink(u64 count); /* frees up to count cached names; returns how many */
 
 /* ---- inodes ------------------------------------------------------------------------------------ */

@@ -240,6 +240,36 @@ CASE(a_signal_that_is_waited_for)
 	}
 }
 
+CASE(what_two_processes_share)
+{
+	int fd = open("/dev/null", O_RDONLY), same = dup(fd), other = open("/dev/null", O_RDONLY), pidfd, got;
+	pid_t me = getpid(), pid = fork();
+	long order;
+
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	want(syscall(SYS_kcmp, me, pid, 0 /* KCMP_FILE */, fd, same) == 0);
+	order = syscall(SYS_kcmp, me, pid, 0, fd, other);
+	want(order == 1 || order == 2);
+	want(syscall(SYS_kcmp, me, pid, 0, other, fd) == 3 - order);
+	want(syscall(SYS_kcmp, me, pid, 1 /* KCMP_VM */, 0, 0) > 0);
+	want(syscall(SYS_kcmp, me, me, 1, 0, 0) == 0);
+	want_errno(syscall(SYS_kcmp, me, pid, 99, 0, 0), EINVAL);
+	want_errno(syscall(SYS_kcmp, me, pid, 0, fd, 999), EBADF);
+	want_errno(syscall(SYS_kcmp, me, 999999, 0, fd, fd), ESRCH);
+	pidfd = syscall(434 /* pidfd_open */, pid, 0);
+	want(pidfd >= 0);
+	got = syscall(438 /* pidfd_getfd */, pidfd, other, 0);
+	want(got >= 0 && syscall(SYS_kcmp, me, pid, 0, got, other) == 0);
+	want(fcntl(got, F_GETFD) == FD_CLOEXEC);
+	want_errno(syscall(438, pidfd, 999, 0), EBADF);
+	want_errno(syscall(438, pidfd, other, 1), EINVAL);
+	want(!kill(pid, SIGKILL) && child_status(pid) == 1000 + SIGKILL);
+	close(fd), close(same), close(other), close(pidfd), close(got);
+}
+
 int main(int argc, char **argv)
 {
 	char c;
@@ -257,5 +287,6 @@ int main(int argc, char **argv)
 	RUN(polls_of_mounts);
 	RUN(a_pipe_gives_all_it_has);
 	RUN(a_signal_that_is_waited_for);
+	RUN(what_two_processes_share);
 	return abi_status();
 }

@@ -26,7 +26,7 @@
 
 #define COMMS 1024 /* ten bits of a hash */
 
-struct mutex trace_mutex = MUTEX_INIT(trace_mutex, RANK_SUBSYS);
+struct mutex trace_mutex = MUTEX_INIT(trace_mutex, RANK_FS);
 struct trace_instance trace_top;
 static struct trace_instance *instances[TRACE_INSTANCES]; /* trace_mutex; readers: IRQs off */
 

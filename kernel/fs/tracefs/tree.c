@@ -203,7 +203,7 @@ int trace_tree_make(void)
 	struct trace_tree *tree;
 	int err = 0;
 
-	mutex_lock_nested(&trace_mutex); /* inside the lock under which vfs makes a super; never the other way round */
+	mutex_lock(&trace_mutex);
 	if (!trace_top.tree) {
 		tree = new_tree(&trace_top, "");
 		err = tree ? 0 : -ENOMEM;

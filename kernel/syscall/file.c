@@ -509,6 +509,7 @@ long sys_ioctl(int fd, u32 cmd, ulong arg)
 	case FIOCLEX:
 	case FIONCLEX: err = fd_set_cloexec(fd, cmd == FIOCLEX); break;
 	case FIONBIO: err = set_flag(r.file, O_NONBLOCK, (void __user *)arg); break;
+	case FIOASYNC: err = set_flag(r.file, FASYNC, (void __user *)arg); break; /* as F_SETFL: kept */
 	default: err = r.file->ops->ioctl ? r.file->ops->ioctl(r.file, cmd, arg) : regular_ioctl(r.file, cmd, arg);
 	}
 	fd_put(r);

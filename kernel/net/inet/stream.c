@@ -231,16 +231,15 @@ static int show_one(struct tcp *t, void *arg)
 				      .state = (u8)t->state,
 				      .uid = t->uid,
 				      .receive_bytes = t->state == TS_LISTEN ? t->nr_ready : t->queued,
-				      .send_bytes = t->state == TS_CLOSE || t->state == TS_LISTEN
-							    ? 0
-							    : t->write_seq - t->snd_una,
 				      .inode = s && s->file ? s->file->inode->ino : 0,
 				      .retransmits = t->retries,
 				      .backlog = t->backlog,
 				      .cookie = t,
 				      .tcp = t };
 
-	if (t->state == TS_LISTEN)
+	if (t->state != TS_LISTEN && t->state != TS_CLOSE && t->state != TS_TIME_WAIT)
+		v.send_bytes = t->write_seq - t->snd_una;
+	if ((s32)v.send_bytes < 0) /* our FIN was acknowledged too */
 		v.send_bytes = 0;
 	if (t->state == TS_TIME_WAIT) {
 		v.timer = 3;

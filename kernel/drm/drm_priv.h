@@ -21,9 +21,12 @@
 #define DRM_FIRST_RENDER 128
 #define DRM_DEVICES      8
 
+struct drm_kms;
+
 struct drm_dev {
 	struct gpu_dev *gpu;
 	u32 index;
+	struct drm_kms *kms; /* NULL: no display */
 	struct attr_dir *sysfs;
 };
 
@@ -42,6 +45,11 @@ struct drm_file {
 	struct drm_dev *dev;
 	bool is_render;
 	u32 id; /* in fdinfo */
+	bool universal_planes;
+	/* kms_events.c */
+	struct list flying, events; /* page flips that will happen, and that have and are not read */
+	u32 nr_flips, flips;        /* of both lists; that have happened */
+	struct waitq wait;
 };
 
 /* ---- fence.c: when something will have been done ---- */
@@ -75,6 +83,7 @@ struct drm_object {
 	u32 nr_pages;
 	struct page **pages;
 	u32 format, width, height, pitch;
+	bool is_dumb;           /* drawn by the processor: pixels go to the device when they are shown */
 	bool is_attached;       /* to its client's context */
 	struct drm_fence *last; /* client->lock: after which it is idle */
 };

@@ -24,6 +24,7 @@
 #include <vfs/device.h>
 #include <vfs/uapi.h>
 #include "drm_priv.h"
+#include "kms.h"
 
 #define ARG_MAX_BYTES 256
 
@@ -64,7 +65,7 @@ static long get_cap(struct drm_file *f, void *arg)
 	struct drm_get_cap *a = arg;
 
 	switch (a->capability) {
-	case DRM_CAP_DUMB_BUFFER: a->value = !f->is_render; break;
+	case DRM_CAP_DUMB_BUFFER: a->value = f->dev->kms && !f->is_render; break;
 	case DRM_CAP_DUMB_PREFERRED_DEPTH: a->value = 24; break;
 	case DRM_CAP_PRIME: a->value = DRM_PRIME_CAP_IMPORT | DRM_PRIME_CAP_EXPORT; break;
 	case DRM_CAP_TIMESTAMP_MONOTONIC:
@@ -81,6 +82,23 @@ static long get_cap(struct drm_file *f, void *arg)
 	default: return -EINVAL;
 	}
 	return 0;
+}
+
+static long set_client_cap(struct drm_file *f, void *arg)
+{
+	const struct drm_set_client_cap *a = arg;
+
+	if (!f->dev->kms)
+		return -EOPNOTSUPP;
+	if (a->value > 1)
+		return -EINVAL;
+	switch (a->capability) {
+	case DRM_CLIENT_CAP_UNIVERSAL_PLANES: f->universal_planes = a->value; return 0;
+	case DRM_CLIENT_CAP_ATOMIC: return -EOPNOTSUPP;
+	case DRM_CLIENT_CAP_STEREO_3D:
+	case DRM_CLIENT_CAP_ASPECT_RATIO: return 0;
+	default: return -EINVAL;
+	}
 }
 
 static long get_unique(struct drm_file *f, void *arg)
@@ -120,7 +138,7 @@ static long accept(struct drm_file *f, void *arg)
 
 /* ---- the table ---- */
 
-#define RENDER BIT(0)
+enum { RENDER = BIT(0), DISPLAY = BIT(1) };
 
 struct drm_ioctl {
 	long (*fn)(struct drm_file *f, void *arg);
@@ -128,6 +146,7 @@ struct drm_ioctl {
 };
 
 #define CORE(code, function, on) [_IOC_NR(code)] = { function, _IOC_SIZE(code), on }
+#define KMS_ROW_(name, code)     CORE(code, drm_kms_##name, DISPLAY),
 #define VIRTGPU_ROW_(name)       [DRM_COMMAND_BASE + VIRTGPU_NR_##name] = { drm_virtgpu_##name, ARG_MAX_BYTES, RENDER },
 enum {
 	VIRTGPU_NR_map = DRM_VIRTGPU_MAP,
@@ -148,6 +167,7 @@ static const struct drm_ioctl table[256] = { CORE(DRM_IOCTL_VERSION, get_version
 					     CORE(DRM_IOCTL_SET_VERSION, set_version, 0),
 					     CORE(DRM_IOCTL_GEM_CLOSE, drm_gem_close, RENDER),
 					     CORE(DRM_IOCTL_GET_CAP, get_cap, RENDER),
+					     CORE(DRM_IOCTL_SET_CLIENT_CAP, set_client_cap, 0),
 					     CORE(DRM_IOCTL_SET_MASTER, accept, 0),
 					     CORE(DRM_IOCTL_DROP_MASTER, accept, 0),
 					     CORE(DRM_IOCTL_PRIME_HANDLE_TO_FD, drm_prime_to_fd, RENDER),
@@ -155,7 +175,7 @@ static const struct drm_ioctl table[256] = { CORE(DRM_IOCTL_VERSION, get_version
 					     CORE(DRM_IOCTL_MODE_CREATE_DUMB, drm_dumb_create, 0),
 					     CORE(DRM_IOCTL_MODE_MAP_DUMB, drm_dumb_map, 0),
 					     CORE(DRM_IOCTL_MODE_DESTROY_DUMB, drm_dumb_destroy, 0),
-					     VIRTGPU_IOCTLS(VIRTGPU_ROW_) };
+					     KMS_IOCTLS(KMS_ROW_) VIRTGPU_IOCTLS(VIRTGPU_ROW_) };
 
 static long drm_ioctl(struct file *file, unsigned cmd, ulong user)
 {
@@ -169,6 +189,8 @@ static long drm_ioctl(struct file *file, unsigned cmd, ulong user)
 		return -EINVAL;
 	if (f->is_render && !(row->flags & RENDER))
 		return -EACCES;
+	if ((row->flags & DISPLAY) && !f->dev->kms)
+		return -EOPNOTSUPP;
 	if ((_IOC_DIR(cmd) & _IOC_WRITE) && user_get(arg, (const void __user *)user, size))
 		return -EFAULT;
 	rc = row->fn(f, arg);
@@ -214,6 +236,9 @@ static int drm_open(struct inode *i, struct file *file)
 	f->dev = &devices[n];
 	f->is_render = minor >= DRM_FIRST_RENDER;
 	f->id = (u32)atomic_add_return(&client_ids, 1);
+	list_init(&f->flying);
+	list_init(&f->events);
+	waitq_init(&f->wait);
 	err = open_client(f);
 	if (err) {
 		kfree(f);
@@ -227,6 +252,7 @@ static void drm_release(struct file *file)
 {
 	struct drm_file *f = file->priv;
 
+	drm_kms_file_closes(f);
 	drm_user_close_handles(f->client);
 	drm_user_put(f->client);
 	kfree(f);
@@ -257,6 +283,8 @@ static const struct file_ops ops = { .open = drm_open,
 				     .release = drm_release,
 				     .ioctl = drm_ioctl,
 				     .mmap = drm_mmap,
+				     .read = drm_kms_read,
+				     .poll = drm_kms_poll,
 				     .llseek = no_llseek,
 				     .show_fdinfo = drm_fdinfo };
 
@@ -270,6 +298,8 @@ static void added(struct gpu_dev *gpu)
 	if (gpu->index >= DRM_DEVICES)
 		return;
 	d->index = gpu->index;
+	if (gpu->nr_scanouts && drm_kms_create(gpu, &d->kms))
+		log_warn("drm: card%u has no display: no memory", d->index);
 	d->gpu = gpu;
 	if (drm_sysfs_add(d))
 		log_warn("drm: no files for card%u", d->index);

@@ -492,6 +492,7 @@ long drm_dumb_create(struct drm_file *f, void *arg)
 	o->width = a->width;
 	o->height = a->height;
 	o->pitch = a->pitch;
+	o->is_dumb = true;
 	err = drm_handle_create(f->client, o, &a->handle);
 	drm_object_put(o);
 	return err;

@@ -17,6 +17,7 @@
 #include <core/clock.h>
 #include <core/log.h>
 #include <core/random.h>
+#include <core/trace.h>
 #include <lib/err.h>
 #include <lib/string.h>
 #include "gpu_priv.h"
@@ -27,6 +28,37 @@ struct mutex gpu_devices_lock = MUTEX_INIT(gpu_devices_lock, RANK_SUBSYS);
 LIST(gpu_devices);
 static LIST(fronts);
 static u32 nr_devices;
+
+/* ---- traces ---- */
+
+static void trace_start(struct gpu_dev *d, const struct gpu_job *j)
+{
+	struct trace_gpu_job_start r = { .gpu = d->index,
+					 .tenant = j->client->tenant->id,
+					 .type = j->r.type,
+					 .draws = j->stream.draws + j->stream.dispatches };
+
+	str_copy(r.client, j->client->name, sizeof(r.client));
+	trace_emit(TRACE_gpu_job_start, &r, sizeof(r));
+}
+
+static void trace_done(struct gpu_dev *d, const struct gpu_job *j, u64 busy_ns)
+{
+	struct trace_gpu_job_done r = {
+		.gpu = d->index, .tenant = j->client->tenant->id, .type = j->r.type, .error = j->err, .busy_ns = busy_ns
+	};
+
+	str_copy(r.client, j->client->name, sizeof(r.client));
+	trace_emit(TRACE_gpu_job_done, &r, sizeof(r));
+}
+
+static void trace_hang(struct gpu_dev *d, const struct gpu_client *c)
+{
+	struct trace_gpu_hang r = { .gpu = d->index, .tenant = c->tenant->id };
+
+	str_copy(r.client, c->name, sizeof(r.client));
+	trace_emit(TRACE_gpu_hang, &r, sizeof(r));
+}
 
 /* ---- jobs ---- */
 
@@ -78,6 +110,8 @@ void gpu_dispatch(struct gpu_dev *d)
 		struct gpu_job *j = job_of(q);
 
 		j->over = false;
+		if (trace_on(gpu_job_start))
+			trace_start(d, j);
 		err = d->ops->run(d, j);
 		if (err)
 			gpu_job_done(d, j, err, 0);
@@ -124,6 +158,8 @@ static void reap(struct gpu_dev *d, struct list *out)
 		u64 busy = gpu_queue_done(&d->queue, q, j->busy_ns, j->done_ns, clock_ns());
 
 		gpu_node_account(d, j->client, busy);
+		if (trace_on(gpu_job_done))
+			trace_done(d, j, busy);
 		d->jobs++;
 		list_add_tail(&q->link, out);
 	}
@@ -246,11 +282,13 @@ static void check_hang(struct gpu_dev *d, struct list *out)
 	log_warn("gpu%u: a job of %s took more than %llu ms: reset", d->index, guilty->name,
 		 (unsigned long long)(d->queue.hang_ns / NSEC_PER_MSEC));
 	d->hangs++;
+	if (trace_on(gpu_hang))
+		trace_hang(d, guilty);
 	guilty->node->hangs++;
 	{
 		int how = d->ops->reset(d);
 
-		gpu_queue_reset(&d->queue, &guilty->queue, &dropped, clock_ns());
+		gpu_node_account(d, guilty, gpu_queue_reset(&d->queue, &guilty->queue, &dropped, clock_ns()));
 		list_for_each_entry (j, &dropped, q.link)
 			j->err = -EIO;
 		list_splice_tail_init(&dropped, out);

@@ -187,23 +187,26 @@ u64 gpu_queue_hang_at(const struct gpu_queue *q)
 }
 
 /* Charges every turn that is at the device; the first one, which is the guilty client's, with the time it took. */
-static void end_turns(struct gpu_queue *q, u64 now)
+static u64 end_turns(struct gpu_queue *q, u64 now)
 {
 	struct gpu_queue_job *j = list_first_entry(&q->sent, struct gpu_queue_job, link);
-	u64 from = max(j->sent_ns, q->last_done_ns), busy = q->turn_busy_ns + (now > from ? now - from : 0);
+	u64 from = max(j->sent_ns, q->last_done_ns), busy = now > from ? now - from : 0, sum = q->turn_busy_ns + busy;
 
-	for (; q->turns; q->turns--, busy = 0)
-		vgpu_sched_charge(&q->sched, &q->at_device->entity, busy, now);
+	for (; q->turns; q->turns--, sum = 0)
+		vgpu_sched_charge(&q->sched, &q->at_device->entity, sum, now);
 	q->turn_busy_ns = 0;
 	q->open = NULL;
 	q->last_done_ns = now;
+	return busy;
 }
 
-void gpu_queue_reset(struct gpu_queue *q, struct gpu_queue_client *guilty, struct list *dropped, u64 now)
+u64 gpu_queue_reset(struct gpu_queue *q, struct gpu_queue_client *guilty, struct list *dropped, u64 now)
 {
+	u64 busy;
+
 	if (list_empty(&q->sent))
-		return;
-	end_turns(q, now);
+		return 0;
+	busy = end_turns(q, now);
 	while (!list_empty(&q->sent)) {
 		struct gpu_queue_job *j = list_last_entry(&q->sent, struct gpu_queue_job, link);
 		struct gpu_queue_client *c = j->client;
@@ -218,4 +221,5 @@ void gpu_queue_reset(struct gpu_queue *q, struct gpu_queue_client *guilty, struc
 		}
 	}
 	refresh(q, q->at_device, now);
+	return busy;
 }

@@ -8,8 +8,11 @@
  *   gpujobs memory BYTES SIZE                 makes buffers of SIZE until refused or BYTES are there; prints the sum
  *   gpujobs pixels                            what is sent to the device comes back
  *   gpujobs hold BYTES                        holds a buffer until standard input ends
+ *   gpujobs display                           shows two pictures on the card, flips, and asks the software GPU what it
+ * shows; hands one to another file by PRIME
  */
 #include <drm/drm.h>
+#include <drm/drm_mode.h>
 #include <drm/virtgpu_drm.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -187,14 +190,137 @@ static int hold(unsigned long bytes)
 	return 0;
 }
 
+struct picture {
+	struct drm_mode_create_dumb dumb;
+	struct drm_mode_fb_cmd fb;
+	uint32_t *pixels;
+};
+
+static int paint(struct picture *p, uint32_t seed)
+{
+	struct drm_mode_map_dumb m;
+
+	p->dumb = (struct drm_mode_create_dumb){ .width = 1024, .height = 768, .bpp = 32 };
+	if (ioctl(fd, DRM_IOCTL_MODE_CREATE_DUMB, &p->dumb))
+		return -1;
+	m = (struct drm_mode_map_dumb){ .handle = p->dumb.handle };
+	if (ioctl(fd, DRM_IOCTL_MODE_MAP_DUMB, &m))
+		return -1;
+	p->pixels = mmap(NULL, p->dumb.size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, m.offset);
+	if (p->pixels == MAP_FAILED)
+		return -1;
+	for (uint32_t i = 0; i < 1024 * 768; i++)
+		p->pixels[i] = (i + seed) * 2654435761u;
+	p->fb = (struct drm_mode_fb_cmd){
+		.width = 1024, .height = 768, .pitch = p->dumb.pitch, .bpp = 32, .depth = 24, .handle = p->dumb.handle
+	};
+	return ioctl(fd, DRM_IOCTL_MODE_ADDFB, &p->fb);
+}
+
+/* CRC32C without inversions, as the software GPU's file has it. */
+static uint32_t sum_of(const struct picture *p)
+{
+	const uint8_t *at = (const uint8_t *)p->pixels;
+	uint32_t crc = ~0u;
+
+	for (size_t n = 1024 * 768 * 4; n--;) {
+		crc ^= *at++;
+		for (int k = 0; k < 8; k++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
+	}
+	return crc;
+}
+
+static int is_shown(const struct picture *p)
+{
+	unsigned sum = 0, width = 0, height = 0;
+	FILE *f = fopen("/sys/module/swgpu/parameters/scanout", "r");
+	int n = f ? fscanf(f, "%x %u %u", &sum, &width, &height) : 0;
+
+	if (f)
+		fclose(f);
+	return n == 3 && sum == sum_of(p) && width == 1024 && height == 768;
+}
+
+/* What another file gets by a descriptor is the same memory. */
+static int shared_by_prime(const struct picture *p)
+{
+	struct drm_prime_handle a = { .handle = p->dumb.handle, .flags = DRM_CLOEXEC | DRM_RDWR };
+	struct drm_mode_map_dumb m;
+	int other = open("/dev/dri/card0", O_RDWR | O_CLOEXEC);
+	uint32_t *pixels;
+
+	if (ioctl(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &a) || ioctl(other, DRM_IOCTL_PRIME_FD_TO_HANDLE, &a))
+		return 0;
+	if (lseek(a.fd, 0, SEEK_END) != 1024 * 768 * 4)
+		return 0;
+	m = (struct drm_mode_map_dumb){ .handle = a.handle };
+	if (ioctl(other, DRM_IOCTL_MODE_MAP_DUMB, &m))
+		return 0;
+	pixels = mmap(NULL, 4096, PROT_READ, MAP_SHARED, other, m.offset);
+	close(other);
+	close(a.fd);
+	return pixels != MAP_FAILED && !memcmp(pixels, p->pixels, 4096); /* the mapping holds it */
+}
+
+static int display(void)
+{
+	struct drm_mode_modeinfo modes[16];
+	uint32_t id, encoder;
+	struct drm_mode_card_res res = { .crtc_id_ptr = (uintptr_t)&id, .count_crtcs = 1 };
+	struct drm_mode_get_connector c = { .modes_ptr = (uintptr_t)modes,
+					    .count_modes = 16,
+					    .encoders_ptr = (uintptr_t)&encoder,
+					    .count_encoders = 1 };
+	struct drm_mode_crtc crtc = { .count_connectors = 1, .mode_valid = 1 };
+	struct drm_mode_crtc_page_flip flip = { .flags = DRM_MODE_PAGE_FLIP_EVENT, .user_data = 42 };
+	struct drm_event_vblank e = { .user_data = 0 };
+	struct picture a, b;
+	uint32_t connector;
+
+	res.connector_id_ptr = (uintptr_t)&connector;
+	res.count_connectors = 1;
+	if (ioctl(fd, DRM_IOCTL_MODE_GETRESOURCES, &res) || res.count_crtcs != 1 || res.count_connectors != 1)
+		return 1;
+	c.connector_id = crtc.crtc_id = connector;
+	if (ioctl(fd, DRM_IOCTL_MODE_GETCONNECTOR, &c) || c.connection != 1 || c.count_modes < 1 || c.count_modes > 16)
+		return 2;
+	if (paint(&a, 1) || paint(&b, 2))
+		return 3;
+	crtc.crtc_id = flip.crtc_id = id;
+	crtc.set_connectors_ptr = (uintptr_t)&connector;
+	crtc.mode = modes[0];
+	crtc.fb_id = a.fb.fb_id;
+	flip.fb_id = b.fb.fb_id;
+	if (!ioctl(fd, DRM_IOCTL_MODE_PAGE_FLIP, &flip)) /* nothing is shown yet */
+		return 4;
+	if (ioctl(fd, DRM_IOCTL_MODE_SETCRTC, &crtc))
+		return 5;
+	if (ioctl(fd, DRM_IOCTL_MODE_PAGE_FLIP, &flip) || read(fd, &e, sizeof(e)) != sizeof(e))
+		return 6;
+	if (e.base.type != DRM_EVENT_FLIP_COMPLETE || e.user_data != 42 || e.crtc_id != id || !is_shown(&b))
+		return 7;
+	flip.fb_id = a.fb.fb_id;
+	if (is_shown(&a) || ioctl(fd, DRM_IOCTL_MODE_PAGE_FLIP, &flip) || read(fd, &e, sizeof(e)) != sizeof(e))
+		return 8;
+	if (!is_shown(&a))
+		return 9;
+	if (!shared_by_prime(&a))
+		return 10;
+	printf("shown\n");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
 	unsigned long a = argc > 2 ? strtoul(argv[2], NULL, 0) : 0, b = argc > 3 ? strtoul(argv[3], NULL, 0) : 1;
 
-	fd = open("/dev/dri/renderD128", O_RDWR | O_CLOEXEC);
+	const char *node = strcmp(what, "display") ? "/dev/dri/renderD128" : "/dev/dri/card0";
+
+	fd = open(node, O_RDWR | O_CLOEXEC);
 	if (fd < 0) {
-		perror("/dev/dri/renderD128");
+		perror(node);
 		return 2;
 	}
 	if (!strcmp(what, "frames"))
@@ -207,5 +333,7 @@ int main(int argc, char **argv)
 		return pixels();
 	if (!strcmp(what, "hold"))
 		return hold(a);
+	if (!strcmp(what, "display"))
+		return display();
 	return 2;
 }

@@ -244,7 +244,7 @@ static void reset(void **state)
 		assert_int_equal(next(&s)->number, i);
 	assert_int_equal(gpu_queue_hang_at(&s.q), 1000 * MS);
 	s.now = 1000 * MS;
-	gpu_queue_reset(&s.q, &guilty, &dropped, s.now);
+	assert_int_equal(gpu_queue_reset(&s.q, &guilty, &dropped, s.now), 1000 * MS);
 	assert_ptr_equal(dropped.next, &j[0].q.link);
 	assert_ptr_equal(dropped.next->next, &dropped);
 	assert_int_equal(l.entity.busy_ns, 1000 * MS);

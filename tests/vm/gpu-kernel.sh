@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# One GPU shared by control groups, in the kernel: shares, caps, guarantees, live changes, nested groups, exact memory, a hang and
+# One GPU shared by control groups, in the kernel: shares, caps, guarantees, live changes, nested groups, exact memory, pictures, a hang and
 # its reset, on the software GPU under icount, by finished frames. The client (tests/programs/gpujobs.c) speaks DRM alone.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -31,6 +31,8 @@ got() { cat /tmp/$1; }
 sum() { t=0; for g in "$@"; do t=$((t + $(got $g))); done; echo $t; }
 
 [ "$(gpujobs pixels)" = same ] || fail "pixels"
+[ "$(gpujobs display)" = shown ] || fail "display"
+grep -q none $P/scanout || fail "a picture without its program"
 for g in a b c d e f g h; do group $g; done
 
 # weights 1:2:4, three frames in flight each (9 draws: 1.9 ms a frame)
@@ -110,6 +112,8 @@ echo "ok memory"
 cp /bin/gpujobs /tmp/hanger
 cp /bin/gpujobs /tmp/failer
 echo hanger > $P/hang
+used() { sed -n 's/usage_usec //p' a/gpu.stat; }
+before=$(used)
 (echo 0 > b/cgroup.procs; gpujobs count 200 9 > /tmp/b 2>&1; echo $? >> /tmp/b) &
 (echo 0 > a/cgroup.procs; gpujobs count 200 9 > /tmp/aa 2>&1; echo $? >> /tmp/aa) & # of the same group
 (echo 0 > a/cgroup.procs; /tmp/hanger count 3 9 > /tmp/a 2>&1; echo $? >> /tmp/a) &
@@ -120,8 +124,15 @@ wait
 [ "$(cat /tmp/aa)" = "200
 0" ] || fail "in the group of the hung one: $(cat /tmp/aa)"
 grep -q 'hangs 1' a/gpu.stat || fail "gpu.stat: $(cat a/gpu.stat)"
-[ $(sed -n 's/usage_usec //p' a/gpu.stat) -gt 2000000 ] || fail "the hang costs nothing"
+[ $(($(used) - before)) -gt 2000000 ] || fail "the hang costs nothing"
+T=/sys/kernel/tracing
+for e in job_start job_done hang; do echo 1 > $T/events/gpu/gpu_$e/enable; done
+/tmp/hanger count 1 7 > /tmp/a 2>&1 || true
+grep -q 'gpu_job_start: gpu0 hanger tenant=1 type=0x207 draws=7' $T/trace && grep -q 'gpu_hang: gpu0 hanger' $T/trace || fail "tracepoints"
 echo > $P/hang
+gpujobs count 1 10 > /tmp/a
+grep -q 'gpu_job_done: gpu0 gpujobs tenant=1 type=0x207 error=0 busy_ns=2000000' $T/trace || fail "tracepoint of the end"
+for e in job_start job_done hang; do echo 0 > $T/events/gpu/gpu_$e/enable; done
 echo failer > $P/fail
 /tmp/failer count 3 9 > /tmp/a && fail "a failing device"
 gpujobs count 3 9 > /tmp/a || fail "after a failed job"

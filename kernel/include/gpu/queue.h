@@ -79,7 +79,7 @@ u64 gpu_queue_hang_at(const struct gpu_queue *q);
  * gpu_queue_next and its NULL. */
 struct gpu_queue_job *gpu_queue_take(struct gpu_queue *q, struct gpu_queue_client *c);
 /* After a reset nothing is at the device: the guilty client's leaf pays for the time, all jobs of others go back to the
- * heads of their clients' queues in their old order, and the guilty one's to `dropped`. */
-void gpu_queue_reset(struct gpu_queue *q, struct gpu_queue_client *guilty, struct list *dropped, u64 now);
+ * heads of their clients' queues in their old order, and the guilty one's to `dropped`. Returns that time. */
+u64 gpu_queue_reset(struct gpu_queue *q, struct gpu_queue_client *guilty, struct list *dropped, u64 now);
 
 #endif

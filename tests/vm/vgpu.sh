@@ -111,14 +111,16 @@ if [ -n "$linux" ]; then
 for m in /m/*.ko; do insmod $m; done
 sleep 1
 cat /sys/class/graphics/fb0/name
-printf '\001\002\003\000%.0s' 1 2 3 4 5 6 7 8 > /dev/fb0
+echo "drawn by Linux's console" > /dev/tty1
 sleep 1
 S
 	tools/mkinitrd "$dir/guest" --init build/user/init --busybox "$(command -v busybox || echo /bin/busybox)" "${add[@]}" --add "$dir/guest-script:/s" --cmd sh /s
-	echo '/ostrom vm run --kernel /vmlinux --initrd /initrd --mem 400M --gpu 12% --screenshot /p.ppm --append "console=ttyS0 quiet"; head -2 /p.ppm; od -An -v -tx1 -j 16 -N 24 /p.ppm' > "$dir/script"
+	cat > "$dir/script" <<'S'
+/ostrom vm run --kernel /vmlinux --initrd /initrd --mem 400M --gpu 12% --screenshot /p.ppm --append "console=ttyS0 quiet"; head -2 /p.ppm; tr -d '\000' < /p.ppm | head -c 200 | od -An -v -tx1
+S
 	timeout 400 tools/qemu-run --mem 1500M --timeout 380 --append swgpu --add build/user/ostrom-vm:/ostrom --add "$dir/vmlinux:/vmlinux" --add "$dir/guest:/initrd" \
 		--add "$dir/script:/script" -- sh /script > "$dir/out" 2>&1
 	check "Debian's Linux drives it with its own driver" "grep -q '^virtio_gpudrmfb' $dir/out && grep -q '^1024 768' $dir/out"
-	check "the host sees its frame buffer" "grep -q '03 02 01 03 02 01 03 02' $dir/out"
+	check "the host sees its console's grey letters" "grep -q 'aa aa aa aa aa aa' $dir/out"
 fi
 exit $failed

@@ -4,22 +4,12 @@
  */
 /* clang-format off */
 	/* a round */
-	".vvzvvzvvevvenzzvvvvvoezvvvvvvznnvzvvvbzvvv.nbvnnnnvvvvnvnznvv.v..vzvvvzvvvvvzvv.bznv.vvvvnbvzvoznzv"
-	"zvzvnvzvvvzzzn.v..vv.nvvvzvnnv.vv.ovvzvvvvvvvvzzvvvzzv.oozz.vzvvvzvvvzvvbvvvzzvvzzvvvzzzv.vvzzno.v.v"
-	"vvvvzvzvzezvzvvvvnvoveenvvvvz.vvv.vvzzvbvvvvvvvnvzbzvzv.ezze.zvvzv.vbvnvvvvvn.v.v.zvvvvvvv.ze.vvvvzv",
+	".vvzvvzvvevvenzzvvvvvoezvvvvvvznnvzvvvbzvvv.nbvnnnnvvvvnvnznvv.v..vzvvvzvvvvvzvv.bznv.vvvvnbvzvoznzv",
 	/* a round */
-	"aaazaaavvevveaaavvavvoeavvvvvvaaavzavabavvaaaavanaavvvvavaaavv.vaavavavzvavaazvvabaaaavvvanavavoaaav"
-	"zvavnvaavvazan.v..vv.aaavavanaavaaovvzavavvvvvzzvavaavaaaaaavavvvzavvzvaavvazzavzavavzaaa.vvzaaaaaav"
-	"avvvzaaaaezvzvvvvavaveeavvvaa.vva.avaavbaavvvavnvzazazvaezzeazvaavaabaavvvvva.v.vaavvvvaavaze.vvvvav",
+	"aaazaaavvevveaaavvavvoeavvvvvvaaavzavabavvaaaavanaavvvvavaaavv.vaavavavzvavaazvvabaaaavvvanavavoaaav",
 	/* a round */
-	"avvzvvzvvevvenzzvvvvvoezvvvvvvznnvzvvvbzvvv.nbvnnnnvvvvnvnznvv.v..vzvvvzvvvvvzvv.bznv.vvvvnbvzvoznzv"
-	"zvzvnvzvvvzzzn.v..vv.nvvvzvnnv.vv.ovvzvvvvvvvvzzvvvzzv.oozz.vzvvvzvvvzvvbvvvzzvvzzvvvzzzv.vvzzno.v.v"
-	"vvvvzvzvzezvzvvvvnvoveenvvvvz.vvv.vvzzvbvvvvvvvnvzbzvzv.ezzeazvvzv.vbvnvvvvvn.v.v.zvvvvvvvaze.vvvvzv",
+	"avvzvvzvvevvenzzvvvvvoezvvvvvvznnvzvvvbzvvv.nbvnnnnvvvvnvnznvv.v..vzvvvzvvvvvzvv.bznv.vvvvnbvzvoznzv",
 	/* a round */
-	".vvzvvzvvevvenzzvvvvvoezvvvvvvznnvzvvvbzvvv.nbvnnnnvvvvnvnznvv.v..vzvvvzvvvvvzvv.bznv.vvvvnbvzvoznzv"
-	"zvzvnvzvvvzzzn.v..vv.nvvvzvnnv.vv.ovvzvvvvvvvvzzvvvzzv.oozz.vzvvvzvvvzvvbvvvzzvvzzvvvzzzv.vvzzno.v.v"
-	"vvvvzvzvzezvzvvvvnvoveenvvvvz.vvv.vvzzvbvvvvvvvnvzbzvzv.ezze.zvvzv.vbvnvvvvvn.v.v.zvvvvvvv.ze.vvvvzv",
+	".vvzvvzvvevvenzzvvvvvoezvvvvvvznnvzvvvbzvvv.nbvnnnnvvvvnvnznvv.v..vzvvvzvvvvvzvv.bznv.vvvvnbvzvoznzv",
 	/* a round */
-	".vvzvvzvvevvenzzvvvvvoezvvvvvvznnvzvvvbzvvv.nbvnnnnvvvvnvnznvv.v..vzvvvzvvvvvzvv.bznv.vvvvnbvzvoznzv"
-	"zvzvnvzvvvzzzn.v..vv.nvvvzvnnv.vv.ovvzvvvvvvvvzzvvvzzv.oozz.vzvvvzvvvzvvbvvvzzvvzzvvvzzzv.vvzzno.v.v"
-	"vvvvzvzvzezvzvvvvnvoveenvvvvz.vvv.vvzzvbvvvvvvvnvzbzvzv.ezze.zvvzv.vbvnvvvvvn.v.v.zvvvvvvv.ze.vvvvzv",
+	".vvzvvzvvevvenzzvvvvvoezvvvvvvznnvzvvvbzvvv.nbvnnnnvvvvnvnznvv.v..vzvvvzvvvvvzvv.bznv.vvvvnbvzvoznzv",

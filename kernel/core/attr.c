@@ -34,12 +34,23 @@ ROOT(attr_proc_root, "proc");
 ROOT(attr_trace_root, "tracing");
 ROOT(attr_debug_root, "debug");
 
+/* FNV-1a: folders of ten thousand are searched by it before by name. */
+static u32 hash_of(const char *name)
+{
+	u32 h = 0x811c9dc5;
+
+	while (*name)
+		h = (h ^ (u8)*name++) * 0x01000193;
+	return h;
+}
+
 static struct attr_dir *find_child(struct attr_dir *d, const char *name)
 {
+	u32 hash = hash_of(name);
 	struct attr_dir *c;
 
 	list_for_each_entry (c, &d->children, sibling)
-		if (!strcmp(c->name, name))
+		if (c->hash == hash && !strcmp(c->name, name))
 			return c;
 	return NULL;
 }
@@ -60,6 +71,7 @@ int attr_dir_init(struct attr_dir *d, struct attr_dir *parent, const char *name,
 	int err = 0;
 
 	*d = (struct attr_dir){ .name = name,
+				.hash = hash_of(name),
 				.parent = parent,
 				.attrs = attrs,
 				.ops = ops,

@@ -82,7 +82,11 @@ void tenant_put(struct tenant *t)
  * block. */
 static u16 find_id(struct tenant ***spare)
 {
-	for (unsigned id = 2; id < 65536; id++) {
+	static unsigned last = 1; /* the search goes on behind it, and once around */
+
+	for (unsigned n = 0; n < 65534; n++) {
+		unsigned id = last = last < 65535 ? last + 1 : 2;
+
 		if (!ids[id >> 8]) {
 			ids[id >> 8] = *spare;
 			*spare = NULL;

@@ -47,6 +47,7 @@ struct attr_dir_ops {
 
 struct attr_dir {
 	const char *name; /* owned by the folder */
+	u32 hash;         /* of the name */
 	struct attr_dir *parent;
 	struct list children, sibling, links;
 	const struct attr *const *attrs; /* NULL-terminated array of pointers */

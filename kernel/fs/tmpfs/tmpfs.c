@@ -612,6 +612,10 @@ int memfd_file(const char *name, unsigned flags, struct file **out)
 	if (!err)
 		err = file_open_path(&p, flags | O_RDWR, out);
 	dentry_put(d);
+	if (!err && (*out)->writes_inode) { /* as on Linux, who made it may run it while it is open */
+		atomic_dec(&(*out)->inode->write_count);
+		(*out)->writes_inode = false;
+	}
 	return err;
 }
 

@@ -285,11 +285,34 @@ static void leaving(void **state)
 	assert_null(next(&s));
 }
 
+/* A group whose weight was tiny has no debt from then once it is changed, whoever worked last. */
+static void changed_group(void **state)
+{
+	struct vgpu_entity a, b;
+	struct vgpu_share tiny = { 1, 400000, VGPU_ONE }, huge = { 10000, 0, VGPU_ONE };
+	const u64 cost[] = { 2 * MS, 2 * MS };
+	struct gpu_queue_leaf l[2];
+	struct sim s;
+	u64 got[2];
+
+	start(&s);
+	assert_int_equal(vgpu_sched_add(&s.q.sched, &a, NULL, &tiny, 0), 0);
+	assert_int_equal(vgpu_sched_add(&s.q.sched, &b, NULL, &huge, 0), 0);
+	leaf(&s, &l[0], &a, 100);
+	leaf(&s, &l[1], &b, 100);
+	saturate(&s, l, 2, cost, got);
+	near(got[0], 400);
+	assert_true(l[0].entity.vtime > s.q.sched.vnow);
+	assert_int_equal(vgpu_sched_set(&s.q.sched, &a, &normal, s.now), 0);
+	assert_int_equal(l[0].entity.vtime, s.q.sched.vnow);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(turns), cmocka_unit_test(alternation),  cmocka_unit_test(groups),
-		cmocka_unit_test(reset), cmocka_unit_test(group_limits), cmocka_unit_test(leaving),
+		cmocka_unit_test(turns),         cmocka_unit_test(alternation),  cmocka_unit_test(groups),
+		cmocka_unit_test(reset),         cmocka_unit_test(group_limits), cmocka_unit_test(leaving),
+		cmocka_unit_test(changed_group),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -90,14 +90,24 @@ int vgpu_sched_add(struct vgpu_sched *s, struct vgpu_entity *e, struct vgpu_enti
 	return 0;
 }
 
+static bool is_below(const struct vgpu_entity *e, const struct vgpu_entity *top)
+{
+	while (e && e != top)
+		e = e->parent;
+	return e;
+}
+
 int vgpu_sched_set(struct vgpu_sched *s, struct vgpu_entity *e, const struct vgpu_share *share, u64 now)
 {
+	struct vgpu_entity *other;
 	int rc = check_share(s, e, e->parent, share);
 
 	if (rc)
 		return rc;
 	e->share = *share;
-	e->vtime = min(e->vtime, s->vnow);
+	list_for_each_entry (other, &s->entities, link)
+		if (is_below(other, e))
+			other->vtime = min(other->vtime, s->vnow);
 	e->min_left = burst(share->min);
 	e->max_left = burst(vgpu_sched_cap(s, e));
 	return 0;

@@ -92,7 +92,7 @@ static int move_vma(struct remap *r, struct vma *v)
 	struct vma *n;
 	int err, back;
 
-	n = vma_alloc(m, r->new_addr, r->new_addr + r->new_len, v->flags, v->mapping, v->index);
+	n = vma_alloc(m, r->new_addr, r->new_addr + r->new_len, v->flags, v->mapping, vma_index(v, r->addr));
 	if (!n)
 		return -ENOMEM;
 	if (!v->mapping && !v->has_private)
@@ -113,7 +113,7 @@ static int move_vma(struct remap *r, struct vma *v)
 	tlb_finish(&g);
 	if (err)
 		return unmap_locked(m, n->start, n->end, &r->dead) ?: err;
-	if (r->flags & MREMAP_DONTUNMAP)
+	if (r->flags & MREMAP_DONTUNMAP || !r->old_len)
 		return 0;
 	err = unmap_locked(m, r->addr, r->addr + r->old_len, &r->dead);
 	if (!err)
@@ -144,8 +144,13 @@ static int place_and_move(struct remap *r)
 	else
 		err = vma_gap_find(m, r->new_len, r->new_len >= HUGE_SIZE ? HUGE_SIZE : PAGE_SIZE, m->mmap_base,
 				   &r->new_addr);
-	if (!err)
-		err = vma_carve(m, r->addr, r->addr + r->old_len, &v);
+	if (err)
+		return err;
+	if (!r->old_len) { /* a second view of shared memory: nothing moves, and the old view may be larger */
+		v = vma_find(m, r->addr);
+		return v && v->start <= r->addr ? move_vma(r, v) : -EFAULT;
+	}
+	err = vma_carve(m, r->addr, r->addr + r->old_len, &v);
 	return err ? err : move_vma(r, v);
 }
 

@@ -270,6 +270,22 @@ CASE(what_two_processes_share)
 	close(fd), close(same), close(other), close(pidfd), close(got);
 }
 
+CASE(a_second_view_of_shared_memory)
+{
+	char *p = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), *q;
+
+	want(p != MAP_FAILED);
+	p[4096] = 'x';
+	q = mremap(p + 4096, 0, 4096, MREMAP_MAYMOVE);
+	want(q != MAP_FAILED && *q == 'x');
+	*q = 'y';
+	want(p[4096] == 'y');
+	want(!munmap(q, 4096) && p[4096] == 'y' && !munmap(p, 3 * 4096));
+	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	want_errno((long)mremap(p, 0, 4096, MREMAP_MAYMOVE), EINVAL);
+	munmap(p, 4096);
+}
+
 int main(int argc, char **argv)
 {
 	char c;
@@ -288,5 +304,6 @@ int main(int argc, char **argv)
 	RUN(a_pipe_gives_all_it_has);
 	RUN(a_signal_that_is_waited_for);
 	RUN(what_two_processes_share);
+	RUN(a_second_view_of_shared_memory);
 	return abi_status();
 }

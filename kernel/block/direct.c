@@ -59,7 +59,7 @@ static int get_pages(const struct iter *it, struct iter_vec s, unsigned want, bo
 		return mm_pin_user(current->mm, s.base, want, device_writes, pages);
 	for (unsigned i = 0; i < want; i++) {
 		pages[i] = pfn_to_page(virt_to_phys((void *)(s.base & PAGE_MASK) + i * PAGE_SIZE) >> PAGE_SHIFT);
-		page_get(pages[i]);
+		page_get(page_head(pages[i]));
 	}
 	return (int)want;
 }
@@ -91,7 +91,7 @@ static ssize_t append(struct piece *p, struct iter *it, bool device_writes)
 static void unpin(struct piece *p, unsigned from)
 {
 	while (p->bio.nr_vecs > from)
-		page_put(p->vecs[--p->bio.nr_vecs].page);
+		page_put(page_head(p->vecs[--p->bio.nr_vecs].page)); /* of a huge page, the head is counted */
 }
 
 /* What does not fill a block goes back to the iterator: user memory may end in the middle of one. */

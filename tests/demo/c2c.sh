@@ -25,7 +25,7 @@ gcc -O2 -g -static -o $dir/static $src -lpthread
 cat > $dir/in.sh << 'END'
 cd /tmp
 perf c2c record -q -o data -- /counters 25000000 2> log || cat log
-perf c2c report -i data --stdio --no-source 2>> log
+perf c2c report -i data --stdio --no-source 2>> log | cat
 END
 timeout 60 tools/qemu-run --cpus 2 --timeout 50 --program perf --program addr2line --add $dir/static:/counters --add $dir/in.sh:/in.sh -- sh /in.sh > $dir/kernel.txt 2> $dir/kernel.log
 sed -n '/Shared Data Cache Line Table/,$p' $dir/kernel.txt | cut -c1-150

@@ -547,7 +547,7 @@ static struct pid *take_notify(struct mqueue *q, siginfo_t *info, int *sig)
 	memset(info, 0, sizeof(*info));
 	info->si_signo = *sig;
 	info->si_code = SI_MESGQ;
-	info->si_value.sival_ptr = (void __user *)q->notify_value;
+	info->si_value.sival_ptr = (void *)q->notify_value;
 	info->si_uid = user_out(current->cred->uid);
 	q->notify = NULL;
 	return to;

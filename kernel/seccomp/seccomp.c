@@ -133,7 +133,7 @@ static bool trap(struct regs *r, u32 data)
 	info.si_signo = SIGSYS;
 	info.si_code = 1; /* SYS_SECCOMP */
 	info.si_errno = (int)data;
-	info.si_call_addr = (void __user *)r->ip;
+	info.si_call_addr = (void *)r->ip;
 	info.si_syscall = (int)r->orig_ax;
 	info.si_arch = AUDIT_ARCH_X86_64;
 	r->ax = r->orig_ax;

@@ -46,6 +46,7 @@ struct epoll {
 	struct list sleepers; /* in epoll_wait */
 	struct waitq poll_q;  /* those who poll the epoll */
 	struct deferred announce;
+	struct rcu_head rcu;
 };
 
 struct item_entry {
@@ -431,6 +432,11 @@ static unsigned epoll_poll(struct file *f, struct poll_table *pt)
 	return ready;
 }
 
+static void epoll_free(struct rcu_head *head)
+{
+	kfree(container_of(head, struct epoll, rcu));
+}
+
 static void epoll_release(struct file *f)
 {
 	struct epoll *ep = f->priv;
@@ -443,7 +449,11 @@ static void epoll_release(struct file *f)
 		forget_item(it);
 	mutex_unlock(&ep->lock);
 	mutex_unlock(&links_lock);
-	kfree(ep);
+	/* Nobody can queue it any more. It begins soon on the CPU that it was queued on, and has ended there when that
+	 * CPU runs something else. */
+	while (READ_ONCE(ep->announce.queued))
+		resched_point();
+	rcu_call(&ep->rcu, epoll_free);
 }
 
 static const struct file_ops epoll_ops = { .poll = epoll_poll, .release = epoll_release, .llseek = no_llseek };

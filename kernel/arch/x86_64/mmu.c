@@ -111,6 +111,9 @@ paddr_t virt_to_phys(const void *va)
 {
 	ulong a = (ulong)va;
 
+#ifdef OSTROM_DEBUG
+	ensure(a >= KERNEL_BASE || (a >= DIRECT_MAP_BASE && a - DIRECT_MAP_BASE < 1UL << 46)); /* not a stack */
+#endif
 	return a >= KERNEL_BASE ? a - KERNEL_BASE : a - DIRECT_MAP_BASE;
 }
 

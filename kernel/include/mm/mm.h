@@ -123,7 +123,8 @@ int __must_check mm_recolour(struct mm *m, struct mm_recolour *r);
 /* ---- looking ---- */
 struct vma *mm_find_vma(struct mm *m, ulong addr); /* first with end > addr, or NULL; mm->lock held */
 struct vma *mm_next_vma(struct vma *v);
-/* Pins user pages for I/O: references in pages[]; returns the count, may be short, or -EFAULT. */
+/* Pins user pages for I/O: references in pages[]; returns the count, may be short, or -EFAULT. Of a huge page the pages
+ * are given, but the reference is counted in its head: page_put takes page_head(pages[i]). */
 int __must_check mm_pin_user(struct mm *m, ulong addr, unsigned n, bool write, struct page **pages);
 /* ptrace, /proc/PID/mem: copies between kernel memory and another address space; bytes copied or -errno. */
 ssize_t mm_access(struct mm *m, ulong addr, void *buf, size_t bytes, bool write, bool force);

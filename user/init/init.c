@@ -56,7 +56,6 @@ static void mount_all(void)
 						{ "/proc/self/fd/1", "/dev/stdout" },
 						{ "/proc/self/fd/2", "/dev/stderr" } };
 
-	mount_one("proc", "/proc", NULL);
 	mount_one("sysfs", "/sys", NULL);
 	mount_one("tracefs", "/sys/kernel/tracing", NULL);
 	mount_one("debugfs", "/sys/kernel/debug", NULL);
@@ -222,8 +221,10 @@ int main(void)
 	int status, words = load_command(argv);
 
 	mount_one("proc", "/proc", NULL);
-	if (parameter("root", root, sizeof(root)))
+	if (parameter("root", root, sizeof(root))) {
 		enter_root(root);
+		mount_one("proc", "/proc", NULL);
+	}
 	mount_all();
 	parameter("ostrom.tty", name, sizeof(name));
 	snprintf(tty, sizeof(tty), "/dev/%s", name);

@@ -53,6 +53,10 @@ static void copy_task_state(struct task *t, const struct clone_request *r)
 		t->altstack_size = current->altstack_size;
 		t->altstack_flags = current->altstack_flags;
 	}
+	if (!(r->flags & CLONE_VM)) {
+		t->rseq = current->rseq;
+		t->rseq_signature = current->rseq_signature;
+	}
 	t->set_child_tid = r->flags & CLONE_CHILD_SETTID ? (u32 __user *)r->child_tid : NULL;
 	t->clear_child_tid = r->flags & CLONE_CHILD_CLEARTID ? (u32 __user *)r->child_tid : NULL;
 	t->flags = (t->flags & ~TASK_F_KTHREAD) | (r->flags & CLONE_THREAD ? 0 : TASK_F_FORKED);

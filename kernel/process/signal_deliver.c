@@ -24,6 +24,7 @@
 #include <asm/unistd.h>
 #include <lib/string.h>
 #include <process/ptrace.h>
+#include <process/rseq.h>
 #include <task/hooks.h>
 
 /* ---- stops ------------------------------------------------------------------------------------------------ */
@@ -317,6 +318,8 @@ static void handle_signals(struct regs *r)
 	int sig = next_to_handle(current->process, &a, &info);
 
 	if (sig) {
+		if (current->rseq)
+			rseq_return(r);
 		call_handler(r, sig, &a, &info);
 		return;
 	}
@@ -351,6 +354,8 @@ void upcall_return_to_user(struct regs *r)
 		sched_throttle_point();
 	if (unlikely(current->work & WORK_MEMORY))
 		tenant_high_point();
+	if (current->work & WORK_RSEQ)
+		rseq_return(r);
 	if (current->work & WORK_SIGNAL) {
 		if (static_branch(&task_step_key))
 			task_hooks->step_end(r);

@@ -20,6 +20,7 @@
 #include <linux/capability.h>
 #include <linux/fcntl.h>
 #include <linux/prctl.h>
+#include <linux/rseq.h>
 #include <linux/sched.h>
 #include <linux/securebits.h>
 #include <linux/times.h>
@@ -28,6 +29,7 @@
 #include <process/clone.h>
 #include <process/pidfd.h>
 #include <process/process.h>
+#include <process/rseq.h>
 #include <vfs/vfs.h>
 
 /* ---- beginning and ending ------------------------------------------------------------------------------- */
@@ -587,4 +589,11 @@ long sys_personality(u32 persona)
 	if (persona != 0xffffffff)
 		current->process->personality = persona;
 	return old;
+}
+
+long sys_rseq(void __user *rseq, u32 len, int flags, u32 sig)
+{
+	if (flags & RSEQ_FLAG_UNREGISTER)
+		return flags == RSEQ_FLAG_UNREGISTER ? rseq_unregister(rseq, len, sig) : -EINVAL;
+	return flags ? -EINVAL : rseq_register(rseq, len, sig);
 }

@@ -399,6 +399,8 @@ static void finish_switch(struct task *prev)
 	}
 	if (static_branch(&task_switch_key))
 		task_hooks->switch_in(prev);
+	if (current->rseq)
+		__atomic_fetch_or(&current->work, WORK_RSEQ, __ATOMIC_SEQ_CST);
 	if (dead)
 		task_put(prev);
 }

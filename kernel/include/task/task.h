@@ -46,6 +46,7 @@ enum task_state {
 #define WORK_NOTIFY   BIT(2) /* task_work callbacks */
 #define WORK_THROTTLE BIT(3) /* its tenant's CPU time is used up: sched_throttle_point */
 #define WORK_MEMORY   BIT(4) /* its tenant is above memory.high: tenant_high_point */
+#define WORK_RSEQ     BIT(5) /* it has lost the CPU, and has registered for rseq(2) */
 
 /* task->syscall_work: what looks at each system call. Atomic bits. */
 #define SYSCALL_WORK_TRACE   BIT(0)
@@ -125,7 +126,8 @@ struct task {
 
 	u32 __user *clear_child_tid, *set_child_tid; /* o */
 	void __user *robust_list;                    /* o */
-	void __user *rseq;                           /* o */
+	void __user *rseq;                           /* o: what rseq(2) registered; NULL: nothing */
+	u32 rseq_signature;                          /* o */
 	ulong syscall_nr;                            /* o: for tracing */
 	u32 syscall_work;                            /* a: SYSCALL_WORK_* */
 	struct list task_work;                       /* t: callbacks before return to user */

@@ -1,4 +1,5 @@
 #!/bin/bash
+# alone: shares of real time are judged
 # Programs of Debian that nobody wrote for this: glmark2 (with its own validation of pixels), es2gears, and three GStreamer pipelines
 # at once (upload, convert, scale and download by GL, encoded by x264: transcoding), each in its own tenant. The three
 # films must be the same, and play. Skips what is not installed: glmark2-es2-x11, mesa-utils, gstreamer1.0-{gl,tools,plugins-*}, xvfb.

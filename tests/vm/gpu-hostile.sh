@@ -1,4 +1,5 @@
 #!/bin/bash
+# alone: shares of real time are judged
 # A hostile tenant of `ostrom gpu`: every forged command of tests/gpu/hostile.c and random streams (GPU_STREAMS of them,
 # 4000 by default), while another tenant draws and checks its pixels. The broker lives, the other's pixels are right, the
 # attacker's memory never exceeds its limit and is zero in the end.

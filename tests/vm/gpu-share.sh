@@ -1,4 +1,5 @@
 #!/bin/bash
+# alone: shares of real time are judged
 # `ostrom gpu` with unmodified Mesa clients, natively: right pixels in three tenants at once, weights by finished frames, a
 # cap, a memory limit that is exact, changes while frames are drawn, a killed worker and a hung one that hit nobody else.
 # Speeds are compared only within one run, with wide margins: benchmarks/gpu measures them.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# alone: two CPUs that really run side by side
 # Debian's unmodified perf samples memory inside Ostrom, on a machine without a PMU: `perf c2c` puts the line that is fought over first
 # in each program and none in the control; `perf mem` names what it saw. On Intel's processors perf asks for two events of `cpu`, on AMD's
 # for one of `ibs_op`: both are recorded here.

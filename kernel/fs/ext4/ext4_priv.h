@@ -44,6 +44,7 @@ struct freed { /* a group's blocks that are free once the transaction is safe */
 struct ext4 {
 	struct ext4_device dev;
 	bool read_only, ro_unknown; /* ro_unknown: features that are not known for writing */
+	bool may_be_torn;           /* while opening: a superblock of a wrong checksum may be in the journal */
 	u8 sb[SB_BYTES];
 	u32 block_bytes, inodes, inodes_per_group, blocks_per_group, inode_bytes, desc_bytes, groups, first_ino;
 	u64 blocks;

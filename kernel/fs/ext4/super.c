@@ -55,9 +55,15 @@ static int check_features(struct ext4 *fs)
 		fs->read_only = true;
 	}
 	fs->ro_unknown = unknown;
-	if (has_csum(fs) && (sb[SB_CSUM_TYPE] != 1 || ext4_super_csum(sb) != get32(sb + SB_CSUM)))
-		return fail(EUCLEAN, "ext4: the superblock's checksum is wrong");
-	return 0;
+	if (!has_csum(fs) || (sb[SB_CSUM_TYPE] == 1 && ext4_super_csum(sb) == get32(sb + SB_CSUM)))
+		return 0;
+	/* A power failure between its two sectors: the journal has it whole. What the journal is found by never
+	 * changes. */
+	if (fs->may_be_torn && fs->incompat & INCOMPAT_RECOVER) {
+		log_warn("ext4: the superblock's checksum is wrong; the journal is replayed first");
+		return 0;
+	}
+	return fail(EUCLEAN, "ext4: the superblock's checksum is wrong");
 }
 
 static int check_geometry(struct ext4 *fs)
@@ -202,7 +208,9 @@ int ext4_open(const struct ext4_device *dev, unsigned flags, struct ext4 **out)
 	list_init(&fs->freed);
 	for (int i = 0; i < BUCKETS; i++)
 		list_init(&fs->bucket[i]);
+	fs->may_be_torn = !dev->read_only && !(flags & EXT4_OPEN_NO_REPLAY);
 	err = ext4_load_super(fs);
+	fs->may_be_torn = false;
 	if (!err && (fs->incompat & INCOMPAT_RECOVER) && !(flags & EXT4_OPEN_NO_REPLAY))
 		err = dev->read_only ? fail(EROFS, "ext4: the journal must be replayed and the device is read only")
 				     : ext4_journal_replay(fs);

@@ -154,8 +154,8 @@ int md_zones_init(struct md_zones *z, struct md_geo *g, const u64 *member_sector
 	g->sectors = 0;
 	for (u32 i = 0; i < g->disks; i++) {
 		size[i] = g->chunk ? member_sectors[i] - member_sectors[i] % g->chunk : member_sectors[i];
-		if (!size[i])
-			return fail(EINVAL, "member %u is too small", i);
+		if (!size[i] || size[i] > 1ULL << 53)
+			return fail(EINVAL, "member %u of %llu sectors", i, (unsigned long long)size[i]);
 	}
 	if (g->level == 0)
 		return stripe_zones(z, g, size);

@@ -64,6 +64,8 @@ static int ten_init(struct md_geo *g)
 	g->parity = near * far - 1;
 	g->member_sectors -= g->member_sectors % (g->chunk * (u64)far);
 	g->sectors = g->member_sectors / g->chunk / far * g->disks / near * g->chunk;
+	if (!g->sectors)
+		return fail(EINVAL, "RAID10 of members that are smaller than a chunk and its copies");
 	return 0;
 }
 

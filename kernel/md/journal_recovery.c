@@ -356,6 +356,8 @@ int md_journal_recover(const struct md_geo *g, u64 log_sectors, u64 tail, const 
 	int err;
 
 	*out = (struct md_recovery_result){ .tail = tail };
+	if (!md_level_has_parity(g->level))
+		return fail(EINVAL, "an array of level %d has no journal", g->level);
 	log_sectors = ALIGN_DOWN(log_sectors, (u64)MD_LOG_SECTORS);
 	if (tail >= log_sectors || tail % MD_LOG_SECTORS)
 		return fail(EINVAL, "journal tail %llu outside the journal", (unsigned long long)tail);

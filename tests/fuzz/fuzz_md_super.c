@@ -12,9 +12,38 @@
 #include <core/log.h>
 #include <lib/string.h>
 #include <md/assemble.h>
+#include <md/copies.h>
 #include <md/bitmap.h>
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+
+/* The last sector of an array that is believed lies inside its members, and is found from there. */
+static void place(const struct md_super *s, struct md_geo *g)
+{
+	static struct md_zones z;
+	u64 at, size[MD_MAX_DISKS];
+	struct md_extent x;
+	u32 d;
+
+	if (md_level_has_parity(g->level)) {
+		md_geo_map(g, g->sectors - 1, &at, &d);
+		ensure(at < g->member_sectors && md_geo_unmap(g, at, d) == g->sectors - 1);
+		return;
+	}
+	for (u32 i = 0; i < g->disks; i++)
+		size[i] = s->data_size >> i % 3;
+	if (g->level <= 0) {
+		if (md_zones_init(&z, g, size) < 0)
+			return;
+		md_zones_map(&z, g, g->sectors - 1, 1, &x);
+		ensure(x.n == 1 && x.copy[0].slot < g->disks && x.copy[0].sector < size[x.copy[0].slot]);
+		return;
+	}
+	md_copies_map(g, g->sectors - 1, 1, &x);
+	for (u32 i = 0; i < x.n; i++)
+		ensure(x.copy[i].slot < g->disks && x.copy[i].sector < g->member_sectors &&
+		       md_copies_unmap(g, x.copy[i].slot, x.copy[i].sector) == g->sectors - 1);
+}
 
 static void judge(const u64 *buf, u64 dev_sectors)
 {
@@ -34,13 +63,8 @@ static void judge(const u64 *buf, u64 dev_sectors)
 	ensure(!memcmp(&s, &again, sizeof(s)));
 	again.dev_number ^= 1;
 	if (md_assemble(both, 2, &plan, verdict) == 0 &&
-	    md_geo_init(&g, s.level, s.layout, s.raid_disks, s.chunk, s.size) == 0) {
-		u64 at;
-		u32 d;
-
-		md_geo_map(&g, g.sectors - 1, &at, &d);
-		ensure(at < g.member_sectors && md_geo_unmap(&g, at, d) == g.sectors - 1);
-	}
+	    md_geo_init(&g, s.level, s.layout, s.raid_disks, s.chunk, s.size) == 0)
+		place(&s, &g);
 }
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)

@@ -325,24 +325,19 @@ int bpffs_get(const char __user *upath, u32 flags)
 
 static int parse_mode(const char *data, u16 *mode)
 {
-	char copy[128], *at = copy;
+	char copy[128], *at = copy, *opt;
+	u64 v;
 
 	*mode = 01777;
 	if (!data)
 		return 0;
 	if (str_copy(copy, data, sizeof(copy)) >= sizeof(copy))
 		return -EINVAL;
-	while (at) {
-		char *comma = strchr(at, ',');
-		u64 v;
-
-		if (comma)
-			*comma++ = '\0';
-		if (!strncmp(at, "mode=", 5) && !str_to_u64(at + 5, 8, &v) && v <= 07777)
+	while ((opt = str_next(&at, ','))) {
+		if (!strncmp(opt, "mode=", 5) && !str_to_u64(opt + 5, 8, &v) && v <= 07777)
 			*mode = v;
-		else if (*at)
-			return fail(EINVAL, "bpf file system: option %s", at);
-		at = comma;
+		else if (*opt)
+			return fail(EINVAL, "bpf file system: option %s", opt);
 	}
 	return 0;
 }

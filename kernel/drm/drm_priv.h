@@ -109,7 +109,8 @@ long drm_prime_to_handle(struct drm_file *f, void *arg);
 long drm_dumb_create(struct drm_file *f, void *arg);
 long drm_dumb_map(struct drm_file *f, void *arg);
 long drm_dumb_destroy(struct drm_file *f, void *arg);
-u64 drm_object_offset(u32 handle);
+/* Where mmap of the file finds the memory behind a handle. -ENOENT. */
+long drm_map_offset(struct drm_file *f, u32 handle, __u64 *offset);
 
 /* ---- virtgpu.c ---- */
 

@@ -315,9 +315,15 @@ static const struct mapping_ops map_ops = {
 	.fill = map_fill, .get = map_get, .put = map_put, .describe = map_describe
 };
 
-u64 drm_object_offset(u32 handle)
+long drm_map_offset(struct drm_file *f, u32 handle, __u64 *offset)
 {
-	return (u64)handle << OFFSET_SHIFT;
+	struct drm_object *o = drm_object_find(f->client, handle);
+
+	if (!o)
+		return -ENOENT;
+	drm_object_put(o);
+	*offset = (u64)handle << OFFSET_SHIFT;
+	return 0;
 }
 
 static int map_object(struct drm_object *o, u64 *index, u64 first, size_t bytes, unsigned map_flags,
@@ -501,13 +507,8 @@ long drm_dumb_create(struct drm_file *f, void *arg)
 long drm_dumb_map(struct drm_file *f, void *arg)
 {
 	struct drm_mode_map_dumb *a = arg;
-	struct drm_object *o = drm_object_find(f->client, a->handle);
 
-	if (!o)
-		return -ENOENT;
-	drm_object_put(o);
-	a->offset = drm_object_offset(a->handle);
-	return 0;
+	return drm_map_offset(f, a->handle, &a->offset);
 }
 
 long drm_dumb_destroy(struct drm_file *f, void *arg)

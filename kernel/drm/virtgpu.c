@@ -45,13 +45,8 @@ int drm_virtgpu_context(struct drm_user *c)
 long drm_virtgpu_map(struct drm_file *f, void *arg)
 {
 	struct drm_virtgpu_map *a = arg;
-	struct drm_object *o = drm_object_find(f->client, a->handle);
 
-	if (!o)
-		return -ENOENT;
-	drm_object_put(o);
-	a->offset = drm_object_offset(a->handle);
-	return 0;
+	return drm_map_offset(f, a->handle, &a->offset);
 }
 
 long drm_virtgpu_getparam(struct drm_file *f, void *arg)

@@ -31,6 +31,16 @@ static bool is_blank(char c)
 	return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+char *str_next(char **at, char separator)
+{
+	char *part = *at, *end = part ? strchr(part, separator) : NULL;
+
+	*at = end;
+	if (end)
+		*(*at)++ = '\0';
+	return part;
+}
+
 bool str_starts(const char *s, const char *prefix)
 {
 	return strncmp(s, prefix, strlen(prefix)) == 0;

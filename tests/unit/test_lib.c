@@ -39,7 +39,7 @@ static void numbers(void **state)
 
 static void strings(void **state)
 {
-	char b[4];
+	char b[4], list[] = "a,,b=c", *at = list;
 	struct strbuf sb;
 
 	assert_int_equal(str_copy(b, "abcdef", sizeof(b)), 6);
@@ -52,6 +52,11 @@ static void strings(void **state)
 	assert_string_equal(b, "123");
 	strbuf_add(&sb, "%d", 5);
 	assert_string_equal(b, "123");
+	assert_string_equal(str_next(&at, ','), "a");
+	assert_string_equal(str_next(&at, ','), "");
+	assert_string_equal(str_next(&at, ','), "b=c");
+	assert_null(at);
+	assert_null(str_next(&at, ','));
 }
 
 struct item {

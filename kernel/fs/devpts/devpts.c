@@ -167,21 +167,15 @@ static int parse_option(struct options *o, char *opt)
 
 static int parse_options(struct options *o, const char *data)
 {
-	char copy[128], *at = copy;
+	char copy[128], *at = copy, *opt;
 	int err = 0;
 
 	if (!data)
 		return 0;
 	if (str_copy(copy, data, sizeof(copy)) >= sizeof(copy))
 		return -EINVAL;
-	while (!err && at) {
-		char *comma = strchr(at, ',');
-
-		if (comma)
-			*comma++ = '\0';
-		err = parse_option(o, at);
-		at = comma;
-	}
+	while (!err && (opt = str_next(&at, ',')))
+		err = parse_option(o, opt);
 	return err;
 }
 

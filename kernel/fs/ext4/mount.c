@@ -363,21 +363,15 @@ static int parse_option(struct ext4_super *s, char *opt)
 
 static int parse_options(struct ext4_super *s, const char *data)
 {
-	char copy[256], *at = copy;
+	char copy[256], *at = copy, *opt;
 	int err = 0;
 
 	if (!data)
 		return 0;
 	if (str_copy(copy, data, sizeof(copy)) >= sizeof(copy))
 		return -EINVAL;
-	while (!err && at) {
-		char *comma = strchr(at, ',');
-
-		if (comma)
-			*comma++ = '\0';
-		err = parse_option(s, at);
-		at = comma;
-	}
+	while (!err && (opt = str_next(&at, ',')))
+		err = parse_option(s, opt);
 	return err;
 }
 

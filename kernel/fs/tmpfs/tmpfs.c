@@ -461,7 +461,7 @@ static int parse_option(struct tmpfs_super *ts, char *opt, u64 total)
 static int parse_options(struct tmpfs_super *ts, const char *data)
 {
 	struct page_stats stats;
-	char copy[256], *at = copy;
+	char copy[256], *at = copy, *opt;
 	int err = 0;
 
 	page_stats(&stats);
@@ -473,14 +473,8 @@ static int parse_options(struct tmpfs_super *ts, const char *data)
 		return 0;
 	if (str_copy(copy, data, sizeof(copy)) >= sizeof(copy))
 		return -EINVAL;
-	while (!err && at) {
-		char *comma = strchr(at, ',');
-
-		if (comma)
-			*comma++ = '\0';
-		err = parse_option(ts, at, stats.total * PAGE_SIZE);
-		at = comma;
-	}
+	while (!err && (opt = str_next(&at, ',')))
+		err = parse_option(ts, opt, stats.total * PAGE_SIZE);
 	return err;
 }
 

@@ -32,6 +32,9 @@ char *strstr(const char *hay, const char *needle);
 #endif
 
 size_t str_copy(char *dst, const char *src, size_t size);
+/* The part up to the next separator, which becomes its end; *at moves behind it, or is NULL after the last part. NULL:
+ * there are no more. */
+char *str_next(char **at, char separator);
 bool str_starts(const char *s, const char *prefix);
 char *str_trim(char *s); /* without blanks at both ends; changes s */
 

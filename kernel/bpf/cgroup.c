@@ -17,10 +17,11 @@
 #include <bpf/cgroup.h>
 #include <core/log.h>
 #include <lib/err.h>
+#include "storage_priv.h"
 
 struct attached {
 	struct list link;
-	struct bpf_prog *prog;
+	struct bpf_cgroup_item item;
 	const void *owner; /* the link that it belongs to, or NULL */
 };
 
@@ -32,39 +33,45 @@ struct plan {
 };
 
 u32 bpf_cgroup_users[BPF_CGROUP_HOOKS];
+static struct bpf_cgroup_run *running[BPF_MAX_CPUS];
+
+static const u8 hooks[] = {
+	BPF_CGROUP_INET_INGRESS,
+	BPF_CGROUP_INET_EGRESS,
+	BPF_CGROUP_INET_SOCK_CREATE,
+	BPF_CGROUP_SOCK_OPS,
+	BPF_CGROUP_DEVICE,
+	BPF_CGROUP_INET4_BIND,
+	BPF_CGROUP_INET6_BIND,
+	BPF_CGROUP_INET4_CONNECT,
+	BPF_CGROUP_INET6_CONNECT,
+	BPF_CGROUP_INET4_POST_BIND,
+	BPF_CGROUP_INET6_POST_BIND,
+	BPF_CGROUP_UDP4_SENDMSG,
+	BPF_CGROUP_UDP6_SENDMSG,
+	BPF_CGROUP_SYSCTL,
+	BPF_CGROUP_UDP4_RECVMSG,
+	BPF_CGROUP_UDP6_RECVMSG,
+	BPF_CGROUP_GETSOCKOPT,
+	BPF_CGROUP_SETSOCKOPT,
+	BPF_CGROUP_INET4_GETPEERNAME,
+	BPF_CGROUP_INET6_GETPEERNAME,
+	BPF_CGROUP_INET4_GETSOCKNAME,
+	BPF_CGROUP_INET6_GETSOCKNAME,
+	BPF_CGROUP_INET_SOCK_RELEASE,
+};
 
 int bpf_cgroup_hook(u32 attach_type)
 {
-	static const u8 hooks[] = {
-		BPF_CGROUP_INET_INGRESS,
-		BPF_CGROUP_INET_EGRESS,
-		BPF_CGROUP_INET_SOCK_CREATE,
-		BPF_CGROUP_SOCK_OPS,
-		BPF_CGROUP_DEVICE,
-		BPF_CGROUP_INET4_BIND,
-		BPF_CGROUP_INET6_BIND,
-		BPF_CGROUP_INET4_CONNECT,
-		BPF_CGROUP_INET6_CONNECT,
-		BPF_CGROUP_INET4_POST_BIND,
-		BPF_CGROUP_INET6_POST_BIND,
-		BPF_CGROUP_UDP4_SENDMSG,
-		BPF_CGROUP_UDP6_SENDMSG,
-		BPF_CGROUP_SYSCTL,
-		BPF_CGROUP_UDP4_RECVMSG,
-		BPF_CGROUP_UDP6_RECVMSG,
-		BPF_CGROUP_GETSOCKOPT,
-		BPF_CGROUP_SETSOCKOPT,
-		BPF_CGROUP_INET4_GETPEERNAME,
-		BPF_CGROUP_INET6_GETPEERNAME,
-		BPF_CGROUP_INET4_GETSOCKNAME,
-		BPF_CGROUP_INET6_GETSOCKNAME,
-		BPF_CGROUP_INET_SOCK_RELEASE,
-	};
-
 	for (u32 i = 0; i < ARRAY_SIZE(hooks); i++)
 		if (hooks[i] == attach_type)
 			return (int)i;
 	return -EINVAL;
+}
+
+u32 bpf_cgroup_attach_type(u32 hook)
+{
+	return hooks[hook];
 }
 
 static u32 own_count(const struct bpf_cgroup_node *n, u32 hook)
@@ -90,7 +97,7 @@ static bool ancestors_allow(const struct bpf_cgroup_node *node, u32 hook)
 }
 
 /* A node's programs count if the nodes below it, as seen from where we come, leave room for more. */
-static u32 collect(const struct bpf_cgroup_node *node, u32 hook, struct bpf_prog **out)
+static u32 collect(const struct bpf_cgroup_node *node, u32 hook, struct bpf_cgroup_item *out)
 {
 	u32 n = 0;
 
@@ -101,7 +108,7 @@ static u32 collect(const struct bpf_cgroup_node *node, u32 hook, struct bpf_prog
 			continue; /* overridden */
 		list_for_each_entry (a, &p->progs[hook], link) {
 			if (out)
-				out[n] = a->prog;
+				out[n] = a->item;
 			n++;
 		}
 	}
@@ -115,10 +122,10 @@ static int build(const struct bpf_cgroup_node *node, u32 hook, struct bpf_prog_a
 	*out = NULL;
 	if (!n)
 		return 0;
-	*out = kmalloc(sizeof(**out) + n * sizeof((*out)->progs[0]), 0);
+	*out = kmalloc(sizeof(**out) + n * sizeof((*out)->items[0]), 0);
 	if (!*out)
 		return -ENOMEM;
-	(*out)->count = collect(node, hook, (*out)->progs);
+	(*out)->count = collect(node, hook, (*out)->items);
 	return 0;
 }
 
@@ -206,11 +213,12 @@ void bpf_cgroup_remove(struct bpf_cgroup_node *node)
 			bpf_env.call_rcu(old, free_array);
 		list_for_each_entry_safe (a, next, &node->progs[h], link) {
 			list_del(&a->link);
-			bpf_prog_put(a->prog);
+			bpf_prog_put(a->item.prog);
 			bpf_cgroup_users[h]--;
 			kfree(a);
 		}
 	}
+	bpf_storage_drop(node->id);
 	if (node->parent)
 		list_del_init(&node->sibling);
 }
@@ -222,7 +230,7 @@ static struct attached *find(const struct bpf_cgroup_node *node, u32 hook, const
 	struct attached *a;
 
 	list_for_each_entry (a, &node->progs[hook], link)
-		if (a->owner == owner && (owner || a->prog == prog))
+		if (a->owner == owner && (owner || a->item.prog == prog))
 			return a;
 	return NULL;
 }
@@ -249,14 +257,30 @@ static int check_attach(const struct bpf_cgroup_node *node, u32 hook, const stru
 	return 0;
 }
 
+/* What the cgroup keeps for prog. */
+static int make_item(const struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *prog, struct bpf_cgroup_item *out)
+{
+	int err = 0;
+
+	*out = (struct bpf_cgroup_item){ .prog = prog };
+	for (u32 k = 0; !err && k < BPF_STORAGE_KINDS; k++) {
+		struct bpf_map *map = bpf_prog_storage_map(prog, k);
+
+		if (map)
+			err = bpf_storage_make(map, node->id, hooks[hook], &out->storage[k]);
+	}
+	return err;
+}
+
 int bpf_cgroup_attach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *prog, const void *link,
 		      struct bpf_prog *replace, u32 flags)
 {
 	u32 kind = flags & (BPF_F_ALLOW_OVERRIDE | BPF_F_ALLOW_MULTI), before = node->flags[hook];
 	int err = check_attach(node, hook, prog, link, replace, flags);
+	struct bpf_cgroup_item item, old = { .prog = NULL };
 	struct attached *slot = NULL;
-	struct bpf_prog *old = NULL;
 
+	err = err ? err : make_item(node, hook, prog, &item);
 	if (err)
 		return err;
 	if (replace)
@@ -264,27 +288,26 @@ int bpf_cgroup_attach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *p
 	else if (!(kind & BPF_F_ALLOW_MULTI) && !list_empty(&node->progs[hook]))
 		slot = list_first_entry(&node->progs[hook], struct attached, link);
 	if (slot) {
-		old = slot->prog;
-		slot->prog = prog;
+		old = slot->item;
 	} else {
 		slot = kzalloc(sizeof(*slot), 0);
 		if (!slot)
 			return -ENOMEM;
-		slot->prog = prog;
 		slot->owner = link;
 		list_add_tail(&slot->link, &node->progs[hook]);
 	}
+	slot->item = item;
 	node->flags[hook] = kind;
 	err = recompute(node, hook);
 	if (!err) {
 		bpf_prog_get(prog);
-		bpf_prog_put(old);
-		bpf_cgroup_users[hook] += !old;
+		bpf_prog_put(old.prog);
+		bpf_cgroup_users[hook] += !old.prog;
 		return 0;
 	}
 	node->flags[hook] = before;
-	if (old) {
-		slot->prog = old;
+	if (old.prog) {
+		slot->item = old;
 	} else {
 		list_del(&slot->link);
 		kfree(slot);
@@ -318,7 +341,7 @@ int bpf_cgroup_detach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *p
 		return err;
 	}
 	bpf_cgroup_users[hook]--;
-	bpf_prog_put(a->prog);
+	bpf_prog_put(a->item.prog);
 	kfree(a);
 	return 0;
 }
@@ -331,11 +354,14 @@ int bpf_cgroup_exchange(struct bpf_cgroup_node *node, u32 hook, const void *link
 
 	if (!a)
 		return -ENOENT;
-	old = a->prog;
-	a->prog = prog;
+	old = a->item.prog;
+	for (u32 k = 0; k < BPF_STORAGE_KINDS; k++)
+		if (bpf_prog_storage_map(old, k) != bpf_prog_storage_map(prog, k))
+			return fail(EINVAL, "the program for the link has another storage map");
+	a->item.prog = prog;
 	err = recompute(node, hook);
 	if (err) {
-		a->prog = old;
+		a->item.prog = old;
 		return err;
 	}
 	bpf_prog_get(prog);
@@ -353,13 +379,59 @@ u32 bpf_cgroup_query(const struct bpf_cgroup_node *node, u32 hook, bool effectiv
 	if (effective) {
 		for (; arr && n < arr->count; n++)
 			if (n < max)
-				ids[n] = arr->progs[n]->id;
+				ids[n] = arr->items[n].prog->id;
 		return n;
 	}
 	list_for_each_entry (a, &node->progs[hook], link) {
 		if (n < max)
-			ids[n] = a->prog->id;
+			ids[n] = a->item.prog->id;
 		n++;
 	}
 	return n;
+}
+
+/* ---- running -------------------------------------------------------------------------------------------------------
+ */
+
+struct bpf_cgroup_run *bpf_cgroup_running(void)
+{
+	return running[bpf_env.cpu_id()];
+}
+
+void bpf_cgroup_run_begin(struct bpf_cgroup_run *r)
+{
+	struct bpf_cgroup_run **now = &running[bpf_env.cpu_id()];
+
+	r->outer = *now;
+	WRITE_ONCE(*now, r);
+}
+
+void bpf_cgroup_run_end(struct bpf_cgroup_run *r)
+{
+	WRITE_ONCE(running[bpf_env.cpu_id()], r->outer);
+}
+
+int bpf_cgroup_run(const struct bpf_cgroup_node *node, u32 hook, const void *ctx, s32 *retval, u32 *flags)
+{
+	const struct bpf_prog_array *a = smp_load_acquire(&node->effective[hook]);
+	s32 zero = 0;
+	struct bpf_cgroup_run run = { .retval = retval ? retval : &zero };
+
+	if (!a)
+		return *run.retval;
+	bpf_cgroup_run_begin(&run);
+	for (u32 i = 0; i < a->count; i++) {
+		u32 r;
+
+		run.item = &a->items[i];
+		r = (u32)bpf_prog_run(run.item->prog, ctx);
+		if (flags) {
+			*flags |= r >> 1;
+			r &= 1;
+		}
+		if (!r && !(*run.retval < 0 && *run.retval >= -4095))
+			*run.retval = -EPERM;
+	}
+	bpf_cgroup_run_end(&run);
+	return *run.retval;
 }

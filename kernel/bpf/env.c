@@ -71,6 +71,7 @@ struct bpf_env_ops bpf_env = {
 	.numa_node = zero,
 	.now_ns = zero64,
 	.boot_ns = zero64,
+	.tai_ns = zero64,
 	.random_u32 = weak_random,
 	.pid_tgid = zero64,
 	.uid_gid = zero64,
@@ -95,6 +96,7 @@ void bpf_env_set(const struct bpf_env_ops *ops)
 	TAKE(numa_node);
 	TAKE(now_ns);
 	TAKE(boot_ns);
+	TAKE(tai_ns);
 	TAKE(random_u32);
 	TAKE(pid_tgid);
 	TAKE(uid_gid);

@@ -76,6 +76,11 @@ FN(boot_now)
 	return bpf_env.boot_ns();
 }
 
+FN(tai_now)
+{
+	return bpf_env.tai_ns();
+}
+
 FN(jiffies)
 {
 	return bpf_env.now_ns() / (4 * NSEC_PER_MSEC); /* HZ is 250 */
@@ -472,6 +477,7 @@ static const struct {
 	{ BPF_FUNC_ktime_get_ns, now },
 	{ BPF_FUNC_ktime_get_coarse_ns, now },
 	{ BPF_FUNC_ktime_get_boot_ns, boot_now },
+	{ BPF_FUNC_ktime_get_tai_ns, tai_now },
 	{ BPF_FUNC_jiffies64, jiffies },
 	{ BPF_FUNC_get_prandom_u32, prandom },
 	{ BPF_FUNC_get_smp_processor_id, cpu },
@@ -505,4 +511,5 @@ void bpf_helpers_install(void)
 {
 	for (u32 i = 0; i < ARRAY_SIZE(code); i++)
 		bpf_helper_set(code[i].id, code[i].fn);
+	bpf_helpers_install_cgroup();
 }

@@ -5,13 +5,16 @@
  * Idea: an array of pointers, or a hash map whose values are pointers. bpf(2) turns file descriptors into objects
  * before it comes here and hands over a reference; a replaced object is released after the programs that may use it.
  *
- * Contract: bpf/map.h. A program's look-up gives the inner map itself; bpf_tail_call_target serves bpf_tail_call.
+ * Contract: bpf/map.h. A program's look-up gives the inner map itself; bpf_tail_call_target serves bpf_tail_call. A
+ * program array holds programs of one kind and serves no others: the called one finds the context that it was verified
+ * for.
  *
  * Locks: slots are exchanged atomically. Writers of one hash map are serialised by the caller (bpf(2) takes the map's
  * update mutex), so that the object read before an exchange is the one that the exchange replaces.
  */
 #include "helper_priv.h"
 #include "map_priv.h"
+#include "storage_priv.h"
 
 static struct fd_array *fds_of(struct bpf_map *map)
 {
@@ -58,6 +61,8 @@ static void destroy(struct bpf_map *map)
 	for (u32 i = 0; i < map->max_entries; i++)
 		if (o->slots[i])
 			bpf_map_release_object(map, o->slots[i]);
+	for (u32 k = 0; k < BPF_STORAGE_KINDS; k++)
+		bpf_map_put(o->kind.storage[k]);
 	big_free(o->slots);
 	kfree(o);
 }
@@ -97,6 +102,35 @@ static int remove_key(struct bpf_map *map, const void *key)
 		return -ENOENT;
 	bpf_map_release_object(map, old);
 	return 0;
+}
+
+int bpf_tail_admit(struct bpf_map *map, const struct bpf_prog *prog)
+{
+	struct tail_kind *kind = &fds_of(map)->kind;
+	ulong flags = bpf_lock(&fds_of(map)->lock);
+	bool fits = true;
+
+	if (!kind->known) {
+		*kind = (struct tail_kind){
+			.known = true, .jited = prog->jited, .type = prog->type, .attach_type = prog->attach_type
+		};
+		for (u32 k = 0; k < BPF_STORAGE_KINDS; k++) {
+			kind->storage[k] = bpf_prog_storage_map(prog, k);
+			if (kind->storage[k])
+				bpf_map_get(kind->storage[k]);
+		}
+	} else {
+		fits = kind->type == prog->type && kind->attach_type == prog->attach_type &&
+		       kind->jited == (prog->jited != NULL);
+		for (u32 k = 0; k < BPF_STORAGE_KINDS; k++) {
+			struct bpf_map *own = bpf_prog_storage_map(prog, k);
+
+			/* One without storage may be called, but must not call on to one that expects it. */
+			fits &= own == kind->storage[k] || (!own && !prog->has_tail_call);
+		}
+	}
+	bpf_unlock(&fds_of(map)->lock, flags);
+	return fits ? 0 : fail(EINVAL, "tail calls between programs of different kinds");
 }
 
 struct bpf_prog *bpf_tail_call_target(struct bpf_map *map, u64 index)

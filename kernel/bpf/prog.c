@@ -203,8 +203,3 @@ u64 bpf_prog_run_counted(struct bpf_prog *prog, const void *ctx)
 	__atomic_fetch_add(&prog->stats.runs, 1, __ATOMIC_RELAXED);
 	return r;
 }
-
-bool bpf_prog_compatible(const struct bpf_prog *a, const struct bpf_prog *b)
-{
-	return a->type == b->type && !a->jited == !b->jited;
-}

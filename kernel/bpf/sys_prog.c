@@ -10,6 +10,7 @@
  *
  * Locks: none.
  */
+#include "helper_priv.h"
 #include "sys_priv.h"
 
 #define LOG_WINDOW 16384U
@@ -262,6 +263,9 @@ static int finish(struct request *r, struct bpf_prog *prog)
 	err = set_tag(prog, &r->load);
 	if (!err && r->s->ops->compile)
 		r->s->ops->compile(prog);
+	for (u32 i = 0; !err && i < prog->nr_maps; i++)
+		if (prog->maps[i]->type == BPF_MAP_TYPE_PROG_ARRAY)
+			err = bpf_tail_admit(prog->maps[i], prog);
 	err = err ? err : bpf_object_add(BPF_OBJ_PROG, prog, &prog->id);
 	if (err) {
 		bpf_prog_put(prog);

@@ -10,6 +10,7 @@
  *
  * Locks: none here; maps and tables have their own.
  */
+#include "helper_priv.h"
 #include "sys_priv.h"
 
 int bpf_sys_read(const struct sys *s, u64 user, size_t n, void **out)
@@ -206,6 +207,11 @@ static int set_object(const struct sys *s, struct bpf_map *map, const void *key,
 		      (inner->type == BPF_MAP_TYPE_ARRAY && inner->max_entries != map->inner->max_entries &&
 		       !(inner->flags & BPF_F_INNER_MAP))))
 		return fail(EINVAL, "inner map has another shape");
+	if (!inner) {
+		err = bpf_tail_admit(map, obj);
+		if (err)
+			return err;
+	}
 	if (inner)
 		bpf_map_get(obj);
 	else

@@ -12,6 +12,7 @@
  * Locks: none.
  */
 #include <bpf/ctx.h>
+#include "storage_priv.h"
 #include "sys_priv.h"
 
 #define HEADROOM 256
@@ -82,12 +83,55 @@ static void give_packet(const union context *c, u32 type, struct bpf_test_run *r
 	run->data_out_bytes = bytes;
 }
 
-int bpf_test_run(const struct bpf_prog *prog, struct bpf_test_run *run)
+/* The storage that a program has in a cgroup: here each test run has its own. */
+static int make_storage(const struct bpf_prog *prog, struct bpf_cgroup_item *item)
+{
+	*item = (struct bpf_cgroup_item){ .prog = (struct bpf_prog *)prog };
+	for (u32 k = 0; k < BPF_STORAGE_KINDS; k++) {
+		struct bpf_map *map = bpf_prog_storage_map(prog, k);
+
+		item->storage[k] = map ? bpf_storage_alone(map) : NULL;
+		if (map && !item->storage[k])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void free_storage(struct bpf_cgroup_item *item)
+{
+	for (u32 k = 0; k < BPF_STORAGE_KINDS; k++)
+		bpf_storage_free(item->storage[k]);
+}
+
+/* Returns how long one run took. */
+static u32 run_on_packet(const struct bpf_prog *prog, struct bpf_test_run *run, union context *c, u8 *page,
+			 const struct bpf_cgroup_item *item)
 {
 	u32 repeat = run->repeat ? run->repeat : 1;
+	s32 retval = 0;
+	struct bpf_cgroup_run outer = { .retval = &retval, .item = item };
+	u64 start;
+
+	fill(c, prog->type, page, run->data_in_bytes);
+	start = bpf_env.now_ns();
+	for (u32 i = 0; i < repeat; i++) {
+		if (prog->type == BPF_PROG_TYPE_XDP)
+			fill(c, prog->type, page, run->data_in_bytes);
+		bpf_cgroup_run_begin(&outer);
+		run->retval = (u32)bpf_prog_run(prog, c);
+		bpf_cgroup_run_end(&outer);
+		if (i % 256 == 255)
+			bpf_env.relax();
+	}
+	return (u32)((bpf_env.now_ns() - start) / repeat);
+}
+
+int bpf_test_run(const struct bpf_prog *prog, struct bpf_test_run *run)
+{
+	struct bpf_cgroup_item item;
 	union context c;
 	u8 *page;
-	u64 start;
+	int err;
 
 	if (prog->type == BPF_PROG_TYPE_RAW_TRACEPOINT) {
 		run->retval = (u32)bpf_prog_run(prog, run->ctx);
@@ -98,20 +142,16 @@ int bpf_test_run(const struct bpf_prog *prog, struct bpf_test_run *run)
 	if (run->data_in_bytes < ETHERNET || run->data_in_bytes > MAX_DATA)
 		return fail(EINVAL, "packet of %u bytes", run->data_in_bytes);
 	page = kzalloc(PAGE_SIZE, 0);
-	if (!page)
-		return -ENOMEM;
-	memcpy(page + HEADROOM, run->data_in, run->data_in_bytes);
-	fill(&c, prog->type, page, run->data_in_bytes);
-	start = bpf_env.now_ns();
-	for (u32 i = 0; i < repeat; i++) {
-		if (prog->type == BPF_PROG_TYPE_XDP)
-			fill(&c, prog->type, page, run->data_in_bytes);
-		run->retval = (u32)bpf_prog_run(prog, &c);
+	err = page ? make_storage(prog, &item) : -ENOMEM;
+	if (!err) {
+		memcpy(page + HEADROOM, run->data_in, run->data_in_bytes);
+		run->duration_ns = run_on_packet(prog, run, &c, page, &item);
+		give_packet(&c, prog->type, run);
 	}
-	run->duration_ns = (u32)((bpf_env.now_ns() - start) / repeat);
-	give_packet(&c, prog->type, run);
+	if (page)
+		free_storage(&item);
 	kfree(page);
-	return 0;
+	return err;
 }
 
 int bpf_sys_test_run(const struct sys *s, union bpf_attr *a)

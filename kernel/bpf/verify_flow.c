@@ -275,11 +275,20 @@ static int map_fits_program(struct venv *env, const struct bpf_map *map)
 	return 0;
 }
 
+static bool is_storage(const struct bpf_map *map)
+{
+	return map->type == BPF_MAP_TYPE_CGROUP_STORAGE || map->type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
+}
+
 static int use_map(struct venv *env, struct bpf_map *map)
 {
 	for (u32 i = 0; i < env->nr_maps; i++)
-		if (env->maps[i] == map)
+		if (env->maps[i] == map) {
 			return 0;
+		} else if (env->maps[i]->type == map->type && is_storage(map)) {
+			vlog(env, "only one cgroup storage of each type is allowed\n");
+			return -EBUSY;
+		}
 	if (env->nr_maps >= BPF_MAX_MAPS)
 		return -E2BIG;
 	env->maps[env->nr_maps++] = map;

@@ -107,6 +107,7 @@ static int check_type(const struct bpf_prog *prog, u32 attach_type)
 static int begin(u32 attach_type, s32 fd, u32 *hook, struct tenant **t)
 {
 	int err, h = bpf_cgroup_hook(attach_type);
+	struct bpf_cgroup_node *node;
 
 	if (h < 0)
 		return fail(EINVAL, "attach type %u", attach_type);
@@ -115,8 +116,11 @@ static int begin(u32 attach_type, s32 fd, u32 *hook, struct tenant **t)
 		return err;
 	mutex_lock(&lock);
 	*hook = (u32)h;
-	if ((*t)->bpf)
+	node = (*t)->bpf;
+	if (node) {
+		node->id = cgroup_id(*t);
 		return 0;
+	}
 	mutex_unlock(&lock);
 	tenant_put(*t);
 	return fail(ENODEV, "the cgroup has been removed");

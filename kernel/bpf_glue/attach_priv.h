@@ -22,12 +22,17 @@ struct static_key *bpf_hook_key(u32 hook); /* the branch in front of a hook; NUL
 void bpf_hooks_init(void);
 struct tenant;
 struct bpf_cgroup_node;
+/* The programs of a tenant at a hook: see bpf_cgroup_run. */
+int bpf_run_hook(const struct tenant *t, u32 attach_type, const void *ctx, s32 *retval, u32 *flags);
 const struct bpf_cgroup_node *bpf_node_of(const struct tenant *t); /* of a removed one: its nearest ancestor's. RCU */
 
 /* ---- hooks_net.c: packets, new sockets, filters ---- */
 struct socket;
 void bpf_fill_socket(struct bpf_sock *k, const struct socket *s);
 void bpf_hooks_net_init(void);
+
+/* ---- hooks_sysctl.c: /proc/sys ---- */
+void bpf_hooks_sysctl_init(void);
 
 /* ---- hooks_call.c: see net/hooks.h ---- */
 int bpf_hook_address(struct socket *s, enum net_address_hook h, struct sock_addr *a);

@@ -10,6 +10,7 @@
  * Locks: RCU.
  */
 #include <bpf/cgroup.h>
+#include <core/attr.h>
 #include <core/rcu.h>
 #include <lib/err.h>
 #include <net/hooks.h>
@@ -29,21 +30,27 @@ const struct bpf_cgroup_node *bpf_node_of(const struct tenant *t)
 	return n;
 }
 
+int bpf_run_hook(const struct tenant *t, u32 attach_type, const void *ctx, s32 *retval, u32 *flags)
+{
+	const struct bpf_cgroup_node *n;
+	int r = retval ? *retval : 0;
+
+	rcu_read_lock();
+	n = bpf_node_of(t);
+	if (n)
+		r = bpf_cgroup_run(n, (u32)bpf_cgroup_hook(attach_type), ctx, retval, flags);
+	rcu_read_unlock();
+	return r;
+}
+
 static int device(u32 dev, bool block, unsigned access)
 {
 	struct bpf_cgroup_dev_ctx c = { .access_type =
 						access << 16 | (block ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR),
 					.major = DEV_MAJOR(dev),
 					.minor = DEV_MINOR(dev) };
-	const struct bpf_cgroup_node *n;
-	bool allow = true;
 
-	rcu_read_lock();
-	n = bpf_node_of(current->tenant);
-	if (n)
-		allow = bpf_cgroup_run(n, (u32)bpf_cgroup_hook(BPF_CGROUP_DEVICE), &c, NULL);
-	rcu_read_unlock();
-	return allow ? 0 : -EPERM;
+	return bpf_run_hook(current->tenant, BPF_CGROUP_DEVICE, &c, NULL, NULL);
 }
 
 struct static_key *bpf_hook_key(u32 hook)
@@ -55,7 +62,9 @@ struct static_key *bpf_hook_key(u32 hook)
 		{ BPF_CGROUP_INET_INGRESS, &net_hook_ingress_key },
 		{ BPF_CGROUP_INET_EGRESS, &net_hook_egress_key },
 		{ BPF_CGROUP_INET_SOCK_CREATE, &net_hook_create_key },
+		{ BPF_CGROUP_INET_SOCK_RELEASE, &net_hook_end_key },
 		{ BPF_CGROUP_DEVICE, &vfs_hook_device_key },
+		{ BPF_CGROUP_SYSCTL, &attr_sysctl_key },
 		{ BPF_CGROUP_INET4_BIND, &net_hook_address_keys[NET_BIND] },
 		{ BPF_CGROUP_INET6_BIND, &net_hook_address_keys[NET_BIND] },
 		{ BPF_CGROUP_INET4_CONNECT, &net_hook_address_keys[NET_CONNECT] },
@@ -84,4 +93,5 @@ void bpf_hooks_init(void)
 {
 	vfs_hook_device = device;
 	bpf_hooks_net_init();
+	bpf_hooks_sysctl_init();
 }

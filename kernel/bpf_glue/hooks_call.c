@@ -97,35 +97,31 @@ static bool concerns(const struct socket *s, enum net_address_hook h, const stru
 
 int bpf_hook_address(struct socket *s, enum net_address_hook h, struct sock_addr *a)
 {
-	bool six = s->family == PF_INET6, allow = true, no_privilege = false;
+	bool six = s->family == PF_INET6;
 	struct bpf_sock_addr_ctx c = {
 		.user = { .user_family = s->family, .family = s->family, .type = s->type, .protocol = s->protocol }
 	};
-	const struct bpf_cgroup_node *n;
+	u32 flags = 0;
 	struct bpf_sock k;
+	int err;
 
 	if (!concerns(s, h, a))
 		return 0;
 	bpf_fill_socket(&k, s);
 	c.sk = &k;
 	get_address(&c.user, a, six);
-	rcu_read_lock();
-	n = bpf_node_of(s->tenant);
-	if (n)
-		allow = bpf_cgroup_run(n, (u32)bpf_cgroup_hook(attach_type_of(h, six)), &c, &no_privilege);
-	rcu_read_unlock();
-	if (!allow)
-		return -EPERM;
+	err = bpf_run_hook(s->tenant, attach_type_of(h, six), &c, NULL, &flags);
+	if (err)
+		return err;
 	put_address(a, &c.user, six);
-	return h == NET_BIND && no_privilege;
+	return h == NET_BIND && flags & 1;
 }
 
 int bpf_hook_bound(struct socket *s)
 {
-	bool six = s->family == PF_INET6, allow = true;
-	const struct bpf_cgroup_node *n;
 	struct sock_addr a = { .len = 0 };
 	struct bpf_sock_addr u = { .user_port = 0 };
+	bool six = s->family == PF_INET6;
 	struct bpf_sock k;
 
 	if (s->ops->name(s, false, &a) || !concerns(s, NET_BIND, &a))
@@ -135,20 +131,13 @@ int bpf_hook_bound(struct socket *s)
 	k.src_ip4 = u.user_ip4;
 	memcpy(k.src_ip6, u.user_ip6, sizeof(k.src_ip6));
 	k.src_port = __builtin_bswap16((u16)u.user_port);
-	rcu_read_lock();
-	n = bpf_node_of(s->tenant);
-	if (n)
-		allow = bpf_cgroup_run(
-			n, (u32)bpf_cgroup_hook(six ? BPF_CGROUP_INET6_POST_BIND : BPF_CGROUP_INET4_POST_BIND), &k,
-			NULL);
-	rcu_read_unlock();
-	return allow ? 0 : -EPERM;
+	return bpf_run_hook(s->tenant, six ? BPF_CGROUP_INET6_POST_BIND : BPF_CGROUP_INET4_POST_BIND, &k, NULL, NULL);
 }
 
 /* ---- options ---------------------------------------------------------------------------------------------------- */
 
-/* True: programs ran and allow; c has what they made of it. */
-static bool run_option(struct socket *s, u32 attach_type, struct bpf_sockopt_ctx *c, bool *allow)
+/* True: programs ran, and *result is theirs; c has what they made of it. */
+static bool run_option(struct socket *s, u32 attach_type, struct bpf_sockopt_ctx *c, int *result)
 {
 	const struct bpf_cgroup_node *n;
 	struct bpf_sock k;
@@ -160,7 +149,8 @@ static bool run_option(struct socket *s, u32 attach_type, struct bpf_sockopt_ctx
 	rcu_read_lock();
 	n = bpf_node_of(s->tenant);
 	any = n && n->effective[hook];
-	*allow = !any || bpf_cgroup_run(n, hook, c, NULL);
+	if (any)
+		*result = bpf_cgroup_run(n, hook, c, &c->retval, NULL);
 	rcu_read_unlock();
 	return any;
 }
@@ -172,14 +162,14 @@ int bpf_hook_set_option(struct socket *s, int *level, int *name, void *value, in
 				     .level = *level,
 				     .optname = *name,
 				     .optlen = *len };
-	bool allow;
+	int result;
 
 	if (*len < 16 && room >= 16)
 		memset((u8 *)value + *len, 0, 16 - *len);
-	if (!run_option(s, BPF_CGROUP_SETSOCKOPT, &c, &allow))
+	if (!run_option(s, BPF_CGROUP_SETSOCKOPT, &c, &result))
 		return 0;
-	if (!allow)
-		return -EPERM;
+	if (result)
+		return result;
 	if (c.optlen == -1)
 		return 1;
 	if (c.optlen < -1 || c.optlen > c.optval_end - c.optval)
@@ -199,15 +189,14 @@ int bpf_hook_get_option(struct socket *s, int level, int name, void *value, int 
 				     .optname = name,
 				     .optlen = result ? room : *len,
 				     .retval = result };
-	bool allow;
 
-	if (!run_option(s, BPF_CGROUP_GETSOCKOPT, &c, &allow))
+	if (!run_option(s, BPF_CGROUP_GETSOCKOPT, &c, &result))
 		return result;
-	if (!allow)
-		return -EPERM;
-	if (c.optlen < 0 || c.optlen > room || (c.retval && c.retval != result))
+	if (result < 0)
+		return result;
+	if (c.optlen < 0 || c.optlen > room)
 		return -EFAULT;
 	if (c.optlen)
 		*len = c.optlen;
-	return c.retval;
+	return result;
 }

@@ -67,23 +67,24 @@ static void fill_packet(struct bpf_skb_ctx *c, const struct packet *p, struct bp
 
 static int run_packet(struct socket *s, struct packet *p, u32 attach_type)
 {
-	bool in = attach_type == BPF_CGROUP_INET_INGRESS, allow = true;
+	bool in = attach_type == BPF_CGROUP_INET_INGRESS;
 	const struct bpf_cgroup_node *n;
 	struct bpf_skb_ctx c;
 	struct bpf_sock k;
-	u32 hook = (u32)bpf_cgroup_hook(attach_type);
+	u32 hook = (u32)bpf_cgroup_hook(attach_type), flags = 0;
+	int err = 0;
 
 	rcu_read_lock();
 	n = bpf_node_of(s->tenant);
 	if (n && n->effective[hook]) {
 		bpf_fill_socket(&k, s);
 		fill_packet(&c, p, &k, in);
-		allow = bpf_cgroup_run(n, hook, &c, NULL);
+		err = bpf_cgroup_run(n, hook, &c, NULL, in ? NULL : &flags);
 		p->mark = c.mark;
 		p->priority = c.priority;
 	}
 	rcu_read_unlock();
-	return allow ? 0 : -EPERM;
+	return err;
 }
 
 static int ingress(struct socket *s, struct packet *p)
@@ -96,23 +97,27 @@ static int egress(struct socket *s, struct packet *p)
 	return run_packet(s, p, BPF_CGROUP_INET_EGRESS);
 }
 
+static int run_socket(struct socket *s, u32 attach_type)
+{
+	struct bpf_sock k;
+	int err;
+
+	bpf_fill_socket(&k, s);
+	err = bpf_run_hook(s->tenant, attach_type, &k, NULL, NULL);
+	s->bound_ifindex = k.bound_dev_if;
+	s->mark = k.mark;
+	s->priority = k.priority;
+	return err;
+}
+
 static int create(struct socket *s)
 {
-	const struct bpf_cgroup_node *n;
-	struct bpf_sock k;
-	bool allow = true;
+	return run_socket(s, BPF_CGROUP_INET_SOCK_CREATE);
+}
 
-	rcu_read_lock();
-	n = bpf_node_of(s->tenant);
-	if (n) {
-		bpf_fill_socket(&k, s);
-		allow = bpf_cgroup_run(n, (u32)bpf_cgroup_hook(BPF_CGROUP_INET_SOCK_CREATE), &k, NULL);
-		s->bound_ifindex = k.bound_dev_if;
-		s->mark = k.mark;
-		s->priority = k.priority;
-	}
-	rcu_read_unlock();
-	return allow ? 0 : -EPERM;
+static void end(struct socket *s)
+{
+	(void)run_socket(s, BPF_CGROUP_INET_SOCK_RELEASE);
 }
 
 /* ---- a socket's own filter ----------------------------------------------------------------------------------------
@@ -223,6 +228,7 @@ static int set_filter(struct socket *s, int name, const void *value, int len)
 static const struct net_hooks hooks = { .ingress = ingress,
 					.egress = egress,
 					.create = create,
+					.end = end,
 					.address = bpf_hook_address,
 					.bound = bpf_hook_bound,
 					.set_option = bpf_hook_set_option,

@@ -132,6 +132,7 @@ void bpf_host_init(void)
 		.cpu_id = this_cpu,
 		.now_ns = clock_ns,
 		.boot_ns = clock_ns,
+		.tai_ns = clock_real_ns, /* nobody has told the kernel of leap seconds */
 		.random_u32 = random_u32,
 		.pid_tgid = pid_tgid,
 		.uid_gid = uid_gid,

@@ -20,6 +20,8 @@
 static struct spinlock tree_lock = SPIN_INIT(RANK_SUBSYS_SPIN);
 static u64 next_ino = 2;
 void (*attr_notify_hook)(void);
+DEFINE_STATIC_KEY(attr_sysctl_key);
+int (*attr_sysctl_hook)(struct attr_dir *dir, const struct attr *a, bool write, s64 *pos, char **text, size_t *len);
 
 #define ROOT(var, label)                                                                                               \
 	struct attr_dir var = { .name = label,                                                                         \

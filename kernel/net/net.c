@@ -128,6 +128,7 @@ PART_INIT(fs, net_first_loopback);
 DEFINE_STATIC_KEY(net_hook_ingress_key);
 DEFINE_STATIC_KEY(net_hook_egress_key);
 DEFINE_STATIC_KEY(net_hook_create_key);
+DEFINE_STATIC_KEY(net_hook_end_key);
 struct static_key net_hook_address_keys[NET_ADDRESS_HOOKS];
 DEFINE_STATIC_KEY(net_hook_bound_key);
 DEFINE_STATIC_KEY(net_hook_set_option_key);

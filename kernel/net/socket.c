@@ -173,7 +173,11 @@ int socket_take_error(struct socket *s)
 
 static void release(struct file *f)
 {
-	socket_free(f->priv);
+	struct socket *s = f->priv;
+
+	if (s->family == PF_INET || s->family == PF_INET6)
+		net_hook_end(s);
+	socket_free(s);
 }
 
 static unsigned io_flags(const struct io *io)

@@ -103,11 +103,11 @@ static void multi_adds(void **state)
 	assert_int_equal(bpf_cgroup_attach(&a, H, p[1], NULL, NULL, MULTI), -EINVAL);
 	assert_int_equal(bpf_cgroup_attach(&b, H, p[2], NULL, NULL, MULTI), 0);
 	assert_int_equal(runs(&b), 312);
-	assert_true(bpf_cgroup_run(&b, H, NULL, NULL));
+	assert_int_equal(bpf_cgroup_run(&b, H, NULL, NULL, NULL), 0);
 	assert_int_equal(bpf_cgroup_attach(&a, H, p[5], NULL, p[0], MULTI | BPF_F_REPLACE), 0);
 	assert_int_equal(runs(&b), 362);
-	assert_false(bpf_cgroup_run(&b, H, NULL, NULL));
-	assert_true(bpf_cgroup_run(&other, H, NULL, NULL));
+	assert_int_equal(bpf_cgroup_run(&b, H, NULL, NULL, NULL), -EPERM);
+	assert_int_equal(bpf_cgroup_run(&other, H, NULL, NULL, NULL), 0);
 	assert_int_equal(bpf_cgroup_attach(&a, H, p[3], NULL, p[0], MULTI | BPF_F_REPLACE), -ENOENT);
 	assert_int_equal(bpf_cgroup_attach(&a, H, p[3], NULL, NULL, MULTI | BPF_F_REPLACE), -EINVAL);
 	assert_int_equal(bpf_cgroup_attach(&a, H, p[3], NULL, NULL, MULTI | OVERRIDE), -EINVAL);

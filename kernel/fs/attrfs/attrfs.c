@@ -316,15 +316,46 @@ static int show(struct text_file *t, struct strbuf *out)
 	return n->attr->show ? n->attr->show(n->dir, n->attr, out) : -EIO;
 }
 
+static bool is_sysctl(const struct attr_dir *d)
+{
+	for (; d->parent; d = d->parent)
+		;
+	return d == &attr_sysctl_root;
+}
+
 static int set(struct text_file *t, char *text, size_t len)
 {
 	struct node *n = t->a;
+	char *given = text;
+	s64 pos = t->file->pos;
+	int err = 0;
 
 	if (n->dir->removed)
 		return -ENODEV;
 	if (!len)
 		return 0;
-	return n->attr->set ? n->attr->set(n->dir, n->attr, text, len) : -EIO;
+	if (!n->attr->set)
+		return -EIO;
+	if (static_branch(&attr_sysctl_key) && is_sysctl(n->dir))
+		err = attr_sysctl_hook(n->dir, n->attr, true, &pos, &text, &len);
+	err = err ? err : n->attr->set(n->dir, n->attr, text, len);
+	if (text != given)
+		kfree(text);
+	return err;
+}
+
+static ssize_t read_file(struct io *io)
+{
+	struct text_file *t = io->file->priv;
+	struct node *n = t->a;
+
+	if (static_branch(&attr_sysctl_key) && is_sysctl(n->dir)) {
+		int err = attr_sysctl_hook(n->dir, n->attr, false, &io->pos, NULL, NULL);
+
+		if (err)
+			return err;
+	}
+	return text_file_read(io);
 }
 
 static unsigned poll(struct text_file *t, struct poll_table *pt)
@@ -359,7 +390,9 @@ static const struct inode_ops dir_inode_ops = {
 static const struct inode_ops file_inode_ops = { .setattr = setattr };
 static const struct inode_ops link_inode_ops = { .readlink = readlink };
 static const struct file_ops dir_ops = { .readdir = readdir };
-static const struct file_ops file_ops = TEXT_FILE_OPS(open);
+static const struct file_ops file_ops = {
+	.open = open, .release = text_file_release, .read = read_file, .write = text_file_write, .poll = text_file_poll
+};
 
 /* ---- changes ----------------------------------------------------------------------------------------- */
 

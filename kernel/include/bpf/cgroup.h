@@ -21,12 +21,22 @@
 #define BPF_CGROUP_HOOKS 24 /* attach types of cgroups, packed by bpf_cgroup_hook */
 #define BPF_CGROUP_MULTI 64 /* programs that one cgroup may have at a hook */
 
+/* What a cgroup keeps for a program: map_cgroup.c. */
+struct bpf_storage;
+enum bpf_storage_kind { BPF_STORAGE_SHARED, BPF_STORAGE_PERCPU, BPF_STORAGE_KINDS };
+
+struct bpf_cgroup_item {
+	struct bpf_prog *prog;
+	struct bpf_storage *storage[BPF_STORAGE_KINDS]; /* of the cgroup where prog is attached; NULL: it has none */
+};
+
 struct bpf_prog_array {
 	u32 count;
-	struct bpf_prog *progs[];
+	struct bpf_cgroup_item items[];
 };
 
 struct bpf_cgroup_node {
+	u64 id; /* of the cgroup, as programs and map keys name it; set by the owner before something is attached */
 	struct bpf_cgroup_node *parent;
 	struct list children, sibling;
 	struct list progs[BPF_CGROUP_HOOKS];
@@ -36,6 +46,7 @@ struct bpf_cgroup_node {
 
 /* -EINVAL if the attach type is none of cgroups'. */
 int bpf_cgroup_hook(u32 attach_type);
+u32 bpf_cgroup_attach_type(u32 hook);
 
 int __must_check bpf_cgroup_add(struct bpf_cgroup_node *node, struct bpf_cgroup_node *parent); /* inherits; -ENOMEM */
 /* Detaches everything; the node has no children. Links are told by the caller. */
@@ -48,7 +59,7 @@ int __must_check bpf_cgroup_attach(struct bpf_cgroup_node *node, u32 hook, struc
 				   struct bpf_prog *replace, u32 flags);
 /* prog and link NULL: the only program, where flags are not multi. */
 int __must_check bpf_cgroup_detach(struct bpf_cgroup_node *node, u32 hook, struct bpf_prog *prog, const void *link);
-/* Another program for a link. -ENOENT, -ENOMEM. */
+/* Another program for a link. -ENOENT, -ENOMEM, -EINVAL (it has other storage maps). */
 int __must_check bpf_cgroup_exchange(struct bpf_cgroup_node *node, u32 hook, const void *link, struct bpf_prog *prog);
 /* Ids of attached (or effective) programs, at most max; *flags are the node's. Returns how many there are. */
 u32 bpf_cgroup_query(const struct bpf_cgroup_node *node, u32 hook, bool effective, u32 *ids, u32 max, u32 *flags);
@@ -56,20 +67,23 @@ u32 bpf_cgroup_query(const struct bpf_cgroup_node *node, u32 hook, bool effectiv
 /* Nodes at which something is attached, by hook: patch the hook in while it is not 0. */
 extern u32 bpf_cgroup_users[BPF_CGROUP_HOOKS];
 
-/* All programs allow (bit 0 of each result); *cn collects bit 1 (congestion), for egress. */
-static inline bool bpf_cgroup_run(const struct bpf_cgroup_node *node, u32 hook, const void *ctx, bool *cn)
-{
-	const struct bpf_prog_array *a = smp_load_acquire(&node->effective[hook]);
-	bool allow = true;
+/* One run of a hook's programs, as their helpers see it. */
+struct bpf_cgroup_run {
+	s32 *retval; /* what the hook's caller gets: bpf_get_retval, bpf_set_retval */
+	const struct bpf_cgroup_item *item;
+	struct bpf_cgroup_run *outer; /* that this one interrupted */
+};
 
-	for (u32 i = 0; a && i < a->count; i++) {
-		u32 r = (u32)bpf_prog_run(a->progs[i], ctx);
+/* The run on this CPU; NULL: the running program belongs to no hook of a cgroup. Between begin and end nothing sleeps.
+ */
+struct bpf_cgroup_run *bpf_cgroup_running(void);
+void bpf_cgroup_run_begin(struct bpf_cgroup_run *r);
+void bpf_cgroup_run_end(struct bpf_cgroup_run *r);
 
-		allow &= r & 1;
-		if (cn)
-			*cn |= r >> 1 & 1;
-	}
-	return allow;
-}
+/* Runs all; call it under RCU. *retval is what the hook would return without them (0, or -errno); NULL: 0. Gives back
+ * what it is then: the same, or what a program set, or -EPERM: a program refused and none had set an error. flags (may
+ * be NULL) collects the bits of the results above bit 0: congestion for egress, no check of the privileged port for
+ * bind. With flags NULL each result but 0 allows. */
+int bpf_cgroup_run(const struct bpf_cgroup_node *node, u32 hook, const void *ctx, s32 *retval, u32 *flags);
 
 #endif

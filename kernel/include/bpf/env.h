@@ -19,6 +19,7 @@ struct bpf_env_ops {
 	u32 (*numa_node)(void);
 	u64 (*now_ns)(void);  /* monotonic */
 	u64 (*boot_ns)(void); /* monotonic with suspended time */
+	u64 (*tai_ns)(void);  /* International Atomic Time */
 	u32 (*random_u32)(void);
 	u64 (*pid_tgid)(void);
 	u64 (*uid_gid)(void);

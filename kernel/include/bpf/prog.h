@@ -120,9 +120,6 @@ int __must_check bpf_prog_new(const struct bpf_load *load, struct bpf_prog **out
 void bpf_prog_get(struct bpf_prog *prog);
 void bpf_prog_put(struct bpf_prog *prog);
 
-/* True if both may be called from one another by tail calls. */
-bool bpf_prog_compatible(const struct bpf_prog *a, const struct bpf_prog *b);
-
 u64 bpf_interpret(const struct bpf_prog *prog, const void *ctx);
 extern bool bpf_stats_on; /* count runs and their time */
 u64 bpf_prog_run_counted(struct bpf_prog *prog, const void *ctx);

@@ -15,6 +15,7 @@
 #ifndef CORE_ATTR_H
 #define CORE_ATTR_H
 
+#include <core/static_branch.h>
 #include <lib/atomic.h>
 #include <lib/list.h>
 #include <lib/printf.h>
@@ -91,6 +92,13 @@ int __must_check attr_set_owner(struct attr_dir *d, const struct attr_owner *o);
 extern void (*attr_notify_hook)(void);                                           /* set once by the adapter */
 /* Some file's version has risen: wakes pollers and inotify watchers, soon. Any context. */
 void attr_notify(void);
+
+/* Where programs attached to tenants see each read and write of a file of /proc/sys; unused, a patched-out branch. A
+ * write's *text may be exchanged for another of slab memory (then the caller's to free). 0, or -errno: refused. May
+ * sleep. Set once, before the key is raised. */
+DECLARE_STATIC_KEY(attr_sysctl_key);
+extern int (*attr_sysctl_hook)(struct attr_dir *dir, const struct attr *a, bool write, s64 *pos, char **text,
+			       size_t *len);
 
 /* Roots, created at boot. */
 extern struct attr_dir attr_sys_root;    /* /sys */

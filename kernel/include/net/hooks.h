@@ -16,6 +16,7 @@ struct socket;
 DECLARE_STATIC_KEY(net_hook_ingress_key);
 DECLARE_STATIC_KEY(net_hook_egress_key);
 DECLARE_STATIC_KEY(net_hook_create_key);
+DECLARE_STATIC_KEY(net_hook_end_key);
 
 /* Calls with an address; only internet sockets are looked at. The address may be changed. */
 enum net_address_hook {
@@ -36,6 +37,7 @@ struct net_hooks { /* one user: the cgroup programs */
 	int (*ingress)(struct socket *s, struct packet *p);
 	int (*egress)(struct socket *s, struct packet *p);
 	int (*create)(struct socket *s);
+	void (*end)(struct socket *s); /* a socket that a program had, about to go */
 	/* NET_BIND: 1: without a look at the port's privilege. */
 	int (*address)(struct socket *s, enum net_address_hook h, struct sock_addr *a);
 	int (*bound)(struct socket *s); /* has just got its port; refused: it loses it */
@@ -62,6 +64,11 @@ static inline int net_hook_egress(struct socket *s, struct packet *p)
 static inline int net_hook_create(struct socket *s)
 {
 	return static_branch(&net_hook_create_key) ? net_hooks->create(s) : 0;
+}
+static inline void net_hook_end(struct socket *s)
+{
+	if (static_branch(&net_hook_end_key))
+		net_hooks->end(s);
 }
 
 static __always_inline int net_hook_address(struct socket *s, enum net_address_hook h, struct sock_addr *a)

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: programs at a cgroup's hooks ask where they run: what the cgroup keeps for them, what the hook will return,
+ * which control file is touched; and tail calls must not lead into a program that was verified for something else.
+ *
+ * Idea: small programs that write what they see into a map, compared with what the test knows.
+ *
+ * Contract: prints ok or not ok for each case, with the same result on Linux, which is the oracle. Needs root.
+ *
+ * Locks: none.
+ */
+#include "bpf.h"
+
+#define SKB    BPF_PROG_TYPE_CGROUP_SKB
+#define SOCK   BPF_PROG_TYPE_CGROUP_SOCK
+#define SYSCTL BPF_PROG_TYPE_CGROUP_SYSCTL
+#define OUT    BPF_CGROUP_INET_EGRESS
+#define IN     BPF_CGROUP_INET_INGRESS
+#define NAME   "bpfcontext"
+
+static int cg;
+static uint64_t cg_id;
+
+CASE(begin)
+{
+	struct stat st;
+
+	want(mkdtemp(tree));
+	want_eq(mount("none", tree, "cgroup2", 0, NULL), 0);
+	cg = folder(NAME);
+	want(cg >= 0);
+	fstat(cg, &st);
+	cg_id = st.st_ino;
+	loopback_up();
+}
+
+/* Sends n datagrams to nobody; how many were refused. */
+static int send_some(int n)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(9),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int s = socket(AF_INET, SOCK_DGRAM, 0), refused = 0;
+
+	while (n--)
+		refused += sendto(s, "x", 1, 0, (void *)&to, sizeof(to)) < 0 && errno == EPERM;
+	close(s);
+	return refused;
+}
+
+static int send_three(void)
+{
+	return send_some(3);
+}
+
+/* ---- storage ---- */
+
+struct key {
+	uint64_t cgroup;
+	uint32_t type;
+};
+
+#define COUNT(map) LDMAP(1, map), MOV(2, 0), CALL(get_local_storage), MOV(1, 1), ATOMIC(D, BPF_ADD, 0, 0, 1)
+
+CASE(storage_maps)
+{
+	int type = BPF_MAP_TYPE_CGROUP_STORAGE, m = map_new(type, 16, 8, 0, 0);
+	struct key k = { 1, 0 };
+	uint64_t v = 1;
+
+	want(m >= 0);
+	want_errno(map_new(type, 16, 8, 1, 0), EINVAL);
+	want_errno(map_new(type, 4, 8, 0, 0), EINVAL);
+	want_errno(map_new(type, 16, 0, 0, 0), EINVAL);
+	want_errno(map_new(type, 16, 1 << 16, 0, 0), E2BIG);
+	want_errno(map_new(BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE, 16, 32769, 0, 0), E2BIG);
+	want_errno(map_new(type, 16, 8, 0, BPF_F_NO_PREALLOC), EINVAL);
+	want_errno(map_get(m, &k, &v), ENOENT);
+	want_errno(map_set(m, &k, &v, BPF_ANY), ENOENT);
+	want_errno(map_set(m, &k, &v, BPF_NOEXIST), EINVAL);
+	want_errno(map_del(m, &k), EINVAL);
+	want_errno(map_next(m, NULL, &k), ENOENT);
+	close(m);
+}
+
+CASE(storage_of_each_hook)
+{
+	int m = map_new(BPF_MAP_TYPE_CGROUP_STORAGE, 16, 8, 0, 0);
+	int prog = LOAD(SKB, 0, COUNT(m), MOV(0, 1), EXIT());
+	struct key k = { cg_id, OUT }, next;
+	uint64_t v = 99;
+
+	want(m >= 0 && prog >= 0);
+	want_eq(attach(cg, prog, OUT, 0), 0);
+	want_eq(map_get(m, &k, &v), 0);
+	want_eq(v, 0);
+	want_eq(in_cgroup(NAME, send_three), 0);
+	send_some(2);
+	want_eq(map_get(m, &k, &v), 0);
+	want_eq(v, 3);
+	v = 40;
+	want_eq(map_set(m, &k, &v, BPF_EXIST), 0);
+	want_eq(in_cgroup(NAME, send_three), 0);
+	want_eq(map_get(m, &k, &v), 0);
+	want_eq(v, 43);
+	k.type = IN;
+	want_errno(map_get(m, &k, &v), ENOENT);
+	want_eq(map_next(m, NULL, &next), 0);
+	want(next.cgroup == cg_id && next.type == OUT);
+	want_errno(map_next(m, &next, &k), ENOENT);
+	want_eq(detach(cg, prog, OUT), 0);
+	want_eq(map_get(m, &next, &v), 0); /* stays with the cgroup */
+	want_eq(v, 43);
+	close(m);
+	close(prog);
+}
+
+CASE(storage_shared_by_hooks)
+{
+	int m = map_new(BPF_MAP_TYPE_CGROUP_STORAGE, 8, 8, 0, 0);
+	int first = LOAD(SKB, 0, COUNT(m), MOV(0, 1), EXIT()), second = LOAD(SKB, 0, COUNT(m), MOV(0, 1), EXIT());
+	uint64_t v = 0;
+
+	want(m >= 0 && first >= 0 && second >= 0);
+	want_eq(attach(cg, first, OUT, BPF_F_ALLOW_MULTI), 0);
+	want_eq(attach(cg, second, OUT, BPF_F_ALLOW_MULTI), 0);
+	want_eq(in_cgroup(NAME, send_three), 0);
+	want_eq(map_get(m, &cg_id, &v), 0);
+	want_eq(v, 6);
+	want_eq(detach(cg, first, OUT), 0);
+	want_eq(detach(cg, second, OUT), 0);
+	close(m);
+	close(first);
+	close(second);
+}
+
+CASE(storage_of_each_cpu)
+{
+	int m = map_new(BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE, 8, 8, 0, 0);
+	int n = map_new(BPF_MAP_TYPE_CGROUP_STORAGE, 8, 8, 0, 0), o = map_new(BPF_MAP_TYPE_CGROUP_STORAGE, 8, 8, 0, 0);
+	int prog = LOAD(SKB, 0, COUNT(m), COUNT(n), MOV(0, 1), EXIT());
+	uint64_t v[256] = { 0 }, sum = 0;
+
+	want(m >= 0 && n >= 0 && prog >= 0);
+	want_errno(LOAD(SKB, 0, COUNT(n), COUNT(o), MOV(0, 1), EXIT()), EBUSY);
+	want_eq(attach(cg, prog, OUT, 0), 0);
+	want_eq(in_cgroup(NAME, send_three), 0);
+	want_eq(map_get(m, &cg_id, v), 0);
+	for (int i = 0; i < 256; i++)
+		sum += v[i];
+	want_eq(sum, 3);
+	want_eq(map_get(n, &cg_id, v), 0);
+	want_eq(v[0], 3);
+	want_eq(detach(cg, prog, OUT), 0);
+	close(m);
+	close(n);
+	close(o);
+	close(prog);
+}
+
+CASE(storage_ends_with_the_cgroup)
+{
+	int m = map_new(BPF_MAP_TYPE_CGROUP_STORAGE, 8, 8, 0, 0), prog = LOAD(SKB, 0, COUNT(m), MOV(0, 1), EXIT());
+	int below = folder(NAME "/below");
+	char path[128];
+	uint64_t k;
+	int i = 0;
+
+	want(m >= 0 && prog >= 0 && below >= 0);
+	want_eq(attach(below, prog, OUT, 0), 0);
+	want_eq(map_next(m, NULL, &k), 0);
+	close(below);
+	snprintf(path, sizeof(path), "%s/" NAME "/below", tree);
+	want_eq(rmdir(path), 0);
+	while (!map_next(m, NULL, &k) && i++ < 200)
+		usleep(10000);
+	want_errno(map_next(m, NULL, &k), ENOENT);
+	close(m);
+	close(prog);
+}
+
+/* ---- results ---- */
+
+static int socket_error(void)
+{
+	int s = socket(AF_INET, SOCK_DGRAM, 0);
+
+	return s < 0 ? errno : 0;
+}
+
+CASE(results)
+{
+	int no = verdict(SOCK, BPF_CGROUP_INET_SOCK_CREATE, 0);
+	int busy = LOAD(SOCK, BPF_CGROUP_INET_SOCK_CREATE, MOV(1, -EBUSY), CALL(set_retval), MOV(0, 1), EXIT());
+	int busy_no = LOAD(SOCK, BPF_CGROUP_INET_SOCK_CREATE, MOV(1, -ENOSR), CALL(set_retval), MOV(0, 0), EXIT());
+	int flip = LOAD(SOCK, BPF_CGROUP_INET_SOCK_CREATE, CALL(get_retval), JMP(JEQ, 0, -EBUSY, 2), MOV(0, 1), EXIT(),
+			MOV(1, -EDOM), CALL(set_retval), MOV(0, 1), EXIT());
+
+	want(no >= 0 && busy >= 0 && busy_no >= 0 && flip >= 0);
+	want_errno(LOAD(SKB, OUT, CALL(get_retval), MOV(0, 1), EXIT()), EINVAL);
+	want_eq(attach(cg, no, BPF_CGROUP_INET_SOCK_CREATE, BPF_F_ALLOW_MULTI), 0);
+	want_eq(in_cgroup(NAME, socket_error), EPERM);
+	want_eq(detach(cg, no, BPF_CGROUP_INET_SOCK_CREATE), 0);
+	want_eq(attach(cg, busy_no, BPF_CGROUP_INET_SOCK_CREATE, BPF_F_ALLOW_MULTI), 0);
+	want_eq(in_cgroup(NAME, socket_error), ENOSR);
+	want_eq(detach(cg, busy_no, BPF_CGROUP_INET_SOCK_CREATE), 0);
+	want_eq(attach(cg, busy, BPF_CGROUP_INET_SOCK_CREATE, BPF_F_ALLOW_MULTI), 0);
+	want_eq(in_cgroup(NAME, socket_error), EBUSY);
+	want_eq(attach(cg, no, BPF_CGROUP_INET_SOCK_CREATE, BPF_F_ALLOW_MULTI), 0); /* an error is there already */
+	want_eq(in_cgroup(NAME, socket_error), EBUSY);
+	want_eq(attach(cg, flip, BPF_CGROUP_INET_SOCK_CREATE, BPF_F_ALLOW_MULTI), 0);
+	want_eq(in_cgroup(NAME, socket_error), EDOM);
+	want_eq(detach(cg, flip, BPF_CGROUP_INET_SOCK_CREATE), 0);
+	want_eq(detach(cg, no, BPF_CGROUP_INET_SOCK_CREATE), 0);
+	want_eq(detach(cg, busy, BPF_CGROUP_INET_SOCK_CREATE), 0);
+	want_eq(in_cgroup(NAME, socket_error), 0);
+	close(no);
+	close(busy);
+	close(busy_no);
+	close(flip);
+}
+
+CASE(ends_of_sockets)
+{
+	int m = map_new(BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0);
+	int prog = LOAD(SOCK, BPF_CGROUP_INET_SOCK_RELEASE, ST(W, 10, -4, 0), MOVR(2, 10), ALU(ADD, 2, -4), LDMAP(1, m),
+			CALL(map_lookup_elem), JMP(JEQ, 0, 0, 2), MOV(1, 1), ATOMIC(D, BPF_ADD, 0, 0, 1), MOV(0, 1),
+			EXIT());
+	uint32_t k = 0;
+	uint64_t v = 0;
+
+	want(m >= 0 && prog >= 0);
+	want_eq(attach(cg, prog, BPF_CGROUP_INET_SOCK_RELEASE, 0), 0);
+	want_eq(in_cgroup(NAME, send_three), 0);
+	want_eq(map_get(m, &k, &v), 0);
+	want_eq(v, 1);
+	want_eq(detach(cg, prog, BPF_CGROUP_INET_SOCK_RELEASE), 0);
+	close(m);
+	close(prog);
+}
+
+/* ---- control files ---- */
+
+#define FILE_OF_KERNEL "/proc/sys/kernel/domainname"
+
+static char before[64];
+
+static int text_of(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY), n = fd < 0 ? -1 : (int)read(fd, buf, size - 1), e = errno;
+
+	buf[n > 0 ? n : 0] = 0;
+	close(fd);
+	errno = e;
+	return n;
+}
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), n = fd < 0 ? -1 : (int)write(fd, text, strlen(text)), e = errno;
+
+	close(fd);
+	errno = e;
+	return n;
+}
+
+/* Bit 0: cannot be read; 1: cannot be written; 2: reads as from its second letter on; 3: what is written is not "abc".
+ */
+static int control_file(void)
+{
+	char buf[64];
+	int r = 0;
+
+	if (write_text(FILE_OF_KERNEL, "abc") < 0)
+		r |= errno == EPERM ? 2 : 64;
+	if (text_of(FILE_OF_KERNEL, buf, sizeof(buf)) < 0)
+		r |= errno == EPERM ? 1 : 128;
+	else if (!r && strcmp(buf, "abc\n"))
+		r |= !strcmp(buf, "bc\n") ? 4 : !strcmp(buf, "xyz\n") ? 8 : 16;
+	return r;
+}
+
+CASE(control_files)
+{
+	int T = BPF_CGROUP_SYSCTL;
+	int none = verdict(SYSCTL, T, 0);
+	int read_only = LOAD(SYSCTL, T, LDX(W, 2, 1, 0), MOV(0, 1), JMP(JEQ, 2, 0, 1), MOV(0, 0), EXIT());
+	int later = LOAD(SYSCTL, T, LDX(W, 2, 1, 0), JMP(JNE, 2, 0, 4), LDX(W, 3, 1, 4), JMP(JNE, 3, 0, 2), MOV(2, 1),
+			 STX(W, 1, 4, 2), MOV(0, 1), EXIT());
+	int other = LOAD(SYSCTL, T, ST(W, 10, -4, 'x' | 'y' << 8 | 'z' << 16), MOVR(2, 10), ALU(ADD, 2, -4), MOV(3, 3),
+			 CALL(sysctl_set_new_value), MOV(0, 1), EXIT());
+
+	want(none >= 0 && read_only >= 0 && later >= 0 && other >= 0);
+	text_of(FILE_OF_KERNEL, before, sizeof(before));
+	want_eq(in_cgroup(NAME, control_file), 0);
+	want_eq(attach(cg, none, T, 0), 0);
+	want_eq(in_cgroup(NAME, control_file), 3);
+	want_eq(control_file(), 0);
+	want_eq(attach(cg, read_only, T, 0), 0);
+	want_eq(in_cgroup(NAME, control_file), 2);
+	want_eq(attach(cg, later, T, 0), 0);
+	want_eq(in_cgroup(NAME, control_file), 4);
+	want_eq(attach(cg, other, T, 0), 0);
+	want_eq(in_cgroup(NAME, control_file), 8);
+	want_eq(detach(cg, other, T), 0);
+	want_eq(in_cgroup(NAME, control_file), 0);
+	close(none);
+	close(read_only);
+	close(later);
+	close(other);
+}
+
+struct seen {
+	char name[32], base[16], now[16], new[16];
+	int64_t lengths[4], cut;
+};
+
+static int write_abc(void)
+{
+	return write_text(FILE_OF_KERNEL, "wxyz") < 0 ? errno : 0;
+}
+
+#define ASK(helper, at, room, flags, slot)                                                                             \
+	MOVR(1, 6), MOVR(2, 7), ALU(ADD, 2, offsetof(struct seen, at)), MOV(3, room), MOV(4, flags), CALL(helper),     \
+		STX(D, 7, offsetof(struct seen, slot), 0)
+
+CASE(control_files_as_programs_see_them)
+{
+	int m = map_new(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct seen), 1, 0);
+	int prog =
+		LOAD(SYSCTL, BPF_CGROUP_SYSCTL, MOVR(6, 1), LDX(W, 8, 6, 0), JMP(JNE, 8, 0, 2), MOV(0, 1), EXIT(),
+		     ST(W, 10, -4, 0), MOVR(2, 10), ALU(ADD, 2, -4), LDMAP(1, m), CALL(map_lookup_elem),
+		     JMP(JNE, 0, 0, 2), MOV(0, 1), EXIT(), MOVR(7, 0), ASK(sysctl_get_name, name, 32, 0, lengths[0]),
+		     ASK(sysctl_get_name, base, 16, 1, lengths[1]),
+		     ASK(sysctl_get_current_value, now, 16, 0, lengths[2]), ASK(sysctl_get_new_value, new, 3, 0, cut),
+		     ASK(sysctl_get_new_value, new, 16, 0, lengths[3]), MOV(0, 1), EXIT());
+	struct seen s = { .cut = 1 };
+	uint32_t k = 0;
+
+	want(m >= 0 && prog >= 0);
+	want_eq(attach(cg, prog, BPF_CGROUP_SYSCTL, 0), 0);
+	want_eq(in_cgroup(NAME, write_abc), 0);
+	want_eq(map_get(m, &k, &s), 0);
+	want_eq(strcmp(s.name, "kernel/domainname"), 0);
+	want_eq(strcmp(s.base, "domainname"), 0);
+	want_eq(strcmp(s.now, "abc\n"), 0);
+	want_eq(strcmp(s.new, "wxyz"), 0);
+	want_eq(s.lengths[0], 17);
+	want_eq(s.lengths[1], 10);
+	want_eq(s.lengths[2], 4);
+	want_eq(s.lengths[3], 4);
+	want_eq(s.cut, -E2BIG);
+	want_eq(detach(cg, prog, BPF_CGROUP_SYSCTL), 0);
+	write_text(FILE_OF_KERNEL, before);
+	close(m);
+	close(prog);
+}
+
+/* ---- tail calls ---- */
+
+CASE(tail_calls_between_kinds)
+{
+	int progs = map_new(BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 2, 0);
+	int caller = LOAD(SKB, OUT, LDMAP(2, progs), MOV(3, 0), CALL(tail_call), MOV(0, 1), EXIT());
+	int same = verdict(SKB, OUT, 1), other_hook = verdict(SKB, IN, 1),
+	    other_type = verdict(BPF_PROG_TYPE_XDP, 0, 1);
+	int m = map_new(BPF_MAP_TYPE_CGROUP_STORAGE, 8, 8, 0, 0), stores = LOAD(SKB, OUT, COUNT(m), MOV(0, 1), EXIT());
+	uint32_t k = 0;
+
+	want(progs >= 0 && caller >= 0 && same >= 0 && other_hook >= 0 && other_type >= 0 && stores >= 0);
+	want_eq(map_set(progs, &k, &same, 0), 0);
+	want_errno(map_set(progs, &k, &other_hook, 0), EINVAL);
+	want_errno(map_set(progs, &k, &other_type, 0), EINVAL);
+	want_errno(map_set(progs, &k, &stores, 0), EINVAL);
+	want_errno(LOAD(BPF_PROG_TYPE_XDP, 0, LDMAP(2, progs), MOV(3, 0), CALL(tail_call), MOV(0, 1), EXIT()), EINVAL);
+	close(progs);
+	close(caller);
+	close(same);
+	close(other_hook);
+	close(other_type);
+	close(m);
+	close(stores);
+}
+
+CASE(leave)
+{
+	close(cg);
+	want_eq(chdir(tree), 0);
+	want_eq(rmdir(NAME), 0);
+	want_eq(chdir("/"), 0);
+	umount(tree);
+}
+
+int main(void)
+{
+	mkdir("/tmp", 0777);
+	RUN(begin);
+	RUN(storage_maps);
+	RUN(storage_of_each_hook);
+	RUN(storage_shared_by_hooks);
+	RUN(storage_of_each_cpu);
+	RUN(storage_ends_with_the_cgroup);
+	RUN(results);
+	RUN(ends_of_sockets);
+	RUN(control_files);
+	RUN(control_files_as_programs_see_them);
+	RUN(tail_calls_between_kinds);
+	RUN(leave);
+	return abi_status();
+}

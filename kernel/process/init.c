@@ -14,7 +14,9 @@
  */
 #include "process_priv.h"
 #include <arch/boot.h>
+#include <core/log.h>
 #include <lib/string.h>
+#include <vfs/uapi.h>
 #include <vfs/vfs.h>
 
 #define MAX_ARGS 32
@@ -90,6 +92,23 @@ static void split_args(void)
 	}
 }
 
+/* Descriptors 0 to 2 of the first program. */
+static void open_console(void)
+{
+	struct file *f;
+
+	if (file_open_kernel("/dev/console", O_RDWR, 0, &f)) {
+		log_warn("init: there is no /dev/console");
+		return;
+	}
+	for (int i = 0; i < 3; i++) {
+		file_get(f);
+		if (fd_publish(f, 0) != i)
+			log_warn("init: descriptor %d is not the console", i);
+	}
+	file_put(f);
+}
+
 static int try(const char *path)
 {
 	int err;
@@ -109,6 +128,7 @@ static void init_main(void *unused)
 
 	become_process_1();
 	split_args();
+	open_console();
 	if (boot_param("init", given, sizeof(given)) && given[0]) {
 		err = try(given);
 		if (err)

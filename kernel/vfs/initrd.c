@@ -20,6 +20,7 @@
 #include <lib/err.h>
 #include <lib/inflate.h>
 #include <lib/string.h>
+#include <linux/major.h>
 #include <vfs/uapi.h>
 #include <vfs/cache.h>
 #include <vfs/device.h>
@@ -331,6 +332,17 @@ static void donate_rest(paddr_t base, size_t pages, const u8 *adopted)
 	}
 }
 
+/* What a root has on Linux before the archive comes: images rely on the console being there. */
+static void make_first_names(void)
+{
+	int err = path_mkdir(AT_FDCWD, "dev", 0755);
+
+	if (!err)
+		err = path_mknod(AT_FDCWD, "dev/console", S_IFCHR | 0600, DEV(TTYAUX_MAJOR, 1));
+	if (err && err != -EEXIST)
+		log_warn("initrd: no /dev/console: error %d", -err);
+}
+
 int vfs_unpack_initrd(void)
 {
 	const struct boot_info *b = boot_info();
@@ -339,6 +351,7 @@ int vfs_unpack_initrd(void)
 	u8 *adopted;
 	int err;
 
+	make_first_names();
 	if (!b->initrd || !b->initrd_bytes)
 		return 0;
 	adopted = kcalloc(DIV_ROUND_UP(pages, 8), 1, 0);

@@ -224,8 +224,9 @@ static void to_top(struct path *p)
 	}
 }
 
-/* m goes on top of what is at `at`. The caller holds mount_lock and gives m's reference. */
-static int graft(struct mount *m, const struct path *at)
+/* m goes on top of what is at `at`; a fresh mount of what is there already is refused. The caller holds mount_lock and
+ * gives m's reference. */
+static int graft(struct mount *m, const struct path *at, bool fresh)
 {
 	struct path p = *at;
 	int err = 0;
@@ -238,6 +239,8 @@ static int graft(struct mount *m, const struct path *at)
 		err = -ENOTDIR;
 	else if (!(p.dentry->flags & DENTRY_HASHED) && p.dentry != p.mnt->root)
 		err = -ENOENT;
+	else if (fresh && p.mnt->super == m->super && p.dentry == p.mnt->root)
+		err = -EBUSY;
 	if (!err)
 		err = mount_propagate(m, p.mnt, p.dentry);
 	if (!err) {
@@ -275,7 +278,7 @@ int mount_new(const char *type, const char *source, const struct path *at, unsig
 		return err ? err : -ENOMEM;
 	}
 	mutex_lock(&mount_lock);
-	err = graft(m, at);
+	err = graft(m, at, true);
 	if (err)
 		mount_leave_peers(m);
 	mutex_unlock(&mount_lock);
@@ -412,7 +415,7 @@ int mount_bind(const struct path *from, const struct path *at, bool recursive)
 		      ? mount_copy_tree(from->mnt, from->dentry, recursive, MOUNT_COPY_BIND, &copy)
 		      : -EINVAL;
 	if (!err) {
-		err = graft(copy, at);
+		err = graft(copy, at, false);
 		if (err)
 			mount_dissolve(copy, &dead);
 		else

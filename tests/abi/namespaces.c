@@ -251,6 +251,10 @@ static void own_proc(void)
 		char text[16] = "";
 
 		must(!mount("proc", "/tmp/abi-ns", "proc", 0, NULL));
+		must(!mount("proc", "/tmp/abi-ns", "proc", 0, NULL)); /* a tree a mount */
+		must(!mount("sysfs", "/tmp/abi-ns", "sysfs", 0, NULL));
+		must_fail(mount("sysfs", "/tmp/abi-ns", "sysfs", 0, NULL), EBUSY); /* one for all */
+		must(!umount("/tmp/abi-ns"));
 		must(readlink("/tmp/abi-ns/self", text, sizeof(text)) == 1 && text[0] == '1');
 		must_fail(access("/tmp/abi-ns/2", F_OK), ENOENT);
 		_exit(0);

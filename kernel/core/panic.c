@@ -60,19 +60,20 @@ static void __noreturn vpanic(const struct regs *r, const char *fmt, va_list ap)
 	str_vformat(text, sizeof(text), fmt, ap);
 	log_print(LOG_EMERG, "panic: %s", text);
 	log_print(LOG_EMERG, "CPU %u, task %s", cpu_id(), current ? current->comm : "(boot)");
-	if (r)
-		regs_print(r);
-	backtrace_print(r ? r->ip : 0, r ? r->bp : (ulong)__builtin_frame_address(0));
+	regs_print(r);
+	backtrace_print(r->ip, r->bp);
 	cpu_stop_others();
 	end_machine();
 }
 
 void panic(const char *fmt, ...)
 {
+	struct regs r;
 	va_list ap;
 
+	regs_capture(&r);
 	va_start(ap, fmt);
-	vpanic(NULL, fmt, ap);
+	vpanic(&r, fmt, ap);
 }
 
 void panic_regs(const struct regs *r, const char *fmt, ...)

@@ -4,12 +4,24 @@
  *
  * Idea: print struct regs in rows of three, with the control registers that explain faults.
  *
- * Contract: arch/cpu.h regs_print. Any context.
+ * Contract: arch/cpu.h regs_print, regs_capture. Any context.
  *
  * Locks: none.
  */
 #include <core/log.h>
 #include "x86_priv.h"
+
+void regs_capture(struct regs *r)
+{
+	*r = (struct regs){ .ip = (ulong)__builtin_return_address(0), .orig_ax = -1UL };
+	__asm__ volatile(
+		"mov %%rbx, %0\n mov %%r12, %1\n mov %%r13, %2\n mov %%r14, %3\n mov %%r15, %4\n mov (%%rbp), %%rax\n"
+		"mov %%rax, %5\n lea 16(%%rbp), %%rax\n mov %%rax, %6\n mov %%cs, %7\n mov %%ss, %8\n pushf\n pop %9"
+		: "=m"(r->bx), "=m"(r->r12), "=m"(r->r13), "=m"(r->r14), "=m"(r->r15), "=m"(r->bp), "=m"(r->sp),
+		  "=m"(r->cs), "=m"(r->ss), "=m"(r->flags)
+		:
+		: "rax", "memory");
+}
 
 void regs_print(const struct regs *r)
 {

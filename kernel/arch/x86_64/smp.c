@@ -111,8 +111,10 @@ void smp_stop_self(const struct regs *r)
 {
 	spin_word_lock(&stop_turn.ticket);
 	log_print(LOG_EMERG, "CPU %u, task %s:", cpu_id(), current ? current->comm : "(none)");
-	if (r)
+	if (r) {
+		regs_print(r);
 		backtrace_print(r->ip, regs_user(r) ? 0 : r->bp);
+	}
 	spin_word_unlock(&stop_turn.ticket);
 	__atomic_fetch_or(&stopped, cpumask_of(cpu_id()), __ATOMIC_SEQ_CST);
 	for (;;)

@@ -35,6 +35,8 @@ void cpu_call(cpumask_t mask, void (*fn)(void *), void *arg);
 /* panic: prints the registers of a trap; stops every other CPU (each logs a backtrace first). */
 struct regs;
 void regs_print(const struct regs *r);
+void regs_capture(
+	struct regs *r); /* what the caller still has: those that calls preserve, ip and bp are the caller's */
 void cpu_stop_others(void);
 
 enum cpu_feature {

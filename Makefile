@@ -185,6 +185,7 @@ $(B)/abi/%: tests/abi/%.c $(wildcard tests/abi/*.h) $(B)/uapi/.linked
 	$(musl_program)
 $(B)/programs/%: tests/programs/%.c $(B)/uapi/.linked
 	$(musl_program)
+$(B)/bench/bootstart: MFLAGS += -nostdlib
 $(B)/bench/%: benchmarks/%.c $(B)/uapi/.linked
 	$(musl_program)
 $(B)/user/init: $(wildcard user/init/*.c) $(B)/uapi/.linked

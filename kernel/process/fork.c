@@ -222,8 +222,8 @@ static int publish(struct task *t, const struct clone_request *r)
 		process_list_end(irq);
 		return -ERESTARTNOINTR;
 	}
-	t->closid =
-		READ_ONCE(current->closid); /* here, so that whoever moves all tasks under this lock sees it right */
+	t->cache_group = READ_ONCE(
+		current->cache_group); /* here, so that whoever moves all tasks under this lock sees it right */
 	if (p != me) {
 		task_get(t);
 		p->leader = t;

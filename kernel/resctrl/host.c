@@ -2,7 +2,7 @@
  *
  * Problem: the groups are about tasks and CPUs, and a change must hold at once, also for a task that runs right now.
  *
- * Idea: a task carries its group's number (task->closid), children inherit it while the process list is locked, so
+ * Idea: a task carries its group's number (task->cache_group), children inherit it while the process list is locked, so
  * that "all tasks of a group" is exact under that lock. With CAT, the context switch asks for the class of the next
  * task and writes the association register if it differs; a change makes every CPU ask again. With page colours
  * nothing happens at a switch: the page allocator asks for the class when it hands out a page.
@@ -61,7 +61,7 @@ static void on_switch(const struct task *next)
 {
 	unsigned cpu = cpu_id();
 
-	cat_switch(cat, cpu, resctrl_class_of(resctrl_machine, cpu, READ_ONCE(next->closid)));
+	cat_switch(cat, cpu, resctrl_class_of(resctrl_machine, cpu, READ_ONCE(next->cache_group)));
 }
 
 static void ask_again(void *unused)
@@ -117,7 +117,7 @@ static int task_move(void *ctx, s32 tid, u16 group)
 		task_put(t);
 		return -EPERM;
 	}
-	WRITE_ONCE(t->closid, group);
+	WRITE_ONCE(t->cache_group, group);
 	task_put(t);
 	refresh(ctx, group, 0);
 	return 0;
@@ -129,8 +129,8 @@ static void tasks_move_all(void *ctx, u16 from, u16 to)
 	struct task *t;
 
 	for (int nr = 1; (t = task_next(&nr, true)); nr++) {
-		if (t->closid == from)
-			WRITE_ONCE(t->closid, to);
+		if (t->cache_group == from)
+			WRITE_ONCE(t->cache_group, to);
 		task_put(t);
 	}
 	process_list_end(irq);
@@ -141,7 +141,7 @@ static bool task_of_group(void *ctx, u16 group, s32 *tid)
 	struct task *t;
 
 	for (int nr = *tid + 1; (t = task_next(&nr, false)); nr++) {
-		bool found = t->closid == group && !(t->flags & TASK_F_EXITING);
+		bool found = t->cache_group == group && !(t->flags & TASK_F_EXITING);
 
 		task_put(t);
 		if (found) {

@@ -45,7 +45,7 @@ static struct {
 
 static unsigned class_of_current(void)
 {
-	return resctrl_class_of(resctrl_machine, cpu_id(), READ_ONCE(current->closid));
+	return resctrl_class_of(resctrl_machine, cpu_id(), READ_ONCE(current->cache_group));
 }
 
 /* ---- the allocator's side ---------------------------------------------------------------------------------- */
@@ -100,7 +100,7 @@ static void recolour_process(struct process *p)
 	if (!m)
 		return;
 	mutex_lock(&resctrl_lock);
-	r.mask = place.mask[host_class_of_group(READ_ONCE(t->closid))];
+	r.mask = place.mask[host_class_of_group(READ_ONCE(t->cache_group))];
 	mutex_unlock(&resctrl_lock);
 	if (r.mask != place.all && mm_recolour(m, &r))
 		log_warn("resctrl: no page of the colours of %s is left; it keeps others", t->comm);

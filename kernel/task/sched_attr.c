@@ -80,8 +80,7 @@ void sched_fork_attr(struct task *t)
 
 	t->cpu = c->cpu;
 	t->timer_slack_ns = c->timer_slack_ns;
-	t->closid = c->closid;
-	t->rmid = c->rmid;
+	t->cache_group = c->cache_group;
 	t->class = c->class == SCHED_CLASS_IDLE ? SCHED_CLASS_FAIR : c->class;
 	t->policy = c->policy;
 	t->rt_priority = c->rt_priority;

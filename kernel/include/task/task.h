@@ -103,10 +103,10 @@ struct task {
 	bool tenant_stopped;     /* RANK_TENANT: counted in its tenant's stopped */
 	struct {
 		u64 ns, user_ns, system_ns;
-	} tenant_since;   /* RANK_TENANT: what it had consumed when it came to its tenant */
-	u32 run_weight;   /* r: what it adds to its tenant's sum while it is on a queue; 0: real time */
-	void *perf;       /* struct perf_context *, or NULL */
-	u16 closid, rmid; /* cache allocation group */
+	} tenant_since;  /* RANK_TENANT: what it had consumed when it came to its tenant */
+	u32 run_weight;  /* r: what it adds to its tenant's sum while it is on a queue; 0: real time */
+	void *perf;      /* struct perf_context *, or NULL */
+	u16 cache_group; /* resctrl's number of the group that it is in; 0: the default one. Any writer, one word */
 
 	/* signals of the thread (process/signal.c) */
 	u64 sig_blocked, sig_saved;       /* o; s for readers. bit n-1 = signal n */

@@ -20,7 +20,7 @@
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/string.h>
-#include <resctrl/cat.h>
+#include "cat_priv.h"
 
 enum {
 	MSR_L3_CFG = 0xc81,
@@ -32,22 +32,7 @@ enum {
 	MSR_AMD_BANDWIDTH = 0xc0000200
 };
 
-#define PQR_UNKNOWN 0xffff
-
-struct cat {
-	struct resctrl_backend be; /* first: the core hands it back */
-	const struct cat_machine_ops *ops;
-	void *ctx;
-	enum cat_vendor vendor;
-	u32 bw_max_delay;
-	u32 *reg[RESCTRL_NR]; /* [register number * RESCTRL_MAX_DOMAINS + domain] */
-	u16 pqr[64];          /* class in each CPU's association register */
-};
-
-static unsigned any_cpu(u64 cpus)
-{
-	return __builtin_ctzll(cpus);
-}
+#define PQR_UNKNOWN (~0U)
 
 static u32 msr_base(const struct cat *c, int id)
 {
@@ -72,8 +57,8 @@ static void write_register(struct cat *c, int id, unsigned reg, unsigned domain)
 	u64 cpus = c->be.res[id].domain[domain].cpus;
 	u32 value = c->reg[id][reg * RESCTRL_MAX_DOMAINS + domain];
 
-	if (cpus && c->ops->wrmsr_on(c->ctx, any_cpu(cpus), msr_base(c, id) + reg, value))
-		log_err("resctrl: CPU %u refuses %#x in MSR %#x", any_cpu(cpus), value, msr_base(c, id) + reg);
+	if (cpus && c->ops->wrmsr_on(c->ctx, cat_any_cpu(cpus), msr_base(c, id) + reg, value))
+		log_err("resctrl: CPU %u refuses %#x in MSR %#x", cat_any_cpu(cpus), value, msr_base(c, id) + reg);
 }
 
 /* ---- back-end ops ---------------------------------------------------------------------------------------- */
@@ -99,10 +84,11 @@ static int set_cdp(struct resctrl_backend *be, enum resctrl_resource_id id, bool
 		int err = 0;
 
 		if (res->domain[d].cpus)
-			err = c->ops->wrmsr_on(c->ctx, any_cpu(res->domain[d].cpus),
+			err = c->ops->wrmsr_on(c->ctx, cat_any_cpu(res->domain[d].cpus),
 					       id == RESCTRL_L3 ? MSR_L3_CFG : MSR_L2_CFG, on);
 		if (err)
-			return fail(EIO, "resctrl: the cache of CPU %u cannot switch", any_cpu(res->domain[d].cpus));
+			return fail(EIO, "resctrl: the cache of CPU %u cannot switch",
+				    cat_any_cpu(res->domain[d].cpus));
 	}
 	return 0;
 }
@@ -116,12 +102,16 @@ static void describe(struct resctrl_backend *be, struct strbuf *out)
 	for (int id = 0; id < RESCTRL_NR; id++)
 		if (be->res[id].present)
 			strbuf_add(out, " %s", name[id]);
-	strbuf_add(out, "\nA mask limits where new lines go. Lines already cached elsewhere stay "
-			"and are hit until they "
-			"are evicted.\n");
+	if (be->mon.events)
+		strbuf_add(out, "%s monitoring by %u tags", c->divides ? "," : "", be->mon.num_tags);
+	strbuf_add(out,
+		   "\nA mask limits where new lines go. Lines already cached elsewhere stay and are hit until they "
+		   "are evicted.\n");
 }
 
-static const struct resctrl_backend_ops cat_backend_ops = { .set = set, .set_cdp = set_cdp, .describe = describe };
+static const struct resctrl_backend_ops cat_backend_ops = {
+	.set = set, .set_cdp = set_cdp, .describe = describe, .count = cat_count, .forget = cat_forget
+};
 
 /* ---- finding out what there is --------------------------------------------------------------------------- */
 
@@ -155,6 +145,7 @@ static void read_bandwidth_leaf(struct cat *c)
 					  .bw_max = 100,
 					  .bw_min = 100 - c->bw_max_delay,
 					  .bw_gran = 100 - c->bw_max_delay,
+					  .bw_throttle = v.ecx & 1 ? "per-thread" : "max",
 					  .num_classes = (v.edx & 0xffff) + 1 };
 }
 
@@ -191,10 +182,10 @@ static bool probe_haswell(struct cat *c, unsigned cpu)
 
 static bool find_resources(struct cat *c, bool haswell_server, unsigned cpu)
 {
-	struct cat_cpuid v;
+	struct cat_cpuid v, last;
 
-	c->ops->cpuid(c->ctx, 0, 0, &v);
-	if (v.eax >= 0x10) {
+	c->ops->cpuid(c->ctx, 0, 0, &last);
+	if (last.eax >= 0x10) {
 		c->ops->cpuid(c->ctx, 7, 0, &v);
 		if (v.ebx >> 15 & 1) {
 			c->ops->cpuid(c->ctx, 0x10, 0, &v);
@@ -208,23 +199,44 @@ static bool find_resources(struct cat *c, bool haswell_server, unsigned cpu)
 	}
 	if (c->vendor == CAT_AMD)
 		read_amd_bandwidth(c);
+	if (last.eax >= 0xf)
+		cat_find_monitor(c);
 	for (int id = 0; id < RESCTRL_NR; id++)
-		if (c->be.res[id].present)
-			return true;
-	return haswell_server && probe_haswell(c, cpu);
+		c->divides |= c->be.res[id].present;
+	if (!c->divides && haswell_server)
+		c->divides = probe_haswell(c, cpu);
+	return c->divides || c->be.mon.events;
 }
 
 void cat_destroy(struct cat *c)
 {
 	for (int id = 0; id < RESCTRL_NR; id++)
 		kfree(c->reg[id]);
+	kfree(c->traffic);
 	kfree(c);
+}
+
+/* A copy of every register, full at first. */
+static int make_registers(struct cat *c, int id)
+{
+	struct resctrl_resource *res = &c->be.res[id];
+
+	if (!res->present)
+		return 0;
+	res->num_classes = min(res->num_classes, (u16)RESCTRL_MAX_CLASSES);
+	c->reg[id] = kcalloc((size_t)res->num_classes * RESCTRL_MAX_DOMAINS, sizeof(u32), ALLOC_KERNEL);
+	if (!c->reg[id])
+		return -ENOMEM;
+	for (unsigned i = 0; i < res->num_classes * RESCTRL_MAX_DOMAINS; i++)
+		c->reg[id][i] = reset_value(c, id);
+	return 0;
 }
 
 int cat_create(const struct cat_machine_ops *ops, void *ctx, enum cat_vendor vendor, bool haswell_server, unsigned cpu,
 	       struct cat **out)
 {
 	struct cat *c = kzalloc(sizeof(*c), ALLOC_KERNEL);
+	int err = 0;
 
 	if (!c)
 		return -ENOMEM;
@@ -233,23 +245,15 @@ int cat_create(const struct cat_machine_ops *ops, void *ctx, enum cat_vendor ven
 	c->ctx = ctx;
 	c->vendor = vendor;
 	memset(c->pqr, 0xff, sizeof(c->pqr));
-	if (!find_resources(c, haswell_server, cpu)) {
+	if (!find_resources(c, haswell_server, cpu))
+		err = -ENODEV;
+	for (int id = 0; !err && id < RESCTRL_NR; id++)
+		err = make_registers(c, id);
+	if (!err)
+		err = cat_make_traffic(c);
+	if (err) {
 		cat_destroy(c);
-		return -ENODEV;
-	}
-	for (int id = 0; id < RESCTRL_NR; id++) {
-		struct resctrl_resource *res = &c->be.res[id];
-
-		if (!res->present)
-			continue;
-		res->num_classes = min(res->num_classes, (u16)RESCTRL_MAX_CLASSES);
-		c->reg[id] = kcalloc((size_t)res->num_classes * RESCTRL_MAX_DOMAINS, sizeof(u32), ALLOC_KERNEL);
-		if (!c->reg[id]) {
-			cat_destroy(c);
-			return -ENOMEM;
-		}
-		for (unsigned i = 0; i < res->num_classes * RESCTRL_MAX_DOMAINS; i++)
-			c->reg[id][i] = reset_value(c, id);
+		return err;
 	}
 	*out = c;
 	return 0;
@@ -281,7 +285,7 @@ static int join_domain(struct cat *c, int id, unsigned cpu, u32 domain_id, u64 b
 	struct resctrl_resource *res = &c->be.res[id];
 	int d;
 
-	if (!res->present)
+	if (!res->present && !(id == RESCTRL_L3 && c->be.mon.events))
 		return 0;
 	d = find_or_add_domain(res, domain_id);
 	if (d < 0)
@@ -301,6 +305,7 @@ int cat_cpu_online(struct cat *c, unsigned cpu, const struct cat_cpu *info)
 {
 	int err = join_domain(c, RESCTRL_L3, cpu, info->l3_id, info->l3_bytes);
 
+	c->be.mon.l3_bytes = info->l3_bytes;
 	if (!err)
 		err = join_domain(c, RESCTRL_L2, cpu, info->l2_id, info->l2_bytes);
 	if (!err)
@@ -319,10 +324,12 @@ void cat_cpu_offline(struct cat *c, unsigned cpu)
 	c->pqr[cpu] = PQR_UNKNOWN;
 }
 
-void cat_switch(struct cat *c, unsigned cpu, unsigned cls)
+void cat_switch(struct cat *c, unsigned cpu, struct resctrl_label label)
 {
-	if (c->pqr[cpu] == cls)
+	u32 word = label.cls | (u32)label.tag << 16;
+
+	if (c->pqr[cpu] == word)
 		return;
-	c->pqr[cpu] = cls;
-	c->ops->wrmsr_here(c->ctx, MSR_PQR_ASSOC, (u64)cls << 32);
+	c->pqr[cpu] = word;
+	c->ops->wrmsr_here(c->ctx, MSR_PQR_ASSOC, (u64)label.cls << 32 | label.tag);
 }

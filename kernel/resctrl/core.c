@@ -5,16 +5,18 @@
  *
  * Idea: a group is a name and a number; a class is a set of values. Groups with equal values share
  * a class, so a class is taken only by a write that makes a set of values that nobody has. A task
- * carries its group's number and nothing else; class_of_group[] maps it, so that moving a group to
- * another class is one store and a nudge to the CPUs that run it.
+ * carries its group's number and nothing else; label[] maps it, so that moving a group to
+ * another class is one store and a nudge to the CPUs that run it. A monitor group is a group with a parent: it has
+ * the parent's class and a tag of its own.
  *
- *      group (directory) --class_of_group--> class --set()--> back end
+ *      group (directory) --label--> class --set()--> back end
+ *                              '--> tag   <-count()--
  *      class 0 always belongs to the default group; a class with no group keeps its last values, so
  * that the back end is written only where a value really changes.
  *
  * Contract: resctrl.h. resctrl_group_set_values: all or nothing; the only failure is ENOSPC.
  *
- * Locks: the caller's; class_of_group and group_of_cpu are read without it, one word each: a reader
+ * Locks: the caller's; label and group_of_cpu are read without it, one word each: a reader
  * sees the old or the new class, and refresh() brings it to the new one.
  */
 #include <alloc/slab.h>
@@ -140,19 +142,39 @@ static void full_values(struct resctrl *r, value_set out)
 			out[row][d] = resctrl_row_full(r, row);
 }
 
+#define LABEL_FOLLOWS BIT(15) /* of the default group: the CPU's class comes first */
+
+static void publish_one(struct resctrl *r, const struct group *g)
+{
+	u32 follows = r->control[g->id] ? 0 : LABEL_FOLLOWS;
+
+	WRITE_ONCE(r->label[g->id], g->cls | follows | (u32)g->tag << 16);
+}
+
+/* Tells the context switch what the group and its monitor groups are now. */
+static void publish(struct resctrl *r, const struct group *g)
+{
+	publish_one(r, g);
+	for (unsigned i = 0; i < RESCTRL_MAX_GROUPS; i++)
+		if (r->group[i] && r->group[i]->parent == g->id) {
+			r->group[i]->cls = g->cls;
+			publish_one(r, r->group[i]);
+		}
+}
+
 static void move_group(struct resctrl *r, struct group *g, unsigned c)
 {
 	r->cls[g->cls].groups--;
 	r->cls[c].groups++;
 	g->cls = c;
-	WRITE_ONCE(r->class_of_group[g->id], c);
+	publish(r, g);
 	r->host->refresh(r->ctx, g->id, g->cpus);
 }
 
 static void move_sharers(struct resctrl *r, const struct group *keep, unsigned from, unsigned to)
 {
 	for (unsigned i = 0; i < RESCTRL_MAX_GROUPS; i++)
-		if (r->group[i] && r->group[i] != keep && r->group[i]->cls == from)
+		if (r->group[i] && r->group[i] != keep && !is_monitor_group(r->group[i]) && r->group[i]->cls == from)
 			move_group(r, r->group[i], to);
 }
 
@@ -209,7 +231,7 @@ u32 resctrl_others_hold(struct resctrl *r, const struct group *g, unsigned row, 
 	for (unsigned i = 0; i < RESCTRL_MAX_GROUPS; i++) {
 		const struct group *o = r->group[i];
 
-		if (!o || o == g || (exclusive_only && o->mode != MODE_EXCLUSIVE))
+		if (!o || o == g || is_monitor_group(o) || (exclusive_only && o->mode != MODE_EXCLUSIVE))
 			continue;
 		held |= r->cls[o->cls].value[row][domain];
 		if (peer >= 0)
@@ -221,7 +243,8 @@ u32 resctrl_others_hold(struct resctrl *r, const struct group *g, unsigned row, 
 /* ---- groups ------------------------------------------------------------------------------------
  */
 
-static int add_group(struct resctrl *r, const char *name, struct group **out)
+/* A group that nobody is in yet. */
+static int add_group(struct resctrl *r, const char *name, u16 parent, struct group **out)
 {
 	struct group *g;
 	unsigned id;
@@ -233,57 +256,99 @@ static int add_group(struct resctrl *r, const char *name, struct group **out)
 	g = kzalloc(sizeof(*g), ALLOC_KERNEL);
 	if (!g)
 		return -ENOMEM;
+	if (id && is_monitored(r)) {
+		int err = resctrl_tag_take(r, &g->tag);
+
+		if (err) {
+			kfree(g);
+			return err;
+		}
+	}
 	str_copy(g->name, name, sizeof(g->name));
 	g->id = id;
+	g->parent = parent;
 	r->group[id] = g;
 	r->generation[id]++;
+	WRITE_ONCE(r->control[id], parent == GROUP_NONE ? id : parent);
 	*out = g;
 	return 0;
 }
 
-static void drop_group(struct resctrl *r, struct group *g)
+/* Which group each CPU counts for: a monitor group before the one above it. */
+static void assign_cpus(struct resctrl *r)
 {
-	struct group *def = r->group[0];
+	u16 of[64] = { 0 };
+
+	for (int monitors = 0; monitors < 2; monitors++)
+		for (unsigned i = 0; i < RESCTRL_MAX_GROUPS; i++)
+			for (unsigned cpu = 0; r->group[i] && is_monitor_group(r->group[i]) == monitors && cpu < 64;
+			     cpu++)
+				if (r->group[i]->cpus >> cpu & 1)
+					of[cpu] = i;
+	for (unsigned cpu = 0; cpu < 64; cpu++)
+		WRITE_ONCE(r->group_of_cpu[cpu], of[cpu]);
+}
+
+void resctrl_set_cpus(struct resctrl *r, struct group *g, u64 cpus)
+{
+	u64 changed = g->cpus ^ cpus;
+
+	for (unsigned i = 0; i < RESCTRL_MAX_GROUPS; i++) {
+		struct group *o = r->group[i];
+
+		/* from its like; and from the monitor groups of a group that loses them, or is given anew */
+		if (o && o != g && !(is_monitor_group(g) && o->parent != g->parent))
+			o->cpus &= o->parent == g->id ? 0 : ~cpus;
+	}
+	if (!is_monitor_group(g))
+		r->group[0]->cpus |= g->cpus & ~cpus;
+	g->cpus = cpus;
+	assign_cpus(r);
+	if (changed)
+		r->host->refresh(r->ctx, g->id, changed);
+}
+
+/* Its tasks and CPUs go to the group `to`. */
+static void drop_group(struct resctrl *r, struct group *g, struct group *to)
+{
 	u64 cpus = g->cpus;
 
+	for (unsigned i = 0; i < RESCTRL_MAX_GROUPS; i++)
+		if (r->group[i] && r->group[i]->parent == g->id)
+			drop_group(r, r->group[i], to);
 	r->group[g->id] = NULL;
 	r->generation[g->id]++;
-	def->cpus |= cpus;
-	for (unsigned cpu = 0; cpu < 64; cpu++)
-		if (cpus >> cpu & 1)
-			WRITE_ONCE(r->group_of_cpu[cpu], 0);
-	r->host->tasks_move_all(r->ctx, g->id, 0);
-	WRITE_ONCE(r->class_of_group[g->id], 0);
-	r->host->refresh(r->ctx, 0, cpus);
-	r->cls[g->cls].groups--;
+	to->cpus |= cpus;
+	assign_cpus(r);
+	r->host->tasks_move_all(r->ctx, g->id, to->id);
+	WRITE_ONCE(r->label[g->id], r->label[0]);
+	WRITE_ONCE(r->control[g->id], 0);
+	r->host->refresh(r->ctx, to->id, cpus);
+	if (!is_monitor_group(g))
+		r->cls[g->cls].groups--;
+	if (g->tag)
+		resctrl_tag_give(r, g->tag);
 	kfree(g);
+}
+
+struct group *resctrl_find_named(struct resctrl *r, u16 parent, const char *name, size_t len)
+{
+	struct slice s = { name, len };
+
+	for (unsigned i = 1; i < RESCTRL_MAX_GROUPS; i++)
+		if (r->group[i] && r->group[i]->parent == parent && resctrl_slice_is(s, r->group[i]->name))
+			return r->group[i];
+	return NULL;
 }
 
 int resctrl_group_find(struct resctrl *r, const char *name)
 {
-	for (unsigned i = 1; i < RESCTRL_MAX_GROUPS; i++)
-		if (r->group[i] && !strcmp(r->group[i]->name, name))
-			return i;
-	return -ENOENT;
+	struct group *g = resctrl_find_named(r, GROUP_NONE, name, strlen(name));
+
+	return g ? g->id : -ENOENT;
 }
 
-/* rename and rmdir act on group directories of the root only. */
-static int find_directory(struct resctrl *r, const char *path, struct group **out)
-{
-	struct resctrl_node n;
-	int err = resctrl_lookup(r, path, &n);
-
-	if (err)
-		return err;
-	if (n.file)
-		return -ENOTDIR;
-	if (!n.group || n.group == GROUP_NONE)
-		return -EPERM;
-	*out = r->group[n.group];
-	return 0;
-}
-
-static int check_name(struct resctrl *r, const char *name)
+static int check_name(struct resctrl *r, const struct resctrl_node *dir, const char *name)
 {
 	struct resctrl_node n;
 
@@ -293,57 +358,74 @@ static int check_name(struct resctrl *r, const char *name)
 		return resctrl_refuse(r, EINVAL, "a group's name has no newline");
 	if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
 		return -EINVAL;
-	return resctrl_lookup(r, name, &n) == 0 ? -EEXIST : 0;
+	return resctrl_child(r, dir, name, &n) == 0 ? -EEXIST : 0;
 }
 
-int resctrl_mkdir(struct resctrl *r, const char *dir, const char *name)
+static int make_group(struct resctrl *r, const char *name)
 {
 	value_set value;
 	struct group *g;
-	int err;
+	int err = add_group(r, name, GROUP_NONE, &g);
 
-	if (!r->mounted)
-		return -ENOENT;
-	r->status[0] = '\0';
-	if (*dir)
-		return -EPERM;
-	err = check_name(r, name);
-	if (err)
-		return err;
-	err = add_group(r, name, &g);
 	if (err)
 		return err;
 	/* It starts in class 0 with no task, so nothing is enforced until it has values of its own.
 	 */
-	g->cls = 0;
 	r->cls[0].groups++;
-	WRITE_ONCE(r->class_of_group[g->id], 0);
+	publish(r, g);
 	err = resctrl_initial_values(r, g, value);
 	if (!err)
 		err = resctrl_group_set_values(r, g, (const u32(*)[RESCTRL_MAX_DOMAINS])value);
 	if (err)
-		drop_group(r, g);
+		drop_group(r, g, r->group[0]);
 	return err;
 }
 
-int resctrl_rmdir(struct resctrl *r, const char *path)
+static int make_monitor_group(struct resctrl *r, struct group *parent, const char *name)
 {
 	struct group *g;
-	int err = find_directory(r, path, &g);
+	/* as Linux has it: this name would make another folder of such groups */
+	int err = strcmp(name, "mon_groups") ? add_group(r, name, parent->id, &g) : -EPERM;
 
 	if (!err)
-		drop_group(r, g);
+		publish(r, parent);
 	return err;
 }
 
-int resctrl_rename(struct resctrl *r, const char *path, const char *name)
+static bool is_live(struct resctrl *r, const struct resctrl_node *n)
+{
+	return r->mounted && n->group != GROUP_NONE && r->generation[n->group] == n->generation && r->group[n->group];
+}
+
+int resctrl_mkdir(struct resctrl *r, const struct resctrl_node *dir, const char *name)
+{
+	bool root = dir->dir == DIR_GROUP && !dir->group && !dir->file && r->nr_rows;
+	int err;
+
+	if (!root && dir->dir != DIR_MON_GROUPS)
+		return -EPERM;
+	if (!is_live(r, dir))
+		return -ENOENT;
+	r->status[0] = '\0';
+	err = check_name(r, dir, name);
+	if (err)
+		return err;
+	return root ? make_group(r, name) : make_monitor_group(r, r->group[dir->group], name);
+}
+
+int resctrl_rmdir(struct resctrl *r, const struct resctrl_node *n)
 {
 	struct group *g;
-	int err = find_directory(r, path, &g);
 
-	/* As on Linux: a control group keeps its name. */
-	return err ? err
-		   : resctrl_refuse(r, EPERM, "a group is not renamed; make another and move its tasks to '%s'", name);
+	if (n->file)
+		return -ENOTDIR;
+	if (n->dir != DIR_GROUP || !n->group)
+		return -EPERM;
+	if (!is_live(r, n))
+		return -ENOENT;
+	g = r->group[n->group];
+	drop_group(r, g, r->group[is_monitor_group(g) ? g->parent : 0]);
+	return 0;
 }
 
 /* ---- mount --------------------------------------------------------------------------------------
@@ -408,15 +490,19 @@ int resctrl_mount(struct resctrl *r, const char *options)
 	err = set_cdp(r, RESCTRL_L3, l3);
 	if (!err)
 		err = set_cdp(r, RESCTRL_L2, l2);
+	if (!err && is_monitored(r))
+		err = resctrl_monitor_begin(r);
 	if (!err)
-		err = add_group(r, "", &def);
+		err = add_group(r, "", GROUP_NONE, &def);
 	if (err) {
+		resctrl_monitor_end(r);
 		ensure(!set_cdp(r, RESCTRL_L3, false) && !set_cdp(r, RESCTRL_L2, false));
 		return err;
 	}
 	start_classes(r);
 	r->cls[0].groups = 1;
 	def->cpus = r->online;
+	publish(r, def);
 	r->status[0] = '\0';
 	r->mounted = true;
 	return 0;
@@ -430,13 +516,14 @@ void resctrl_umount(struct resctrl *r)
 		return;
 	for (unsigned i = 1; i < RESCTRL_MAX_GROUPS; i++)
 		if (r->group[i])
-			drop_group(r, r->group[i]);
+			drop_group(r, r->group[i], r->group[0]);
 	full_values(r, full);
 	for (unsigned c = 0; c < r->nr_classes; c++)
 		write_class(r, c, (const u32(*)[RESCTRL_MAX_DOMAINS])full);
 	kfree(r->group[0]);
 	r->group[0] = NULL;
 	r->generation[0]++;
+	resctrl_monitor_end(r);
 	ensure(!set_cdp(r, RESCTRL_L3, false) && !set_cdp(r, RESCTRL_L2, false));
 	r->mounted = false;
 }
@@ -484,7 +571,6 @@ void resctrl_destroy(struct resctrl *r)
 void resctrl_cpu_online(struct resctrl *r, unsigned cpu)
 {
 	r->online |= BIT(cpu);
-	WRITE_ONCE(r->group_of_cpu[cpu], 0);
 	if (!r->mounted)
 		return;
 	r->group[0]->cpus |= BIT(cpu);
@@ -500,9 +586,16 @@ void resctrl_cpu_offline(struct resctrl *r, unsigned cpu)
 	WRITE_ONCE(r->group_of_cpu[cpu], 0);
 }
 
-unsigned resctrl_class_of(const struct resctrl *r, unsigned cpu, u16 task_group)
+struct resctrl_label resctrl_label_of(const struct resctrl *r, unsigned cpu, u16 task_group)
 {
-	u16 group = task_group ? task_group : READ_ONCE(r->group_of_cpu[cpu]);
+	u32 own = READ_ONCE(r->label[task_group]), its = own;
 
-	return READ_ONCE(r->class_of_group[group]);
+	if (own & LABEL_FOLLOWS)
+		its = READ_ONCE(r->label[READ_ONCE(r->group_of_cpu[cpu])]);
+	return (struct resctrl_label){ .cls = its & (LABEL_FOLLOWS - 1), .tag = own >> 16 ? own >> 16 : its >> 16 };
+}
+
+u16 resctrl_control_of(const struct resctrl *r, u16 group)
+{
+	return READ_ONCE(r->control[group]);
 }

@@ -3,17 +3,16 @@
  * Problem: the directory tree of resctrl is an interface that pqos, libvirt and container runtimes
  * walk, and it must not depend on any file system type.
  *
- * Idea: a table of files (name, mode, show, store) for each kind of directory; a path resolves to a
- * node, and a node is shown or stored. The attribute-tree adapter gives nodes inode numbers and
- * nothing more.
+ * Idea: a table of files (name, mode, show, store) for each kind of directory. Which directories there are is
+ * paths.c's, what is counted monitor.c's.
  *
- *      /                 schemata cpus cpus_list tasks mode size, info/, one directory a group
- *      /GROUP/           the same six files
- *      /info/            last_cmd_status, backend, recolouring, one directory a row
+ *      /                 cpus cpus_list tasks schemata mode size
+ *      /GROUP/           the same six files; a monitor group has the first three
+ *      /info/            last_cmd_status, backend, recolouring
  *      /info/L3/         num_closids cbm_mask min_cbm_bits shareable_bits bit_usage
- *      /info/MB/         num_closids min_bandwidth bandwidth_gran delay_linear
+ *      /info/MB/         num_closids min_bandwidth bandwidth_gran delay_linear thread_throttle_mode
  *
- * Contract: resctrl.h. A node of a removed group gives ENOENT: nodes carry the group's generation.
+ * Contract: resctrl.h.
  * info/backend and info/recolouring are ours, plain files, which clients that look for directories pass over.
  *
  * Locks: the caller's.
@@ -21,16 +20,6 @@
 #include <lib/err.h>
 #include <lib/string.h>
 #include "resctrl_priv.h"
-
-#define DIR_MODE  0040555
-#define FILE_MODE 0100000
-
-struct resctrl_file {
-	const char *name;
-	u16 perm;
-	int (*show)(struct resctrl *r, struct group *g, unsigned row, struct strbuf *out);
-	int (*store)(struct resctrl *r, struct group *g, const char *text, size_t len);
-};
 
 /* ---- files of a group ------------------------------------------------------------------------------------ */
 
@@ -71,23 +60,6 @@ static int show_tasks(struct resctrl *r, struct group *g, unsigned row, struct s
 	return 0;
 }
 
-/* CPUs that this group takes or gives up. Each CPU is in exactly one group. */
-static void set_cpus(struct resctrl *r, struct group *g, u64 cpus)
-{
-	u64 changed = g->cpus ^ cpus;
-
-	for (unsigned i = 0; i < RESCTRL_MAX_GROUPS; i++)
-		if (r->group[i] && r->group[i] != g)
-			r->group[i]->cpus &= ~cpus;
-	r->group[0]->cpus |= g->cpus & ~cpus;
-	g->cpus = cpus;
-	for (unsigned cpu = 0; cpu < 64; cpu++)
-		if (changed >> cpu & 1)
-			WRITE_ONCE(r->group_of_cpu[cpu], cpus >> cpu & 1 ? g->id : 0);
-	if (changed)
-		r->host->refresh(r->ctx, g->id, changed);
-}
-
 static int store_parsed_cpus(struct resctrl *r, struct group *g, int err, u64 cpus)
 {
 	if (err)
@@ -96,7 +68,9 @@ static int store_parsed_cpus(struct resctrl *r, struct group *g, int err, u64 cp
 		return resctrl_refuse(r, EINVAL, "only CPUs that are online can be assigned");
 	if (!g->id && (g->cpus & ~cpus))
 		return resctrl_refuse(r, EINVAL, "a CPU leaves the default group by joining another");
-	set_cpus(r, g, cpus);
+	if (is_monitor_group(g) && (cpus & ~r->group[g->parent]->cpus))
+		return resctrl_refuse(r, EINVAL, "a monitor group has CPUs of the group above it only");
+	resctrl_set_cpus(r, g, cpus);
 	return 0;
 }
 
@@ -132,7 +106,9 @@ static int store_tasks(struct resctrl *r, struct group *g, const char *text, siz
 	r->status[0] = '\0';
 	if (resctrl_slice_number(resctrl_slice_trim(resctrl_slice_of(text, len)), 0, &tid) || tid > INT32_MAX)
 		return -EINVAL;
-	err = r->host->task_move(r->ctx, (s32)tid, g->id);
+	err = r->host->task_move(r->ctx, (s32)tid, g->id, g->parent);
+	if (err == -EXDEV)
+		return resctrl_refuse(r, EINVAL, "task %d is not in the group above this monitor group", (int)tid);
 	if (err == -ESRCH)
 		return resctrl_refuse(r, ESRCH, "no task %d", (int)tid);
 	if (err == -EPERM)
@@ -140,10 +116,14 @@ static int store_tasks(struct resctrl *r, struct group *g, const char *text, siz
 	return err;
 }
 
+#define MONITOR_GROUP_FILES 3 /* the first of these */
 static const struct resctrl_file group_files[] = {
-	{ "cpus", 0644, show_cpus, store_cpus },         { "cpus_list", 0644, show_cpus_list, store_cpus_list },
-	{ "tasks", 0644, show_tasks, store_tasks },      { "schemata", 0644, show_schemata, resctrl_schemata_store },
-	{ "mode", 0644, show_mode, resctrl_mode_store }, { "size", 0444, show_size, NULL },
+	{ "cpus", 0644, show_cpus, store_cpus, 0 },
+	{ "cpus_list", 0644, show_cpus_list, store_cpus_list, 0 },
+	{ "tasks", 0644, show_tasks, store_tasks, 0 },
+	{ "schemata", 0644, show_schemata, resctrl_schemata_store, 0 },
+	{ "mode", 0644, show_mode, resctrl_mode_store, 0 },
+	{ "size", 0444, show_size, NULL, 0 },
 };
 
 /* ---- info ------------------------------------------------------------------------------------------------ */
@@ -199,11 +179,11 @@ static int show_shareable_bits(struct resctrl *r, struct group *g, unsigned row,
  * and software. */
 static char usage_letter(u32 bit, u32 hardware, u32 shareable, u32 exclusive)
 {
-	if (exclusive & bit)
-		return 'E';
 	if (hardware & bit)
 		return shareable & bit ? 'X' : 'H';
-	return shareable & bit ? 'S' : '0';
+	if (shareable & bit)
+		return 'S';
+	return exclusive & bit ? 'E' : '0';
 }
 
 static int show_bit_usage(struct resctrl *r, struct group *g, unsigned row, struct strbuf *out)
@@ -245,164 +225,63 @@ static int show_delay_linear(struct resctrl *r, struct group *g, unsigned row, s
 	return 0;
 }
 
+static int show_throttle(struct resctrl *r, struct group *g, unsigned row, struct strbuf *out)
+{
+	strbuf_add(out, "%s\n", row_resource(r, row)->bw_throttle);
+	return 0;
+}
+
 static const struct resctrl_file info_files[] = {
-	{ "last_cmd_status", 0444, show_status, NULL },
-	{ "backend", 0444, show_backend, NULL },
-	{ "recolouring", 0444, show_recolouring, NULL },
+	{ "last_cmd_status", 0444, show_status, NULL, 0 },
+	{ "backend", 0444, show_backend, NULL, 0 },
+	{ "recolouring", 0444, show_recolouring, NULL, 0 },
 };
 static const struct resctrl_file cache_files[] = {
-	{ "num_closids", 0444, show_num_closids, NULL },   { "cbm_mask", 0444, show_cbm_mask, NULL },
-	{ "min_cbm_bits", 0444, show_min_cbm_bits, NULL }, { "shareable_bits", 0444, show_shareable_bits, NULL },
-	{ "bit_usage", 0444, show_bit_usage, NULL },
+	{ "num_closids", 0444, show_num_closids, NULL, 0 },   { "cbm_mask", 0444, show_cbm_mask, NULL, 0 },
+	{ "min_cbm_bits", 0444, show_min_cbm_bits, NULL, 0 }, { "shareable_bits", 0444, show_shareable_bits, NULL, 0 },
+	{ "bit_usage", 0444, show_bit_usage, NULL, 0 },
 };
 static const struct resctrl_file bandwidth_files[] = {
-	{ "num_closids", 0444, show_num_closids, NULL },
-	{ "min_bandwidth", 0444, show_min_bandwidth, NULL },
-	{ "bandwidth_gran", 0444, show_bandwidth_gran, NULL },
-	{ "delay_linear", 0444, show_delay_linear, NULL },
+	{ "num_closids", 0444, show_num_closids, NULL, 0 },
+	{ "min_bandwidth", 0444, show_min_bandwidth, NULL, 0 },
+	{ "bandwidth_gran", 0444, show_bandwidth_gran, NULL, 0 },
+	{ "delay_linear", 0444, show_delay_linear, NULL, 0 },
+	{ "thread_throttle_mode", 0444, show_throttle, NULL, 0 }, /* last: not on every processor */
 };
-
-/* ---- paths ----------------------------------------------------------------------------------------------- */
-
-#define ROW_NONE 0xff /* not below info/ */
-#define ROW_INFO 0xfe /* info/ itself */
 
 struct file_table {
 	const struct resctrl_file *files;
 	unsigned n;
 };
 
-static struct file_table table_of(struct resctrl *r, u8 row)
+static struct file_table row_table(struct resctrl *r, unsigned row)
 {
-	if (row == ROW_NONE)
-		return (struct file_table){ group_files, ARRAY_SIZE(group_files) };
-	if (row == ROW_INFO)
-		return (struct file_table){ info_files, ARRAY_SIZE(info_files) };
+	struct resctrl_resource *res = row_resource(r, row);
+
 	if (r->row[row].id == RESCTRL_MB)
-		return (struct file_table){ bandwidth_files, ARRAY_SIZE(bandwidth_files) };
+		return (struct file_table){ bandwidth_files, ARRAY_SIZE(bandwidth_files) - !res->bw_throttle };
 	return (struct file_table){ cache_files, ARRAY_SIZE(cache_files) };
 }
 
-static void make_dir_node(struct resctrl *r, u16 group, u8 row, struct resctrl_node *out)
+static struct file_table table_of(struct resctrl *r, const struct resctrl_node *dir)
 {
-	*out = (struct resctrl_node){ .mode = group && row == ROW_NONE ? 0040755 : DIR_MODE,
-				      .group = row == ROW_NONE ? group : GROUP_NONE,
-				      .generation = r->generation[row == ROW_NONE ? group : 0],
-				      .row = row };
-}
+	bool monitor = dir->group != GROUP_NONE && r->control[dir->group] != dir->group;
 
-/* One name in a directory. */
-static int step(struct resctrl *r, const struct resctrl_node *dir, struct slice name, struct resctrl_node *out)
-{
-	struct file_table t = table_of(r, dir->row);
-
-	for (unsigned i = 0; i < t.n; i++)
-		if (resctrl_slice_is(name, t.files[i].name)) {
-			*out = *dir;
-			out->file = &t.files[i];
-			out->mode = FILE_MODE | t.files[i].perm;
-			return 0;
-		}
-	if (dir->row == ROW_INFO)
-		for (unsigned row = 0; row < r->nr_rows; row++)
-			if (resctrl_slice_is(name, r->row[row].name)) {
-				make_dir_node(r, 0, row, out);
-				return 0;
-			}
-	if (dir->row != ROW_NONE || dir->group)
-		return -ENOENT;
-	if (resctrl_slice_is(name, "info")) {
-		make_dir_node(r, 0, ROW_INFO, out);
-		return 0;
+	switch (dir->dir) {
+	case DIR_GROUP:
+		return (struct file_table){ group_files, monitor ? MONITOR_GROUP_FILES : ARRAY_SIZE(group_files) };
+	case DIR_INFO: return (struct file_table){ info_files, ARRAY_SIZE(info_files) };
+	case DIR_ROW: return row_table(r, dir->index);
+	case DIR_MONITOR: return (struct file_table){ resctrl_monitor_files, MONITOR_FILES };
+	case DIR_MON_DOMAIN: return (struct file_table){ resctrl_event_files, EVENT_FILES };
+	default: return (struct file_table){ NULL, 0 };
 	}
-	for (unsigned i = 1; i < RESCTRL_MAX_GROUPS; i++)
-		if (r->group[i] && resctrl_slice_is(name, r->group[i]->name)) {
-			make_dir_node(r, i, ROW_NONE, out);
-			return 0;
-		}
-	return -ENOENT;
 }
 
-int resctrl_child(struct resctrl *r, const struct resctrl_node *dir, const char *name, struct resctrl_node *out)
+const struct resctrl_file *resctrl_files(struct resctrl *r, const struct resctrl_node *dir, unsigned *n)
 {
-	return r->mounted ? step(r, dir, resctrl_slice_of(name, strlen(name)), out) : -ENOENT;
-}
+	struct file_table t = table_of(r, dir);
 
-int resctrl_lookup(struct resctrl *r, const char *path, struct resctrl_node *out)
-{
-	struct slice rest = resctrl_slice_of(path, strlen(path)), name;
-	struct resctrl_node at;
-	int err;
-
-	if (!r->mounted)
-		return -ENOENT;
-	make_dir_node(r, 0, ROW_NONE, &at);
-	while (rest.n) {
-		resctrl_slice_cut(&rest, '/', &name);
-		if (!name.n)
-			continue;
-		if (at.file)
-			return -ENOTDIR;
-		err = step(r, &at, name, out);
-		if (err)
-			return err;
-		at = *out;
-	}
-	*out = at;
-	return 0;
-}
-
-bool resctrl_readdir(struct resctrl *r, const struct resctrl_node *dir, unsigned n, const char **name)
-{
-	struct file_table t = table_of(r, dir->row);
-
-	if (n < t.n) {
-		*name = t.files[n].name;
-		return true;
-	}
-	n -= t.n;
-	if (dir->row == ROW_INFO && n < r->nr_rows) {
-		*name = r->row[n].name;
-		return true;
-	}
-	if (dir->row != ROW_NONE || dir->group)
-		return false;
-	if (!n--) {
-		*name = "info";
-		return true;
-	}
-	for (unsigned i = 1; i < RESCTRL_MAX_GROUPS; i++)
-		if (r->group[i] && !n--) {
-			*name = r->group[i]->name;
-			return true;
-		}
-	return false;
-}
-
-/* The group that a node speaks of; NULL when it has gone. info speaks of the default group. */
-static struct group *live_group(struct resctrl *r, const struct resctrl_node *n)
-{
-	u16 id = n->group == GROUP_NONE ? 0 : n->group;
-
-	return r->mounted && r->generation[id] == n->generation ? r->group[id] : NULL;
-}
-
-int resctrl_show(struct resctrl *r, const struct resctrl_node *n, struct strbuf *out)
-{
-	struct group *g = live_group(r, n);
-
-	if (!g)
-		return -ENOENT;
-	return n->file ? n->file->show(r, g, n->row, out) : -EISDIR;
-}
-
-int resctrl_store(struct resctrl *r, const struct resctrl_node *n, const char *text, size_t len)
-{
-	struct group *g = live_group(r, n);
-
-	if (!g)
-		return -ENOENT;
-	if (!n->file)
-		return -EISDIR;
-	return n->file->store ? n->file->store(r, g, text, len) : -EACCES;
+	*n = t.n;
+	return t.files;
 }

@@ -22,6 +22,7 @@
 #include <lib/string.h>
 #include <process/process.h>
 #include <task/sched.h>
+#include <task/work.h>
 #include "kernel.h"
 
 struct resctrl *resctrl_machine;
@@ -61,7 +62,7 @@ static void on_switch(const struct task *next)
 {
 	unsigned cpu = cpu_id();
 
-	cat_switch(cat, cpu, resctrl_class_of(resctrl_machine, cpu, READ_ONCE(next->cache_group)));
+	cat_switch(cat, cpu, resctrl_label_of(resctrl_machine, cpu, READ_ONCE(next->cache_group)));
 }
 
 static void ask_again(void *unused)
@@ -69,10 +70,50 @@ static void ask_again(void *unused)
 	on_switch(current);
 }
 
+/* ---- counters of traffic, which would wrap unseen ---------------------------------------------------------- */
+
+#define TICK_NS NSEC_PER_SEC
+
+static struct delayed_work ticker;
+static bool ticking; /* resctrl_lock */
+
+static void tick(struct work *w)
+{
+	mutex_lock(&resctrl_lock);
+	if (ticking) {
+		resctrl_monitor_tick(resctrl_machine);
+		delayed_work_queue(&ticker, TICK_NS);
+	}
+	mutex_unlock(&resctrl_lock);
+}
+
+static bool counts_traffic(void)
+{
+	return cat && cat_backend(cat)->mon.events >> RESCTRL_MBM_TOTAL;
+}
+
 void host_begin(void)
 {
-	if (cat)
-		static_key_inc(&sched_cache_key);
+	if (!cat)
+		return;
+	static_key_inc(&sched_cache_key);
+	ticking = counts_traffic();
+	if (ticking) {
+		delayed_work_init(&ticker, tick);
+		delayed_work_queue(&ticker, TICK_NS);
+	}
+}
+
+void host_quiet(void)
+{
+	bool was;
+
+	mutex_lock(&resctrl_lock);
+	was = ticking;
+	ticking = false;
+	mutex_unlock(&resctrl_lock);
+	if (was)
+		delayed_work_cancel(&ticker);
 }
 
 void host_end(void)
@@ -105,22 +146,25 @@ static bool may_move(struct task *t)
 	return ok;
 }
 
-static int task_move(void *ctx, s32 tid, u16 group)
+static int task_move(void *ctx, s32 tid, u16 group, u16 within)
 {
 	struct task *t = tid ? task_find_get(tid) : current;
+	int err = 0;
 
 	if (!t)
 		return -ESRCH;
 	if (!tid)
 		task_get(t);
-	if (!may_move(t)) {
-		task_put(t);
-		return -EPERM;
-	}
-	WRITE_ONCE(t->cache_group, group);
+	if (!may_move(t))
+		err = -EPERM;
+	else if (within != RESCTRL_ANY && !resctrl_lists(resctrl_machine, within, t->cache_group))
+		err = -EXDEV;
+	else
+		WRITE_ONCE(t->cache_group, group);
 	task_put(t);
-	refresh(ctx, group, 0);
-	return 0;
+	if (!err)
+		refresh(ctx, group, 0);
+	return err;
 }
 
 static void tasks_move_all(void *ctx, u16 from, u16 to)
@@ -141,7 +185,7 @@ static bool task_of_group(void *ctx, u16 group, s32 *tid)
 	struct task *t;
 
 	for (int nr = *tid + 1; (t = task_next(&nr, false)); nr++) {
-		bool found = t->cache_group == group && !(t->flags & TASK_F_EXITING);
+		bool found = resctrl_lists(resctrl_machine, group, t->cache_group) && !(t->flags & TASK_F_EXITING);
 
 		task_put(t);
 		if (found) {
@@ -215,6 +259,7 @@ static int find_cat(struct resctrl_backend **out)
 static void tell_flags(const struct resctrl_backend *be)
 {
 	static const char *const word[RESCTRL_NR] = { "cat_l3", "cat_l2", "mba" };
+	static const char *const counted[] = { "", "cqm_occup_llc", "cqm_mbm_total", "cqm_mbm_local" };
 
 	for (int id = 0; id < RESCTRL_NR; id++)
 		if (be->res[id].present)
@@ -223,6 +268,11 @@ static void tell_flags(const struct resctrl_backend *be)
 		cpu_flag_add("cdp_l3");
 	if (be->res[RESCTRL_L2].cdp_capable)
 		cpu_flag_add("cdp_l2");
+	if (be->mon.events)
+		cpu_flag_add("cqm_llc");
+	for (int e = RESCTRL_OCCUPANCY; e < RESCTRL_EVENTS; e++)
+		if (be->mon.events >> e & 1)
+			cpu_flag_add(counted[e]);
 }
 
 /* resctrl=off|cat|colour on the command line; the default is what the processor has, else colours. */

@@ -23,6 +23,7 @@ void place_again(void); /* tasks changed their class: looks for pages of wrong c
 
 /* host.c: at mount and unmount; the context switch's hook and what else costs something. */
 void host_begin(void);
+void host_quiet(void); /* before host_end, without resctrl_lock: what runs by itself has stopped */
 void host_end(void);
 unsigned host_class_of_group(u16 group); /* of a task of that group that is not running, CPUs aside */
 

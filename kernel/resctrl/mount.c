@@ -115,18 +115,22 @@ static int rmdir(struct attr_dir *d)
 	int err;
 
 	mutex_lock(&resctrl_lock);
-	err = resctrl_rmdir(resctrl_machine, d->name);
+	err = resctrl_rmdir(resctrl_machine, &folder_of(d)->node);
 	mutex_unlock(&resctrl_lock);
 	if (!err)
 		attr_dir_remove(d);
 	return err;
 }
 
-static const struct attr_dir_ops fixed_ops = { .release = release };
-static const struct attr_dir_ops group_ops = { .release = release, .rmdir = rmdir };
+static int mkdir(struct attr_dir *d, const char *name, u16 mode);
 
-/* A folder for a directory that the core has. Core locked. */
-static int add_folder(struct folder *parent, const char *name, const struct attr_dir_ops *ops, struct folder **out)
+static const struct attr_dir_ops root_ops = { .mkdir = mkdir };
+static const struct attr_dir_ops folder_ops = { .release = release, .mkdir = mkdir, .rmdir = rmdir };
+
+static int add_folders_below(struct folder *parent);
+
+/* A folder for a directory that the core has, and for all below it. Core locked. */
+static int add_folder(struct folder *parent, const char *name)
 {
 	struct folder *f = kzalloc(sizeof(*f), 0);
 	int err = f ? resctrl_child(resctrl_machine, &parent->node, name, &f->node) : -ENOMEM;
@@ -135,50 +139,54 @@ static int add_folder(struct folder *parent, const char *name, const struct attr
 		err = make_table(f);
 	if (!err) {
 		str_copy(f->name, name, sizeof(f->name));
-		err = attr_dir_init(&f->dir, &parent->dir, f->name, f->table, ops, f);
+		err = attr_dir_init(&f->dir, &parent->dir, f->name, f->table, &folder_ops, f);
 	}
 	if (err && f) {
 		free_table(f);
 		kfree(f);
 	}
-	if (!err && out)
-		*out = f;
+	if (err)
+		return err;
+	err = add_folders_below(f);
+	if (err)
+		attr_dir_remove(&f->dir);
+	return err;
+}
+
+/* Not deeper than a group's mon_groups/GROUP/mon_data/DOMAIN. */
+static int add_folders_below(struct folder *parent)
+{
+	const char *name;
+	int err = 0;
+
+	for (unsigned i = 0; !err && resctrl_readdir(resctrl_machine, &parent->node, i, &name); i++) {
+		struct resctrl_node n;
+
+		if (!resctrl_child(resctrl_machine, &parent->node, name, &n) && !n.file)
+			err = add_folder(parent, name);
+	}
 	return err;
 }
 
 static int mkdir(struct attr_dir *d, const char *name, u16 mode)
 {
+	struct folder *parent = folder_of(d);
+	struct resctrl_node n;
 	int err;
 
 	mutex_lock(&resctrl_lock);
-	err = resctrl_mkdir(resctrl_machine, "", name);
+	err = resctrl_mkdir(resctrl_machine, &parent->node, name);
 	if (!err) {
-		err = add_folder(&root, name, &group_ops, NULL);
+		err = add_folder(parent, name);
 		if (err)
-			ensure(!resctrl_rmdir(resctrl_machine, name));
+			ensure(!resctrl_child(resctrl_machine, &parent->node, name, &n) &&
+			       !resctrl_rmdir(resctrl_machine, &n));
 	}
 	mutex_unlock(&resctrl_lock);
 	return err;
 }
 
-static const struct attr_dir_ops root_ops = { .mkdir = mkdir };
-
 /* ---- mounting -------------------------------------------------------------------------------------------- */
-
-static int add_info(void)
-{
-	struct folder *info;
-	const char *name;
-	int err = add_folder(&root, "info", &fixed_ops, &info);
-
-	for (unsigned i = 0; !err && resctrl_readdir(resctrl_machine, &info->node, i, &name); i++) {
-		struct resctrl_node n;
-
-		if (!resctrl_child(resctrl_machine, &info->node, name, &n) && !n.file)
-			err = add_folder(info, name, &fixed_ops, NULL);
-	}
-	return err;
-}
 
 static void remove_folders(void)
 {
@@ -206,7 +214,7 @@ static int make_folders(void)
 		err = make_table(&root);
 	root.dir.attrs = root.table;
 	if (!err)
-		err = add_info();
+		err = add_folders_below(&root);
 	if (err)
 		remove_folders();
 	return err;
@@ -215,6 +223,7 @@ static int make_folders(void)
 static void unmount(struct super *s)
 {
 	remove_folders();
+	host_quiet();
 	mutex_lock(&resctrl_lock);
 	resctrl_umount(resctrl_machine);
 	host_end();

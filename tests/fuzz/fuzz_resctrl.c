@@ -52,9 +52,23 @@ static void describe(struct resctrl_backend *be, struct strbuf *out)
 	strbuf_add(out, "model\n");
 }
 
-static const struct resctrl_backend_ops be_ops = { .set = set, .set_cdp = set_cdp, .describe = describe };
+static int count(struct resctrl_backend *be, unsigned tag, unsigned domain, enum resctrl_event e, u64 *bytes)
+{
+	ensure(tag < be->mon.num_tags && be->mon.events >> e & 1);
+	*bytes = tag * 100;
+	return tag == 3 ? -EIO : 0;
+}
 
-static int task_move(void *ctx, s32 tid, u16 group)
+static void forget(struct resctrl_backend *be, unsigned tag)
+{
+	ensure(tag < be->mon.num_tags);
+}
+
+static const struct resctrl_backend_ops be_ops = {
+	.set = set, .set_cdp = set_cdp, .describe = describe, .count = count, .forget = forget
+};
+
+static int task_move(void *ctx, s32 tid, u16 group, u16 within)
 {
 	struct model *m = ctx;
 
@@ -92,6 +106,7 @@ static void refresh(void *ctx, u16 group, u64 cpus)
 static const struct resctrl_host_ops host_ops = { task_move, tasks_move_all, task_next, refresh };
 
 static const char *const group_names[] = { "", "a/", "b/", "c/", "d/", "e/" };
+static const char *const monitor_names[] = { "mon_groups/m/", "a/mon_groups/m/", "b/mon_groups/m/" };
 static const char *const file_names[] = { "schemata", "cpus", "cpus_list", "tasks", "mode" };
 
 static void read_file(struct resctrl *r, const char *dir, const char *file, struct strbuf *out)
@@ -109,7 +124,11 @@ static void snapshot(struct resctrl *r, struct strbuf *out)
 	for (unsigned g = 0; g < ARRAY_SIZE(group_names); g++)
 		for (unsigned f = 0; f < ARRAY_SIZE(file_names); f++)
 			read_file(r, group_names[g], file_names[f], out);
+	for (unsigned g = 0; g < ARRAY_SIZE(monitor_names); g++)
+		for (unsigned f = 1; f < 4; f++)
+			read_file(r, monitor_names[g], file_names[f], out);
 	read_file(r, "", "info/L3/bit_usage", out);
+	read_file(r, "a/", "mon_data/mon_L3_00/llc_occupancy", out);
 	ensure(!out->truncated);
 }
 
@@ -167,6 +186,8 @@ static void check(struct resctrl *r, struct model *m)
 		check_told(r, m, group_names[g], "L2:", RESCTRL_L2, RESCTRL_BOTH);
 	}
 	ensure(all == BIT(CPUS) - 1);
+	for (unsigned g = 0; g < ARRAY_SIZE(monitor_names); g++)
+		ensure(!(cpus_of(r, monitor_names[g]) & ~cpus_of(r, group_names[g])));
 }
 
 struct input {
@@ -198,7 +219,9 @@ static void generate(struct input *in, struct strbuf *out)
 static void write_something(struct resctrl *r, struct input *in)
 {
 	static char before[16384], after[16384];
-	const char *dir = group_names[take(in) % ARRAY_SIZE(group_names)];
+	u8 where = take(in);
+	const char *dir = where & 0x80 ? monitor_names[where % ARRAY_SIZE(monitor_names)]
+				       : group_names[where % ARRAY_SIZE(group_names)];
 	u8 how = take(in);
 	char path[32], text[256];
 	struct resctrl_node n;
@@ -234,11 +257,16 @@ static void run(struct resctrl *r, struct model *m, struct input *in)
 	while (in->p < in->end) {
 		u8 op = take(in);
 		char name[2] = { "abcde"[op / 8 % 5], 0 };
+		struct resctrl_node n;
 
-		if (op % 8 == 0)
-			(void)!resctrl_mkdir(r, "", name);
-		else if (op % 8 == 1)
-			(void)!resctrl_rmdir(r, name);
+		if (op % 8 == 0 && !resctrl_lookup(r, "", &n))
+			(void)!resctrl_mkdir(r, &n, name);
+		else if (op % 8 == 2 && !resctrl_lookup(r, op & 8 ? "a/mon_groups" : "mon_groups", &n))
+			(void)!resctrl_mkdir(r, &n, "m");
+		else if (op % 8 == 3 && !resctrl_lookup(r, op & 8 ? "a/mon_groups/m" : "mon_groups/m", &n))
+			(void)!resctrl_rmdir(r, &n);
+		else if (op % 8 == 1 && !resctrl_lookup(r, name, &n))
+			(void)!resctrl_rmdir(r, &n);
 		else
 			write_something(r, in);
 		check(r, m);
@@ -269,6 +297,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 							  .num_classes = 4,
 							  .nr_domains = 2,
 							  .domain = { { 0, 15, 1 << 20 }, { 3, 48, 1 << 20 } } };
+	if (flags & 16)
+		m.be.mon = (struct resctrl_monitor){ .events = 6, .num_tags = 6, .unit = 64, .l3_bytes = 1200 };
 	for (int id = 0; id < RESCTRL_MB; id++)
 		for (int i = 0; i < RESCTRL_MAX_CLASSES * 3 * RESCTRL_MAX_DOMAINS; i++)
 			m.told[i / (3 * RESCTRL_MAX_DOMAINS)][id][i / RESCTRL_MAX_DOMAINS % 3]

@@ -23,7 +23,8 @@
 /* ---- the recording machine ------------------------------------------------------------------------------- */
 
 struct machine {
-	struct cat_cpuid leaf10[4];
+	struct cat_cpuid leaf10[4], leaff; /* leaff: of 0xf, 1 */
+	u64 evtsel, counter[4][8];         /* by event and tag */
 	u32 max_leaf;
 	bool rdt_flag;
 	bool amd_bandwidth;
@@ -31,6 +32,7 @@ struct machine {
 	char log[16384]; /* "CPU:MSR=VALUE " */
 	struct strbuf traffic;
 	u64 hsw_reg;
+	struct resctrl *r;
 	/* the host's tasks: group of tid 100..109; tid 105 belongs to somebody else */
 	u16 task_group[10];
 	char refreshed[1024];
@@ -45,7 +47,11 @@ static void m_cpuid(void *ctx, u32 leaf, u32 sub, struct cat_cpuid *out)
 	if (leaf == 0)
 		out->eax = m->max_leaf;
 	if (leaf == 7)
-		out->ebx = m->rdt_flag ? 1u << 15 : 0;
+		out->ebx = (m->rdt_flag ? 1u << 15 : 0) | (m->leaff.edx ? 1u << 12 : 0);
+	if (leaf == 0xf && !sub)
+		out->edx = 1 << 1;
+	if (leaf == 0xf && sub == 1)
+		*out = m->leaff;
 	if (leaf == 0x10 && sub < 4)
 		*out = m->leaf10[sub];
 	if (leaf == 0x80000000)
@@ -62,6 +68,8 @@ static int m_wrmsr(void *ctx, unsigned cpu, u32 msr, u64 value)
 
 	if (m->refuses_msr)
 		return -EIO;
+	if (msr == 0xc8d)
+		m->evtsel = value;
 	m->hsw_reg = value;
 	strbuf_add(&m->traffic, "%u:%x=%llx ", cpu, msr, (unsigned long long)value);
 	assert_false(m->traffic.truncated);
@@ -72,7 +80,7 @@ static int m_rdmsr(void *ctx, unsigned cpu, u32 msr, u64 *value)
 {
 	struct machine *m = ctx;
 
-	*value = m->hsw_reg;
+	*value = msr == 0xc8e ? m->counter[m->evtsel & 3][m->evtsel >> 32 & 7] : m->hsw_reg;
 	return 0;
 }
 
@@ -83,7 +91,7 @@ static void m_wrmsr_here(void *ctx, u32 msr, u64 value)
 
 static const struct cat_machine_ops machine_ops = { m_cpuid, m_wrmsr, m_rdmsr, m_wrmsr_here };
 
-static int h_move(void *ctx, s32 tid, u16 group)
+static int h_move(void *ctx, s32 tid, u16 group, u16 within)
 {
 	struct machine *m = ctx;
 
@@ -93,6 +101,8 @@ static int h_move(void *ctx, s32 tid, u16 group)
 		return -ESRCH;
 	if (tid == 105)
 		return -EPERM;
+	if (within != RESCTRL_ANY && !resctrl_lists(m->r, within, m->task_group[tid - 100]))
+		return -EXDEV;
 	m->task_group[tid - 100] = group;
 	return 0;
 }
@@ -111,7 +121,7 @@ static bool h_next(void *ctx, u16 group, s32 *tid)
 	struct machine *m = ctx;
 
 	for (int t = max(*tid + 1, 100); t < 110; t++)
-		if (m->task_group[t - 100] == group) {
+		if (resctrl_lists(m->r, group, m->task_group[t - 100])) {
 			*tid = t;
 			return true;
 		}
@@ -164,6 +174,7 @@ static void bring_up(struct fixture *f, unsigned cpus, enum cat_vendor vendor)
 	}
 	forget(&f->m);
 	assert_int_equal(resctrl_create(cat_backend(f->cat), &host_ops, &f->m, 8, BIT(cpus) - 1, &f->r), 0);
+	f->m.r = f->r;
 }
 
 static void take_down(struct fixture *f)
@@ -178,6 +189,22 @@ static int put(struct resctrl *r, const char *path, const char *text)
 	int err = resctrl_lookup(r, path, &n);
 
 	return err ? err : resctrl_store(r, &n, text, strlen(text));
+}
+
+static int make(struct resctrl *r, const char *dir, const char *name)
+{
+	struct resctrl_node n;
+	int err = resctrl_lookup(r, dir, &n);
+
+	return err ? err : resctrl_mkdir(r, &n, name);
+}
+
+static int drop(struct resctrl *r, const char *path)
+{
+	struct resctrl_node n;
+	int err = resctrl_lookup(r, path, &n);
+
+	return err ? err : resctrl_rmdir(r, &n);
 }
 
 static char *get(struct resctrl *r, const char *path)
@@ -226,7 +253,7 @@ static void schemata_reach_the_registers(void **state)
 	assert_int_equal(resctrl_mount(f.r, ""), -EBUSY);
 	TRAFFIC(&f.m, "");
 	SHOWS(&f, "schemata", "    L3:0=fffff;1=fffff\n");
-	assert_int_equal(resctrl_mkdir(f.r, "", "web"), 0);
+	assert_int_equal(make(f.r, "", "web"), 0);
 	TRAFFIC(&f.m, "");
 	PUTS(&f, "web/schemata", "L3:0=f;1=ff0\n", 0);
 	TRAFFIC(&f.m, "0:c91=f 2:c91=ff0 ");
@@ -253,12 +280,33 @@ static void code_and_data_apart(void **state)
 	TRAFFIC(&f.m, "0:c81=1 2:c81=1 ");
 	SHOWS(&f, "info/L3CODE/num_closids", "4\n");
 	SHOWS(&f, "schemata", "L3DATA:0=fffff;1=fffff\nL3CODE:0=fffff;1=fffff\n");
-	assert_int_equal(resctrl_mkdir(f.r, "", "a"), 0);
+	assert_int_equal(make(f.r, "", "a"), 0);
 	PUTS(&f, "a/schemata", "L3CODE:0=3\nL3DATA:0=ff;1=f\n", 0);
 	TRAFFIC(&f.m, "0:c92=ff 2:c92=f 0:c93=3 ");
 	PUTS(&f, "a/schemata", "L3:0=3\n", -EINVAL);
 	resctrl_umount(f.r);
 	TRAFFIC(&f.m, "0:c92=fffff 2:c92=fffff 0:c93=fffff 0:c81=0 2:c81=0 ");
+	take_down(&f);
+}
+
+static void code_and_data_apart_in_l2(void **state)
+{
+	struct fixture f;
+
+	xeon(&f.m, 8);
+	f.m.leaf10[0].ebx |= 1 << 2;
+	f.m.leaf10[2] = (struct cat_cpuid){ 7, 0, 1 << 2, 7 };
+	bring_up(&f, 3, CAT_INTEL);
+	assert_int_equal(resctrl_mount(f.r, "cdpl2"), 0);
+	TRAFFIC(&f.m, "0:c82=1 1:c82=1 2:c82=1 ");
+	SHOWS(&f, "schemata",
+	      "    L3:0=fffff;1=fffff\nL2DATA:0=000ff;1=000ff;2=000ff\nL2CODE:0=000ff;1=000ff;2=000ff\n");
+	SHOWS(&f, "info/L2DATA/num_closids", "4\n");
+	assert_int_equal(make(f.r, "", "a"), 0);
+	PUTS(&f, "a/schemata", "L2CODE:1=3\nL2DATA:2=c\nL3:0=f\n", 0);
+	TRAFFIC(&f.m, "0:c91=f 2:d12=c 1:d13=3 ");
+	resctrl_umount(f.r);
+	TRAFFIC(&f.m, "0:c91=fffff 2:d12=ff 1:d13=ff 0:c82=0 1:c82=0 2:c82=0 ");
 	take_down(&f);
 }
 
@@ -287,7 +335,7 @@ static void caches_come_and_go(void **state)
 	xeon(&f.m, 2);
 	bring_up(&f, 4, CAT_INTEL);
 	assert_int_equal(resctrl_mount(f.r, ""), 0);
-	assert_int_equal(resctrl_mkdir(f.r, "", "a"), 0);
+	assert_int_equal(make(f.r, "", "a"), 0);
 	PUTS(&f, "a/schemata", "L3:0=1;1=2\n", 0);
 	PUTS(&f, "a/cpus", "c", 0);
 	forget(&f.m);
@@ -315,14 +363,15 @@ static void the_switch_writes_only_changes(void **state)
 
 	xeon(&f.m, 4);
 	bring_up(&f, 4, CAT_INTEL);
-	cat_switch(f.cat, 1, 0);
+	cat_switch(f.cat, 1, (struct resctrl_label){ 0, 0 });
 	TRAFFIC(&f.m, "99:c8f=0 ");
-	cat_switch(f.cat, 1, 0);
+	cat_switch(f.cat, 1, (struct resctrl_label){ 0, 0 });
 	TRAFFIC(&f.m, "");
-	cat_switch(f.cat, 1, 3);
-	cat_switch(f.cat, 1, 3);
-	cat_switch(f.cat, 2, 3);
-	TRAFFIC(&f.m, "99:c8f=300000000 99:c8f=300000000 ");
+	cat_switch(f.cat, 1, (struct resctrl_label){ 3, 0 });
+	cat_switch(f.cat, 1, (struct resctrl_label){ 3, 0 });
+	cat_switch(f.cat, 2, (struct resctrl_label){ 3, 0 });
+	cat_switch(f.cat, 2, (struct resctrl_label){ 3, 17 });
+	TRAFFIC(&f.m, "99:c8f=300000000 99:c8f=300000000 99:c8f=300000011 ");
 	take_down(&f);
 }
 
@@ -337,7 +386,7 @@ static void amd_has_its_own_rules(void **state)
 	assert_int_equal(resctrl_mount(f.r, ""), 0);
 	SHOWS(&f, "schemata", "    L3:0=ffff;1=ffff\n    MB:0=2048;1=2048\n");
 	SHOWS(&f, "info/L3/min_cbm_bits", "0\n");
-	assert_int_equal(resctrl_mkdir(f.r, "", "a"), 0);
+	assert_int_equal(make(f.r, "", "a"), 0);
 	PUTS(&f, "a/schemata", "L3:0=a5;1=0\nMB:1=16\n", 0);
 	TRAFFIC(&f.m, "0:c91=a5 2:c91=0 2:c0000201=10 ");
 	PUTS(&f, "a/schemata", "MB:1=2049\n", -EINVAL);
@@ -356,13 +405,105 @@ static void bandwidth_rounds_up(void **state)
 	SHOWS(&f, "info/MB/min_bandwidth", "10\n");
 	SHOWS(&f, "info/MB/bandwidth_gran", "10\n");
 	SHOWS(&f, "info/MB/delay_linear", "1\n");
-	assert_int_equal(resctrl_mkdir(f.r, "", "a"), 0);
+	assert_int_equal(make(f.r, "", "a"), 0);
 	PUTS(&f, "a/schemata", "MB:0=31\n", 0);
 	TRAFFIC(&f.m, "0:d51=3c ");
 	SHOWS(&f, "a/schemata", "    L3:0=fffff;1=fffff\n    MB:0=   40;1=  100\n");
 	PUTS(&f, "a/schemata", "MB:0=9\n", -EINVAL);
 	PUTS(&f, "a/schemata", "MB:0=101\n", -EINVAL);
 	PUTS(&f, "a/schemata", "MB:0=0x20\n", -EINVAL);
+	take_down(&f);
+}
+
+/* ---- monitoring
+ * ------------------------------------------------------------------------------------------------ */
+
+/* 4 tags, 64 KiB a count, 32 bits wide. */
+static void monitored(struct fixture *f)
+{
+	xeon(&f->m, 4);
+	f->m.leaff = (struct cat_cpuid){ 8, 65536, 3, 7 };
+	bring_up(f, 4, CAT_INTEL);
+	assert_int_equal(resctrl_mount(f->r, ""), 0);
+}
+
+static void occupancy_and_traffic(void **state)
+{
+	struct fixture f;
+
+	monitored(&f);
+	TRAFFIC(&f.m, "0:c8d=2 2:c8d=2 0:c8d=3 2:c8d=3 "); /* where the counters of tag 0 stand */
+	SHOWS(&f, "info/L3_MON/num_rmids", "4\n");
+	SHOWS(&f, "info/L3_MON/mon_features", "llc_occupancy\nmbm_total_bytes\nmbm_local_bytes\n");
+	SHOWS(&f, "info/L3_MON/max_threshold_occupancy", "5242880\n");
+	f.m.counter[RESCTRL_MBM_TOTAL][1] = 0xfffffff0;
+	assert_int_equal(make(f.r, "", "a"), 0);
+	TRAFFIC(&f.m,
+		"0:c8d=100000001 2:c8d=100000001 0:c8d=100000002 2:c8d=100000002 0:c8d=100000003 2:c8d=100000003 ");
+	f.m.counter[RESCTRL_OCCUPANCY][1] = 3;
+	SHOWS(&f, "a/mon_data/mon_L3_01/llc_occupancy", "196608\n");
+	TRAFFIC(&f.m, "2:c8d=100000001 ");
+	f.m.counter[RESCTRL_MBM_TOTAL][1] = 0x10; /* has wrapped */
+	SHOWS(&f, "a/mon_data/mon_L3_00/mbm_total_bytes", "2097152\n");
+	f.m.counter[RESCTRL_MBM_TOTAL][1] = 0xffffffff;
+	resctrl_monitor_tick(f.r);
+	f.m.counter[RESCTRL_MBM_TOTAL][1] = 0;
+	SHOWS(&f, "a/mon_data/mon_L3_00/mbm_total_bytes", "281474977759232\n");
+	f.m.counter[RESCTRL_OCCUPANCY][1] = BIT(63);
+	SHOWS(&f, "a/mon_data/mon_L3_00/llc_occupancy", "Error\n");
+	f.m.counter[RESCTRL_OCCUPANCY][1] = BIT(62);
+	SHOWS(&f, "a/mon_data/mon_L3_00/llc_occupancy", "Unavailable\n");
+	SHOWS(&f, "a/mon_data/mon_L3_02/llc_occupancy", "(error)");
+	take_down(&f);
+}
+
+static void monitor_groups(void **state)
+{
+	struct fixture f;
+	struct resctrl_label l;
+	u16 a;
+
+	monitored(&f);
+	assert_int_equal(make(f.r, "", "a"), 0);
+	assert_int_equal(make(f.r, "a", "x"), -EPERM);
+	assert_int_equal(make(f.r, "a/mon_groups", "x"), 0);
+	assert_int_equal(make(f.r, "a/mon_groups", "x"), -EEXIST);
+	assert_int_equal(make(f.r, "a/mon_groups", "mon_groups"), -EPERM);
+	assert_int_equal(make(f.r, "mon_groups", "y"), 0);
+	assert_int_equal(make(f.r, "mon_groups", "z"), -ENOSPC);
+	SHOWS(&f, "info/last_cmd_status", "all 4 monitoring tags are in use\n");
+	SHOWS(&f, "a/mon_groups/x/schemata", "(error)");
+	a = resctrl_group_find(f.r, "a");
+	PUTS(&f, "a/schemata", "L3:0=f\n", 0);
+	PUTS(&f, "a/mon_groups/x/tasks", "103\n", -EINVAL);
+	SHOWS(&f, "info/last_cmd_status", "task 103 is not in the group above this monitor group\n");
+	PUTS(&f, "a/tasks", "103\n", 0);
+	PUTS(&f, "a/mon_groups/x/tasks", "103\n", 0);
+	PUTS(&f, "mon_groups/y/tasks", "104\n", 0);
+	SHOWS(&f, "a/tasks", "103\n");
+	SHOWS(&f, "mon_groups/y/tasks", "104\n");
+	l = resctrl_label_of(f.r, 0, f.m.task_group[3]);
+	assert_true(l.cls == 1 && l.tag == 2 && resctrl_label_of(f.r, 0, a).tag == 1);
+	PUTS(&f, "a/cpus", "6\n", 0);
+	PUTS(&f, "a/mon_groups/x/cpus", "8\n", -EINVAL);
+	PUTS(&f, "a/mon_groups/x/cpus", "4\n", 0);
+	SHOWS(&f, "a/cpus", "06\n");
+	l = resctrl_label_of(f.r, 2, 0); /* the CPU's class and tag */
+	assert_true(l.cls == 1 && l.tag == 2 && resctrl_label_of(f.r, 1, 0).tag == 1);
+	l = resctrl_label_of(f.r, 2, f.m.task_group[4]); /* the CPU's class, the task's own tag */
+	assert_true(l.cls == 1 && l.tag == 3);
+	f.m.counter[RESCTRL_OCCUPANCY][1] = f.m.counter[RESCTRL_OCCUPANCY][2] = 90;
+	SHOWS(&f, "a/mon_data/mon_L3_00/llc_occupancy", "11796480\n"); /* both */
+	SHOWS(&f, "a/mon_groups/x/mon_data/mon_L3_00/llc_occupancy", "5898240\n");
+	assert_int_equal(drop(f.r, "a/mon_groups"), -EPERM);
+	assert_int_equal(drop(f.r, "a"), 0);
+	SHOWS(&f, "cpus", "0f\n");
+	assert_int_equal(f.m.task_group[3], 0);
+	assert_int_equal(make(f.r, "", "b"), -EBUSY); /* their lines are still there */
+	PUTS(&f, "info/L3_MON/max_threshold_occupancy", "20971521\n", -EINVAL);
+	PUTS(&f, "info/L3_MON/max_threshold_occupancy", "5900000\n", 0);
+	SHOWS(&f, "info/L3_MON/max_threshold_occupancy", "5898240\n");
+	assert_int_equal(make(f.r, "", "b"), 0);
 	take_down(&f);
 }
 
@@ -380,7 +521,7 @@ static void groups_share_classes(void **state)
 	assert_int_equal(resctrl_mount(f.r, ""), 0);
 	for (int i = 0; i < 40; i++) {
 		str_format(name, sizeof(name), "g%d", i);
-		assert_int_equal(resctrl_mkdir(f.r, "", name), 0);
+		assert_int_equal(make(f.r, "", name), 0);
 	}
 	TRAFFIC(&f.m, "");
 	PUTS(&f, "g0/schemata", "L3:0=1\n", 0);
@@ -411,7 +552,7 @@ static void the_default_group_keeps_class_0(void **state)
 	xeon(&f.m, 4);
 	bring_up(&f, 4, CAT_INTEL);
 	assert_int_equal(resctrl_mount(f.r, ""), 0);
-	assert_int_equal(resctrl_mkdir(f.r, "", "web"), 0);
+	assert_int_equal(make(f.r, "", "web"), 0);
 	web = resctrl_group_find(f.r, "web");
 	assert_int_equal(resctrl_class_of(f.r, 0, web), 0);
 	PUTS(&f, "schemata", "L3:0=ff\n", 0);
@@ -431,8 +572,8 @@ static void tasks_and_cpus(void **state)
 	xeon(&f.m, 4);
 	bring_up(&f, 4, CAT_INTEL);
 	assert_int_equal(resctrl_mount(f.r, ""), 0);
-	assert_int_equal(resctrl_mkdir(f.r, "", "a"), 0);
-	assert_int_equal(resctrl_mkdir(f.r, "", "b"), 0);
+	assert_int_equal(make(f.r, "", "a"), 0);
+	assert_int_equal(make(f.r, "", "b"), 0);
 	a = resctrl_group_find(f.r, "a");
 	PUTS(&f, "a/schemata", "L3:0=1\n", 0);
 	PUTS(&f, "a/tasks", "103\n", 0);
@@ -465,7 +606,7 @@ static void tasks_and_cpus(void **state)
 	PUTS(&f, "b/cpus_list", "8\n", -ERANGE);
 	PUTS(&f, "b/cpus_list", "0-3:1/2\n", 0);
 	SHOWS(&f, "b/cpus_list", "0,2\n");
-	assert_int_equal(resctrl_rmdir(f.r, "a"), 0);
+	assert_int_equal(drop(f.r, "a"), 0);
 	SHOWS(&f, "tasks", "100\n101\n102\n103\n104\n105\n106\n107\n108\n109\n");
 	SHOWS(&f, "cpus", "0a\n");
 	assert_int_equal(resctrl_class_of(f.r, 1, 0), 0);
@@ -485,17 +626,16 @@ static void directories(void **state)
 	assert_int_equal(resctrl_lookup(f.r, "", &n), -ENOENT);
 	assert_int_equal(resctrl_mount(f.r, "nonsense"), -EINVAL);
 	assert_int_equal(resctrl_mount(f.r, ""), 0);
-	assert_int_equal(resctrl_mkdir(f.r, "", "a"), 0);
-	assert_int_equal(resctrl_mkdir(f.r, "", "a"), -EEXIST);
-	assert_int_equal(resctrl_mkdir(f.r, "", "info"), -EEXIST);
-	assert_int_equal(resctrl_mkdir(f.r, "", "schemata"), -EEXIST);
-	assert_int_equal(resctrl_mkdir(f.r, "", "a\nb"), -EINVAL);
-	assert_int_equal(resctrl_mkdir(f.r, "a", "b"), -EPERM);
-	assert_int_equal(resctrl_mkdir(f.r, "info", "b"), -EPERM);
-	assert_int_equal(resctrl_rmdir(f.r, "info"), -EPERM);
-	assert_int_equal(resctrl_rmdir(f.r, ""), -EPERM);
-	assert_int_equal(resctrl_rmdir(f.r, "tasks"), -ENOTDIR);
-	assert_int_equal(resctrl_rename(f.r, "a", "b"), -EPERM);
+	assert_int_equal(make(f.r, "", "a"), 0);
+	assert_int_equal(make(f.r, "", "a"), -EEXIST);
+	assert_int_equal(make(f.r, "", "info"), -EEXIST);
+	assert_int_equal(make(f.r, "", "schemata"), -EEXIST);
+	assert_int_equal(make(f.r, "", "a\nb"), -EINVAL);
+	assert_int_equal(make(f.r, "a", "b"), -EPERM);
+	assert_int_equal(make(f.r, "info", "b"), -EPERM);
+	assert_int_equal(drop(f.r, "info"), -EPERM);
+	assert_int_equal(drop(f.r, ""), -EPERM);
+	assert_int_equal(drop(f.r, "tasks"), -ENOTDIR);
 	assert_int_equal(resctrl_lookup(f.r, "a/schemata/x", &n), -ENOTDIR);
 	assert_int_equal(resctrl_lookup(f.r, "info/L2", &n), -ENOENT);
 	PUTS(&f, "a/size", "x", -EACCES);
@@ -511,8 +651,8 @@ static void directories(void **state)
 		strbuf_add(&sb, "%s ", name);
 	assert_string_equal(all, "last_cmd_status backend recolouring L3 ");
 	assert_int_equal(resctrl_lookup(f.r, "a/tasks", &old), 0);
-	assert_int_equal(resctrl_rmdir(f.r, "a"), 0);
-	assert_int_equal(resctrl_mkdir(f.r, "", "b"), 0); /* the same number again */
+	assert_int_equal(drop(f.r, "a"), 0);
+	assert_int_equal(make(f.r, "", "b"), 0); /* the same number again */
 	assert_int_equal(resctrl_store(f.r, &old, "101", 3), -ENOENT);
 	take_down(&f);
 }
@@ -526,7 +666,7 @@ static void modes_and_usage(void **state)
 	assert_int_equal(resctrl_mount(f.r, ""), 0);
 	SHOWS(&f, "info/L3/bit_usage", "0=XXSSSSSSSSSSSSSSSSSS;1=XXSSSSSSSSSSSSSSSSSS\n");
 	SHOWS(&f, "info/L3/shareable_bits", "c0000\n");
-	assert_int_equal(resctrl_mkdir(f.r, "", "a"), 0);
+	assert_int_equal(make(f.r, "", "a"), 0);
 	PUTS(&f, "a/mode", "exclusive\n", -EINVAL);
 	PUTS(&f, "a/mode", "exclusive", -EINVAL);
 	PUTS(&f, "a/mode", "wild\n", -EINVAL);
@@ -541,7 +681,7 @@ static void modes_and_usage(void **state)
 	PUTS(&f, "a/schemata", "L3:0=f80\n", -EINVAL);
 	PUTS(&f, "a/schemata", "L3:0=f8000\n", -EINVAL); /* I/O's ways */
 	PUTS(&f, "a/schemata", "L3:0=1f00\n", 0);
-	assert_int_equal(resctrl_mkdir(f.r, "", "b"), 0); /* gets the first free run */
+	assert_int_equal(make(f.r, "", "b"), 0); /* gets the first free run */
 	SHOWS(&f, "b/schemata", "    L3:0=000ff;1=000ff\n");
 	PUTS(&f, "a/mode", "shareable\n", 0);
 	take_down(&f);
@@ -584,7 +724,7 @@ static void bad_schemata_change_nothing(void **state)
 	xeon(&f.m, 4);
 	bring_up(&f, 4, CAT_INTEL);
 	assert_int_equal(resctrl_mount(f.r, ""), 0);
-	assert_int_equal(resctrl_mkdir(f.r, "", "a"), 0);
+	assert_int_equal(make(f.r, "", "a"), 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		PUTS(&f, "a/schemata", bad[i], -EINVAL);
 		SHOWS(&f, "a/schemata", "    L3:0=fffff;1=fffff\n");
@@ -668,11 +808,12 @@ static void colours_through_the_same_files(void **state)
 	assert_int_equal(a.colours, 32);
 	assert_int_equal(a.mask[COLOUR_KERNEL], 3);
 	assert_int_equal(resctrl_create(colour_backend_get(b), &host_ops, &tasks, 4, 0xf, &f.r), 0);
+	tasks.r = f.r;
 	assert_int_equal(resctrl_mount(f.r, "cdp"), -EINVAL);
 	assert_int_equal(resctrl_mount(f.r, ""), 0);
 	SHOWS(&f, "schemata", "L3:0=ffffffff\nL2:4=0000ffff;5=0000ffff\n");
 	SHOWS(&f, "info/L3/shareable_bits", "3\n");
-	assert_int_equal(resctrl_mkdir(f.r, "", "a"), 0);
+	assert_int_equal(make(f.r, "", "a"), 0);
 	PUTS(&f, "a/schemata", "L3:0=ff00f0\n", 0); /* holes are fine */
 	cls = resctrl_class_of(f.r, 0, resctrl_group_find(f.r, "a"));
 	assert_int_equal(a.mask[cls], 0xff00f0);
@@ -708,6 +849,9 @@ int main(void)
 		cmocka_unit_test(boot_writes_full_masks_once_per_cache),
 		cmocka_unit_test(schemata_reach_the_registers),
 		cmocka_unit_test(code_and_data_apart),
+		cmocka_unit_test(code_and_data_apart_in_l2),
+		cmocka_unit_test(occupancy_and_traffic),
+		cmocka_unit_test(monitor_groups),
 		cmocka_unit_test(haswell_is_probed),
 		cmocka_unit_test(caches_come_and_go),
 		cmocka_unit_test(the_switch_writes_only_changes),

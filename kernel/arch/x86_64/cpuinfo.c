@@ -66,6 +66,7 @@ static const struct {
 	{ 7, EBX, 7, "smep" },
 	{ 7, EBX, 8, "bmi2" },
 	{ 7, EBX, 9, "erms" },
+	{ 7, EBX, 12, "cqm" },
 	{ 7, EBX, 15, "rdt_a" },
 	{ 7, EBX, 18, "rdseed" },
 	{ 7, EBX, 19, "adx" },

@@ -51,8 +51,8 @@ struct resctrl_backend *cat_backend(struct cat *c);
 int __must_check cat_cpu_online(struct cat *c, unsigned cpu, const struct cat_cpu *info);
 void cat_cpu_offline(struct cat *c, unsigned cpu);
 
-/* The context switch: writes the CPU's association register if the class differs from what it
+/* The context switch: writes the CPU's association register if the label differs from what it
  * holds. */
-void cat_switch(struct cat *c, unsigned cpu, unsigned cls);
+void cat_switch(struct cat *c, unsigned cpu, struct resctrl_label label);
 
 #endif

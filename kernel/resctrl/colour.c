@@ -83,8 +83,8 @@ static int check(struct resctrl_backend *be, const u32 (*value)[RESCTRL_MAX_DOMA
 	struct colour_backend *b = container_of(be, struct colour_backend, be);
 	bool l3 = be->res[RESCTRL_L3].present, l2 = be->res[RESCTRL_L2].present;
 
-	/* rows come in the order L3, L2 */
-	if (join(b, l3 ? value[0][0] : 0, l2 ? value[l3][0] : 0))
+	/* rows come in the order L2, L3 */
+	if (join(b, l3 ? value[l2][0] : 0, l2 ? value[0][0] : 0))
 		return 0;
 	*why = "no page has a colour that both the L3 and the L2 mask allow";
 	return -EINVAL;

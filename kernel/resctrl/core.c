@@ -71,7 +71,7 @@ static void make_rows(struct resctrl *r)
 {
 	r->nr_rows = 0;
 	r->nr_classes = RESCTRL_MAX_CLASSES;
-	for (int id = 0; id < RESCTRL_NR; id++) {
+	for (int id = RESCTRL_NR - 1; id >= 0; id--) { /* the order of Linux's lines */
 		struct resctrl_resource *res = &r->be->res[id];
 
 		if (!res->present)

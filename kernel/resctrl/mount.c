@@ -67,8 +67,8 @@ static int store(struct attr_dir *d, const struct attr *a, char *text, size_t le
 /* The n-th file of a directory of the core; directories are passed over. Core locked. */
 static bool file_at(const struct resctrl_node *dir, unsigned n, const char **name, struct resctrl_node *out)
 {
-	for (unsigned i = 0; resctrl_readdir(resctrl_machine, dir, i, name); i++)
-		if (!resctrl_child(resctrl_machine, dir, *name, out) && out->file && !n--)
+	for (unsigned i = 0; resctrl_readdir(resctrl_machine, dir, i, name, out); i++)
+		if (out->file && !n--)
 			return true;
 	return false;
 }
@@ -130,23 +130,23 @@ static const struct attr_dir_ops folder_ops = { .release = release, .mkdir = mkd
 static int add_folders_below(struct folder *parent);
 
 /* A folder for a directory that the core has, and for all below it. Core locked. */
-static int add_folder(struct folder *parent, const char *name)
+static int add_folder(struct folder *parent, const char *name, const struct resctrl_node *node)
 {
 	struct folder *f = kzalloc(sizeof(*f), 0);
-	int err = f ? resctrl_child(resctrl_machine, &parent->node, name, &f->node) : -ENOMEM;
+	int err;
 
+	if (!f)
+		return -ENOMEM;
+	f->node = *node;
+	str_copy(f->name, name, sizeof(f->name));
+	err = make_table(f);
 	if (!err)
-		err = make_table(f);
-	if (!err) {
-		str_copy(f->name, name, sizeof(f->name));
 		err = attr_dir_init(&f->dir, &parent->dir, f->name, f->table, &folder_ops, f);
-	}
-	if (err && f) {
+	if (err) {
 		free_table(f);
 		kfree(f);
-	}
-	if (err)
 		return err;
+	}
 	err = add_folders_below(f);
 	if (err)
 		attr_dir_remove(&f->dir);
@@ -156,15 +156,13 @@ static int add_folder(struct folder *parent, const char *name)
 /* Not deeper than a group's mon_groups/GROUP/mon_data/DOMAIN. */
 static int add_folders_below(struct folder *parent)
 {
+	struct resctrl_node n;
 	const char *name;
 	int err = 0;
 
-	for (unsigned i = 0; !err && resctrl_readdir(resctrl_machine, &parent->node, i, &name); i++) {
-		struct resctrl_node n;
-
-		if (!resctrl_child(resctrl_machine, &parent->node, name, &n) && !n.file)
-			err = add_folder(parent, name);
-	}
+	for (unsigned i = 0; !err && resctrl_readdir(resctrl_machine, &parent->node, i, &name, &n); i++)
+		if (!n.file)
+			err = add_folder(parent, name, &n);
 	return err;
 }
 
@@ -177,10 +175,10 @@ static int mkdir(struct attr_dir *d, const char *name, u16 mode)
 	mutex_lock(&resctrl_lock);
 	err = resctrl_mkdir(resctrl_machine, &parent->node, name);
 	if (!err) {
-		err = add_folder(parent, name);
+		ensure(!resctrl_child(resctrl_machine, &parent->node, name, &n));
+		err = add_folder(parent, name, &n);
 		if (err)
-			ensure(!resctrl_child(resctrl_machine, &parent->node, name, &n) &&
-			       !resctrl_rmdir(resctrl_machine, &n));
+			ensure(!resctrl_rmdir(resctrl_machine, &n));
 	}
 	mutex_unlock(&resctrl_lock);
 	return err;

@@ -107,6 +107,13 @@ static bool is_counted(const struct resctrl *r, const struct resctrl_file *f)
 	return !f->event || r->be->mon.events >> f->event & 1;
 }
 
+static void make_file(const struct resctrl_node *dir, const struct resctrl_file *f, struct resctrl_node *out)
+{
+	*out = *dir;
+	out->file = f;
+	out->mode = FILE_MODE | f->perm;
+}
+
 /* One name in a directory. */
 static int step(struct resctrl *r, const struct resctrl_node *dir, struct slice name, struct resctrl_node *out)
 {
@@ -118,9 +125,7 @@ static int step(struct resctrl *r, const struct resctrl_node *dir, struct slice 
 
 	for (unsigned i = 0; i < nr; i++)
 		if (resctrl_slice_is(name, files[i].name) && is_counted(r, &files[i])) {
-			*out = *dir;
-			out->file = &files[i];
-			out->mode = FILE_MODE | files[i].perm;
+			make_file(dir, &files[i], out);
 			return 0;
 		}
 	for (unsigned n = 0; (fixed = fixed_dir(r, dir, n, out)); n++)
@@ -162,26 +167,28 @@ int resctrl_lookup(struct resctrl *r, const char *path, struct resctrl_node *out
 	return 0;
 }
 
-bool resctrl_readdir(struct resctrl *r, const struct resctrl_node *dir, unsigned n, const char **name)
+bool resctrl_readdir(struct resctrl *r, const struct resctrl_node *dir, unsigned n, const char **name,
+		     struct resctrl_node *out)
 {
 	unsigned nr, nr_dirs = 0;
 	const struct resctrl_file *files = resctrl_files(r, dir, &nr);
-	struct resctrl_node skip;
 	u16 parent;
 
 	for (unsigned i = 0; i < nr; i++)
 		if (is_counted(r, &files[i]) && !n--) {
+			make_file(dir, &files[i], out);
 			*name = files[i].name;
 			return true;
 		}
-	*name = fixed_dir(r, dir, n, &skip);
+	*name = fixed_dir(r, dir, n, out);
 	if (*name)
 		return true;
-	while (fixed_dir(r, dir, nr_dirs, &skip))
+	while (fixed_dir(r, dir, nr_dirs, out))
 		nr_dirs++;
 	n -= nr_dirs;
 	for (unsigned i = 1; holds_groups(dir, &parent) && i < RESCTRL_MAX_GROUPS; i++)
 		if (r->group[i] && r->group[i]->parent == parent && !n--) {
+			make_dir(r, DIR_GROUP, i, 0, out);
 			*name = r->group[i]->name;
 			return true;
 		}

@@ -219,6 +219,21 @@ static char *get(struct resctrl *r, const char *path)
 	return text;
 }
 
+static char *list(struct resctrl *r, const char *path)
+{
+	static char text[512];
+	struct resctrl_node dir, n;
+	const char *name;
+	struct strbuf sb;
+
+	strbuf_init(&sb, text, sizeof(text));
+	assert_int_equal(resctrl_lookup(r, path, &dir), 0);
+	for (unsigned i = 0; resctrl_readdir(r, &dir, i, &name, &n); i++)
+		strbuf_add(&sb, "%s%s ", name, n.file ? "" : "/");
+	return text;
+}
+
+#define LISTS(f, path, text)     assert_string_equal(list((f)->r, path), text)
 #define SHOWS(f, path, text)     assert_string_equal(get((f)->r, path), text)
 #define PUTS(f, path, text, err) assert_int_equal(put((f)->r, path, text), err)
 
@@ -300,13 +315,13 @@ static void code_and_data_apart_in_l2(void **state)
 	assert_int_equal(resctrl_mount(f.r, "cdpl2"), 0);
 	TRAFFIC(&f.m, "0:c82=1 1:c82=1 2:c82=1 ");
 	SHOWS(&f, "schemata",
-	      "    L3:0=fffff;1=fffff\nL2DATA:0=000ff;1=000ff;2=000ff\nL2CODE:0=000ff;1=000ff;2=000ff\n");
+	      "L2DATA:0=000ff;1=000ff;2=000ff\nL2CODE:0=000ff;1=000ff;2=000ff\n    L3:0=fffff;1=fffff\n");
 	SHOWS(&f, "info/L2DATA/num_closids", "4\n");
 	assert_int_equal(make(f.r, "", "a"), 0);
 	PUTS(&f, "a/schemata", "L2CODE:1=3\nL2DATA:2=c\nL3:0=f\n", 0);
-	TRAFFIC(&f.m, "0:c91=f 2:d12=c 1:d13=3 ");
+	TRAFFIC(&f.m, "2:d12=c 1:d13=3 0:c91=f ");
 	resctrl_umount(f.r);
-	TRAFFIC(&f.m, "0:c91=fffff 2:d12=ff 1:d13=ff 0:c82=0 1:c82=0 2:c82=0 ");
+	TRAFFIC(&f.m, "2:d12=ff 1:d13=ff 0:c91=fffff 0:c82=0 1:c82=0 2:c82=0 ");
 	take_down(&f);
 }
 
@@ -384,11 +399,11 @@ static void amd_has_its_own_rules(void **state)
 	f.m.amd_bandwidth = true;
 	bring_up(&f, 4, CAT_AMD);
 	assert_int_equal(resctrl_mount(f.r, ""), 0);
-	SHOWS(&f, "schemata", "    L3:0=ffff;1=ffff\n    MB:0=2048;1=2048\n");
+	SHOWS(&f, "schemata", "    MB:0=2048;1=2048\n    L3:0=ffff;1=ffff\n");
 	SHOWS(&f, "info/L3/min_cbm_bits", "0\n");
 	assert_int_equal(make(f.r, "", "a"), 0);
 	PUTS(&f, "a/schemata", "L3:0=a5;1=0\nMB:1=16\n", 0);
-	TRAFFIC(&f.m, "0:c91=a5 2:c91=0 2:c0000201=10 ");
+	TRAFFIC(&f.m, "2:c0000201=10 0:c91=a5 2:c91=0 ");
 	PUTS(&f, "a/schemata", "MB:1=2049\n", -EINVAL);
 	take_down(&f);
 }
@@ -408,7 +423,7 @@ static void bandwidth_rounds_up(void **state)
 	assert_int_equal(make(f.r, "", "a"), 0);
 	PUTS(&f, "a/schemata", "MB:0=31\n", 0);
 	TRAFFIC(&f.m, "0:d51=3c ");
-	SHOWS(&f, "a/schemata", "    L3:0=fffff;1=fffff\n    MB:0=   40;1=  100\n");
+	SHOWS(&f, "a/schemata", "    MB:0=   40;1=  100\n    L3:0=fffff;1=fffff\n");
 	PUTS(&f, "a/schemata", "MB:0=9\n", -EINVAL);
 	PUTS(&f, "a/schemata", "MB:0=101\n", -EINVAL);
 	PUTS(&f, "a/schemata", "MB:0=0x20\n", -EINVAL);
@@ -496,6 +511,13 @@ static void monitor_groups(void **state)
 	SHOWS(&f, "a/mon_data/mon_L3_00/llc_occupancy", "11796480\n"); /* both */
 	SHOWS(&f, "a/mon_groups/x/mon_data/mon_L3_00/llc_occupancy", "5898240\n");
 	assert_int_equal(drop(f.r, "a/mon_groups"), -EPERM);
+	SHOWS(&f, "a/mon_data/mon_L3_01/mbm_local_bytes", "0\n");
+	LISTS(&f, "a", "cpus cpus_list tasks schemata mode size mon_data/ mon_groups/ ");
+	LISTS(&f, "a/mon_groups", "x/ ");
+	LISTS(&f, "a/mon_groups/x", "cpus cpus_list tasks mon_data/ ");
+	LISTS(&f, "mon_data", "mon_L3_00/ mon_L3_01/ ");
+	LISTS(&f, "mon_data/mon_L3_01", "llc_occupancy mbm_total_bytes mbm_local_bytes ");
+	LISTS(&f, "info", "last_cmd_status backend recolouring L3/ L3_MON/ ");
 	assert_int_equal(drop(f.r, "a"), 0);
 	SHOWS(&f, "cpus", "0f\n");
 	assert_int_equal(f.m.task_group[3], 0);
@@ -617,9 +639,6 @@ static void directories(void **state)
 {
 	struct fixture f;
 	struct resctrl_node n, old;
-	const char *name;
-	char all[256];
-	struct strbuf sb;
 
 	xeon(&f.m, 4);
 	bring_up(&f, 4, CAT_INTEL);
@@ -640,16 +659,8 @@ static void directories(void **state)
 	assert_int_equal(resctrl_lookup(f.r, "info/L2", &n), -ENOENT);
 	PUTS(&f, "a/size", "x", -EACCES);
 	PUTS(&f, "a", "x", -EISDIR);
-	strbuf_init(&sb, all, sizeof(all));
-	assert_int_equal(resctrl_lookup(f.r, "/", &n), 0);
-	for (unsigned i = 0; resctrl_readdir(f.r, &n, i, &name); i++)
-		strbuf_add(&sb, "%s ", name);
-	assert_string_equal(all, "cpus cpus_list tasks schemata mode size info a ");
-	strbuf_init(&sb, all, sizeof(all));
-	assert_int_equal(resctrl_lookup(f.r, "info", &n), 0);
-	for (unsigned i = 0; resctrl_readdir(f.r, &n, i, &name); i++)
-		strbuf_add(&sb, "%s ", name);
-	assert_string_equal(all, "last_cmd_status backend recolouring L3 ");
+	LISTS(&f, "/", "cpus cpus_list tasks schemata mode size info/ a/ ");
+	LISTS(&f, "info", "last_cmd_status backend recolouring L3/ ");
 	assert_int_equal(resctrl_lookup(f.r, "a/tasks", &old), 0);
 	assert_int_equal(drop(f.r, "a"), 0);
 	assert_int_equal(make(f.r, "", "b"), 0); /* the same number again */
@@ -811,7 +822,7 @@ static void colours_through_the_same_files(void **state)
 	tasks.r = f.r;
 	assert_int_equal(resctrl_mount(f.r, "cdp"), -EINVAL);
 	assert_int_equal(resctrl_mount(f.r, ""), 0);
-	SHOWS(&f, "schemata", "L3:0=ffffffff\nL2:4=0000ffff;5=0000ffff\n");
+	SHOWS(&f, "schemata", "L2:4=0000ffff;5=0000ffff\nL3:0=ffffffff\n");
 	SHOWS(&f, "info/L3/shareable_bits", "3\n");
 	assert_int_equal(make(f.r, "", "a"), 0);
 	PUTS(&f, "a/schemata", "L3:0=ff00f0\n", 0); /* holes are fine */
@@ -823,7 +834,7 @@ static void colours_through_the_same_files(void **state)
 	PUTS(&f, "schemata", "L3:0=ffffffff\n", 0);
 	SHOWS(&f, "info/last_cmd_status", "ok\n");
 	PUTS(&f, "a/schemata", "L2:4=00f0\n", 0); /* page colours 4-7 and 20-23 */
-	SHOWS(&f, "a/schemata", "L3:0=00ff00f0\nL2:4=000000f0;5=000000f0\n");
+	SHOWS(&f, "a/schemata", "L2:4=000000f0;5=000000f0\nL3:0=00ff00f0\n");
 	PUTS(&f, "a/schemata", "L2:5=0f0;4=0ff\n", -EINVAL);
 	SHOWS(&f, "info/last_cmd_status", "domains 5 and 4 of L2 cannot differ here: a page has one colour\n");
 	assert_int_equal(a.mask[cls], 0xf000f0);
@@ -831,7 +842,7 @@ static void colours_through_the_same_files(void **state)
 	PUTS(&f, "a/schemata", "L2:4=ff00\n", -EINVAL);
 	SHOWS(&f, "info/last_cmd_status", "no page has a colour that both the L3 and the L2 mask allow\n");
 	assert_int_equal(a.mask[cls], 0xf000f0);
-	SHOWS(&f, "a/size", "L3:0=7864320\nL2:4=262144;5=262144\n");
+	SHOWS(&f, "a/size", "L2:4=262144;5=262144\nL3:0=7864320\n");
 	assert_non_null(strstr(get(f.r, "info/backend"), "32 page colours"));
 	assert_non_null(strstr(get(f.r, "info/backend"), "not known here"));
 	resctrl_umount(f.r);

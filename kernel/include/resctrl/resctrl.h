@@ -151,9 +151,10 @@ struct resctrl_node {
 int __must_check resctrl_lookup(struct resctrl *r, const char *path, struct resctrl_node *out);
 int __must_check resctrl_child(struct resctrl *r, const struct resctrl_node *dir, const char *name,
 			       struct resctrl_node *out);
-/* The n-th name in a directory; false at the end. Stable as long as nothing is made or removed; a directory's name is
- * kept until the next call. */
-bool resctrl_readdir(struct resctrl *r, const struct resctrl_node *dir, unsigned n, const char **name);
+/* The n-th name in a directory, and its node; false at the end. Stable as long as nothing is made or removed. The name
+ * of a directory is kept until the next call that takes one. */
+bool resctrl_readdir(struct resctrl *r, const struct resctrl_node *dir, unsigned n, const char **name,
+		     struct resctrl_node *out);
 int __must_check resctrl_show(struct resctrl *r, const struct resctrl_node *n, struct strbuf *out);
 int __must_check resctrl_store(struct resctrl *r, const struct resctrl_node *n, const char *text, size_t len);
 

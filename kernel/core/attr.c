@@ -4,7 +4,8 @@
  * about objects that may vanish while somebody reads.
  *
  * Idea: a tree of folders that hold references to their parents; files are constant tables. Removal
- * takes a folder out of the tree and marks it, and its memory goes when the last reader lets go.
+ * takes a folder out of the tree and marks it, and its memory goes when the last reader lets go. Children are found in
+ * a tree by hash and name, and listed in the order in which they came: folders may have ten thousand.
  *
  * Contract: core/attr.h.
  *
@@ -36,7 +37,7 @@ ROOT(attr_proc_root, "proc");
 ROOT(attr_trace_root, "tracing");
 ROOT(attr_debug_root, "debug");
 
-/* FNV-1a: folders of ten thousand are searched by it before by name. */
+/* FNV-1a */
 static u32 hash_of(const char *name)
 {
 	u32 h = 0x811c9dc5;
@@ -46,15 +47,41 @@ static u32 hash_of(const char *name)
 	return h;
 }
 
+static int compare(u32 hash, const char *name, const struct attr_dir *d)
+{
+	return hash != d->hash ? (hash < d->hash ? -1 : 1) : strcmp(name, d->name);
+}
+
+/* The place of a name among the children; *link is not NULL if there is one. */
+static struct rb_node **find_place(struct attr_dir *d, u32 hash, const char *name, struct rb_node **parent)
+{
+	struct rb_node **link = &d->by_name.node;
+
+	*parent = NULL;
+	while (*link) {
+		int order = compare(hash, name, rb_entry(*link, struct attr_dir, name_node));
+
+		if (!order)
+			break;
+		*parent = *link;
+		link = order < 0 ? &(*link)->left : &(*link)->right;
+	}
+	return link;
+}
+
 static struct attr_dir *find_child(struct attr_dir *d, const char *name)
 {
-	u32 hash = hash_of(name);
-	struct attr_dir *c;
+	struct rb_node *parent, *n = *find_place(d, hash_of(name), name, &parent);
 
-	list_for_each_entry (c, &d->children, sibling)
-		if (c->hash == hash && !strcmp(c->name, name))
-			return c;
-	return NULL;
+	return n ? rb_entry(n, struct attr_dir, name_node) : NULL;
+}
+
+static void add_child(struct attr_dir *parent, struct attr_dir *d)
+{
+	struct rb_node *above, **link = find_place(parent, d->hash, d->name, &above);
+
+	rb_insert(&parent->by_name, &d->name_node, above, link);
+	list_add_tail(&d->sibling, &parent->children);
 }
 
 static struct attr_link *find_link(struct attr_dir *d, const char *name)
@@ -91,7 +118,7 @@ int attr_dir_init(struct attr_dir *d, struct attr_dir *parent, const char *name,
 		err = -EEXIST;
 	if (!err) {
 		d->ino = next_ino++;
-		list_add_tail(&d->sibling, &parent->children);
+		add_child(parent, d);
 		attr_dir_get(parent);
 	}
 	spin_unlock(&tree_lock);
@@ -133,6 +160,8 @@ void attr_dir_remove(struct attr_dir *d)
 			break;
 		}
 		victim->removed = true;
+		if (victim->parent)
+			rb_erase(&victim->parent->by_name, &victim->name_node);
 		list_del_init(&victim->sibling);
 		spin_unlock(&tree_lock);
 		free_links(victim);
@@ -214,28 +243,42 @@ struct attr_dir *attr_dir_child(struct attr_dir *d, const char *name)
 	return c;
 }
 
-bool attr_dir_entry(struct attr_dir *d, unsigned n, struct attr_dir **child, struct attr_link **link)
+struct attr_dir *attr_dir_next(struct attr_dir *d, struct attr_dir *after)
 {
-	struct attr_dir *c;
-	struct attr_link *l;
+	struct attr_dir *c, *found = NULL;
+	u64 ino = after ? after->ino : 0;
 
-	*child = NULL;
-	*link = NULL;
 	spin_lock(&tree_lock);
-	list_for_each_entry (c, &d->children, sibling)
-		if (!n--) {
-			attr_dir_get(c);
-			*child = c;
-			break;
-		}
-	if (!*child)
-		list_for_each_entry (l, &d->links, link)
-			if (!n--) {
-				*link = l;
+	if (after && !after->removed) {
+		if (after->sibling.next != &d->children)
+			found = list_entry(after->sibling.next, struct attr_dir, sibling);
+	} else {
+		list_for_each_entry (c, &d->children, sibling)
+			if (c->ino > ino) {
+				found = c;
 				break;
 			}
+	}
+	if (found)
+		attr_dir_get(found);
 	spin_unlock(&tree_lock);
-	return *child || *link;
+	if (after)
+		attr_dir_put(after);
+	return found;
+}
+
+struct attr_link *attr_dir_link(struct attr_dir *d, unsigned n)
+{
+	struct attr_link *l, *found = NULL;
+
+	spin_lock(&tree_lock);
+	list_for_each_entry (l, &d->links, link)
+		if (!n--) {
+			found = l;
+			break;
+		}
+	spin_unlock(&tree_lock);
+	return found;
 }
 
 void attr_notify(void)

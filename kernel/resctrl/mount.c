@@ -188,10 +188,9 @@ static int mkdir(struct attr_dir *d, const char *name, u16 mode)
 
 static void remove_folders(void)
 {
-	struct attr_link *link;
 	struct attr_dir *child;
 
-	while (attr_dir_entry(&root.dir, 0, &child, &link)) {
+	while ((child = attr_dir_next(&root.dir, NULL))) {
 		attr_dir_remove(child);
 		attr_dir_put(child);
 	}

@@ -187,24 +187,20 @@ static const char *link_text(const struct attr_dir *from, const struct attr_dir 
 
 static struct inode *find_link(struct super *s, struct attr_dir *dir, const char *name)
 {
-	struct attr_dir *child;
 	struct attr_link *link;
 	struct inode *i;
+	const char *text;
+	unsigned n = 0;
 
-	for (unsigned n = 0; attr_dir_entry(dir, n, &child, &link); n++) {
-		const char *text;
-
-		if (child)
-			attr_dir_put(child);
-		if (!link || strcmp(link->name, name))
-			continue;
-		text = link_text(dir, link->target);
-		i = text ? make_inode(s, dir, S_IFLNK | 0777, NULL, text) : NULL;
-		if (i)
-			i->ino = entry_ino(dir, name);
-		return i;
-	}
-	return NULL;
+	while ((link = attr_dir_link(dir, n++)) && strcmp(link->name, name))
+		;
+	if (!link)
+		return NULL;
+	text = link_text(dir, link->target);
+	i = text ? make_inode(s, dir, S_IFLNK | 0777, NULL, text) : NULL;
+	if (i)
+		i->ino = entry_ino(dir, name);
+	return i;
 }
 
 static int lookup(struct inode *i, struct dentry *d)
@@ -277,11 +273,23 @@ static int setattr(struct inode *i, const struct inode_attr *a)
 	return err;
 }
 
-/* Position: 0 and 1 are . and .., then files, then folders and links. */
+static bool read_children(struct attr_dir *dir, struct dir_emit *e, s64 *n)
+{
+	struct attr_dir *c = NULL;
+
+	for (; (c = attr_dir_next(dir, c)); (*n)++)
+		if (*n >= e->pos && !e->emit(e, c->name, strlen(c->name), *n + 1, c->ino, 4)) {
+			attr_dir_put(c);
+			return false;
+		}
+	return true;
+}
+
+/* Position: 0 and 1 are . and .., then files, then folders, then links. */
 static int readdir(struct file *f, struct dir_emit *e)
 {
-	struct attr_dir *dir = node_of(f->inode)->dir, *child;
-	struct attr_link *link;
+	struct attr_dir *dir = node_of(f->inode)->dir;
+	struct attr_link *l;
 	s64 n = 2;
 
 	if (e->pos == 0 && !e->emit(e, ".", 1, 1, f->inode->ino, 4))
@@ -291,16 +299,11 @@ static int readdir(struct file *f, struct dir_emit *e)
 	for (const struct attr *const *a = dir->attrs; a && *a; a++, n++)
 		if (n >= e->pos && !e->emit(e, (*a)->name, strlen((*a)->name), n + 1, entry_ino(dir, (*a)->name), 8))
 			return 0;
-	for (unsigned k = 0; attr_dir_entry(dir, k, &child, &link); k++, n++) {
-		const char *name = child ? child->name : link->name;
-		u64 ino = child ? child->ino : entry_ino(dir, name);
-		bool more = n < e->pos || e->emit(e, name, strlen(name), n + 1, ino, child ? 4 : 10);
-
-		if (child)
-			attr_dir_put(child);
-		if (!more)
+	if (!read_children(dir, e, &n))
+		return 0;
+	for (unsigned k = 0; (l = attr_dir_link(dir, k)); k++, n++)
+		if (n >= e->pos && !e->emit(e, l->name, strlen(l->name), n + 1, entry_ino(dir, l->name), 10))
 			return 0;
-	}
 	return 0;
 }
 

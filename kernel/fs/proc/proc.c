@@ -349,16 +349,13 @@ static bool emit_number(struct dir_emit *e, int nr, unsigned type)
 
 static bool read_attr_folders(struct dir_emit *e, s64 at)
 {
-	struct attr_link *link;
-	struct attr_dir *d;
+	struct attr_dir *d = NULL;
 
-	for (unsigned n = 0; attr_dir_entry(&attr_proc_root, n, &d, &link) && d; n++, at++) {
-		bool more = emit(e, d->name, at, DT_DIR);
-
-		attr_dir_put(d);
-		if (!more)
+	for (; (d = attr_dir_next(&attr_proc_root, d)); at++)
+		if (!emit(e, d->name, at, DT_DIR)) {
+			attr_dir_put(d);
 			return false;
-	}
+		}
 	return true;
 }
 

@@ -19,6 +19,7 @@
 #include <lib/atomic.h>
 #include <lib/list.h>
 #include <lib/printf.h>
+#include <lib/rbtree.h>
 #include <lib/types.h>
 
 struct attr_dir;
@@ -50,7 +51,9 @@ struct attr_dir {
 	const char *name; /* owned by the folder */
 	u32 hash;         /* of the name */
 	struct attr_dir *parent;
-	struct list children, sibling, links;
+	struct list children, sibling, links; /* children as they came: rising ino */
+	struct rb_root by_name;               /* the children again */
+	struct rb_node name_node;
 	const struct attr *const *attrs; /* NULL-terminated array of pointers */
 	const struct attr_dir_ops *ops;
 	void *owner; /* the object that the files describe */
@@ -83,10 +86,11 @@ void attr_dir_get(struct attr_dir *d);
 void attr_dir_put(struct attr_dir *d);
 int __must_check attr_link_add(struct attr_dir *d, const char *name, struct attr_dir *target); /* keeps name */
 void attr_link_remove(struct attr_dir *d, const char *name);
-/* For the adapter: a child by name (counted; NULL: none); the n-th child (counted) or, after all
- * children, link. */
+/* For the adapter: a child by name (counted; NULL: none); the child behind one, whose reference it takes (NULL: the
+ * first), though that may have been removed meanwhile; the n-th link. */
 struct attr_dir *attr_dir_child(struct attr_dir *d, const char *name);
-bool attr_dir_entry(struct attr_dir *d, unsigned n, struct attr_dir **child, struct attr_link **link);
+struct attr_dir *attr_dir_next(struct attr_dir *d, struct attr_dir *after);
+struct attr_link *attr_dir_link(struct attr_dir *d, unsigned n);
 struct attr_owner attr_owner(struct attr_dir *d, const struct attr *a);
 int __must_check attr_set_owner(struct attr_dir *d, const struct attr_owner *o); /* -ENOMEM */
 extern void (*attr_notify_hook)(void);                                           /* set once by the adapter */

@@ -48,6 +48,8 @@ void block_bio_finish(struct bio *b, int status)
 	struct bio *parent = b->parent;
 
 	block_policy_finished(b);
+	if (b->share.node)
+		block_tenants_finished(b);
 	if (!parent) {
 		b->status = status;
 		b->done(b);
@@ -188,6 +190,7 @@ static void submit_split(struct bio *b)
 		/* Only the first flushes before and, without FUA in the device, each makes itself durable. */
 		if (at)
 			c->flags &= ~BIO_PREFLUSH;
+		block_tenants_join_child(c, b);
 		atomic_inc(&b->children);
 		at += taken;
 		block_queue_submit(c);
@@ -204,7 +207,11 @@ void block_submit(struct bio *b)
 	b->hwq = NULL;
 	b->admit_ns = 0;
 	b->retries = 0;
+	b->throttled = b->share_waits = b->share_entered = false;
+	b->share.node = NULL;
 	if (!err)
+		err = block_tenants_join(b);
+	if (!err && !b->share_waits)
 		err = block_policy_admit(b);
 	if (err) {
 		block_bio_finish(b, err);

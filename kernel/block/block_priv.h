@@ -18,6 +18,15 @@ void block_queue_submit(struct bio *b);
 int __must_check block_queues_init(struct block_dev *d, unsigned nr, unsigned depth);
 void block_queues_free(struct block_dev *d);
 void block_queues_kill(struct block_dev *d);
+void block_queue_go(struct bio *b); /* past the tenants */
+/* tenants.c: who pays for a bio, and when it may go. */
+int __must_check block_tenants_join(struct bio *b); /* -EAGAIN: BIO_NOWAIT would wait */
+void block_tenants_join_child(struct bio *child, struct bio *parent);
+void block_tenants_submit(struct bio *b); /* block_queue_go, now or later */
+void block_tenants_finished(struct bio *b);
+int __must_check block_share_init(struct block_dev *d);
+void block_share_open(struct block_dev *d); /* the disk is dead: nobody waits any more */
+void block_share_free(struct block_dev *d);
 /* policy.c: throttling before, statistics after, polling while a bio is under way. */
 int __must_check block_policy_admit(struct bio *b); /* 0, or -EAGAIN for BIO_NOWAIT; may sleep */
 void block_policy_completed(struct bio *b, u64 took_ns);

@@ -45,10 +45,14 @@ int block_prepare(struct block_dev *d, unsigned nr_hwqs, unsigned depth)
 	d->read_ahead_bytes = 128 << 10;
 	refcount_set(&d->refs, 1);
 	err = block_queues_init(d, nr_hwqs, depth);
-	if (!err) {
-		err = block_policy_init(d);
-		if (err)
-			block_queues_free(d);
+	if (err)
+		return err;
+	err = block_policy_init(d);
+	if (!err)
+		err = block_share_init(d);
+	if (err) {
+		block_policy_free(d);
+		block_queues_free(d);
 	}
 	return err;
 }
@@ -171,6 +175,7 @@ void block_put(struct block_dev *d)
 		block_put(disk);
 		return;
 	}
+	block_share_free(d);
 	block_policy_free(d);
 	block_queues_free(d);
 	if (d->driver->free)
@@ -181,6 +186,7 @@ void block_remove(struct block_dev *d)
 {
 	d->dead = true;
 	timer_cancel(&d->timeout_timer);
+	block_share_open(d);
 	if (d->nr_hwqs)
 		block_queues_kill(d);
 	block_partitions_drop(d);

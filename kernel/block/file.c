@@ -434,6 +434,11 @@ static void note_throttled(struct writeback *wb)
 	block_dirty_wait(container_of(wb, struct block_dev, writeback));
 }
 
+static u64 budget(struct writeback *wb)
+{
+	return block_dirty_budget(container_of(wb, struct block_dev, writeback));
+}
+
 int block_node_add(struct block_dev *d)
 {
 	static const struct file_ops none;
@@ -448,6 +453,7 @@ int block_node_add(struct block_dev *d)
 	if (err)
 		return err;
 	d->writeback.throttled = note_throttled;
+	d->writeback.budget = budget;
 	i->cache->wb = &d->writeback;
 	err = writeback_start(&d->writeback, d->name);
 	return err ? err : devnode_add(d->name, S_IFBLK | 0600, d->rdev);

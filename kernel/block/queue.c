@@ -514,6 +514,14 @@ static void submit_at_once(struct bio *b)
 
 void block_queue_submit(struct bio *b)
 {
+	if (b->share.node)
+		block_tenants_submit(b);
+	else
+		block_queue_go(b);
+}
+
+void block_queue_go(struct bio *b)
+{
 	const struct block_limits *l = &b->dev->whole->limits;
 	bool flush_first = l->write_cache && (b->flags & BIO_PREFLUSH || b->op == BLOCK_FLUSH);
 

@@ -41,7 +41,7 @@ static int swap_rw(void *priv, bool write, u64 slot, struct page **pages, unsign
 			vecs[i] = (struct bio_vec){ pages[done + i], 0, PAGE_SIZE };
 		bio_init(&b, s->dev, write ? BLOCK_WRITE : BLOCK_READ, (slot + done) << (PAGE_SHIFT - SECTOR_SHIFT),
 			 vecs, part);
-		b.flags = BIO_SYNC | BIO_DIRECT;
+		b.flags = BIO_SYNC | BIO_DIRECT | BIO_SWAP;
 		b.done = block_done_wake;
 		block_submit(&b);
 		err = block_wait(&b);

@@ -181,6 +181,8 @@ static int show_stat(struct attr_dir *d, const struct attr *a, struct strbuf *ou
 		{ "pagetables", u.tables },
 		{ "shmem", kind[MEMORY_SHMEM] },
 		{ "file_mapped", min(u.file, kind[MEMORY_FILE]) },
+		{ "file_dirty", kind[MEMORY_DIRTY] },
+		{ "file_writeback", kind[MEMORY_WRITEBACK] },
 	};
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
 		strbuf_add(out, "%s %llu\n", rows[i].name, ULL(rows[i].pages * PAGE_SIZE));

@@ -117,7 +117,7 @@ int cgroup_show_files(struct cgroup *c, u32 controllers)
 		sets[controllers] = make_set(cgroup_core_files, controllers, false);
 	if (!sets[controllers])
 		return -ENOMEM;
-	c->enabled = controllers;
+	WRITE_ONCE(c->enabled, controllers);
 	WRITE_ONCE(c->dir.attrs, (const struct attr *const *)sets[controllers]);
 	return 0;
 }
@@ -133,6 +133,18 @@ void cgroup_controller_register(struct cgroup_controller *c)
 	c->bit = BIT(n);
 	list_add_tail(&c->link, &cgroup_controllers);
 	cgroup_root.enabled |= c->bit;
+}
+
+bool cgroup_controls(const struct tenant *t, const struct cgroup_controller *k)
+{
+	const struct cgroup *c;
+	bool has;
+
+	rcu_read_lock();
+	c = rcu_deref(t->cgroup);
+	has = c && READ_ONCE(c->enabled) & k->bit;
+	rcu_read_unlock();
+	return has;
 }
 
 u32 cgroup_available(struct cgroup *c)

@@ -218,6 +218,16 @@ static void tell_disabled(struct tenant *t, u32 gone)
 			k->disabled(t);
 }
 
+/* Of the root: what it has begun, or ceased, to give to its children. */
+static void tell_used(u32 changed, u32 now)
+{
+	struct cgroup_controller *k;
+
+	list_for_each_entry (k, &cgroup_controllers, link)
+		if ((changed & k->bit) && k->used)
+			k->used(now & k->bit);
+}
+
 static int apply_control(struct cgroup *c, u32 add, u32 remove)
 {
 	u32 now = (c->subtree | add) & ~remove, gone = c->subtree & ~now;
@@ -238,6 +248,8 @@ static int apply_control(struct cgroup *c, u32 add, u32 remove)
 			return err; /* only the first can fail: the set's files exist afterwards */
 		tell_disabled(child->owner, gone);
 	}
+	if (c == &cgroup_root)
+		tell_used(c->subtree ^ now, now);
 	c->subtree = now;
 	return 0;
 }

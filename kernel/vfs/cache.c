@@ -220,6 +220,7 @@ static void forget_dirty(struct page_cache *c, struct page *p, u64 index)
 	xa_erase(&c->dirty, index);
 	c->nr_dirty--;
 	atomic_dec(&c->wb->nr_dirty);
+	tenant_memory_kind(p->tenant, MEMORY_DIRTY, -1);
 }
 
 static void zero_part(struct page_cache *c, u64 index, size_t from, size_t to)

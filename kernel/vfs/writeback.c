@@ -21,13 +21,16 @@
 #include <lib/printf.h>
 #include <lib/string.h>
 #include <task/plug.h>
+#include <task/psi.h>
 #include <task/sched.h>
+#include <task/tenant.h>
 #include <vfs/writeback.h>
 
 #include "vfs_priv.h"
 
 #define RUN_PAGES       64
 #define RECLAIM_WAIT_NS (5 * NSEC_PER_MSEC)
+#define TENANT_PAUSE_NS (10 * NSEC_PER_MSEC)
 
 static struct dirty_controls controls = { .background_ratio = 10, .ratio = 20 };
 static u64 periodic_centisecs = 500, expire_centisecs = 3000;
@@ -66,20 +69,22 @@ void cache_mark_dirty(struct page_cache *c, struct page *p)
 	spin_unlock(&c->lock);
 	if (!fresh)
 		return;
+	tenant_memory_kind(p->tenant, MEMORY_DIRTY, 1);
 	atomic_inc(&c->wb->nr_dirty);
 	atomic_inc(&c->wb->nr_dirtied);
 	list_cache(c);
 }
 
 /* Takes the next dirty page at or above *index, now under writeback and referenced. busy: it is under writeback from
- * before. */
-static struct page *take_dirty(struct page_cache *c, u64 *index, u64 last, bool *busy)
+ * before. like: only one of the same tenant, who is to pay for the transfer; NULL: of any. */
+static struct page *take_dirty(struct page_cache *c, u64 *index, u64 last, const struct page *like, bool *busy)
 {
 	struct page *p;
 
 	spin_lock(&c->lock);
 	p = xa_find(&c->dirty, index, last);
-
+	if (p && like && p->tenant != like->tenant)
+		p = NULL;
 	*busy = p && p->flags & PAGE_WRITEBACK;
 	if (p && !*busy) {
 		page_get(p);
@@ -90,6 +95,8 @@ static struct page *take_dirty(struct page_cache *c, u64 *index, u64 last, bool 
 	}
 	spin_unlock(&c->lock);
 	if (p && !*busy) {
+		tenant_memory_kind(p->tenant, MEMORY_DIRTY, -1);
+		tenant_memory_kind(p->tenant, MEMORY_WRITEBACK, 1);
 		atomic_dec(&c->wb->nr_dirty);
 		atomic_inc(&c->wb->nr_writeback);
 	}
@@ -105,6 +112,7 @@ void cache_write_done(struct page_cache *c, struct page *p, int error)
 		c->wb_err = (c->wb_err & ~0xfffU) + 0x1000 + (u32)-error; /* a new epoch, and what happened */
 		(void)fail(-error, "writeback of page %u of inode %llu", p->index, (unsigned long long)c->host->ino);
 	}
+	tenant_memory_kind(p->tenant, MEMORY_WRITEBACK, -1);
 	(void)page_test_clear_flag(p, PAGE_WRITEBACK);
 	page_put(p);
 	atomic_dec(&wb->nr_writeback);
@@ -128,7 +136,7 @@ static unsigned take_run(struct page_cache *c, u64 *index, u64 last, u64 max, un
 
 	while (n < min(max, (u64)RUN_PAGES)) {
 		bool busy;
-		struct page *p = take_dirty(c, &at, n ? at : last, &busy);
+		struct page *p = take_dirty(c, &at, n ? at : last, n ? run[0] : NULL, &busy);
 
 		if (!p)
 			break;
@@ -278,6 +286,45 @@ static struct dirty_verdict judge(struct writeback *wb, u64 pages)
 	return v;
 }
 
+/* -EINTR: the writer is to die. */
+static int pause_writer(struct writeback *wb, u64 ns)
+{
+	if (wb->throttled)
+		wb->throttled(wb);
+	psi_io_begin();
+	sched_set_state(TASK_KILLABLE);
+	sched_sleep_until(clock_ns() + ns);
+	psi_io_end();
+	return fatal_signal_pending(current) ? -EINTR : 0;
+}
+
+static u64 dirty_of_tenant(void)
+{
+	s64 pages;
+
+	rcu_read_lock();
+	pages = atomic_read(&rcu_deref(current->tenant)->memory.kind[MEMORY_DIRTY]) +
+		atomic_read(&rcu_deref(current->tenant)->memory.kind[MEMORY_WRITEBACK]);
+	rcu_read_unlock();
+	return (u64)max(pages, (s64)0);
+}
+
+/* A tenant whose writes are limited waits for itself, long before it has filled what all may have dirty. */
+static int balance_tenant(struct writeback *wb)
+{
+	u64 budget;
+
+	while (wb->budget && (budget = wb->budget(wb)) != ~0ULL) {
+		current->dirty_pause_pages = min(current->dirty_pause_pages, max(budget / 4, 1ULL));
+		if (dirty_of_tenant() <= budget)
+			return 0;
+		kick(wb);
+		if (pause_writer(wb, TENANT_PAUSE_NS))
+			return -EINTR;
+	}
+	return 0;
+}
+
 int cache_balance_dirty(struct page_cache *c, u64 pages)
 {
 	struct writeback *wb = c->wb;
@@ -293,12 +340,8 @@ int cache_balance_dirty(struct page_cache *c, u64 pages)
 		if (v.start_flusher)
 			kick(wb);
 		if (!v.pause_ns)
-			return 0;
-		if (wb->throttled)
-			wb->throttled(wb);
-		sched_set_state(TASK_KILLABLE);
-		sched_sleep_until(clock_ns() + v.pause_ns);
-		if (fatal_signal_pending(t))
+			return balance_tenant(wb);
+		if (pause_writer(wb, v.pause_ns))
 			return -EINTR;
 	}
 }
@@ -386,6 +429,7 @@ static void abandon(struct page_cache *c)
 int writeback_start(struct writeback *wb, const char *name)
 {
 	*wb = (struct writeback){ .throttled = wb->throttled,
+				  .budget = wb->budget,
 				  .owner = wb->owner,
 				  .mark_dirty = cache_mark_dirty,
 				  .abandon = abandon,

@@ -298,12 +298,24 @@ static void put_super(struct super *vs)
 	release(s);
 }
 
+static void note_throttled(struct writeback *wb)
+{
+	block_dirty_wait(container_of(wb, struct ext4_super, writeback)->dev);
+}
+
+static u64 budget(struct writeback *wb)
+{
+	return block_dirty_budget(container_of(wb, struct ext4_super, writeback)->dev);
+}
+
 static int start_threads(struct ext4_super *s)
 {
 	int err;
 
 	if (s->super->flags & MS_RDONLY || s->committer)
 		return 0;
+	s->writeback.throttled = note_throttled;
+	s->writeback.budget = budget;
 	err = writeback_start(&s->writeback, s->dev->name);
 	return err ? err : kthread_run(&s->committer, committer, s, "commit-%s", s->dev->name);
 }

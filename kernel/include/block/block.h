@@ -11,6 +11,7 @@
 #ifndef BLOCK_BLOCK_H
 #define BLOCK_BLOCK_H
 
+#include <block/ioshare.h>
 #include <block/merge.h>
 #include <core/attr.h>
 #include <core/spin.h>
@@ -39,6 +40,7 @@ enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE
 #define BIO_NOWAIT     BIT(7)
 #define BIO_ALONE      BIT(9) /* never merged with another */
 #define BIO_DIRECT     BIT(8) /* from a program's own buffer: not writeback, never throttled */
+#define BIO_SWAP       BIT(10)
 
 struct bio_vec {
 	struct page *page; /* a single page or a block of them */
@@ -72,7 +74,9 @@ struct bio {
 	u64 issue_ns;
 	struct bio *parent; /* of a split */
 	atomic_t children;
-	u64 orig_sector; /* as submitted, before the partition's start was added */
+	u64 orig_sector;                 /* as submitted, before the partition's start was added */
+	struct io_item share;            /* among its tenant's; node NULL: tenants have no shares of the disk */
+	bool share_waits, share_entered; /* it seemed to have to wait; it is in the disk's io_queue */
 };
 
 /* ---- drivers ----------------------------------------------------------------------------------- */
@@ -132,6 +136,7 @@ struct block_stats {                                     /* /proc/diskstats, in 
 };
 
 struct block_policy;
+struct block_share;
 
 struct block_dev {
 	char name[32];
@@ -168,7 +173,8 @@ struct block_dev {
 	u8 nomerges;                 /* queue/nomerges: 1 looks at the last only, 2 not at all */
 	u32 max_bytes_hw;            /* what limits.max_bytes was before queue/max_sectors_kb */
 	u32 read_ahead_bytes;        /* of its cache, and of files on it */
-	struct block_policy *policy; /* of a disk: polling and throttling */
+	struct block_policy *policy; /* of a disk: polling and throttling, */
+	struct block_share *share;   /* and its tenants */
 	struct timer timeout_timer;
 };
 
@@ -230,6 +236,8 @@ void block_release(struct block_dev *d, void *holder); /* nothing if somebody el
 /* Writes back and empties the page cache of /dev/NAME: before and after a mount, which goes past it. */
 int __must_check block_flush_cache(struct block_dev *d);
 
+/* How many pages current's tenant may have dirty, as far as its limits of this device say. ~0: any. */
+u64 block_dirty_budget(struct block_dev *d);
 /* A writer was put to sleep by dirty limits: throttling on this device takes note. */
 void block_dirty_wait(struct block_dev *d);
 

@@ -40,10 +40,13 @@ struct cgroup_controller {
 	const struct attr *const *files, *const *root_files; /* NULL-terminated arrays */
 	bool threaded;                                       /* divides its resource among threads as well */
 	void (*disabled)(struct tenant *t); /* its files have gone: limits back to none. NULL: nothing to do */
+	void (*used)(bool on);              /* the root gives it to its children now, or no longer. NULL: no matter */
 	struct list link;
 	unsigned bit;
 };
 void cgroup_controller_register(struct cgroup_controller *c); /* at init level core, fs or bus */
+/* Does t have the controller, so that its files are there? Any context. */
+bool cgroup_controls(const struct tenant *t, const struct cgroup_controller *c);
 
 /* For controllers: "max" or a number; with a unit above 1 bytes, perhaps with a suffix, rounded down to units. Blanks
  * around it are cut off. -EINVAL; -ERANGE: beyond 63 bits. */

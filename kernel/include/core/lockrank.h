@@ -48,6 +48,7 @@
 	RANK(VMA, spin, "small state of a VMA or an mm (anon family lists, counters)")                                 \
 	RANK(PTE, spin, "one leaf page table")                                                                         \
 	RANK(DIRTY, spin, "dirty lists of a device's writeback")                                                       \
+	RANK(SHARES, spin, "the list of disks as tenants' shares")                                                     \
 	RANK(BLOCK, spin, "a block queue's software and hardware queues")                                              \
 	RANK(DRIVER, spin, "a driver's rings and registers")                                                           \
 	RANK(SUBSYS_SPIN, spin, "innermost lock of a subsystem (perf ring, bpf map bucket, attr lists)")               \

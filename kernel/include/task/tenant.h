@@ -71,9 +71,11 @@ enum memory_event {
 
 /* What a tenant's own pages are, without those below: memory.stat. The rest of its pages is anonymous. */
 enum memory_kind {
-	MEMORY_FILE,   /* page cache, with MEMORY_SHMEM */
-	MEMORY_SHMEM,  /* of it: cannot be filled again */
-	MEMORY_STACKS, /* kernel stacks and task structures */
+	MEMORY_FILE,      /* page cache, with MEMORY_SHMEM */
+	MEMORY_SHMEM,     /* of it: cannot be filled again */
+	MEMORY_STACKS,    /* kernel stacks and task structures */
+	MEMORY_DIRTY,     /* of MEMORY_FILE: newer than on the device, */
+	MEMORY_WRITEBACK, /* and on the way there */
 	MEMORY_KINDS
 };
 

@@ -36,6 +36,8 @@ struct writeback {
 	void (*abandon)(struct page_cache *c);
 	/* A writer was put to sleep by the limits (block throttling takes note). NULL allowed. */
 	void (*throttled)(struct writeback *wb);
+	/* How many pages current's tenant may have dirty or under way; ~0: any. NULL allowed. */
+	u64 (*budget)(struct writeback *wb);
 	void *owner;
 	struct list link; /* all of them */
 	unsigned walkers; /* who walk the list and stand here */

@@ -47,6 +47,11 @@ bool array_can_lose(const struct md_engine *e, u32 slot)
 	       (e->parity_good == MD_CLEAN || e->pers->repairs_degraded);
 }
 
+bool parity_is_good(const struct md_engine *e, u64 sector)
+{
+	return sector < e->parity_good || (e->intent && !intent_needs(e, sector, MD_PAGE_SECTORS));
+}
+
 void meta_want(struct md_engine *e)
 {
 	e->meta_wanted++;
@@ -56,6 +61,7 @@ static void fail_now(struct md_engine *e, u32 slot)
 {
 	e->member[slot].faulty = true;
 	e->member[slot].in_sync = false;
+	intent_member_failed(e);
 	log_warn("md: member %u failed, the array goes on with %d of %u", slot,
 		 (int)e->geo.disks - __builtin_popcountll(array_failed(e)), e->geo.disks);
 	meta_want(e);
@@ -96,6 +102,7 @@ int md_fail_member(struct md_engine *e, u32 slot)
 int md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb)
 {
 	struct member *m;
+	int err;
 
 	if (slot >= e->geo.disks)
 		return -EINVAL;
@@ -105,10 +112,43 @@ int md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb)
 	if (sb->data_size < e->geo.member_sectors)
 		return fail(ENOSPC, "member of %llu sectors, %llu are needed", (unsigned long long)sb->data_size,
 			    (unsigned long long)e->geo.member_sectors);
-	*m = (struct member){ .present = true, .sb = *sb };
+	err = intent_member_added(e, sb);
+	if (err)
+		return err;
+	*m = (struct member){ .present = true, .sb = *sb, .by_bitmap = md_can_return(e, sb) == slot };
 	e->pers->member_added(e, slot);
 	meta_want(e);
 	return 0;
+}
+
+u32 md_can_return(const struct md_engine *e, const struct md_super *sb)
+{
+	u32 slot = md_super_role(sb);
+	bool partial = sb->features & MD_FEATURE_RECOVERY_OFFSET && !(sb->features & MD_FEATURE_RECOVERY_BITMAP);
+
+	if (slot >= e->geo.disks || partial || !intent_covers(e, sb))
+		return MD_NO_SLOT;
+	return e->member[slot].present && !e->member[slot].faulty ? MD_NO_SLOT : slot;
+}
+
+int md_set_bitmap(struct md_engine *e, s32 offset, const void *image, size_t bytes)
+{
+	const struct member *m = &e->member[__builtin_ctzll(~array_failed(e))];
+	struct md_super now = m->sb;
+	int err = 0;
+
+	if (e->open_writes || e->sync.kind != MD_SYNC_NONE || !md_is_idle(e))
+		return -EBUSY;
+	if (image && e->intent)
+		return fail(EBUSY, "there is a bitmap already");
+	now.events = e->events;
+	if (image)
+		err = intent_set(e, &now, offset, image, bytes);
+	else
+		intent_free(e);
+	if (!err)
+		meta_want(e);
+	return err;
 }
 
 int md_set_mode(struct md_engine *e, enum md_journal_mode mode)
@@ -124,6 +164,14 @@ int md_set_mode(struct md_engine *e, enum md_journal_mode mode)
 void md_quiesce(struct md_engine *e)
 {
 	e->quiescing = true;
+}
+
+void md_shut(struct md_engine *e)
+{
+	md_quiesce(e);
+	md_stop_sync(e);
+	if (!e->open_writes)
+		intent_sweep_now(e);
 }
 
 /* ---- superblocks ---- */
@@ -167,14 +215,16 @@ static void fill_super(const struct md_engine *e, struct member *m)
 	struct md_super *sb = &m->sb;
 
 	fill_roles(e, sb);
+	intent_fill(e, sb);
 	sb->events = e->events;
 	sb->utime = e->now;
-	sb->resync_offset = e->resync_offset;
+	sb->resync_offset = e->dirty ? 0 : e->parity_good;
 	if (m != &e->j.dev) {
-		sb->features &= ~MD_FEATURE_RECOVERY_OFFSET;
+		sb->features &= ~(MD_FEATURE_RECOVERY_OFFSET | MD_FEATURE_RECOVERY_BITMAP);
 		sb->recovery_offset = 0;
 		if (!m->in_sync) {
-			sb->features |= MD_FEATURE_RECOVERY_OFFSET;
+			sb->features |= MD_FEATURE_RECOVERY_OFFSET |
+					(m->by_bitmap ? MD_FEATURE_RECOVERY_BITMAP : 0);
 			sb->recovery_offset = m->recovered;
 		}
 	}
@@ -221,24 +271,44 @@ static void write_super(struct md_engine *e, struct member *m, u32 slot)
 	engine_submit(e, &m->rq);
 }
 
-/* The members' caches are empty: now the superblocks. */
-void meta_flush_done(struct md_engine *e)
+static void write_supers(struct md_engine *e, struct meta_waiter *w)
 {
 	u64 slots = slots_writable(e);
 
-	e->meta_running = e->meta_wanted;
-	e->events++;
 	for (; slots; slots &= slots - 1)
 		write_super(e, &e->member[__builtin_ctzll(slots)], __builtin_ctzll(slots));
 	if (journal_active(e))
 		write_super(e, &e->j.dev, MD_JOURNAL_SLOT);
 }
 
+/* A pass keeps stripes busy; with a journal that has failed, they may have data that only the journal had. */
+static bool nothing_is_written(const struct md_engine *e)
+{
+	bool busy = e->busy && (e->sync.kind == MD_SYNC_NONE || e->j.present);
+
+	return !busy && !e->open_writes && !e->ncached && e->meta_wanted == e->meta_written;
+}
+
+/* The members' caches are empty: now the superblocks, after the bitmap's header. */
+void meta_flush_done(struct md_engine *e)
+{
+	e->meta_running = e->meta_wanted;
+	e->events++;
+	e->meta_header.go = write_supers;
+	if (!intent_header(e, &e->meta_header))
+		write_supers(e, &e->meta_header);
+}
+
+/* A superblock must not claim more than was on the members when they were flushed for it. */
+bool meta_is_flushed(const struct md_engine *e)
+{
+	return e->flush_meta_now || (e->meta_running && !e->meta_inflight);
+}
+
 void meta_pump(struct md_engine *e)
 {
-	if (e->quiescing && e->resync_offset != MD_CLEAN && !e->busy && !e->ncached && list_empty(&e->stalled) &&
-	    e->meta_wanted == e->meta_written && e->sync.kind == MD_SYNC_NONE && e->parity_good == MD_CLEAN) {
-		e->resync_offset = MD_CLEAN;
+	if (e->quiescing && e->dirty && nothing_is_written(e)) {
+		e->dirty = false;
 		meta_want(e);
 	}
 	if (e->meta_running || e->meta_inflight || e->flush_meta_wanted || e->flush_meta_now ||
@@ -291,7 +361,8 @@ void md_status(const struct md_engine *e, struct md_status *out)
 		.in_sync = ~array_failed(e) & (BIT(e->geo.disks) - 1),
 		.faulty = faulty(e),
 		.events = e->events,
-		.clean = e->resync_offset == MD_CLEAN,
+		.clean = !e->dirty,
+		.parity_good = e->parity_good,
 		.read_only = e->read_only,
 		.journal_failed = e->j.failed,
 		.sync = e->sync.kind,
@@ -304,4 +375,5 @@ void md_status(const struct md_engine *e, struct md_status *out)
 		.log_blocks = e->stat_log,
 		.flushes = e->stat_flushes,
 	};
+	intent_status(e, out);
 }

@@ -10,6 +10,7 @@
  *
  * Locks: none.
  */
+#include <alloc/slab.h>
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/string.h>
@@ -83,6 +84,45 @@ u64 md_bitmap_bits(const struct md_bitmap *b)
 u64 md_bitmap_bytes(const struct md_bitmap *b)
 {
 	return MD_BITMAP_HEADER + DIV_ROUND_UP(md_bitmap_bits(b), 8);
+}
+
+#define READ_BYTES 4096u
+#define MAX_BYTES  (1u << 20)
+
+static int read_bits(u8 *p, u64 at, size_t bytes, md_read_fn read, void *ctx)
+{
+	int err = 0;
+
+	for (size_t done = 0; !err && done < bytes; done += READ_BYTES)
+		err = read(ctx, at + done / 512, p + done, READ_BYTES);
+	return err;
+}
+
+int md_bitmap_read(const struct md_super *sb, md_read_fn read, void *ctx, void **out, size_t *bytes)
+{
+	u64 at = sb->super_offset + (s64)(s32)sb->bitmap_or_ppl;
+	u8 *p = kmalloc(READ_BYTES, ALLOC_KERNEL);
+	struct md_bitmap b;
+	int err;
+
+	if (!p)
+		return -ENOMEM;
+	err = read(ctx, at, p, READ_BYTES);
+	if (!err)
+		err = md_bitmap_decode(p, &b);
+	if (!err && md_bitmap_bytes(&b) > MAX_BYTES)
+		err = fail(EINVAL, "a bitmap of %llu bytes", (unsigned long long)md_bitmap_bytes(&b));
+	if (!err) {
+		kfree(p);
+		*bytes = ALIGN_UP(md_bitmap_bytes(&b), READ_BYTES);
+		p = kmalloc(*bytes, ALLOC_KERNEL);
+		err = p ? read_bits(p, at, *bytes, read, ctx) : -ENOMEM;
+	}
+	if (err)
+		kfree(p);
+	else
+		*out = p;
+	return err == -ENOENT ? fail(EINVAL, "there is no bitmap where the superblock says") : err;
 }
 
 u64 md_bitmap_count(const u8 *bits, u64 nbits)

@@ -239,8 +239,13 @@ static void member_added(struct md_engine *e, u32 slot)
 /* The turn of the stripe at *position in the sync pass; false: not now. */
 static bool sync_stripe(struct md_engine *e, u64 *position)
 {
-	struct md_stripe *sh = stripe_get(e, *position);
+	struct md_stripe *sh;
 
+	if (!sync_wants(e, *position, MD_PAGE_SECTORS)) {
+		*position += MD_PAGE_SECTORS;
+		return true;
+	}
+	sh = stripe_get(e, *position);
 	if (!sh || sh->sync)
 		return false;
 	*position += MD_PAGE_SECTORS;

@@ -157,6 +157,7 @@ static void read_done(struct md_engine *e, struct md_rq *rq, int err)
 static void write_end(struct md_engine *e, struct piece *p)
 {
 	e->copies->look = true;
+	intent_end(e, p->sector, p->sectors);
 	piece_end(e, p, p->err);
 }
 
@@ -197,16 +198,27 @@ static void write_members(struct md_engine *e, struct meta_waiter *w)
 	write_end(e, p);
 }
 
-static void write_start(struct md_engine *e, struct piece *p)
+/* The bitmap says where: the superblocks must say that there is something. */
+static void write_dirty(struct md_engine *e, struct meta_waiter *w)
 {
-	list_add_tail(&p->link, &e->copies->writes);
-	if (e->geo.parity && e->resync_offset == MD_CLEAN) {
-		e->resync_offset = 0;
+	struct piece *p = container_of(w, struct piece, waiter);
+
+	if (e->geo.parity && !e->dirty) {
+		e->dirty = true;
 		meta_want(e);
 	}
 	p->waiter.go = write_members;
 	if (!e->geo.parity || !meta_wait(e, &p->waiter, e->meta_wanted))
 		write_members(e, &p->waiter);
+}
+
+static void write_start(struct md_engine *e, struct piece *p)
+{
+	list_add_tail(&p->link, &e->copies->writes);
+	intent_begin(e, p->sector, p->sectors);
+	p->waiter.go = write_dirty;
+	if (!intent_wait(e, &p->waiter, p->sector, p->sectors))
+		write_dirty(e, &p->waiter);
 }
 
 void copies_resume(struct md_engine *e)
@@ -340,6 +352,12 @@ static int copies_init(struct md_engine *e, const struct md_config *config)
 	list_init(&c->jobs);
 	if (config->journal)
 		return fail(EINVAL, "level %d has no journal", e->geo.level);
+	if (e->geo.level == 10 && e->parity_good < e->geo.sectors) { /* in Linux a place of the array */
+		struct md_extent x;
+
+		md_copies_map(&e->geo, e->parity_good, 1, &x);
+		e->parity_good = ALIGN_DOWN(x.copy[0].sector, (u64)e->geo.chunk);
+	}
 	if (e->geo.parity && __builtin_popcountll(array_failed(e)) == (int)e->geo.disks - 1)
 		e->parity_good = MD_CLEAN; /* one copy does not differ from itself */
 	if (e->geo.level > 0)

@@ -220,12 +220,14 @@ void copies_repair(struct md_engine *e, u64 sector, u32 sectors, u64 broken)
 /* ---- passes ---- */
 
 /* What the pass does where a member has a range of the array: the targets, or ~0 for nothing. */
-static u64 turn_of(const struct md_engine *e, u32 slot, u64 position, u64 sector)
+static u64 turn_of(const struct md_engine *e, u32 slot, u64 position, u64 sector, u32 sectors)
 {
 	struct md_extent x;
 
 	if (e->sync.kind == MD_SYNC_RECOVER)
-		return sync_rebuilding(e) & BIT(slot) ? BIT(slot) : ~0ULL;
+		return sync_targets(e, sector, sectors) & BIT(slot) ? BIT(slot) : ~0ULL;
+	if (!sync_wants(e, sector, sectors))
+		return ~0ULL;
 	copies_map(e, sector, 1, &x);
 	return x.copy[0].slot == slot && x.copy[0].sector == position ? 0 : ~0ULL;
 }
@@ -240,7 +242,7 @@ bool copies_sync_at(struct md_engine *e, u64 *position)
 	for (u32 slot = 0; slot < e->geo.disks; slot++) {
 		u64 sector = md_copies_unmap(&e->geo, slot, at), targets;
 
-		targets = sector == ~0ULL ? ~0ULL : turn_of(e, slot, at, sector);
+		targets = sector == ~0ULL ? ~0ULL : turn_of(e, slot, at, sector, n);
 		if (targets == ~0ULL)
 			continue;
 		if (job_new(e, sector, n, targets, true)) {

@@ -11,6 +11,7 @@
  *
  * Locks: none of its own; the owner serialises.
  */
+#include <linux/raid/md_p.h>
 #include <alloc/slab.h>
 #include <core/log.h>
 #include <lib/err.h>
@@ -69,6 +70,8 @@ void md_submit(struct md_engine *e, struct md_io *io)
 {
 	io->seg = NULL;
 	io->err = io_refused(e, io);
+	io->counted = !io->err && io->dir == MD_WRITE;
+	e->open_writes += io->counted;
 	if (io->dir != MD_READ)
 		e->quiescing = false;
 	/* What a journal acknowledged is durable already. */
@@ -96,9 +99,11 @@ static void flush_finish(struct md_engine *e)
 	}
 	if (e->flush_reclaim_now)
 		reclaim_members_flushed(e, wait ? -EAGAIN : 0);
+	if (e->flush_intent_now)
+		intent_flushed(e);
 	if (e->flush_meta_now)
 		meta_flush_done(e);
-	e->flush_reclaim_now = e->flush_meta_now = false;
+	e->flush_reclaim_now = e->flush_meta_now = e->flush_intent_now = false;
 }
 
 static void flush_done(struct md_engine *e, struct md_rq *rq, int err)
@@ -114,12 +119,14 @@ void flush_start(struct md_engine *e)
 {
 	u64 slots = slots_writable(e);
 
-	if (e->flush_inflight || (list_empty(&e->flush_wait) && !e->flush_reclaim_wanted && !e->flush_meta_wanted))
+	if (e->flush_inflight || (list_empty(&e->flush_wait) && !e->flush_reclaim_wanted && !e->flush_meta_wanted &&
+				  !e->flush_intent_wanted))
 		return;
 	list_splice_tail_init(&e->flush_wait, &e->flush_now);
 	e->flush_reclaim_now = e->flush_reclaim_wanted;
 	e->flush_meta_now = e->flush_meta_wanted;
-	e->flush_reclaim_wanted = e->flush_meta_wanted = false;
+	e->flush_intent_now = e->flush_intent_wanted;
+	e->flush_reclaim_wanted = e->flush_meta_wanted = e->flush_intent_wanted = false;
 	e->flush_inflight = __builtin_popcountll(slots);
 	if (!slots)
 		flush_finish(e);
@@ -158,6 +165,7 @@ static bool run_finished(struct md_engine *e)
 		list_del(&io->link);
 		kfree(io->seg);
 		io->seg = NULL;
+		e->open_writes -= io->counted;
 		io->done(io, io->err);
 		any = true;
 	}
@@ -190,6 +198,7 @@ void md_run(struct md_engine *e)
 		reclaim_pump(e);
 		sync_pump(e);
 		meta_pump(e);
+		intent_pump(e);
 		flush_start(e);
 		again |= run_finished(e);
 	} while (again || !list_empty(&e->completed) || e->pers->is_ready(e));
@@ -199,7 +208,7 @@ bool md_is_idle(const struct md_engine *e)
 {
 	return !e->inflight && !e->busy && list_empty(&e->stalled) && list_empty(&e->finished) &&
 	       list_empty(&e->flush_wait) && e->meta_wanted == e->meta_written && e->sync.kind == MD_SYNC_NONE &&
-	       !(e->quiescing && e->ncached) && e->j.reclaim == RECLAIM_IDLE;
+	       !(e->quiescing && e->ncached) && e->j.reclaim == RECLAIM_IDLE && intent_is_idle(e);
 }
 
 /* ---- life ---- */
@@ -210,6 +219,7 @@ void md_engine_destroy(struct md_engine *e)
 		return;
 	e->pers->free(e);
 	journal_free(e);
+	intent_free(e);
 	kfree(e->member);
 	kfree(e->flush_rq);
 	kfree(e);
@@ -265,7 +275,7 @@ int md_engine_create(struct md_engine **out, const struct md_config *c)
 	e->now = c->now;
 	e->read_only = c->read_only;
 	e->events = sb->events;
-	e->resync_offset = sb->resync_offset;
+	e->dirty = !sb->resync_offset;
 	e->parity_good = c->journal || c->trust_parity ? MD_CLEAN : sb->resync_offset;
 	e->pers = md_level_has_parity(sb->level) ? &parity_personality : &copies_personality;
 	err = md_geo_init(&e->geo, sb->level, sb->layout, sb->raid_disks, sb->chunk, sb->size);
@@ -281,6 +291,12 @@ int md_engine_create(struct md_engine **out, const struct md_config *c)
 	if (err < 0)
 		goto out;
 	err = journal_init(e, c);
+	if (err < 0)
+		goto out;
+	if (c->bitmap)
+		err = intent_set(e, sb, (s32)sb->bitmap_or_ppl, c->bitmap, c->bitmap_bytes);
+	else if (sb->features & MD_FEATURE_BITMAP_OFFSET && !c->read_only)
+		err = fail(EINVAL, "the bitmap has not been read");
 	if (err < 0)
 		goto out;
 	if (!md_geo_serves(&e->geo, array_failed(e)))

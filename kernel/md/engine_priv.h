@@ -62,11 +62,12 @@ struct md_stripe {
 	enum op op;
 	u32 inflight;   /* member requests */
 	bool known;     /* in the hash */
+	bool intends;   /* its write counts in the bitmap */
 	bool parked;    /* on lru or cached: nothing to do */
 	bool fua;       /* the batch has a FUA write */
 	bool write_out; /* although it could stay cached */
 	bool stuck;     /* too many members are gone to write it out */
-	enum step { APPLY, PARITY, DURABLE_DIRTY, JOURNAL, MEMBERS } step; /* of op */
+	enum step { APPLY, PARITY, INTENT, DURABLE_DIRTY, JOURNAL, MEMBERS } step; /* of op */
 	int err;
 	enum md_sync sync;            /* its turn in the pass of this kind */
 	bool sync_read, sync_written; /* steps of that turn */
@@ -80,6 +81,7 @@ struct md_stripe {
 
 struct member {
 	bool present, faulty, in_sync;
+	bool by_bitmap; /* it came back: lacks only what the bitmap says is needed */
 	u64 recovered; /* sectors below are good when not in_sync */
 	struct md_super sb;
 	u64 buf[MD_SUPER_BYTES / 8];
@@ -158,14 +160,17 @@ struct md_engine {
 	u64 inflight;                   /* md_rq below */
 	u8 *zero, *scratch[2];
 	struct copies *copies; /* of levels without parity */
+	struct intent *intent; /* the write-intent bitmap, or NULL */
 
 	/* superblocks */
 	u64 events;
-	u64 resync_offset;             /* MD_CLEAN, or 0: being written */
+	bool dirty;                    /* writes may be under way: superblocks say that nothing is known of parity */
+	u32 open_writes;               /* requests taken and not finished */
 	u64 meta_wanted, meta_written; /* generations */
 	u64 meta_running;              /* generation under way, 0 none */
 	u32 meta_inflight;
 	struct list meta_wait; /* meta_waiter */
+	struct meta_waiter meta_header; /* superblocks wait for the bitmap's header */
 	struct list meta_ios;  /* flushes that found a failed member */
 	u64 parity_good;       /* member sectors below have parity that can be relied on */
 	bool read_only, quiescing;
@@ -175,11 +180,13 @@ struct md_engine {
 	u32 flush_inflight;
 	struct md_rq *flush_rq; /* [geo.disks] */
 	bool flush_reclaim_wanted, flush_reclaim_now, flush_meta_wanted, flush_meta_now;
+	bool flush_intent_wanted, flush_intent_now;
 
 	struct {
 		enum md_sync kind;
 		u64 position, window_end;
 		u32 inflight;
+		bool stop, hold; /* ends after this window; no window begins */
 		u64 mismatches;
 		int err;
 	} sync;
@@ -218,10 +225,12 @@ u64 array_failed(const struct md_engine *e);
 u64 slots_writable(const struct md_engine *e);
 bool array_can_lose(const struct md_engine *e, u32 slot);
 void array_member_error(struct md_engine *e, u32 slot);
+bool parity_is_good(const struct md_engine *e, u64 sector); /* it can be relied on */
 void meta_want(struct md_engine *e);
 bool meta_wait(struct md_engine *e, struct meta_waiter *w, u64 generation); /* false: it is written already */
 void meta_pump(struct md_engine *e);
 void meta_flush_done(struct md_engine *e);
+bool meta_is_flushed(const struct md_engine *e); /* for superblocks that are not on their way yet */
 void array_journal_failed(struct md_engine *e);
 
 /* journal_append.c */
@@ -241,8 +250,30 @@ void journal_mark(struct md_engine *e);
 void reclaim_pump(struct md_engine *e);
 void reclaim_members_flushed(struct md_engine *e, int err);
 
+/* intent.c; without a bitmap nothing happens and everything is needed */
+int intent_set(struct md_engine *e, const struct md_super *sb, s32 offset, const void *image, size_t bytes);
+void intent_free(struct md_engine *e);
+void intent_begin(struct md_engine *e, u64 sector, u32 sectors); /* a write, in the sectors that the bits are about */
+void intent_end(struct md_engine *e, u64 sector, u32 sectors);
+bool intent_wait(struct md_engine *e, struct meta_waiter *w, u64 sector, u32 sectors);
+bool intent_needs(const struct md_engine *e, u64 sector, u32 sectors);
+u64 intent_skip(const struct md_engine *e, u64 sector);
+bool intent_covers(const struct md_engine *e, const struct md_super *sb);
+void intent_member_failed(struct md_engine *e);
+int __must_check intent_member_added(struct md_engine *e, const struct md_super *sb);
+void intent_pass_done(struct md_engine *e);
+bool intent_header(struct md_engine *e, struct meta_waiter *w);
+void intent_flushed(struct md_engine *e);
+void intent_sweep_now(struct md_engine *e);
+void intent_pump(struct md_engine *e);
+bool intent_is_idle(const struct md_engine *e);
+void intent_fill(const struct md_engine *e, struct md_super *sb);
+void intent_status(const struct md_engine *e, struct md_status *st);
+
 /* sync.c */
 void sync_pump(struct md_engine *e);
+u64 sync_targets(const struct md_engine *e, u64 sector, u32 sectors); /* slots to be rebuilt there */
+bool sync_wants(const struct md_engine *e, u64 sector, u32 sectors);  /* the pass has something to do there */
 u64 sync_rebuilding(const struct md_engine *e); /* slots with a member that is not in sync */
 void sync_step_done(struct md_engine *e, u64 sector, int err);
 void sync_run(struct md_engine *e, struct md_stripe *sh);

@@ -8,6 +8,7 @@
  *
  *	APPLY		old contents for partial pages are read; new data goes into the pages
  *	PARITY		read-modify-write or reconstruct-write, whichever reads less and is possible
+ *	INTENT		the bitmap, if there is one, says where a write is under way
  *	DURABLE_DIRTY	the superblocks say that a resync is needed after a crash, or where the log begins
  *	JOURNAL		data and parity are durable in the log (write-back stops here after the data)
  *	MEMBERS		the members are written; then the write is acknowledged
@@ -195,7 +196,7 @@ int stripe_require(struct md_engine *e, struct md_stripe *sh, u64 need)
 	}
 	known = known_on_disk(e, sh);
 	lost = all_slots(e) & ~known & ~readable;
-	if (__builtin_popcountll(lost) > e->geo.parity || sh->sector >= e->parity_good)
+	if (__builtin_popcountll(lost) > e->geo.parity || !parity_is_good(e, sh->sector))
 		return fail(EIO, "sector %llu: %d members are unreadable", (unsigned long long)sh->sector,
 			    __builtin_popcountll(lost));
 	if (all_slots(e) & ~known & ~lost) {
@@ -261,6 +262,9 @@ static void end_batch(struct md_engine *e, struct md_stripe *sh, int err)
 			io_part_done(e, seg->io, err);
 		}
 	}
+	if (sh->intends)
+		intent_end(e, sh->sector, MD_PAGE_SECTORS);
+	sh->intends = false;
 	sh->op = OP_NONE;
 	sh->err = 0;
 	sh->fua = false;
@@ -348,6 +352,8 @@ static bool begin_write(struct md_engine *e, struct md_stripe *sh, u64 slots)
 			sh->fua |= seg->io->flags & MD_FUA;
 		list_splice_tail_init(&s->towrite, &s->batch);
 	}
+	intent_begin(e, sh->sector, MD_PAGE_SECTORS);
+	sh->intends = true;
 	sh->op = cache ? OP_CACHE : OP_WRITEOUT;
 	sh->step = APPLY;
 	return true;
@@ -378,13 +384,13 @@ static int step_parity(struct md_engine *e, struct md_stripe *sh)
 	u64 cur = stripe_flag_mask(e, sh, CUR), readable = readable_mask(e, sh);
 	u64 rmw = (dirty & ~stripe_flag_mask(e, sh, OLD)) | (parity & ~cur);
 	u64 rcw = all_slots(e) & ~parity & ~cur;
-	bool can_rmw = !(rmw & ~readable) && sh->sector < e->parity_good;
+	bool can_rmw = !(rmw & ~readable) && parity_is_good(e, sh->sector);
 	u32 p, q;
 	int r;
 
 	if (__builtin_popcountll(all_slots(e) & ~slots_writable(e)) > e->geo.parity)
 		return -EIO;
-	sh->step = DURABLE_DIRTY;
+	sh->step = INTENT;
 	if (!(parity & slots_writable(e)))
 		return 0;
 	if (can_rmw && (rcw & ~readable || __builtin_popcountll(rmw) < __builtin_popcountll(rcw))) {
@@ -422,13 +428,24 @@ bool stripe_wait_meta(struct md_engine *e, struct md_stripe *sh, u64 generation)
 	return meta_wait(e, &sh->waiter, generation);
 }
 
+static int step_intent(struct md_engine *e, struct md_stripe *sh)
+{
+	sh->step = DURABLE_DIRTY;
+	sh->phase = META;
+	sh->waiter.go = meta_is_written;
+	if (intent_wait(e, &sh->waiter, sh->sector, MD_PAGE_SECTORS))
+		return 1;
+	sh->phase = IDLE;
+	return 0;
+}
+
 static int step_dirty(struct md_engine *e, struct md_stripe *sh)
 {
 	sh->step = JOURNAL;
 	if (journal_active(e) && e->meta_written >= e->j.generation)
 		return 0;
-	if (!journal_active(e) && e->resync_offset == MD_CLEAN) {
-		e->resync_offset = 0;
+	if (!journal_active(e) && !e->dirty) {
+		e->dirty = true;
 		meta_want(e);
 	}
 	sh->phase = META;
@@ -525,6 +542,7 @@ static int write_step(struct md_engine *e, struct md_stripe *sh)
 	switch (sh->step) {
 	case APPLY: return step_apply(e, sh);
 	case PARITY: return step_parity(e, sh);
+	case INTENT: return step_intent(e, sh);
 	case DURABLE_DIRTY: return step_dirty(e, sh);
 	case JOURNAL: return step_journal(e, sh);
 	case MEMBERS: return step_members(e, sh);

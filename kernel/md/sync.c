@@ -39,6 +39,7 @@ int md_start_sync(struct md_engine *e, enum md_sync kind)
 		return fail(EINVAL, kind == MD_SYNC_RECOVER ? "nothing to rebuild" : "the array is degraded");
 	e->sync.kind = kind;
 	e->sync.position = e->sync.window_end = 0;
+	e->sync.stop = false;
 	e->sync.mismatches = 0;
 	e->sync.err = 0;
 	if (kind == MD_SYNC_RECOVER) {
@@ -46,27 +47,45 @@ int md_start_sync(struct md_engine *e, enum md_sync kind)
 		for (u64 m = sync_rebuilding(e); m; m &= m - 1)
 			e->sync.position = min(e->sync.position, e->member[__builtin_ctzll(m)].recovered);
 		e->sync.position = ALIGN_DOWN(e->sync.position, MD_PAGE_SECTORS);
-	} else if (kind == MD_SYNC_RESYNC && e->resync_offset == MD_CLEAN) {
-		e->resync_offset = 0;
-		meta_want(e);
+	} else if (kind == MD_SYNC_RESYNC && e->parity_good != MD_CLEAN) {
+		e->sync.position = ALIGN_DOWN(e->parity_good, MD_PAGE_SECTORS);
 	}
+	e->sync.window_end = e->sync.position;
 	return 0;
+}
+
+void md_stop_sync(struct md_engine *e)
+{
+	e->sync.stop = true;
+}
+
+void md_hold_sync(struct md_engine *e, bool hold)
+{
+	e->sync.hold = hold;
+}
+
+/* A crash now should not cost the way so far. While writes are under way nothing below a resync's position counts. */
+static void checkpoint(struct md_engine *e, enum md_sync kind)
+{
+	if (kind == MD_SYNC_RECOVER || (kind != MD_SYNC_CHECK && !e->dirty))
+		meta_want(e);
 }
 
 static void sync_finish(struct md_engine *e)
 {
 	enum md_sync kind = e->sync.kind;
 
+	bool whole = !e->sync.err && e->sync.position >= e->geo.member_sectors;
+
 	e->sync.kind = MD_SYNC_NONE;
-	if (e->sync.err)
-		return;
-	if (kind == MD_SYNC_RECOVER) {
+	if (whole && kind == MD_SYNC_RECOVER)
 		for (u64 m = sync_rebuilding(e); m; m &= m - 1)
 			e->member[__builtin_ctzll(m)].in_sync = true;
-		meta_want(e);
-	} else if (kind != MD_SYNC_CHECK) {
+	else if (whole && kind != MD_SYNC_CHECK)
 		e->parity_good = MD_CLEAN;
-	}
+	if (whole && kind != MD_SYNC_CHECK)
+		intent_pass_done(e);
+	checkpoint(e, kind);
 }
 
 static void window_complete(struct md_engine *e)
@@ -75,29 +94,61 @@ static void window_complete(struct md_engine *e)
 	u64 before = e->sync.position;
 
 	e->sync.position = e->sync.window_end;
-	if (e->sync.kind == MD_SYNC_RECOVER) {
+	if (e->sync.kind == MD_SYNC_RECOVER)
 		for (u64 m = sync_rebuilding(e); m; m &= m - 1)
 			e->member[__builtin_ctzll(m)].recovered = e->sync.position;
-		if (before / part != e->sync.position / part)
-			meta_want(e);
-	} else if (e->sync.kind != MD_SYNC_CHECK && e->parity_good != MD_CLEAN) {
+	else if (e->sync.kind != MD_SYNC_CHECK && e->parity_good != MD_CLEAN)
 		e->parity_good = max(e->parity_good, e->sync.position);
+	if (before / part != e->sync.position / part)
+		checkpoint(e, e->sync.kind);
+}
+
+/* Where the pass finds work again. */
+static u64 skip(const struct md_engine *e)
+{
+	bool by_bitmap = e->sync.kind == MD_SYNC_RESYNC;
+
+	if (e->sync.kind == MD_SYNC_RECOVER) {
+		by_bitmap = true;
+		for (u64 m = sync_rebuilding(e); m; m &= m - 1)
+			by_bitmap &= e->member[__builtin_ctzll(m)].by_bitmap;
 	}
+	return by_bitmap ? intent_skip(e, e->sync.position) : e->sync.position;
+}
+
+u64 sync_targets(const struct md_engine *e, u64 sector, u32 sectors)
+{
+	u64 slots = sync_rebuilding(e);
+	bool needed = intent_needs(e, sector, sectors);
+
+	for (u64 m = slots; m && !needed; m &= m - 1)
+		if (e->member[__builtin_ctzll(m)].by_bitmap)
+			slots &= ~(m & -m);
+	return slots;
+}
+
+bool sync_wants(const struct md_engine *e, u64 sector, u32 sectors)
+{
+	if (e->sync.kind == MD_SYNC_RECOVER)
+		return sync_targets(e, sector, sectors);
+	return e->sync.kind != MD_SYNC_RESYNC || intent_needs(e, sector, sectors);
 }
 
 /* Starts the next window when the last one is over. A window may have nothing to do. */
 void sync_pump(struct md_engine *e)
 {
-	while (e->sync.kind != MD_SYNC_NONE && !e->sync.inflight) {
+	while (e->sync.kind != MD_SYNC_NONE && !e->sync.inflight && !meta_is_flushed(e)) {
 		u32 window = e->nstripes ? clamp(e->nstripes / 4, 1u, (u32)WINDOW) : WINDOW;
 
 		if (e->sync.window_end > e->sync.position)
 			window_complete(e);
-		if (e->sync.err || e->sync.position >= e->geo.member_sectors) {
+		if (e->sync.err || e->sync.stop || e->sync.position >= e->geo.member_sectors) {
 			sync_finish(e);
 			return;
 		}
-		e->sync.window_end = e->sync.position;
+		if (e->sync.hold)
+			return;
+		e->sync.window_end = skip(e);
 		while (window-- && e->sync.window_end < e->geo.member_sectors)
 			if (!e->pers->sync_at(e, &e->sync.window_end))
 				break;
@@ -148,7 +199,7 @@ static void compare(struct md_engine *e, struct md_stripe *sh)
 
 static void rebuild(struct md_engine *e, struct md_stripe *sh)
 {
-	for (u64 m = sync_rebuilding(e); m; m &= m - 1)
+	for (u64 m = sync_targets(e, sh->sector, MD_PAGE_SECTORS); m; m &= m - 1)
 		stripe_rq(e, sh, __builtin_ctzll(m), MD_WRITE, sh->s[__builtin_ctzll(m)].page, 0);
 }
 
@@ -159,7 +210,8 @@ void sync_run(struct md_engine *e, struct md_stripe *sh)
 	int r = 0;
 
 	if (!sh->sync_written) {
-		r = sh->sync == MD_SYNC_RECOVER ? stripe_require(e, sh, sync_rebuilding(e)) : read_all(e, sh);
+		r = sh->sync == MD_SYNC_RECOVER ? stripe_require(e, sh, sync_targets(e, sh->sector, MD_PAGE_SECTORS)) :
+						    read_all(e, sh);
 		if (r > 0)
 			return;
 	}

@@ -16,7 +16,10 @@
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <md/bitmap.h>
 #include "sim_md.h"
+
+#define BITMAP_SECTOR 16
 
 struct write {
 	struct list link;
@@ -212,6 +215,28 @@ void sim_create(struct sim *s, u64 seed, int level, u32 layout, u32 disks, u32 c
 	}
 }
 
+void sim_add_bitmap(struct sim *s, u32 chunk_bytes, u64 sync_sectors)
+{
+	struct md_bitmap b = { .version = 4, .uuid = { 1, 2, 3 }, .events = 1, .events_cleared = 1, .sync_sectors = sync_sectors,
+			       .chunk_bytes = chunk_bytes, .daemon_sleep_s = 5 };
+	struct md_super sb;
+	u64 buf[MD_SUPER_BYTES / 8];
+
+	s->bitmap = true;
+	for (u32 i = 0; i < s->disks; i++) {
+		u8 *views[] = { s->disk[i].stable, s->disk[i].view };
+
+		ensure(md_super_decode(s->disk[i].view + 8 * 512, 8, &sb) == 0);
+		sb.features |= MD_FEATURE_BITMAP_OFFSET;
+		sb.bitmap_or_ppl = BITMAP_SECTOR - 8;
+		md_super_build(&sb, buf);
+		for (int k = 0; k < 2; k++) {
+			memcpy(views[k] + 8 * 512, buf, sizeof(buf));
+			md_bitmap_build(&b, views[k] + BITMAP_SECTOR * 512);
+		}
+	}
+}
+
 void sim_destroy(struct sim *s)
 {
 	for (u32 i = 0; i <= s->disks; i++) {
@@ -312,6 +337,22 @@ static int load(struct sim *s, struct md_plan *plan, const struct md_super **sb)
 	return md_assemble(sb, n, plan, verdict);
 }
 
+static int bitmap_read(void *disk, u64 sector, void *buf, u32 bytes)
+{
+	return disk_read(disk, sector, buf, bytes);
+}
+
+/* From the newest member that is here. */
+static int read_bitmap(struct sim *s, struct md_config *c, void **image)
+{
+	u32 best = MD_NO_SLOT;
+
+	for (u32 i = 0; i < s->disks; i++)
+		if (c->member[i].sb && (best == MD_NO_SLOT || c->member[i].sb->events > c->member[best].sb->events))
+			best = i;
+	return md_bitmap_read(c->member[best].sb, bitmap_read, &s->disk[best], image, &c->bitmap_bytes);
+}
+
 int sim_start(struct sim *s, u64 missing, enum md_journal_mode mode, struct md_engine **out,
 	      struct md_recovery_result *rec)
 {
@@ -320,6 +361,7 @@ int sim_start(struct sim *s, u64 missing, enum md_journal_mode mode, struct md_e
 	struct md_config c = { .ops = &sim_ops, .ctx = s, .mode = mode, .stripes = 24 };
 	struct md_plan plan;
 	struct md_geo g;
+	void *image = NULL;
 	int err = load(s, &plan, sb);
 
 	*out = NULL;
@@ -343,8 +385,13 @@ int sim_start(struct sim *s, u64 missing, enum md_journal_mode mode, struct md_e
 		c.journal_head = rec->head;
 		c.journal_seq = rec->seq;
 	}
+	if (!err && s->bitmap)
+		err = read_bitmap(s, &c, &image);
+	c.bitmap = image;
+	c.now = s->now;
 	if (!err)
 		err = md_engine_create(out, &c);
+	kfree(image);
 	if (!err)
 		err = inject_all(&r, *out);
 	free(r.location);

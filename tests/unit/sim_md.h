@@ -26,7 +26,8 @@ struct sim_disk {
 struct sim {
 	u64 rng;
 	u32 disks; /* members; the journal, if any, is disk[disks] */
-	bool journal;
+	bool journal, bitmap;
+	u64 now; /* seconds */
 	struct sim_disk disk[SIM_DISKS + 1];
 	struct list queue;
 	u64 ops, cut_at; /* power fails when ops reaches cut_at */
@@ -40,6 +41,8 @@ struct sim {
 
 u64 sim_random(struct sim *s);
 void sim_create(struct sim *s, u64 seed, int level, u32 layout, u32 disks, u32 chunk, u64 member_sectors, bool journal);
+/* Gives the members of a new array a write-intent bitmap. */
+void sim_add_bitmap(struct sim *s, u32 chunk_bytes, u64 sync_sectors);
 void sim_destroy(struct sim *s);
 extern const struct md_ops sim_ops;
 /* Carries out one queued request; false when there is none or power is off. */

@@ -10,8 +10,9 @@
  * without any one member must read the same bytes.
  *
  *	journal		acknowledged is durable; a member is lost at the crash, too, in half of the runs
- *			in three configurations a member vanishes before the power does and is back afterwards, with old
- *data none		durable is FUA, or acknowledged before a flush that was acknowledged; resync after the crash
+ *			in three configurations a member vanishes before the power does and is back afterwards, with old data
+ *	none		durable is FUA, or acknowledged before a flush that was acknowledged; resync after the crash
+ *	bitmap		as none; the resync goes where the bitmap says
  *
  * Contract: OSTROM_CUTS cut points a configuration (default 20; tests/vm/raid-crash-matrix.sh runs 250), OSTROM_SEED
  *where to begin. Locks: none.
@@ -37,18 +38,21 @@ static const struct config {
 	int level;
 	bool journal, lose, dies;
 	enum md_journal_mode mode;
+	bool bitmap;
 } configs[] = {
-	{ 5, false, false, false, 0 },
-	{ 6, false, false, false, 0 },
-	{ 5, true, false, false, MD_WRITE_THROUGH },
-	{ 5, true, true, false, MD_WRITE_THROUGH },
-	{ 5, true, false, false, MD_WRITE_BACK },
-	{ 5, true, true, false, MD_WRITE_BACK },
-	{ 6, true, false, false, MD_WRITE_BACK },
-	{ 6, true, true, false, MD_WRITE_BACK },
-	{ 5, true, false, true, MD_WRITE_THROUGH },
-	{ 5, true, false, true, MD_WRITE_BACK },
-	{ 6, true, true, true, MD_WRITE_BACK },
+	{ .level = 5 },
+	{ .level = 6 },
+	{ .level = 5, .journal = true, .mode = MD_WRITE_THROUGH },
+	{ .level = 5, .journal = true, .lose = true, .mode = MD_WRITE_THROUGH },
+	{ .level = 5, .journal = true, .mode = MD_WRITE_BACK },
+	{ .level = 5, .journal = true, .lose = true, .mode = MD_WRITE_BACK },
+	{ .level = 6, .journal = true, .mode = MD_WRITE_BACK },
+	{ .level = 6, .journal = true, .lose = true, .mode = MD_WRITE_BACK },
+	{ .level = 5, .journal = true, .dies = true, .mode = MD_WRITE_THROUGH },
+	{ .level = 5, .journal = true, .dies = true, .mode = MD_WRITE_BACK },
+	{ .level = 6, .journal = true, .lose = true, .dies = true, .mode = MD_WRITE_BACK },
+	{ .level = 5, .bitmap = true },
+	{ .level = 6, .bitmap = true },
 };
 
 struct flight {
@@ -166,6 +170,8 @@ static void write_until_cut(struct md_engine *e)
 			sim_step(&sim, e);
 		if (sim_random(&sim) % 300 == 0)
 			md_quiesce(e);
+		if (sim_random(&sim) % 100 == 0)
+			md_set_time(e, sim.now += 5); /* a sweep of the bitmap is due */
 		if (sim.ops >= dies_at)
 			sim.disk[dying].dead = true;
 	}
@@ -234,6 +240,8 @@ static void one_cut(const struct config *c, u64 seed)
 	struct md_engine *e;
 
 	sim_create(&sim, seed, c->level, layouts[seed % 4], disks, 16, MEMBER_SECTORS, c->journal);
+	if (c->bitmap)
+		sim_add_bitmap(&sim, 8192, MEMBER_SECTORS);
 	memset(issued, 0, sizeof(issued));
 	memset(acked, 0, sizeof(acked));
 	memset(durable, 0, sizeof(durable));
@@ -303,6 +311,8 @@ int main(void)
 		RUN(8, "raid5 write-through, a member vanishes and is back"),
 		RUN(9, "raid5 write-back, a member vanishes and is back"),
 		RUN(10, "raid6 write-back, one vanishes and is back, another is lost"),
+		RUN(11, "raid5 with a bitmap"),
+		RUN(12, "raid6 with a bitmap"),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,7 @@ struct md_io {
 	struct list link;
 	struct md_seg *seg;
 	u32 nseg, attached, pending; /* pending: parts under way */
+	bool counted;
 	int err;
 };
 
@@ -96,6 +97,8 @@ struct md_config {
 	enum md_journal_mode mode;
 	u64 journal_tail, journal_head, journal_seq; /* from md_journal_recover */
 	u32 stripes;                                 /* of the stripe cache; 0: 128 */
+	const void *bitmap;                          /* as md_bitmap_read found it, or NULL; only read */
+	size_t bitmap_bytes;
 	bool read_only;
 	bool trust_parity; /* reconstruct although the array was not stopped cleanly */
 	u64 now;           /* seconds, for utime */
@@ -107,12 +110,18 @@ struct md_status {
 	u64 failed, in_sync; /* slot masks; failed: everything that is not in sync */
 	u64 faulty;          /* of failed: members that had errors or were failed */
 	u64 events;
-	bool clean, read_only, journal_failed;
+	bool clean; /* no write is under way, and the superblocks say so */
+	bool read_only, journal_failed;
 	enum md_sync sync;
 	u64 sync_position, mismatches; /* sectors */
 	u64 corrected;
+	u64 parity_good; /* member sectors below have parity (copies) that agree; MD_CLEAN: all */
 	u32 cached; /* stripes with acknowledged data that only the journal has */
 	u64 member_reads, member_writes, log_blocks, flushes;
+	bool bitmap; /* it has one: */
+	s32 bitmap_offset;
+	u32 bitmap_chunk, bitmap_sleep, bitmap_space; /* bytes, seconds, sectors */
+	u32 bitmap_bits, bitmap_set;
 };
 
 /* 0, -EINVAL (with a reason), -ENOMEM. */
@@ -149,6 +158,9 @@ void md_run(struct md_engine *e);
 int __must_check md_inject(struct md_engine *e, u64 array_sector, const void *page);
 /* No acknowledged data in the journal only; then marks the array clean. Requests: drive until md_is_idle. */
 void md_quiesce(struct md_engine *e);
+/* The same before a stop: a pass ends, bits of the bitmap that say nothing any more go. To be called before each
+ * md_run until md_is_idle. */
+void md_shut(struct md_engine *e);
 bool md_is_idle(const struct md_engine *e);
 /* Changes how writes are acknowledged from now on: 0, -ENODEV without journal, -EINVAL when degraded. */
 int __must_check md_set_mode(struct md_engine *e, enum md_journal_mode mode);
@@ -157,8 +169,16 @@ int __must_check md_set_mode(struct md_engine *e, enum md_journal_mode mode);
  * rebuilt; its superblock is rewritten. 0, -EBUSY, -EINVAL, -ENOSPC. */
 int __must_check md_fail_member(struct md_engine *e, u32 slot);
 int __must_check md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb);
+/* The slot that this member had and can have again, lacking only what the bitmap knows; or MD_NO_SLOT. */
+u32 md_can_return(const struct md_engine *e, const struct md_super *sb);
+/* Takes up a bitmap that the members have at `offset` sectors from their superblocks, or (image NULL) gives it up.
+ * 0, -EBUSY when anything is under way, -EINVAL, -ENOMEM. */
+int __must_check md_set_bitmap(struct md_engine *e, s32 offset, const void *image, size_t bytes);
 /* Starts a pass over all stripes; MD_SYNC_RECOVER rebuilds every member that is not in sync. 0, -EBUSY, -EINVAL. */
 int __must_check md_start_sync(struct md_engine *e, enum md_sync kind);
+/* Ends the pass after what is under way; how far a resync or a rebuild has come is recorded, and it goes on there. */
+void md_stop_sync(struct md_engine *e);
+void md_hold_sync(struct md_engine *e, bool hold); /* to keep a pass slow */
 
 void md_status(const struct md_engine *e, struct md_status *out);
 /* Refuses writes from now on, or takes them again. Nothing may be in flight. -EROFS: its journal has failed. */

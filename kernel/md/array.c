@@ -131,26 +131,6 @@ u32 md_can_return(const struct md_engine *e, const struct md_super *sb)
 	return e->member[slot].present && !e->member[slot].faulty ? MD_NO_SLOT : slot;
 }
 
-int md_set_bitmap(struct md_engine *e, s32 offset, const void *image, size_t bytes)
-{
-	const struct member *m = &e->member[__builtin_ctzll(~array_failed(e))];
-	struct md_super now = m->sb;
-	int err = 0;
-
-	if (e->open_writes || e->sync.kind != MD_SYNC_NONE || !md_is_idle(e))
-		return -EBUSY;
-	if (image && e->intent)
-		return fail(EBUSY, "there is a bitmap already");
-	now.events = e->events;
-	if (image)
-		err = intent_set(e, &now, offset, image, bytes);
-	else
-		intent_free(e);
-	if (!err)
-		meta_want(e);
-	return err;
-}
-
 int md_set_mode(struct md_engine *e, enum md_journal_mode mode)
 {
 	if (!journal_active(e))
@@ -216,6 +196,8 @@ static void fill_super(const struct md_engine *e, struct member *m)
 
 	fill_roles(e, sb);
 	intent_fill(e, sb);
+	sb->size = e->size;
+	sb->raid_disks = e->geo.disks;
 	sb->events = e->events;
 	sb->utime = e->now;
 	sb->resync_offset = e->dirty ? 0 : e->parity_good;
@@ -223,8 +205,7 @@ static void fill_super(const struct md_engine *e, struct member *m)
 		sb->features &= ~(MD_FEATURE_RECOVERY_OFFSET | MD_FEATURE_RECOVERY_BITMAP);
 		sb->recovery_offset = 0;
 		if (!m->in_sync) {
-			sb->features |= MD_FEATURE_RECOVERY_OFFSET |
-					(m->by_bitmap ? MD_FEATURE_RECOVERY_BITMAP : 0);
+			sb->features |= MD_FEATURE_RECOVERY_OFFSET | (m->by_bitmap ? MD_FEATURE_RECOVERY_BITMAP : 0);
 			sb->recovery_offset = m->recovered;
 		}
 	}
@@ -367,6 +348,8 @@ void md_status(const struct md_engine *e, struct md_status *out)
 		.journal_failed = e->j.failed,
 		.sync = e->sync.kind,
 		.sync_position = e->sync.position,
+		.sync_done = e->sync.done,
+		.sync_ended = e->sync.ended,
 		.mismatches = e->sync.mismatches,
 		.corrected = e->corrected,
 		.cached = e->ncached,

@@ -275,6 +275,7 @@ int md_engine_create(struct md_engine **out, const struct md_config *c)
 	e->now = c->now;
 	e->read_only = c->read_only;
 	e->events = sb->events;
+	e->size = sb->size;
 	e->dirty = !sb->resync_offset;
 	e->parity_good = c->journal || c->trust_parity ? MD_CLEAN : sb->resync_offset;
 	e->pers = md_level_has_parity(sb->level) ? &parity_personality : &copies_personality;

@@ -82,7 +82,7 @@ struct md_stripe {
 struct member {
 	bool present, faulty, in_sync;
 	bool by_bitmap; /* it came back: lacks only what the bitmap says is needed */
-	u64 recovered; /* sectors below are good when not in_sync */
+	u64 recovered;  /* sectors below are good when not in_sync */
 	struct md_super sb;
 	u64 buf[MD_SUPER_BYTES / 8];
 	struct md_rq rq;
@@ -144,6 +144,7 @@ struct md_engine {
 	const struct md_personality *pers;
 	void *ctx;
 	struct md_geo geo;
+	u64 size;              /* of each member, as superblocks have it: not rounded to chunks */
 	struct member *member; /* [geo.disks] */
 	struct journal j;
 	u64 now;
@@ -169,10 +170,10 @@ struct md_engine {
 	u64 meta_wanted, meta_written; /* generations */
 	u64 meta_running;              /* generation under way, 0 none */
 	u32 meta_inflight;
-	struct list meta_wait; /* meta_waiter */
+	struct list meta_wait;          /* meta_waiter */
 	struct meta_waiter meta_header; /* superblocks wait for the bitmap's header */
-	struct list meta_ios;  /* flushes that found a failed member */
-	u64 parity_good;       /* member sectors below have parity that can be relied on */
+	struct list meta_ios;           /* flushes that found a failed member */
+	u64 parity_good;                /* member sectors below have parity that can be relied on */
 	bool read_only, quiescing;
 
 	/* flush of all members */
@@ -184,8 +185,10 @@ struct md_engine {
 
 	struct {
 		enum md_sync kind;
-		u64 position, window_end;
+		u64 position, window_end, window_start;
+		u64 done; /* sectors that were looked at, not skipped */
 		u32 inflight;
+		bool ended;      /* the last pass, by its owner */
 		bool stop, hold; /* ends after this window; no window begins */
 		u64 mismatches;
 		int err;
@@ -262,6 +265,8 @@ bool intent_covers(const struct md_engine *e, const struct md_super *sb);
 void intent_member_failed(struct md_engine *e);
 int __must_check intent_member_added(struct md_engine *e, const struct md_super *sb);
 void intent_pass_done(struct md_engine *e);
+int __must_check intent_resize(struct md_engine *e, const struct md_geo *g);
+int __must_check intent_set_disks(struct md_engine *e, u32 disks);
 bool intent_header(struct md_engine *e, struct meta_waiter *w);
 void intent_flushed(struct md_engine *e);
 void intent_sweep_now(struct md_engine *e);
@@ -274,7 +279,7 @@ void intent_status(const struct md_engine *e, struct md_status *st);
 void sync_pump(struct md_engine *e);
 u64 sync_targets(const struct md_engine *e, u64 sector, u32 sectors); /* slots to be rebuilt there */
 bool sync_wants(const struct md_engine *e, u64 sector, u32 sectors);  /* the pass has something to do there */
-u64 sync_rebuilding(const struct md_engine *e); /* slots with a member that is not in sync */
+u64 sync_rebuilding(const struct md_engine *e);                       /* slots with a member that is not in sync */
 void sync_step_done(struct md_engine *e, u64 sector, int err);
 void sync_run(struct md_engine *e, struct md_stripe *sh);
 

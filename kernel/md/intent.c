@@ -4,15 +4,14 @@
  * everything must be gone through.
  *
  * Idea: the write-intent bitmap, as an image of what the members hold. A write sets the bits of its chunks, and goes to
- * the members when they are durable there; a bit goes away lazily. Two more bits a chunk in memory: *needed*: some member
- * lacks what was written there; *idle*: not written since the last sweep.
+ * the members when they are durable there; a bit goes away lazily. Two more bits a chunk in memory: *needed*: some
+ *member lacks what was written there; *idle*: not written since the last sweep.
  *
  *	write begins	open + 1, bit set (a new one is waited for); degraded: needed, too
  *	write ends	open - 1
  *	member fails	needed = all that is set: its cache may have died with it
- *	sweep		every daemon_sleep seconds: flush all members, then idle chunks lose their bits, others become idle;
- *			not while degraded
- *	pass is done	nothing is needed any more, if the array is whole
+ *	sweep		every daemon_sleep seconds: flush all members, then idle chunks lose their bits, others become
+ *idle; not while degraded pass is done	nothing is needed any more, if the array is whole
  *
  * A sweep that takes bits away raises events_cleared: a member that was there then can be brought up to date by what is
  * needed now. One round of bitmap I/O is under way at a time, so that no older page can cover a newer one. The header
@@ -39,18 +38,17 @@ struct intent {
 	s32 offset; /* sectors from each superblock */
 	u32 shift;  /* a chunk is 1 << shift sectors */
 	u32 bits, pages, nset;
-	u8 *image;          /* header and bits, whole pages */
-	u8 *needed, *idle;  /* bit a chunk */
-	u16 *open;          /* writes under way, a chunk */
-	u8 *fresh, *going;  /* byte a page: newer than on the members; in the round under way */
-	bool any_needed;
-	u64 swept;          /* seconds; the last sweep */
-	bool sweep_flushes; /* a sweep waits for its flush */
-	bool sweep_now;     /* without waiting for chunks to become idle */
+	u8 *image;                    /* header and bits, whole pages */
+	u8 *needed, *idle;            /* bit a chunk */
+	u16 *open;                    /* writes under way, a chunk */
+	u8 *fresh, *going;            /* byte a page: newer than on the members; in the round under way */
+	u64 swept;                    /* seconds; the last sweep */
+	bool sweep_flushes;           /* a sweep waits for its flush */
+	bool sweep_now;               /* without waiting for chunks to become idle */
 	u64 wanted, written, running; /* generations of the image; running: under way, 0 none */
 	u32 inflight;
-	struct list wait;   /* meta_waiter, by generation */
-	struct md_rq *rq;   /* [geo.disks] */
+	struct list wait; /* meta_waiter, by generation */
+	struct md_rq *rq; /* [geo.disks] */
 };
 
 static u8 *bits_of(const struct intent *in)
@@ -64,9 +62,9 @@ static u32 page_of(u32 bit)
 }
 
 /* What the bits are about: of RAID10 the array's sectors, of others the members'. */
-static u64 covered(const struct md_engine *e)
+static u64 covered(const struct md_geo *g)
 {
-	return e->geo.level == 10 ? e->geo.sectors : e->geo.member_sectors;
+	return g->level == 10 ? g->sectors : g->member_sectors;
 }
 
 static void touch(struct intent *in, u32 page)
@@ -86,10 +84,8 @@ void intent_begin(struct md_engine *e, u64 sector, u32 sectors)
 	for (u32 c = (u32)(sector >> in->shift); c <= (sector + sectors - 1) >> in->shift; c++) {
 		in->open[c]++;
 		md_bitmap_set(in->idle, c, false);
-		if (array_failed(e)) {
+		if (array_failed(e))
 			md_bitmap_set(in->needed, c, true);
-			in->any_needed = true;
-		}
 		if (md_bitmap_test(bits_of(in), c))
 			continue;
 		md_bitmap_set(bits_of(in), c, true);
@@ -115,7 +111,8 @@ bool intent_wait(struct md_engine *e, struct meta_waiter *w, u64 sector, u32 sec
 
 	if (!in)
 		return false;
-	for (u32 p = page_of((u32)(sector >> in->shift)); p <= page_of((u32)((sector + sectors - 1) >> in->shift)); p++) {
+	for (u32 p = page_of((u32)(sector >> in->shift)); p <= page_of((u32)((sector + sectors - 1) >> in->shift));
+	     p++) {
 		if (!in->fresh[p] && !in->going[p])
 			continue;
 		if (in->fresh[p] && in->wanted == max(in->written, in->running))
@@ -135,7 +132,6 @@ void intent_member_failed(struct md_engine *e)
 	if (!in || !in->nset)
 		return;
 	memcpy(in->needed, bits_of(in), DIV_ROUND_UP(in->bits, 8));
-	in->any_needed = true;
 }
 
 /* ---- passes --------------------------------------------------------------------------------------------------- */
@@ -178,7 +174,6 @@ void intent_pass_done(struct md_engine *e)
 	if (!in || array_failed(e) || e->parity_good != MD_CLEAN)
 		return;
 	memset(in->needed, 0, DIV_ROUND_UP(in->bits, 8));
-	in->any_needed = false;
 }
 
 /* The member missed only what is needed now. */
@@ -361,9 +356,10 @@ static bool fits(const struct md_super *sb, s32 offset, u64 bytes)
 	       (end <= bad || at >= bad_end) && (super < data ? end <= data : end <= super);
 }
 
-static int check(const struct md_engine *e, const struct md_super *sb, const struct md_bitmap *b, size_t bytes, s32 offset)
+static int check(const struct md_engine *e, const struct md_super *sb, const struct md_bitmap *b, size_t bytes,
+		 s32 offset)
 {
-	u64 bits = DIV_ROUND_UP(covered(e), (u64)b->chunk_bytes / 512), need;
+	u64 bits = DIV_ROUND_UP(covered(&e->geo), (u64)b->chunk_bytes / 512), need;
 
 	if (memcmp(b->uuid, sb->set_uuid, 16))
 		return fail(EINVAL, "the bitmap is of another array");
@@ -381,13 +377,8 @@ static int check(const struct md_engine *e, const struct md_super *sb, const str
 	return 0;
 }
 
-void intent_free(struct md_engine *e)
+static void unmake(struct intent *in)
 {
-	struct intent *in = e->intent;
-
-	e->intent = NULL;
-	if (!in)
-		return;
 	kfree(in->image);
 	kfree(in->needed);
 	kfree(in->idle);
@@ -398,7 +389,15 @@ void intent_free(struct md_engine *e)
 	kfree(in);
 }
 
-static struct intent *make(const struct md_engine *e, const struct md_bitmap *head)
+void intent_free(struct md_engine *e)
+{
+	if (e->intent)
+		unmake(e->intent);
+	e->intent = NULL;
+}
+
+/* NULL: no memory. */
+static struct intent *make(const struct md_geo *g, u64 now, const struct md_bitmap *head)
 {
 	struct intent *in = kzalloc(sizeof(*in), ALLOC_KERNEL);
 
@@ -406,11 +405,11 @@ static struct intent *make(const struct md_engine *e, const struct md_bitmap *he
 		return NULL;
 	in->head = *head;
 	in->shift = (u32)__builtin_ctz(head->chunk_bytes / 512);
-	in->bits = (u32)DIV_ROUND_UP(covered(e), 1ULL << in->shift);
+	in->bits = (u32)DIV_ROUND_UP(covered(g), 1ULL << in->shift);
 	in->pages = page_of(in->bits - 1) + 1;
-	in->head.sync_sectors = covered(e);
+	in->head.sync_sectors = covered(g);
 	in->head.state = 0;
-	in->swept = e->now;
+	in->swept = now;
 	list_init(&in->wait);
 	in->image = kzalloc((size_t)in->pages * PAGE_BYTES, ALLOC_KERNEL);
 	in->needed = kzalloc(DIV_ROUND_UP(in->bits, 8), ALLOC_KERNEL);
@@ -418,14 +417,17 @@ static struct intent *make(const struct md_engine *e, const struct md_bitmap *he
 	in->open = kcalloc(in->bits, sizeof(*in->open), ALLOC_KERNEL);
 	in->fresh = kzalloc(in->pages, ALLOC_KERNEL);
 	in->going = kzalloc(in->pages, ALLOC_KERNEL);
-	in->rq = kcalloc(e->geo.disks, sizeof(*in->rq), ALLOC_KERNEL);
-	return in;
+	in->rq = kcalloc(g->disks, sizeof(*in->rq), ALLOC_KERNEL);
+	if (in->image && in->needed && in->idle && in->open && in->fresh && in->going && in->rq)
+		return in;
+	unmake(in);
+	return NULL;
 }
 
 /* Takes over the bits; those of what is not known to agree are needed. */
 static void adopt(struct md_engine *e, struct intent *in, const struct md_super *sb, const u8 *bits)
 {
-	bool stale = in->head.events < sb->events;
+	bool stale = in->head.events < sb->events, any = false;
 	u64 from = array_failed(e) && in->head.events_cleared != sb->events ? 0 : e->parity_good;
 
 	in->head.events_cleared = min(in->head.events_cleared, sb->events);
@@ -437,11 +439,11 @@ static void adopt(struct md_engine *e, struct intent *in, const struct md_super 
 		if (from == MD_CLEAN || (u64)(c + 1) << in->shift < from)
 			continue;
 		md_bitmap_set(in->needed, c, true);
-		in->any_needed = true;
+		any = true;
 	}
 	if (stale)
 		log_warn("md: the bitmap is older than the array: everything counts as written");
-	if (!in->any_needed)
+	if (!any)
 		e->parity_good = MD_CLEAN;
 }
 
@@ -458,17 +460,58 @@ int intent_set(struct md_engine *e, const struct md_super *sb, s32 offset, const
 		err = check(e, sb, &head, bytes, offset);
 	if (err)
 		return err == -ENOENT ? fail(EINVAL, "there is no bitmap where the superblock says") : err;
-	in = make(e, &head);
+	in = make(&e->geo, e->now, &head);
 	if (!in)
 		return -ENOMEM;
 	e->intent = in;
 	in->offset = offset;
-	if (!in->image || !in->needed || !in->idle || !in->open || !in->fresh || !in->going || !in->rq) {
-		intent_free(e);
-		return -ENOMEM;
-	}
 	adopt(e, in, sb, (const u8 *)image + MD_BITMAP_HEADER);
 	memset(in->fresh, 1, in->pages);
+	return 0;
+}
+
+/* The bits of what is new are set: nothing is known of it. */
+int intent_resize(struct md_engine *e, const struct md_geo *g)
+{
+	struct intent *old = e->intent, *in;
+
+	if (!old)
+		return 0;
+	if (DIV_ROUND_UP(covered(g), 1ULL << old->shift) > MAX_BITS)
+		return fail(ENOSPC, "the bitmap would be too large");
+	in = make(g, e->now, &old->head);
+	if (!in)
+		return -ENOMEM;
+	for (u32 i = 0; i < e->geo.disks; i++) {
+		if (!e->member[i].present || fits(&e->member[i].sb, old->offset, (u64)in->pages * PAGE_BYTES))
+			continue;
+		unmake(in);
+		return fail(ENOSPC, "member %u has no room for a larger bitmap", i);
+	}
+	in->offset = old->offset;
+	for (u32 c = 0; c < in->bits; c++) {
+		bool fresh = c + 1 >= old->bits;
+
+		md_bitmap_set(bits_of(in), c, fresh || md_bitmap_test(bits_of(old), c));
+		md_bitmap_set(in->needed, c, fresh || md_bitmap_test(old->needed, c));
+		in->nset += md_bitmap_test(bits_of(in), c);
+	}
+	memset(in->fresh, 1, in->pages);
+	unmake(old);
+	e->intent = in;
+	return 0;
+}
+
+int intent_set_disks(struct md_engine *e, u32 disks)
+{
+	struct md_rq *rq = e->intent ? kcalloc(disks, sizeof(*rq), ALLOC_KERNEL) : NULL;
+
+	if (!e->intent)
+		return 0;
+	if (!rq)
+		return -ENOMEM;
+	kfree(e->intent->rq);
+	e->intent->rq = rq;
 	return 0;
 }
 

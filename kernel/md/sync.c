@@ -77,6 +77,7 @@ static void sync_finish(struct md_engine *e)
 
 	bool whole = !e->sync.err && e->sync.position >= e->geo.member_sectors;
 
+	e->sync.ended = !whole && !e->sync.err;
 	e->sync.kind = MD_SYNC_NONE;
 	if (whole && kind == MD_SYNC_RECOVER)
 		for (u64 m = sync_rebuilding(e); m; m &= m - 1)
@@ -94,6 +95,7 @@ static void window_complete(struct md_engine *e)
 	u64 before = e->sync.position;
 
 	e->sync.position = e->sync.window_end;
+	e->sync.done += e->sync.window_end - e->sync.window_start;
 	if (e->sync.kind == MD_SYNC_RECOVER)
 		for (u64 m = sync_rebuilding(e); m; m &= m - 1)
 			e->member[__builtin_ctzll(m)].recovered = e->sync.position;
@@ -148,7 +150,7 @@ void sync_pump(struct md_engine *e)
 		}
 		if (e->sync.hold)
 			return;
-		e->sync.window_end = skip(e);
+		e->sync.window_end = e->sync.window_start = skip(e);
 		while (window-- && e->sync.window_end < e->geo.member_sectors)
 			if (!e->pers->sync_at(e, &e->sync.window_end))
 				break;
@@ -210,8 +212,8 @@ void sync_run(struct md_engine *e, struct md_stripe *sh)
 	int r = 0;
 
 	if (!sh->sync_written) {
-		r = sh->sync == MD_SYNC_RECOVER ? stripe_require(e, sh, sync_targets(e, sh->sector, MD_PAGE_SECTORS)) :
-						    read_all(e, sh);
+		r = sh->sync == MD_SYNC_RECOVER ? stripe_require(e, sh, sync_targets(e, sh->sector, MD_PAGE_SECTORS))
+						: read_all(e, sh);
 		if (r > 0)
 			return;
 	}

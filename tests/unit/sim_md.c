@@ -217,8 +217,13 @@ void sim_create(struct sim *s, u64 seed, int level, u32 layout, u32 disks, u32 c
 
 void sim_add_bitmap(struct sim *s, u32 chunk_bytes, u64 sync_sectors)
 {
-	struct md_bitmap b = { .version = 4, .uuid = { 1, 2, 3 }, .events = 1, .events_cleared = 1, .sync_sectors = sync_sectors,
-			       .chunk_bytes = chunk_bytes, .daemon_sleep_s = 5 };
+	struct md_bitmap b = { .version = 4,
+			       .uuid = { 1, 2, 3 },
+			       .events = 1,
+			       .events_cleared = 1,
+			       .sync_sectors = sync_sectors,
+			       .chunk_bytes = chunk_bytes,
+			       .daemon_sleep_s = 5 };
 	struct md_super sb;
 	u64 buf[MD_SUPER_BYTES / 8];
 

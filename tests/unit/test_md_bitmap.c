@@ -31,7 +31,8 @@ static u8 model[SECTORS_MAX * 512], got[SECTORS_MAX * 512];
 static const struct shape {
 	int level;
 	u32 layout, disks, chunk;
-} shapes[] = { { 5, 2, 4, 16 }, { 6, 2, 5, 16 }, { 4, 0, 3, 16 }, { 1, 0, 3, 0 }, { 10, 0x102, 4, 16 }, { 10, 0x201, 4, 16 } };
+} shapes[] = { { 5, 2, 4, 16 }, { 6, 2, 5, 16 },      { 4, 0, 3, 16 },
+	       { 1, 0, 3, 0 },  { 10, 0x102, 4, 16 }, { 10, 0x201, 4, 16 } };
 
 static u64 seed(void)
 {
@@ -204,7 +205,8 @@ static void member_comes_back(struct md_engine **e, u32 slot, bool stops)
 	settle(*e);
 	before = status(*e).member_writes;
 	pass(*e, MD_SYNC_RECOVER);
-	assert_in_range(status(*e).member_writes - before, 2, 60); /* with superblocks and bitmaps; all: 128 pages or more */
+	assert_in_range(status(*e).member_writes - before, 2,
+			60); /* with superblocks and bitmaps; all: 128 pages or more */
 	agrees(*e);
 	sweep(*e);
 	sweep(*e);
@@ -352,8 +354,12 @@ static void damaged_is_refused(void **state)
 static void added_and_removed(void **state)
 {
 	struct md_engine *e;
-	struct md_bitmap b = { .version = 4, .uuid = { 1, 2, 3 }, .events = 1, .sync_sectors = MEMBER_SECTORS,
-			       .chunk_bytes = CHUNK_BYTES, .daemon_sleep_s = 5 };
+	struct md_bitmap b = { .version = 4,
+			       .uuid = { 1, 2, 3 },
+			       .events = 1,
+			       .sync_sectors = MEMBER_SECTORS,
+			       .chunk_bytes = CHUNK_BYTES,
+			       .daemon_sleep_s = 5 };
 	u8 image[4096] = { 0 };
 
 	sim_create(&sim, seed(), 5, 2, 4, 16, MEMBER_SECTORS, false);
@@ -409,14 +415,84 @@ static void checkpoint(void **state)
 	sim_destroy(&sim);
 }
 
+/* Members with more room than the array uses. */
+static void grows(void **state)
+{
+	for (unsigned i = 0; i < 5; i++)
+		for (int bitmap = 0; bitmap < 2; bitmap++) {
+			const struct shape *s = &shapes[i];
+			struct md_super sb;
+			struct md_engine *e;
+			u64 before;
+
+			sim_create(&sim, seed(), s->level, s->layout, s->disks, s->chunk, MEMBER_SECTORS, false);
+			for (u32 k = 0; k < s->disks; k++) {
+				sb = super_of(k);
+				sb.size = MEMBER_SECTORS / 2;
+				md_super_build(&sb, sim.disk[k].view + 8 * 512);
+				memset(sim.disk[k].view + (SIM_DATA_OFFSET + sb.size) * 512, (int)k + 1, sb.size * 512);
+			}
+			e = begin(0);
+			if (bitmap) {
+				sim_add_bitmap(&sim, CHUNK_BYTES,
+					       s->level == 10 ? md_engine_geo(e)->sectors : MEMBER_SECTORS / 2);
+				md_engine_destroy(e);
+				e = begin(0);
+			}
+			memset(model, 0, sizeof(model));
+			write_everywhere(e);
+			settle(e);
+			before = md_engine_geo(e)->sectors;
+			assert_int_equal(md_set_size(e, MEMBER_SECTORS * 2), -ENOSPC);
+			assert_int_equal(md_set_size(e, MEMBER_SECTORS / 4), -EINVAL);
+			assert_int_equal(md_set_size(e, 0), 0);
+			settle(e);
+			assert_int_equal(md_engine_geo(e)->sectors, 2 * before);
+			for (u64 at = before; at < 2 * before; at += 48)
+				put(e, at, 48 < 2 * before - at ? 48 : (u32)(2 * before - at));
+			shut(e);
+			e = begin(0);
+			assert_int_equal(md_engine_geo(e)->sectors, 2 * before);
+			assert_int_not_equal(status(e).parity_good, MD_CLEAN);
+			pass(e, MD_SYNC_RESYNC);
+			agrees(e);
+			end(e);
+		}
+}
+
+static void more_mirrors(void **state)
+{
+	static const struct shape two = { 1, 0, 2, 0 };
+	struct md_engine *e = create(&two);
+	struct md_super sb = super_of(1);
+
+	write_everywhere(e);
+	settle(e);
+	assert_int_equal(md_set_mirrors(e, 1), -EBUSY);
+	assert_int_equal(md_set_mirrors(e, 3), 0);
+	settle(e);
+	assert_int_equal(status(e).failed, 4);
+	assert_int_equal(super_of(0).raid_disks, 3);
+	assert_int_equal(md_fail_member(e, 1), 0);
+	settle(e);
+	assert_int_equal(md_add_member(e, 1, &sb), 0);
+	pass(e, MD_SYNC_RECOVER);
+	assert_int_equal(md_set_mirrors(e, 2), 0);
+	settle(e);
+	put(e, 0, 64);
+	agrees(e);
+	end(e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bits_come_and_go), cmocka_unit_test(returns),
-		cmocka_unit_test(two_return),       cmocka_unit_test(too_old),
+		cmocka_unit_test(bits_come_and_go),     cmocka_unit_test(returns),
+		cmocka_unit_test(two_return),           cmocka_unit_test(too_old),
 		cmocka_unit_test(crash_resyncs_marked), cmocka_unit_test(stale_means_all),
 		cmocka_unit_test(damaged_is_refused),   cmocka_unit_test(added_and_removed),
-		cmocka_unit_test(checkpoint),
+		cmocka_unit_test(checkpoint),           cmocka_unit_test(grows),
+		cmocka_unit_test(more_mirrors),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,8 +10,8 @@
  * without any one member must read the same bytes.
  *
  *	journal		acknowledged is durable; a member is lost at the crash, too, in half of the runs
- *			in three configurations a member vanishes before the power does and is back afterwards, with old data
- *	none		durable is FUA, or acknowledged before a flush that was acknowledged; resync after the crash
+ *			in three configurations a member vanishes before the power does and is back afterwards, with old
+ *data none		durable is FUA, or acknowledged before a flush that was acknowledged; resync after the crash
  *	bitmap		as none; the resync goes where the bitmap says
  *
  * Contract: OSTROM_CUTS cut points a configuration (default 20; tests/vm/raid-crash-matrix.sh runs 250), OSTROM_SEED

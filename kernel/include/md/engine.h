@@ -114,9 +114,11 @@ struct md_status {
 	bool read_only, journal_failed;
 	enum md_sync sync;
 	u64 sync_position, mismatches; /* sectors */
+	u64 sync_done;                 /* sectors that a pass has looked at: since the start, without those skipped */
+	bool sync_ended;               /* the last pass was ended by md_stop_sync */
 	u64 corrected;
 	u64 parity_good; /* member sectors below have parity (copies) that agree; MD_CLEAN: all */
-	u32 cached; /* stripes with acknowledged data that only the journal has */
+	u32 cached;      /* stripes with acknowledged data that only the journal has */
 	u64 member_reads, member_writes, log_blocks, flushes;
 	bool bitmap; /* it has one: */
 	s32 bitmap_offset;
@@ -179,6 +181,11 @@ int __must_check md_start_sync(struct md_engine *e, enum md_sync kind);
 /* Ends the pass after what is under way; how far a resync or a rebuild has come is recorded, and it goes on there. */
 void md_stop_sync(struct md_engine *e);
 void md_hold_sync(struct md_engine *e, bool hold); /* to keep a pass slow */
+
+/* Uses more of each member (sectors; 0: all that there is); the rest needs a resync. And: mirrors on so many members.
+ * As md_set_bitmap; -ENOSPC. */
+int __must_check md_set_size(struct md_engine *e, u64 sectors);
+int __must_check md_set_mirrors(struct md_engine *e, u32 disks);
 
 void md_status(const struct md_engine *e, struct md_status *out);
 /* Refuses writes from now on, or takes them again. Nothing may be in flight. -EROFS: its journal has failed. */

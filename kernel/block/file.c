@@ -488,6 +488,12 @@ void block_set_sectors(struct block_dev *d, u64 sectors)
 	cache_remove(i->cache, 0, ~0ULL);
 }
 
+void block_grow(struct block_dev *d, u64 sectors)
+{
+	d->sectors = sectors;
+	d->cache_file->inode->size = sectors << SECTOR_SHIFT;
+}
+
 void block_file_init(void)
 {
 	block_file_ops = &ops;

@@ -42,6 +42,7 @@ void md_changed(struct md_array *a)
 static void array_init(struct md_array *a, unsigned minor)
 {
 	a->minor = minor;
+	a->safe_ns = MD_SAFE_NS;
 	mutex_init(&a->lock, RANK_SUBSYS);
 	mutex_init(&a->engine_lock, RANK_DEVICE);
 	spin_init(&a->queue_lock, RANK_DRIVER);
@@ -81,6 +82,8 @@ static int make(unsigned minor)
 		return err;
 	}
 	err = md_files_add(a);
+	if (!err)
+		err = md_bitmap_files_add(a);
 	if (err)
 		log_warn("md%u: no files in sysfs: %d", minor, err);
 	md_arrays[minor] = a;

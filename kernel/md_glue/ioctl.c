@@ -65,7 +65,7 @@ static long get_array_info(struct md_array *a, ulong arg)
 		info.level = a->geo.level;
 		info.size = kib > INT32_MAX ? -1 : (int)kib;
 		info.raid_disks = (int)a->geo.disks;
-		info.state = st.clean ? 1 << MD_SB_CLEAN : 0;
+		info.state = (st.clean ? 1 << MD_SB_CLEAN : 0) | (st.bitmap ? 1 << MD_SB_BITMAP_PRESENT : 0);
 		info.layout = (int)a->geo.layout;
 		info.chunk_size = (int)(a->geo.chunk << SECTOR_SHIFT);
 	}
@@ -94,6 +94,27 @@ static long get_disk_info(struct md_array *a, ulong arg)
 	return user_put((void __user *)arg, &info, sizeof(info));
 }
 
+/* At most one of size, number of disks and bitmap differs from what GET_ARRAY_INFO says. */
+static long update(struct md_array *a, const mdu_array_info_t *info)
+{
+	bool size = info->size >= 0 && (u64)info->size != a->geo.member_sectors / 2;
+	bool disks = info->raid_disks != (int)a->geo.disks, bitmap;
+	struct md_status st;
+
+	md_snapshot(a, &st);
+	bitmap = !!(info->state & 1 << MD_SB_BITMAP_PRESENT) != st.bitmap;
+	if (info->level != a->geo.level || info->layout != (int)a->geo.layout || size + disks + bitmap > 1 ||
+	    info->chunk_size != (int)(a->geo.chunk << SECTOR_SHIFT))
+		return fail(EINVAL, "%s: one thing after the other, and no reshape", a->block.name);
+	if (size)
+		return md_array_set_size(a, (u64)info->size * 2);
+	if (disks)
+		return info->raid_disks > 0 ? md_array_set_mirrors(a, (u32)info->raid_disks) : -EINVAL;
+	if (bitmap && st.bitmap)
+		return md_bitmap_remove(a);
+	return bitmap ? fail(EINVAL, "%s: a bitmap comes by bitmap/location", a->block.name) : 0;
+}
+
 static long set_array_info(struct md_array *a, ulong arg)
 {
 	mdu_array_info_t info = { 0 };
@@ -101,7 +122,7 @@ static long set_array_info(struct md_array *a, ulong arg)
 	if (arg && user_get(&info, (const void __user *)arg, sizeof(info)))
 		return -EFAULT;
 	if (a->running)
-		return fail(EINVAL, "%s: size, disks and layout of a running array cannot be changed", a->block.name);
+		return update(a, &info);
 	if (a->announced || !list_empty(&a->disks))
 		return -EBUSY;
 	if (info.raid_disks || info.major_version != 1 || info.minor_version < 0 || info.minor_version > 2)

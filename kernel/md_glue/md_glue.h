@@ -2,11 +2,11 @@
  *
  * Between the files of the kernel's half of md.
  *
- *      ioctl.c, sysfs.c, mdstat.c      what mdadm sees
+ *      ioctl.c, sysfs.c, bitmap_files.c, mdstat.c      what mdadm sees
  *              |  a->lock
- *      run.c   starts and stops the engine       member.c   devices and their superblocks
+ *      run.c   starts and stops the engine       member.c   devices and their superblocks       change.c   bitmap, size
  *              |
- *      worker.c   bios in, requests to members, completions, spares          a->engine_lock
+ *      worker.c   bios in, requests to members, completions, spares       pace.c   how fast      a->engine_lock
  *
  * Locks. a->lock (RANK_SUBSYS): the configuration: which devices, running or not. a->engine_lock (RANK_DEVICE): the
  * engine and which device serves which slot; whoever changes the list of disks holds both. a->queue_lock (RANK_DRIVER):
@@ -27,7 +27,7 @@
 #define MD_DEPTH     128 /* requests at once */
 #define MD_VECS      32
 #define MD_STRIPES   256
-#define MD_SAFE_NS   (200 * NSEC_PER_MSEC) /* without a write: the array is marked clean */
+#define MD_SAFE_NS   (200 * NSEC_PER_MSEC) /* without a write: the array is marked clean, unless told otherwise */
 #define MD_MAX_MINOR 128
 
 struct md_array;
@@ -52,6 +52,11 @@ struct md_request {
 	struct md_vec vec[MD_VECS];
 };
 
+/* How far a pass was at the last two marks. */
+struct md_pace {
+	u64 ns[2], done[2];
+};
+
 struct md_array {
 	struct block_dev block;
 	unsigned minor;
@@ -69,9 +74,13 @@ struct md_array {
 	struct list to_issue; /* md_rq */
 	struct md_status last;
 	enum md_journal_mode mode;
-	u64 last_write_ns, sync_start_ns, sync_start_position;
-	bool wants_resync; /* parity may be stale since before the start */
-	bool gave_up;      /* a rebuild ended without success: not again until the configuration changes */
+	u64 last_write_ns, last_io_ns, sync_start_ns, sync_start_position, safe_ns;
+	struct md_pace pace;
+	u32 speed_min, speed_max; /* KiB/s; 0: the system's */
+	bool frozen;              /* no pass begins by itself */
+	bool holds;               /* requests wait until a change is made */
+	bool gave_up;             /* a pass ended without success: not again until the configuration changes */
+	enum md_sync last_sync;
 
 	struct spinlock queue_lock;
 	struct list incoming;  /* md_request */
@@ -82,8 +91,8 @@ struct md_array {
 	struct completion gone;
 	struct md_request *requests; /* [MD_DEPTH], by tag */
 
-	struct attr_dir attr; /* md/ */
-	u64 version;          /* of its files: raised by md_changed */
+	struct attr_dir attr, bitmap_attr; /* md/, md/bitmap/ */
+	u64 version;                       /* of its files: raised by md_changed */
 };
 
 /* device.c */
@@ -96,9 +105,10 @@ int md_disk_add(struct md_array *a, const mdu_disk_info_t *info);
 int md_disk_hot_add(struct md_array *a, const mdu_disk_info_t *info);
 int md_disk_remove(struct md_array *a, u32 rdev);
 int md_disk_fail(struct md_array *a, struct md_disk *d);
-void md_disk_seat(struct md_disk *d, u32 slot); /* engine_lock */
-void md_disk_unseat(struct md_disk *d);         /* engine_lock; also if it is in no slot */
-void md_disk_free(struct md_disk *d);           /* off the list, with both locks; gives the device back */
+int md_disk_readd(struct md_array *a, struct md_disk *d); /* it has failed, and may come back by the bitmap */
+void md_disk_seat(struct md_disk *d, u32 slot);           /* engine_lock */
+void md_disk_unseat(struct md_disk *d);                   /* engine_lock; also if it is in no slot */
+void md_disk_free(struct md_disk *d);                     /* off the list, with both locks; gives the device back */
 struct md_disk *md_disk_find(struct md_array *a, u32 rdev);
 u32 md_disk_role(const struct md_array *a, const struct md_disk *d); /* bits MD_DISK_* */
 
@@ -106,6 +116,19 @@ u32 md_disk_role(const struct md_array *a, const struct md_disk *d); /* bits MD_
 int md_array_run(struct md_array *a);
 int md_array_stop(struct md_array *a);
 int md_array_set_read_only(struct md_array *a, bool on);
+
+/* change.c: under a->lock; -EBUSY: a pass is under way */
+int md_disk_read_bitmap(struct md_disk *d, s32 offset, void **image, size_t *bytes); /* for kfree */
+int md_bitmap_add(struct md_array *a, s32 offset);
+int md_bitmap_remove(struct md_array *a);
+int md_array_set_size(struct md_array *a, u64 sectors); /* of each member; 0: all that there is */
+int md_array_set_mirrors(struct md_array *a, u32 disks);
+
+/* pace.c: engine_lock */
+void md_pace_start(struct md_array *a, const struct md_status *st, u64 now);
+u64 md_pace(struct md_array *a, const struct md_status *st, u64 now);
+u64 md_speed(const struct md_array *a, const struct md_status *st); /* KiB/s */
+u32 md_speed_limit(const struct md_array *a, bool most);            /* KiB/s */
 
 /* worker.c */
 void md_worker(void *array);
@@ -119,6 +142,7 @@ void md_snapshot(struct md_array *a, struct md_status *st); /* zeroes when not r
 int md_ioctl(struct block_dev *d, unsigned cmd, ulong arg);
 int md_files_add(struct md_array *a);
 int md_disk_files_add(struct md_disk *d);
+int md_bitmap_files_add(struct md_array *a);
 const char *md_sync_name(const struct md_array *a, const struct md_status *st); /* "idle", "resync", ... */
 int md_sync_action(struct md_array *a, const char *word);
 void md_stat_init(void);

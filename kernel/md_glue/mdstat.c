@@ -68,7 +68,7 @@ static void add_slots(const struct md_array *a, const struct md_status *st, stru
 static void add_progress(const struct md_array *a, const struct md_status *st, struct strbuf *out)
 {
 	u64 all = a->geo.member_sectors, at = min(st->sync_position, all), tenths = all ? at * 1000 / all : 0;
-	u64 ms = (clock_ns() - a->sync_start_ns) / NSEC_PER_MSEC + 1, speed = (at - a->sync_start_position) * 500 / ms;
+	u64 speed = md_speed(a, st);
 	u64 minutes10 = (all - at) / 2 * 10 / (speed + 1) / 60;
 	unsigned x = (unsigned)(tenths / 50);
 
@@ -82,6 +82,16 @@ static void add_progress(const struct md_array *a, const struct md_status *st, s
 		   (unsigned long long)tenths / 10, (unsigned long long)tenths % 10, (unsigned long long)at / 2,
 		   (unsigned long long)all / 2, (unsigned long long)minutes10 / 10, (unsigned long long)minutes10 % 10,
 		   (unsigned long long)speed);
+}
+
+/* In pages as Linux keeps it in memory: 2048 counters each. */
+static void add_bitmap(const struct md_status *st, struct strbuf *out)
+{
+	u32 pages = DIV_ROUND_UP(st->bitmap_bits, 2048u), used = min(pages, DIV_ROUND_UP(st->bitmap_set, 2048u));
+
+	strbuf_add(out, "bitmap: %u/%u pages [%uKB], %u%s chunk", used, pages, used * 4,
+		   st->bitmap_chunk >= 1024 ? st->bitmap_chunk / 1024 : st->bitmap_chunk,
+		   st->bitmap_chunk >= 1024 ? "KB" : "B");
 }
 
 static void add_array(struct md_array *a, struct strbuf *out)
@@ -107,7 +117,10 @@ static void add_array(struct md_array *a, struct strbuf *out)
 		if (st.sync != MD_SYNC_NONE)
 			add_progress(a, &st, out);
 	}
-	strbuf_add(out, "      \n");
+	strbuf_add(out, "      ");
+	if (st.bitmap)
+		add_bitmap(&st, out);
+	strbuf_add(out, "\n");
 }
 
 static int show(struct strbuf *out)

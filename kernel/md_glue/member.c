@@ -121,6 +121,21 @@ static int enlist(struct md_array *a, struct md_disk *d)
 	return 0;
 }
 
+/* mdadm's --re-add: the device must be able to have its slot again without being rebuilt whole. */
+static int check_return(struct md_array *a, const mdu_disk_info_t *info, const struct md_disk *d)
+{
+	u32 slot;
+
+	if (!a->running || !(info->state & 1U << MD_DISK_SYNC))
+		return 0;
+	mutex_lock(&a->engine_lock);
+	slot = md_can_return(a->e, &d->sb);
+	mutex_unlock(&a->engine_lock);
+	return slot == MD_NO_SLOT || (int)slot != info->raid_disk
+		       ? fail(EINVAL, "%s: %s has missed more than the bitmap knows", a->block.name, d->dev->name)
+		       : 0;
+}
+
 static int add(struct md_array *a, const mdu_disk_info_t *info)
 {
 	struct md_disk *d;
@@ -131,6 +146,12 @@ static int add(struct md_array *a, const mdu_disk_info_t *info)
 	err = open_disk(a, DEV((u32)info->major, (u32)info->minor), &d);
 	if (err)
 		return err;
+	err = check_return(a, info, d);
+	if (err) {
+		close_disk(d);
+		kfree(d);
+		return err;
+	}
 	if (a->running && info->state & 1U << MD_DISK_FAILFAST)
 		d->sb.devflags |= FailFast1;
 	if (a->running && info->state & 1U << MD_DISK_WRITEMOSTLY)
@@ -216,6 +237,29 @@ int md_disk_fail(struct md_array *a, struct md_disk *d)
 	mutex_unlock(&a->engine_lock);
 	md_changed(a);
 	if (!err) /* when it is settled, nothing goes to the device any more, and it can be removed */
+		md_kick(a);
+	return err;
+}
+
+int md_disk_readd(struct md_array *a, struct md_disk *d)
+{
+	int err = 0;
+
+	if (!d->faulty || d->slot != MD_NO_SLOT)
+		return -EBUSY;
+	err = read_super(a, d);
+	if (err)
+		return err;
+	mutex_lock(&a->engine_lock);
+	if (atomic_read(&d->inflight))
+		err = -EBUSY;
+	else if (md_can_return(a->e, &d->sb) == MD_NO_SLOT)
+		err = fail(EINVAL, "%s: %s has missed more than the bitmap knows", a->block.name, d->dev->name);
+	else
+		d->faulty = a->gave_up = false;
+	mutex_unlock(&a->engine_lock);
+	md_changed(a);
+	if (!err)
 		md_kick(a);
 	return err;
 }

@@ -32,6 +32,7 @@ struct start { /* what is needed during the start only */
 	struct md_plan plan;
 	struct md_recovery_result log;
 	struct md_config config;
+	void *bitmap;
 	struct list only; /* struct only_page: the journal alone has them */
 };
 
@@ -49,7 +50,6 @@ static int refuse_features(const struct md_array *a, const struct md_super *sb)
 		u32 feature;
 		const char *what;
 	} table[] = {
-		{ MD_FEATURE_BITMAP_OFFSET, "a write-intent bitmap" },
 		{ MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS, "a partial parity log" },
 		{ MD_FEATURE_RESHAPE_ACTIVE | MD_FEATURE_NEW_OFFSET, "an unfinished reshape" },
 		{ MD_FEATURE_REPLACEMENT, "an unfinished replacement" },
@@ -225,7 +225,10 @@ static void reset(struct md_array *a)
 		md_disk_free(d);
 		mutex_unlock(&a->engine_lock);
 	}
-	a->announced = a->read_only = a->wants_resync = a->gave_up = a->quiescing = false;
+	a->announced = a->read_only = a->gave_up = a->quiescing = a->frozen = false;
+	a->speed_min = a->speed_max = 0;
+	a->safe_ns = MD_SAFE_NS;
+	a->last_sync = MD_SYNC_NONE;
 	a->block.limits.read_only = false;
 	a->mode = MD_WRITE_THROUGH;
 }
@@ -242,6 +245,23 @@ static void end_worker(struct md_array *a)
 	WRITE_ONCE(a->stopping, true);
 	waitq_wake_all(&a->wake);
 	completion_wait(&a->gone);
+}
+
+/* From the newest member. */
+static int read_bitmap(struct start *s)
+{
+	struct md_array *a = s->a;
+	struct md_disk *best = NULL;
+	int err;
+
+	for (u32 i = 0; i < a->geo.disks; i++)
+		if (a->slot[i] && (!best || a->slot[i]->sb.events > best->sb.events))
+			best = a->slot[i];
+	if (!best || !(a->truth.features & MD_FEATURE_BITMAP_OFFSET))
+		return 0;
+	err = md_disk_read_bitmap(best, (s32)a->truth.bitmap_or_ppl, &s->bitmap, &s->config.bitmap_bytes);
+	s->config.bitmap = s->bitmap;
+	return err ? fail(-err, "%s: its bitmap cannot be read", a->block.name) : 0;
 }
 
 static int start_engine(struct start *s)
@@ -284,10 +304,11 @@ static int run(struct start *s)
 	mutex_unlock(&a->engine_lock);
 	err = recover_journal(s);
 	if (!err)
+		err = read_bitmap(s);
+	if (!err)
 		err = start_engine(s);
 	if (err)
 		return err;
-	a->wants_resync = s->plan.dirty && !s->config.journal && a->geo.parity;
 	WRITE_ONCE(a->running, true);
 	block_set_sectors(&a->block, a->geo.sectors);
 	md_kick(a);
@@ -312,6 +333,7 @@ int md_array_run(struct md_array *a)
 	err = run(s);
 	list_for_each_entry_safe (p, next, &s->only, link)
 		kfree(p);
+	kfree(s->bitmap);
 	kfree(s);
 	if (err && !a->running) {
 		mutex_lock(&a->engine_lock);
@@ -323,12 +345,12 @@ int md_array_run(struct md_array *a)
 	return err;
 }
 
-/* Everything that was acknowledged is on the members, and they say that the array is clean. */
+/* Everything that was acknowledged is on the members, and they say that the array is clean. No pass begins until
+ * quiescing is over. */
 static void quiesce(struct md_array *a)
 {
 	a->quiescing = true;
 	md_settle(a);
-	a->quiescing = false;
 }
 
 int md_array_stop(struct md_array *a)
@@ -365,6 +387,7 @@ int md_array_set_read_only(struct md_array *a, bool on)
 		quiesce(a);
 	mutex_lock(&a->engine_lock);
 	err = md_set_read_only(a->e, on);
+	a->quiescing = false;
 	mutex_unlock(&a->engine_lock);
 	if (err)
 		return err;

@@ -18,6 +18,7 @@
 #include <alloc/slab.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <task/task.h>
 #include "md_glue.h"
 
 static struct md_array *array_of(struct attr_dir *dir)
@@ -55,6 +56,10 @@ enum array_file {
 	POLICY,
 	RESHAPE_POSITION,
 	READ_ERRORS,
+	LAST_ACTION,
+	SPEED,
+	SPEED_MIN,
+	SPEED_MAX,
 };
 
 static const char *state_word(const struct md_array *a, const struct md_status *st)
@@ -78,6 +83,19 @@ const char *md_sync_name(const struct md_array *a, const struct md_status *st)
 	return "idle";
 }
 
+static const char *action_word(const struct md_array *a, enum md_sync kind)
+{
+	if (kind == MD_SYNC_NONE && a->frozen)
+		return "frozen";
+	return kind == MD_SYNC_RECOVER ? "recover" : md_sync_name(a, &(struct md_status){ .sync = kind });
+}
+
+static void show_speed_limit(const struct md_array *a, bool most, struct strbuf *out)
+{
+	strbuf_add(out, "%u (%s)\n", md_speed_limit(a, most),
+		   (most ? a->speed_max : a->speed_min) ? "local" : "system");
+}
+
 static void show_completed(const struct md_array *a, const struct md_status *st, struct strbuf *out)
 {
 	if (st->sync == MD_SYNC_NONE)
@@ -98,12 +116,20 @@ static int show_running(const struct md_array *a, const struct md_status *st, en
 	case DISKS: strbuf_add(out, "%u\n", a->geo.disks); break;
 	case COMPONENT: strbuf_add(out, "%llu\n", (unsigned long long)a->geo.member_sectors / 2); break;
 	case DEGRADED: strbuf_add(out, "%d\n", __builtin_popcountll(st->failed)); break;
-	case ACTION: strbuf_add(out, "%s\n", st->sync == MD_SYNC_RECOVER ? "recover" : md_sync_name(a, st)); break;
+	case ACTION: strbuf_add(out, "%s\n", action_word(a, st->sync)); break;
+	case LAST_ACTION:
+		strbuf_add(out, "%s\n", a->last_sync == MD_SYNC_NONE ? "none" : action_word(a, a->last_sync));
+		break;
+	case SPEED:
+		if (st->sync == MD_SYNC_NONE)
+			strbuf_add(out, "none\n");
+		else
+			strbuf_add(out, "%llu\n", (unsigned long long)md_speed(a, st));
+		break;
 	case COMPLETED: show_completed(a, st, out); break;
 	case MISMATCHES: strbuf_add(out, "%llu\n", (unsigned long long)st->mismatches); break;
 	case RESYNC_START:
-		strbuf_add(out, st->sync == MD_SYNC_RESYNC ? "%llu\n" : "none\n",
-			   (unsigned long long)st->sync_position);
+		strbuf_add(out, st->parity_good == MD_CLEAN ? "none\n" : "%llu\n", (unsigned long long)st->parity_good);
 		break;
 	case CACHE_SIZE: strbuf_add(out, "%u\n", MD_STRIPES); break;
 	case CACHE_ACTIVE: strbuf_add(out, "%u\n", st->cached); break;
@@ -112,7 +138,13 @@ static int show_running(const struct md_array *a, const struct md_status *st, en
 			strbuf_add(out, a->mode == MD_WRITE_BACK ? "write-through [write-back]\n"
 								 : "[write-through] write-back\n");
 		break;
-	case POLICY: strbuf_add(out, "%s\n", journal ? "journal" : a->geo.parity ? "resync" : "none"); break;
+	case POLICY:
+		strbuf_add(out, "%s\n",
+			   journal         ? "journal"
+			   : st->bitmap    ? "bitmap"
+			   : a->geo.parity ? "resync"
+					   : "none");
+		break;
 	default: break;
 	}
 	return 0;
@@ -133,7 +165,12 @@ static int show_array(struct attr_dir *dir, const struct attr *attr, struct strb
 		else
 			strbuf_add(out, "none\n");
 		break;
-	case SAFE_DELAY: strbuf_add(out, "0.%03llu\n", (unsigned long long)(MD_SAFE_NS / NSEC_PER_MSEC)); break;
+	case SAFE_DELAY:
+		strbuf_add(out, "%llu.%03llu\n", (unsigned long long)(a->safe_ns / NSEC_PER_SEC),
+			   (unsigned long long)(a->safe_ns % NSEC_PER_SEC / NSEC_PER_MSEC));
+		break;
+	case SPEED_MIN: show_speed_limit(a, false, out); break;
+	case SPEED_MAX: show_speed_limit(a, true, out); break;
 	case ARRAY_SIZE_FILE: strbuf_add(out, "default\n"); break;
 	case RESHAPE_POSITION: strbuf_add(out, "none\n"); break;
 	case READ_ERRORS: strbuf_add(out, "20\n"); break;
@@ -157,6 +194,22 @@ static int set_state(struct md_array *a, char *text, size_t len)
 	return fail(EINVAL, "no state that can be set: %s", text);
 }
 
+/* One that must be made goes on by itself after "idle", not after "frozen". */
+static void end_pass(struct md_array *a, bool frozen)
+{
+	mutex_lock(&a->engine_lock);
+	a->frozen = true;
+	md_stop_sync(a->e);
+	mutex_unlock(&a->engine_lock);
+	md_kick(a);
+	wait_event(&a->idle, READ_ONCE(a->last.sync) == MD_SYNC_NONE);
+	mutex_lock(&a->engine_lock);
+	a->frozen = frozen;
+	mutex_unlock(&a->engine_lock);
+	md_kick(a);
+	md_changed(a);
+}
+
 int md_sync_action(struct md_array *a, const char *word)
 {
 	static const struct {
@@ -168,9 +221,12 @@ int md_sync_action(struct md_array *a, const char *word)
 		      { "recover", MD_SYNC_RECOVER } };
 	int err = -EINVAL;
 
-	if (!strcmp(word, "idle") && a->last.sync == MD_SYNC_NONE)
+	if (!strcmp(word, "idle") || !strcmp(word, "frozen")) {
+		end_pass(a, *word == 'f');
 		return 0;
+	}
 	mutex_lock(&a->engine_lock);
+	a->frozen = a->gave_up = false;
 	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
 		if (!strcmp(word, table[i].word))
 			err = md_start_sync(a->e, table[i].kind);
@@ -178,6 +234,7 @@ int md_sync_action(struct md_array *a, const char *word)
 		a->sync_start_ns = clock_ns();
 		a->sync_start_position = 0;
 		md_status(a->e, &a->last);
+		md_pace_start(a, &a->last, a->sync_start_ns);
 	}
 	mutex_unlock(&a->engine_lock);
 	md_kick(a);
@@ -201,6 +258,51 @@ static int set_mode(struct md_array *a, char *text, size_t len)
 	return err;
 }
 
+/* KiB/s, or "system". */
+static int set_speed(u32 *limit, char *text, size_t len)
+{
+	u64 n = 0;
+
+	if (!word_is(text, len, "system") && (str_to_u64(text, 10, &n) || !n || n > INT32_MAX))
+		return fail(EINVAL, "a speed is KiB per second or \"system\"");
+	*limit = (u32)n;
+	return 0;
+}
+
+/* Seconds with up to three digits behind the point; 0: it stays dirty. */
+static int set_safe_delay(struct md_array *a, char *text, size_t len)
+{
+	u64 whole, part = 0;
+	char *dot = strchr(text, '.');
+
+	(void)word_is(text, len, "");
+	if (dot) {
+		*dot++ = '\0';
+		while (strlen(dot) > 3)
+			dot[strlen(dot) - 1] = '\0';
+		if (*dot && str_to_u64(dot, 10, &part))
+			return -EINVAL;
+		for (size_t i = strlen(dot); i < 3; i++)
+			part *= 10;
+	}
+	if (str_to_u64(*text ? text : "0", 10, &whole) || whole > 1000)
+		return fail(EINVAL, "a delay is seconds");
+	a->safe_ns = whole * NSEC_PER_SEC + part * NSEC_PER_MSEC;
+	md_kick(a);
+	return 0;
+}
+
+static int set_number(struct md_array *a, enum array_file file, char *text, size_t len)
+{
+	u64 n = 0;
+
+	if (!word_is(text, len, "max") && str_to_u64(text, 10, &n))
+		return fail(EINVAL, "no number: %s", text);
+	if (file == DISKS)
+		return n && n <= MD_MAX_DISKS ? md_array_set_mirrors(a, (u32)n) : -EINVAL;
+	return n > ~0ULL / 2 ? -EINVAL : md_array_set_size(a, n * 2);
+}
+
 static int set_array(struct attr_dir *dir, const struct attr *attr, char *text, size_t len)
 {
 	struct md_array *a = array_of(dir);
@@ -213,6 +315,12 @@ static int set_array(struct attr_dir *dir, const struct attr *attr, char *text, 
 		err = -ENODEV;
 	else if (attr->data == JOURNAL_MODE)
 		err = set_mode(a, text, len);
+	else if (attr->data == SPEED_MIN || attr->data == SPEED_MAX)
+		err = set_speed(attr->data == SPEED_MIN ? &a->speed_min : &a->speed_max, text, len);
+	else if (attr->data == SAFE_DELAY)
+		err = set_safe_delay(a, text, len);
+	else if (attr->data == DISKS || attr->data == COMPONENT)
+		err = set_number(a, (enum array_file)attr->data, text, len);
 	else
 		err = word_is(text, len, "") ? -EINVAL : md_sync_action(a, text);
 	mutex_unlock(&a->lock);
@@ -234,15 +342,19 @@ static const struct attr *const array_attrs[] = {
 	READ("level", LEVEL),
 	READ("layout", LAYOUT),
 	READ("chunk_size", CHUNK),
-	READ("raid_disks", DISKS),
-	READ("component_size", COMPONENT),
+	WRITE("raid_disks", DISKS),
+	WRITE("component_size", COMPONENT),
 	READ("metadata_version", VERSION),
 	READ("degraded", DEGRADED),
 	WRITE("sync_action", ACTION),
 	READ("sync_completed", COMPLETED),
 	READ("mismatch_cnt", MISMATCHES),
 	READ("resync_start", RESYNC_START),
-	READ("safe_mode_delay", SAFE_DELAY),
+	WRITE("safe_mode_delay", SAFE_DELAY),
+	READ("last_sync_action", LAST_ACTION),
+	READ("sync_speed", SPEED),
+	WRITE("sync_speed_min", SPEED_MIN),
+	WRITE("sync_speed_max", SPEED_MAX),
 	READ("array_size", ARRAY_SIZE_FILE),
 	READ("stripe_cache_size", CACHE_SIZE),
 	READ("stripe_cache_active", CACHE_ACTIVE),
@@ -350,6 +462,8 @@ static int set_disk_state(struct attr_dir *dir, const struct attr *attr, char *t
 		err = -ENODEV;
 	else if (word_is(text, len, "faulty"))
 		err = md_disk_fail(a, d);
+	else if (!strcmp(text, "re-add"))
+		err = md_disk_readd(a, d);
 	else if (!strcmp(text, "remove"))
 		err = md_disk_remove(a, d->dev->rdev);
 	else

@@ -208,20 +208,29 @@ static void vacate(struct md_array *a, u32 slot)
 	md_disk_unseat(d);
 }
 
-static struct md_disk *find_spare(struct md_array *a)
+/* The one that had this slot if it is back, or one that had none. */
+static struct md_disk *find_spare(struct md_array *a, u32 slot)
 {
-	struct md_disk *d;
+	struct md_disk *d, *any = NULL;
 
-	list_for_each_entry (d, &a->disks, entry)
-		if (d->slot == MD_NO_SLOT && !d->faulty && !atomic_read(&d->inflight))
+	list_for_each_entry (d, &a->disks, entry) {
+		u32 had;
+
+		if (d->slot != MD_NO_SLOT || d->faulty || atomic_read(&d->inflight))
+			continue;
+		had = md_can_return(a->e, &d->sb);
+		if (had == slot)
 			return d;
-	return NULL;
+		if (had == MD_NO_SLOT && !any)
+			any = d;
+	}
+	return any;
 }
 
 /* True: a spare has the slot now. */
 static bool take_spare(struct md_array *a, u32 slot)
 {
-	struct md_disk *d = a->slot[slot] ? NULL : find_spare(a);
+	struct md_disk *d = a->slot[slot] ? NULL : find_spare(a, slot);
 	int err;
 
 	if (!d)
@@ -245,6 +254,7 @@ static bool start_sync(struct md_array *a, enum md_sync kind)
 	a->sync_start_ns = clock_ns();
 	md_status(a->e, &a->last);
 	a->sync_start_position = a->last.sync_position;
+	md_pace_start(a, &a->last, a->sync_start_ns);
 	log_info("%s: %s begins", a->block.name, kind == MD_SYNC_RECOVER ? "recovery" : "resync");
 	md_changed(a);
 	return true;
@@ -255,7 +265,7 @@ static bool mend(struct md_array *a, const struct md_status *st)
 {
 	bool taken = false, rebuild = false;
 
-	if (st->sync != MD_SYNC_NONE || st->read_only || a->quiescing || a->gave_up)
+	if (st->sync != MD_SYNC_NONE || st->read_only || a->quiescing || a->gave_up || a->frozen || a->holds)
 		return false;
 	for (u32 i = 0; i < a->geo.disks; i++) {
 		if (!(st->failed & BIT(i)))
@@ -266,9 +276,8 @@ static bool mend(struct md_array *a, const struct md_status *st)
 	}
 	if (rebuild)
 		return start_sync(a, MD_SYNC_RECOVER) || taken;
-	if (!a->wants_resync || (st->failed && md_level_has_parity(a->geo.level)))
+	if (st->parity_good == MD_CLEAN || !a->geo.parity || (st->failed && md_level_has_parity(a->geo.level)))
 		return taken;
-	a->wants_resync = false;
 	return start_sync(a, MD_SYNC_RESYNC);
 }
 
@@ -292,17 +301,23 @@ static void take_note(struct md_array *a, const struct md_status *st)
 		md_changed(a);
 	}
 	if (a->last.sync != MD_SYNC_NONE && st->sync == MD_SYNC_NONE) {
-		bool left = a->last.sync == MD_SYNC_RECOVER &&
-			    (st->failed & ~st->faulty) == (a->last.failed & ~a->last.faulty);
+		bool left = a->last.sync == MD_SYNC_RECOVER
+				    ? (st->failed & ~st->faulty) == (a->last.failed & ~a->last.faulty)
+				    : a->last.sync == MD_SYNC_RESYNC && st->parity_good != MD_CLEAN;
 
-		a->gave_up = left;
+		a->gave_up = left && !st->sync_ended;
+		a->last_sync = a->last.sync;
 		log_info("%s: %s %s", a->block.name, a->last.sync == MD_SYNC_RECOVER ? "recovery" : "sync",
-			 left ? "gave up" : "is done");
+			 st->sync_ended ? "was ended"
+			 : left         ? "gave up"
+					: "is done");
 		md_changed(a);
 	}
 	for (u32 i = 0; i < a->geo.disks; i++)
 		vacate(a, i);
 	a->last = *st;
+	if (st->sync == MD_SYNC_NONE) /* who ended it waits for that */
+		waitq_wake_all(&a->idle);
 }
 
 /* ---- turns ---------------------------------------------------------------------------------------------------- */
@@ -315,7 +330,8 @@ static void feed(struct md_array *a)
 	struct md_request *r, *rn;
 	struct md_rq *rq, *qn;
 
-	list_splice_tail_init(&a->incoming, &in);
+	if (!a->holds)
+		list_splice_tail_init(&a->incoming, &in);
 	list_splice_tail_init(&a->completed, &done);
 	spin_unlock_irqrestore(&a->queue_lock, irq);
 	list_for_each_entry_safe (rq, qn, &done, link) {
@@ -324,8 +340,9 @@ static void feed(struct md_array *a)
 	}
 	list_for_each_entry_safe (r, rn, &in, link) {
 		list_del(&r->link);
+		a->last_io_ns = clock_ns();
 		if (r->io.dir == MD_WRITE)
-			a->last_write_ns = clock_ns();
+			a->last_write_ns = a->last_io_ns;
 		md_submit(a->e, &r->io);
 	}
 }
@@ -333,27 +350,32 @@ static void feed(struct md_array *a)
 /* Returns when to come again unasked. */
 static u64 turn(struct md_array *a)
 {
-	u64 now = clock_ns(), again = ~0ULL;
+	u64 now = clock_ns(), again = ~0ULL, pace;
 	struct md_status st;
 	bool issued;
 
 	feed(a);
 	md_set_time(a->e, clock_real_ns() / NSEC_PER_SEC);
 	if (a->quiescing)
-		md_quiesce(a->e);
+		md_shut(a->e);
+	md_status(a->e, &st);
+	pace = md_pace(a, &st, now);
 	do {
 		md_run(a->e);
 		md_status(a->e, &st);
 		take_note(a, &st);
 	} while (mend(a, &st));
-	if (!st.clean && !a->quiescing && md_is_idle(a->e)) {
-		again = a->last_write_ns + MD_SAFE_NS;
+	if (!st.clean && !a->quiescing && a->safe_ns) {
+		again = a->last_write_ns + a->safe_ns;
 		if (now >= again) {
 			md_quiesce(a->e);
 			md_run(a->e);
 			again = ~0ULL;
 		}
 	}
+	if (st.bitmap_set && !st.failed)
+		again = min(again, now + st.bitmap_sleep * NSEC_PER_SEC);
+	again = min(again, pace);
 	issued = issue(a);
 	a->is_idle = issued && md_is_idle(a->e);
 	if (a->is_idle)

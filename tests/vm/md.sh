@@ -8,14 +8,14 @@ cd "$(dirname "$0")/../.." || exit 2
 . tests/vm/raid/moves.sh
 
 images() { # NAME...
-	for d in "$@"; do rm -f "$tmp/$d"; truncate -s 24M "$tmp/$d"; done
+	for d in "$@"; do rm -f "$tmp/$d"; truncate -s "${size:-24M}" "$tmp/$d"; done
 }
 
 ostrom_guest() { # DISKS SCRIPT [OPTIONS]
 	local d args=() list=$1 script=$2
 	shift 2
 	for d in $list; do args+=(--disk "$tmp/$d"); done
-	tools/qemu-run --cpus 2 --timeout 100 --program mdadm --add "$script:/run.sh" --add "$tmp/data:/data" \
+	tools/qemu-run --cpus 2 --timeout 300 --program mdadm --add "$script:/run.sh" --add "$tmp/data:/data" \
 		--add "$tmp/places:/places" "${args[@]}" "$@" -- sh /run.sh
 }
 
@@ -154,6 +154,91 @@ END
 	fi
 }
 
+# A write-intent bitmap: a member comes back by it, it comes and goes while the array runs, passes are slowed down and ended;
+# arrays grow by size, mirrors by number.
+bitmap() {
+	size=12M images d0 d1 d2 d3
+	: > "$tmp/data"
+	: > "$tmp/places"
+	cat > "$tmp/run" <<'END'
+export MDADM_NO_UDEV=1
+m=/sys/block/md0/md
+ok() { what="bitmap: $1"; shift; if "$@" > /tmp/said 2>&1; then echo "ok $what"; else echo "not ok $what: $(tail -2 /tmp/said)"; fi; }
+no() { what="bitmap: $1"; shift; if "$@" > /tmp/said 2>&1; then echo "not ok $what"; else echo "ok $what"; fi; }
+dirty() { mdadm -X $1 | sed -n 's/.* \([0-9]*\) dirty.*/\1/p'; }
+same() { dd if=/dev/md0 bs=64k count=${1:-160} iflag=direct 2> /dev/null | cmp - /tmp/x; }
+agrees() { echo check > $m/sync_action; mdadm --wait /dev/md0; [ "$(cat $m/mismatch_cnt) $(cat $m/degraded)" = "0 0" ]; }
+soon() { for i in $(seq 300); do "$@" && return; sleep 0.1; done; return 1; }
+none_dirty() { [ "$(dirty $1)" = 0 ]; }
+set -- $(ls /dev/vd?)
+dd if=/dev/urandom of=/tmp/x bs=64k count=160 2> /dev/null
+ok "create" mdadm -CR /dev/md0 -l5 -n3 -c64 --bitmap=internal --bitmap-chunk=64K $1 $2 $3
+mdadm --wait /dev/md0
+ok "policy" grep bitmap $m/consistency_policy
+ok "detail" sh -c "mdadm -D /dev/md0 | grep -q 'Intent Bitmap : Internal'"
+ok "mdstat" grep 'bitmap: ./1 pages \[.KB\], 64KB chunk' /proc/mdstat
+ok "write" dd if=/tmp/x of=/dev/md0 bs=64k oflag=direct
+no "bits while it is written" none_dirty $1
+ok "no bits later" soon none_dirty $1
+mdadm /dev/md0 --fail $2 --remove $2 > /dev/null 2>&1
+dd if=/dev/urandom of=/tmp/x bs=64k count=2 seek=7 conv=notrunc 2> /dev/null
+ok "write while degraded" dd if=/tmp/x of=/dev/md0 bs=64k oflag=direct count=2 skip=7 seek=7
+ok "bits of what the member misses" [ "$(dirty $1)" -le 4 ]
+ok "stop" mdadm -S /dev/md0
+ok "start degraded" mdadm -AR /dev/md0 $1 $3
+ok "the bits are still there" [ "$(dirty $1)" -ge 1 ]
+before=$(awk '$3 == "'${2#/dev/}'" { print $10 }' /proc/diskstats)
+ok "re-add" mdadm /dev/md0 --re-add $2
+mdadm --wait /dev/md0
+ok "only these were written" [ $(($(awk '$3 == "'${2#/dev/}'" { print $10 }' /proc/diskstats) - before)) -lt 2000 ]
+ok "whole, and agrees" agrees
+ok "read" same
+ok "no bits after that" soon none_dirty $1
+ok "a member that fails and comes back in place" sh -c "echo faulty > $m/dev-${3#/dev/}/state; for i in \$(seq 100); do echo re-add > $m/dev-${3#/dev/}/state && exit; sleep 0.1; done 2> /dev/null; exit 1"
+mdadm --wait /dev/md0
+ok "whole again" agrees
+ok "taken away" mdadm --grow --bitmap=none /dev/md0
+ok "gone" grep resync $m/consistency_policy
+mdadm /dev/md0 --fail $2 --remove $2 > /dev/null 2>&1
+dd if=/tmp/x of=/dev/md0 bs=64k count=1 oflag=direct 2> /dev/null
+no "no re-add without a bitmap" mdadm /dev/md0 --re-add $2
+ok "but a new member" mdadm /dev/md0 --add $2
+mdadm --wait /dev/md0
+ok "a bitmap again" mdadm --grow --bitmap=internal /dev/md0
+ok "there" grep bitmap $m/consistency_policy
+ok "read with it" same
+ok "a slow pass" sh -c "echo 200 > $m/sync_speed_max; echo check > $m/sync_action; sleep 2; [ \$(cat $m/sync_speed) -lt 400 ]"
+ok "ended" sh -c "echo idle > $m/sync_action; grep idle $m/sync_action"
+ok "as fast as it can" sh -c "echo system > $m/sync_speed_max; grep system $m/sync_speed_max"
+ok "system-wide" sh -c "echo 12345 > /proc/sys/dev/raid/speed_limit_max; grep 12345 $m/sync_speed_max"
+echo 200000 > /proc/sys/dev/raid/speed_limit_max
+mdadm -S /dev/md0
+mdadm --zero-superblock $1 $2 $3
+ok "small mirrors" mdadm -CR /dev/md0 -l1 -n2 --size=4M --bitmap=internal $1 $2
+mdadm --wait /dev/md0
+dd if=/tmp/x of=/dev/md0 bs=64k count=60 oflag=direct 2> /dev/null
+ok "larger" mdadm --grow --size=max /dev/md0
+mdadm --wait /dev/md0
+ok "the block device, too" [ "$(cat /sys/block/md0/size)" -gt 20000 ]
+mdadm /dev/md0 --add $3 > /dev/null 2>&1
+ok "a third mirror" mdadm --grow /dev/md0 -n3
+mdadm --wait /dev/md0
+ok "three that agree" agrees
+ok "three" [ "$(cat $m/raid_disks)" = 3 ]
+mdadm /dev/md0 --fail $1 --remove $1 > /dev/null 2>&1
+head -c $((60 * 65536)) /tmp/x > /tmp/y && mv /tmp/y /tmp/x
+ok "read" same 60
+ok "stop at last" mdadm -S /dev/md0
+echo finished
+END
+	ostrom_guest "d0 d1 d2 d3" "$tmp/run" --debug-kernel > "$tmp/out" 2> "$tmp/log" || { cat "$tmp/out" "$tmp/log" | tail -n 40; exit 1; }
+	cat "$tmp/out"
+	if grep -q '^not ok' "$tmp/out" || ! grep -q '^finished' "$tmp/out"; then
+		tail -20 "$tmp/log"
+		exit 1
+	fi
+}
+
 # This kernel takes over what Linux left in $disks, checks it, writes more in MODE, and is switched off in the middle.
 kernel_moves() { # NAME MEMBERS CREATE-OPTIONS BLOCKS MODE END(of Linux)
 	local name=$1 blocks=$4 mode=$5 disks
@@ -198,8 +283,8 @@ open(tmp + '/want', 'wb').write(want)
 END
 }
 
-all="manage5 manage6 copies plain layouts through back back6 mirror ten far offset stripes linear"
-[ "${TEST_MODE:-all}" = all ] || all="manage5 copies back ten" # the others take minutes
+all="manage5 manage6 bitmap copies plain marked marked10 layouts through back back6 mirror ten far offset stripes linear"
+[ "${TEST_MODE:-all}" = all ] || all="manage5 bitmap copies back marked ten" # the others take minutes
 for c in ${*:-$all}; do
 	case $c in
 	manage5) manage 5 3 1 ;;
@@ -210,6 +295,9 @@ for c in ${*:-$all}; do
 	back) kernel_moves "raid5 write-back, crashed" 4 "-l5 -c64" 17664 write-back crash ;;
 	back6) kernel_moves "raid6 write-back, crashed" 4 "-l6 -c64" 11776 write-back crash ;;
 	copies) copies ;;
+	bitmap) bitmap ;;
+	marked) kernel_moves "raid5 with a bitmap, crashed" 4 "-l5 -c64 --bitmap=internal --bitmap-chunk=64K" 17664 - crash ;;
+	marked10) kernel_moves "raid10 with a bitmap, crashed" 4 "-l10 -c64 --bitmap=internal --bitmap-chunk=64K" 11776 - crash ;;
 	mirror) kernel_moves "raid1, crashed" 3 "-l1" 5888 - crash ;;
 	ten) kernel_moves "raid10, crashed" 4 "-l10 -c64" 11776 - crash ;;
 	far) kernel_moves "raid10 far" 4 "-l10 -c64 --layout=f2" 11776 - stop ;;

@@ -201,6 +201,8 @@ struct block_dev *block_find_name(const char *name); /* counted */
 void block_probe_register(unsigned major, void (*probe)(u32 rdev)); /* at most 8 */
 /* The device has another size: what the page cache had of the old contents is forgotten. May sleep. */
 void block_set_sectors(struct block_dev *d, u64 sectors);
+/* It is larger, and what it held it holds. */
+void block_grow(struct block_dev *d, u64 sectors);
 /* Gives a bio that is in flight back to its queue: it will be sent again. False: that often it has failed already, and
  * it is still the driver's to complete. Any context that may take locks, no hwq lock held. */
 bool block_requeue(struct bio *bio);

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: a running array gets a bitmap or loses it, gets more room on its members, or mirrors on more of them.
+ *
+ * Idea: only while nothing is under way, so that each change is a new set of numbers and the superblocks that say so.
+ * The new room of redundant arrays is not in agreement yet: it is as if a resync had been ended where it begins.
+ *
+ * Contract: md/engine.h. -EBUSY: something is under way; -EINVAL, -ENOSPC with a reason; nothing is half changed.
+ *
+ * Locks: the engine's.
+ */
+#include <alloc/slab.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include "engine_priv.h"
+
+static bool is_still(const struct md_engine *e)
+{
+	return !e->open_writes && e->sync.kind == MD_SYNC_NONE && md_is_idle(e);
+}
+
+int md_set_bitmap(struct md_engine *e, s32 offset, const void *image, size_t bytes)
+{
+	struct md_super now = e->member[__builtin_ctzll(~array_failed(e))].sb;
+	int err = 0;
+
+	if (!is_still(e))
+		return -EBUSY;
+	if (image && e->intent)
+		return fail(EBUSY, "there is a bitmap already");
+	now.events = e->events;
+	if (image)
+		err = intent_set(e, &now, offset, image, bytes);
+	else
+		intent_free(e);
+	if (!err)
+		meta_want(e);
+	return err;
+}
+
+/* What every member has room for. */
+static u64 largest(const struct md_engine *e)
+{
+	u64 size = ~0ULL;
+
+	for (u32 i = 0; i < e->geo.disks; i++)
+		if (e->member[i].present && !e->member[i].faulty)
+			size = min(size, e->member[i].sb.data_size);
+	return e->geo.chunk ? size - size % e->geo.chunk : size;
+}
+
+int md_set_size(struct md_engine *e, u64 size)
+{
+	u64 most = largest(e), before = e->geo.member_sectors;
+	struct md_geo g;
+	int err;
+
+	if (!is_still(e))
+		return -EBUSY;
+	if (!e->geo.parity || e->geo.far > 1 || e->j.present)
+		return fail(EINVAL, "this array cannot grow by size");
+	size = size ? size : most;
+	if (size > most)
+		return fail(ENOSPC, "members of %llu sectors, there is room for %llu", (unsigned long long)size,
+			    (unsigned long long)most);
+	err = md_geo_init(&g, e->geo.level, e->geo.layout, e->geo.disks, e->geo.chunk, size);
+	if (!err && g.member_sectors < before)
+		err = fail(EINVAL, "an array cannot become smaller");
+	if (!err && g.member_sectors > before)
+		err = intent_resize(e, &g);
+	if (err || g.member_sectors == before)
+		return err;
+	e->geo = g;
+	e->size = size;
+	e->parity_good = min(e->parity_good, before);
+	meta_want(e);
+	return 0;
+}
+
+int md_set_mirrors(struct md_engine *e, u32 disks)
+{
+	u32 keep = min(disks, e->geo.disks);
+	struct member *member;
+	struct md_rq *flush;
+	struct md_geo g;
+	int err;
+
+	if (!is_still(e))
+		return -EBUSY;
+	if (e->geo.level != 1 || disks < 1 || disks > MD_MAX_DISKS - 1)
+		return fail(EINVAL, "only mirrors can be more or fewer");
+	for (u32 i = disks; i < e->geo.disks; i++)
+		if (e->member[i].present && !e->member[i].faulty)
+			return fail(EBUSY, "member %u is in use", i);
+	if (!md_geo_serves(&e->geo, array_failed(e) | ~(BIT(keep) - 1)))
+		return fail(EBUSY, "no member would be left");
+	err = md_geo_init(&g, 1, e->geo.layout, disks, e->geo.chunk, e->size);
+	if (err)
+		return err;
+	member = kcalloc(disks, sizeof(*member), ALLOC_KERNEL);
+	flush = kcalloc(disks, sizeof(*flush), ALLOC_KERNEL);
+	err = member && flush ? intent_set_disks(e, disks) : -ENOMEM;
+	if (err) {
+		kfree(member);
+		kfree(flush);
+		return err;
+	}
+	memcpy(member, e->member, keep * sizeof(*member));
+	kfree(e->member);
+	kfree(e->flush_rq);
+	e->member = member;
+	e->flush_rq = flush;
+	e->geo = g;
+	meta_want(e);
+	return 0;
+}

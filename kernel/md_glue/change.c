@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: people give a running array a bitmap, more room or another mirror, and go on using it.
+ *
+ * Idea: requests are held back, the engine comes to rest, changes (md/reconfig.c), and requests go on. A pass under way
+ * is in the way: EBUSY.
+ *
+ *      bitmap/location "+8", "none"    SET_ARRAY_INFO without MD_SB_BITMAP_PRESENT
+ *      component_size                  SET_ARRAY_INFO with another size
+ *      raid_disks                      SET_ARRAY_INFO with another number
+ *
+ * The bitmap itself has been written to the members by mdadm.
+ *
+ * Contract: md_glue.h.
+ *
+ * Locks: a->lock by the caller.
+ */
+#include <alloc/slab.h>
+#include <core/log.h>
+#include <lib/err.h>
+#include <lib/string.h>
+#include <md/bitmap.h>
+#include "md_glue.h"
+
+struct wish {
+	int (*apply)(struct md_array *a, const struct wish *w); /* engine_lock */
+	s32 offset;
+	void *image;
+	size_t bytes;
+	u64 number;
+};
+
+static void hold(struct md_array *a, bool on)
+{
+	mutex_lock(&a->engine_lock);
+	a->holds = on;
+	mutex_unlock(&a->engine_lock);
+}
+
+static int change(struct md_array *a, const struct wish *w)
+{
+	struct md_status st;
+	u64 before = a->geo.sectors;
+	int err = -EBUSY;
+
+	if (!a->running)
+		return -ENODEV;
+	if (a->read_only)
+		return -EROFS;
+	hold(a, true);
+	md_snapshot(a, &st);
+	if (st.sync == MD_SYNC_NONE) {
+		md_settle(a);
+		mutex_lock(&a->engine_lock);
+		err = w->apply(a, w);
+		a->geo = *md_engine_geo(a->e);
+		a->gave_up = false;
+		mutex_unlock(&a->engine_lock);
+	}
+	hold(a, false);
+	if (!err && a->geo.sectors > before)
+		block_grow(&a->block, a->geo.sectors);
+	md_settle(a); /* the superblocks say so */
+	md_changed(a);
+	return err;
+}
+
+static int read_disk(void *disk, u64 sector, void *buf, u32 bytes)
+{
+	return block_rw(((struct md_disk *)disk)->dev, BLOCK_READ, sector, buf, bytes, BIO_DIRECT);
+}
+
+int md_disk_read_bitmap(struct md_disk *d, s32 offset, void **image, size_t *bytes)
+{
+	struct md_super sb = d->sb;
+
+	sb.bitmap_or_ppl = (u32)offset;
+	return md_bitmap_read(&sb, read_disk, d, image, bytes);
+}
+
+static int apply_bitmap(struct md_array *a, const struct wish *w)
+{
+	return md_set_bitmap(a->e, w->offset, w->image, w->bytes);
+}
+
+int md_bitmap_add(struct md_array *a, s32 offset)
+{
+	struct wish w = { .apply = apply_bitmap, .offset = offset };
+	struct md_status st;
+	int err;
+
+	md_snapshot(a, &st);
+	if (!a->running || !st.in_sync)
+		return -ENODEV;
+	if (st.bitmap)
+		return -EBUSY;
+	err = md_disk_read_bitmap(a->slot[__builtin_ctzll(st.in_sync)], offset, &w.image, &w.bytes);
+	if (err)
+		return err;
+	err = change(a, &w);
+	kfree(w.image);
+	return err;
+}
+
+int md_bitmap_remove(struct md_array *a)
+{
+	return change(a, &(struct wish){ .apply = apply_bitmap });
+}
+
+static int apply_size(struct md_array *a, const struct wish *w)
+{
+	return md_set_size(a->e, w->number);
+}
+
+int md_array_set_size(struct md_array *a, u64 sectors)
+{
+	return change(a, &(struct wish){ .apply = apply_size, .number = sectors });
+}
+
+static int apply_mirrors(struct md_array *a, const struct wish *w)
+{
+	return md_set_mirrors(a->e, (u32)w->number);
+}
+
+int md_array_set_mirrors(struct md_array *a, u32 disks)
+{
+	return change(a, &(struct wish){ .apply = apply_mirrors, .number = disks });
+}

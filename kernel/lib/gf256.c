@@ -5,8 +5,9 @@
  *
  * Idea: Horner's rule from the last data block to the first needs only "times 2", which is a shift and a
  * conditional XOR with 0x1d on all bytes of a register at once (one affine instruction where GFNI exists).
- * General multiplication, needed only to rebuild, uses a 16+16 entry table per constant: c*x = lo[x&15]^hi[x>>4].
- * Lost blocks: with P and Q over the surviving blocks subtracted, what remains are two linear equations.
+ * General multiplication uses a 16+16 entry table per constant, c*x = lo[x&15]^hi[x>>4], which a byte shuffle looks up
+ * for a whole register; where GFNI exists, c is an 8x8 bit matrix. Lost blocks: with P and Q over the surviving blocks
+ * (zeroes stand for the lost ones) subtracted, what remains are two linear equations.
  *
  * Contract: lib/gf256.h.
  *
@@ -55,30 +56,21 @@ u8 gf256_inv(u8 a)
 	return r;
 }
 
-static void nibble_tables(u8 c, u8 lo[16], u8 hi[16])
+static void nibble_tables(u8 c, u8 t[32])
 {
 	for (unsigned i = 0; i < 16; i++) {
-		lo[i] = gf256_mul(c, i);
-		hi[i] = gf256_mul(c, i << 4);
+		t[i] = gf256_mul(c, (u8)i);
+		t[16 + i] = gf256_mul(c, (u8)(i << 4));
 	}
 }
 
 void gf256_mul_add(u8 *dst, const u8 *src, u8 c, size_t bytes)
 {
-	u8 lo[16], hi[16];
+	u8 t[32];
 
-	nibble_tables(c, lo, hi);
+	nibble_tables(c, t);
 	for (size_t i = 0; i < bytes; i++)
-		dst[i] ^= lo[src[i] & 15] ^ hi[src[i] >> 4];
-}
-
-void gf256_scale(u8 *dst, u8 c, size_t bytes)
-{
-	u8 lo[16], hi[16];
-
-	nibble_tables(c, lo, hi);
-	for (size_t i = 0; i < bytes; i++)
-		dst[i] = lo[dst[i] & 15] ^ hi[dst[i] >> 4];
+		dst[i] ^= t[src[i] & 15] ^ t[16 + (src[i] >> 4)];
 }
 
 /* Eight bytes times 2. A byte's top bit, moved to its bottom and multiplied by 0x1d, is its reduction. */
@@ -192,6 +184,86 @@ static void pq_gfni(u8 *p, u8 *q, const u8 *const *data, unsigned n, size_t byte
 	__asm__ volatile("vzeroupper" ::: "memory" VECTOR_CLOBBERS);
 }
 
+/* off: position in the blocks. SETUP fills the constant registers, STEP does `width` bytes. */
+#define MUL_LOOP(width, SETUP, STEP)                                                                                   \
+	size_t off = 0;                                                                                                \
+                                                                                                                       \
+	__asm__ volatile(SETUP "1:\n" STEP "	addq $" #width ", %[off]\n"                                            \
+			       "	cmpq %[bytes], %[off]\n"                                                              \
+			       "	jb 1b\n"                                                                              \
+			 : [off] "+r"(off)                                                                             \
+			 : [dst] "r"(dst), [src] "r"(src), [bytes] "r"(bytes), [t] "r"(t)                              \
+			 : "memory", "cc" VECTOR_CLOBBERS)
+
+static const u8 low_nibbles[16] __aligned(16) = { 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15 };
+
+/* t: both tables, then the nibble mask. */
+static void mul_ssse3(u8 *dst, const u8 *src, const u8 *t, size_t bytes)
+{
+	MUL_LOOP(16, "	movdqu (%[t]), %%xmm13\n	movdqu 16(%[t]), %%xmm14\n	movdqu 32(%[t]), %%xmm15\n",
+		 "	movdqu (%[src], %[off]), %%xmm0\n	movdqa %%xmm0, %%xmm1\n	psrlq $4, %%xmm1\n"
+		 "	pand %%xmm15, %%xmm0\n	pand %%xmm15, %%xmm1\n	movdqa %%xmm13, %%xmm2\n"
+		 "	movdqa %%xmm14, %%xmm3\n	pshufb %%xmm0, %%xmm2\n	pshufb %%xmm1, %%xmm3\n"
+		 "	movdqu (%[dst], %[off]), %%xmm4\n	pxor %%xmm2, %%xmm4\n	pxor %%xmm3, %%xmm4\n"
+		 "	movdqu %%xmm4, (%[dst], %[off])\n");
+}
+
+#define AVX_MUL(d, a, b, c)                                                                                            \
+	"	vmovdqu " #d "(%[src], %[off]), %%ymm" #a "\n	vpsrlq $4, %%ymm" #a ", %%ymm" #b                      \
+	"\n	vpand %%ymm15, %%ymm" #a ", %%ymm" #a "\n	vpand %%ymm15, %%ymm" #b ", %%ymm" #b                  \
+	"\n	vpshufb %%ymm" #a ", %%ymm13, %%ymm" #a "\n	vpshufb %%ymm" #b ", %%ymm14, %%ymm" #b                \
+	"\n	vpxor " #d "(%[dst], %[off]), %%ymm" #a ", %%ymm" #c "\n	vpxor %%ymm" #b ", %%ymm" #c           \
+	", %%ymm" #c "\n	vmovdqu %%ymm" #c ", " #d "(%[dst], %[off])\n"
+
+static void mul_avx2(u8 *dst, const u8 *src, const u8 *t, size_t bytes)
+{
+	MUL_LOOP(64,
+		 "	vbroadcasti128 (%[t]), %%ymm13\n	vbroadcasti128 16(%[t]), %%ymm14\n"
+		 "	vbroadcasti128 32(%[t]), %%ymm15\n",
+		 AVX_MUL(0, 0, 1, 2) AVX_MUL(32, 3, 4, 5));
+	__asm__ volatile("vzeroupper" ::: "memory" VECTOR_CLOBBERS);
+}
+
+/* t: the bit matrix of the constant. */
+static void mul_gfni(u8 *dst, const u8 *src, const u8 *t, size_t bytes)
+{
+	MUL_LOOP(64, "	vpbroadcastq (%[t]), %%zmm15\n",
+		 "	vmovdqu64 (%[src], %[off]), %%zmm0\n	vgf2p8affineqb $0, %%zmm15, %%zmm0, %%zmm0\n"
+		 "	vpxorq (%[dst], %[off]), %%zmm0, %%zmm0\n	vmovdqu64 %%zmm0, (%[dst], %[off])\n");
+	__asm__ volatile("vzeroupper" ::: "memory" VECTOR_CLOBBERS);
+}
+
+/* As for pq_gfni: byte 7-i holds the input bits whose parity is output bit i. */
+static void bit_matrix(u8 c, u8 m[8])
+{
+	memset(m, 0, 8);
+	for (unsigned in = 0; in < 8; in++)
+		for (unsigned out = 0; out < 8; out++)
+			m[7 - out] |= (u8)((gf256_mul(c, (u8)(1u << in)) >> out & 1) << in);
+}
+
+void gf256_mul_add_simd(u8 *dst, const u8 *src, u8 c, size_t bytes)
+{
+	unsigned f = cpu_features();
+	u8 t[48];
+
+	if (f & CPU_GFNI) {
+		bit_matrix(c, t);
+		mul_gfni(dst, src, t, bytes);
+		return;
+	}
+	if (!(f & CPU_SSE42)) {
+		gf256_mul_add(dst, src, c, bytes);
+		return;
+	}
+	nibble_tables(c, t);
+	memcpy(t + 32, low_nibbles, 16);
+	if (f & CPU_AVX2)
+		mul_avx2(dst, src, t, bytes);
+	else
+		mul_ssse3(dst, src, t, bytes); /* which every CPU with SSE4.2 has */
+}
+
 void gf256_pq_simd(u8 *p, u8 *q, const u8 *const *data, unsigned n, size_t bytes)
 {
 	unsigned f = cpu_features();
@@ -211,61 +283,102 @@ const char *gf256_simd_name(void)
 	return f & CPU_GFNI ? "avx512+gfni" : f & CPU_AVX2 ? "avx2" : "sse2";
 }
 
-/* out = what P (q false) or Q (q true) would be over the data blocks except x and y. */
-static void partial(u8 *out, u8 *const *d, unsigned n, bool q, unsigned x, unsigned y, size_t bytes)
+/* ---- lost blocks ---- */
+
+struct kit {
+	void (*xor)(u8 *dst, const u8 *const *src, unsigned n, size_t bytes);
+	void (*pq)(u8 *p, u8 *q, const u8 *const *data, unsigned n, size_t bytes);
+	void (*mul_add)(u8 *dst, const u8 *src, u8 c, size_t bytes);
+};
+
+#define STEP 4096
+static const u8 zeroes[STEP] __aligned(64);
+
+/* One step of one block: P is the XOR of everything else; data is found by P; Q is computed. */
+static void one(const struct kit *k, u8 *const *d, unsigned n, unsigned x, size_t bytes)
 {
-	memset(out, 0, bytes);
+	const u8 *v[GF256_MAX_DATA + 1];
+	unsigned m = 0;
+
+	if (x == n + 1) {
+		k->pq(d[x], d[x], (const u8 *const *)d, n, bytes); /* Q is stored after P */
+		return;
+	}
+	for (unsigned i = 0; i <= n; i++)
+		if (i != x)
+			v[m++] = d[i];
+	k->xor (d[x], v, m, bytes);
+}
+
+/* P' and Q' are those of the data that is there. */
+static void without(const struct kit *k, u8 *const *d, unsigned n, unsigned x, unsigned y, u8 *p, u8 *q, size_t bytes)
+{
+	const u8 *v[GF256_MAX_DATA];
+
 	for (unsigned i = 0; i < n; i++)
-		if (i != x && i != y)
-			gf256_mul_add(out, d[i], q ? gf256_pow2(i) : 1, bytes);
+		v[i] = i == x || i == y ? zeroes : d[i];
+	k->pq(p, q, v, n, bytes);
 }
 
-/* Data block x from Q alone: D_x = (Q + Q') / 2^x. */
-static void data_from_q(u8 *const *d, unsigned n, unsigned x, size_t bytes)
+static void scale(const struct kit *k, u8 *dst, u8 c, size_t bytes)
 {
-	partial(d[x], d, n, true, x, x, bytes);
-	gf256_mul_add(d[x], d[n + 1], 1, bytes);
-	gf256_scale(d[x], gf256_inv(gf256_pow2(x)), bytes);
+	k->mul_add(dst, dst, c ^ 1, bytes); /* x + (c + 1) x */
 }
 
-/* Data blocks x < y from P and Q: D_x + D_y = a, 2^x D_x + 2^y D_y = b, so D_y = (b + 2^x a) / (2^x + 2^y). */
-static void two_data(u8 *const *d, unsigned n, unsigned x, unsigned y, size_t bytes)
+static void two(const struct kit *k, u8 *const *d, unsigned n, unsigned x, unsigned y, size_t bytes)
 {
 	u8 gx = gf256_pow2(x), gy = gf256_pow2(y);
 
-	partial(d[x], d, n, false, x, y, bytes);
-	gf256_mul_add(d[x], d[n], 1, bytes); /* a */
-	partial(d[y], d, n, true, x, y, bytes);
-	gf256_mul_add(d[y], d[n + 1], 1, bytes); /* b */
-	gf256_mul_add(d[y], d[x], gx, bytes);
-	gf256_scale(d[y], gf256_inv(gx ^ gy), bytes);
-	gf256_mul_add(d[x], d[y], 1, bytes);
+	if (x == n) { /* P and Q */
+		k->pq(d[n], d[n + 1], (const u8 *const *)d, n, bytes);
+	} else if (y == n + 1) { /* data by P, then Q */
+		one(k, d, n, x, bytes);
+		one(k, d, n, y, bytes);
+	} else if (y == n) { /* D_x = (Q + Q') / 2^x, P = P' + D_x */
+		without(k, d, n, x, x, d[n], d[x], bytes);
+		k->mul_add(d[x], d[n + 1], 1, bytes);
+		scale(k, d[x], gf256_inv(gx), bytes);
+		k->mul_add(d[n], d[x], 1, bytes);
+	} else { /* a = D_x + D_y = P + P', b = 2^x D_x + 2^y D_y = Q + Q', so D_y = (b + 2^x a) / (2^x + 2^y) */
+		without(k, d, n, x, y, d[x], d[y], bytes);
+		k->mul_add(d[x], d[n], 1, bytes);
+		k->mul_add(d[y], d[n + 1], 1, bytes);
+		k->mul_add(d[y], d[x], gx, bytes);
+		scale(k, d[y], gf256_inv(gx ^ gy), bytes);
+		k->mul_add(d[x], d[y], 1, bytes);
+	}
+}
+
+static int recover(const struct kit *k, u8 *const *d, unsigned n, const unsigned *lost, unsigned nlost, size_t bytes)
+{
+	u8 *at[GF256_MAX_DATA + 2];
+
+	if (nlost > 2 || n > GF256_MAX_DATA || (nlost && lost[0] > n + 1) ||
+	    (nlost == 2 && (lost[1] > n + 1 || lost[0] == lost[1])))
+		return -EINVAL;
+	for (size_t off = 0; nlost && off < bytes; off += STEP) {
+		size_t step = min((size_t)STEP, bytes - off);
+
+		for (unsigned i = 0; i < n + 2; i++)
+			at[i] = d[i] + off;
+		if (nlost == 1)
+			one(k, at, n, lost[0], step);
+		else
+			two(k, at, n, min(lost[0], lost[1]), max(lost[0], lost[1]), step);
+	}
+	return 0;
 }
 
 int gf256_recover(u8 *const *d, unsigned n, const unsigned *lost, unsigned nlost, size_t bytes)
 {
-	unsigned x, y;
+	static const struct kit kit = { xor_blocks, gf256_pq, gf256_mul_add };
 
-	if (nlost == 0)
-		return 0;
-	if (nlost > 2 || lost[0] > n + 1 || (nlost == 2 && (lost[1] > n + 1 || lost[0] == lost[1])))
-		return -EINVAL;
-	x = nlost == 2 ? min(lost[0], lost[1]) : lost[0];
-	y = nlost == 2 ? max(lost[0], lost[1]) : x;
-	if (x < n && y < n && x != y) {
-		two_data(d, n, x, y, bytes);
-	} else if (x < n && y == n) {
-		data_from_q(d, n, x, bytes);
-		partial(d[n], d, n, false, n, n, bytes);
-	} else {
-		if (x < n) { /* the data block by P */
-			partial(d[x], d, n, false, x, x, bytes);
-			gf256_mul_add(d[x], d[n], 1, bytes);
-		}
-		if (x == n || y == n)
-			partial(d[n], d, n, false, n, n, bytes);
-		if (y == n + 1)
-			partial(d[n + 1], d, n, true, n, n, bytes);
-	}
-	return 0;
+	return recover(&kit, d, n, lost, nlost, bytes);
+}
+
+int gf256_recover_simd(u8 *const *d, unsigned n, const unsigned *lost, unsigned nlost, size_t bytes)
+{
+	static const struct kit kit = { xor_blocks_simd, gf256_pq_simd, gf256_mul_add_simd };
+
+	return recover(&kit, d, n, lost, nlost, bytes);
 }

@@ -10,24 +10,18 @@
  *	modify		P, Q += (old + new) of each dirty data page, weighted
  *	reconstruct	up to two lost slots from the others, on disk states
  *
- * Contract: engine_priv.h; the caller has fetched what each needs. Works on whole 4 KiB pages.
+ * Contract: engine_priv.h; the caller has fetched what each needs. Works on whole 4 KiB pages, with the widest vector
+ *set that the CPU has: in the kernel each operation is one section of SIMD.
  *
  * Locks: the engine's.
  */
+#include <arch/simd.h>
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/gf256.h>
 #include <lib/string.h>
 #include <lib/xor.h>
 #include "engine_priv.h"
-
-#ifdef __OSTROM_KERNEL__
-#define XOR_RUN xor_blocks
-#define PQ_RUN  gf256_pq
-#else
-#define XOR_RUN xor_blocks_simd
-#define PQ_RUN  gf256_pq_simd
-#endif
 
 static u8 *disk_state(struct slot_page *s)
 {
@@ -67,10 +61,12 @@ void parity_generate(struct md_engine *e, struct md_stripe *sh, u8 *p, u8 *q)
 	u8 *v[MD_MAX_DISKS];
 	u32 pslot, qslot, n = gather(e, sh, false, v, &pslot, &qslot, NULL);
 
+	simd_begin();
 	if (e->geo.parity == 2)
-		PQ_RUN(p, q, (const u8 *const *)v, n, PAGE_BYTES);
+		gf256_pq_simd(p, q, (const u8 *const *)v, n, PAGE_BYTES);
 	else
-		XOR_RUN(p, (const u8 *const *)v, n, PAGE_BYTES);
+		xor_blocks_simd(p, (const u8 *const *)v, n, PAGE_BYTES);
+	simd_end();
 }
 
 void parity_modify(struct md_engine *e, struct md_stripe *sh)
@@ -80,6 +76,7 @@ void parity_modify(struct md_engine *e, struct md_stripe *sh)
 	u32 p, q;
 
 	md_geo_parity(&e->geo, row, &p, &q);
+	simd_begin();
 	for (u32 i = 0; i < e->geo.disks; i++) {
 		struct slot_page *s = &sh->s[i];
 		const u8 *both[2] = { s->page, s->old };
@@ -87,12 +84,14 @@ void parity_modify(struct md_engine *e, struct md_stripe *sh)
 
 		if (i == p || i == q || !(s->flags & DIRTY))
 			continue;
-		XOR_RUN(delta, both, 2, PAGE_BYTES);
+		xor_blocks_simd(delta, both, 2, PAGE_BYTES);
 		if (sh->s[p].flags & CUR)
-			XOR_RUN(sh->s[p].page, into, 2, PAGE_BYTES);
+			xor_blocks_simd(sh->s[p].page, into, 2, PAGE_BYTES);
 		if (q != MD_NO_SLOT && sh->s[q].flags & CUR)
-			gf256_mul_add(sh->s[q].page, delta, gf256_pow2(md_geo_exponent(&e->geo, row, i)), PAGE_BYTES);
+			gf256_mul_add_simd(sh->s[q].page, delta, gf256_pow2(md_geo_exponent(&e->geo, row, i)),
+					   PAGE_BYTES);
 	}
+	simd_end();
 }
 
 static void reconstruct_xor(struct md_engine *e, struct md_stripe *sh, u32 lost)
@@ -103,7 +102,7 @@ static void reconstruct_xor(struct md_engine *e, struct md_stripe *sh, u32 lost)
 	for (u32 i = 0; i < e->geo.disks; i++)
 		if (i != lost)
 			v[n++] = disk_state(&sh->s[i]);
-	XOR_RUN(disk_state(&sh->s[lost]), v, n, PAGE_BYTES);
+	xor_blocks_simd(disk_state(&sh->s[lost]), v, n, PAGE_BYTES);
 }
 
 void parity_reconstruct(struct md_engine *e, struct md_stripe *sh, u64 lost)
@@ -111,6 +110,7 @@ void parity_reconstruct(struct md_engine *e, struct md_stripe *sh, u64 lost)
 	u8 *v[MD_MAX_DISKS + 2];
 	u32 p, q, n, at[MD_MAX_DISKS + 1], index[2] = { 0 }, k = 0;
 
+	simd_begin();
 	if (e->geo.parity == 1) {
 		reconstruct_xor(e, sh, __builtin_ctzll(lost));
 	} else {
@@ -119,8 +119,9 @@ void parity_reconstruct(struct md_engine *e, struct md_stripe *sh, u64 lost)
 		v[n + 1] = disk_state(&sh->s[q]);
 		for (u64 m = lost; m; m &= m - 1)
 			index[k++] = at[__builtin_ctzll(m)];
-		ensure(gf256_recover(v, n, index, k, PAGE_BYTES) == 0);
+		ensure(gf256_recover_simd(v, n, index, k, PAGE_BYTES) == 0);
 	}
+	simd_end();
 	for (u64 m = lost; m; m &= m - 1) {
 		struct slot_page *s = &sh->s[__builtin_ctzll(m)];
 

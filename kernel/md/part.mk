@@ -1,3 +1,3 @@
 # Layer 8: RAID. Formats, geometry, the stripe engine and its journal are pure; the kernel's glue will not be.
-uses := lib alloc core
+uses := lib arch alloc core
 pure := *

@@ -22,7 +22,7 @@
 #define BYTES 4096
 #define MAXN  20
 
-static const unsigned variants[] = { CPU_SSE2, CPU_SSE2 | CPU_SSE42 | CPU_AVX2,
+static const unsigned variants[] = { CPU_SSE2, CPU_SSE2 | CPU_SSE42, CPU_SSE2 | CPU_SSE42 | CPU_AVX2,
 				     CPU_SSE2 | CPU_SSE42 | CPU_AVX2 | CPU_AVX512, ~0u };
 static u8 buf[MAXN + 4][BYTES + 64];
 static u8 *d[MAXN + 4];
@@ -87,7 +87,24 @@ static void xor_in_place(void **state)
 	assert_memory_equal(d[1], want, BYTES);
 }
 
-static void recover_every_pair(void **state)
+static void multiply(void **state)
+{
+	u8 before[BYTES];
+
+	for (unsigned v = 0; v < ARRAY_SIZE(variants); v++) {
+		cpu_features_mask(variants[v]);
+		for (unsigned c = 0; c < 256; c++) {
+			fill(c % 3);
+			memcpy(before, d[1], BYTES);
+			gf256_mul_add_simd(d[1], d[0], (u8)c, BYTES);
+			for (unsigned k = 0; k < BYTES; k++)
+				assert_int_equal(d[1][k], before[k] ^ gf256_mul((u8)c, d[0][k]));
+		}
+	}
+	cpu_features_mask(~0u);
+}
+
+static void recover_pairs(int (*recover)(u8 *const *, unsigned, const unsigned *, unsigned, size_t))
 {
 	const unsigned n = 5;
 	u8 keep[7][BYTES];
@@ -102,13 +119,23 @@ static void recover_every_pair(void **state)
 
 			memset(d[x], 0x55, BYTES);
 			memset(d[y], 0xaa, BYTES);
-			assert_int_equal(gf256_recover(d, n, lost, x == y ? 1 : 2, BYTES), 0);
+			assert_int_equal(recover(d, n, lost, x == y ? 1 : 2, BYTES), 0);
 			for (unsigned i = 0; i < n + 2; i++)
 				assert_memory_equal(d[i], keep[i], BYTES);
 		}
 	}
-	assert_int_equal(gf256_recover(d, n, (unsigned[]){ 0, 1, 2 }, 3, BYTES), -EINVAL);
-	assert_int_equal(gf256_recover(d, n, (unsigned[]){ n + 2 }, 1, BYTES), -EINVAL);
+	assert_int_equal(recover(d, n, (unsigned[]){ 0, 1, 2 }, 3, BYTES), -EINVAL);
+	assert_int_equal(recover(d, n, (unsigned[]){ n + 2 }, 1, BYTES), -EINVAL);
+}
+
+static void recover_every_pair(void **state)
+{
+	recover_pairs(gf256_recover);
+	for (unsigned v = 0; v < ARRAY_SIZE(variants); v++) {
+		cpu_features_mask(variants[v]);
+		recover_pairs(gf256_recover_simd);
+	}
+	cpu_features_mask(~0u);
 }
 
 static void crc_rfc3720(void **state)
@@ -131,10 +158,8 @@ static void crc_rfc3720(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(parity_all_variants),
-		cmocka_unit_test(xor_in_place),
-		cmocka_unit_test(recover_every_pair),
-		cmocka_unit_test(crc_rfc3720),
+		cmocka_unit_test(parity_all_variants), cmocka_unit_test(xor_in_place), cmocka_unit_test(multiply),
+		cmocka_unit_test(recover_every_pair),  cmocka_unit_test(crc_rfc3720),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

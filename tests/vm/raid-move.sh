@@ -8,7 +8,7 @@
 cd "$(dirname "$0")/../.." || exit 2
 . tests/vm/raid/moves.sh
 
-all="plain layouts degraded raid6 through back"
+all="plain marked layouts degraded raid6 through back"
 [ "${TEST_MODE:-all}" = all ] || all=through # the others take minutes
 cases=${*:-$all}
 for c in $cases; do
@@ -17,6 +17,9 @@ for c in $cases; do
 		linux_to_ostrom "raid5" 3 "-l5 -c64" 11776 - stop
 		ostrom_to_linux "raid5, stopped" "d0 d1 d2" 11776 "" stop
 		ostrom_to_linux "raid5, killed" "d0 d1 d2" 11776 "" kill ;;
+	marked)
+		linux_to_ostrom "raid5 with a bitmap, crashed" 4 "-l5 -c64 --bitmap=internal --bitmap-chunk=64K" 17664 - crash
+		ostrom_to_linux "raid5 with a bitmap, killed" "d0 d1 d2 d3" 17664 "" kill ;;
 	layouts) linux_to_ostrom "raid5 right-asymmetric 1.0" 4 "-l5 -c32 -e1.0 --layout=ra" 18408 - stop ;;
 	degraded)
 		linux_to_ostrom "raid5, a member failed" 4 "-l5 -c64" 17664 - fail

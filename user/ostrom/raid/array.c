@@ -19,6 +19,7 @@
 #include <sys/random.h>
 #include <linux/raid/md_p.h>
 #include <time.h>
+#include <md/bitmap.h>
 #include "ostrom.h"
 #include "raid/raid_priv.h"
 
@@ -215,6 +216,27 @@ int raid_settle(struct raid *r)
 	return md_is_idle(r->e) ? 0 : -EIO;
 }
 
+static int read_image(void *image, u64 sector, void *buf, u32 bytes)
+{
+	return image_read(image, sector, buf, bytes);
+}
+
+/* From the newest member. Who only reads does not need it. */
+static int read_bitmap(struct raid *r, struct md_config *c, void **bitmap)
+{
+	struct image *best = NULL;
+	int err;
+
+	for (u32 i = 0; i < r->geo.disks; i++)
+		if (r->slot[i] && (!best || r->slot[i]->sb.events > best->sb.events))
+			best = r->slot[i];
+	if (c->read_only || !best || !(best->sb.features & MD_FEATURE_BITMAP_OFFSET))
+		return 0;
+	err = md_bitmap_read(&best->sb, read_image, best, bitmap, &c->bitmap_bytes);
+	c->bitmap = *bitmap;
+	return err;
+}
+
 static int inject(struct raid *r)
 {
 	for (u32 i = 0; i < r->nonly; i++) {
@@ -238,7 +260,6 @@ static int refuse_features(const struct raid *r, const struct raid_options *o)
 		bool reading; /* refused for reading, too */
 		const char *what;
 	} table[] = {
-		{ MD_FEATURE_BITMAP_OFFSET, false, "a write-intent bitmap" },
 		{ MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS, false, "a partial parity log" },
 		{ MD_FEATURE_BAD_BLOCKS, true, "recorded bad blocks" },
 		{ MD_FEATURE_RESHAPE_ACTIVE | MD_FEATURE_NEW_OFFSET, true, "an unfinished reshape" },
@@ -291,6 +312,7 @@ int raid_start(struct raid *r, const struct raid_options *o)
 			       .read_only = !o->write,
 			       .trust_parity = o->force,
 			       .now = (u64)time(NULL) };
+	void *bitmap = NULL;
 	int err = refuse(r, o);
 
 	if (!err)
@@ -313,7 +335,10 @@ int raid_start(struct raid *r, const struct raid_options *o)
 		c.journal_head = r->log.head;
 		c.journal_seq = r->log.seq;
 	}
-	err = md_engine_create(&r->e, &c);
+	err = read_bitmap(r, &c, &bitmap);
+	if (!err)
+		err = md_engine_create(&r->e, &c);
+	free(bitmap);
 	if (!err)
 		err = inject(r);
 	if (err < 0)
@@ -341,7 +366,7 @@ int raid_rw(struct raid *r, enum md_dir dir, u64 sector, u32 sectors, void *buf)
 
 int raid_stop(struct raid *r)
 {
-	md_quiesce(r->e);
+	md_shut(r->e);
 	return raid_settle(r);
 }
 

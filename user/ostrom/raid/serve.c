@@ -3,8 +3,10 @@
  * Problem: a rescued array is of use only when programs can reach it as a disk.
  *
  * Idea: the NBD protocol (fixed newstyle, simple replies; github.com/NetworkBlockDevice/nbd doc/proto.md): Linux's
- * nbd driver, qemu and nbdkit's tools speak it. One client after the other. Requests that have arrived are all
- * submitted before the engine runs, so that they share journal flushes; replies go out as they finish.
+ * nbd driver, qemu and nbdkit's tools speak it. Several clients at once, or one with several connections: a flush is
+ * one of the whole array. Requests that have arrived are all submitted before the engine runs, so that they share
+ * journal flushes; replies go out as they finish. Greetings and requests are read whole: who stops in the middle of one
+ * is let go after a few seconds.
  *
  * Contract: listens on a unix socket, or on a port of the loopback address only. SIGINT and SIGTERM stop the array
  * cleanly; killed, it is what a power failure is. Exit status 0, 1 on failure, 2 wrong usage.
@@ -46,17 +48,20 @@
 #define NBD_F_READ_ONLY  2
 #define NBD_F_FLUSH      4
 #define NBD_F_FUA        8
+#define NBD_F_MULTI_CONN 256
 #define NBD_CMD_FLAG_FUA 1
 
-#define MAX_INFLIGHT 64
+#define MAX_CLIENTS  16
+#define MAX_INFLIGHT 64 /* of a client */
 #define MAX_BYTES    (32u << 20)
 #define IDLE_MS      1000
+#define PATIENCE_S   5
 
 enum { CMD_READ, CMD_WRITE, CMD_DISC, CMD_FLUSH };
 
 struct client {
 	struct raid *r;
-	int fd;
+	int fd; /* -1: nobody */
 	bool read_only, broken;
 	u32 inflight;
 };
@@ -81,7 +86,7 @@ static bool get(int fd, void *buf, size_t n)
 	for (size_t done = 0; done < n;) {
 		ssize_t k = read(fd, (char *)buf + done, n - done);
 
-		if (k == 0 || (k < 0 && errno != EINTR) || (k < 0 && stopping))
+		if (k == 0 || (k < 0 && errno != EINTR) || (k < 0 && stopping)) /* EAGAIN: for too long */
 			return false;
 		done += k > 0 ? k : 0;
 	}
@@ -104,7 +109,7 @@ static bool put(int fd, const void *buf, size_t n)
 
 static u16 export_flags(const struct client *c)
 {
-	return NBD_F_HAS_FLAGS | NBD_F_FLUSH | NBD_F_FUA | (c->read_only ? NBD_F_READ_ONLY : 0);
+	return NBD_F_HAS_FLAGS | NBD_F_FLUSH | NBD_F_FUA | NBD_F_MULTI_CONN | (c->read_only ? NBD_F_READ_ONLY : 0);
 }
 
 static bool reply_option(const struct client *c, u32 option, u32 type, const void *data, u32 n)
@@ -257,32 +262,6 @@ static bool take_request(struct client *c)
 	return true;
 }
 
-static void serve_client(struct client *c)
-{
-	struct pollfd p = { .fd = c->fd, .events = POLLIN };
-	bool more = negotiate(c), idle = false;
-
-	while (more && !c->broken && !stopping) {
-		int n = poll(&p, 1, c->inflight ? 0 : idle ? -1 : IDLE_MS);
-
-		if (n > 0 && c->inflight < MAX_INFLIGHT) {
-			more = take_request(c);
-			idle = false;
-		} else if (c->inflight) {
-			raid_pump(c->r);
-			if (c->inflight) {
-				say_error("requests are stuck");
-				return;
-			}
-		} else if (n == 0) {
-			if (!c->r->has_log && !c->read_only) /* nothing came for a while: mark the array clean */
-				raid_stop(c->r);
-			idle = true;
-		}
-	}
-	raid_pump(c->r);
-}
-
 /* ---- the socket ---- */
 
 static int listen_unix(const char *path)
@@ -311,19 +290,99 @@ static int listen_port(const char *port)
 	return fd < 0 || bind(fd, (void *)&a, sizeof(a)) < 0 || listen(fd, 4) < 0 ? -1 : fd;
 }
 
-static void serve(struct raid *r, int listener, bool read_only, bool once)
-{
-	while (!stopping) {
-		struct client c = { .r = r, .read_only = read_only };
+/* ---- all clients ---- */
 
-		c.fd = accept(listener, NULL, NULL);
-		if (c.fd < 0)
-			continue;
-		serve_client(&c);
-		close(c.fd);
-		if (once)
-			return;
+struct server {
+	struct raid *r;
+	int listener;
+	bool read_only, once;
+	struct client client[MAX_CLIENTS];
+};
+
+static void welcome(struct server *s)
+{
+	struct timeval patience = { .tv_sec = PATIENCE_S };
+	int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
+	struct client *c = s->client;
+
+	while (c < s->client + MAX_CLIENTS && c->fd >= 0)
+		c++;
+	if (fd < 0 || c == s->client + MAX_CLIENTS) {
+		if (fd >= 0)
+			close(fd);
+		return;
 	}
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	*c = (struct client){ .r = s->r, .fd = fd, .read_only = s->read_only };
+	c->broken = !negotiate(c);
+}
+
+/* Waits until somebody wants something, at most ms; takes one request of each who does. What poll says. */
+static int take_requests(struct server *s, int ms)
+{
+	struct pollfd p[MAX_CLIENTS + 1];
+	int n;
+
+	for (int i = 0; i < MAX_CLIENTS; i++) {
+		const struct client *c = &s->client[i];
+
+		p[i] = (struct pollfd){ .fd = c->broken || c->inflight == MAX_INFLIGHT ? -1 : c->fd, .events = POLLIN };
+	}
+	p[MAX_CLIENTS] = (struct pollfd){ .fd = s->listener, .events = POLLIN };
+	n = poll(p, MAX_CLIENTS + 1, ms);
+	for (int i = 0; n > 0 && i < MAX_CLIENTS; i++)
+		if (p[i].revents && !take_request(&s->client[i]))
+			s->client[i].broken = true;
+	if (n > 0 && p[MAX_CLIENTS].revents)
+		welcome(s);
+	return n;
+}
+
+/* Requests on the way; those who have left and have none are forgotten. */
+static u32 look_after(struct server *s, u32 *clients)
+{
+	u32 inflight = 0;
+
+	*clients = 0;
+	for (struct client *c = s->client; c < s->client + MAX_CLIENTS; c++) {
+		if (c->fd >= 0 && c->broken && !c->inflight) {
+			close(c->fd);
+			c->fd = -1;
+		}
+		inflight += c->inflight;
+		*clients += c->fd >= 0;
+	}
+	return inflight;
+}
+
+static void serve(struct server *s)
+{
+	bool idle = false, served = false;
+	u32 clients, inflight;
+
+	for (int i = 0; i < MAX_CLIENTS; i++)
+		s->client[i].fd = -1;
+	while (!stopping) {
+		inflight = look_after(s, &clients);
+		served |= clients;
+		if (s->once && served && !clients)
+			return;
+		if (take_requests(s, inflight ? 0 : idle ? -1 : IDLE_MS) > 0) {
+			idle = false;
+		} else if (inflight) {
+			raid_pump(s->r);
+			if (look_after(s, &clients)) {
+				say_error("requests are stuck");
+				return;
+			}
+		} else {
+			if (!idle && !s->r->has_log && !s->read_only) /* nothing came for a while: mark it clean */
+				raid_stop(s->r);
+			idle = true;
+		}
+	}
+	raid_pump(s->r);
 }
 
 struct serve_args {
@@ -398,7 +457,7 @@ int raid_serve(int argc, char **argv)
 		raid_print_plan(&r);
 		printf("serving %" PRIu64 " sectors by NBD on %s\n", r.geo.sectors, a.socket ? a.socket : a.port);
 		fflush(stdout);
-		serve(&r, listener, !a.o.write, a.once);
+		serve(&(struct server){ .r = &r, .listener = listener, .read_only = !a.o.write, .once = a.once });
 		close(listener);
 		if (a.socket)
 			unlink(a.socket);

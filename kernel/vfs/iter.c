@@ -17,12 +17,6 @@
 #include <lib/string.h>
 #include <vfs/iter.h>
 
-void iter_user(struct iter *it, void __user *base, size_t len)
-{
-	*it = (struct iter){ .kind = ITER_USER, .nr = 1, .count = len };
-	it->one = (struct iter_vec){ (ulong)base, len };
-}
-
 void iter_kernel(struct iter *it, void *base, size_t len)
 {
 	*it = (struct iter){ .kind = ITER_KERNEL, .nr = 1, .count = len };
@@ -85,7 +79,7 @@ void iter_revert(struct iter *it, size_t n)
 enum action { COPY_IN, COPY_OUT, COPY_IN_NOFAULT, COPY_OUT_NOFAULT, CLEAR };
 
 /* Bytes not done. */
-static size_t act_user(enum action a, void *kernel, ulong user, size_t len)
+static __always_inline size_t act_user(enum action a, void *kernel, ulong user, size_t len)
 {
 	void __user *u = (void __user *)user;
 
@@ -109,11 +103,10 @@ static void act_kernel(enum action a, void *kernel, void *other, size_t len)
 		memcpy(other, kernel, len);
 }
 
-static size_t act(enum action a, void *kernel, size_t n, struct iter *it)
+static size_t act_each(enum action a, void *kernel, size_t n, struct iter *it)
 {
 	size_t done = 0;
 
-	n = min(n, it->count);
 	while (done < n) {
 		size_t len, failed = 0;
 		ulong base = chunk(it, n - done, &len);
@@ -128,6 +121,18 @@ static size_t act(enum action a, void *kernel, size_t n, struct iter *it)
 			break;
 	}
 	return done;
+}
+
+/* The action is a constant to each caller, and nearly every iter is one piece of user memory: that way is short. */
+static __always_inline size_t act(enum action a, void *kernel, size_t n, struct iter *it)
+{
+	n = min(n, it->count);
+	if (unlikely(it->kind != ITER_USER || it->vec))
+		return act_each(a, kernel, n, it);
+	n -= act_user(a, kernel, it->one.base + it->skip, n);
+	it->skip += n;
+	it->count -= n;
+	return n;
 }
 
 size_t iter_copy_in(void *dst, size_t n, struct iter *it)

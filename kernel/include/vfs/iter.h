@@ -30,7 +30,10 @@ struct iter {
 	struct iter_vec one;        /* storage for the common single segment */
 };
 
-void iter_user(struct iter *it, void __user *base, size_t len);
+static inline void iter_user(struct iter *it, void __user *base, size_t len)
+{
+	*it = (struct iter){ .kind = ITER_USER, .nr = 1, .count = len, .one = { (ulong)base, len } };
+}
 void iter_kernel(struct iter *it, void *base, size_t len);
 void iter_user_vec(struct iter *it, const struct iter_vec *vec, size_t nr, size_t total);
 void iter_pages(struct iter *it, struct page **pages, size_t nr, size_t offset, size_t len);

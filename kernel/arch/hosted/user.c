@@ -32,14 +32,39 @@ static size_t copied(void *dst, const void *src, size_t n, bool in)
 	return got < 0 ? 0 : got;
 }
 
-int user_get(void *dst, const void __user *src, size_t n)
+int user_get_bytes(void *dst, const void __user *src, size_t n)
 {
 	return copied(dst, src, n, true) == n ? 0 : -EFAULT;
 }
 
-int user_put(void __user *dst, const void *src, size_t n)
+int user_put_bytes(void __user *dst, const void *src, size_t n)
 {
 	return copied(dst, src, n, false) == n ? 0 : -EFAULT;
+}
+
+int user_load_u64(const u64 __user *p, u64 *out)
+{
+	return user_get_bytes(out, p, sizeof(*out));
+}
+
+int user_load_u32(const u32 __user *p, u32 *out)
+{
+	return user_get_bytes(out, p, sizeof(*out));
+}
+
+int user_store_u64(u64 __user *p, u64 v)
+{
+	return user_put_bytes(p, &v, sizeof(v));
+}
+
+int user_store_u32(u32 __user *p, u32 v)
+{
+	return user_put_bytes(p, &v, sizeof(v));
+}
+
+int user_store_u16(u16 __user *p, u16 v)
+{
+	return user_put_bytes(p, &v, sizeof(v));
 }
 
 size_t user_copy_in(void *dst, const void __user *src, size_t n)

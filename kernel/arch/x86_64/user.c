@@ -3,8 +3,8 @@
  * Problem: one door to user memory, that checks every range and survives every fault.
  *
  * Idea: the range check is one comparison: p + n must not wrap and must end below USER_END. What
- * lies behind is usercopy.S. Words of 4 and 8 bytes, which most calls move, have routines of their
- * own.
+ * lies behind is usercopy.S. Words of 2, 4 and 8 bytes, which most calls move, have routines of
+ * their own.
  *
  * Contract: arch/user.h.
  *
@@ -23,9 +23,8 @@ ssize_t user_string_raw(char *dst, const char *src, size_t max);
 int user_touch_raw(const void *p, bool write);
 int user_load_u32_raw(const u32 *p, u32 *out);
 int user_cmpxchg_u32_raw(u32 *p, u32 old, u32 new, u32 *found);
-int user_load_u64_raw(const u64 *p, u64 *out);
-int user_store_u64_raw(u64 *p, u64 v);
-int user_store_u32_raw(u32 *p, u32 v);
+
+_Static_assert(USER_END == USER_END_ASM, "usercopy.S checks words itself");
 
 static bool range_ok(const void __user *p, size_t n)
 {
@@ -45,23 +44,17 @@ void user_enable_smap(void)
 		memcpy((void *)*s, "\x0f\x01\xca", 3);
 }
 
-int user_get(void *dst, const void __user *src, size_t n)
+int user_get_bytes(void *dst, const void __user *src, size_t n)
 {
 	if (!range_ok(src, n))
 		return n ? -EFAULT : 0;
-	if (n == 8)
-		return user_load_u64_raw((const u64 __force *)src, dst);
 	return user_copy_raw(dst, (const void __force *)src, n) ? -EFAULT : 0;
 }
 
-int user_put(void __user *dst, const void *src, size_t n)
+int user_put_bytes(void __user *dst, const void *src, size_t n)
 {
 	if (!range_ok(dst, n))
 		return n ? -EFAULT : 0;
-	if (n == 8)
-		return user_store_u64_raw((u64 __force *)dst, *(const u64 *)src);
-	if (n == 4)
-		return user_store_u32_raw((u32 __force *)dst, *(const u32 *)src);
 	return user_copy_raw((void __force *)dst, src, n) ? -EFAULT : 0;
 }
 

@@ -6,7 +6,7 @@
  * to go on. The places of STAC and CLAC are 3-byte nops until the boot CPU finds SMAP. The _nofault twins differ only in
  * the flag of their entries.
  *
- * Contract: user.c, which has checked the range. rax: bytes not copied, or 0 / -14.
+ * Contract: user.c, which has checked the range (the word routines check it themselves). rax: bytes not copied, or 0 / -14.
  */
 #include "x86_priv.h"
 
@@ -140,38 +140,49 @@ user_cmpxchg_u32_raw:
 	ret
 	EX 1b, 2b, 1
 
-	/* int user_load_u64_raw(const u64 *p, u64 *out), user_store_u64_raw(u64 *p, u64 v), and 32 bits */
+	/* int user_load_u64(const u64 __user *p, u64 *out), user_store_u64(u64 __user *p, u64 v), and the shorter words:
+	 * the whole check is one comparison, as the length is known. */
+	.macro WORD_BEGIN name, size
 	.balign 16
-	.globl user_load_u64_raw
-user_load_u64_raw:
+	.globl \name
+\name:
+	movabsq $USER_END_ASM - \size, %rcx
+	cmpq %rcx, %rdi
+	ja user_word_bad
 	STAC
+	.endm
+	.macro WORD_END
+	CLAC
+	xorl %eax, %eax
+	ret
+	.endm
+	WORD_BEGIN user_load_u64, 8
 1:	movq (%rdi), %rcx
-	CLAC
 	movq %rcx, (%rsi)
-	xorl %eax, %eax
-	ret
-	.balign 16
-	.globl user_store_u64_raw
-user_store_u64_raw:
-	STAC
-2:	movq %rsi, (%rdi)
+	WORD_END
+	WORD_BEGIN user_load_u32, 4
+2:	movl (%rdi), %ecx
+	movl %ecx, (%rsi)
+	WORD_END
+	WORD_BEGIN user_store_u64, 8
+3:	movq %rsi, (%rdi)
+	WORD_END
+	WORD_BEGIN user_store_u32, 4
+4:	movl %esi, (%rdi)
+	WORD_END
+	WORD_BEGIN user_store_u16, 2
+5:	movw %si, (%rdi)
+	WORD_END
+user_word_fault:
 	CLAC
-	xorl %eax, %eax
-	ret
-	.balign 16
-	.globl user_store_u32_raw
-user_store_u32_raw:
-	STAC
-3:	movl %esi, (%rdi)
-	CLAC
-	xorl %eax, %eax
-	ret
-4:	CLAC
+user_word_bad:
 	movl $-14, %eax
 	ret
-	EX 1b, 4b, 0
-	EX 2b, 4b, 0
-	EX 3b, 4b, 0
+	EX 1b, user_word_fault, 0
+	EX 2b, user_word_fault, 0
+	EX 3b, user_word_fault, 0
+	EX 4b, user_word_fault, 0
+	EX 5b, user_word_fault, 0
 
 	/* int xrstor_checked(void *area, u64 mask): 0, or -14 if the CPU refuses the image */
 	.balign 16

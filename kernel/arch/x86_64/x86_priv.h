@@ -6,12 +6,13 @@
 #ifndef X86_PRIV_H
 #define X86_PRIV_H
 
-#define KERNEL_BASE 0xffffffff80000000
-#define VMEM_BASE   0xffffc90000000000
-#define VMEM_END    0xffffe00000000000
-#define PERCPU_BASE 0xffffe00000000000
-#define PERCPU_UNIT 0x400000           /* address space of one CPU's copy */
-#define PAGES_BASE  0xffffea0000000000 /* page descriptors (alloc/page.c) */
+#define KERNEL_BASE  0xffffffff80000000
+#define USER_END_ASM 0x00007ffffffff000 /* USER_END, without a suffix that the assembler does not know */
+#define VMEM_BASE    0xffffc90000000000
+#define VMEM_END     0xffffe00000000000
+#define PERCPU_BASE  0xffffe00000000000
+#define PERCPU_UNIT  0x400000           /* address space of one CPU's copy */
+#define PAGES_BASE   0xffffea0000000000 /* page descriptors (alloc/page.c) */
 
 /* Selectors: the order that SYSRET wants, and Linux's values, which ptrace and signal frames show.
  */

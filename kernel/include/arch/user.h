@@ -9,8 +9,36 @@
 
 #include <lib/types.h>
 
-int __must_check user_get(void *dst, const void __user *src, size_t n); /* 0 or -EFAULT */
-int __must_check user_put(void __user *dst, const void *src, size_t n);
+int __must_check user_get_bytes(void *dst, const void __user *src, size_t n);
+int __must_check user_put_bytes(void __user *dst, const void *src, size_t n);
+int __must_check user_load_u64(const u64 __user *p, u64 *out);
+int __must_check user_load_u32(const u32 __user *p, u32 *out);
+int __must_check user_store_u64(u64 __user *p, u64 v);
+int __must_check user_store_u32(u32 __user *p, u32 v);
+int __must_check user_store_u16(u16 __user *p, u16 v);
+
+/* 0 or -EFAULT. Most calls move one word, and then know that when they are compiled. */
+static __always_inline int __must_check user_get(void *dst, const void __user *src, size_t n)
+{
+	if (__builtin_constant_p(n) && n == 8)
+		return user_load_u64((const u64 __user *)src, (u64 *)dst);
+	if (__builtin_constant_p(n) && n == 4)
+		return user_load_u32((const u32 __user *)src, (u32 *)dst);
+	return user_get_bytes(dst, src, n);
+}
+
+static __always_inline int __must_check user_put(void __user *dst, const void *src, size_t n)
+{
+	u64 word = 0;
+
+	if (!__builtin_constant_p(n) || (n != 8 && n != 4 && n != 2))
+		return user_put_bytes(dst, src, n);
+	__builtin_memcpy(&word, src, n);
+	if (n == 8)
+		return user_store_u64((u64 __user *)dst, word);
+	return n == 4 ? user_store_u32((u32 __user *)dst, word) : user_store_u16((u16 __user *)dst, word);
+}
+
 /* Bytes that were NOT copied, as the partial results of read and write need it. */
 size_t __must_check user_copy_in(void *dst, const void __user *src, size_t n);
 size_t __must_check user_copy_out(void __user *dst, const void *src, size_t n);

@@ -23,6 +23,7 @@
 #include <vfs/uapi.h>
 
 #define MAX_FDS (1U << 20)
+#define FEW     8 /* descriptors that need no memory of their own */
 
 static u64 deadline_after(u64 ns)
 {
@@ -74,21 +75,21 @@ struct poll_set {
 	u32 n;
 };
 
-static int ask_one(struct poll_set *s, u32 i, struct poll_table *pt)
+/* What holds for one descriptor now; 1 if that is something. */
+static __always_inline int ask_one(struct pollfd *p, struct file *f, struct poll_table *pt)
 {
-	struct pollfd *p = &s->fds[i];
 	unsigned wanted = (u16)p->events | POLLERR | POLLHUP;
 
 	p->revents = 0;
 	if (p->fd < 0)
 		return 0;
-	if (!s->files[i].file) {
+	if (!f) {
 		p->revents = POLLNVAL;
 		return 1;
 	}
 	if (pt)
 		pt->events = wanted;
-	p->revents = file_poll(s->files[i].file, pt) & wanted;
+	p->revents = file_poll(f, pt) & wanted;
 	return p->revents != 0;
 }
 
@@ -97,9 +98,23 @@ static int ask_all(struct poll_set *s, struct poll_table *pt)
 	int ready = 0;
 
 	for (u32 i = 0; i < s->n; i++) {
-		ready += ask_one(s, i, pt);
+		ready += ask_one(&s->fds[i], s->files[i].file, pt);
 		if (ready)
 			pt = NULL; /* the answer is known: no need to join more queues */
+	}
+	return ready;
+}
+
+/* Who does not wait needs no file longer than for its question. */
+static __noinline int ask_once(struct poll_set *s)
+{
+	int ready = 0;
+
+	for (struct pollfd *p = s->fds, *end = p + s->n; p < end; p++) {
+		struct fd_ref r = fd_get(p->fd); /* none for a negative number */
+
+		ready += ask_one(p, r.file, NULL);
+		fd_put(r);
 	}
 	return ready;
 }
@@ -136,6 +151,22 @@ static void drop_files(struct poll_set *s)
 		fd_put(s->files[i]);
 }
 
+static int wait_on_files(struct poll_set *s, u64 deadline)
+{
+	struct fd_ref few[FEW];
+	int r;
+
+	s->files = s->n > FEW ? kmalloc(s->n * sizeof(*s->files), 0) : few;
+	if (!s->files)
+		return -ENOMEM;
+	take_files(s);
+	r = wait_on(s, deadline);
+	drop_files(s);
+	if (s->files != few)
+		kfree(s->files);
+	return r;
+}
+
 static int put_revents(const struct poll_set *s, struct pollfd __user *ufds)
 {
 	for (u32 i = 0; i < s->n; i++)
@@ -146,31 +177,24 @@ static int put_revents(const struct poll_set *s, struct pollfd __user *ufds)
 
 static int poll_until(struct pollfd __user *ufds, u32 n, u64 deadline)
 {
-	struct pollfd few_fds[8];
-	struct fd_ref few_files[8];
-	struct poll_set s = { few_fds, few_files, n };
-	void *memory = NULL;
-	int r = 0;
+	struct pollfd few[FEW];
+	struct poll_set s = { few, NULL, n };
+	int r;
 
 	if (n > process_rlimit(RLIMIT_NOFILE) || n > MAX_FDS)
 		return -EINVAL;
-	if (n > ARRAY_SIZE(few_fds)) {
-		memory = kmalloc(n * (sizeof(*s.fds) + sizeof(*s.files)), 0);
-		if (!memory)
+	if (n > FEW) {
+		s.fds = kmalloc(n * sizeof(*s.fds), 0);
+		if (!s.fds)
 			return -ENOMEM;
-		s.files = memory;
-		s.fds = (struct pollfd *)(s.files + n);
 	}
-	if (user_get(s.fds, ufds, n * sizeof(*s.fds)))
+	r = user_get(s.fds, ufds, n * sizeof(*s.fds));
+	if (!r)
+		r = deadline ? wait_on_files(&s, deadline) : ask_once(&s);
+	if (r >= 0 && put_revents(&s, ufds))
 		r = -EFAULT;
-	if (!r) {
-		take_files(&s);
-		r = wait_on(&s, deadline);
-		drop_files(&s);
-		if (r >= 0 && put_revents(&s, ufds))
-			r = -EFAULT;
-	}
-	kfree(memory);
+	if (s.fds != few)
+		kfree(s.fds);
 	return r;
 }
 

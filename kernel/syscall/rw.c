@@ -42,7 +42,7 @@ unsigned rw_file_flags(const struct file *f, bool write)
 	return flags;
 }
 
-ssize_t rw_run(struct io *io, bool write)
+static __always_inline ssize_t run(struct io *io, bool write)
 {
 	struct file *f = io->file;
 	ssize_t (*op)(struct io *) = write ? f->ops->write : f->ops->read;
@@ -66,8 +66,13 @@ ssize_t rw_run(struct io *io, bool write)
 	return n;
 }
 
+ssize_t rw_run(struct io *io, bool write)
+{
+	return run(io, write);
+}
+
 /* At the file's own position. */
-static ssize_t transfer(struct fd_ref r, struct io *io, bool write)
+static __always_inline ssize_t transfer(struct fd_ref r, struct io *io, bool write)
 {
 	struct file *f = r.file;
 	bool shared;
@@ -76,12 +81,12 @@ static ssize_t transfer(struct fd_ref r, struct io *io, bool write)
 	io->file = f;
 	io->flags |= rw_file_flags(f, write);
 	if (!(f->mode & FMODE_SEEK))
-		return rw_run(io, write);
+		return run(io, write);
 	shared = r.counted || atomic_read(&f->refs.n) > 1;
 	if (shared)
 		mutex_lock(&f->pos_lock);
 	io->pos = f->pos;
-	n = rw_run(io, write);
+	n = run(io, write);
 	f->pos = io->pos;
 	if (shared)
 		mutex_unlock(&f->pos_lock);
@@ -89,7 +94,7 @@ static ssize_t transfer(struct fd_ref r, struct io *io, bool write)
 }
 
 /* At a position of the caller's. */
-static ssize_t transfer_at(struct fd_ref r, struct io *io, s64 pos, bool write)
+static __always_inline ssize_t transfer_at(struct fd_ref r, struct io *io, s64 pos, bool write)
 {
 	if (pos < 0)
 		return -EINVAL;
@@ -98,17 +103,21 @@ static ssize_t transfer_at(struct fd_ref r, struct io *io, s64 pos, bool write)
 	io->file = r.file;
 	io->flags |= rw_file_flags(r.file, write);
 	io->pos = pos;
-	return rw_run(io, write);
+	return run(io, write);
 }
 
-static long simple(int fd, const void __user *buf, size_t count, const s64 *pos, bool write)
+/* read, write, pread and pwrite: each its own straight code, as nothing is called more often. */
+static __always_inline long simple(int fd, const void __user *buf, size_t count, const s64 *pos, bool write)
 {
 	struct fd_ref r = fd_get(fd);
-	struct io io = { 0 };
+	struct io io;
 	long n;
 
 	if (!r.file)
 		return -EBADF;
+	io.flags = 0;
+	io.pos = 0;
+	io.done = NULL;
 	iter_user(&io.iter, (void __user *)buf, min(count, MAX_RW));
 	n = pos ? transfer_at(r, &io, *pos, write) : transfer(r, &io, write);
 	fd_put(r);

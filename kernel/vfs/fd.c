@@ -150,7 +150,7 @@ static struct file *get_counted(struct files *fs, unsigned fd)
 	return f;
 }
 
-struct fd_ref fd_get_path(int fd)
+static __always_inline struct fd_ref look_up(int fd)
 {
 	struct files *fs = current_files;
 
@@ -159,21 +159,20 @@ struct fd_ref fd_get_path(int fd)
 	return (struct fd_ref){ get_counted(fs, fd), true };
 }
 
+struct fd_ref fd_get_path(int fd)
+{
+	return look_up(fd);
+}
+
 struct fd_ref fd_get(int fd)
 {
-	struct fd_ref r = fd_get_path(fd);
+	struct fd_ref r = look_up(fd);
 
 	if (r.file && unlikely(r.file->mode & FMODE_PATH)) {
 		fd_put(r);
 		r.file = NULL;
 	}
 	return r;
-}
-
-void fd_put(struct fd_ref r)
-{
-	if (r.counted && r.file)
-		file_put(r.file);
 }
 
 int fd_ref_path(struct fd_ref r, struct path *out)

@@ -248,17 +248,15 @@ static unsigned pipe_poll(struct file *f, struct poll_table *pt)
 	struct pipe *p = f->inode->pipe;
 	unsigned ready = 0;
 
-	if (f->mode & FMODE_READ)
-		poll_wait(f, &p->readers_wait, pt);
-	if (f->mode & FMODE_WRITE)
-		poll_wait(f, &p->writers_wait, pt);
 	if (f->mode & FMODE_READ) {
+		poll_wait(f, &p->readers_wait, pt);
 		if (READ_ONCE(p->head) != READ_ONCE(p->tail))
 			ready |= EPOLLIN | EPOLLRDNORM;
 		if (!READ_ONCE(p->writers) && p->opened_writers)
 			ready |= EPOLLHUP;
 	}
 	if (f->mode & FMODE_WRITE) {
+		poll_wait(f, &p->writers_wait, pt);
 		if (!pipe_full(p))
 			ready |= EPOLLOUT | EPOLLWRNORM;
 		if (!READ_ONCE(p->readers))

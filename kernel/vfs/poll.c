@@ -113,8 +113,3 @@ void poll_waiter_end(struct poll_waiter *w)
 	}
 	kfree(w);
 }
-
-unsigned file_poll(struct file *f, struct poll_table *pt)
-{
-	return f->ops->poll ? f->ops->poll(f, pt) : EPOLLIN | EPOLLOUT | EPOLLRDNORM | EPOLLWRNORM;
-}

@@ -373,7 +373,11 @@ struct fd_ref {
 };
 struct fd_ref fd_get(int fd);      /* not for O_PATH files */
 struct fd_ref fd_get_path(int fd); /* also O_PATH */
-void fd_put(struct fd_ref r);
+static inline void fd_put(struct fd_ref r)
+{
+	if (unlikely(r.counted) && r.file)
+		file_put(r.file);
+}
 int __must_check fd_ref_path(struct fd_ref r, struct path *out); /* its path, counted; -EBADF; puts r */
 int __must_check fd_reserve(unsigned flags, int min);            /* O_CLOEXEC; -EMFILE */
 void fd_install(int fd, struct file *f);                         /* takes over the reference */

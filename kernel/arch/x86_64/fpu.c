@@ -274,24 +274,30 @@ int arch_fpu_area_set(void *area, const void *image, size_t bytes)
 	return 0;
 }
 
-/* bytes 512: the legacy area only; else the whole area. The image is tried on the CPU before it
- * counts. */
-int arch_fpu_set(struct task *t, const void *buf, size_t bytes)
+struct fpu_area *fpu_alloc(void)
 {
-	struct fpu_area *fresh = kcache_alloc(cache, ALLOC_ZERO), *old;
+	return kcache_alloc(cache, 0);
+}
+
+void fpu_discard(struct fpu_area *a)
+{
+	kcache_free(cache, a);
+}
+
+/* bytes 512: the legacy area only; else the whole area. The image is tried on the CPU before it counts. */
+int fpu_adopt(struct task *t, struct fpu_area *fresh, size_t bytes)
+{
+	struct fpu_area *old;
 	ulong flags;
 	int err = 0;
 
-	if (!fresh)
-		return -ENOMEM;
-	bytes = min(bytes, area_bytes);
-	memcpy(fresh, buf, bytes);
-	if (bytes < 576 && area_bytes >= 576) /* a frame without the header, as FXSAVE makes it */
-		fresh->xstate_bv = 3;
 	if (bytes < 512 || !header_ok(fresh, bytes)) {
-		kcache_free(cache, fresh);
+		fpu_discard(fresh);
 		return -EINVAL;
 	}
+	memset((char *)fresh + bytes, 0, area_bytes - bytes);
+	if (bytes < 576 && area_bytes >= 576) /* a frame without the header, as FXSAVE makes it */
+		fresh->xstate_bv = 3;
 	flags = irq_save();
 	old = t->arch.fpu;
 	t->arch.fpu = fresh;
@@ -305,6 +311,17 @@ int arch_fpu_set(struct task *t, const void *buf, size_t bytes)
 	}
 	irq_restore(flags);
 	if (old)
-		kcache_free(cache, old);
+		fpu_discard(old);
 	return err ? -EINVAL : 0;
+}
+
+int arch_fpu_set(struct task *t, const void *buf, size_t bytes)
+{
+	struct fpu_area *fresh = fpu_alloc();
+
+	if (!fresh)
+		return -ENOMEM;
+	bytes = min(bytes, area_bytes);
+	memcpy(fresh, buf, bytes);
+	return fpu_adopt(t, fresh, bytes);
 }

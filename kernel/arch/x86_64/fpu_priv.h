@@ -27,6 +27,10 @@ _Static_assert(offsetof(struct fpu_area, xstate_bv) == 512, "legacy area");
 struct fpu_area *fpu_sync(struct task *t);
 int fpu_copy(struct task *to, struct task *from);
 void fpu_free(struct task *t);
+struct fpu_area *fpu_alloc(void); /* not cleared; NULL: out of memory */
+void fpu_discard(struct fpu_area *a);
+/* The first `bytes` of fresh become t's registers. Takes fresh over, also when it answers -EINVAL. */
+int __must_check fpu_adopt(struct task *t, struct fpu_area *fresh, size_t bytes);
 u64 fpu_features(void);
 
 #endif

@@ -137,30 +137,29 @@ static int pop_fpu(ulong at)
 	struct _fpx_sw_bytes sw;
 	struct fpu_area *a;
 	u32 magic2 = 0;
-	int err = -EFAULT;
 
 	if (!at) {
 		fpu_free(current);
 		return 0;
 	}
-	a = kmalloc(bytes, 0);
+	a = fpu_alloc();
 	if (!a)
 		return -ENOMEM;
 	if (user_copy_in(a, (void __user *)at, 512))
-		goto out;
+		goto fault;
 	memcpy(&sw, a->software, sizeof(sw));
 	if (bytes > 512 && sw.magic1 == FP_XSTATE_MAGIC1 && sw.xstate_size == bytes &&
 	    !user_get(&magic2, (void __user *)(at + bytes), 4) && magic2 == FP_XSTATE_MAGIC2) {
 		if (user_copy_in((char *)a + 512, (void __user *)(at + 512), bytes - 512))
-			goto out;
+			goto fault;
 	} else {
 		bytes = 512;
 	}
 	a->mxcsr &= 0xffff;
-	err = arch_fpu_set(current, a, bytes) ? -EFAULT : 0;
-out:
-	kfree(a);
-	return err;
+	return fpu_adopt(current, a, bytes) ? -EFAULT : 0;
+fault:
+	fpu_discard(a);
+	return -EFAULT;
 }
 
 int arch_signal_pop(struct regs *r, struct arch_signal *s)

@@ -43,10 +43,10 @@ void signal_recalc(struct task *t)
 	struct process *p = t->process;
 
 	assert_held(&p->siglock);
-	if (((t->sig_pending | p->sig_pending) & ~t->sig_blocked) || ptrace_joins_stop(t) || ptrace_trap_wanted(t) ||
-	    p->group_exiting || tenant_is_freezing(t->tenant))
+	if (((t->sig_pending | p->sig_pending) & ~t->sig_blocked) || (p->stop_pending && ptrace_joins_stop(t)) ||
+	    (t->ptrace && ptrace_trap_wanted(t)) || p->group_exiting || tenant_is_freezing(t->tenant))
 		task_set_work(t, WORK_SIGNAL);
-	else if (t == current)
+	else if (t == current && t->work & WORK_SIGNAL)
 		task_clear_work(t, WORK_SIGNAL);
 }
 
@@ -600,19 +600,22 @@ int signal_wait(u64 want, u64 deadline_ns, siginfo_t *out)
 int signal_action(int sig, const struct sigaction_kernel *new, struct sigaction_kernel *old)
 {
 	struct process *p = current->process;
-	ulong irq = spin_lock_irqsave(&p->siglock), inner = spin_lock_irqsave(&p->sighand->lock);
 	struct sigaction_kernel *a = &p->sighand->actions[sig - 1];
+	ulong irq = spin_lock_irqsave(&p->siglock), inner = spin_lock_irqsave(&p->sighand->lock);
+	bool ignored = false;
 
 	*old = *a;
 	if (new) {
 		*a = *new;
 		a->mask &= ~SIG_MASK_NEVER_BLOCKED;
 		/* POSIX: what is ignored from now on is no longer pending. */
-		if (a->handler == 1 || (!a->handler && (SIG_MASK_IGNORE & SIGMASK(sig))))
+		ignored = a->handler == 1 || (!a->handler && (SIG_MASK_IGNORE & SIGMASK(sig)));
+		if (ignored)
 			signal_flush(p, SIGMASK(sig));
 	}
 	spin_unlock_irqrestore(&p->sighand->lock, inner);
-	signal_recalc(current);
+	if (ignored)
+		signal_recalc(current);
 	spin_unlock_irqrestore(&p->siglock, irq);
 	return 0;
 }

@@ -15,30 +15,31 @@
 #include <task/sched.h>
 #include "mm_priv.h"
 
-/* The page at addr with a reference; *pfn is the small page itself. -EAGAIN: not (or no longer) there. */
+/* The page of an entry with a reference; *pfn is the small page itself. -EAGAIN: the entry does not allow this access.
+ */
+static int page_of(pte_t e, ulong addr, bool huge, unsigned access, struct page **out, pfn_t *pfn)
+{
+	if (!pte_is_present(e) || ((access & ACCESS_WRITE) && !(access & ACCESS_FORCE) && !(pte_rights(e) & PT_WRITE)))
+		return -EAGAIN;
+	if ((pte_rights(e) & PT_SPECIAL) && pte_pfn(e) != zero_pfn)
+		return -EFAULT;
+	if ((access & ACCESS_WRITE) && pte_pfn(e) == zero_pfn)
+		return -EAGAIN;
+	*pfn = pte_pfn(e) + (huge ? (addr % HUGE_SIZE) >> PAGE_SHIFT : 0);
+	*out = page_head(pfn_to_page(*pfn));
+	page_get(*out);
+	return 0;
+}
+
 static int page_at(struct mm *m, ulong addr, unsigned access, struct page **out, pfn_t *pfn)
 {
 	struct pt_leaf leaf;
-	int err = -EAGAIN;
-	pte_t e;
+	int err;
 
 	if (pt_leaf_get(&m->pt, addr, false, &leaf, NULL))
 		return -EAGAIN;
 	pt_leaf_lock(&leaf);
-	e = pte_read(leaf.entry);
-	if (!pte_is_present(e) ||
-	    ((access & ACCESS_WRITE) && !(access & ACCESS_FORCE) && pte_is_present(e) && !(pte_rights(e) & PT_WRITE))) {
-		err = -EAGAIN;
-	} else if ((pte_rights(e) & PT_SPECIAL) && pte_pfn(e) != zero_pfn) {
-		err = -EFAULT;
-	} else if ((access & ACCESS_WRITE) && pte_pfn(e) == zero_pfn) {
-		err = -EAGAIN;
-	} else {
-		*pfn = pte_pfn(e) + (leaf.huge ? (addr % HUGE_SIZE) >> PAGE_SHIFT : 0);
-		*out = page_head(pfn_to_page(*pfn));
-		page_get(*out);
-		err = 0;
-	}
+	err = page_of(pte_read(leaf.entry), addr, leaf.huge, access, out, pfn);
 	pt_leaf_unlock(&leaf);
 	return err;
 }
@@ -85,19 +86,50 @@ ssize_t mm_access(struct mm *m, ulong addr, void *buf, size_t bytes, bool write,
 	return done;
 }
 
-int mm_pin_user(struct mm *m, ulong addr, unsigned n, bool write, struct page **pages)
+/* Pins what is there already and lets the program itself do this, of one page table; how many pages. */
+static unsigned pin_present(struct mm *m, ulong addr, unsigned n, unsigned access, struct page **pages)
 {
-	unsigned i;
+	unsigned need = access & ACCESS_WRITE ? PT_USER | PT_DIRTY : PT_USER, i;
+	struct pt_leaf leaf;
 
-	addr &= PAGE_MASK;
+	if (pt_leaf_get(&m->pt, addr, false, &leaf, NULL))
+		return 0;
+	pt_leaf_lock(&leaf);
+	n = min(n, leaf.huge ? (unsigned)((HUGE_SIZE - addr % HUGE_SIZE) >> PAGE_SHIFT) : leaf.left);
 	for (i = 0; i < n; i++) {
+		pte_t e = pte_read(leaf.huge ? leaf.entry : leaf.entry + i);
 		struct page *head;
 		pfn_t pfn;
 
-		if (addr >= USER_END || get_page(m, addr, write ? ACCESS_WRITE : ACCESS_READ, &head, &pfn))
+		if ((pte_rights(e) & need) != need || page_of(e, addr + i * PAGE_SIZE, leaf.huge, access, &head, &pfn))
 			break;
 		pages[i] = pfn_to_page(pfn);
-		addr += PAGE_SIZE;
+	}
+	pt_leaf_unlock(&leaf);
+	return i;
+}
+
+int mm_pin_user(struct mm *m, ulong addr, unsigned n, bool write, struct page **pages)
+{
+	unsigned access = write ? ACCESS_WRITE : ACCESS_READ, i = 0;
+
+	addr &= PAGE_MASK;
+	while (i < n) {
+		ulong at = addr + i * PAGE_SIZE;
+		struct page *head;
+		unsigned got;
+		pfn_t pfn;
+
+		if (at >= USER_END)
+			break;
+		got = pin_present(m, at, n - i, access, pages + i);
+		if (!got) {
+			if (get_page(m, at, access, &head, &pfn))
+				break;
+			pages[i] = pfn_to_page(pfn);
+			got = 1;
+		}
+		i += got;
 	}
 	return i || !n ? (int)i : -EFAULT;
 }

@@ -14,8 +14,11 @@
 #include <lib/string.h>
 #include <linux/capability.h>
 #include <linux/fs.h>
+#include <linux/inotify.h>
+#include <process/async.h>
 #include <process/process.h>
 #include <vfs/cache.h>
+#include <vfs/inotify.h>
 #include <vfs/locks.h>
 #include <vfs/pipe.h>
 #include <vfs/uapi.h>
@@ -102,13 +105,6 @@ long sys_flock(int fd, u32 operation)
 
 /* ---- owners of SIGIO ------------------------------------------------------------------------------------- */
 
-static long set_owner(struct file *f, int who)
-{
-	f->owner_type = who < 0 ? F_OWNER_PGRP : F_OWNER_PID;
-	f->owner_pid = who < 0 ? -who : who;
-	return 0;
-}
-
 static long set_owner_ex(struct file *f, const void __user *arg)
 {
 	struct f_owner_ex o;
@@ -117,16 +113,43 @@ static long set_owner_ex(struct file *f, const void __user *arg)
 		return -EFAULT;
 	if (o.type < F_OWNER_TID || o.type > F_OWNER_PGRP)
 		return -EINVAL;
-	f->owner_type = o.type;
-	f->owner_pid = o.pid;
-	return 0;
+	return async_set_owner(f, o.type, o.pid);
 }
 
 static long get_owner_ex(struct file *f, void __user *arg)
 {
-	struct f_owner_ex o = { f->owner_type, f->owner_pid };
+	struct f_owner_ex o;
 
+	async_owner(f, &o.type, &o.pid);
 	return user_put(arg, &o, sizeof(o));
+}
+
+/* dnotify: the caller is the owner, unless the file has one. */
+static long notify_of_folder(int fd, struct file *f, unsigned arg)
+{
+	static const struct {
+		unsigned dn;
+		u32 in;
+	} bits[] = { { DN_ACCESS, IN_ACCESS },
+		     { DN_MODIFY, IN_MODIFY },
+		     { DN_CREATE, IN_CREATE | IN_MOVED_TO },
+		     { DN_DELETE, IN_DELETE | IN_MOVED_FROM },
+		     { DN_RENAME, IN_MOVED_FROM | IN_MOVED_TO },
+		     { DN_ATTRIB, IN_ATTRIB } };
+	u32 mask = 0;
+	long err;
+
+	if (!(arg & ~DN_MULTISHOT))
+		return f->async ? dnotify_set(f, 0) : 0;
+	if (!S_ISDIR(f->inode->mode))
+		return -ENOTDIR;
+	for (unsigned i = 0; i < ARRAY_SIZE(bits); i++)
+		mask |= arg & bits[i].dn ? bits[i].in : 0;
+	err = async_who(f) ? 0 : async_set_who(f, pid_nr(current->process->pid));
+	if (err)
+		return err;
+	async_set_fd(f, fd);
+	return dnotify_set(f, mask | (arg & DN_MULTISHOT ? 0 : IN_ONESHOT));
 }
 
 /* ---- seals ----------------------------------------------------------------------------------------------- */
@@ -167,7 +190,7 @@ static long add_seals(struct file *f, ulong seals)
 
 /* ---- the call -------------------------------------------------------------------------------------------- */
 
-static long set_status(struct file *f, unsigned arg)
+static long set_status(int fd, struct file *f, unsigned arg)
 {
 	const unsigned changeable = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | FASYNC;
 	int err;
@@ -176,6 +199,8 @@ static long set_status(struct file *f, unsigned arg)
 	    !capable(CAP_FOWNER))
 		return -EPERM;
 	err = f->ops->set_flags ? f->ops->set_flags(f, arg) : 0;
+	if (!err && (arg ^ f->flags) & FASYNC)
+		err = async_enable(f, fd, arg & FASYNC);
 	if (!err)
 		f->flags = (f->flags & ~changeable) | (arg & changeable);
 	return err;
@@ -218,26 +243,23 @@ static long on_descriptor(int fd, struct file *f, u32 cmd, ulong arg)
 	}
 }
 
-static long on_file(struct file *f, u32 cmd, ulong arg)
+static long on_file(int fd, struct file *f, u32 cmd, ulong arg)
 {
 	switch (cmd) {
-	case F_SETFL: return set_status(f, arg);
+	case F_SETFL: return set_status(fd, f, arg);
 	case F_GETLK:
 	case F_SETLK:
 	case F_SETLKW:
 	case F_OFD_GETLK:
 	case F_OFD_SETLK:
 	case F_OFD_SETLKW: return record_lock(f, cmd, (void __user *)arg);
-	case F_SETOWN: return set_owner(f, arg);
-	case F_GETOWN: return f->owner_type == F_OWNER_PGRP ? -f->owner_pid : f->owner_pid;
+	case F_SETOWN: return async_set_who(f, arg);
+	case F_GETOWN: return async_who(f);
 	case F_SETOWN_EX: return set_owner_ex(f, (void __user *)arg);
 	case F_GETOWN_EX: return get_owner_ex(f, (void __user *)arg);
-	case F_SETSIG:
-		if (arg > 64)
-			return -EINVAL;
-		f->owner_sig = arg;
-		return 0;
-	case F_GETSIG: return f->owner_sig;
+	case F_SETSIG: return arg > 64 ? -EINVAL : async_set_signal(f, arg);
+	case F_GETSIG: return async_signal(f);
+	case F_NOTIFY: return notify_of_folder(fd, f, arg);
 	case F_SETPIPE_SZ:
 	case F_GETPIPE_SZ: return pipe_bytes(f, cmd == F_SETPIPE_SZ, arg);
 	case F_ADD_SEALS: return add_seals(f, arg);
@@ -255,7 +277,7 @@ long sys_fcntl(int fd, u32 cmd, ulong arg)
 		return -EBADF;
 	result = on_descriptor(fd, r.file, cmd, arg);
 	if (result == -ENOTTY)
-		result = r.file->mode & FMODE_PATH ? -EBADF : on_file(r.file, cmd, arg);
+		result = r.file->mode & FMODE_PATH ? -EBADF : on_file(fd, r.file, cmd, arg);
 	fd_put(r);
 	return result;
 }

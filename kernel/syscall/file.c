@@ -23,6 +23,8 @@
 #include <linux/memfd.h>
 #include <linux/openat2.h>
 #include <asm/ioctls.h>
+#include <asm/sockios.h>
+#include <process/async.h>
 #include <task/task.h>
 #include <vfs/cache.h>
 #include <vfs/names.h>
@@ -485,6 +487,29 @@ static long set_flag(struct file *f, unsigned flag, const void __user *uon)
 	return 0;
 }
 
+static long set_async(int fd, struct file *f, const void __user *uon)
+{
+	long err;
+	int on;
+
+	if (user_get(&on, uon, sizeof(on)))
+		return -EFAULT;
+	err = async_enable(f, fd, on);
+	if (!err)
+		f->flags = on ? f->flags | FASYNC : f->flags & ~FASYNC;
+	return err;
+}
+
+static long socket_owner(struct file *f, u32 cmd, void __user *arg)
+{
+	int who;
+
+	if (cmd == FIOSETOWN || cmd == SIOCSPGRP)
+		return user_get(&who, arg, sizeof(who)) ? -EFAULT : async_set_who(f, who);
+	who = async_who(f);
+	return user_put(arg, &who, sizeof(who));
+}
+
 static long regular_ioctl(struct file *f, unsigned cmd, ulong arg)
 {
 	int v;
@@ -509,7 +534,16 @@ long sys_ioctl(int fd, u32 cmd, ulong arg)
 	case FIOCLEX:
 	case FIONCLEX: err = fd_set_cloexec(fd, cmd == FIOCLEX); break;
 	case FIONBIO: err = set_flag(r.file, O_NONBLOCK, (void __user *)arg); break;
-	case FIOASYNC: err = set_flag(r.file, FASYNC, (void __user *)arg); break; /* as F_SETFL: kept */
+	case FIOASYNC: err = set_async(fd, r.file, (void __user *)arg); break;
+	case FIOSETOWN:
+	case SIOCSPGRP:
+	case FIOGETOWN:
+	case SIOCGPGRP:
+		if (S_ISSOCK(r.file->inode->mode)) {
+			err = socket_owner(r.file, cmd, (void __user *)arg);
+			break;
+		}
+		__attribute__((fallthrough));
 	default: err = r.file->ops->ioctl ? r.file->ops->ioctl(r.file, cmd, arg) : regular_ioctl(r.file, cmd, arg);
 	}
 	fd_put(r);

@@ -135,6 +135,8 @@ void file_put(struct file *f)
 		return;
 	if (!list_empty(&f->epoll_links))
 		epoll_file_gone(f);
+	if (unlikely(f->async != NULL))
+		file_async_gone(f);
 	if (!(f->mode & (FMODE_PATH | FMODE_NONOTIFY)))
 		dentry_notify(f->path.dentry, f->mode & FMODE_WRITE ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
 	if (unlikely(f->inode->locks))

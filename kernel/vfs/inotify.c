@@ -4,10 +4,11 @@
  * pay for it.
  *
  * Idea: an inode with watchers has a chain of watches; everyone else sees a NULL pointer. A change walks the chain and
- * queues an event at each watching instance; equal events in a row become one.
+ * queues an event at each watching instance; equal events in a row become one. dnotify's watches have an open folder
+ * instead of an instance: its owner gets a signal.
  *
- * Contract: inotify(7). An instance keeps at most inotify_limits.events, then one IN_Q_OVERFLOW. A watch holds its
- * inode until it is removed, the last name goes (IN_DELETE_SELF, IN_IGNORED) or the instance ends.
+ * Contract: inotify(7), F_NOTIFY of fcntl(2). An instance keeps at most inotify_limits.events, then one IN_Q_OVERFLOW.
+ * A watch holds its inode until it is removed, the last name goes (IN_DELETE_SELF, IN_IGNORED) or the instance ends.
  *
  * Locks: notify_lock (RANK_SUBSYS_SPIN) guards all chains, watches and queues; short and without sleeping.
  */
@@ -26,6 +27,7 @@
 #include <vfs/inotify.h>
 #include <vfs/poll.h>
 #include <vfs/uapi.h>
+#include <vfs/upcalls.h>
 #include "vfs_priv.h"
 
 struct inotify_limits inotify_limits = { .events = 16384, .instances = 128, .watches = 65536 };
@@ -35,9 +37,10 @@ struct inotify_limits inotify_limits = { .events = 16384, .instances = 128, .wat
 struct instance;
 
 struct watch {
-	struct watch *next; /* of the inode */
-	struct instance *owner;
-	struct inode *inode; /* counted */
+	struct watch *next;     /* of the inode */
+	struct instance *owner; /* NULL: dnotify's */
+	struct file *folder;    /* dnotify's, not counted */
+	struct inode *inode;    /* counted */
 	u32 mask;
 	int wd;
 };
@@ -100,7 +103,16 @@ static void unlink_watch(struct watch *w)
 	while (*at != w)
 		at = &(*at)->next;
 	*at = w->next;
-	xa_erase(&w->owner->watches, w->wd);
+	if (w->owner)
+		xa_erase(&w->owner->watches, w->wd);
+}
+
+static void tell_watch(struct watch *w, u32 mask, const char *name, u32 cookie)
+{
+	if (w->owner)
+		queue_event(w->owner, w->wd, mask, name, cookie);
+	else if (mask != IN_IGNORED && name)
+		upcall_file_async(w->folder, EPOLLMSG);
 }
 
 void inode_notify_watchers(struct inode *i, u32 mask, const char *name, u32 cookie)
@@ -113,9 +125,9 @@ void inode_notify_watchers(struct inode *i, u32 mask, const char *name, u32 cook
 		if (w->mask & mask & IN_EXCL_UNLINK)
 			continue;
 		if (w->mask & mask & IN_ALL_EVENTS)
-			queue_event(w->owner, w->wd, mask & ~IN_EXCL_UNLINK, name, cookie);
+			tell_watch(w, mask & ~IN_EXCL_UNLINK, name, cookie);
 		if (mask & IN_DELETE_SELF || (w->mask & mask & IN_ALL_EVENTS && w->mask & IN_ONESHOT)) {
-			queue_event(w->owner, w->wd, IN_IGNORED, NULL, 0);
+			tell_watch(w, IN_IGNORED, NULL, 0);
 			unlink_watch(w);
 			w->next = dead;
 			dead = w;
@@ -318,6 +330,15 @@ static int update(struct watch *w, u32 mask)
 	return w->wd;
 }
 
+/* Under the lock. */
+static void chain(struct watch *w, const struct watch *what)
+{
+	*w = *what;
+	w->next = w->inode->watches;
+	inode_get(w->inode);
+	WRITE_ONCE(w->inode->watches, w);
+}
+
 int inotify_add(struct file *f, struct inode *i, u32 mask)
 {
 	struct instance *in = f->priv;
@@ -338,10 +359,8 @@ int inotify_add(struct file *f, struct inode *i, u32 mask)
 	} else {
 		wd = xa_store(&in->watches, in->last_wd + 1, fresh, NULL);
 		if (!wd) {
-			*fresh = (struct watch){ i->watches, in, i, mask, ++in->last_wd };
-			inode_get(i);
-			WRITE_ONCE(i->watches, fresh);
-			wd = fresh->wd;
+			wd = ++in->last_wd;
+			chain(fresh, &(struct watch){ .owner = in, .inode = i, .mask = mask, .wd = wd });
 			fresh = NULL;
 		}
 	}
@@ -369,4 +388,48 @@ int inotify_remove(struct file *f, int wd)
 	inode_put(w->inode);
 	kfree(w);
 	return 0;
+}
+
+/* ---- dnotify -------------------------------------------------------------------------------------------------- */
+
+static struct watch *find_folder(struct file *f)
+{
+	struct watch *w = f->inode->watches;
+
+	while (w && w->folder != f)
+		w = w->next;
+	return w;
+}
+
+int dnotify_set(struct file *f, u32 mask)
+{
+	struct watch *fresh = mask & IN_ALL_EVENTS ? kzalloc(sizeof(*fresh), 0) : NULL, *w;
+
+	if (mask & IN_ALL_EVENTS && !fresh)
+		return -ENOMEM;
+	spin_lock(&notify_lock);
+	w = find_folder(f);
+	if (!fresh && w)
+		unlink_watch(w);
+	else if (w)
+		w->mask = (w->mask & mask & IN_ONESHOT) | ((w->mask | mask) & IN_ALL_EVENTS);
+	if (fresh && !w) {
+		chain(fresh, &(struct watch){ .folder = f, .inode = f->inode, .mask = mask });
+		fresh = NULL;
+	}
+	spin_unlock(&notify_lock);
+	if (w && !(mask & IN_ALL_EVENTS)) {
+		inode_put(w->inode);
+		kfree(w);
+	}
+	kfree(fresh);
+	return 0;
+}
+
+void file_async_gone(struct file *f)
+{
+	int err = f->inode->watches ? dnotify_set(f, 0) : 0;
+
+	assert(!err);
+	upcall_file_async_gone(f);
 }

@@ -467,6 +467,14 @@ void upcall_vfs_signal(int sig)
 	current->sig_pending |= BIT(sig - 1);
 }
 
+void upcall_file_async(struct file *f, unsigned events)
+{
+}
+
+void upcall_file_async_gone(struct file *f)
+{
+}
+
 u64 upcall_rlimit(unsigned which)
 {
 	return which == RLIMIT_NOFILE ? 1024 : ~0ULL;

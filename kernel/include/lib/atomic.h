@@ -33,6 +33,7 @@ typedef struct {
 #define atomic_inc(a)            atomic_add(a, 1)
 #define atomic_dec(a)            atomic_sub(a, 1)
 #define atomic_dec_and_test(a)   (atomic_sub_return(a, 1) == 0)
+#define atomic_or(a, i)          ((void)__atomic_fetch_or(&(a)->v, (i), __ATOMIC_SEQ_CST))
 #define atomic_xchg(a, i)        __atomic_exchange_n(&(a)->v, (i), __ATOMIC_SEQ_CST)
 
 /* True if *a was old and is now new; otherwise *old holds what was found. */

@@ -18,4 +18,8 @@ int __must_check inotify_add(struct file *f, struct inode *i,
 			     u32 mask); /* the watch's number; -EINVAL: f is no inotify */
 int __must_check inotify_remove(struct file *f, int wd);
 
+/* What happens to files of the open folder f is told to its owner (f->async is there): IN_* of mask, in addition to
+ * what was asked before; once, if IN_ONESHOT. No event: nothing any more. */
+int __must_check dnotify_set(struct file *f, u32 mask);
+
 #endif

@@ -11,4 +11,8 @@ struct file;
 /* To current, as from the kernel: SIGPIPE (a pipe or socket without readers), SIGXFSZ (RLIMIT_FSIZE). */
 void upcall_vfs_signal(int sig);
 
+/* f->async is not NULL. Its owner is to hear of these EPOLL* events (EPOLLMSG: dnotify's). Any context. */
+void upcall_file_async(struct file *f, unsigned events);
+void upcall_file_async_gone(struct file *f); /* the last reference has gone: frees f->async */
+
 #endif

@@ -297,6 +297,7 @@ struct dir_emit { /* readdir hands entries to emit until it returns false (buffe
 	s64 pos;
 };
 
+struct async;
 struct file_ops {
 	int (*open)(struct inode *i, struct file *f);
 	void (*release)(struct file *f); /* last reference */
@@ -329,8 +330,8 @@ struct file {
 	refcount_t refs;
 	void *priv;
 	const struct cred *cred;
-	int owner_pid, owner_sig, owner_type; /* F_SETOWN */
-	bool writes_inode;                    /* counted in inode->write_count */
+	struct async *async; /* process/async.h; NULL: nobody asked for signals */
+	bool writes_inode;   /* counted in inode->write_count */
 	struct list epoll_links;
 	u32 wb_err; /* errors of writeback seen by this file */
 	void *readahead;

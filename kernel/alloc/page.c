@@ -647,6 +647,7 @@ void page_stats(struct page_stats *out)
 	out->shmem = max(stat[PAGE_STAT_SHMEM], (s64)0);
 	out->mapped = max(stat[PAGE_STAT_MAPPED], (s64)0);
 	out->stacks = max(stat[PAGE_STAT_STACKS], (s64)0);
+	out->committed = max(stat[PAGE_STAT_COMMITTED], (s64)0);
 	for (int e = PAGE_STAT_EVENTS; e < PAGE_STAT_NR; e++)
 		out->events[e - PAGE_STAT_EVENTS] = (u64)stat[e];
 }

@@ -16,6 +16,7 @@
 #include <asm/shmbuf.h>
 #include <lib/printf.h>
 #include <linux/mman.h>
+#include <mm/commit.h>
 #include <mm/mm.h>
 #include <vfs/cache.h>
 #include <vfs/uapi.h>
@@ -160,6 +161,8 @@ static int make(struct ipc_ns *ns, const void *arg, struct ipc_object **out)
 		return -ENOSPC;
 	if (w->flags & SHM_HUGETLB)
 		return fail(ENOMEM, "shmget: no pool of huge pages");
+	if (!(w->flags & SHM_NORESERVE) && !commit_allows(NULL, pages_of(w->bytes)))
+		return -ENOMEM;
 	err = charge(ns, pages_of(w->bytes));
 	if (err)
 		return err;

@@ -6,16 +6,17 @@
 #ifndef IPC_SHM_NUMBERS_H
 #define IPC_SHM_NUMBERS_H
 
-#define SHM_HUGETLB  04000
-#define SHM_RDONLY   010000
-#define SHM_RND      020000
-#define SHM_REMAP    040000
-#define SHM_EXEC     0100000
-#define SHM_LOCK     11
-#define SHM_UNLOCK   12
-#define SHM_STAT     13
-#define SHM_INFO     14
-#define SHM_STAT_ANY 15
+#define SHM_HUGETLB   04000
+#define SHM_NORESERVE 010000 /* of shmget */
+#define SHM_RDONLY    010000
+#define SHM_RND       020000
+#define SHM_REMAP     040000
+#define SHM_EXEC      0100000
+#define SHM_LOCK      11
+#define SHM_UNLOCK    12
+#define SHM_STAT      13
+#define SHM_INFO      14
+#define SHM_STAT_ANY  15
 
 /* In shm_perm.mode: goes with the last detach; shall not be swapped out. */
 #define SHM_DEST   01000

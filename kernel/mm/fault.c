@@ -23,6 +23,7 @@
 #include <asm/resource.h>
 #include <core/trace.h>
 #include <lib/string.h>
+#include <mm/commit.h>
 #include <task/hooks.h>
 #include <task/sched.h>
 #include "mm_priv.h"
@@ -417,6 +418,8 @@ static int grow_stack(struct mm *m, ulong addr)
 		return -EFAULT;
 	prev = vma_prev(v);
 	if (prev && prev->end + ((prev->flags & VMA_ACCESS) ? STACK_GAP_BYTES : 0) > start)
+		return -EFAULT;
+	if (!commit_allows(m, (v->start - start) >> PAGE_SHIFT))
 		return -EFAULT;
 	vma_account(m, v->flags, (v->start - start) >> PAGE_SHIFT);
 	vma_set_bounds(v, start, v->end);

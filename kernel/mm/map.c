@@ -17,6 +17,7 @@
 #include <asm/resource.h>
 #include <core/log.h>
 #include <linux/mman.h>
+#include <mm/commit.h>
 #include <task/hooks.h>
 #include "mm_priv.h"
 
@@ -29,7 +30,7 @@ static bool over_limits(struct mm *m, u32 flags, u64 pages)
 	if ((flags & (VMA_WRITE | VMA_SHARED | VMA_STACK)) == VMA_WRITE &&
 	    m->data_pages + pages > upcall_rlimit(RLIMIT_DATA) >> PAGE_SHIFT)
 		return true;
-	return false;
+	return (flags & VMA_COMMITTED) && !commit_allows(m, pages);
 }
 
 bool over_lock_limit(u64 pages)
@@ -51,7 +52,7 @@ static u32 flags_of(const struct mm *m, unsigned prot, unsigned map_flags, unsig
 		flags |= VMA_NORESERVE;
 	if ((map_flags & MAP_LOCKED) || m->lock_future)
 		flags |= VMA_LOCKED;
-	return flags;
+	return commit_flags(flags);
 }
 
 /* ---- removing --------------------------------------------------------------------------------------- */
@@ -212,19 +213,27 @@ int mm_map_special(struct mm *m, ulong *addr, size_t bytes, unsigned vma_flags, 
 
 /* ---- rights -------------------------------------------------------------------------------------------- */
 
-/* The whole range is mapped and each part may have these rights. */
+static u32 protected_flags(const struct vma *v, unsigned prot)
+{
+	return commit_flags((v->flags & ~(u32)VMA_ACCESS) | prot);
+}
+
+/* The whole range is mapped, each part may have these rights, and what becomes writable may be promised. */
 static int check_protect(struct mm *m, ulong start, ulong end, unsigned prot)
 {
 	struct vma *v = vma_find(m, start);
+	u64 promised = 0;
 
 	for (ulong at = start; at < end; v = vma_next(v)) {
 		if (!v || v->start > at)
 			return -ENOMEM;
 		if (prot & ~(v->flags / VMA_MAYREAD) & VMA_ACCESS)
 			return -EACCES;
+		if ((protected_flags(v, prot) ^ v->flags) & VMA_COMMITTED)
+			promised += (min(v->end, end) - at) >> PAGE_SHIFT;
 		at = v->end;
 	}
-	return 0;
+	return promised && !commit_allows(m, promised) ? -ENOMEM : 0;
 }
 
 static struct vma *protect_one(struct vma *v, u32 flags, struct tlb_gather *g, struct list *dead, int *err)
@@ -248,7 +257,7 @@ static int protect_locked(struct mm *m, ulong start, ulong end, unsigned prot, s
 		return err;
 	tlb_begin(&g, &m->pt);
 	for (; v && v->start < end && !err; v = vma_next(v)) {
-		u32 flags = (v->flags & ~(u32)VMA_ACCESS) | prot;
+		u32 flags = protected_flags(v, prot);
 
 		if (flags != v->flags)
 			v = protect_one(v, flags, &g, dead, &err);

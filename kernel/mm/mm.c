@@ -15,6 +15,7 @@
 #include <alloc/slab.h>
 #include <arch/cpu.h>
 #include <lib/string.h>
+#include <mm/commit.h>
 #include <task/sched.h>
 #include <task/task.h>
 #include <task/tenant.h>
@@ -255,6 +256,8 @@ static int fork_vma(struct vma *v, struct mm *to, struct tlb_gather *g, struct l
 	struct vma *n;
 	int err;
 
+	if ((v->flags & VMA_COMMITTED) && !commit_allows(to, vma_pages(v)))
+		return -ENOMEM;
 	n = vma_alloc(to, v->start, v->end, v->flags & ~(u32)VMA_LOCKED, v->mapping, v->index);
 	if (!n)
 		return -ENOMEM;

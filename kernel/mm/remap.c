@@ -12,6 +12,7 @@
  */
 #include <asm/resource.h>
 #include <linux/mman.h>
+#include <mm/commit.h>
 #include <task/sched.h>
 #include "mm_priv.h"
 
@@ -167,7 +168,7 @@ static int check_limits(const struct remap *r, const struct vma *v)
 		return -ENOMEM;
 	if ((v->flags & VMA_LOCKED) && over_lock_limit(m->locked_pages + more))
 		return -EAGAIN;
-	return 0;
+	return more && (v->flags & VMA_COMMITTED) && !commit_allows(m, more) ? -ENOMEM : 0;
 }
 
 static int remap_locked(struct remap *r, ulong *out)

@@ -51,6 +51,8 @@ void vma_account(struct mm *m, u32 flags, s64 pages)
 		m->data_pages += pages;
 	if ((flags & (VMA_EXEC | VMA_WRITE)) == VMA_EXEC)
 		m->exec_pages += pages;
+	if (flags & VMA_COMMITTED)
+		page_stat_add(PAGE_STAT_COMMITTED, pages);
 }
 
 static bool counts_as_writer(const struct vma *v)

@@ -19,6 +19,7 @@
 #include <linux/mman.h>
 #include <linux/mount.h>
 #include <linux/uio.h>
+#include <mm/commit.h>
 #include <mm/mm.h>
 #include <process/process.h>
 #include <vfs/names.h>
@@ -70,8 +71,11 @@ static long map_shared_anon(ulong addr, size_t len, ulong prot, ulong flags)
 {
 	struct file *f;
 	long result;
-	int err = memfd_file("dev/zero", 0, &f);
+	int err;
 
+	if (!(flags & MAP_NORESERVE) && !commit_allows(current->mm, ALIGN_UP(len, PAGE_SIZE) >> PAGE_SHIFT))
+		return -ENOMEM;
+	err = memfd_file("dev/zero", 0, &f);
 	if (err)
 		return err;
 	result = inode_set_size(f->inode, ALIGN_UP(len, PAGE_SIZE));

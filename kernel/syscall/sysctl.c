@@ -208,6 +208,12 @@ static const struct attr *const inotify_attrs[] = {
 	NULL,
 };
 
+static const struct attr *const vm_attrs[] = {
+	NUMBER("max_map_count", 65530),
+	NUMBER("mmap_min_addr", 65536),
+	NULL,
+};
+
 static void sysctl_init(void)
 {
 	random_get(boot_id, sizeof(boot_id));
@@ -215,5 +221,6 @@ static void sysctl_init(void)
 	ensure(!attr_folder_add(&attr_sysctl_root, "kernel/random", random_attrs));
 	ensure(!attr_folder_add(&attr_sysctl_root, "fs", fs_attrs));
 	ensure(!attr_folder_add(&attr_sysctl_root, "fs/inotify", inotify_attrs));
+	ensure(!attr_folder_add(&attr_sysctl_root, "vm", vm_attrs));
 }
 PART_INIT(late, sysctl_init);

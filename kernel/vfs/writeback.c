@@ -580,11 +580,10 @@ static const struct attr expire = {
 };
 static const struct attr *const vm_attrs[] = { &ratio,    &background_ratio, &bytes, &background_bytes,
 					       &periodic, &expire,           NULL };
-static struct attr_dir vm_dir;
 
 static void writeback_init(void)
 {
 	reclaim_wait_for_clean = wait_for_clean;
-	ensure(!attr_dir_init(&vm_dir, &attr_sysctl_root, "vm", vm_attrs, NULL, NULL));
+	ensure(!attr_folder_add(&attr_sysctl_root, "vm", vm_attrs));
 }
 PART_INIT(core, writeback_init);

@@ -15,6 +15,7 @@
 #include <arch/cpu.h>
 #include <core/clock.h>
 #include <lib/string.h>
+#include <mm/commit.h>
 #include <mm/swap.h>
 #include <task/sched.h>
 #include <vfs/device.h>
@@ -69,11 +70,12 @@ static int show_meminfo(struct strbuf *out)
 	struct writeback_counts w;
 	struct swap_totals swap;
 	struct page_stats s;
-	u64 file;
+	u64 file, limit, promised;
 
 	page_stats(&s);
 	swap_totals(&swap);
 	writeback_counts(&w);
+	commit_totals(&limit, &promised);
 	file = s.cached > s.shmem ? s.cached - s.shmem : 0;
 	const struct {
 		const char *name;
@@ -95,6 +97,8 @@ static int show_meminfo(struct strbuf *out)
 		{ "Slab:", s.slab },
 		{ "KernelStack:", s.stacks },
 		{ "PageTables:", s.tables },
+		{ "CommitLimit:", limit },
+		{ "Committed_AS:", promised },
 	};
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
 		strbuf_add(out, "%-15s %8llu kB\n", rows[i].name, KIB(rows[i].pages));

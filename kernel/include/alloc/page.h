@@ -93,7 +93,7 @@ struct page *page_adopt(paddr_t base);
 
 struct page_stats { /* pages */
 	u64 total, free, reserved;
-	u64 slab, tables, cached, shmem, anon, mapped, stacks;
+	u64 slab, tables, cached, shmem, anon, mapped, stacks, committed;
 	u64 events[5]; /* PAGE_EVENT_* - PAGE_STAT_EVENTS, since boot */
 };
 void page_stats(struct page_stats *out);
@@ -107,6 +107,7 @@ enum page_stat {
 	PAGE_STAT_ANON,
 	PAGE_STAT_MAPPED, /* pages of files in page tables */
 	PAGE_STAT_STACKS,
+	PAGE_STAT_COMMITTED, /* promised: mm/commit.h */
 	PAGE_STAT_EVENTS,
 	PAGE_EVENT_SCANNED = PAGE_STAT_EVENTS,
 	PAGE_EVENT_STOLEN,

@@ -35,6 +35,7 @@
 #define VMA_STACK     BIT(16)
 #define VMA_HEAP      BIT(17)
 #define VMA_VDSO      BIT(18)
+#define VMA_COMMITTED BIT(19) /* its pages are promised: mm/commit.h */
 
 struct vma {
 	struct rb_node node;

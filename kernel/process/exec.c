@@ -17,6 +17,7 @@
 #include "elf.h"
 #include "exec_stack.h"
 #include "process_trace.h"
+#include <task/account.h>
 #include <task/hooks.h>
 #include <alloc/page.h>
 #include <arch/cpu.h>
@@ -447,47 +448,16 @@ static void set_mmap_base(struct mm *m, ulong top)
 
 /* ---- rights ---------------------------------------------------------------------------------------------- */
 
-static void take_file_ids(struct exec *e)
-{
-	const struct inode *i = e->file->inode;
-	struct cred *c = e->cred;
-
-	if ((e->file->path.mnt->flags & MS_NOSUID) || c->no_new_privs ||
-	    (ptrace_is_traced(current) && !capable_here(CAP_SYS_PTRACE)))
-		return;
-	if (i->mode & S_ISUID)
-		c->euid = i->uid;
-	if ((i->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
-		c->egid = i->gid;
-}
-
-/* capabilities(7), "Transformation of capabilities during execve()", without file capabilities. */
-static void take_capabilities(struct exec *e)
-{
-	struct cred *c = e->cred;
-	bool root = !(c->securebits & SECBIT_NOROOT);
-	bool ids_changed = !uid_eq(c->euid, current->cred->euid) || !gid_eq(c->egid, current->cred->egid);
-
-	if (ids_changed)
-		c->cap_ambient = 0;
-	if (root && (uid_eq(c->euid, user_in(0)) || uid_eq(c->uid, user_in(0))))
-		c->cap_permitted = c->cap_inheritable | c->cap_bounding;
-	else
-		c->cap_permitted = c->cap_ambient;
-	c->cap_effective = root && uid_eq(c->euid, user_in(0)) ? c->cap_permitted : c->cap_ambient;
-	e->secure = ids_changed || !uid_eq(c->uid, c->euid) || !gid_eq(c->gid, c->egid);
-	c->suid = c->fsuid = c->euid;
-	c->sgid = c->fsgid = c->egid;
-	c->securebits &= ~(u32)SECBIT_KEEP_CAPS;
-}
-
 static int prepare_rights(struct exec *e)
 {
+	int err;
+
 	e->cred = cred_prepare();
 	if (!e->cred)
 		return -ENOMEM;
-	take_file_ids(e);
-	take_capabilities(e);
+	err = exec_rights(e->file, e->cred, &e->secure);
+	if (err)
+		return err;
 	if (atomic_read(&current->process->sighand->refs.n) > 1) {
 		e->sighand = sighand_create(current->process->sighand);
 		if (!e->sighand)
@@ -709,9 +679,14 @@ static void release(struct exec *e)
 static int exec_common(int dirfd, unsigned lookup, const char *path, char *name, const struct exec_strings *argv,
 		       const struct exec_strings *envp)
 {
-	struct exec *e = kzalloc(sizeof(*e), 0);
+	struct exec *e;
 	int err;
 
+	if ((current->flags & TASK_F_OVER_NPROC) &&
+	    account_read(current->cred->uid, ACCOUNT_TASKS) > process_rlimit(RLIMIT_NPROC))
+		return fail(EAGAIN, "exec: RLIMIT_NPROC of user %u", current->cred->uid.v);
+	current->flags &= ~TASK_F_OVER_NPROC;
+	e = kzalloc(sizeof(*e), 0);
 	if (!e)
 		return -ENOMEM;
 	e->name = name;

@@ -14,6 +14,7 @@
  */
 #include "process_priv.h"
 #include "process_trace.h"
+#include <task/account.h>
 #include <task/hooks.h>
 #include <process/hooks.h>
 #include <arch/boot.h>
@@ -357,6 +358,7 @@ void process_exit_thread(int status)
 	files_exit(current);
 	fs_exit(current);
 	ns_set_change(current, NULL);
+	account_uncharge(current->cred->uid, ACCOUNT_TASKS, 1);
 	if (leave_process(p, status))
 		process_end(p);
 	task_put(current); /* the creator's reference: the process's membership */

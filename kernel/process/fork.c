@@ -12,6 +12,7 @@
  */
 #include "process_priv.h"
 #include "process_trace.h"
+#include <task/account.h>
 #include <task/hooks.h>
 #include <process/hooks.h>
 #include <arch/user.h>
@@ -201,6 +202,7 @@ static void drop_child(struct task *t)
 	t->mm = NULL;
 	if (t->pid)
 		pid_discard(t->pid);
+	account_uncharge(current->cred->uid, ACCOUNT_TASKS, 1);
 	task_put(t);
 	task_put(t); /* the scheduler's reference: it has never seen the task */
 }
@@ -234,6 +236,7 @@ static int publish(struct task *t, const struct clone_request *r)
 			p->exit_signal = me->exit_signal;
 	}
 	process_add_thread(p, t);
+	current->flags &= ~TASK_F_OVER_NPROC;
 	ptrace_adopt_child(t, r->flags, r->exit_signal);
 	if (join_stop)
 		task_set_work(t, WORK_SIGNAL);
@@ -307,9 +310,14 @@ long process_clone(const struct clone_request *r)
 	err = check(r);
 	if (err)
 		return err;
-	err = task_create(&t, current->comm);
+	err = account_charge(current->cred->uid, ACCOUNT_TASKS, 1, process_tasks_limit(current->cred->uid));
 	if (err)
 		return err;
+	err = task_create(&t, current->comm);
+	if (err) {
+		account_uncharge(current->cred->uid, ACCOUNT_TASKS, 1);
+		return err;
+	}
 	completion_init(&done);
 	if (vfork)
 		t->vfork_done = &done;
@@ -327,6 +335,8 @@ long process_clone(const struct clone_request *r)
 	nr = pid_nr(t->pid);
 	if (vfork)
 		task_get(t);
+	if (!(r->flags & CLONE_THREAD))
+		timers_limit(t->process);
 	if (static_branch(&task_life_key))
 		task_hooks->forked(t);
 	if (trace_on(task_newtask) || trace_on(sched_process_fork))

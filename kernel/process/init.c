@@ -12,6 +12,7 @@
  *
  * Locks: process_list_lock for entering the tree.
  */
+#include <task/account.h>
 #include "process_priv.h"
 #include <arch/boot.h>
 #include <core/log.h>
@@ -31,6 +32,7 @@ static void default_limits(struct process *p)
 		p->rlimits[i] = (struct rlimit){ ~0UL, ~0UL };
 	p->rlimits[RLIMIT_STACK].rlim_cur = 8UL << 20;
 	p->rlimits[RLIMIT_CORE].rlim_cur = 0;
+	p->rlimits[RLIMIT_NPROC].rlim_cur = p->rlimits[RLIMIT_NPROC].rlim_max = process_threads_max() / 2;
 	p->rlimits[RLIMIT_NOFILE] = (struct rlimit){ 1024, 4096 };
 	p->rlimits[RLIMIT_MEMLOCK] = (struct rlimit){ 8UL << 20, 8UL << 20 };
 	p->rlimits[RLIMIT_SIGPENDING] = (struct rlimit){ 4096, 4096 };
@@ -55,6 +57,8 @@ static void become_process_1(void)
 	ensure(p->sighand);
 	default_limits(p);
 	p->exit_signal = SIGCHLD;
+	err = account_charge(current->cred->uid, ACCOUNT_TASKS, 1, ~0ULL);
+	ensure(!err);
 	p->start_ns = current->start_ns;
 	list_init(&current->sig_queue);
 	list_init(&current->thread_link);

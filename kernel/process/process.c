@@ -12,6 +12,7 @@
  * siglock (s) inside it.
  */
 #include <task/user_ns.h>
+#include <alloc/page.h>
 #include "process_priv.h"
 #include <process/hooks.h>
 #include <lib/string.h>
@@ -75,6 +76,7 @@ static void process_free(struct rcu_head *head)
 	struct process *p = container_of(head, struct process, rcu);
 
 	pid_put(p->pid);
+	timers_free(p);
 	kcache_free(process_cache, p);
 }
 
@@ -303,6 +305,21 @@ void process_usage(struct process *p, struct process_usage *own, struct process_
 u64 process_rlimit(unsigned which)
 {
 	return current->process ? READ_ONCE(current->process->rlimits[which].rlim_cur) : ~0ULL;
+}
+
+u64 process_threads_max(void)
+{
+	struct page_stats s;
+
+	page_stats(&s);
+	return s.total * PAGE_SIZE / (8 * KERNEL_STACK_BYTES);
+}
+
+u64 process_tasks_limit(kuid_t user)
+{
+	if (!user.v || capable(CAP_SYS_RESOURCE) || capable(CAP_SYS_ADMIN))
+		return ~0ULL;
+	return process_rlimit(RLIMIT_NPROC);
 }
 
 u64 upcall_rlimit(unsigned which)

@@ -102,12 +102,19 @@ void exit_release_mm(void); /* of current: robust list, clear_child_tid, vfork's
 struct file;
 void exe_file_share(struct file *f); /* another mm runs the program: one more reference, nobody may write it */
 
+/* ---- exec_rights.c ---- */
+/* c, a copy of current's, becomes what it is after exec of f. secure: the program must not trust its environment.
+ * -EPERM: capabilities of the file are missing. */
+int __must_check exec_rights(struct file *f, struct cred *c, bool *secure);
+
 /* ---- pidfd.c ---- */
 int pidfd_create(struct pid *pid, unsigned flags, struct file **out);
 
 /* ---- timers.c ---- */
-void timers_exit(struct process *p);                         /* cancels all */
+void timers_exit(struct process *p);                         /* cancels all, for good: nr_threads is 0 */
+void timers_free(struct process *p);                         /* nobody has a reference of p any more */
 void timers_exec(struct process *p);                         /* POSIX timers go, itimers stay */
+void timers_limit(struct process *p);                        /* watches RLIMIT_CPU, if there is one */
 void timer_dequeued(struct posix_timer *t, siginfo_t *info); /* siglock held */
 
 /* ---- futex.c ---- */

@@ -28,7 +28,7 @@ struct posix_timer {
 	struct list link;
 	int id, clock;
 	enum kind kind;
-	bool is_itimer;
+	bool is_itimer, is_limit;
 	struct sigqueue entry;
 	struct process *process;
 	struct task *task; /* counted; NULL: the process */
@@ -45,6 +45,7 @@ struct process_timers {
 	struct mutex lock;
 	struct list posix;
 	struct posix_timer itimers[3];
+	struct posix_timer limit; /* RLIMIT_CPU */
 };
 
 /* ---- firing -------------------------------------------------------------------------------------------- */
@@ -81,6 +82,37 @@ static u64 forward(struct posix_timer *t, u64 now)
 	return missed;
 }
 
+/* When RLIMIT_CPU has something to say next; 0: never. siglock held. */
+static u64 next_limit(const struct process *p)
+{
+	const struct rlimit *l = &p->rlimits[RLIMIT_CPU];
+	u64 seconds = min(l->rlim_cur, l->rlim_max);
+
+	return seconds < ~0ULL / NSEC_PER_SEC ? max(seconds, 1ULL) * NSEC_PER_SEC : 0;
+}
+
+/* setrlimit(2): SIGXCPU at the soft limit and every second after it, SIGKILL at the hard one. */
+static void limit_passed(struct posix_timer *t, u64 now)
+{
+	struct process *p = t->process;
+	struct rlimit *l = &p->rlimits[RLIMIT_CPU];
+	ulong irq = spin_lock_irqsave(&p->siglock);
+	int sig = 0;
+
+	if (now / NSEC_PER_SEC >= l->rlim_max) {
+		sig = SIGKILL;
+	} else if (now / NSEC_PER_SEC >= l->rlim_cur) {
+		sig = SIGXCPU;
+		l->rlim_cur++;
+	}
+	t->next_ns = sig == SIGKILL ? 0 : next_limit(p);
+	spin_unlock_irqrestore(&p->siglock, irq);
+	if (sig)
+		signal_send_process(sig, NULL, p);
+	if (t->next_ns)
+		arm(t);
+}
+
 static void fire(struct timer *timer)
 {
 	struct posix_timer *t = container_of(timer, struct posix_timer, timer);
@@ -91,6 +123,10 @@ static void fire(struct timer *timer)
 		return;
 	if (t->kind != WALL && now < t->next_ns) {
 		arm(t);
+		return;
+	}
+	if (t->is_limit) {
+		limit_passed(t, now);
 		return;
 	}
 	ignored = t->silent ? 1 : signal_send_timer(&t->entry, t->process, t->task);
@@ -192,6 +228,8 @@ static struct process_timers *timers_of(struct process *p)
 	timer_setup(&all->itimers[ITIMER_REAL], p, WALL, SIGALRM);
 	timer_setup(&all->itimers[ITIMER_VIRTUAL], p, CPU_USER, SIGVTALRM);
 	timer_setup(&all->itimers[ITIMER_PROF], p, CPU_ALL, SIGPROF);
+	timer_setup(&all->limit, p, CPU_ALL, SIGXCPU);
+	all->limit.is_itimer = all->limit.is_limit = true;
 	for (int i = 0; i < 3; i++) {
 		all->itimers[i].is_itimer = true;
 		all->itimers[i].entry.info.si_code = SI_KERNEL;
@@ -233,6 +271,30 @@ int itimer_get(int which, struct timer_value *v)
 	if (all)
 		show(&all->itimers[which], v);
 	return 0;
+}
+
+/* ---- RLIMIT_CPU -------------------------------------------------------------------------------------------------- */
+
+void timers_limit(struct process *p)
+{
+	ulong irq = spin_lock_irqsave(&p->siglock);
+	u64 next = next_limit(p);
+	struct process_timers *all;
+
+	spin_unlock_irqrestore(&p->siglock, irq);
+	all = next ? timers_of(p) : p->timers;
+	if (!all) /* no limit, or no memory: then nobody watches */
+		return;
+	mutex_lock(&all->lock);
+	if (READ_ONCE(p->nr_threads)) /* else timers_exit has been here, or sees what we do */
+		change(&all->limit, next, 0, NULL);
+	mutex_unlock(&all->lock);
+}
+
+void process_limit_changed(struct process *p, unsigned which)
+{
+	if (which == RLIMIT_CPU)
+		timers_limit(p);
 }
 
 /* ---- POSIX timers ---------------------------------------------------------------------------------------------- */
@@ -420,10 +482,16 @@ void timers_exit(struct process *p)
 	if (!all)
 		return;
 	timers_exec(p);
+	mutex_lock(&all->lock);
 	for (int i = 0; i < 3; i++) {
 		freeze(&all->itimers[i]);
 		signal_release_timer(&all->itimers[i].entry, p);
 	}
-	p->timers = NULL;
-	kfree(all);
+	freeze(&all->limit);
+	mutex_unlock(&all->lock);
+}
+
+void timers_free(struct process *p)
+{
+	kfree(p->timers);
 }

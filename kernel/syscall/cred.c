@@ -19,6 +19,7 @@
 #include <linux/securebits.h>
 #include <mm/mm.h>
 #include <process/process.h>
+#include <task/account.h>
 #include <task/user_ns.h>
 
 #define KEEP (~0U)
@@ -51,6 +52,11 @@ static void adjust_caps(struct cred *c, const struct cred *old)
 static long commit(struct cred *c)
 {
 	adjust_caps(c, current->cred);
+	if (!uid_eq(c->uid, current->cred->uid)) { /* cannot be refused, for programs do not look: exec is */
+		current->flags &= ~TASK_F_OVER_NPROC;
+		if (c->uid.v && account_read(c->uid, ACCOUNT_TASKS) > process_rlimit(RLIMIT_NPROC))
+			current->flags |= TASK_F_OVER_NPROC;
+	}
 	if (!uid_eq(c->euid, current->cred->euid) || !gid_eq(c->egid, current->cred->egid))
 		current->mm->dumpable = 0;
 	cred_commit(c);

@@ -337,6 +337,8 @@ static int set_limit(struct process *p, u32 which, const struct rlimit *want)
 	else
 		*have = *want;
 	spin_unlock_irqrestore(&p->siglock, irq);
+	if (!err)
+		process_limit_changed(p, which);
 	return err;
 }
 
@@ -358,6 +360,8 @@ static int limits_of(struct process *p, u32 which, const void __user *new_rlim, 
 		err = check_limit(which, &want);
 		if (err)
 			return err;
+		if (which == RLIMIT_CPU && !want.rlim_cur)
+			want.rlim_cur = 1;
 	}
 	old = p->rlimits[which];
 	if (new_rlim) {

@@ -121,10 +121,7 @@ static int set_pipe_max(struct attr_dir *dir, const struct attr *a, char *text, 
 
 static int show_threads_max(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
 {
-	struct page_stats s;
-
-	page_stats(&s);
-	strbuf_add(out, "%llu\n", (unsigned long long)(s.total * PAGE_SIZE / (8 * KERNEL_STACK_BYTES)));
+	strbuf_add(out, "%llu\n", (unsigned long long)process_threads_max());
 	return 0;
 }
 

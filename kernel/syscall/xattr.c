@@ -43,6 +43,8 @@ static int may_use(const struct path *p, const char *name, bool write)
 		return -EROFS;
 	if (str_starts(name, XATTR_TRUSTED_PREFIX))
 		return capable(CAP_SYS_ADMIN) ? 0 : write ? -EPERM : -ENODATA;
+	if (!strcmp(name, XATTR_NAME_CAPS))
+		return !write || capable(CAP_SETFCAP) ? 0 : -EPERM;
 	if (str_starts(name, XATTR_SECURITY_PREFIX))
 		return !write || capable(CAP_SYS_ADMIN) ? 0 : -EPERM;
 	if (str_starts(name, XATTR_USER_PREFIX) && !S_ISREG(i->mode) && !S_ISDIR(i->mode))

@@ -60,10 +60,12 @@ static struct account *find_or_make(kuid_t uid)
 int account_charge(kuid_t uid, enum account_kind kind, u64 n, u64 limit)
 {
 	struct account *a = find_or_make(uid);
+	s64 now;
 
 	if (!a)
 		return -ENOMEM;
-	if ((u64)atomic_add_return(&a->used[kind], n) <= limit)
+	now = atomic_add_return(&a->used[kind], n);
+	if (now <= 0 || (u64)now <= limit) /* below 0: a charge that found no memory was given back */
 		return 0;
 	atomic_sub(&a->used[kind], n);
 	return -EAGAIN;
@@ -81,5 +83,5 @@ u64 account_read(kuid_t uid, enum account_kind kind)
 {
 	struct account *a = find(uid);
 
-	return a ? atomic_read(&a->used[kind]) : 0;
+	return a ? max((s64)atomic_read(&a->used[kind]), (s64)0) : 0;
 }

@@ -12,6 +12,7 @@
 #include <alloc/slab.h>
 #include <core/rcu.h>
 #include <lib/string.h>
+#include <task/account.h>
 #include <task/cred.h>
 #include <task/task.h>
 #include <task/user_ns.h>
@@ -35,6 +36,10 @@ void cred_commit(struct cred *c)
 {
 	struct cred *old = current->cred;
 
+	if (current->process && !uid_eq(old->uid, c->uid)) {
+		(void)!account_charge(c->uid, ACCOUNT_TASKS, 1, ~0ULL);
+		account_uncharge(old->uid, ACCOUNT_TASKS, 1);
+	}
 	rcu_assign(current->cred, c);
 	cred_put(old);
 }

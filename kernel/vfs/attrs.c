@@ -16,6 +16,7 @@
 #include <linux/capability.h>
 #include <linux/inotify.h>
 #include <linux/mount.h>
+#include <linux/xattr.h>
 #include <vfs/uapi.h>
 #include <asm/resource.h>
 #include <mm/upcalls.h>
@@ -27,6 +28,34 @@
 static bool owns(const struct inode *i)
 {
 	return uid_eq(i->uid, current->cred->fsuid) || capable_over(i->uid, i->gid, CAP_FOWNER);
+}
+
+static bool may_have_caps(const struct inode *i)
+{
+	return S_ISREG(i->mode) && i->ops && i->ops->setxattr;
+}
+
+/* i->lock held for writing. Failure is seen at exec: then it still has them. */
+static void drop_caps_locked(struct inode *i)
+{
+	if (may_have_caps(i) && i->ops->getxattr(i, XATTR_NAME_CAPS, NULL, 0) > 0)
+		(void)!i->ops->setxattr(i, XATTR_NAME_CAPS, NULL, 0, 0);
+}
+
+void inode_drop_caps(struct inode *i)
+{
+	bool has;
+
+	if (!may_have_caps(i))
+		return;
+	read_lock(&i->lock);
+	has = i->ops->getxattr(i, XATTR_NAME_CAPS, NULL, 0) > 0;
+	read_unlock(&i->lock);
+	if (!has)
+		return;
+	write_lock(&i->lock);
+	drop_caps_locked(i);
+	write_unlock(&i->lock);
 }
 
 static int may_chown(const struct inode *i, const struct inode_attr *a)
@@ -111,6 +140,8 @@ int path_set_attr(const struct path *p, struct inode_attr *a)
 	if (!err) {
 		fill_in(i, a);
 		err = apply(i, a);
+		if (!err && a->mask & (ATTR_UID | ATTR_GID))
+			drop_caps_locked(i);
 	}
 	write_unlock(&i->lock);
 	if (!err)
@@ -142,6 +173,8 @@ int inode_set_size(struct inode *i, s64 size)
 	err = apply(i, &a);
 	if (!err && i->cache) {
 		s64 old = i->size;
+
+		drop_caps_locked(i);
 
 		WRITE_ONCE(i->size, size);
 		if (size < old)

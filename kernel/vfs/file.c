@@ -241,6 +241,7 @@ static int take_write_access(struct file *f)
 			return -ETXTBSY;
 	} while (!atomic_try_cmpxchg(count, &n, n + 1));
 	f->writes_inode = true;
+	inode_drop_caps(f->inode);
 	return 0;
 }
 

@@ -22,6 +22,7 @@ struct dentry *dentry_parent_get(struct dentry *d);
 bool mount_tryget(struct mount *m);
 void inode_link_alias(struct inode *i, struct dentry *d);
 void inode_unlink_alias(struct inode *i, struct dentry *d);
+void inode_drop_caps(struct inode *i);           /* its contents will no longer be what was trusted (capabilities(7)) */
 struct dentry *inode_alias_get(struct inode *i); /* some name, counted, or NULL */
 
 void inode_describe(struct inode *i, char *buf, size_t size); /* some path of it */

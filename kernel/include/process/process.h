@@ -143,6 +143,9 @@ void process_usage(struct process *p, struct process_usage *own, struct process_
 
 /* The limit of current (rlim_cur). */
 u64 process_rlimit(unsigned which);
+u64 process_threads_max(void);        /* as many as an eighth of the memory has stacks for */
+u64 process_tasks_limit(kuid_t user); /* RLIMIT_NPROC as it binds current, were this its user */
+void process_limit_changed(struct process *p, unsigned which); /* RLIMIT_CPU takes effect at once */
 
 /* May current's credentials act on t: for signals, ptrace-like looks (/proc/PID/mem ...)? */
 bool process_may_signal(struct task *t, int sig);

@@ -43,7 +43,7 @@ struct cred {
 };
 
 struct cred *__must_check cred_prepare(void); /* a private copy of current's; NULL: out of memory */
-void cred_commit(struct cred *c);             /* becomes current's; takes over the reference */
+void cred_commit(struct cred *c); /* becomes current's, whose user pays for the task; takes over the reference */
 void cred_get(struct cred *c);
 void cred_put(struct cred *c);
 bool capable(int cap);                         /* current has CAP_* over the machine (task/user_ns.h has the others) */

@@ -155,11 +155,12 @@ struct task {
 	struct completion *vfork_done;        /* o: the parent in vfork, until exec or exit */
 };
 
-#define TASK_F_KTHREAD  BIT(0)
-#define TASK_F_EXITING  BIT(1)
-#define TASK_F_FORKED   BIT(2) /* has not called exec since fork */
-#define TASK_F_IO_WAIT  BIT(3)
-#define TASK_F_MEMALLOC BIT(4) /* reclaim: may use the reserve */
+#define TASK_F_KTHREAD    BIT(0)
+#define TASK_F_EXITING    BIT(1)
+#define TASK_F_FORKED     BIT(2) /* has not called exec since fork */
+#define TASK_F_IO_WAIT    BIT(3)
+#define TASK_F_OVER_NPROC BIT(5) /* its new user had too many tasks already: exec will be refused */
+#define TASK_F_MEMALLOC   BIT(4) /* reclaim: may use the reserve */
 
 #define SCOPE_NOIO BIT(0)
 #define SCOPE_NOFS BIT(1)

@@ -2,9 +2,9 @@
  *
  * Problem: call chains hold kernel addresses; /proc/kallsyms holds 150,000 names, many of them aliases.
  *
- * Idea: read it in one go, keep text and data names above the user half, sort by address, keep the best name of each
- * address: not weak, then global, then fewer leading underscores, then the longer name. A symbol reaches to the next
- * one.
+ * Idea: read it in one go, keep text and data names above the user half, sort by address, keep the last name of each
+ * address in the file's order: a symbol reaches to the next one, so of several at one address only the last has a size,
+ * which is why perf takes it.
  *
  * Contract: ksyms.h. Locks: none.
  */
@@ -60,10 +60,7 @@ static char *parse_line(char *p, struct ksyms *k, struct ksym *s)
 	name[strcspn(name, "\t ")] = 0;
 	if (!strchr("TWDB", toupper(type)) || addr < 1ULL << 63)
 		return nl;
-	*s = (struct ksym){ .addr = addr,
-			    .name = name - k->names,
-			    .is_weak = toupper(type) == 'W',
-			    .is_global = type != 'W' && isupper((unsigned char)type) };
+	*s = (struct ksym){ .addr = addr, .name = name - k->names };
 	return nl;
 }
 
@@ -74,20 +71,6 @@ static int by_addr(const void *a, const void *b)
 	if (x->addr != y->addr)
 		return x->addr < y->addr ? -1 : 1;
 	return x->name < y->name ? -1 : x->name > y->name;
-}
-
-static bool better(const struct ksyms *k, const struct ksym *a, const struct ksym *b)
-{
-	const char *na = k->names + a->name, *nb = k->names + b->name;
-	size_t ua = strspn(na, "_"), ub = strspn(nb, "_");
-
-	if (a->is_weak != b->is_weak)
-		return b->is_weak;
-	if (a->is_global != b->is_global)
-		return a->is_global;
-	if (ua != ub)
-		return ua < ub;
-	return strlen(na) > strlen(nb);
 }
 
 static void mark_ignored(struct ksyms *k)
@@ -126,11 +109,10 @@ int ksyms_load(struct ksyms *k, const char *path)
 	if (!k->nr)
 		return ksyms_free(k), -EPERM;
 	qsort(k->syms, k->nr, sizeof(s), by_addr);
-	for (u32 i = 1; i < k->nr; i++)
-		if (k->syms[i].addr != k->syms[n].addr)
-			k->syms[++n] = k->syms[i];
-		else if (better(k, &k->syms[i], &k->syms[n]))
-			k->syms[n] = k->syms[i];
+	for (u32 i = 1; i < k->nr; i++) {
+		n += k->syms[i].addr != k->syms[n].addr;
+		k->syms[n] = k->syms[i];
+	}
 	k->nr = n + 1;
 	mark_ignored(k);
 	return 0;

@@ -10,8 +10,8 @@
 
 struct ksym {
 	u64 addr;
-	u32 name; /* offset in names */
-	bool is_weak, is_global, is_ignored;
+	u32 name;        /* offset in names */
+	bool is_ignored; /* the scheduler's own */
 };
 
 struct ksyms {

@@ -249,14 +249,6 @@ static int build_id_table(struct pd_file *f)
 	return 0;
 }
 
-struct pd_event *pd_event_of_id(const struct pd_file *f, u64 id)
-{
-	for (u64 h = id & f->id_mask; f->id_table[h].event; h = (h + 1) & f->id_mask)
-		if (f->id_table[h].id == id)
-			return f->id_table[h].event;
-	return NULL;
-}
-
 /* What all events must agree on so that a record can be read before its event is known. */
 static int layout(struct pd_file *f)
 {
@@ -265,10 +257,10 @@ static int layout(struct pd_file *f)
 	for (u32 i = 0; i < f->nr_events; i++) {
 		pd_layout_event(&f->events[i]);
 		name_event(f, &f->events[i]);
-		if (f->events[i].time_offset != f->events[0].time_offset)
+		if (f->events[i].at.time != f->events[0].at.time)
 			f->times_differ = true;
 	}
-	f->time_offset = f->events[0].time_offset;
+	f->time_offset = f->events[0].at.time;
 	f->id_offset = -1;
 	if (t0 & PERF_SAMPLE_IDENTIFIER)
 		f->id_offset = 8;

@@ -119,12 +119,26 @@ void pd_tracing_free(struct pd_tracing *tr);
 /* Parses one format text; 0 or -EINVAL. The fields are allocated. */
 int pd_format_parse(struct pd_tracepoint *tp, const char *text, size_t bytes);
 const struct pd_field *pd_tracepoint_field(const struct pd_tracepoint *tp, const char *name);
+s64 pd_field_any_int(const struct pd_field *f, const u8 *raw, u32 raw_bytes);
 /* Value of a field; 0 when f is NULL or lies outside the record. */
-s64 pd_field_int(const struct pd_field *f, const u8 *raw, u32 raw_bytes);
+static inline s64 pd_field_int(const struct pd_field *f, const u8 *raw, u32 raw_bytes)
+{
+	if (f && f->is_signed && f->offset + 8ULL <= raw_bytes) {
+		if (f->size == 4)
+			return (s32)pd_u32(raw + f->offset);
+		if (f->size == 8)
+			return pd_u64(raw + f->offset);
+	}
+	return pd_field_any_int(f, raw, raw_bytes);
+}
 /* Text of a field, terminated, cut to size. */
 void pd_field_str(const struct pd_field *f, const u8 *raw, u32 raw_bytes, char *out, size_t size);
 
 /* ---- the file ---- */
+
+struct pd_layout { /* offsets of the fixed fields in a sample, 0: not there; records end in at least `end` bytes */
+	u16 id, ip, tid, time, addr, cpu, period, end;
+};
 
 struct pd_event {
 	struct perf_event_attr attr;
@@ -134,9 +148,10 @@ struct pd_event {
 	u32 nr_ids;
 	u32 index;
 	const struct pd_tracepoint *tp; /* NULL unless a tracepoint whose format is in the file */
-	int time_offset;                /* of TIME in a sample body, -1 if none */
-	int trailer_time;               /* of TIME from the end of other records, 0 if none */
-	bool unwanted;                  /* set by the consumer: its samples need not be delivered */
+	struct pd_layout at;
+	bool has_rest;    /* fields of no fixed place follow the fixed ones */
+	int trailer_time; /* of TIME from the end of other records, 0 if none */
+	bool unwanted;    /* set by the consumer: its samples need not be delivered */
 };
 
 struct pd_sample {

@@ -28,8 +28,8 @@ struct pd_file {
 	struct pd_tracing tracing;
 	struct id_slot *id_table; /* open addressing, size id_mask + 1 */
 	u64 id_mask;
-	int id_offset;   /* of the id in a sample body, -1: one event */
-	int time_offset; /* common to all events, -1: none or they differ */
+	int id_offset;   /* of the id in a sample, -1: one event */
+	int time_offset; /* of the time in a sample, as the first event has it; 0: none */
 	bool times_differ;
 	struct pd_counts counts;
 	char damage[256];
@@ -43,7 +43,14 @@ struct pd_file {
 
 /* Notes the first damage found; later ones are consequences. */
 void pd_note(struct pd_file *f, const char *fmt, ...) __printf(2, 3);
-struct pd_event *pd_event_of_id(const struct pd_file *f, u64 id);
+static inline struct pd_event *pd_event_of_id(const struct pd_file *f, u64 id)
+{
+	for (u64 h = id & f->id_mask; f->id_table[h].event; h = (h + 1) & f->id_mask)
+		if (f->id_table[h].id == id)
+			return f->id_table[h].event;
+	return NULL;
+}
+
 void pd_layout_event(struct pd_event *e);
 
 /* True if a whole record lies at p. */

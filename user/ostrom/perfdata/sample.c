@@ -3,19 +3,19 @@
  * Problem: the body of a sample has no tags: which fields it holds, in which order, follows from
  * the attribute of the event that it belongs to, and a damaged file lies about all of it.
  *
- * Idea: one cursor with a bound walks the bits of sample_type in the order that perf_event_open(2)
- * gives. The offsets that every record needs before it is parsed (id, time) are laid out once an
- * event.
+ * Idea: the fields up to the period have fixed sizes, so their offsets are laid out once an event and one comparison
+ * says that all are there. For what follows, one cursor with a bound walks the bits of sample_type in the order that
+ * perf_event_open(2) gives.
  *
  * Contract: perfdata.h. Locks: none.
  */
 #include <errno.h>
 #include "perfdata_priv.h"
 
-#define HEAD_BITS                                                                                                      \
+#define FIXED_BITS                                                                                                     \
 	(PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ADDR |             \
-	 PERF_SAMPLE_ID | PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU | PERF_SAMPLE_PERIOD | PERF_SAMPLE_READ |            \
-	 PERF_SAMPLE_CALLCHAIN | PERF_SAMPLE_RAW)
+	 PERF_SAMPLE_ID | PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU | PERF_SAMPLE_PERIOD)
+#define HEAD_BITS (FIXED_BITS | PERF_SAMPLE_READ | PERF_SAMPLE_CALLCHAIN | PERF_SAMPLE_RAW)
 
 struct cursor {
 	const u8 *p;
@@ -136,12 +136,11 @@ static void take_tail(struct cursor *c, const struct perf_event_attr *a, struct 
 		s->phys_addr = word(c);
 }
 
-static void clear(struct pd_sample *s, const struct pd_event *e, const u8 *rec)
+static void begin_sample(struct pd_sample *s, const struct pd_event *e, const u8 *rec)
 {
 	struct perf_event_header h;
 
 	memcpy(&h, rec, sizeof(h));
-	memset(s, 0, sizeof(*s));
 	s->rec = rec;
 	s->type = h.type;
 	s->misc = h.misc;
@@ -149,48 +148,57 @@ static void clear(struct pd_sample *s, const struct pd_event *e, const u8 *rec)
 	s->event = (struct pd_event *)e;
 	s->time = s->id = UINT64_MAX;
 	s->pid = s->tid = s->cpu = UINT32_MAX;
+	s->ip = s->addr = s->period = s->weight = s->data_src = s->phys_addr = 0;
+	s->chain = s->raw = s->regs = NULL;
+	s->chain_nr = s->raw_bytes = 0;
+	s->regs_abi = 0;
 }
 
-int pd_parse_sample(const struct pd_event *e, const u8 *rec, struct pd_sample *s)
+/* What has no fixed place: it begins at the end of the fixed fields. */
+static bool take_rest(const struct perf_event_attr *a, const u8 *from, u64 left, struct pd_sample *s)
 {
-	const struct perf_event_attr *a = &e->attr;
-	u64 t = a->sample_type, v;
-	struct cursor c;
+	struct cursor c = { from, left, false };
+	u64 t = a->sample_type, n;
 
-	clear(s, e, rec);
-	c = (struct cursor){ rec + 8, s->size - 8, false };
-	if (t & PERF_SAMPLE_IDENTIFIER)
-		s->id = word(&c);
-	if (t & PERF_SAMPLE_IP)
-		s->ip = word(&c);
-	if (t & PERF_SAMPLE_TID) {
-		v = word(&c);
-		s->pid = v;
-		s->tid = v >> 32;
-	}
-	if (t & PERF_SAMPLE_TIME)
-		s->time = word(&c);
-	if (t & PERF_SAMPLE_ADDR)
-		s->addr = word(&c);
-	if (t & PERF_SAMPLE_ID)
-		s->id = word(&c);
-	if (t & PERF_SAMPLE_STREAM_ID)
-		word(&c);
-	if (t & PERF_SAMPLE_CPU)
-		s->cpu = word(&c);
-	s->period = t & PERF_SAMPLE_PERIOD ? word(&c) : a->sample_period;
 	if (t & PERF_SAMPLE_READ)
 		skip_read(&c, a->read_format);
 	if (t & PERF_SAMPLE_CALLCHAIN) {
-		v = word(&c);
-		s->chain = words(&c, v);
-		s->chain_nr = s->chain ? v : 0;
+		n = word(&c);
+		s->chain = words(&c, n);
+		s->chain_nr = s->chain ? n : 0;
 	}
 	if (t & PERF_SAMPLE_RAW)
 		take_raw(&c, s);
 	if (t & ~(u64)HEAD_BITS)
 		take_tail(&c, a, s);
-	return c.bad ? -EINVAL : 0;
+	return !c.bad;
+}
+
+int pd_parse_sample(const struct pd_event *e, const u8 *rec, struct pd_sample *s)
+{
+	const struct pd_layout *at = &e->at;
+
+	begin_sample(s, e, rec);
+	if (s->size < at->end)
+		return -EINVAL;
+	if (at->id)
+		s->id = pd_u64(rec + at->id);
+	if (at->ip)
+		s->ip = pd_u64(rec + at->ip);
+	if (at->tid) {
+		s->pid = pd_u32(rec + at->tid);
+		s->tid = pd_u32(rec + at->tid + 4);
+	}
+	if (at->time)
+		s->time = pd_u64(rec + at->time);
+	if (at->addr)
+		s->addr = pd_u64(rec + at->addr);
+	if (at->cpu)
+		s->cpu = pd_u32(rec + at->cpu);
+	s->period = at->period ? pd_u64(rec + at->period) : e->attr.sample_period;
+	if (!e->has_rest || take_rest(&e->attr, rec + at->end, s->size - at->end, s))
+		return 0;
+	return -EINVAL;
 }
 
 /* The sample_id that closes every record but a sample when sample_id_all is set. */
@@ -202,7 +210,7 @@ int pd_parse_trailer(const struct pd_event *e, const u8 *rec, struct pd_sample *
 	struct cursor c;
 	u64 v;
 
-	clear(s, e, rec);
+	begin_sample(s, e, rec);
 	if (!e->attr.sample_id_all)
 		return 0;
 	if (s->size < 8 + n)
@@ -226,17 +234,37 @@ int pd_parse_trailer(const struct pd_event *e, const u8 *rec, struct pd_sample *
 	return 0;
 }
 
+/* The offset of the next fixed field, 0 if the event has no such. */
+static u16 place(u16 *end, u64 sample_type, u64 bits)
+{
+	u16 at = *end;
+
+	if (!(sample_type & bits))
+		return 0;
+	*end += 8;
+	return at;
+}
+
 void pd_layout_event(struct pd_event *e)
 {
 	u64 t = e->attr.sample_type;
+	struct pd_layout *at = &e->at;
+	u16 end = 8, late_id;
 
-	e->time_offset = e->trailer_time = 0;
-	if (!(t & PERF_SAMPLE_TIME)) {
-		e->time_offset = -1;
-		return;
-	}
-	e->time_offset = 8 + 8 * (!!(t & PERF_SAMPLE_IDENTIFIER) + !!(t & PERF_SAMPLE_IP) + !!(t & PERF_SAMPLE_TID));
-	if (e->attr.sample_id_all)
+	at->id = place(&end, t, PERF_SAMPLE_IDENTIFIER);
+	at->ip = place(&end, t, PERF_SAMPLE_IP);
+	at->tid = place(&end, t, PERF_SAMPLE_TID);
+	at->time = place(&end, t, PERF_SAMPLE_TIME);
+	at->addr = place(&end, t, PERF_SAMPLE_ADDR);
+	late_id = place(&end, t, PERF_SAMPLE_ID);
+	at->id = late_id ? late_id : at->id;
+	place(&end, t, PERF_SAMPLE_STREAM_ID);
+	at->cpu = place(&end, t, PERF_SAMPLE_CPU);
+	at->period = place(&end, t, PERF_SAMPLE_PERIOD);
+	at->end = end;
+	e->has_rest = t & ~(u64)FIXED_BITS;
+	e->trailer_time = 0;
+	if ((t & PERF_SAMPLE_TIME) && e->attr.sample_id_all)
 		e->trailer_time = 8 * (1 + !!(t & PERF_SAMPLE_ID) + !!(t & PERF_SAMPLE_STREAM_ID) +
 				       !!(t & PERF_SAMPLE_CPU) + !!(t & PERF_SAMPLE_IDENTIFIER));
 }

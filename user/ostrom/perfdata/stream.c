@@ -53,31 +53,34 @@ struct stream {
 	size_t carry_bytes;
 	u64 round_start, last_round_start, released; /* offsets in the file */
 	const u8 *in_map;
-	u64 last_progress;
 	bool skips; /* some event is unwanted */
 };
 
 /* ---- the queue ---- */
 
-static int enqueue(struct stream *s, u64 time, const u8 *rec)
+static int grow_queue(struct stream *s)
 {
-	if (s->nr == s->room) {
-		size_t room = s->room ? s->room * 2 : 1024;
-		struct entry *q = realloc(s->queue, room * sizeof(*q));
-		struct entry *t;
+	size_t room = s->room ? s->room * 2 : 1024;
+	struct entry *q = realloc(s->queue, room * sizeof(*q));
+	struct entry *t;
 
-		if (!q)
-			return -ENOMEM;
-		s->queue = q;
-		t = realloc(s->spare, room * sizeof(*t));
-		if (!t)
-			return -ENOMEM;
-		s->spare = t;
-		s->room = room;
-	}
+	if (!q)
+		return -ENOMEM;
+	s->queue = q;
+	t = realloc(s->spare, room * sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	s->spare = t;
+	s->room = room;
+	return 0;
+}
+
+static inline int enqueue(struct stream *s, u64 time, const u8 *rec)
+{
+	if (s->nr == s->room && grow_queue(s))
+		return -ENOMEM;
 	s->queue[s->nr++] = (struct entry){ time, rec };
-	if (time > s->max_time)
-		s->max_time = time;
+	s->max_time = max(s->max_time, time);
 	return 0;
 }
 
@@ -135,15 +138,11 @@ static u64 file_offset(const struct stream *s, const u8 *rec)
 	return rec >= s->f->map && rec < s->f->map + s->f->map_bytes ? rec - s->f->map : 0;
 }
 
-static struct pd_event *event_of_sample(struct pd_file *f, const u8 *rec, u16 size)
+static inline struct pd_event *event_of_sample(struct pd_file *f, const u8 *rec, u16 size)
 {
-	struct pd_event *e = NULL;
-
 	if (f->id_offset < 0 || f->nr_events == 1)
 		return &f->events[0];
-	if (size >= f->id_offset + 8)
-		e = pd_event_of_id(f, pd_u64(rec + f->id_offset));
-	return e;
+	return size >= f->id_offset + 8 ? pd_event_of_id(f, pd_u64(rec + f->id_offset)) : NULL;
 }
 
 static struct pd_event *event_of_sideband(struct pd_file *f, const u8 *rec, u16 size)
@@ -242,51 +241,51 @@ static int finish_round(struct stream *s, u64 offset)
 
 /* ---- reading ---- */
 
-static u64 time_of(struct stream *s, const u8 *rec, u32 type, u16 size)
-{
-	struct pd_file *f = s->f;
-	struct pd_event *e = &f->events[0];
-	int at;
-
-	if (type == PERF_RECORD_SAMPLE) {
-		at = f->time_offset;
-		if (f->times_differ) {
-			e = event_of_sample(f, rec, size);
-			at = e ? e->time_offset : -1;
-		}
-		return at > 0 && at + 8 <= size ? pd_u64(rec + at) : UINT64_MAX;
-	}
-	return e->trailer_time && e->trailer_time + 8 <= size ? pd_u64(rec + size - e->trailer_time) : UINT64_MAX;
-}
-
-static bool is_unwanted(struct stream *s, const u8 *rec, u32 type, u16 size)
+static inline u64 time_of_sample(struct stream *s, const u8 *rec, u16 size)
 {
 	const struct pd_event *e;
+	u16 at = s->f->time_offset;
 
-	if (!s->skips || type != PERF_RECORD_SAMPLE)
-		return false;
-	e = event_of_sample(s->f, rec, size);
-	return e && e->unwanted;
+	if (s->f->times_differ) {
+		e = event_of_sample(s->f, rec, size);
+		at = e ? e->at.time : 0;
+	}
+	return at && at + 8 <= size ? pd_u64(rec + at) : UINT64_MAX;
+}
+
+static inline int take_sample(struct stream *s, const u8 *rec, u16 size)
+{
+	u64 time = time_of_sample(s, rec, size);
+	const struct pd_event *e;
+
+	if (s->c->unordered || !time || time == UINT64_MAX)
+		return deliver(s, rec);
+	if (s->skips) {
+		e = event_of_sample(s->f, rec, size);
+		if (e && e->unwanted) { /* it still counts for what the round may deliver */
+			s->max_time = max(s->max_time, time);
+			return 0;
+		}
+	}
+	return enqueue(s, time, rec);
 }
 
 static int take_record(struct stream *s, const u8 *rec, u32 type, u16 size)
 {
-	u64 time;
+	const struct pd_event *e = &s->f->events[0];
+	u64 time = 0;
 
+	if (type == PERF_RECORD_SAMPLE)
+		return take_sample(s, rec, size);
 	if (type >= PD_USER_START) {
 		if (type >= PD_USER_END)
 			s->f->counts.unknown_types++;
 		return 0;
 	}
-	if (s->c->unordered)
+	if (e->trailer_time && e->trailer_time + 8 <= size)
+		time = pd_u64(rec + size - e->trailer_time);
+	if (s->c->unordered || !time || time == UINT64_MAX)
 		return deliver(s, rec);
-	time = time_of(s, rec, type, size);
-	if (!time || time == UINT64_MAX)
-		return deliver(s, rec);
-	if (is_unwanted(s, rec, type, size)) { /* it still counts for what the round may deliver */
-		s->max_time = max(s->max_time, time);
-		return 0;
-	}
 	return enqueue(s, time, rec);
 }
 
@@ -373,9 +372,26 @@ static int unpack(struct stream *s, const u8 *rec, u16 size, u64 offset)
 	return err;
 }
 
+/* Bytes of other data that follow the record. */
+static u64 payload(const struct stream *s, const u8 *rec, u32 type, u16 size)
+{
+	if (type == PD_TRACING_DATA && s->f->is_pipe && size >= 12)
+		return ALIGN_UP((u64)pd_u32(rec + 8), 8);
+	return type == PD_AUXTRACE && size >= 16 ? pd_u64(rec + 8) : 0;
+}
+
+static int take_any(struct stream *s, const u8 *rec, u32 type, u16 size, u64 offset)
+{
+	if (type == PD_FINISHED_ROUND)
+		return finish_round(s, offset + size);
+	if (type == PD_COMPRESSED)
+		return unpack(s, rec, size, offset);
+	return take_record(s, rec, type, size);
+}
+
 static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 {
-	u64 at = from;
+	u64 at = from, next_progress = s->c->progress ? from : UINT64_MAX;
 	u32 type;
 	u16 size;
 	int err = 0;
@@ -383,26 +399,24 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 	s->in_map = map;
 	s->round_start = s->released = from;
 	while (at < end && !err) {
-		if (!pd_record_at(map + at, end - at, &type, &size)) {
+		const u8 *rec = map + at;
+
+		if (!pd_record_at(rec, end - at, &type, &size)) {
 			pd_note(s->f, "record at offset %#llx is cut or damaged; read up to there",
 				(unsigned long long)at);
 			break;
 		}
-		__builtin_prefetch(map + min(at + AHEAD_BYTES, end - 1));
-		if (type == PD_FINISHED_ROUND)
-			err = finish_round(s, at + size);
-		else if (type == PD_COMPRESSED)
-			err = unpack(s, map + at, size, at);
-		else
-			err = take_record(s, map + at, type, size);
-		if (type == PD_TRACING_DATA && s->f->is_pipe && size >= 12)
-			at += ALIGN_UP((u64)pd_u32(map + at + 8), 8);
-		else if (type == PD_AUXTRACE && size >= 16)
-			at += pd_u64(map + at + 8) < end - at ? pd_u64(map + at + 8) : end - at;
+		__builtin_prefetch(rec + min((u64)AHEAD_BYTES, end - at));
 		at += size;
-		if (s->c->progress && at - s->last_progress > (4 << 20)) {
+		if (type == PERF_RECORD_SAMPLE) {
+			err = take_sample(s, rec, size);
+			continue;
+		}
+		err = take_any(s, rec, type, size, at - size);
+		at += min(payload(s, rec, type, size), end - at);
+		if (at >= next_progress) {
 			s->c->progress(s->c->arg, at - from, end - from);
-			s->last_progress = at;
+			next_progress = at + (4 << 20);
 		}
 	}
 	return err;

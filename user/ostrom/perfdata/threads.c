@@ -28,9 +28,9 @@ void pd_threads_free(struct pd_threads *t)
 	memset(t, 0, sizeof(*t));
 }
 
-static u32 bucket(const struct pd_threads *t, s32 tid)
+static inline u32 bucket(const struct pd_threads *t, s32 tid)
 {
-	return ((u32)tid * 2654435761u >> 8) & (t->nr_buckets - 1);
+	return (u32)tid & (t->nr_buckets - 1);
 }
 
 struct pd_thread *pd_thread_find(const struct pd_threads *t, s32 tid)
@@ -89,18 +89,17 @@ static void learn_pid(struct pd_threads *t, struct pd_thread *th, s32 pid)
 
 struct pd_thread *pd_thread_get(struct pd_threads *t, s32 pid, s32 tid)
 {
-	struct pd_thread *th = t->last && t->last->tid == tid ? t->last : pd_thread_find(t, tid);
+	struct pd_thread *th = pd_thread_find(t, tid);
 	u32 b;
 
 	if (th) {
 		learn_pid(t, th, pid);
-		t->last = th;
 		return th;
 	}
 	th = pd_thread_new(pid, tid);
 	if (!th)
 		return NULL;
-	if (t->nr++ > t->nr_buckets)
+	if (t->nr++ > t->nr_buckets / 2)
 		grow(t);
 	b = bucket(t, tid);
 	th->next = t->buckets[b];
@@ -109,7 +108,6 @@ struct pd_thread *pd_thread_get(struct pd_threads *t, s32 pid, s32 tid)
 	t->all_tail = &th->next_all;
 	if (pid != tid && pid != -1)
 		pd_thread_get(t, pid, pid);
-	t->last = th;
 	return th;
 }
 
@@ -122,8 +120,6 @@ static void remove_thread(struct pd_threads *t, struct pd_thread *th)
 	*p = th->next;
 	th->removed = ++t->nr_removed;
 	t->nr--;
-	if (t->last == th)
-		t->last = NULL;
 }
 
 void pd_thread_set_comm(struct pd_thread *th, const char *comm)

@@ -12,22 +12,21 @@
 
 #include "perfdata.h"
 
-struct pd_thread {
-	s32 pid, tid, ppid; /* ppid: the thread that forked it, -1 unknown */
+struct pd_thread {          /* what a look-up and a row need is one cache line */
+	s32 tid, pid, ppid; /* ppid: the thread that forked it, -1 unknown */
+	u8 label_len;       /* 0: label is stale */
 	bool dead, comm_set;
-	u32 removed;  /* 0, or the how manieth thread to be removed */
-	u8 label_len; /* 0: label is stale */
-	char comm[48];
-	char label[32]; /* "comm[tid/pid]" as timehist shows it */
-	void *priv;     /* the consumer's, malloc'ed: freed with the table */
 	struct pd_thread *next;
+	void *priv;     /* the consumer's, malloc'ed: freed with the table */
+	char label[32]; /* "comm[tid/pid]" as timehist shows it */
+	char comm[48];
+	u32 removed; /* 0, or the how manieth thread to be removed */
 	struct pd_thread *next_all;
 };
 
 struct pd_threads {
-	struct pd_thread **buckets;
+	struct pd_thread **buckets; /* by the low bits of tid: numbers are given in sequence, so chains are short */
 	u32 nr_buckets, nr;
-	struct pd_thread *last;
 	struct pd_thread *all, **all_tail; /* every thread ever */
 	u32 nr_removed;
 };

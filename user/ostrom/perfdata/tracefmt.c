@@ -237,7 +237,7 @@ const struct pd_field *pd_tracepoint_field(const struct pd_tracepoint *tp, const
 	return NULL;
 }
 
-s64 pd_field_int(const struct pd_field *f, const u8 *raw, u32 raw_bytes)
+s64 pd_field_any_int(const struct pd_field *f, const u8 *raw, u32 raw_bytes)
 {
 	u64 v = 0;
 

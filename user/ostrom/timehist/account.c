@@ -46,6 +46,8 @@ static bool listed(const struct id_list *l, s32 id)
 
 bool th_filtered(const struct timehist *th, const struct pd_thread *t)
 {
+	if (!th->opt.pids && !th->opt.tids)
+		return false;
 	return (th->opt.pids && !listed(&th->pids, t->pid)) || (th->opt.tids && !listed(&th->tids, t->tid));
 }
 
@@ -116,7 +118,7 @@ static void add_stat(struct th_stats *st, u64 val)
 	st->min = min(st->min, val);
 }
 
-static void close_turn(struct th_runtime *r, u64 t, u64 tprev)
+static void close_turn(struct th_runtime *r, u64 t, u64 tprev, bool summary)
 {
 	r->dt_run = r->dt_delay = r->dt_sleep = r->dt_iowait = r->dt_preempt = 0;
 	if (tprev) {
@@ -134,6 +136,8 @@ static void close_turn(struct th_runtime *r, u64 t, u64 tprev)
 				r->dt_sleep = wait;
 		}
 	}
+	if (!summary)
+		return;
 	add_stat(&r->run, r->dt_run);
 	r->total_run += r->dt_run;
 	r->total_delay += r->dt_delay;
@@ -158,13 +162,13 @@ static struct pd_thread *switched_out(struct timehist *th, const struct th_event
 }
 
 /* -I: the idle turn belongs to the thread that left the CPU idle; only its sums count. */
-static bool account_idle(struct th_cpu *c, u64 t, u64 tprev)
+static bool account_idle(struct th_cpu *c, u64 t, u64 tprev, bool summary)
 {
 	struct th_runtime *r = c->last_thread ? th_runtime(c->last_thread) : NULL;
 
 	if (!r)
 		return false;
-	close_turn(r, t, tprev);
+	close_turn(r, t, tprev, summary);
 	r->dt_run = r->dt_delay = r->dt_sleep = r->dt_iowait = r->dt_preempt = 0;
 	c->last_thread = NULL;
 	return true;
@@ -195,8 +199,8 @@ static void account_turn(struct timehist *th, const struct th_event *e, const st
 		return;
 	if (!th->opt.idle_hist || who->tid == 0) {
 		if (th_cpu_listed(th, s->cpu))
-			close_turn(r, *t, tprev);
-		if (th->opt.idle_hist && !account_idle(c, *t, tprev))
+			close_turn(r, *t, tprev, th->opt.summary);
+		if (th->opt.idle_hist && !account_idle(c, *t, tprev, th->opt.summary))
 			return;
 	}
 	r->was_waker = r->waker;

@@ -22,21 +22,28 @@ const char *th_label(struct timehist *th, struct pd_thread *t)
 	return label;
 }
 
+/* Labels are shorter than their array, and comm_width is never more than the longest. */
 static void put_label(struct timehist *th, struct pd_thread *t)
 {
 	const char *label = th_label(th, t);
+	char *p = out_begin(&th->out);
 
-	out_char(&th->out, ' ');
-	out_pad(&th->out, label, t->label_len, th->comm_width);
-	out_char(&th->out, ' ');
+	*p++ = ' ';
+	memcpy(p, label, sizeof(t->label));
+	memset(p + t->label_len, ' ', sizeof(t->label));
+	out_end(&th->out, p + th->comm_width + 1);
 }
 
 static void put_place(struct timehist *th, u64 time, u32 cpu)
 {
+	char *p;
+
 	out_time_us(&th->out, time, 15);
-	out_bytes(&th->out, " [", 2);
-	out_u64_zero(&th->out, cpu, 4);
-	out_bytes(&th->out, "] ", 2);
+	p = out_begin(&th->out);
+	memcpy(p, " [0000] ", 8);
+	for (int i = 5; cpu; i--, cpu /= 10) /* below TH_MAX_CPUS: four digits */
+		p[i] = '0' + cpu % 10;
+	out_end(&th->out, p + 8);
 }
 
 /* One column a CPU, a mark at this one. */
@@ -100,14 +107,31 @@ static void put_next(struct timehist *th, const struct th_event *e, const struct
 	out_pad(&th->out, next, min(n, (int)sizeof(next) - 1), th->comm_width);
 }
 
+/* How many entries of the chain belong to its first `frames` frames; 0 if one is a mark that perf does not know: it
+ * distrusts such a chain. */
+static u32 chain_length(const struct pd_sample *s, u32 frames)
+{
+	u32 i;
+
+	for (i = 0; i < s->chain_nr && frames; i++) {
+		u64 ip = pd_u64(s->chain + i * 8);
+
+		if (ip < (u64)PERF_CONTEXT_MAX)
+			frames--;
+		else if (ip != (u64)PERF_CONTEXT_KERNEL && ip != (u64)PERF_CONTEXT_USER && ip != (u64)PERF_CONTEXT_HV)
+			return 0;
+	}
+	return i;
+}
+
 /* The kernel's part by name, the scheduler's own frames left out; user frames have no names here, as in perf. */
 static void put_chain(struct timehist *th, const struct pd_sample *s)
 {
-	u32 left = min(th->opt.max_stack, 1u << 20) + 2;
+	u32 n = chain_length(s, min(th->opt.max_stack, 1u << 20) + 2);
 	bool in_kernel = false, first = true;
 	struct out *o = &th->out;
 
-	for (u32 i = 0; i < s->chain_nr && left; i++) {
+	for (u32 i = 0; i < n; i++) {
 		u64 ip = pd_u64(s->chain + i * 8);
 		struct ksym *k;
 
@@ -115,7 +139,6 @@ static void put_chain(struct timehist *th, const struct pd_sample *s)
 			in_kernel = ip == (u64)PERF_CONTEXT_KERNEL;
 			continue;
 		}
-		left--;
 		k = in_kernel ? ksyms_find(&th->ksyms, ip) : NULL;
 		if (k && k->is_ignored)
 			continue;

@@ -1,64 +1,75 @@
 #!/bin/bash
-# ostrom's perf tools beside Debian's perf, on the same files in one run: time (user and system seconds of the best of N runs, so
-# that other load on the machine counts little) and peak memory. Writes benchmarks/results/perf-tools.txt.
-#   perf-tools.sh [--big]      --big adds the recording of ten million events
-# Rows: timehist (rows, summary), c2c report, overhead of `c2c record` (run time of a program with and without it).
+# ostrom's perf tools beside Debian's perf, on the same files in one run: time and peak memory. Writes
+# benchmarks/results/perf-tools.txt.
+#   perf-tools.sh [--big]      --big adds recordings of ten million events
+# Both programs read a file in turn, N times; cpu is the median of user and system seconds (other load on the machine counts
+# little), wall the median of elapsed seconds, KB the highest peak. Recordings are real loads: hackbench and stress-ng.
+# Rows: timehist (rows, summary), c2c report, overhead of `c2c record` (a program's own seconds, alone and recorded, in turn).
 set -u
 cd "$(dirname "$0")/.." || exit 2
 OSTROM=$PWD/build/user/ostrom
 out=benchmarks/results/perf-tools.txt
 dir=$(mktemp -d) || exit 2
 trap 'rm -rf "$dir"' EXIT
-N=${N:-5}
+N=${N:-7}
 mkdir -p benchmarks/results
+for p in perf hackbench stress-ng; do
+	command -v $p > /dev/null || { echo "skip: no $p (apt install linux-perf rt-tests stress-ng)"; exit 77; }
+done
 
-# best CPU seconds and peak KB of N runs
-measure() {
-	for _ in $(seq "$N"); do
-		/usr/bin/time -o "$dir/t" -f "%U %S %M" "$@" > /dev/null 2>&1
-		cat "$dir/t"
-	done | awk '{ s = $1 + $2; if (NR == 1 || s < best) best = s; if ($3 > kb) kb = $3 } END { printf "%.2f %d", best, kb }'
+once() { # file of results, command...
+	local to=$1
+	shift
+	/usr/bin/time -a -o "$dir/$to" -f "%U %S %e %M" "$@" > /dev/null 2>&1
 }
 
-row() { # name, events, perf's command --, ostrom's command
-	local name=$1 events=$2 a b
+median() { # file, awk expression of a line
+	awk "{ print $2 }" "$dir/$1" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+}
+
+row() { # name, file, perf's command --, ostrom's command
+	local name=$1 events p=() o=() side=p
+	events=$(perf report -i "$2" --stats 2> /dev/null | awk '/SAMPLE events/ { print $3; exit }')
 	shift 2
-	local p=() o=() side=p
 	for w in "$@"; do [ "$w" = -- ] && { side=o; continue; }; [ $side = p ] && p+=("$w") || o+=("$w"); done
-	a=$(measure "${p[@]}")
-	b=$(measure "${o[@]}")
-	echo "$name $events $a $b" | awk '{ printf "%-22s %10d %9.2f %9d %9.2f %9d %8.1f %8.1f\n", $1, $2, $3, $4, $5, $6, $3 / ($5 > 0 ? $5 : 0.01), $4 / $6 }' | tee -a "$out"
+	rm -f "$dir/p" "$dir/o"
+	for _ in $(seq "$N"); do once p "${p[@]}"; once o "${o[@]}"; done
+	for side in p o; do echo "$(median $side '$1 + $2') $(median $side '$3') $(sort -k4,4n "$dir/$side" | tail -1 | cut -d' ' -f4)"; done |
+		paste -sd' ' | awk -v n="$name" -v e="${events:-0}" 'function by(a, b) { return a / (b > 0 ? b : 0.01) }
+			{ printf "%-26s %9d %7.2f %7.2f %8d %7.2f %7.2f %8d %6.1f %6.1f %6.1f\n",
+			n, e, $1, $2, $3, $4, $5, $6, by($1, $4), by($2, $5), by($3, $6) }' | tee -a "$out"
 }
 
 {
-	echo "# $(date -u +%F), $(uname -r), $(nproc) CPUs, $(sed -n 's/model name.*: //p' /proc/cpuinfo | head -1), $(perf --version)"
-	printf "%-22s %10s %9s %9s %9s %9s %8s %8s\n" row events perf_s perf_KB ostrom_s ostrom_KB faster smaller
+	echo "# $(date -u +%F), $(uname -r), $(nproc) CPUs, $(sed -n 's/model name.*: //p' /proc/cpuinfo | head -1), $(perf --version), load $(cut -d' ' -f1 /proc/loadavg)"
+	printf "%-26s %9s %7s %7s %8s %7s %7s %8s %6s %6s %6s\n" row events perf_cpu wall KB our_cpu wall KB cpu_x wall_x KB_x
 } | tee "$out"
-loops="400 4000"
-[ "${1:-}" = --big ] && loops="$loops 32000"
-for l in $loops; do
-	perf sched record -o "$dir/sched" -- perf bench sched messaging -g 5 -l "$l" > /dev/null 2>&1 || exit 77
-	n=$(perf report -i "$dir/sched" --stats 2> /dev/null | awk '/SAMPLE events/ { print $3; exit }')
-	row timehist "${n:-0}" perf sched timehist -i "$dir/sched" -- "$OSTROM" sched timehist -i "$dir/sched"
-	row timehist-summary "${n:-0}" perf sched timehist -s -i "$dir/sched" -- "$OSTROM" sched timehist -s -i "$dir/sched"
+hack() { hackbench -g 5 -l "$1"; }
+stress() { stress-ng --switch 2 --switch-ops "$1" -q; stress-ng --pipe 2 --pipe-ops "$1" -q; }
+export -f hack stress
+loads=("hack 400" "stress 13000" "hack 8000" "stress 130000")
+[ "${1:-}" = --big ] && loads+=("hack 80000" "stress 1300000")
+for l in "${loads[@]}"; do
+	perf sched record -o "$dir/sched" -- bash -c "$l" > /dev/null 2>&1 || exit 77
+	row "timehist-${l% *}" "$dir/sched" perf sched timehist -i "$dir/sched" -- "$OSTROM" sched timehist -i "$dir/sched"
+	row "timehist-summary-${l% *}" "$dir/sched" perf sched timehist -s -i "$dir/sched" -- "$OSTROM" sched timehist -s -i "$dir/sched"
 done
-gcc -O2 -o "$dir/regression" tests/programs/c2c/regression.c -lpthread -g || exit 2
+for p in regression queue counters control; do
+	gcc -O2 -g -o "$dir/$p" tests/programs/c2c/$p.c -lpthread || exit 2
+done
 for f in 2000 20000; do
-	"$OSTROM" c2c record -q -F $f -o "$dir/c2c" "$dir/regression" 2000000000 2> /dev/null || exit 1
-	n=$(perf report -i "$dir/c2c" --stats 2> /dev/null | awk '/SAMPLE events/ { print $3; exit }')
-	row c2c-report "${n:-0}" perf c2c report --stdio -i "$dir/c2c" -- "$OSTROM" c2c report --stdio -i "$dir/c2c"
+	for p in regression queue; do
+		"$OSTROM" c2c record -q -F $f -o "$dir/c2c" "$dir/$p" 500000000 2> /dev/null || exit 1
+		row "c2c-report-$p" "$dir/c2c" perf c2c report --stdio -i "$dir/c2c" -- "$OSTROM" c2c report --stdio -i "$dir/c2c"
+	done
 done
-# the program's own CPU seconds (best of N), alone and while it is recorded: what sampling costs it
-own() {
-	for _ in $(seq "$N"); do
-		"$@" /usr/bin/time -o "$dir/t" -f "%U %S" "$dir/$p" 2000000000 > /dev/null 2>&1
-		cat "$dir/t"
-	done | awk '{ s = $1 + $2; if (NR == 1 || s < best) best = s } END { printf "%.2f", best }'
-}
+# what sampling costs a program: its own user and system seconds, alone and recorded
 for p in counters regression control; do
-	gcc -O2 -o "$dir/$p" tests/programs/c2c/$p.c -lpthread || exit 2
-	plain=$(own env)
-	rec=$(own "$OSTROM" c2c record -q -o "$dir/c2c")
-	echo "overhead-$p $plain $rec" |
-		awk '{ printf "%-22s %.2f s alone, %.2f s under c2c record: %+.1f %%\n", $1, $2, $3, 100 * ($3 / $2 - 1) }' | tee -a "$out"
+	rm -f "$dir/p" "$dir/o"
+	for _ in $(seq "$N"); do
+		once p "$dir/$p" 500000000
+		"$OSTROM" c2c record -q -o "$dir/c2c" /usr/bin/time -a -o "$dir/o" -f "%U %S %e %M" "$dir/$p" 500000000 > /dev/null 2>&1
+	done
+	echo "overhead-$p $(median p '$1 + $2') $(median o '$1 + $2')" |
+		awk '{ printf "%-26s %.2f s alone, %.2f s under c2c record: %+.1f %%\n", $1, $2, $3, 100 * ($3 / $2 - 1) }' | tee -a "$out"
 done

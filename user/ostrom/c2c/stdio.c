@@ -184,11 +184,11 @@ static struct widths widths_of(const struct c2c_table *t, const struct c2c_line 
 	struct widths w = { 0, 0, strlen("Source:Line") };
 
 	for (u32 i = 0; i < l->nr; i++) {
-		const struct c2c_entry *e = &l->entries[i];
+		const struct c2c_name *n = l->entries[i]->name;
 
-		w.symbol = max(w.symbol, e->has_symbol ? (int)strlen(e->symbol) + 4 : 22);
-		w.object = max(w.object, (int)strlen(e->object));
-		w.source = max(w.source, (int)strlen(e->source));
+		w.symbol = max(w.symbol, n->has_symbol ? (int)strlen(n->symbol) + 4 : 22);
+		w.object = max(w.object, (int)strlen(n->object));
+		w.source = max(w.source, (int)strlen(n->source));
 	}
 	if (!t->full_symbols) {
 		w.symbol = min(w.symbol, 30);
@@ -244,8 +244,8 @@ static void put_entry(struct out *o, const struct c2c_table *t, const struct c2c
 	const struct c2c_stats *s = &e->stats, *sum = &l->stats;
 	char symbol[300];
 
-	if (e->has_symbol)
-		snprintf(symbol, sizeof(symbol), "[.] %s", e->symbol);
+	if (e->name->has_symbol)
+		snprintf(symbol, sizeof(symbol), "[.] %s", e->name->symbol);
 	else
 		snprintf(symbol, sizeof(symbol), "[.] 0x%016llx", (unsigned long long)e->ip);
 	out_printf(o, "  %5s  %6.2f%%  %6.2f%%  %6.2f%%  %6.2f%%  %6.2f%%", "", percent(s->rmt_hitm, sum->rmt_hitm),
@@ -258,9 +258,9 @@ static void put_entry(struct out *o, const struct c2c_table *t, const struct c2c
 	put_hex(o, e->ip);
 	out_printf(o, "  %8.0f  %8.0f  %8.0f  %7u  %8u", e->rmt.mean, e->lcl.mean, e->load.mean, records(s),
 		   cpus_of(e));
-	out_printf(o, "  %-*.*s  %-*.*s", w->symbol, w->symbol, symbol, w->object, w->object, e->object);
+	out_printf(o, "  %-*.*s  %-*.*s", w->symbol, w->symbol, symbol, w->object, w->object, e->name->object);
 	if (!t->no_source)
-		out_printf(o, "  %-*.*s", w->source, w->source, e->source);
+		out_printf(o, "  %-*.*s", w->source, w->source, e->name->source);
 	out_str(o, "   0\n");
 }
 
@@ -273,10 +273,11 @@ static void put_pareto(struct out *o, struct c2c_table *t)
 		const struct c2c_line *l = t->sorted[i];
 		const struct c2c_stats *s = &l->stats;
 		u32 v[] = { s->rmt_hitm, s->lcl_hitm, s->st_l1hit, s->st_l1miss, s->st_na };
-		struct widths w = widths_of(t, l);
+		struct widths w;
 
 		if (!table_shows(t, l))
 			continue;
+		w = widths_of(t, l);
 		if (index)
 			out_char(o, '\n');
 		else
@@ -287,8 +288,8 @@ static void put_pareto(struct out *o, struct c2c_table *t)
 		put_hex(o, l->addr);
 		out_str(o, "\n  ----------------------------------------------------------------------\n");
 		for (u32 k = 0; k < l->nr; k++)
-			if (l->entries[k].stats.store || table_hitm(t, &l->entries[k].stats))
-				put_entry(o, t, l, &l->entries[k], &w);
+			if (l->entries[k]->stats.store || table_hitm(t, &l->entries[k]->stats))
+				put_entry(o, t, l, l->entries[k], &w);
 	}
 }
 

@@ -4,7 +4,8 @@
  *
  * Idea: the same decoding of the data source (<linux/perf_event.h>, perf_mem_data_src), the same identity of a line:
  * file (device and inode) and address in it, and for anonymous memory the process as well; the same order: by HITMs,
- * equal ones by identity. Memory grows with lines and code addresses, not with samples.
+ * equal ones by identity. A sample adds to its (line, offset, code address) only; lines and totals are summed up at the
+ * end, and only what is shown is named. Memory grows with lines and code addresses, not with samples.
  *
  * Contract: table.h. Locks: none.
  */
@@ -91,17 +92,10 @@ static void add_stats(struct c2c_stats *to, const struct c2c_stats *from)
 		a[i] += b[i];
 }
 
-static bool is_identity(const struct pd_map *m)
-{
-	return !m || !strncmp(m->path, "//anon", 6) || !strncmp(m->path, "/dev/zero", 9) ||
-	       !strncmp(m->path, "/anon_hugepage", 14) || !strncmp(m->path, "[stack", 6) ||
-	       !strncmp(m->path, "/SYSV", 5) || !strcmp(m->path, "[heap]");
-}
-
 /* The address as perf maps it: in the file, or as it is for memory without one. */
 static u64 mapped(const struct pd_map *m, u64 addr)
 {
-	return is_identity(m) ? addr : addr - m->start + m->pgoff;
+	return m && m->is_file ? addr - m->start + m->pgoff : addr;
 }
 
 static struct c2c_line *get_line(struct c2c_table *t, const struct pd_sample *s, const struct pd_map *data)
@@ -136,29 +130,50 @@ static struct c2c_line *get_line(struct c2c_table *t, const struct pd_sample *s,
 	return l;
 }
 
-static void name_entry(struct c2c_table *t, struct c2c_entry *e, const struct pd_map *code)
+static u32 entry_slot(const struct c2c_table *t, const struct c2c_line *l, u64 offset, u64 iaddr)
 {
-	struct field_name name;
-	struct image *im = code ? image_get(&t->images, code->path) : NULL;
-	const struct image_sym *sym;
-	const char *slash;
-	u64 vaddr;
+	return ((uintptr_t)l / sizeof(void *) * 31 ^ iaddr * 0x9e3779b1u ^ offset) & (t->nr_slots - 1);
+}
 
-	if (!im)
-		return;
-	vaddr = image_vaddr(im, code, e->ip);
-	slash = strrchr(code->path, '/');
-	snprintf(e->object, sizeof(e->object), "%s", slash ? slash + 1 : code->path);
-	sym = image_symbol(im, vaddr, false);
-	e->has_symbol = sym;
-	snprintf(e->symbol, sizeof(e->symbol), "%s", sym ? sym->name : "");
-	name_code(im, vaddr, &name);
-	if (*name.source)
-		snprintf(e->source, sizeof(e->source), "%s", name.source);
-	else if (sym)
-		snprintf(e->source, sizeof(e->source), "%s+%llu", sym->name, (unsigned long long)(vaddr - sym->start));
-	else
-		snprintf(e->source, sizeof(e->source), "%s[%llx]", e->object, (unsigned long long)vaddr);
+static int grow_entries(struct c2c_table *t)
+{
+	u32 nr = t->nr_slots, more = nr ? nr * 4 : 1024;
+	struct c2c_entry **old = t->entries;
+
+	t->entries = calloc(more, sizeof(*t->entries));
+	if (!t->entries)
+		return t->entries = old, -ENOMEM;
+	t->nr_slots = more;
+	for (u32 i = 0; i < nr; i++)
+		while (old[i]) {
+			struct c2c_entry *e = old[i];
+			u32 h = entry_slot(t, e->line, e->offset, e->iaddr);
+
+			old[i] = e->next;
+			e->next = t->entries[h];
+			t->entries[h] = e;
+		}
+	free(old);
+	return 0;
+}
+
+static struct c2c_entry *add_entry(struct c2c_table *t, struct c2c_line *l, const struct pd_map *code)
+{
+	struct c2c_entry *e;
+
+	if (t->nr_entries >= t->nr_slots && grow_entries(t))
+		return NULL;
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return NULL;
+	e->line = l;
+	e->path = code ? code->path : NULL;
+	e->code_key = code ? code->inode : 0;
+	e->next_in_line = l->first;
+	l->first = e;
+	l->nr++;
+	t->nr_entries++;
+	return e;
 }
 
 static struct c2c_entry *get_entry(struct c2c_table *t, struct c2c_line *l, const struct pd_sample *s,
@@ -166,30 +181,38 @@ static struct c2c_entry *get_entry(struct c2c_table *t, struct c2c_line *l, cons
 {
 	u64 offset = mapped(data, s->addr) % LINE_BYTES, iaddr = mapped(code, s->ip);
 	u64 code_key = code ? code->inode : 0;
-	struct c2c_entry *e;
+	struct c2c_entry *e = t->nr_slots ? t->entries[entry_slot(t, l, offset, iaddr)] : NULL;
+	u32 h;
 
-	for (u32 i = 0; i < l->nr; i++) {
-		e = &l->entries[i];
-		if (e->offset == offset && e->iaddr == iaddr && e->code_key == code_key &&
+	for (; e; e = e->next)
+		if (e->line == l && e->offset == offset && e->iaddr == iaddr && e->code_key == code_key &&
 		    (!t->by_pid || e->pid == (s32)s->pid))
 			return e;
-	}
-	if (l->nr == l->room) {
-		e = realloc(l->entries, (l->room + 8) * sizeof(*e));
-		if (!e)
-			return NULL;
-		l->entries = e;
-		l->room += 8;
-	}
-	e = &l->entries[l->nr++];
-	memset(e, 0, sizeof(*e));
+	e = add_entry(t, l, code);
+	if (!e)
+		return NULL;
 	e->offset = offset;
 	e->iaddr = iaddr;
 	e->ip = s->ip;
-	e->code_key = code_key;
 	e->pid = s->pid;
-	name_entry(t, e, code);
+	e->file_offset = code ? s->ip - code->start + code->pgoff : 0;
+	h = entry_slot(t, l, offset, iaddr);
+	e->next = t->entries[h];
+	t->entries[h] = e;
 	return e;
+}
+
+/* What a sample of this kind counts. */
+static const struct c2c_stats *stats_of(struct c2c_table *t, u64 data_src, bool has_addr, bool has_maps)
+{
+	struct c2c_class *k =
+		&t->classes[(data_src ^ data_src >> 7 ^ data_src >> 19 ^ has_maps) % ARRAY_SIZE(t->classes)];
+
+	if (k->is_known && k->data_src == data_src && k->has_addr == has_addr && k->has_maps == has_maps)
+		return &k->stats;
+	*k = (struct c2c_class){ .data_src = data_src, .has_addr = has_addr, .has_maps = has_maps, .is_known = true };
+	stats_decode(&k->stats, data_src, has_addr, has_maps);
+	return &k->stats;
 }
 
 static void add_weight(struct c2c_mean *m, u64 weight)
@@ -202,23 +225,20 @@ static int add_sample(struct c2c_table *t, const struct pd_sample *s)
 {
 	const struct pd_map *code = pd_space_find(&t->spaces, s->pid, s->ip);
 	const struct pd_map *data = pd_space_find(&t->spaces, s->pid, s->addr);
-	struct c2c_stats st = { 0 };
+	const struct c2c_stats *st = stats_of(t, s->data_src, s->addr, code && data);
 	struct c2c_line *l = get_line(t, s, data);
 	struct c2c_entry *e = l ? get_entry(t, l, s, code, data) : NULL;
 
 	if (!e)
 		return -ENOMEM;
-	stats_decode(&st, s->data_src, s->addr, code && data);
-	add_stats(&t->total, &st);
-	add_stats(&l->stats, &st);
-	add_stats(&e->stats, &st);
+	add_stats(&e->stats, st);
 	if (s->cpu < 1024)
 		e->cpus[s->cpu / 64] |= 1ull << (s->cpu % 64);
-	if (st.rmt_hitm)
+	if (st->rmt_hitm)
 		add_weight(&e->rmt, s->weight);
-	else if (st.lcl_hitm)
+	else if (st->lcl_hitm)
 		add_weight(&e->lcl, s->weight);
-	else if (st.load && !st.tot_peer)
+	else if (st->load && !st->tot_peer)
 		add_weight(&e->load, s->weight);
 	return 0;
 }
@@ -267,7 +287,7 @@ static int by_hitm(const void *a, const void *b, void *arg)
 
 static int by_offset(const void *a, const void *b, void *arg)
 {
-	const struct c2c_entry *x = a, *y = b;
+	const struct c2c_entry *x = *(struct c2c_entry *const *)a, *y = *(struct c2c_entry *const *)b;
 	u32 hx = table_hitm(arg, &x->stats), hy = table_hitm(arg, &y->stats);
 
 	if (x->offset != y->offset)
@@ -277,42 +297,132 @@ static int by_offset(const void *a, const void *b, void *arg)
 	return x->iaddr < y->iaddr ? -1 : x->iaddr > y->iaddr;
 }
 
+static void fill_name(struct c2c_table *t, struct c2c_name *n)
+{
+	struct field_name name;
+	struct image *im = n->path ? image_get(&t->images, n->path) : NULL;
+	const struct image_sym *sym;
+	const char *slash;
+	u64 vaddr;
+
+	if (!im)
+		return;
+	vaddr = image_vaddr_at(im, n->offset);
+	slash = strrchr(n->path, '/');
+	snprintf(n->object, sizeof(n->object), "%s", slash ? slash + 1 : n->path);
+	sym = image_symbol(im, vaddr, false);
+	n->has_symbol = sym;
+	snprintf(n->symbol, sizeof(n->symbol), "%s", sym ? sym->name : "");
+	name_code(im, vaddr, &name);
+	if (*name.source)
+		snprintf(n->source, sizeof(n->source), "%s", name.source);
+	else if (sym)
+		snprintf(n->source, sizeof(n->source), "%s+%llu", sym->name, (unsigned long long)(vaddr - sym->start));
+	else
+		snprintf(n->source, sizeof(n->source), "%s[%llx]", n->object, (unsigned long long)vaddr);
+}
+
+static const struct c2c_name *get_name(struct c2c_table *t, const char *path, u64 offset)
+{
+	u32 h = (offset ^ (uintptr_t)path >> 4) % TABLE_NAMES;
+	struct c2c_name *n = t->names[h];
+
+	while (n && (n->path != path || n->offset != offset))
+		n = n->next;
+	if (n)
+		return n;
+	n = calloc(1, sizeof(*n));
+	if (!n)
+		return NULL;
+	n->path = path;
+	n->offset = offset;
+	n->next = t->names[h];
+	t->names[h] = n;
+	fill_name(t, n);
+	return n;
+}
+
+/* Orders and names the entries of a line that will be shown. */
+static int prepare_line(struct c2c_table *t, struct c2c_line *l)
+{
+	u32 n = 0;
+
+	l->entries = malloc(max(l->nr, 1u) * sizeof(*l->entries));
+	if (!l->entries)
+		return -ENOMEM;
+	for (struct c2c_entry *e = l->first; e; e = e->next_in_line) {
+		e->name = get_name(t, e->path, e->file_offset);
+		if (!e->name)
+			return -ENOMEM;
+		l->entries[n++] = e;
+	}
+	qsort_r(l->entries, n, sizeof(*l->entries), by_offset, t);
+	return 0;
+}
+
+static void sum_up(struct c2c_table *t, struct c2c_line *l)
+{
+	for (const struct c2c_entry *e = l->first; e; e = e->next_in_line)
+		add_stats(&l->stats, &e->stats);
+	add_stats(&t->total, &l->stats);
+	if (l->stats.tot_hitm || l->stats.tot_peer) {
+		t->shared_lines++;
+		add_stats(&t->shared, &l->stats);
+	}
+}
+
 int table_sort(struct c2c_table *t)
 {
 	u32 n = 0;
+	int err = 0;
 
 	t->sorted = malloc(max(t->nr, 1u) * sizeof(*t->sorted));
 	if (!t->sorted)
 		return -ENOMEM;
 	for (u32 i = 0; i < ARRAY_SIZE(t->buckets); i++)
-		for (struct c2c_line *l = t->buckets[i]; l; l = l->next)
+		for (struct c2c_line *l = t->buckets[i]; l; l = l->next) {
+			sum_up(t, l);
 			t->sorted[n++] = l;
-	qsort(t->sorted, n, sizeof(*t->sorted), by_identity);
-	for (u32 i = 0; i < n; i++) {
-		struct c2c_line *l = t->sorted[i];
-
-		l->order = i;
-		if (l->nr)
-			qsort_r(l->entries, l->nr, sizeof(*l->entries), by_offset, t);
-		if (l->stats.tot_hitm || l->stats.tot_peer) {
-			t->shared_lines++;
-			add_stats(&t->shared, &l->stats);
 		}
-	}
+	qsort(t->sorted, n, sizeof(*t->sorted), by_identity);
+	for (u32 i = 0; i < n; i++)
+		t->sorted[i]->order = i;
 	qsort_r(t->sorted, n, sizeof(*t->sorted), by_hitm, t);
-	return 0;
+	for (u32 i = 0; i < n && !err; i++)
+		if (table_shows(t, t->sorted[i]))
+			err = prepare_line(t, t->sorted[i]);
+	return err;
 }
 
-void table_free(struct c2c_table *t)
+static void free_lines(struct c2c_table *t)
 {
 	for (u32 i = 0; i < ARRAY_SIZE(t->buckets); i++)
 		while (t->buckets[i]) {
 			struct c2c_line *l = t->buckets[i];
 
 			t->buckets[i] = l->next;
+			while (l->first) {
+				struct c2c_entry *e = l->first;
+
+				l->first = e->next_in_line;
+				free(e);
+			}
 			free(l->entries);
 			free(l);
 		}
+}
+
+void table_free(struct c2c_table *t)
+{
+	free_lines(t);
+	for (u32 i = 0; i < TABLE_NAMES; i++)
+		while (t->names[i]) {
+			struct c2c_name *n = t->names[i];
+
+			t->names[i] = n->next;
+			free(n);
+		}
+	free(t->entries);
 	free(t->sorted);
 	pd_spaces_free(&t->spaces);
 	images_free(&t->images);

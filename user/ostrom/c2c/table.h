@@ -21,34 +21,56 @@ struct c2c_mean {
 	double n, mean;
 };
 
+struct c2c_name { /* of a code address */
+	struct c2c_name *next;
+	const char *path; /* interned: the pointer is the identity */
+	u64 offset;       /* in the file */
+	char symbol[256], object[128], source[300];
+	bool has_symbol;
+};
+
 struct c2c_entry { /* one (offset, code address, process if asked) in a line */
+	struct c2c_entry *next, *next_in_line;
+	struct c2c_line *line;
 	u64 offset, iaddr, ip, code_key;
 	s32 pid;
+	const char *path; /* of the code, NULL if nothing was mapped there */
+	u64 file_offset;
 	struct c2c_stats stats;
 	struct c2c_mean rmt, lcl, load; /* weights */
 	u64 cpus[16];                   /* CPUs 0 to 1023 */
-	char symbol[256], object[128], source[300];
-	bool has_symbol;
+	const struct c2c_name *name;    /* by table_sort, of shown lines */
 };
 
 struct c2c_line {
 	u64 dso[3], key, addr; /* identity: file, and address in it; addr as first seen */
 	s32 pid;
-	struct c2c_stats stats;
-	struct c2c_entry *entries;
-	u32 nr, room;
+	struct c2c_stats stats; /* by table_sort: of all entries */
+	struct c2c_entry *first;
+	struct c2c_entry **entries; /* nr; by table_sort, of shown lines */
+	u32 nr;
 	u32 order; /* of equal lines */
 	struct c2c_line *next;
 };
 
+#define TABLE_NAMES 1024
+
 struct c2c_table {
 	struct c2c_line *buckets[4096];
+	struct c2c_entry **entries; /* hash, nr_slots */
+	u32 nr_slots, nr_entries;
 	struct c2c_line **sorted; /* by table_sort */
 	u32 nr;
 	struct c2c_stats total, shared;
 	u32 shared_lines;
 	enum c2c_display display;
 	bool by_pid, no_source, full_symbols, show_all;
+	struct c2c_name *names[TABLE_NAMES];
+	struct c2c_class { /* what the last kind of access counts: kinds are few */
+		u64 data_src;
+		bool has_addr, has_maps, is_known;
+		struct c2c_stats stats;
+	} classes[64];
 	struct pd_spaces spaces;
 	struct images images;
 	struct pd_threads threads;

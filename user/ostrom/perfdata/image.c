@@ -174,10 +174,8 @@ void images_free(struct images *s)
 	}
 }
 
-u64 image_vaddr(const struct image *im, const struct pd_map *m, u64 addr)
+u64 image_vaddr_at(const struct image *im, u64 offset)
 {
-	u64 offset = addr - m->start + m->pgoff;
-
 	for (u32 i = 0; i < im->nr_loads; i++) {
 		u64 from = ALIGN_DOWN(im->loads[i].offset, PAGE_SIZE);
 
@@ -185,6 +183,11 @@ u64 image_vaddr(const struct image *im, const struct pd_map *m, u64 addr)
 			return offset - im->loads[i].offset + im->loads[i].vaddr;
 	}
 	return offset;
+}
+
+u64 image_vaddr(const struct image *im, const struct pd_map *m, u64 addr)
+{
+	return image_vaddr_at(im, addr - m->start + m->pgoff);
 }
 
 const struct image_sym *image_symbol(const struct image *im, u64 vaddr, bool is_object)

@@ -43,6 +43,8 @@ struct image *image_get(struct images *s, const char *path);
 void images_free(struct images *s);
 /* The link address of an address in a mapping of the image. */
 u64 image_vaddr(const struct image *im, const struct pd_map *m, u64 addr);
+/* The same of an offset in the file. */
+u64 image_vaddr_at(const struct image *im, u64 offset);
 /* Bytes of code at a mapped address: from *start (a function's start if *exact) to the end of what is mapped, or NULL.
  */
 const u8 *image_code(const struct image *im, const struct pd_map *m, u64 addr, u64 *start, bool *exact, u64 *bytes);

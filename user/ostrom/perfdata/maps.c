@@ -101,6 +101,16 @@ static int insert(struct pd_space *p, const struct pd_map *m)
 	return 0;
 }
 
+static bool is_file(const char *path)
+{
+	static const char *const memory[] = { "//anon", "/dev/zero", "/anon_hugepage", "[stack", "/SYSV" };
+
+	for (u32 i = 0; i < ARRAY_SIZE(memory); i++)
+		if (!strncmp(path, memory[i], strlen(memory[i])))
+			return false;
+	return strcmp(path, "[heap]");
+}
+
 static int add_map(struct pd_spaces *s, const struct pd_sample *r)
 {
 	bool has2 = r->type == PERF_RECORD_MMAP2;
@@ -128,7 +138,10 @@ static int add_map(struct pd_spaces *s, const struct pd_sample *r)
 	}
 	m.path = intern(s, name, strnlen(name, r->size - fixed));
 	space = get_space(s, pd_u32(p));
-	return m.path && space ? insert(space, &m) : -ENOMEM;
+	if (!m.path || !space)
+		return -ENOMEM;
+	m.is_file = is_file(m.path);
+	return insert(space, &m);
 }
 
 static int follow_fork(struct pd_spaces *s, const u8 *p)
@@ -193,10 +206,25 @@ void pd_spaces_free(struct pd_spaces *s)
 		}
 }
 
+static bool covers(const struct pd_space *p, u32 i, u64 addr)
+{
+	return i < p->nr && p->maps[i].start <= addr && addr < p->maps[i].end;
+}
+
 const struct pd_map *pd_space_find(const struct pd_spaces *s, s32 pid, u64 addr)
 {
-	const struct pd_space *p = find_space(s, pid);
-	u32 i = p ? position(p, addr) : 0;
+	struct pd_space *p = find_space(s, pid);
+	u32 i;
 
-	return p && i < p->nr && p->maps[i].start <= addr ? &p->maps[i] : NULL;
+	if (!p)
+		return NULL;
+	for (u32 k = 0; k < ARRAY_SIZE(p->recent); k++)
+		if (covers(p, p->recent[k], addr))
+			return &p->maps[p->recent[k]];
+	i = position(p, addr);
+	if (!covers(p, i, addr))
+		return NULL;
+	p->recent[1] = p->recent[0];
+	p->recent[0] = i;
+	return &p->maps[i];
 }

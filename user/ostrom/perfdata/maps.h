@@ -13,12 +13,14 @@ struct pd_map {
 	u64 start, end, pgoff, inode;
 	u32 major, minor, prot, flags;
 	const char *path; /* interned */
+	bool is_file;     /* and not memory without one: anonymous, heap, stack, shared segments */
 };
 
 struct pd_space {
 	s32 pid;
 	struct pd_map *maps; /* sorted, not overlapping */
 	u32 nr;
+	u32 recent[2]; /* where the last look-ups were: code and data alternate */
 	struct pd_space *next;
 };
 

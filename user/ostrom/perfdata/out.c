@@ -93,16 +93,12 @@ static inline unsigned nr_digits(u64 v)
 /* v at p, right-justified in width (below 64); what follows it. */
 static inline char *put_number(char *p, u64 v, int width, char fill)
 {
-	unsigned n = v < 10 ? 1 : nr_digits(v);
+	unsigned n = nr_digits(v);
 	char *end = p + max(n, min((unsigned)max(width, 0), 63u)), *at = end;
 
 	memset(p, fill, 16);
 	if (width > 16)
 		memset(p + 16, fill, 48);
-	if (v < 10) {
-		end[-1] = '0' + v;
-		return end;
-	}
 	for (; v >= 100; v /= 100) {
 		at -= 2;
 		memcpy(at, pairs + v % 100 * 2, 2);
@@ -128,8 +124,15 @@ void out_ms(struct out *o, u64 ns, int width)
 {
 	u64 us = ns / 1000, ms = us / 1000;
 	u32 rest = us - ms * 1000;
-	char *p = put_number(out_begin(o), ms, width, ' ');
+	char *p = out_begin(o);
 
+	if (ms < 10 && width > 0 && width <= 16) {
+		memset(p, ' ', 16);
+		p += width;
+		p[-1] = '0' + ms;
+	} else {
+		p = put_number(p, ms, width, ' ');
+	}
 	p[0] = '.';
 	p[1] = '0' + rest / 100;
 	memcpy(p + 2, pairs + rest % 100 * 2, 2);

@@ -6,10 +6,11 @@
  *
  * Idea: records of a round are queued as {time, pointer}. At the end of round k everything not
  * newer than the newest record of round k-1 can have no later-arriving predecessor and is
- * delivered. The queue is a few ascending runs (one a CPU), so sorting is a stable merge of natural
- * runs. What survives the delivery at the end of round k is from round k itself: the pages and
- * unpacked blocks of older rounds go back. Records without a time (those that the recorder
- * synthesised) are delivered as they come, as perf does.
+ * delivered. The queue is a few ascending runs (one a CPU), so a heap of runs by their first time gives the order
+ * without moving an entry; of two equal times the earlier in the file comes first. What survives the delivery at the
+ * end of round k is from round k itself: unpacked blocks of older rounds go back. Pages of the file need not even stay
+ * until then: every MiB those read are unmapped, and what is delivered later comes back from the page cache. Records
+ * without a time (those that the recorder synthesised) are delivered as they come, as perf does.
  *
  *      round k-1        round k          FINISHED_ROUND
  *   ..[cpu0][cpu1]   [cpu0][cpu1][cpu2]  | deliver time <= max(round k-1), keep the rest, forget
@@ -26,12 +27,17 @@
 #include <zstd.h>
 #include "perfdata_priv.h"
 
-#define AHEAD       12   /* records to prefetch before they are delivered */
-#define AHEAD_BYTES 2048 /* bytes to prefetch before they are scanned */
+#define AHEAD       12        /* records to prefetch before they are delivered */
+#define AHEAD_BYTES 2048      /* bytes to prefetch before they are scanned */
+#define WINDOW      (1 << 20) /* bytes read, or delivered and lying four times as far apart, between two unmappings */
 
 struct entry {
 	u64 time;
 	const u8 *rec;
+};
+
+struct run { /* ascending entries of the queue */
+	u32 at, end;
 };
 
 struct block { /* unpacked records */
@@ -43,35 +49,51 @@ struct block { /* unpacked records */
 struct stream {
 	struct pd_file *f;
 	const struct pd_consumer *c;
-	struct entry *queue, *spare; /* nr of room */
-	size_t nr, room;
+	struct entry *queue; /* nr of room */
+	u32 nr, room;
+	struct run *runs; /* nr_runs of room_runs, the last one is open; a heap during delivery */
+	u32 nr_runs, room_runs;
+	u64 run_time; /* of the last entry */
 	u64 max_time, limit;
 	struct block *blocks, **blocks_tail; /* oldest first */
 	u64 round;                           /* that is being read */
 	ZSTD_DStream *zstd;
 	u8 *carry; /* the cut record at the end of the last unpacked block */
 	size_t carry_bytes;
-	u64 round_start, last_round_start, released; /* offsets in the file */
+	u64 round_start, released, at; /* offsets in the file; at: how far it was read */
 	const u8 *in_map;
-	bool skips; /* some event is unwanted */
+	bool skips;    /* some event is unwanted */
+	u64 delivered; /* bytes since the last unmapping */
 };
 
 /* ---- the queue ---- */
 
 static int grow_queue(struct stream *s)
 {
-	size_t room = s->room ? s->room * 2 : 1024;
-	struct entry *q = realloc(s->queue, room * sizeof(*q));
-	struct entry *t;
+	u32 room = s->room ? s->room * 2 : 1024;
+	struct entry *q = s->room >> 31 ? NULL : realloc(s->queue, room * sizeof(*q));
 
 	if (!q)
 		return -ENOMEM;
 	s->queue = q;
-	t = realloc(s->spare, room * sizeof(*t));
-	if (!t)
-		return -ENOMEM;
-	s->spare = t;
 	s->room = room;
+	return 0;
+}
+
+static int begin_run(struct stream *s)
+{
+	struct run *r = s->runs;
+
+	if (s->nr_runs == s->room_runs) {
+		r = realloc(r, (s->room_runs * 2 + 16) * sizeof(*r));
+		if (!r)
+			return -ENOMEM;
+		s->runs = r;
+		s->room_runs = s->room_runs * 2 + 16;
+	}
+	if (s->nr_runs)
+		r[s->nr_runs - 1].end = s->nr;
+	r[s->nr_runs++].at = s->nr;
 	return 0;
 }
 
@@ -79,45 +101,67 @@ static inline int enqueue(struct stream *s, u64 time, const u8 *rec)
 {
 	if (s->nr == s->room && grow_queue(s))
 		return -ENOMEM;
+	if ((time < s->run_time || !s->nr) && begin_run(s))
+		return -ENOMEM;
+	s->run_time = time;
 	s->queue[s->nr++] = (struct entry){ time, rec };
 	s->max_time = max(s->max_time, time);
 	return 0;
 }
 
-static size_t run_end(const struct entry *q, size_t from, size_t n)
+static inline bool is_before(const struct stream *s, struct run a, struct run b)
 {
-	size_t i = from + 1;
+	u64 x = s->queue[a.at].time, y = s->queue[b.at].time;
 
-	while (i < n && q[i - 1].time <= q[i].time)
-		i++;
-	return min(i, n);
+	return x < y || (x == y && a.at < b.at);
 }
 
-/* Merges neighbouring runs until one is left. Stable. */
-static void sort_queue(struct stream *s)
+/* Moves the run at i down to its place in the heap. */
+static void sift(struct stream *s, u32 i)
 {
-	for (;;) {
-		struct entry *in = s->queue, *out = s->spare;
-		size_t a = 0, runs = 0;
+	struct run *h = s->runs, r = h[i];
+	u32 child;
 
-		while (a < s->nr) {
-			size_t b = run_end(in, a, s->nr), end, i = a, k = b, o = a;
-
-			if (b == s->nr && !a)
-				return;
-			end = b < s->nr ? run_end(in, b, s->nr) : b;
-			while (i < b && k < end)
-				out[o++] = in[k].time < in[i].time ? in[k++] : in[i++];
-			memcpy(out + o, in + i, (b - i) * sizeof(*in));
-			memcpy(out + o + (b - i), in + k, (end - k) * sizeof(*in));
-			a = end;
-			runs++;
-		}
-		s->queue = out;
-		s->spare = in;
-		if (runs <= 1)
-			return;
+	for (; (child = 2 * i + 1) < s->nr_runs; i = child) {
+		child += child + 1 < s->nr_runs && is_before(s, h[child + 1], h[child]);
+		if (!is_before(s, h[child], r))
+			break;
+		h[i] = h[child];
 	}
+	h[i] = r;
+}
+
+static void make_heap(struct stream *s)
+{
+	if (s->nr_runs)
+		s->runs[s->nr_runs - 1].end = s->nr;
+	for (u32 i = s->nr_runs / 2; i-- > 0;)
+		sift(s, i);
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct run *x = a, *y = b;
+
+	return x->at < y->at ? -1 : x->at > y->at;
+}
+
+/* Moves what was not delivered to the front of the queue, the runs in the order of the file. */
+static void keep_rest(struct stream *s)
+{
+	u32 n = 0;
+
+	qsort(s->runs, s->nr_runs, sizeof(*s->runs), by_place);
+	for (u32 i = 0; i < s->nr_runs; i++) {
+		struct run *r = &s->runs[i];
+		u32 len = r->end - r->at;
+
+		memmove(s->queue + n, s->queue + r->at, len * sizeof(*s->queue));
+		*r = (struct run){ n, n + len };
+		n += len;
+	}
+	s->nr = n;
+	s->run_time = UINT64_MAX; /* the next entry begins a run */
 }
 
 /* ---- delivery ---- */
@@ -184,23 +228,57 @@ static int deliver(struct stream *s, const u8 *rec)
 	return s->c->record(s->c->arg, &sample);
 }
 
-static int flush(struct stream *s, u64 limit)
+/* Unmaps what was read of the file since `released`. */
+static void unmap_read(struct stream *s)
 {
-	size_t i;
+	u64 from = ALIGN_UP(s->released, PAGE_SIZE), to = ALIGN_DOWN(s->at, PAGE_SIZE);
+
+	if (!s->f->is_pipe && to > from)
+		madvise((void *)(s->in_map + from), to - from, MADV_DONTNEED);
+}
+
+static int deliver_queued(struct stream *s, const struct entry *e, const struct entry *end)
+{
+	if (e + AHEAD < end) {
+		__builtin_prefetch(e[AHEAD].rec);
+		__builtin_prefetch(e[AHEAD].rec + 64);
+	}
+	s->delivered += pd_u16(e->rec + 6);
+	if (s->delivered > WINDOW / 4) {
+		unmap_read(s);
+		s->delivered = 0;
+	}
+	return deliver(s, e->rec);
+}
+
+/* Delivers from the first run of the heap while its entry is the oldest, at most until the limit. */
+static int deliver_run(struct stream *s, u64 limit)
+{
+	struct run *h = s->runs, *r = &h[0], *next = NULL;
+	const struct entry *q = s->queue;
 	int err = 0;
 
-	if (!s->nr)
-		return 0;
-	sort_queue(s);
-	for (i = 0; i < s->nr && s->queue[i].time <= limit && !err; i++) {
-		if (i + AHEAD < s->nr) {
-			__builtin_prefetch(s->queue[i + AHEAD].rec);
-			__builtin_prefetch(s->queue[i + AHEAD].rec + 64);
-		}
-		err = deliver(s, s->queue[i].rec);
+	if (s->nr_runs > 1)
+		next = &h[1 + (s->nr_runs > 2 && is_before(s, h[2], h[1]))];
+	do {
+		err = deliver_queued(s, &q[r->at], q + r->end);
+		r->at++;
+	} while (!err && r->at < r->end && q[r->at].time <= limit && (!next || is_before(s, *r, *next)));
+	return err;
+}
+
+static int flush(struct stream *s, u64 limit)
+{
+	int err = 0;
+
+	make_heap(s);
+	while (s->nr_runs && s->queue[s->runs[0].at].time <= limit && !err) {
+		err = deliver_run(s, limit);
+		if (s->runs[0].at == s->runs[0].end)
+			s->runs[0] = s->runs[--s->nr_runs];
+		sift(s, 0);
 	}
-	memmove(s->queue, s->queue + i, (s->nr - i) * sizeof(*s->queue));
-	s->nr -= i;
+	keep_rest(s);
 	return err;
 }
 
@@ -217,24 +295,16 @@ static void free_blocks(struct stream *s, u64 round)
 		s->blocks_tail = &s->blocks;
 }
 
-/* Everything before upto has been delivered: its pages need not stay. */
-static void release(struct stream *s, u64 upto)
-{
-	u64 from = ALIGN_UP(s->released, PAGE_SIZE), to = ALIGN_DOWN(upto, PAGE_SIZE);
-
-	if (s->f->is_pipe || s->in_map != s->f->map || to < from + (1 << 20))
-		return;
-	madvise((void *)(s->f->map + from), to - from, MADV_DONTNEED);
-	s->released = to;
-}
-
 static int finish_round(struct stream *s, u64 offset)
 {
-	int err = flush(s, s->limit);
+	int err;
 
+	s->at = offset;
+	err = flush(s, s->limit);
 	s->limit = s->max_time;
 	free_blocks(s, s->round++); /* what is left in the queue is of the round that ends here */
-	release(s, s->round_start);
+	unmap_read(s);
+	s->released = s->round_start;
 	s->round_start = offset;
 	return err;
 }
@@ -389,15 +459,24 @@ static int take_any(struct stream *s, const u8 *rec, u32 type, u16 size, u64 off
 	return take_record(s, rec, type, size);
 }
 
+/* Every WINDOW bytes: tells how far we are, and keeps memory small. */
+static void pause_at(struct stream *s, u64 at, u64 done, u64 total)
+{
+	s->at = at;
+	unmap_read(s);
+	if (s->c->progress)
+		s->c->progress(s->c->arg, done, total);
+}
+
 static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 {
-	u64 at = from, next_progress = s->c->progress ? from : UINT64_MAX;
+	u64 at = from, next_pause = from + WINDOW;
 	u32 type;
 	u16 size;
 	int err = 0;
 
 	s->in_map = map;
-	s->round_start = s->released = from;
+	s->round_start = s->released = s->at = from;
 	while (at < end && !err) {
 		const u8 *rec = map + at;
 
@@ -405,6 +484,10 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 			pd_note(s->f, "record at offset %#llx is cut or damaged; read up to there",
 				(unsigned long long)at);
 			break;
+		}
+		if (at >= next_pause) {
+			pause_at(s, at, at - from, end - from);
+			next_pause = at + WINDOW;
 		}
 		__builtin_prefetch(rec + min((u64)AHEAD_BYTES, end - at));
 		at += size;
@@ -414,11 +497,8 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 		}
 		err = take_any(s, rec, type, size, at - size);
 		at += min(payload(s, rec, type, size), end - at);
-		if (at >= next_progress) {
-			s->c->progress(s->c->arg, at - from, end - from);
-			next_progress = at + (4 << 20);
-		}
 	}
+	s->at = at;
 	return err;
 }
 
@@ -439,6 +519,6 @@ int pd_for_each(struct pd_file *f, const struct pd_consumer *c)
 	ZSTD_freeDStream(s.zstd);
 	free(s.carry);
 	free(s.queue);
-	free(s.spare);
+	free(s.runs);
 	return err;
 }

@@ -151,7 +151,8 @@ static void keep_rest(struct stream *s)
 {
 	u32 n = 0;
 
-	qsort(s->runs, s->nr_runs, sizeof(*s->runs), by_place);
+	if (s->nr_runs)
+		qsort(s->runs, s->nr_runs, sizeof(*s->runs), by_place);
 	for (u32 i = 0; i < s->nr_runs; i++) {
 		struct run *r = &s->runs[i];
 		u32 len = r->end - r->at;

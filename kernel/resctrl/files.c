@@ -79,8 +79,6 @@ static int store_cpus(struct resctrl *r, struct group *g, const char *text, size
 	u64 cpus = 0;
 	int err;
 
-	if (!len)
-		return -EINVAL;
 	r->status[0] = '\0';
 	err = resctrl_cpus_parse_mask(resctrl_slice_of(text, len), r->nr_cpus, &cpus);
 	return store_parsed_cpus(r, g, err, cpus);
@@ -91,8 +89,6 @@ static int store_cpus_list(struct resctrl *r, struct group *g, const char *text,
 	u64 cpus = 0;
 	int err;
 
-	if (!len)
-		return -EINVAL;
 	r->status[0] = '\0';
 	err = resctrl_cpus_parse_list(resctrl_slice_of(text, len), r->nr_cpus, &cpus);
 	return store_parsed_cpus(r, g, err, cpus);
@@ -100,11 +96,12 @@ static int store_cpus_list(struct resctrl *r, struct group *g, const char *text,
 
 static int store_tasks(struct resctrl *r, struct group *g, const char *text, size_t len)
 {
-	u64 tid;
+	s64 tid;
 	int err;
 
 	r->status[0] = '\0';
-	if (resctrl_slice_number(resctrl_slice_trim(resctrl_slice_of(text, len)), 0, &tid) || tid > INT32_MAX)
+	if (resctrl_slice_signed(resctrl_slice_trim(resctrl_slice_of(text, len)), 0, &tid) || tid < 0 ||
+	    tid > INT32_MAX)
 		return -EINVAL;
 	err = r->host->task_move(r->ctx, (s32)tid, g->id, g->parent);
 	if (err == -EXDEV)

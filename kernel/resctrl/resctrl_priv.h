@@ -127,6 +127,7 @@ bool resctrl_slice_cut(struct slice *s, char at, struct slice *head); /* false: 
 struct slice resctrl_slice_trim(struct slice s);
 bool resctrl_slice_is(struct slice s, const char *word);
 int resctrl_slice_number(struct slice s, unsigned base, u64 *out);
+int resctrl_slice_signed(struct slice s, unsigned base, s64 *out);
 int resctrl_cpus_parse_mask(struct slice s, unsigned nr_cpus, u64 *out);
 int resctrl_cpus_parse_list(struct slice s, unsigned nr_cpus, u64 *out);
 void resctrl_cpus_show_mask(u64 cpus, unsigned nr_cpus, struct strbuf *out);

@@ -61,15 +61,28 @@ bool resctrl_slice_is(struct slice s, const char *word)
 	return s.n == strlen(word) && !memcmp(s.p, word, s.n);
 }
 
+/* As a terminated text of at most 31 characters. */
+static bool terminate(struct slice s, char digits[32])
+{
+	if (!s.n || s.n >= 32 || s.p[s.n - 1] == '\n')
+		return false;
+	memcpy(digits, s.p, s.n);
+	digits[s.n] = '\0';
+	return true;
+}
+
 int resctrl_slice_number(struct slice s, unsigned base, u64 *out)
 {
 	char digits[32];
 
-	if (!s.n || s.n >= sizeof(digits) || s.p[s.n - 1] == '\n')
-		return -EINVAL;
-	memcpy(digits, s.p, s.n);
-	digits[s.n] = '\0';
-	return str_to_u64(digits, base, out);
+	return terminate(s, digits) ? str_to_u64(digits, base, out) : -EINVAL;
+}
+
+int resctrl_slice_signed(struct slice s, unsigned base, s64 *out)
+{
+	char digits[32];
+
+	return terminate(s, digits) ? str_to_s64(digits, base, out) : -EINVAL;
 }
 
 static int hex_digit(char c)
@@ -167,7 +180,7 @@ static int take_region(struct slice *s, unsigned nr_cpus, struct region *r)
 		err = take_number(s, nr_cpus, &r->first);
 		if (err)
 			return err;
-		*r = (struct region){ r->first, r->first, 1, 1 };
+		*r = (struct region){ r->first, r->first, r->first + 1, r->first + 1 };
 		if (!take_char(s, '-'))
 			return s->n && !is_separator(s->p[0]) ? -EINVAL : 0;
 		err = take_number(s, nr_cpus, &r->last);

@@ -335,7 +335,7 @@ static int set(struct text_file *t, char *text, size_t len)
 
 	if (n->dir->removed)
 		return -ENODEV;
-	if (!len)
+	if (!len && !(n->dir->ops && n->dir->ops->takes_nothing))
 		return 0;
 	if (!n->attr->set)
 		return -EIO;

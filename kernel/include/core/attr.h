@@ -41,6 +41,7 @@ struct attr_dir_ops {
 	int (*rmdir)(struct attr_dir *dir);
 	/* A file is opened with O_TRUNC; NULL: no matter. */
 	int (*truncate)(struct attr_dir *dir, const struct attr *a);
+	bool takes_nothing; /* a write of no bytes reaches set, too; else it is good and has no effect */
 	/* Of a file: differs after each change that pollers (POLLPRI) and inotify are to hear of. 0, or no function: it
 	 * has none. */
 	u64 (*version)(struct attr_dir *dir, const struct attr *a);

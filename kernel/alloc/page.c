@@ -588,6 +588,20 @@ void page_colouring_stop(void)
 	static_key_dec(&page_colouring);
 }
 
+bool page_colouring_count(unsigned portion, unsigned nr_colours, bool (*is_counted)(u16 tenant, const void *arg),
+			  const void *arg, u64 *count)
+{
+	if (portion >= MAX_CHUNKS)
+		return false;
+	for (pfn_t pfn = chunks[portion].lo; pfn < chunks[portion].hi; pfn++) {
+		const struct page *p = pfn_to_page(pfn);
+
+		if (p && atomic_read(&p->refs) && is_counted(READ_ONCE(p->tenant), arg))
+			count[page_colour(pfn, nr_colours)]++;
+	}
+	return true;
+}
+
 /* ---- boot memory, statistics ----------------------------------------------------------------------------- */
 
 void page_donate(paddr_t base, u64 bytes)

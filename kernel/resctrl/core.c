@@ -348,6 +348,25 @@ int resctrl_group_find(struct resctrl *r, const char *name)
 	return g ? g->id : -ENOENT;
 }
 
+u32 resctrl_mask_of(const struct resctrl *r, u16 group, enum resctrl_resource_id id, unsigned domain)
+{
+	unsigned row = 0;
+
+	while (r->row[row].id != id)
+		row++;
+	return r->cls[r->group[group]->cls].value[row][domain];
+}
+
+void resctrl_group_read(struct resctrl *r, u16 group, struct strbuf *out)
+{
+	ensure(!resctrl_schemata_show(r, r->group[group], out));
+}
+
+int resctrl_group_write(struct resctrl *r, u16 group, const char *text, size_t len)
+{
+	return resctrl_schemata_store(r, r->group[group], text, len);
+}
+
 static int check_name(struct resctrl *r, const struct resctrl_node *dir, const char *name)
 {
 	struct resctrl_node n;
@@ -526,6 +545,20 @@ void resctrl_umount(struct resctrl *r)
 	resctrl_monitor_end(r);
 	ensure(!set_cdp(r, RESCTRL_L3, false) && !set_cdp(r, RESCTRL_L2, false));
 	r->mounted = false;
+}
+
+void resctrl_reset(struct resctrl *r, bool (*keep)(u16 group))
+{
+	value_set full;
+
+	for (unsigned i = 1; i < RESCTRL_MAX_GROUPS; i++)
+		if (r->group[i] && !keep(r->control[i]))
+			drop_group(r, r->group[i], r->group[0]);
+	full_values(r, full);
+	r->group[0]->mode = MODE_SHAREABLE;
+	if (resctrl_group_set_values(r, r->group[0], (const u32(*)[RESCTRL_MAX_DOMAINS])full))
+		log_warn("resctrl: the default group keeps its masks: %s", r->status);
+	resctrl_set_cpus(r, r->group[0], r->online);
 }
 
 void resctrl_show_options(struct resctrl *r, struct strbuf *out)

@@ -27,6 +27,7 @@
 
 struct resctrl *resctrl_machine;
 struct mutex resctrl_lock = MUTEX_INIT(resctrl_lock, RANK_RESCTRL);
+struct resctrl_backend *resctrl_backend;
 static struct cat *cat; /* NULL: colours */
 
 /* ---- CAT's registers --------------------------------------------------------------------------------------- */
@@ -75,11 +76,18 @@ static void ask_again(void *unused)
 #define TICK_NS NSEC_PER_SEC
 
 static struct delayed_work ticker;
-static bool ticking; /* resctrl_lock */
+static bool in_use, ticking; /* resctrl_lock */
 
+static bool counts_traffic(void)
+{
+	return resctrl_backend->mon.events >> RESCTRL_MBM_TOTAL;
+}
+
+/* Ends by itself, at most a second after the last user has gone. */
 static void tick(struct work *w)
 {
 	mutex_lock(&resctrl_lock);
+	ticking = in_use;
 	if (ticking) {
 		resctrl_monitor_tick(resctrl_machine);
 		delayed_work_queue(&ticker, TICK_NS);
@@ -87,37 +95,20 @@ static void tick(struct work *w)
 	mutex_unlock(&resctrl_lock);
 }
 
-static bool counts_traffic(void)
-{
-	return cat && cat_backend(cat)->mon.events >> RESCTRL_MBM_TOTAL;
-}
-
 void host_begin(void)
 {
+	in_use = true;
 	if (!cat)
 		return;
 	static_key_inc(&sched_cache_key);
-	ticking = counts_traffic();
-	if (ticking) {
-		delayed_work_init(&ticker, tick);
+	if (!ticking && counts_traffic())
 		delayed_work_queue(&ticker, TICK_NS);
-	}
-}
-
-void host_quiet(void)
-{
-	bool was;
-
-	mutex_lock(&resctrl_lock);
-	was = ticking;
-	ticking = false;
-	mutex_unlock(&resctrl_lock);
-	if (was)
-		delayed_work_cancel(&ticker);
+	ticking = counts_traffic();
 }
 
 void host_end(void)
 {
+	in_use = false;
 	if (!cat)
 		return;
 	static_key_dec(&sched_cache_key);
@@ -132,6 +123,11 @@ static void refresh(void *ctx, u16 group, u64 cpus)
 		cpu_call(cpu_online_mask(), ask_again, NULL);
 	else
 		place_again();
+}
+
+void host_tasks_changed(u16 group)
+{
+	refresh(NULL, group, 0);
 }
 
 static bool may_move(struct task *t)
@@ -289,6 +285,8 @@ static void resctrl_init(void)
 		err = find_cat(&be);
 	if (err && strcmp(want, "cat"))
 		err = place_create(&be);
+	delayed_work_init(&ticker, tick);
+	resctrl_backend = be;
 	if (!err)
 		err = resctrl_create(be, &host_ops, NULL, cpu_count(), cpu_online_mask(), &resctrl_machine);
 	if (!err)

@@ -96,23 +96,40 @@ void resctrl_monitor_tick(struct resctrl *r)
 					(void)r->be->ops->count(r->be, r->group[i]->tag, (unsigned)d, e, &ignored);
 }
 
-static int show_event(struct resctrl *r, struct group *g, unsigned domain, enum resctrl_event e, struct strbuf *out)
+/* Of the group and its monitor groups, as far as there is something to be had. */
+static int sum_up(struct resctrl *r, const struct group *g, unsigned domain, enum resctrl_event e, u64 *sum)
 {
-	u64 sum = 0, bytes;
 	bool any = false;
+	u64 bytes;
 	int own = 0;
 
+	*sum = 0;
 	for (unsigned i = 0; i < RESCTRL_MAX_GROUPS; i++) {
 		const struct group *o = r->group[i];
 		int err = o && (o == g || o->parent == g->id) ? r->be->ops->count(r->be, o->tag, domain, e, &bytes) : 1;
 
 		if (!err)
-			sum += bytes;
+			*sum += bytes;
 		any |= !err;
 		own = o == g ? err : own;
 	}
-	if (!any)
-		strbuf_add(out, own == -EIO ? "Error\n" : "Unavailable\n");
+	return any ? 0 : own;
+}
+
+int resctrl_occupancy(struct resctrl *r, u16 group, unsigned domain, u64 *bytes)
+{
+	if (!r->mounted || !(r->be->mon.events >> RESCTRL_OCCUPANCY & 1))
+		return -EINVAL;
+	return sum_up(r, r->group[group], domain, RESCTRL_OCCUPANCY, bytes);
+}
+
+static int show_event(struct resctrl *r, struct group *g, unsigned domain, enum resctrl_event e, struct strbuf *out)
+{
+	u64 sum;
+	int err = sum_up(r, g, domain, e, &sum);
+
+	if (err)
+		strbuf_add(out, err == -EIO ? "Error\n" : "Unavailable\n");
 	else
 		strbuf_add(out, "%llu\n", (unsigned long long)sum);
 	return 0;
@@ -163,13 +180,9 @@ static int show_threshold(struct resctrl *r, struct group *g, unsigned index, st
 
 static int store_threshold(struct resctrl *r, struct group *g, const char *text, size_t len)
 {
-	struct slice s = resctrl_slice_of(text, len);
 	u64 bytes;
-	int err;
+	int err = str_to_u64(text, 0, &bytes);
 
-	if (s.n && s.p[s.n - 1] == '\n')
-		s.n--;
-	err = resctrl_slice_number(s, 0, &bytes);
 	if (!err && bytes > UINT32_MAX)
 		err = -ERANGE;
 	if (!err && bytes > r->be->mon.l3_bytes)

@@ -6,10 +6,14 @@
  * core lists; reading or writing a file resolves its name in the core and shows or stores it. The core decides
  * everything; this file only keeps folders and groups in step:
  *
- *      mount   resctrl_mount, folders for / and below info/          umount   folders away, resctrl_umount
+ *      mount   resctrl_begin, folders for / and all below       umount   folders away, resctrl_end
  *      mkdir   resctrl_mkdir, a folder                          rmdir    resctrl_rmdir, the folder away
  *
- * Contract: one mount at a time (EBUSY), as on Linux. A file of a removed group answers ENODEV.
+ * The core is mounted from the first user on, which is a mount or a tenant with a share of its own (tenant.c), until
+ * the last one has gone.
+ *
+ * Contract: one mount at a time (EBUSY), as on Linux, and with no option that the tenants' use does not have. A file of
+ * a removed group answers ENODEV; a tenant's group is removed by its tenant only (EBUSY).
  *
  * Locks: resctrl_lock around each call of the core, inside the inode's and the mount's locks.
  */
@@ -30,6 +34,8 @@ struct folder {
 };
 
 static struct folder root;
+static bool is_mounted; /* resctrl_lock: root is there */
+static unsigned users;  /* resctrl_lock: the mount, and tenants */
 
 static struct folder *folder_of(struct attr_dir *d)
 {
@@ -115,7 +121,10 @@ static int rmdir(struct attr_dir *d)
 	int err;
 
 	mutex_lock(&resctrl_lock);
-	err = resctrl_rmdir(resctrl_machine, &folder_of(d)->node);
+	if (d->parent == &root.dir && tenant_owns_group(folder_of(d)->node.group))
+		err = -EBUSY;
+	else
+		err = resctrl_rmdir(resctrl_machine, &folder_of(d)->node);
 	mutex_unlock(&resctrl_lock);
 	if (!err)
 		attr_dir_remove(d);
@@ -124,8 +133,10 @@ static int rmdir(struct attr_dir *d)
 
 static int mkdir(struct attr_dir *d, const char *name, u16 mode);
 
-static const struct attr_dir_ops root_ops = { .mkdir = mkdir };
-static const struct attr_dir_ops folder_ops = { .release = release, .mkdir = mkdir, .rmdir = rmdir };
+static const struct attr_dir_ops root_ops = { .mkdir = mkdir, .takes_nothing = true };
+static const struct attr_dir_ops folder_ops = {
+	.release = release, .mkdir = mkdir, .rmdir = rmdir, .takes_nothing = true
+};
 
 static int add_folders_below(struct folder *parent);
 
@@ -166,22 +177,85 @@ static int add_folders_below(struct folder *parent)
 	return err;
 }
 
+/* A group, and its folder if there are folders. Core locked. */
+static int make_group(struct folder *parent, const struct resctrl_node *dir, const char *name, u16 *group)
+{
+	struct resctrl_node n;
+	int err = resctrl_mkdir(resctrl_machine, dir, name);
+
+	if (err)
+		return err;
+	ensure(!resctrl_child(resctrl_machine, dir, name, &n));
+	*group = n.group;
+	err = parent ? add_folder(parent, name, &n) : 0;
+	if (err)
+		ensure(!resctrl_rmdir(resctrl_machine, &n));
+	return err;
+}
+
 static int mkdir(struct attr_dir *d, const char *name, u16 mode)
 {
-	struct folder *parent = folder_of(d);
-	struct resctrl_node n;
+	u16 group;
 	int err;
 
 	mutex_lock(&resctrl_lock);
-	err = resctrl_mkdir(resctrl_machine, &parent->node, name);
-	if (!err) {
-		ensure(!resctrl_child(resctrl_machine, &parent->node, name, &n));
-		err = add_folder(parent, name, &n);
-		if (err)
-			ensure(!resctrl_rmdir(resctrl_machine, &n));
-	}
+	err = make_group(folder_of(d), &folder_of(d)->node, name, &group);
 	mutex_unlock(&resctrl_lock);
 	return err;
+}
+
+/* ---- for tenants ----------------------------------------------------------------------------------------- */
+
+int resctrl_group_make(const char *name, u16 *group)
+{
+	struct resctrl_node top;
+
+	ensure(!resctrl_lookup(resctrl_machine, "", &top));
+	return make_group(is_mounted ? &root : NULL, &top, name, group);
+}
+
+void resctrl_group_drop(u16 group)
+{
+	struct resctrl_node top, n = { 0 };
+	struct attr_dir *d;
+	const char *name;
+
+	ensure(!resctrl_lookup(resctrl_machine, "", &top));
+	for (unsigned i = 0; n.group != group; i++)
+		ensure(resctrl_readdir(resctrl_machine, &top, i, &name, &n));
+	ensure(!resctrl_rmdir(resctrl_machine, &n));
+	if (!is_mounted)
+		return;
+	list_for_each_entry (d, &root.dir.children, sibling)
+		if (folder_of(d)->node.group == group)
+			break;
+	attr_dir_remove(d);
+}
+
+static int begin(const char *options)
+{
+	int err = 0;
+
+	if (!users)
+		err = resctrl_mount(resctrl_machine, options);
+	else if (*options)
+		err = -EBUSY; /* code and data apart would change what tenants have */
+	if (!err && !users++)
+		host_begin();
+	return err;
+}
+
+int resctrl_begin(void)
+{
+	return begin("");
+}
+
+void resctrl_end(void)
+{
+	if (--users)
+		return;
+	resctrl_umount(resctrl_machine);
+	host_end();
 }
 
 /* ---- mounting -------------------------------------------------------------------------------------------- */
@@ -219,11 +293,11 @@ static int make_folders(void)
 
 static void unmount(struct super *s)
 {
-	remove_folders();
-	host_quiet();
 	mutex_lock(&resctrl_lock);
-	resctrl_umount(resctrl_machine);
-	host_end();
+	remove_folders();
+	is_mounted = false;
+	resctrl_reset(resctrl_machine, tenant_owns_group);
+	resctrl_end();
 	mutex_unlock(&resctrl_lock);
 }
 
@@ -241,7 +315,7 @@ static int mount(struct super *s, const char *source, const char *data)
 	int err;
 
 	mutex_lock(&resctrl_lock);
-	err = resctrl_mount(resctrl_machine, data ? data : "");
+	err = is_mounted ? -EBUSY : begin(data ? data : "");
 	if (!err) {
 		err = make_folders();
 		if (!err) {
@@ -249,10 +323,9 @@ static int mount(struct super *s, const char *source, const char *data)
 			if (err)
 				remove_folders();
 		}
+		is_mounted = !err;
 		if (err)
-			resctrl_umount(resctrl_machine);
-		else
-			host_begin();
+			resctrl_end();
 	}
 	mutex_unlock(&resctrl_lock);
 	s->ops = &super_ops;

@@ -29,6 +29,7 @@
 #include <mm/mm.h>
 #include <process/process.h>
 #include <task/sched.h>
+#include <task/tenant.h>
 #include <task/work.h>
 #include "kernel.h"
 
@@ -137,11 +138,14 @@ static void recolour(void *ctx, unsigned cls, u64 mask)
 	place_again();
 }
 
+static bool is_moving(void)
+{
+	return atomic_read(&place.running) || (READ_ONCE(place.partial) && atomic_read(&place.again));
+}
+
 static void progress(void *ctx, struct strbuf *out)
 {
-	bool busy = atomic_read(&place.running) || (place.partial && atomic_read(&place.again));
-
-	strbuf_add(out, "%s\nrounds %llu\nmoved %llu\nkept %llu\n", busy ? "running" : "idle",
+	strbuf_add(out, "%s\nrounds %llu\nmoved %llu\nkept %llu\n", is_moving() ? "running" : "idle",
 		   (unsigned long long)atomic_read(&place.rounds), (unsigned long long)atomic_read(&place.moved),
 		   (unsigned long long)atomic_read(&place.left));
 }
@@ -149,6 +153,25 @@ static void progress(void *ctx, struct strbuf *out)
 static const struct colour_allocator_ops allocator_ops = {
 	.start = start, .set = set, .stop = stop, .recolour = recolour, .progress = progress
 };
+
+static bool is_his(u16 owner, const void *tenant)
+{
+	return owner && tenant_page_is_below(owner, tenant);
+}
+
+void place_show(const struct tenant *t, struct strbuf *out)
+{
+	u64 pages[COLOUR_MAX] = { 0 };
+
+	if (!place.nr_colours)
+		return;
+	for (unsigned i = 0; page_colouring_count(i, place.nr_colours, is_his, t, pages); i++)
+		resched_point();
+	for (unsigned c = 0; c < place.nr_colours; c++)
+		strbuf_add(out, "pages.%u %llu\n", c, (unsigned long long)pages[c]);
+	strbuf_add(out, "recolouring.running %d\nrecolouring.moved %llu\nrecolouring.kept %llu\n", is_moving(),
+		   (unsigned long long)atomic_read(&place.moved), (unsigned long long)atomic_read(&place.left));
+}
 
 /* ---- geometry ---------------------------------------------------------------------------------------------- */
 

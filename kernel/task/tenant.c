@@ -152,6 +152,7 @@ int tenant_create(struct tenant *parent, struct tenant **out)
 	flags = spin_lock_irqsave(&ids_lock);
 	t->id = find_id(&spare);
 	if (t->id) {
+		t->cache_group = parent->cache_group;
 		rcu_assign(ids[t->id >> 8][t->id & 255], t);
 		list_add_tail(&t->sibling, &parent->children);
 		tenant_get(parent);
@@ -371,6 +372,8 @@ bool tenant_move_task(struct task *task, struct tenant *to)
 	if (moves) {
 		tenant_get(to);
 		change_tenant(task, to);
+		if (from->cache_group != to->cache_group)
+			WRITE_ONCE(task->cache_group, to->cache_group);
 	}
 	tell = changed && tenant_changed_hook;
 	changed = false;
@@ -384,6 +387,28 @@ bool tenant_move_task(struct task *task, struct tenant *to)
 	if (moves)
 		tenant_put(from);
 	return live;
+}
+
+/* ids_lock held. Those below whose group is another have one of their own. */
+static void spread_cache_group(struct tenant *t, u16 was, u16 group)
+{
+	struct tenant *child;
+	struct task *task;
+
+	t->cache_group = group;
+	list_for_each_entry (task, &t->tasks, tenant_link)
+		WRITE_ONCE(task->cache_group, group);
+	list_for_each_entry (child, &t->children, sibling)
+		if (child->cache_group == was)
+			spread_cache_group(child, was, group);
+}
+
+void tenant_set_cache_group(struct tenant *t, u16 group)
+{
+	ulong flags = spin_lock_irqsave(&ids_lock);
+
+	spread_cache_group(t, t->cache_group, group ? group : t->parent->cache_group);
+	spin_unlock_irqrestore(&ids_lock, flags);
 }
 
 void tenant_remove_task(struct task *task)

@@ -66,7 +66,41 @@ echo $! > $r/web/tasks
 ok "a group goes" rmdir $r/web
 ok "its tasks come back" grep -q "^$!\$" $r/tasks
 kill $!
+rmdir $r/many*
+cg=/sys/fs/cgroup
+mount -t cgroup2 cgroup2 $cg
+echo +cache > $cg/cgroup.subtree_control
+mkdir $cg/a $cg/b $cg/b/below
+sleep 100 &
+sleeper=$!
+echo $sleeper > $cg/b/below/cgroup.procs
+says() { [ "$(cat $1)" = "$2" ]; }
+put() { echo "$1" 2> /dev/null > $2; }
+ok "a tenant without a share has max" says $cg/a/cache.l3 max
+ok "weights of a cache" sh -c "echo weight 100 > $cg/a/cache.l3 && echo weight 300 > $cg/b/cache.l3"
+ok "are parts of it, apart" sh -c "grep -q L3:0=000f $r/cgroup:a/schemata && grep -q L3:0=fff0 $r/cgroup:b/schemata"
+ok "for the tasks that are there and below" says $r/cgroup:b/tasks $sleeper
+ok "a mask of hers" put 'mask ff00' $cg/b/cache.l3
+ok "is one of the group" grep -q L3:0=ff00 $r/cgroup:b/schemata
+ok "and the other way round" sh -c "echo L3:0=f000 > $r/cgroup:b/schemata"
+ok "both views show it" says $cg/b/cache.l3 'mask 0=f000'
+echo $$ > $cg/b/below/cgroup.procs
+ok "who comes is in it" grep -q "^$$\$" $r/cgroup:b/tasks
+ok "cache.stat says what and how large" sh -c "grep -q 'l3.0.mask f000' $cg/b/cache.stat && grep -q 'l3.0.bytes 262144' $cg/b/cache.stat"
+echo $$ > $cg/cgroup.procs
+ok "who leaves is not" sh -c "! grep -q '^$$\$' $r/cgroup:b/tasks"
+for wrong in 'mask 0' 'mask 10000' 'mask' 'mask 9=f' 'mask L2:0=f' 'mask f;f' 'weight 0' 'weight 10001' 'weight' 'weight x' 'most' ''; do
+	put "$wrong" $cg/b/cache.l3 && echo "not ok '$wrong' was taken"
+	ok "refused: $wrong" says $cg/b/cache.l3 'mask 0=f000'
+done
+ok "resctrl cannot remove it" sh -c "! rmdir $r/cgroup:b 2> /dev/null"
+kill $sleeper
+wait $sleeper
 umount $r
+ok "it outlives resctrl's mount" says $cg/b/cache.l3 'mask 0=f000'
+rmdir $cg/b/below $cg/b
+ok "what a tenant had is the others'" grep -q 'l3.0.mask ffff' $cg/a/cache.stat
+rmdir $cg/a
 ok "umount leaves nothing" [ -z "$(ls $r)" ]
 mount -t resctrl resctrl $r
 ok "and a new mount starts afresh" [ "$(grep L3 $r/schemata)" = "L3:0=ffff" -a ! -e $r/batch ]

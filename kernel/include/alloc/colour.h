@@ -41,6 +41,10 @@ static inline bool page_colour_allowed(pfn_t pfn, unsigned nr_colours, u64 mask)
 void page_colouring_start(unsigned nr_colours, unsigned (*user_class)(void));
 void page_colouring_set(unsigned cls, u64 mask);
 void page_colouring_stop(void);
+/* Adds to count[colour] the pages in use whose payer is_counted says yes to, of one portion of the memory: the n-th 64
+ * MiB. false: there are no more. */
+bool page_colouring_count(unsigned portion, unsigned nr_colours, bool (*is_counted)(u16 tenant, const void *arg),
+			  const void *arg, u64 *count);
 struct page;
 struct tenant;
 /* One page for a program, of these colours whoever asks (recolouring). NULL as page_alloc. */

@@ -136,6 +136,8 @@ void resctrl_destroy(struct resctrl *r);
  * possible. */
 int __must_check resctrl_mount(struct resctrl *r, const char *options);
 void resctrl_umount(struct resctrl *r); /* everything back to the default group and to full masks */
+/* The same, but groups that keep() holds stay, and it stays mounted. */
+void resctrl_reset(struct resctrl *r, bool (*keep)(u16 group));
 void resctrl_show_options(struct resctrl *r, struct strbuf *out); /* ",cdp" as in /proc/mounts */
 
 /* Files, by path below the mount point ("schemata", "info/L3/cbm_mask", "web/tasks"). A node stays
@@ -185,7 +187,13 @@ static inline bool resctrl_lists(const struct resctrl *r, u16 group, u16 task_gr
 	return task_group == group || resctrl_control_of(r, task_group) == group;
 }
 
-/* For the cache controller of cgroups: the group of that name, or -ENOENT. */
+/* For the cache controller of cgroups: the group of that name, or -ENOENT; what its schemata says of a cache (of data,
+ * if code is apart; domain by index), the whole text, and a write into it; what it has in an L3 now, -EINVAL if nobody
+ * counts. */
 int resctrl_group_find(struct resctrl *r, const char *name);
+u32 resctrl_mask_of(const struct resctrl *r, u16 group, enum resctrl_resource_id id, unsigned domain);
+void resctrl_group_read(struct resctrl *r, u16 group, struct strbuf *out);
+int __must_check resctrl_group_write(struct resctrl *r, u16 group, const char *text, size_t len);
+int __must_check resctrl_occupancy(struct resctrl *r, u16 group, unsigned domain, u64 *bytes);
 
 #endif

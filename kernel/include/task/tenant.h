@@ -109,9 +109,10 @@ struct tenant {
 	struct tenant_memory memory;
 	atomic64_t own_pages; /* charged to itself: while there are some it keeps a reference */
 	struct tenant_bandwidth bandwidth;
-	void *psi;    /* struct psi_group *, or NULL: task/psi.c */
-	void *cgroup; /* the folder; RCU */
-	void *bpf;    /* effective programs by hook, NULL: none */
+	void *psi;       /* struct psi_group *, or NULL: task/psi.c */
+	void *cgroup;    /* the folder; RCU */
+	void *bpf;       /* effective programs by hook, NULL: none */
+	u16 cache_group; /* RANK_TENANT: what its tasks carry: its own, or that of the nearest above; 0: none has one */
 	struct rcu_head rcu;
 	bool dead;
 };
@@ -136,6 +137,9 @@ void tenant_set_cpu_weight(struct tenant *t, u32 weight);
 void tenant_set_cpu_idle(struct tenant *t, bool idle); /* then back to the default weight */
 /* quota ~0: no limit. -EINVAL: outside 1 ms .. 1 s, or a burst above the quota. */
 int __must_check tenant_set_cpu_max(struct tenant *t, u64 quota_ns, u64 period_ns, u64 burst_ns);
+/* Its tasks, and those of all below that have none of their own, carry this cache group from now on: whoever moves or
+ * forks meanwhile, too. 0: what the parent's carry. RANK_CGROUP held. */
+void tenant_set_cache_group(struct tenant *t, u16 group);
 /* Calls fn for each live task of the tenant itself under RANK_TENANT, until it returns false. */
 void tenant_for_each_task(struct tenant *t, bool (*fn)(struct task *task, void *arg), void *arg);
 /* Freezing: what the tasks of a tenant do about its wish is process's business (signal_freeze_point); they say when

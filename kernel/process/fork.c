@@ -313,7 +313,7 @@ long process_clone(const struct clone_request *r)
 	err = account_charge(current->cred->uid, ACCOUNT_TASKS, 1, process_tasks_limit(current->cred->uid));
 	if (err)
 		return err;
-	err = task_create(&t, current->comm);
+	err = task_create(&t, current->comm, r->into);
 	if (err) {
 		account_uncharge(current->cred->uid, ACCOUNT_TASKS, 1);
 		return err;
@@ -328,7 +328,7 @@ long process_clone(const struct clone_request *r)
 		drop_child(t);
 		return err;
 	}
-	if (r->into && tenant_move_task(t, r->into) && !(r->flags & CLONE_VM))
+	if (r->into && !(r->flags & CLONE_VM))
 		mm_set_tenant(t->mm, r->into);
 	if (tenant_is_freezing(t->tenant))
 		task_set_work(t, WORK_SIGNAL);

@@ -147,7 +147,7 @@ static void init_main(void *unused)
 void process_start_init(void)
 {
 	struct task *t;
-	int err = task_create(&t, "init");
+	int err = task_create(&t, "init", NULL);
 
 	if (!err)
 		err = files_fork(t, true);

@@ -90,9 +90,9 @@ static void init_common(struct task *t, const char *name)
 }
 
 /* The stack and the structures of a thread are its tenant's memory. */
-static int charge_memory(struct task *t)
+static int charge_memory(struct task *t, struct tenant *in)
 {
-	int id = upcall_page_charge(current->tenant, TASK_PAGES, ALLOC_KERNEL);
+	int id = upcall_page_charge(in, TASK_PAGES, ALLOC_KERNEL);
 
 	if (id < 0)
 		return id;
@@ -109,10 +109,11 @@ static void uncharge_memory(struct task *t)
 	page_stat_add(PAGE_STAT_STACKS, -TASK_PAGES);
 }
 
-int task_create(struct task **out, const char *name)
+int task_create(struct task **out, const char *name, struct tenant *in)
 {
 	struct task *t = kcache_alloc(cache, ALLOC_ZERO);
 
+	in = in ? in : current->tenant;
 	if (!t)
 		return -ENOMEM;
 	t->stack = stack_get();
@@ -121,13 +122,13 @@ int task_create(struct task **out, const char *name)
 		return -ENOMEM;
 	}
 	init_common(t, name);
-	if (tenant_charge(current->tenant, RES_PIDS, 1, -EAGAIN)) {
+	if (tenant_charge(in, RES_PIDS, 1, -EAGAIN)) {
 		stack_put(t->stack);
 		kcache_free(cache, t);
 		return -EAGAIN;
 	}
-	if (charge_memory(t)) {
-		tenant_uncharge(current->tenant, RES_PIDS, 1);
+	if (charge_memory(t, in)) {
+		tenant_uncharge(in, RES_PIDS, 1);
 		stack_put(t->stack);
 		kcache_free(cache, t);
 		return -ENOMEM;
@@ -135,7 +136,7 @@ int task_create(struct task **out, const char *name)
 	sched_fork_attr(t);
 	t->cred = current->cred;
 	cred_get(t->cred);
-	tenant_add_task(current->tenant, t);
+	tenant_add_task(in, t);
 	atomic_inc(&total);
 	__atomic_fetch_add(&sched_total_forks, 1, __ATOMIC_RELAXED);
 	*out = t;
@@ -252,7 +253,7 @@ int kthread_run(struct task **out, void (*fn)(void *), void *arg, const char *na
 	va_start(ap, name_fmt);
 	str_vformat(name, sizeof(name), name_fmt, ap);
 	va_end(ap);
-	err = task_create(&t, name);
+	err = task_create(&t, name, NULL);
 	if (err) {
 		kfree(call);
 		return err;

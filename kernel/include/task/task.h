@@ -172,7 +172,7 @@ DECLARE_PER_CPU(struct task *, current_task);
 
 /* A task that waits for its first task_wake (state TASK_UNINTERRUPTIBLE), with scheduling attributes, cred and tenant
  * of current. -ENOMEM, -EAGAIN. */
-int __must_check task_create(struct task **out, const char *name);
+int __must_check task_create(struct task **out, const char *name, struct tenant *in); /* in NULL: current's */
 void task_set_name(struct task *t, const char *name, bool by_exec);
 void task_get(struct task *t);
 void task_put(struct task *t);

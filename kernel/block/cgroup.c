@@ -214,7 +214,7 @@ static int set_default_weight(struct tenant *t, char *text)
 	u32 weight;
 	u64 v;
 
-	if (!strncmp(text, "default", 7) && is_blank(text[7]))
+	if (!strncmp(text, "default", 7))
 		text += 7;
 	if (!number(&text, &v) || !is_weight((u32)v))
 		return -EINVAL;
@@ -289,6 +289,8 @@ static int parse_limit(char *word, u64 *v)
 		return -EINVAL;
 	if (!n)
 		return -ERANGE;
+	if (!strcmp(word, "idle") || !strcmp(word, "latency"))
+		return 0; /* Linux takes them, for a limit that it does not have either */
 	for (enum io_limit l = 0; l < IO_LIMITS; l++)
 		if (!strcmp(word, limit_names[l]) && n > 1) {
 			v[l] = l >= IO_READ_OPS && n >= UINT32_MAX ? IO_NO_LIMIT : n;

@@ -22,6 +22,9 @@ struct cgroup { /* tenant->cgroup */
 	unsigned threaded_children; /* L */
 	bool threaded;              /* L: its processes' resources are its domain's (cgroup_domain) */
 	bool freeze;                /* L: its own wish */
+	u8 partition;               /* L: cpuset.cpus.partition, and */
+	u8 partition_error;         /* L: why it is none, 0: it is one */
+	bool no_pressure;           /* L: cgroup.pressure is 0: the files are hidden */
 	struct rcu_head rcu;
 	char name[];
 };
@@ -59,8 +62,8 @@ struct cgroup_ids {
 };
 int __must_check cgroup_ids_get(struct tenant *t, bool threads, struct cgroup_ids *ids); /* -ENOMEM */
 void cgroup_ids_put(struct cgroup_ids *ids);
-/* May current move a process from one to the other, as far as files' owners say? -EACCES. */
-int __must_check cgroup_may_cross(struct cgroup *from, struct cgroup *to);
+/* May `as` move a process from one to the other, as far as files' owners say? -EACCES. */
+int __must_check cgroup_may_cross(struct cgroup *from, struct cgroup *to, const struct cred *as);
 extern const struct attr cgroup_file_procs, cgroup_file_threads;
 
 /* ---- type.c: domains and threads. All with cgroup_lock held ---- */

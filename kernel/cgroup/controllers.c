@@ -97,9 +97,11 @@ static int show_cpu_stat(struct attr_dir *d, const struct attr *a, struct strbuf
 		   (unsigned long long)(u.ns / NSEC_PER_USEC), (unsigned long long)(u.user_ns / NSEC_PER_USEC),
 		   (unsigned long long)(u.system_ns / NSEC_PER_USEC));
 	if (cgroup_of(d->owner)->enabled & cpu.bit)
-		strbuf_add(out, "nr_periods %llu\nnr_throttled %llu\nthrottled_usec %llu\n",
+		strbuf_add(out,
+			   "nr_periods %llu\nnr_throttled %llu\nthrottled_usec %llu\nnr_bursts %llu\nburst_usec %llu\n",
 			   (unsigned long long)b->periods, (unsigned long long)b->throttled_times,
-			   (unsigned long long)(b->throttled_ns / NSEC_PER_USEC));
+			   (unsigned long long)(b->throttled_ns / NSEC_PER_USEC), (unsigned long long)b->bursts,
+			   (unsigned long long)(b->burst_used_ns / NSEC_PER_USEC));
 	return 0;
 }
 

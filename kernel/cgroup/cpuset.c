@@ -7,7 +7,9 @@
  * mask; sched_setaffinity(2) can only choose from it. There is one memory node, so mems is only checked and shown.
  *
  * Contract: cgroup-v2.rst, "Cpuset". Lists as "0-3,5"; ERANGE beyond what this machine could have, EINVAL for what is
- * not on line. No partitions.
+ * not on line. A partition (cpuset.cpus.partition) has its CPUs for itself: they are taken from its parent and so from
+ * all beside it; one that cannot be says why, and is a member meanwhile. Tasks in "isolated" ones are balanced as
+ * others.
  *
  * Locks: cgroup_lock; the scheduler reads cpus_effective as single words.
  */
@@ -55,10 +57,14 @@ static int parse_range(char **at, u64 last, struct range *r)
 	} else {
 		err = number(at, &r->start);
 		r->end = r->start;
-		if (!err && **at == '-') {
-			++*at;
-			err = number(at, &r->end);
-		}
+		if (err)
+			return err;
+		r->used = r->group = r->end + 1;
+		if (is_end(**at) || is_gap(**at))
+			return 0;
+		if (*(*at)++ != '-')
+			return -EINVAL;
+		err = number(at, &r->end);
 		if (err)
 			return err;
 	}
@@ -138,24 +144,132 @@ static void tell_threads(struct tenant *t)
 	cgroup_ids_put(&ids);
 }
 
-static void spread(struct tenant *t, u64 parent_has)
+/* ---- partitions ---- */
+
+enum { MEMBER, ROOT, ISOLATED };
+static const char *const partition_names[] = { "member", "root", "isolated" };
+enum { NO_ERROR, NO_CPUS, NOT_EXCLUSIVE, PARENT_NONE, PARENT_INVALID, PARENT_ALL };
+static const char *const error_texts[] = {
+	[NO_CPUS] = "cpuset.cpus is empty",
+	[NOT_EXCLUSIVE] = "Cpu list in cpuset.cpus not exclusive",
+	[PARENT_NONE] = "Parent is not a partition root",
+	[PARENT_INVALID] = "Parent is an invalid partition root",
+	[PARENT_ALL] = "Parent unable to distribute cpu downstream",
+};
+
+static bool is_partition(const struct cgroup *c)
+{
+	return c == &cgroup_root || (c->partition && !c->partition_error);
+}
+
+static bool is_exclusive(struct cgroup *parent, const struct cgroup *c)
 {
 	struct attr_dir *child;
-	u64 mask = t->cpus & parent_has;
+
+	for_each_child_dir(child, parent)
+	{
+		if (cgroup_of(child->owner) != c && cgroup_tenant(child)->cpus & c->tenant->cpus)
+			return false;
+	}
+	return true;
+}
+
+/* May c have its CPUs for itself, of those that its parent still has? */
+static u8 partition_error(struct cgroup *parent, const struct cgroup *c, u64 parent_has)
+{
+	u64 cpus = c->tenant->cpus;
+
+	if (!cpus)
+		return NO_CPUS;
+	if (!is_partition(parent))
+		return parent->partition ? PARENT_INVALID : PARENT_NONE;
+	if (!is_exclusive(parent, c))
+		return NOT_EXCLUSIVE;
+	if (cpus & ~parent_has || (cpus == parent_has && !list_empty(&parent->tenant->tasks)))
+		return PARENT_ALL;
+	return NO_ERROR;
+}
+
+/* Takes the CPUs of the partitions among t's children from what t has. */
+static u64 give_to_partitions(struct tenant *t, u64 mask)
+{
+	struct attr_dir *child;
+
+	for_each_child_dir(child, cgroup_of(t))
+	{
+		struct cgroup *c = cgroup_of(child->owner);
+
+		if (!c->partition)
+			continue;
+		c->partition_error = partition_error(cgroup_of(t), c, mask);
+		if (!c->partition_error)
+			mask &= ~c->tenant->cpus;
+	}
+	return mask;
+}
+
+/* Parents before children; no deeper than the tree. */
+static void spread(struct tenant *t, u64 has)
+{
+	struct attr_dir *child;
+	u64 mask = t->cpus & has;
 
 	if (!mask)
-		mask = parent_has;
+		mask = has;
+	mask = give_to_partitions(t, mask);
 	if (mask != t->cpus_effective) {
 		WRITE_ONCE(t->cpus_effective, mask);
 		tell_threads(t);
 	}
-	for_each_child_dir(child, cgroup_of(t)) spread(child->owner, mask);
+	for_each_child_dir(child, cgroup_of(t))
+	{
+		struct cgroup *c = cgroup_of(child->owner);
+
+		spread(child->owner, c->partition && is_partition(c) ? c->tenant->cpus : mask);
+	}
 }
 
-static u64 of_parent(const struct tenant *t)
+/* From the root on, since a partition takes from its parent. */
+static void spread_all(void)
 {
-	return t->parent ? t->parent->cpus_effective : CPUMASK_ALL;
+	spread(&tenant_root, cpu_online_mask());
 }
+
+static int show_partition(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	struct cgroup *c = cgroup_of(d->owner);
+
+	mutex_lock(&cgroup_lock);
+	if (c->partition && c->partition_error)
+		strbuf_add(out, "%s invalid (%s)\n", partition_names[c->partition], error_texts[c->partition_error]);
+	else
+		strbuf_add(out, "%s\n", partition_names[c->partition]);
+	mutex_unlock(&cgroup_lock);
+	return 0;
+}
+
+static int set_partition(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	u8 kind = 0;
+	int err = 0;
+
+	text = str_trim(text);
+	while (kind < ARRAY_SIZE(partition_names) && strcmp(text, partition_names[kind]))
+		kind++;
+	if (kind == ARRAY_SIZE(partition_names))
+		return -EINVAL;
+	mutex_lock(&cgroup_lock);
+	if (d->removed) {
+		err = -ENODEV;
+	} else {
+		cgroup_of(d->owner)->partition = kind;
+		spread_all();
+	}
+	mutex_unlock(&cgroup_lock);
+	return err;
+}
+
+/* ---- files ---- */
 
 static int set_cpus(struct attr_dir *d, const struct attr *a, char *text, size_t len)
 {
@@ -173,7 +287,7 @@ static int set_cpus(struct attr_dir *d, const struct attr *a, char *text, size_t
 		err = -ENODEV;
 	} else {
 		t->cpus = mask;
-		spread(t, of_parent(t));
+		spread_all();
 	}
 	mutex_unlock(&cgroup_lock);
 	return err;
@@ -209,23 +323,36 @@ static int show_mems(struct attr_dir *d, const struct attr *a, struct strbuf *ou
 
 FILE(cpus, "cpuset.cpus", 0644, show_cpus, set_cpus, 0);
 FILE(cpus_effective, "cpuset.cpus.effective", 0444, show_cpus, NULL, 1);
+FILE(partition, "cpuset.cpus.partition", 0644, show_partition, set_partition, 0);
 FILE(mems, "cpuset.mems", 0644, show_mems, set_mems, 0);
 FILE(mems_effective, "cpuset.mems.effective", 0444, show_mems, NULL, 1);
 
 static void reset(struct tenant *t)
 {
 	t->cpus = t->mems = 0;
-	spread(t, of_parent(t));
+	cgroup_of(t)->partition = MEMBER;
+	spread_all();
 }
 
-static const struct attr *const files[] = { &file_cpus, &file_mems, &file_cpus_effective, &file_mems_effective, NULL };
+static const struct attr *const files[] = { &file_cpus,           &file_partition,      &file_mems,
+					    &file_cpus_effective, &file_mems_effective, NULL };
 static const struct attr *const root_files[] = { &file_cpus_effective, &file_mems_effective, NULL };
 static struct cgroup_controller cpuset = {
 	.name = "cpuset", .files = files, .root_files = root_files, .threaded = true, .disabled = reset
 };
 
+/* Its folder is out of the tree: what a partition had goes back. */
+static void removed(struct tenant *t)
+{
+	if (cgroup_of(t)->partition)
+		spread_all();
+}
+
+static struct tenant_watcher watcher = { .removed = removed };
+
 static void cpuset_init(void)
 {
+	tenant_watcher_register(&watcher);
 	cgroup_controller_register(&cpuset);
 }
 PART_INIT(core, cpuset_init);

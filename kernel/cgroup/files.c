@@ -162,6 +162,29 @@ static int set_freeze(struct attr_dir *d, const struct attr *a, char *text, size
 	return err;
 }
 
+/* ---- pressure, or none ---- */
+
+static int show_pressure(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%d\n", !cgroup_of(d->owner)->no_pressure);
+	return 0;
+}
+
+static int set_pressure(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	struct cgroup *c = cgroup_of(d->owner);
+	u64 v;
+	int err = parse_switch(text, &v);
+
+	if (err)
+		return err;
+	mutex_lock(&cgroup_lock);
+	c->no_pressure = !v;
+	err = d->removed ? -ENODEV : cgroup_show_files(c, c->enabled);
+	mutex_unlock(&cgroup_lock);
+	return err;
+}
+
 /* ---- the tables ---- */
 
 #define FILE(id, text, bits, get, put, value) static CGROUP_FILE(file_##id, text, bits, get, put, value)
@@ -171,13 +194,22 @@ FILE(stat, "cgroup.stat", 0444, show_stat, NULL, 0);
 FILE(depth, "cgroup.max.depth", 0644, show_limit, set_limit, 1);
 FILE(descendants, "cgroup.max.descendants", 0644, show_limit, set_limit, 0);
 FILE(freeze, "cgroup.freeze", 0644, show_freeze, set_freeze, 0);
+FILE(pressure, "cgroup.pressure", 0644, show_pressure, set_pressure, 0);
 FILE(kill, "cgroup.kill", 0200, NULL, set_kill, 0);
 
-const struct attr *const cgroup_core_files[] = {
-	&cgroup_file_type,    &cgroup_file_procs, &cgroup_file_threads, &cgroup_file_controllers,
-	&cgroup_file_control, &file_events,       &file_descendants,    &file_depth,
-	&file_stat,           &file_freeze,       &file_kill,           NULL
-};
+const struct attr *const cgroup_core_files[] = { &cgroup_file_type,
+						 &cgroup_file_procs,
+						 &cgroup_file_threads,
+						 &cgroup_file_controllers,
+						 &cgroup_file_control,
+						 &file_events,
+						 &file_descendants,
+						 &file_depth,
+						 &file_stat,
+						 &file_freeze,
+						 &file_kill,
+						 &file_pressure,
+						 NULL };
 const struct attr *const cgroup_core_root_files[] = { &cgroup_file_procs,
 						      &cgroup_file_threads,
 						      &cgroup_file_controllers,
@@ -199,7 +231,7 @@ static int digit_of(char c)
 	return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : 16;
 }
 
-/* Digits in C's notation, or none at all, and a suffix, each step 1024. Too big is as good as no limit. */
+/* Digits in C's notation, or none at all, and a suffix, each step 1024. What is too big wraps around. */
 static int parse_bytes(const char *text, u64 *out)
 {
 	static const char steps[] = "kmgtpe";
@@ -212,14 +244,14 @@ static int parse_bytes(const char *text, u64 *out)
 		text += base == 16 ? 2 : 0;
 	}
 	for (; digit_of(*text) < base; text++)
-		v = v > ~0ULL >> 5 ? ~0ULL >> 1 : v * (u64)base + (u64)digit_of(*text);
+		v = v * (u64)base + (u64)digit_of(*text);
 	step = *text ? strchr(steps, *text | 0x20) : NULL;
 	if (step)
 		text++;
 	if (*text)
 		return -EINVAL;
 	for (long n = step ? step - steps + 1 : 0; n > 0; n--)
-		v = v > ~0ULL >> 10 ? ~0ULL : v << 10;
+		v <<= 10;
 	*out = v;
 	return 0;
 }

@@ -67,6 +67,15 @@ static int set_word(struct attr_dir *d, const struct attr *a, char *text, size_t
 	return 0;
 }
 
+static int set_protection(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
+	int err = set_word(d, a, text, len);
+
+	if (!err)
+		tenant_use_protection();
+	return err;
+}
+
 static int set_max(struct attr_dir *d, const struct attr *a, char *text, size_t len)
 {
 	int err = set_word(d, a, text, len);
@@ -112,8 +121,11 @@ static int set_reclaim(struct attr_dir *d, const struct attr *a, char *text, siz
 	u64 pages, freed = 0;
 	int err = cgroup_parse_limit(text, PAGE_SIZE, &pages);
 
-	if (err || !strcmp(str_trim(text), "max"))
+	text = str_trim(text);
+	if (err || !strcmp(text, "max"))
 		return -EINVAL;
+	if (!*text)
+		pages = ~0ULL; /* Linux' word for everything, here */
 	for (int idle = 0; freed < pages;) {
 		u64 n = upcall_reclaim(cgroup_tenant(d), min(pages - freed, 1024UL));
 
@@ -143,8 +155,8 @@ static int show_swap_events(struct attr_dir *d, const struct attr *a, struct str
 {
 	const struct tenant_memory *m = &cgroup_tenant(d)->memory;
 
-	strbuf_add(out, "high 0\nmax %llu\nfail %llu\n", ULL(atomic_read(&m->events[MEMORY_SWAP_MAX])),
-		   ULL(atomic_read(&m->events[MEMORY_SWAP_FAIL])));
+	strbuf_add(out, "high %llu\nmax %llu\nfail %llu\n", ULL(atomic_read(&m->events[MEMORY_SWAP_HIGH])),
+		   ULL(atomic_read(&m->events[MEMORY_SWAP_MAX])), ULL(atomic_read(&m->events[MEMORY_SWAP_FAIL])));
 	return 0;
 }
 
@@ -194,8 +206,8 @@ static int show_stat(struct attr_dir *d, const struct attr *a, struct strbuf *ou
 
 FILE(current, "memory.current", 0444, show_use, NULL, RES_MEMORY);
 FILE(peak, "memory.peak", 0444, show_peak, NULL, RES_MEMORY);
-FILE(min, "memory.min", 0644, show_word, set_word, WORD(memory.min));
-FILE(low, "memory.low", 0644, show_word, set_word, WORD(memory.low));
+FILE(min, "memory.min", 0644, show_word, set_protection, WORD(memory.min));
+FILE(low, "memory.low", 0644, show_word, set_protection, WORD(memory.low));
 FILE(high, "memory.high", 0644, show_word, set_high, WORD(memory.high));
 FILE(max, "memory.max", 0644, show_word, set_max, WORD(share[RES_MEMORY].limit));
 FILE(events, "memory.events", 0444, show_events, NULL, 0);
@@ -204,6 +216,7 @@ FILE(stat, "memory.stat", 0444, show_stat, NULL, 0);
 FILE(group, "memory.oom.group", 0644, show_group, set_group, 0);
 FILE(reclaim, "memory.reclaim", 0200, NULL, set_reclaim, 0);
 FILE(swap_current, "memory.swap.current", 0444, show_use, NULL, RES_SWAP);
+FILE(swap_high, "memory.swap.high", 0644, show_word, set_word, WORD(memory.swap_high));
 FILE(swap_max, "memory.swap.max", 0644, show_word, set_word, WORD(share[RES_SWAP].limit));
 FILE(swap_events, "memory.swap.events", 0444, show_swap_events, NULL, 0);
 
@@ -219,15 +232,16 @@ static void reset(struct tenant *t)
 	WRITE_ONCE(t->share[RES_MEMORY].limit, ~0ULL);
 	WRITE_ONCE(t->share[RES_SWAP].limit, ~0ULL);
 	WRITE_ONCE(t->memory.high, ~0ULL);
+	WRITE_ONCE(t->memory.swap_high, ~0ULL);
 	WRITE_ONCE(t->memory.min, 0);
 	WRITE_ONCE(t->memory.low, 0);
 	WRITE_ONCE(t->memory.oom_group, false);
 }
 
-static const struct attr *const files[] = { &file_current,  &file_peak,        &file_min,     &file_low,
-					    &file_high,     &file_max,         &file_events,  &file_events_local,
-					    &file_stat,     &file_group,       &file_reclaim, &file_swap_current,
-					    &file_swap_max, &file_swap_events, NULL };
+static const struct attr *const files[] = { &file_current,   &file_peak,     &file_min,         &file_low,
+					    &file_high,      &file_max,      &file_events,      &file_events_local,
+					    &file_stat,      &file_group,    &file_reclaim,     &file_swap_current,
+					    &file_swap_high, &file_swap_max, &file_swap_events, NULL };
 static const struct attr *const root_files[] = { &file_stat, &file_reclaim, NULL };
 struct cgroup_controller cgroup_memory = {
 	.name = "memory", .files = files, .root_files = root_files, .disabled = reset

@@ -11,11 +11,14 @@
  * Locks: cgroup_lock around a move; lists of tasks are read under RANK_TENANT.
  */
 #include <alloc/slab.h>
+#include <fs/attrfs.h>
 #include <lib/err.h>
 #include <lib/string.h>
 #include <linux/capability.h>
 #include <mm/mm.h>
 #include <task/task.h>
+#include <vfs/textfile.h>
+#include <vfs/vfs.h>
 #include "cgroup_priv.h"
 
 /* ---- who is here ---- */
@@ -80,14 +83,19 @@ static int show_procs_below(struct cgroup *c, struct strbuf *out)
 	return err;
 }
 
-static int show_ids(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+/* f->a is the folder, which the file's inode holds; f->n: threads. */
+static int show_ids(struct text_file *f, struct strbuf *out)
 {
-	struct cgroup *c = cgroup_of(d->owner);
+	struct attr_dir *d = f->a;
+	struct cgroup *c;
 	int err;
 
-	if (a->data)
+	if (d->removed)
+		return -ENODEV;
+	if (f->n)
 		return show_one(d->owner, true, out);
 	mutex_lock(&cgroup_lock);
+	c = cgroup_of(d->owner);
 	err = c->threaded ? -EOPNOTSUPP : show_procs_below(c, out);
 	mutex_unlock(&cgroup_lock);
 	return err;
@@ -96,9 +104,8 @@ static int show_ids(struct attr_dir *d, const struct attr *a, struct strbuf *out
 /* ---- moving ---- */
 
 /* No file of the whole way up from both ends needs to be writable but that of the lowest common folder. */
-int cgroup_may_cross(struct cgroup *from, struct cgroup *to)
+int cgroup_may_cross(struct cgroup *from, struct cgroup *to, const struct cred *c)
 {
-	const struct cred *c = current->cred;
 	struct cgroup *a = from;
 	struct attr_owner o;
 
@@ -111,7 +118,7 @@ int cgroup_may_cross(struct cgroup *from, struct cgroup *to)
 			break;
 	}
 	o = attr_owner(&a->dir, &cgroup_file_procs);
-	if (capable(CAP_DAC_OVERRIDE))
+	if (cred_capable(c, CAP_DAC_OVERRIDE))
 		return 0;
 	if (o.uid == c->fsuid.v)
 		return o.mode & 0200 ? 0 : -EACCES;
@@ -126,7 +133,7 @@ static int move_thread(struct task *t, void *to)
 }
 
 /* cgroup_lock held. */
-static int move(struct task *t, struct cgroup *to, bool whole)
+static int move(struct task *t, struct cgroup *to, bool whole, const struct cred *as)
 {
 	struct cgroup *from = cgroup_of(t->tenant);
 	int err = cgroup_may_enter(to);
@@ -134,13 +141,13 @@ static int move(struct task *t, struct cgroup *to, bool whole)
 	if (!err && from && !whole && cgroup_domain(from) != cgroup_domain(to))
 		err = -EOPNOTSUPP;
 	if (!err && from)
-		err = cgroup_may_cross(from, to);
+		err = cgroup_may_cross(from, to, as);
 	if (err)
 		return err;
 	return whole ? process_for_each_thread(t->process, move_thread, to->tenant) : move_thread(t, to->tenant);
 }
 
-static int move_and_charge(struct task *t, struct tenant *to, bool whole)
+static int move_and_charge(struct task *t, struct tenant *to, bool whole, const struct cred *as)
 {
 	struct mm *mm = NULL;
 	int err = -ENODEV;
@@ -149,7 +156,7 @@ static int move_and_charge(struct task *t, struct tenant *to, bool whole)
 		return -EINVAL; /* kernel threads stay in the root */
 	mutex_lock(&cgroup_lock);
 	if (cgroup_of(to))
-		err = move(t, cgroup_of(to), whole);
+		err = move(t, cgroup_of(to), whole, as);
 	mutex_unlock(&cgroup_lock);
 	if (!err && whole)
 		mm = mm_of_task(t);
@@ -162,15 +169,22 @@ static int move_and_charge(struct task *t, struct tenant *to, bool whole)
 
 int cgroup_move_process(struct task *t, struct tenant *to)
 {
-	return move_and_charge(t, to, true);
+	return move_and_charge(t, to, true, current->cred);
 }
 
-static int set_ids(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+/* The rights are those of who opened the file: a program that was handed the descriptor may use it, and one that was
+ * made to write into it by its lesser user cannot be abused. */
+static int set_ids(struct text_file *f, char *text, size_t len)
 {
+	struct attr_dir *d = f->a;
 	struct task *t;
 	s64 nr;
 	int err;
 
+	if (d->removed)
+		return -ENODEV;
+	if (!len)
+		return 0;
 	if (str_to_s64(str_trim(text), 0, &nr) || nr < 0 || nr > 0x7fffffff)
 		return -EINVAL;
 	if (!nr) {
@@ -181,10 +195,24 @@ static int set_ids(struct attr_dir *d, const struct attr *a, char *text, size_t 
 	}
 	if (!t)
 		return -ESRCH;
-	err = move_and_charge(t, d->owner, !a->data);
+	err = move_and_charge(t, d->owner, !f->n, f->file->cred);
 	task_put(t);
 	return err;
 }
 
-CGROUP_FILE(cgroup_file_procs, "cgroup.procs", 0644, show_ids, set_ids, 0);
-CGROUP_FILE(cgroup_file_threads, "cgroup.threads", 0644, show_ids, set_ids, 1);
+static const struct text_ops text_ops = { .show = show_ids, .set = set_ids };
+
+static int open(struct inode *i, struct file *f)
+{
+	const struct attr *a;
+	struct attr_dir *d = attrfs_file_of(i, &a);
+	int err = text_file_open(f, &text_ops, d, NULL);
+
+	if (!err)
+		((struct text_file *)f->priv)->n = a->data;
+	return err;
+}
+
+static const struct file_ops file_ops = TEXT_FILE_OPS(open);
+const struct attr cgroup_file_procs = { .name = "cgroup.procs", .mode = 0644, .file_ops = &file_ops };
+const struct attr cgroup_file_threads = { .name = "cgroup.threads", .mode = 0644, .file_ops = &file_ops, .data = 1 };

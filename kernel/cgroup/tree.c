@@ -68,7 +68,7 @@ struct cgroup *cgroup_parent(struct cgroup *c)
 
 /* ---- files of a set of controllers ---- */
 
-static const struct attr **sets[SETS];
+static const struct attr **sets[2][SETS]; /* with the files of pressure, and without */
 
 static unsigned count(const struct attr *const *files)
 {
@@ -87,7 +87,7 @@ static unsigned append(const struct attr **to, unsigned at, const struct attr *c
 	return at + n;
 }
 
-static const struct attr **make_set(const struct attr *const *core, u32 controllers, bool root)
+static const struct attr **make_set(const struct attr *const *core, u32 controllers, bool root, bool pressure)
 {
 	struct cgroup_controller *c;
 	const struct attr **all;
@@ -99,7 +99,8 @@ static const struct attr **make_set(const struct attr *const *core, u32 controll
 	if (!all)
 		return NULL;
 	n = append(all, append(all, 0, core), cgroup_stat_files);
-	n = append(all, n, cgroup_pressure_files);
+	if (pressure)
+		n = append(all, n, cgroup_pressure_files);
 	list_for_each_entry (c, &cgroup_controllers, link) {
 		const struct attr *const *files = root ? c->root_files : c->files;
 
@@ -111,14 +112,17 @@ static const struct attr **make_set(const struct attr *const *core, u32 controll
 
 int cgroup_show_files(struct cgroup *c, u32 controllers)
 {
+	const struct attr ***set;
+
 	if (c->threaded)
 		controllers &= cgroup_threaded_set();
-	if (!sets[controllers])
-		sets[controllers] = make_set(cgroup_core_files, controllers, false);
-	if (!sets[controllers])
+	set = &sets[c->no_pressure][controllers];
+	if (!*set)
+		*set = make_set(cgroup_core_files, controllers, false, !c->no_pressure);
+	if (!*set)
 		return -ENOMEM;
 	WRITE_ONCE(c->enabled, controllers);
-	WRITE_ONCE(c->dir.attrs, (const struct attr *const *)sets[controllers]);
+	WRITE_ONCE(c->dir.attrs, (const struct attr *const *)*set);
 	return 0;
 }
 
@@ -287,7 +291,7 @@ int cgroup_enter_fd(int fd, struct tenant **out)
 	mutex_lock(&cgroup_lock);
 	err = cgroup_of(*out) ? cgroup_may_enter(cgroup_of(*out)) : -ENODEV;
 	if (!err)
-		err = cgroup_may_cross(cgroup_of(current->tenant), cgroup_of(*out));
+		err = cgroup_may_cross(cgroup_of(current->tenant), cgroup_of(*out), current->cred);
 	mutex_unlock(&cgroup_lock);
 	if (err)
 		tenant_put(*out);
@@ -341,7 +345,7 @@ static struct fs_type cgroup2 = { .name = "cgroup2",
 
 static void cgroup_init(void)
 {
-	const struct attr **files = make_set(cgroup_core_root_files, cgroup_root.enabled, true);
+	const struct attr **files = make_set(cgroup_core_root_files, cgroup_root.enabled, true, true);
 
 	tenant_root.cgroup = &cgroup_root;
 	tenant_changed_hook = attr_notify;

@@ -136,6 +136,18 @@ static void add_capped(atomic64_t *balance, u64 n, u64 most)
 	while (!atomic_try_cmpxchg(balance, &old, new));
 }
 
+/* At a period's end: was more than its quota used? The rest was saved in earlier ones. */
+static void note_burst(struct tenant_bandwidth *b)
+{
+	s64 left = atomic_read(&b->balance_ns), over = (s64)(b->saved_ns - (u64)max(left, (s64)0));
+
+	if (b->saved_ns && over > 0) {
+		__atomic_fetch_add(&b->bursts, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&b->burst_used_ns, (u64)over, __ATOMIC_RELAXED);
+	}
+	WRITE_ONCE(b->saved_ns, min((u64)max(left, (s64)0), b->burst_ns));
+}
+
 /* One caller a period fills the balance. */
 static void refill(struct tenant_bandwidth *b, u64 now)
 {
@@ -147,6 +159,7 @@ static void refill(struct tenant_bandwidth *b, u64 now)
 	if (!__atomic_compare_exchange_n(&b->period_end_ns, &end, end + n * b->period_ns, false, __ATOMIC_SEQ_CST,
 					 __ATOMIC_RELAXED))
 		return;
+	note_burst(b);
 	add_capped(&b->balance_ns, min(n, 1000ULL) * b->quota_ns, b->quota_ns + b->burst_ns);
 	__atomic_fetch_add(&b->periods, n, __ATOMIC_RELAXED);
 }
@@ -270,6 +283,7 @@ int tenant_set_cpu_max(struct tenant *t, u64 quota_ns, u64 period_ns, u64 burst_
 	had = b->quota_ns != ~0ULL;
 	b->period_ns = period_ns;
 	b->burst_ns = burst_ns;
+	b->saved_ns = 0;
 	if (has) {
 		atomic_set(&b->balance_ns, (s64)quota_ns);
 		WRITE_ONCE(b->period_end_ns, clock_ns() + period_ns);

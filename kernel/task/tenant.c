@@ -36,7 +36,7 @@ struct tenant tenant_root = {
 	.cpu_weight = 1024,
 	.cpus_effective = ~0ULL,
 	.bandwidth = { .quota_ns = ~0ULL },
-	.memory = { .high = ~0ULL },
+	.memory = { .high = ~0ULL, .swap_high = ~0ULL },
 };
 static struct tenant *first_ids[256] = { [1] = &tenant_root };
 static struct tenant **ids[256] = { first_ids }; /* by high byte, then low byte */
@@ -145,7 +145,7 @@ int tenant_create(struct tenant *parent, struct tenant **out)
 		t->share[r].limit = ~0ULL;
 		t->share[r].weight = 100;
 	}
-	t->memory.high = ~0ULL;
+	t->memory.high = t->memory.swap_high = ~0ULL;
 	t->parent = parent;
 	t->freezing = parent->freezing;
 	t->cpus_effective = parent->cpus_effective;
@@ -175,6 +175,36 @@ int tenant_create(struct tenant *parent, struct tenant **out)
 	}
 	*out = t;
 	return 0;
+}
+
+static bool has_protection; /* somebody has asked for some since boot */
+
+void tenant_use_protection(void)
+{
+	WRITE_ONCE(has_protection, true);
+}
+
+/* Parents before children; no recursion, since the tree may be deep. */
+void tenant_protect(struct tenant *top)
+{
+	struct tenant *t;
+	ulong flags;
+
+	if (!READ_ONCE(has_protection))
+		return;
+	top = top ? top : &tenant_root;
+	flags = spin_lock_irqsave(&ids_lock);
+	for (t = top; t;) {
+		tenant_protect_children(t, t == top);
+		if (!list_empty(&t->children)) {
+			t = list_first_entry(&t->children, struct tenant, sibling);
+			continue;
+		}
+		while (t != top && t->sibling.next == &t->parent->children)
+			t = t->parent;
+		t = t == top ? NULL : list_entry(t->sibling.next, struct tenant, sibling);
+	}
+	spin_unlock_irqrestore(&ids_lock, flags);
 }
 
 void tenant_kill(struct tenant *t)

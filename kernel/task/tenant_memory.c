@@ -15,7 +15,8 @@
  *
  * Contract: task/tenant.h; upcall_page_charge of alloc/page.h. The stock is given back when the CPU charges another
  * tenant, or by tenant_drain (a limit that seems reached may only be stocked elsewhere). Protection: a tenant's pages
- * are spared while it and each tenant between it and the reclaimed one use no more than their memory.min (or low).
+ * are spared while it uses no more than what it keeps of its memory.min (or low): what siblings claim, each as far as
+ * it uses it, is cut in proportion to what their parent keeps.
  *
  * Locks: none; IRQs off for the stock.
  */
@@ -118,7 +119,8 @@ static void mark_high(struct tenant *t)
 	if (in_irq() || !current->process)
 		return;
 	for (; t; t = t->parent)
-		if (unlikely(is_over(t, READ_ONCE(t->memory.high)))) {
+		if (unlikely(is_over(t, READ_ONCE(t->memory.high)) ||
+			     (u64)atomic_read(&t->share[RES_SWAP].use) > READ_ONCE(t->memory.swap_high))) {
 			__atomic_fetch_or(&current->work, WORK_MEMORY, __ATOMIC_SEQ_CST);
 			return;
 		}
@@ -240,15 +242,38 @@ bool tenant_page_is_below(u16 id, const struct tenant *top)
 
 static bool is_protected(const struct tenant *t, const struct tenant *top, bool low)
 {
-	for (; t && t != top && t->parent; t = t->parent) {
-		u64 spared = max(READ_ONCE(t->memory.min), low ? READ_ONCE(t->memory.low) : 0);
+	u64 spared = max(READ_ONCE(t->memory.kept_min), low ? READ_ONCE(t->memory.kept_low) : 0);
 
-		if (!spared || is_over(t, spared))
-			return false;
-		if (t->parent == top || !t->parent->parent)
-			return true;
+	return spared && t != top && !is_over(t, spared);
+}
+
+static u64 use_of(const struct tenant *t)
+{
+	return (u64)max((s64)atomic_read(&t->share[RES_MEMORY].use), (s64)0);
+}
+
+/* A child claims what it uses of its protection; claims above what the parent keeps are cut in proportion. */
+static u64 part_of_claim(u64 claim, u64 claims, u64 kept)
+{
+	return claims > kept ? kept * claim / claims : claim;
+}
+
+void tenant_protect_children(struct tenant *t, bool is_top)
+{
+	u64 mins = 0, lows = 0;
+	struct tenant *c;
+
+	list_for_each_entry (c, &t->children, sibling) {
+		mins += min(READ_ONCE(c->memory.min), use_of(c));
+		lows += min(READ_ONCE(c->memory.low), use_of(c));
 	}
-	return false;
+	list_for_each_entry (c, &t->children, sibling) {
+		u64 use = use_of(c), claim_min = min(READ_ONCE(c->memory.min), use),
+		    claim_low = min(READ_ONCE(c->memory.low), use);
+
+		WRITE_ONCE(c->memory.kept_min, is_top ? claim_min : part_of_claim(claim_min, mins, t->memory.kept_min));
+		WRITE_ONCE(c->memory.kept_low, is_top ? claim_low : part_of_claim(claim_low, lows, t->memory.kept_low));
+	}
 }
 
 bool tenant_may_reclaim(u16 id, const struct tenant *top, bool low)
@@ -311,6 +336,19 @@ static void pause_above(u64 over, u64 high)
 	(void)!sched_sleep_until(clock_ns() + ns);
 }
 
+static void pause_for_swap(struct tenant *t)
+{
+	for (; t; t = t->parent) {
+		u64 high = READ_ONCE(t->memory.swap_high),
+		    use = (u64)max((s64)atomic_read(&t->share[RES_SWAP].use), (s64)0);
+
+		if (use <= high || upcall_alloc_is_dying())
+			continue;
+		tenant_memory_event(t, MEMORY_SWAP_HIGH);
+		pause_above(use - high, high);
+	}
+}
+
 void tenant_high_point(void)
 {
 	struct tenant *t;
@@ -335,6 +373,7 @@ void tenant_high_point(void)
 		if (over > STOCK && !upcall_alloc_is_dying())
 			pause_above(over, high);
 	}
+	pause_for_swap(t);
 	tenant_put(t);
 	psi_stall_end();
 }

@@ -179,10 +179,8 @@ kgid_t group_in(u32 id)
 
 /* ---- capabilities ---- */
 
-bool ns_capable(const struct user_ns *u, int cap)
+static bool has_cap(const struct cred *c, const struct user_ns *u, int cap)
 {
-	const struct cred *c = current->cred;
-
 	for (; u; u = u->parent) {
 		if (u == c->user_ns)
 			return c->cap_effective >> cap & 1;
@@ -194,9 +192,19 @@ bool ns_capable(const struct user_ns *u, int cap)
 	return false;
 }
 
+bool ns_capable(const struct user_ns *u, int cap)
+{
+	return has_cap(current->cred, u, cap);
+}
+
+bool cred_capable(const struct cred *c, int cap)
+{
+	return has_cap(c, &user_ns_first, cap);
+}
+
 bool capable(int cap)
 {
-	return ns_capable(&user_ns_first, cap);
+	return cred_capable(current->cred, cap);
 }
 
 bool capable_over(kuid_t uid, kgid_t gid, int cap)

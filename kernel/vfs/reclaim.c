@@ -181,6 +181,7 @@ u64 upcall_reclaim(struct tenant *top, u64 pages)
 {
 	struct shrink s = { .top = top, .low = true, .want = pages };
 
+	tenant_protect(top);
 	for (unsigned round = 0; round < ROUNDS && s.freed < s.want; round++)
 		round_of(&s, round);
 	if (!s.freed) {

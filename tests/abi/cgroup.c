@@ -368,6 +368,10 @@ CASE(clone_into)
 	end(p);
 	a.cgroup = file;
 	want_errno(syscall(SYS_clone3, &a, sizeof(a)), EBADF);
+	want_eq(put("i/pids.max", "0"), 0);
+	a.cgroup = f;
+	want_errno(syscall(SYS_clone3, &a, sizeof(a)), EAGAIN); /* its limit, not ours */
+	want_eq(field("i/pids.events", "max"), 1);
 	close(f);
 	close(file);
 	want_eq(rmdir(at("i")), 0);
@@ -574,6 +578,44 @@ static pid_t spinner(void)
 		;
 }
 
+/* Rights are those of who opened cgroup.procs. */
+CASE(opener)
+{
+	pid_t p = sleeper();
+	char nr[24];
+	int f;
+
+	snprintf(nr, sizeof(nr), "%d", p);
+	mkdir(at("o"), 0755);
+	want_eq(chown(at("o/cgroup.procs"), 1000, 1000), 0);
+	want_eq(seteuid(1000), 0);
+	f = open(at("o/cgroup.procs"), O_WRONLY);
+	want_eq(seteuid(0), 0);
+	want(f >= 0);
+	want_errno(write(f, nr, strlen(nr)), EACCES);
+	close(f);
+	f = open(at("o/cgroup.procs"), O_WRONLY);
+	want_eq(seteuid(1000), 0);
+	want_eq(write(f, nr, strlen(nr)), (ssize_t)strlen(nr));
+	want_eq(seteuid(0), 0);
+	close(f);
+	want_eq(atoi(get("o/cgroup.procs")), p);
+	end(p);
+	want_eq(rmdir(at("o")), 0);
+}
+
+CASE(pressure_switch)
+{
+	want_eq(mkdir(at("s"), 0755), 0);
+	want_text("s/cgroup.pressure", "1\n");
+	want_eq(put("s/cgroup.pressure", "0"), 0);
+	want_text("s/cgroup.pressure", "0\n");
+	want_text("s/cpu.pressure", "errno 2");
+	want_eq(put("s/cgroup.pressure", "1"), 0);
+	want(strstr(get("s/cpu.pressure"), "some avg10") == text);
+	want_eq(rmdir(at("s")), 0);
+}
+
 CASE(pressure)
 {
 	static const char trigger[] = "some 100000 500000";
@@ -618,6 +660,8 @@ int main(void)
 	RUN(freezing);
 	RUN(threaded);
 	RUN(delegation);
+	RUN(opener);
+	RUN(pressure_switch);
 	RUN(pressure);
 	umount(TOP);
 	return abi_status();

@@ -25,16 +25,35 @@
 #define DIR TOP "/values"
 
 static const char *const files[] = {
-	"cpu.weight",       "cpu.weight.nice",
-	"cpu.max",          "cpu.max.burst",
-	"cpu.idle",         "pids.max",
-	"memory.min",       "memory.low",
-	"memory.high",      "memory.max",
-	"memory.oom.group", "cgroup.freeze",
-	"cgroup.max.depth", "cgroup.max.descendants",
-	"cgroup.type",      "cgroup.subtree_control",
-	"cpu.pressure",     "memory.pressure",
-	"cpuset.cpus",      "cpuset.mems",
+	"cpu.weight",
+	"cpu.weight.nice",
+	"cpu.max",
+	"cpu.max.burst",
+	"cpu.idle",
+	"pids.max",
+	"memory.min",
+	"memory.low",
+	"memory.high",
+	"memory.max",
+	"memory.oom.group",
+	"cgroup.freeze",
+	"cgroup.max.depth",
+	"cgroup.max.descendants",
+	"cgroup.type",
+	"cgroup.subtree_control",
+	"cpu.pressure",
+	"memory.pressure",
+	"cpuset.cpus",
+	"cpuset.mems",
+	"memory.swap.high",
+	"memory.swap.max",
+	"memory.reclaim",
+	"cgroup.pressure",
+	"cgroup.kill",
+	"io.pressure",
+	"io.weight",
+	"io.max",
+	"cpuset.cpus.partition",
 };
 #define NR_FILES (sizeof(files) / sizeof(*files))
 
@@ -134,9 +153,69 @@ static const char *const pairs[] = {
 	"some x 1000000",
 	"some 200000 1000000 1",
 	"full  200000  1000000",
+	"member",
+	"isolated",
+	"default",
+	"default 50",
+	"default  50",
+	"default 50 x",
+	"default max",
+	"default 0",
+	"default 10001",
+	"default 4294967346",
+	" default 50",
+	"default50",
+	"254:0",
+	"254:0\n",
+	"254:0 rbps=1048576",
+	" 254:0 rbps=1048576",
+	"254: 0 rbps=1048576",
+	"254 :0 rbps=1048576",
+	"+254:0 rbps=1048576",
+	"254:0rbps=1048576",
+	"254:0\trbps=1048576\twbps=5",
+	"254:0 rbps=1048576 wbps=max riops=100 wiops=max\n",
+	"254:0 rbps=max",
+	"254:0 rbps=maxi",
+	"254:0 rbps=",
+	"254:0 rbps",
+	"254:0 =5",
+	"254:0 rbps =5",
+	"254:0 rbps=0",
+	"254:0 rbps=1",
+	"254:0 rbps=2",
+	"254:0 rbps=-5",
+	"254:0 rbps=5k",
+	"254:0 rbps=0x10",
+	"254:0 RBPS=5",
+	"254:0 bps=5",
+	"254:0 bps=0",
+	"254:0 rbps=5 wbps=0",
+	"254:0 rbps=5 foo=6",
+	"254:0 riops=4294967295",
+	"254:0 riops=4294967296",
+	"254:0 rbps=18446744073709551615",
+	"254:0 rbps=18446744073709551616",
+	"254:0 rbps=18446744073709551618",
+	"254:0 rbps=999999999999999999999999",
+	"254:0 idle=5",
+	"254:0 latency=5",
+	"254:0 rbps=5 rbps=6",
+	"254:0 rbps=5,wbps=6",
+	"4294967550:0 rbps=5",
+	"254:4294967296 rbps=5",
+	"0:0 rbps=5",
+	"1:1 rbps=5",
+	"255:7 5",
+	"255:7 default",
+	"max:0 5",
+	"254:max 5",
+	":",
+	"254:",
+	":0 5",
 };
 #define NR_PAIRS (sizeof(pairs) / sizeof(*pairs))
-/* %s: an atom. */
+#define DISK     "254:0" /* values with it need one; %s: an atom. */
 static const char *const forms[] = { "%s", "-%s", "+%s", " %s", "%s\n", "%s x" };
 #define NR_FORMS  (sizeof(forms) / sizeof(*forms))
 #define NR_VALUES (NR_ATOMS * NR_FORMS + NR_PAIRS)
@@ -177,8 +256,9 @@ static char letter(int err)
 	static const struct {
 		int err;
 		char c;
-	} names[] = { { 0, '.' },          { EINVAL, 'V' },    { ERANGE, 'R' }, { ENOENT, 'N' }, { EBUSY, 'B' },
-		      { EOPNOTSUPP, 'O' }, { EOVERFLOW, 'F' }, { EPERM, 'P' },  { EAGAIN, 'A' }, { EACCES, 'C' } };
+	} names[] = { { 0, '.' },      { EINVAL, 'V' },     { ERANGE, 'R' },    { ENOENT, 'N' },
+		      { EBUSY, 'B' },  { EOPNOTSUPP, 'O' }, { EOVERFLOW, 'F' }, { EPERM, 'P' },
+		      { EAGAIN, 'A' }, { EACCES, 'C' },     { ENODEV, 'D' } };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (names[i].err == err)
@@ -236,11 +316,17 @@ CASE(one_file)
 	unsigned wrong = 0;
 
 	for (unsigned n = 0; n < NR_VALUES; n++) {
-		char got = try(current_file, n, &changed), wanted = verdicts[current_file][n];
+		char got, wanted = verdicts[current_file][n];
 
+		value(n, text, sizeof(text));
+		if (wanted == 'O' && !strcmp(files[current_file], "io.weight"))
+			continue; /* Linux wants io.cost.qos to be on before a disk may have weights of its own */
+		if ((strstr(text, DISK) || (wanted == '.' && strchr(text, ':'))) &&
+		    access("/sys/dev/block/" DISK, F_OK))
+			continue;
+		got = try(current_file, n, &changed);
 		if (got == wanted && !changed)
 			continue;
-		value(n, text, sizeof(text));
 		if (text[strcspn(text, "\n")])
 			text[strcspn(text, "\n")] = '~';
 		if (wrong++ < 8)
@@ -268,6 +354,7 @@ int main(int argc, char **argv)
 	}
 	put(TOP "/cgroup.subtree_control", "+cpu +memory +pids");
 	put(TOP "/cgroup.subtree_control", "+cpuset");
+	put(TOP "/cgroup.subtree_control", "+io");
 	if (argc > 1 && !strcmp(argv[1], "record"))
 		return record(), 0;
 	for (current_file = 0; current_file < NR_FILES; current_file++)

@@ -3,7 +3,7 @@
 # Tenants divide a disk: io.weight 1:2:4, io.max for reads, writes and buffered writing, a neighbour beside a writer whose writeback
 # is limited, io.latency beside a flood, io.stat and io.pressure. Debian's fio is the load, a disk of known service time the judge.
 cd "$(dirname "$0")/../.." || exit 2
-make -s kernel build/user/init || exit 1
+make -s kernel build/user/init build/abi/cgroup_values || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cat > "$dir/guest.sh" <<'G'
@@ -36,8 +36,9 @@ echo "pressure $(sed -n 's/^some.*total=//p' w/io.pressure)"
 sh -c "echo 0 > n/cgroup.procs; exec dd if=/dev/zero of=/dev/nullb0 bs=64k seek=8000 count=256" 2> /dev/null
 sleep 2; echo "neighbour $(sed -n 's/^file_dirty //p' n/memory.stat) $(sed -n 's/^file_writeback //p' n/memory.stat) $(now n wbytes)"
 stop w n
+echo "values $(/cgroup_values | grep -c '^not ok')" # here io.max finds a disk
 G
-timeout 230 tools/qemu-run --icount --mem 512M --timeout 220 --program fio --append nullblk=1 --add "$dir/guest.sh:/guest.sh" -- sh /guest.sh > "$dir/out" 2>&1
+timeout 230 tools/qemu-run --icount --mem 512M --timeout 220 --program fio --append nullblk=1 --add build/abi/cgroup_values:/cgroup_values --add "$dir/guest.sh:/guest.sh" -- sh /guest.sh > "$dir/out" 2>&1
 grep -v '^\[' "$dir/out"
 failed=0
 check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; fi; }
@@ -53,5 +54,6 @@ check "io.latency: the victim's reads are faster, the flood goes on" "[ $(field 
 check "buffered writing is charged and limited within 2 %" "near $(field buffered 1) 8388608 1000 20"
 check "dirty pages of the limited writer stay few" "[ $(field buffered 2) -le 2097152 ] && [ $(field pressure 1) -gt 3000000 ]"
 check "a neighbour's writeback does not wait for it" "[ $(field neighbour 1) -eq 0 ] && [ $(field neighbour 2) -eq 0 ] && [ $(field neighbour 3) -eq 16777216 ]"
+check "odd values of all control files are answered as by Linux" "[ $(field values 1) -eq 0 ]"
 check "tenants with transfers can be removed" "[ \$(grep -c '^rmdir 0' $dir/out) -eq 3 ]"
 exit $failed

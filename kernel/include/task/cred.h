@@ -46,7 +46,8 @@ struct cred *__must_check cred_prepare(void); /* a private copy of current's; NU
 void cred_commit(struct cred *c); /* becomes current's, whose user pays for the task; takes over the reference */
 void cred_get(struct cred *c);
 void cred_put(struct cred *c);
-bool capable(int cap);                         /* current has CAP_* over the machine (task/user_ns.h has the others) */
-bool in_group(const struct cred *c, kgid_t g); /* fsgid or supplementary */
+bool capable(int cap); /* current has CAP_* over the machine (task/user_ns.h has the others) */
+bool cred_capable(const struct cred *c, int cap); /* the same of c */
+bool in_group(const struct cred *c, kgid_t g);    /* fsgid or supplementary */
 
 #endif

@@ -50,6 +50,8 @@ struct tenant_bandwidth {
 	atomic64_t balance_ns;             /* what is left; may be negative */
 	u64 period_end_ns;                 /* atomic */
 	bool throttled;                    /* tasks sleep before they return to user mode */
+	u64 saved_ns;                      /* of earlier periods, when this one began */
+	u64 bursts, burst_used_ns;         /* periods in which more than the quota ran, and how much more. atomic */
 	u64 periods, throttled_times, throttled_ns, throttled_since_ns; /* lock */
 	struct spinlock lock;                                           /* RANK_SUBSYS_SPIN, irqsave */
 	struct waitq wait;
@@ -64,6 +66,7 @@ enum memory_event {
 	MEMORY_OOM,       /* and reclaim did not help */
 	MEMORY_OOM_KILL,  /* processes killed */
 	MEMORY_OOM_GROUP, /* times that a whole tenant was killed */
+	MEMORY_SWAP_HIGH, /* a task above memory.swap.high was paused */
 	MEMORY_SWAP_MAX,
 	MEMORY_SWAP_FAIL,
 	MEMORY_EVENTS
@@ -80,8 +83,10 @@ enum memory_kind {
 };
 
 struct tenant_memory {
-	u64 min, low; /* pages that reclaim spares; share.limit is memory.max. Single words */
-	u64 high;     /* ~0: none. Tasks above it reclaim and pause before they return to user mode */
+	u64 min, low;           /* pages that reclaim spares; share.limit is memory.max. Single words */
+	u64 swap_high;          /* the same for RES_SWAP */
+	u64 high;               /* ~0: none. Tasks above it reclaim and pause before they return to user mode */
+	u64 kept_min, kept_low; /* of min and low what is left among siblings: tenant_protect */
 	bool oom_group;
 	atomic64_t events[MEMORY_EVENTS]; /* here and below */
 	atomic64_t local[MEMORY_EVENTS];
@@ -177,6 +182,10 @@ static inline bool tenant_is_below(const struct tenant *t, const struct tenant *
 /* Is this who pays for the page (its number), below top? What was charged to nobody is below the root only. Any
  * context. */
 bool tenant_page_is_below(u16 id, const struct tenant *top);
+/* Before reclaim for top's sake: divides what is protected among all below it, as far as they use it. Two at a time may
+ * see each other's division. */
+void tenant_protect(struct tenant *top);
+void tenant_use_protection(void); /* some tenant's min or low is not 0 from now on */
 /* May reclaim for top's sake take pages of the tenant of this number? low: memory.low protects as well. */
 bool tenant_may_reclaim(u16 id, const struct tenant *top, bool low);
 void tenant_memory_event(struct tenant *t, enum memory_event e);

@@ -65,23 +65,54 @@ static struct element *as_element(ulong link)
 	return link & 1 ? NULL : (struct element *)link;
 }
 
+static u64 word_of(const u8 *key)
+{
+	u64 w;
+
+	memcpy(&w, key, 8);
+	return w;
+}
+
+/* The last bytes of a key, fewer than eight. */
+static u64 rest_of(const u8 *key, u32 bytes)
+{
+	u32 half = 0;
+	u64 w = 0;
+
+	if (bytes & 4) {
+		memcpy(&half, key, 4);
+		key += 4;
+	}
+	for (u32 i = 0; i < (bytes & 3); i++)
+		w = w << 8 | key[i];
+	return w << 32 | half;
+}
+
+static u64 mix(u64 x, u64 w)
+{
+	unsigned __int128 p = (unsigned __int128)(x ^ w) * 0x9e3779b97f4a7c15ULL;
+
+	return (u64)p ^ (u64)(p >> 64) ^ w;
+}
+
 /* Multiply-and-fold over words; the seed keeps chains unpredictable for who chooses the keys. */
 static u32 hash_key(const struct hash *h, const u8 *key, u32 bytes)
 {
 	u64 x = h->seed ^ ((u64)bytes << 32);
 
-	while (bytes) {
-		u64 w = 0;
-		u32 n = min(bytes, 8U);
-		unsigned __int128 p;
-
-		memcpy(&w, key, n);
-		p = (unsigned __int128)(x ^ w) * 0x9e3779b97f4a7c15ULL;
-		x = (u64)p ^ (u64)(p >> 64) ^ w;
-		key += n;
-		bytes -= n;
-	}
+	for (; bytes >= 8; bytes -= 8, key += 8)
+		x = mix(x, word_of(key));
+	if (bytes)
+		x = mix(x, rest_of(key, bytes));
 	return (u32)(x ^ x >> 32);
+}
+
+static bool same_key(const u8 *a, const u8 *b, u32 bytes)
+{
+	for (; bytes >= 8; bytes -= 8, a += 8, b += 8)
+		if (word_of(a) != word_of(b))
+			return false;
+	return !bytes || rest_of(a, bytes) == rest_of(b, bytes);
 }
 
 static u8 *value_of(const struct hash *h, struct element *e)
@@ -204,7 +235,7 @@ static struct element *find(struct hash *h, const void *key, u32 hash)
 again:
 	link = smp_load_acquire(&h->buckets[b].first);
 	for (struct element *e; (e = as_element(link)); link = smp_load_acquire(&e->next))
-		if (e->hash == hash && !memcmp(e->key, key, h->map.key_size))
+		if (e->hash == hash && same_key(e->key, key, h->map.key_size))
 			return e;
 	if (link != end_mark(b))
 		goto again; /* carried away by a reused element */

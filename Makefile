@@ -186,6 +186,9 @@ $(B)/abi/%: tests/abi/%.c $(wildcard tests/abi/*.h) $(B)/uapi/.linked
 $(B)/programs/%: tests/programs/%.c $(B)/uapi/.linked
 	$(musl_program)
 $(B)/bench/bootstart: MFLAGS += -nostdlib
+$(B)/bench/bpf_agree: tests/unit/test_bpf_agree.c tests/fuzz/fuzz_bpf_exec.c $(B)/user/libcores.a
+	@mkdir -p $(@D)
+	@echo "  BENCH $@"; $(CC) $(HFLAGS) -O2 $^ -lpthread -lm -o $@
 $(B)/bench/bpfrows: benchmarks/bpfrows.c $(B)/user/libcores.a
 	@mkdir -p $(@D)
 	@echo "  BENCH $@"; $(CC) $(HFLAGS) -O2 $^ -lpthread -lm -o $@

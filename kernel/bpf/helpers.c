@@ -456,9 +456,34 @@ const char *bpf_helper_name(u32 id)
 	return id < __BPF_FUNC_MAX_ID ? names[id] : "unknown";
 }
 
+/* A hook where the type's helper has no meaning. */
+static bool hook_refuses(u32 id, u32 type, u32 attach)
+{
+	switch (id) {
+	case BPF_FUNC_bind: return attach != BPF_CGROUP_INET4_CONNECT && attach != BPF_CGROUP_INET6_CONNECT;
+	case BPF_FUNC_setsockopt:
+	case BPF_FUNC_getsockopt: return type == BPF_PROG_TYPE_CGROUP_SOCKOPT && attach != BPF_CGROUP_SETSOCKOPT;
+	case BPF_FUNC_get_retval:
+	case BPF_FUNC_set_retval: break;
+	default: return false;
+	}
+	switch (attach) {
+	case BPF_CGROUP_INET_INGRESS: /* also who named none */
+	case BPF_CGROUP_INET_EGRESS:
+	case BPF_CGROUP_SOCK_OPS:
+	case BPF_CGROUP_UDP4_RECVMSG:
+	case BPF_CGROUP_UDP6_RECVMSG:
+	case BPF_CGROUP_INET4_GETPEERNAME:
+	case BPF_CGROUP_INET6_GETPEERNAME:
+	case BPF_CGROUP_INET4_GETSOCKNAME:
+	case BPF_CGROUP_INET6_GETSOCKNAME: return true;
+	}
+	return false;
+}
+
 bool bpf_helper_allowed(u32 id, u32 type, u32 attach, bool perfmon, bool bpf)
 {
-	if (id >= __BPF_FUNC_MAX_ID || !helpers[id].known || type >= ARRAY_SIZE(sets))
+	if (id >= __BPF_FUNC_MAX_ID || !helpers[id].known || type >= ARRAY_SIZE(sets) || hook_refuses(id, type, attach))
 		return false;
 	for (int i = 0; i < 3; i++)
 		if (contains(sets[type][i], id))

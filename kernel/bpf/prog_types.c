@@ -101,8 +101,8 @@ static const struct bpf_ctx_field xdp_fields[] = {
 #define CREATE                  (A(BPF_CGROUP_INET_SOCK_CREATE) | A(BPF_CGROUP_INET_SOCK_RELEASE))
 #define BOUND4                  A(BPF_CGROUP_INET4_POST_BIND)
 #define BOUND6                  A(BPF_CGROUP_INET6_POST_BIND)
-#define SK(m, wide, rd, wr, at) NUM(bpf_sock, m, bpf_sock, m, wide, rd, wr, at)
-#define SK_START(m, at)         NUM_AS(bpf_sock, m, bpf_sock, m, NARROW_START, ~0ULL, at)
+#define SK(m, wide, rd, wr, at) NUM(bpf_sock, m, bpf_sock_ctx, view.user.m, wide, rd, wr, at)
+#define SK_START(m, at)         NUM_AS(bpf_sock, m, bpf_sock_ctx, view.user.m, NARROW_START, ~0ULL, at)
 static const struct bpf_ctx_field sock_fields[] = {
 	SK(bound_dev_if, 0, ~0ULL, ~0ULL, CREATE),
 	SK_START(family, 0),
@@ -117,7 +117,7 @@ static const struct bpf_ctx_field sock_fields[] = {
 	{ .off = offsetof(struct bpf_sock, dst_port),
 	  .bytes = 4,
 	  .kind = V_SCALAR,
-	  .real_off = offsetof(struct bpf_sock, dst_port),
+	  .real_off = offsetof(struct bpf_sock_ctx, view.user.dst_port),
 	  .readers = ~0ULL },
 	SK(dst_ip4, 4, ~0ULL, 0, 0),
 	SK(dst_ip6, 4, ~0ULL, 0, 0),

@@ -400,6 +400,7 @@ static const char *how(const struct venv *env)
 
 static int walk(struct venv *env)
 {
+	u32 budget = env->load->budget ? env->load->budget : BPF_MAX_INSNS;
 	bool resumed = false;
 
 	for (;;) {
@@ -409,7 +410,7 @@ static int walk(struct venv *env)
 			vlog(env, "invalid insn idx %u insn_cnt %u\n", env->insn, env->len);
 			return -EFAULT;
 		}
-		if (++env->processed > BPF_MAX_INSNS) {
+		if (++env->processed > budget) {
 			vlog(env, "BPF program is too large. Processed %u insn\n", env->processed);
 			return -E2BIG;
 		}

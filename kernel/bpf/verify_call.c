@@ -247,11 +247,19 @@ static int check_meaning(struct venv *env, struct call *c, u32 regno, u8 arg)
 	return 0;
 }
 
+/* Programs of socket options name the socket, where others name their context. */
+static u8 argument(const struct venv *env, const struct call *c, u32 n)
+{
+	bool option = c->id == BPF_FUNC_setsockopt || c->id == BPF_FUNC_getsockopt;
+
+	return option && !n && env->load->type == BPF_PROG_TYPE_CGROUP_SOCKOPT ? ARG_SOCK_COMMON : c->h->args[n];
+}
+
 static int check_arg(struct venv *env, struct call *c, u32 n)
 {
 	u32 regno = n + 1;
 	struct vreg *reg = &vregs(env)[regno];
-	u8 full = c->h->args[n], arg = full & ARG_KIND;
+	u8 full = argument(env, c, n), arg = full & ARG_KIND;
 	int err = vreg_use(env, regno);
 
 	if (err)

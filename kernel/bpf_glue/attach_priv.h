@@ -28,8 +28,17 @@ const struct bpf_cgroup_node *bpf_node_of(const struct tenant *t); /* of a remov
 
 /* ---- hooks_net.c: packets, new sockets, filters ---- */
 struct socket;
-void bpf_fill_socket(struct bpf_sock *k, const struct socket *s);
+struct bpf_sock_view;
+void bpf_fill_socket(struct bpf_sock_view *v, struct socket *s);
 void bpf_hooks_net_init(void);
+
+/* ---- hooks_tcp.c: moments of connections ---- */
+struct tcp;
+int bpf_hook_tcp(struct socket *s, struct tcp *t, u32 op, const u32 args[3]);
+void bpf_hooks_tcp_init(void);
+
+/* ---- helpers_net.c ---- */
+void bpf_helpers_net_init(void);
 
 /* ---- hooks_sysctl.c: /proc/sys ---- */
 void bpf_hooks_sysctl_init(void);

@@ -2,7 +2,7 @@
  *
  * Problem: each attach type of a cgroup belongs to a branch somewhere in the kernel.
  *
- * Idea: one table of branches; a type without one has no caller yet and cannot be attached. The hook of devices is here
+ * Idea: one table of branches. The hook of devices is here
  * too: a cgroup's programs decide which device nodes its tasks may open or make.
  *
  * Contract: attach_priv.h; vfs/hooks.h.
@@ -14,6 +14,7 @@
 #include <core/rcu.h>
 #include <lib/err.h>
 #include <net/hooks.h>
+#include <net/tcp.h>
 #include <task/task.h>
 #include <task/tenant.h>
 #include <vfs/device.h>
@@ -64,6 +65,7 @@ struct static_key *bpf_hook_key(u32 hook)
 		{ BPF_CGROUP_INET_SOCK_CREATE, &net_hook_create_key },
 		{ BPF_CGROUP_INET_SOCK_RELEASE, &net_hook_end_key },
 		{ BPF_CGROUP_DEVICE, &vfs_hook_device_key },
+		{ BPF_CGROUP_SOCK_OPS, &tcp_program_key },
 		{ BPF_CGROUP_SYSCTL, &attr_sysctl_key },
 		{ BPF_CGROUP_INET4_BIND, &net_hook_address_keys[NET_BIND] },
 		{ BPF_CGROUP_INET6_BIND, &net_hook_address_keys[NET_BIND] },
@@ -94,4 +96,6 @@ void bpf_hooks_init(void)
 	vfs_hook_device = device;
 	bpf_hooks_net_init();
 	bpf_hooks_sysctl_init();
+	bpf_hooks_tcp_init();
+	bpf_helpers_net_init();
 }

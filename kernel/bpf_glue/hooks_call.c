@@ -102,13 +102,13 @@ int bpf_hook_address(struct socket *s, enum net_address_hook h, struct sock_addr
 		.user = { .user_family = s->family, .family = s->family, .type = s->type, .protocol = s->protocol }
 	};
 	u32 flags = 0;
-	struct bpf_sock k;
+	struct bpf_sock_view v;
 	int err;
 
 	if (!concerns(s, h, a))
 		return 0;
-	bpf_fill_socket(&k, s);
-	c.sk = &k;
+	bpf_fill_socket(&v, s);
+	c.sk = &v;
 	get_address(&c.user, a, six);
 	err = bpf_run_hook(s->tenant, attach_type_of(h, six), &c, NULL, &flags);
 	if (err)
@@ -122,16 +122,17 @@ int bpf_hook_bound(struct socket *s)
 	struct sock_addr a = { .len = 0 };
 	struct bpf_sock_addr u = { .user_port = 0 };
 	bool six = s->family == PF_INET6;
-	struct bpf_sock k;
+	struct bpf_sock_ctx c = { .sk = &c.view };
+	struct bpf_sock *k = &c.view.user;
 
 	if (s->ops->name(s, false, &a) || !concerns(s, NET_BIND, &a))
 		return 0;
-	bpf_fill_socket(&k, s);
+	bpf_fill_socket(&c.view, s);
 	get_address(&u, &a, six);
-	k.src_ip4 = u.user_ip4;
-	memcpy(k.src_ip6, u.user_ip6, sizeof(k.src_ip6));
-	k.src_port = __builtin_bswap16((u16)u.user_port);
-	return bpf_run_hook(s->tenant, six ? BPF_CGROUP_INET6_POST_BIND : BPF_CGROUP_INET4_POST_BIND, &k, NULL, NULL);
+	k->src_ip4 = u.user_ip4;
+	memcpy(k->src_ip6, u.user_ip6, sizeof(k->src_ip6));
+	k->src_port = __builtin_bswap16((u16)u.user_port);
+	return bpf_run_hook(s->tenant, six ? BPF_CGROUP_INET6_POST_BIND : BPF_CGROUP_INET4_POST_BIND, &c, NULL, NULL);
 }
 
 /* ---- options ---------------------------------------------------------------------------------------------------- */
@@ -140,12 +141,12 @@ int bpf_hook_bound(struct socket *s)
 static bool run_option(struct socket *s, u32 attach_type, struct bpf_sockopt_ctx *c, int *result)
 {
 	const struct bpf_cgroup_node *n;
-	struct bpf_sock k;
+	struct bpf_sock_view v;
 	u32 hook = (u32)bpf_cgroup_hook(attach_type);
 	bool any;
 
-	bpf_fill_socket(&k, s);
-	c->sk = &k;
+	bpf_fill_socket(&v, s);
+	c->sk = &v;
 	rcu_read_lock();
 	n = bpf_node_of(s->tenant);
 	any = n && n->effective[hook];

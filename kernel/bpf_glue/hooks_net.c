@@ -33,18 +33,19 @@ static u16 net16(u16 v)
 	return __builtin_bswap16(v);
 }
 
-void bpf_fill_socket(struct bpf_sock *k, const struct socket *s)
+void bpf_fill_socket(struct bpf_sock_view *v, struct socket *s)
 {
-	*k = (struct bpf_sock){ .bound_dev_if = s->bound_ifindex,
-				.family = s->family,
-				.type = s->type,
-				.protocol = s->protocol,
-				.mark = s->mark,
-				.priority = s->priority,
-				.rx_queue_mapping = -1 };
+	*v = (struct bpf_sock_view){ .user = { .bound_dev_if = s->bound_ifindex,
+					       .family = s->family,
+					       .type = s->type,
+					       .protocol = s->protocol,
+					       .mark = s->mark,
+					       .priority = s->priority,
+					       .rx_queue_mapping = -1 },
+				     .socket = s };
 }
 
-static void fill_packet(struct bpf_skb_ctx *c, const struct packet *p, struct bpf_sock *k, bool in)
+static void fill_packet(struct bpf_skb_ctx *c, const struct packet *p, struct bpf_sock_view *v, bool in)
 {
 	*c = (struct bpf_skb_ctx){ .data = p->data,
 				   .data_end = p->tail,
@@ -53,7 +54,7 @@ static void fill_packet(struct bpf_skb_ctx *c, const struct packet *p, struct bp
 				   .net = p->data,
 				   .room = p->data,
 				   .tail = p->tail,
-				   .sk = k,
+				   .sk = v,
 				   .tstamp = p->stamp_ns,
 				   .len = (u32)packet_len(p),
 				   .mark = p->mark,
@@ -61,7 +62,7 @@ static void fill_packet(struct bpf_skb_ctx *c, const struct packet *p, struct bp
 				   .protocol = net16(p->protocol),
 				   .ifindex = p->ifindex,
 				   .ingress_ifindex = in ? p->ifindex : 0,
-				   .family = k->family,
+				   .family = v->user.family,
 				   .kernel_skb = (void *)p };
 }
 
@@ -70,15 +71,15 @@ static int run_packet(struct socket *s, struct packet *p, u32 attach_type)
 	bool in = attach_type == BPF_CGROUP_INET_INGRESS;
 	const struct bpf_cgroup_node *n;
 	struct bpf_skb_ctx c;
-	struct bpf_sock k;
+	struct bpf_sock_view v;
 	u32 hook = (u32)bpf_cgroup_hook(attach_type), flags = 0;
 	int err = 0;
 
 	rcu_read_lock();
 	n = bpf_node_of(s->tenant);
 	if (n && n->effective[hook]) {
-		bpf_fill_socket(&k, s);
-		fill_packet(&c, p, &k, in);
+		bpf_fill_socket(&v, s);
+		fill_packet(&c, p, &v, in);
 		err = bpf_cgroup_run(n, hook, &c, NULL, in ? NULL : &flags);
 		p->mark = c.mark;
 		p->priority = c.priority;
@@ -99,14 +100,14 @@ static int egress(struct socket *s, struct packet *p)
 
 static int run_socket(struct socket *s, u32 attach_type)
 {
-	struct bpf_sock k;
+	struct bpf_sock_ctx c = { .sk = &c.view };
 	int err;
 
-	bpf_fill_socket(&k, s);
-	err = bpf_run_hook(s->tenant, attach_type, &k, NULL, NULL);
-	s->bound_ifindex = k.bound_dev_if;
-	s->mark = k.mark;
-	s->priority = k.priority;
+	bpf_fill_socket(&c.view, s);
+	err = bpf_run_hook(s->tenant, attach_type, &c, NULL, NULL);
+	s->bound_ifindex = c.view.user.bound_dev_if;
+	s->mark = c.view.user.mark;
+	s->priority = c.view.user.priority;
 	return err;
 }
 
@@ -127,14 +128,14 @@ static u32 filter(struct socket *s, struct packet *p)
 {
 	const struct bpf_prog *prog;
 	struct bpf_skb_ctx c;
-	struct bpf_sock k;
+	struct bpf_sock_view v;
 	u32 keep = ~0U;
 
 	rcu_read_lock();
 	prog = rcu_deref(s->filter);
 	if (prog) {
-		bpf_fill_socket(&k, s);
-		fill_packet(&c, p, &k, true);
+		bpf_fill_socket(&v, s);
+		fill_packet(&c, p, &v, true);
 		keep = (u32)bpf_prog_run(prog, &c);
 	}
 	rcu_read_unlock();
@@ -234,6 +235,7 @@ static const struct net_hooks hooks = { .ingress = ingress,
 					.set_option = bpf_hook_set_option,
 					.get_option = bpf_hook_get_option,
 					.set_filter = set_filter,
+					.tcp = bpf_hook_tcp,
 					.filter = filter,
 					.drop_filter = drop_filter };
 

@@ -518,12 +518,12 @@ static int get_device(const struct socket *s, void *value, int *len)
 	return 0;
 }
 
-static int get_cookie(const struct socket *s, void *value, int *len)
+static int get_cookie(u64 cookie, void *value, int *len)
 {
-	if (*len < (int)sizeof(s->cookie))
+	if (*len < (int)sizeof(cookie))
 		return -EINVAL;
-	*len = sizeof(s->cookie);
-	memcpy(value, &s->cookie, sizeof(s->cookie));
+	*len = sizeof(cookie);
+	memcpy(value, &cookie, sizeof(cookie));
 	return 0;
 }
 
@@ -549,7 +549,9 @@ int socket_get_option(struct socket *s, int level, int name, void *value, int *l
 		if (is_stamp(name))
 			return put_int(value, len, s->stamps == (name == SO_TIMESTAMP_OLD ? 1 : 2));
 		if (name == SO_COOKIE)
-			return get_cookie(s, value, len);
+			return get_cookie(s->cookie, value, len);
+		if (name == SO_NETNS_COOKIE)
+			return get_cookie(s->net->ns.inum, value, len);
 		if (t)
 			return get_timeout(*t, value, len);
 		if (n)

@@ -9,6 +9,7 @@
  *
  * Locks: none.
  */
+#include <sys/mman.h>
 #include "bpf.h"
 
 #define SKB    BPF_PROG_TYPE_CGROUP_SKB
@@ -356,6 +357,188 @@ CASE(control_files_as_programs_see_them)
 	close(prog);
 }
 
+/* ---- who it is ---- */
+
+struct who {
+	uint64_t cookie, net, cgroup, root, own, beyond, task_own, task_root, uid;
+};
+
+#define NOTE(helper, slot)           MOVR(1, 6), CALL(helper), STX(D, 7, offsetof(struct who, slot), 0)
+#define NOTE_AT(helper, level, slot) MOVR(1, 6), MOV(2, level), CALL(helper), STX(D, 7, offsetof(struct who, slot), 0)
+#define VALUE_OF(m)                                                                                                    \
+	ST(W, 10, -4, 0), MOVR(2, 10), ALU(ADD, 2, -4), LDMAP(1, m), CALL(map_lookup_elem), JMP(JNE, 0, 0, 2),         \
+		MOV(0, 1), EXIT(), MOVR(7, 0)
+
+static uint64_t *shared; /* two words of the child's: its socket's cookie, its network's */
+
+static int send_and_tell(void)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(9),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = 8;
+	int s;
+
+	if (setuid(1234))
+		return 1;
+	s = socket(AF_INET, SOCK_DGRAM, 0);
+	getsockopt(s, SOL_SOCKET, 57 /* SO_COOKIE */, &shared[0], &len);
+	return sendto(s, "x", 1, 0, (void *)&to, sizeof(to)) == 1 ? 0 : errno;
+}
+
+CASE(who_sends)
+{
+	int m = map_new(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct who), 1, 0);
+	int prog = LOAD(SKB, OUT, MOVR(6, 1), VALUE_OF(m), NOTE(get_socket_cookie, cookie), NOTE(skb_cgroup_id, cgroup),
+			NOTE_AT(skb_ancestor_cgroup_id, 0, root), NOTE_AT(skb_ancestor_cgroup_id, 1, own),
+			NOTE_AT(skb_ancestor_cgroup_id, 2, beyond), NOTE(get_socket_uid, uid), MOV(0, 1), EXIT());
+	struct stat st;
+	struct who w;
+	uint32_t k = 0;
+
+	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	want(m >= 0 && prog >= 0 && !stat(tree, &st));
+	want_eq(attach(cg, prog, OUT, 0), 0);
+	want_eq(in_cgroup(NAME, send_and_tell), 0);
+	want_eq(map_get(m, &k, &w), 0);
+	want(w.cookie && w.cookie == shared[0]);
+	want_eq(w.cgroup, cg_id);
+	want_eq(w.root, st.st_ino);
+	want_eq(w.own, cg_id);
+	want_eq(w.beyond, 0);
+	want_eq(w.uid, 1234);
+	want_eq(detach(cg, prog, OUT), 0);
+	close(m);
+	close(prog);
+}
+
+CASE(who_makes_a_socket)
+{
+	int m = map_new(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct who), 1, 0);
+	int prog =
+		LOAD(SOCK, BPF_CGROUP_INET_SOCK_CREATE, MOVR(6, 1), VALUE_OF(m), NOTE(get_netns_cookie, net),
+		     NOTE(get_current_cgroup_id, task_own), MOV(1, 0), CALL(get_current_ancestor_cgroup_id),
+		     STX(D, 7, offsetof(struct who, task_root), 0), NOTE(get_current_uid_gid, uid), MOV(0, 1), EXIT());
+	uint64_t net = 0;
+	socklen_t len = 8;
+	struct stat st;
+	struct who w;
+	uint32_t k = 0;
+	int s = socket(AF_INET, SOCK_DGRAM, 0);
+
+	want(m >= 0 && prog >= 0 && !stat(tree, &st));
+	want_eq(getsockopt(s, SOL_SOCKET, 71 /* SO_NETNS_COOKIE */, &net, &len), 0);
+	want_eq(attach(cg, prog, BPF_CGROUP_INET_SOCK_CREATE, 0), 0);
+	want_eq(in_cgroup(NAME, socket_error), 0);
+	want_eq(map_get(m, &k, &w), 0);
+	want_eq(w.net, net);
+	want_eq(w.task_own, cg_id);
+	want_eq(w.task_root, st.st_ino);
+	want_eq(w.uid, 0);
+	want_eq(detach(cg, prog, BPF_CGROUP_INET_SOCK_CREATE), 0);
+	close(m);
+	close(prog);
+	close(s);
+}
+
+/* ---- connections ---- */
+
+struct moments {
+	uint64_t ops[16], states[16]; /* how often; to which state */
+	uint64_t port, set, flags_left;
+};
+
+/* A connection within the cgroup, a byte each way; then both ends close, the caller's first. Nagle is off: 10. */
+static int talk(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_port = htons(4321),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int l = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0), s, one = 1, off = 0;
+	socklen_t len = sizeof(off);
+	char b;
+
+	setsockopt(l, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(l, (void *)&a, sizeof(a)) || listen(l, 1) || connect(c, (void *)&a, sizeof(a)))
+		return errno;
+	s = accept(l, NULL, NULL);
+	if (write(c, "x", 1) != 1 || read(s, &b, 1) != 1 || write(s, "y", 1) != 1 || read(c, &b, 1) != 1)
+		return 99;
+	getsockopt(c, IPPROTO_TCP, 1 /* TCP_NODELAY */, &off, &len);
+	close(c);
+	if (read(s, &b, 1) != 0)
+		return 98;
+	close(s);
+	close(l);
+	usleep(20000);
+	return off ? 10 : 0;
+}
+
+#define BUMP(array) /* value->array[r8]++ */                                                                           \
+	JMP(JGT, 8, 15, 5), MOVR(2, 8), ALU(LSH, 2, 3), ALUR(ADD, 2, 7), MOV(3, 1),                                    \
+		ATOMIC(D, BPF_ADD, 2, offsetof(struct moments, array), 3)
+#define OPS(f) offsetof(struct bpf_sock_ops, f)
+
+CASE(connections)
+{
+	int m = map_new(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct moments), 1, 0);
+	int prog = LOAD(BPF_PROG_TYPE_SOCK_OPS, BPF_CGROUP_SOCK_OPS, MOVR(6, 1), VALUE_OF(m), LDX(W, 8, 6, OPS(op)),
+			BUMP(ops), LDX(W, 8, 6, OPS(op)), JMP(JNE, 8, BPF_SOCK_OPS_STATE_CB, 9),
+			LDX(W, 8, 6, OPS(args) + 4), BUMP(states), MOV(0, 1), EXIT(),
+			JMP(JNE, 8, BPF_SOCK_OPS_TCP_CONNECT_CB, 15), LDX(W, 2, 6, OPS(remote_port)),
+			STX(D, 7, offsetof(struct moments, port), 2), MOVR(1, 6), MOV(2, 0xff),
+			CALL(sock_ops_cb_flags_set), STX(D, 7, offsetof(struct moments, flags_left), 0),
+			ST(W, 10, -8, 1), MOVR(1, 6), MOV(2, IPPROTO_TCP), MOV(3, 1), MOVR(4, 10), ALU(ADD, 4, -8),
+			MOV(5, 4), CALL(setsockopt), STX(D, 7, offsetof(struct moments, set), 0), MOV(0, 1), EXIT());
+	struct moments v;
+	uint32_t k = 0;
+
+	want(m >= 0 && prog >= 0);
+	want_eq(in_cgroup(NAME, talk), 0);
+	want_eq(attach(cg, prog, BPF_CGROUP_SOCK_OPS, 0), 0);
+	want_eq(in_cgroup(NAME, talk), 10);
+	want_eq(map_get(m, &k, &v), 0);
+	want_eq(v.ops[BPF_SOCK_OPS_TCP_LISTEN_CB], 1);
+	want_eq(v.ops[BPF_SOCK_OPS_TCP_CONNECT_CB], 1);
+	want_eq(v.ops[BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB], 1);
+	want_eq(v.ops[BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB], 1);
+	want_eq(v.ops[BPF_SOCK_OPS_TIMEOUT_INIT], 2);
+	want(v.ops[BPF_SOCK_OPS_RTT_CB] >= 1);
+	want_eq(v.ops[BPF_SOCK_OPS_RETRANS_CB], 0);
+	want_eq(v.states[BPF_TCP_ESTABLISHED], 1); /* the caller's alone: the flags came too late for the listener */
+	want_eq(v.states[BPF_TCP_FIN_WAIT1], 1);
+	want_eq(v.states[BPF_TCP_FIN_WAIT2], 1);
+	want_eq(ntohl((uint32_t)v.port), 4321);
+	want_eq(v.flags_left, 0x80);
+	want_eq(v.set, 0);
+	want_eq(detach(cg, prog, BPF_CGROUP_SOCK_OPS), 0);
+	want_eq(in_cgroup(NAME, talk), 0);
+	close(m);
+	close(prog);
+}
+
+CASE(helpers_of_some_hooks_only)
+{
+	int D = BPF_PROG_TYPE_CGROUP_DEVICE, A = BPF_PROG_TYPE_CGROUP_SOCK_ADDR, O = BPF_PROG_TYPE_CGROUP_SOCKOPT;
+	struct bpf_insn ret[] = { CALL(get_retval), MOV(0, 1), EXIT() };
+	struct bpf_insn opt[] = { LDX(D, 1, 1, 0),  MOV(2, 1), MOV(3, 12),       MOVR(4, 10), ALU(ADD, 4, -8),
+				  ST(D, 10, -8, 0), MOV(5, 4), CALL(setsockopt), MOV(0, 1),   EXIT() };
+	struct bpf_insn bind[] = { ST(D, 10, -16, 0), ST(D, 10, -8, 0), MOVR(2, 10), ALU(ADD, 2, -16),
+				   MOV(3, 16),        CALL(bind),       MOV(0, 1),   EXIT() };
+
+	want(prog_load(D, BPF_CGROUP_DEVICE, ret, 3) >= 0);
+	want_errno(prog_load(D, 0, ret, 3), EINVAL);
+	want(prog_load(SYSCTL, BPF_CGROUP_SYSCTL, ret, 3) >= 0);
+	want(prog_load(A, BPF_CGROUP_INET4_BIND, ret, 3) >= 0);
+	want_errno(prog_load(A, BPF_CGROUP_UDP4_RECVMSG, ret, 3), EINVAL);
+	want_errno(prog_load(A, BPF_CGROUP_INET6_GETSOCKNAME, ret, 3), EINVAL);
+	want_errno(prog_load(BPF_PROG_TYPE_SOCK_OPS, BPF_CGROUP_SOCK_OPS, ret, 3), EINVAL);
+	want(prog_load(A, BPF_CGROUP_INET4_CONNECT, bind, 8) >= 0);
+	want_errno(prog_load(A, BPF_CGROUP_INET4_BIND, bind, 8), EINVAL);
+	want(prog_load(O, BPF_CGROUP_SETSOCKOPT, opt, 10) >= 0);
+	want_errno(prog_load(O, BPF_CGROUP_GETSOCKOPT, opt, 10), EINVAL);
+}
+
 /* ---- tail calls ---- */
 
 CASE(tail_calls_between_kinds)
@@ -404,6 +587,10 @@ int main(void)
 	RUN(ends_of_sockets);
 	RUN(control_files);
 	RUN(control_files_as_programs_see_them);
+	RUN(who_sends);
+	RUN(who_makes_a_socket);
+	RUN(connections);
+	RUN(helpers_of_some_hooks_only);
 	RUN(tail_calls_between_kinds);
 	RUN(leave);
 	return abi_status();

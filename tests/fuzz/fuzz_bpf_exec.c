@@ -26,6 +26,12 @@
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
+/* For tests/unit/test_bpf_agree.c. */
+extern u64 fuzz_accepted, fuzz_compared;
+extern u32 fuzz_budget;
+u64 fuzz_accepted, fuzz_compared;
+u32 fuzz_budget; /* of the verifier */
+
 static struct bpf_map *map;
 static u8 *code;
 
@@ -475,6 +481,7 @@ static void run_all(struct bpf_prog *prog, const u8 *data, size_t size)
 	fill(&b, data, size);
 	rb = ((u64(*)(const void *))code)(&b.skb);
 	keep(&b);
+	fuzz_compared += prog->alu_limits != NULL;
 	/* Addresses may be results of the privileged: stack and context differ from run to run. */
 	if (prog->alu_limits && (ra != rb || ra != rc))
 		panic("results differ: interpreter %llx compiler %llx third %llx", (unsigned long long)ra,
@@ -484,11 +491,11 @@ static void run_all(struct bpf_prog *prog, const u8 *data, size_t size)
 		panic("memory differs");
 }
 
-static u64 accepted, tried;
+static u64 tried;
 
 static void report(void)
 {
-	fprintf(stderr, "programs %llu accepted %llu\n", (unsigned long long)tried, (unsigned long long)accepted);
+	fprintf(stderr, "programs %llu accepted %llu\n", (unsigned long long)tried, (unsigned long long)fuzz_accepted);
 }
 
 static void setup(void)
@@ -514,6 +521,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	if (size < 2)
 		return 0;
 	l.rights = (struct bpf_rights){ true, data[0] & 1, true, false };
+	l.budget = fuzz_budget;
 	if (data[0] & 2) {
 		l.log = log;
 		l.log_size = sizeof(log);
@@ -534,7 +542,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	tried++;
 	if (bpf_prog_new(&l, &prog))
 		return 0;
-	accepted++;
+	fuzz_accepted++;
 	run_all(prog, data, size);
 	bpf_prog_put(prog);
 	return 0;

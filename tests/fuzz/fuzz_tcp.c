@@ -58,7 +58,7 @@ static void forget(struct tcp *t)
 {
 	w.alive--;
 }
-static const struct tcp_host_ops ops = { now, any, output, allow, mtu, event, set_alarm, child, forget };
+static const struct tcp_host_ops ops = { now, any, output, allow, mtu, event, set_alarm, child, forget, NULL };
 
 struct record {
 	u8 what, flags;

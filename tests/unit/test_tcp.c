@@ -115,8 +115,8 @@ static void sim_forget(struct tcp *t)
 {
 	w.forgotten++;
 }
-static const struct tcp_host_ops sim_ops = { sim_now,   sim_random, sim_output, sim_allow, sim_mtu,
-					     sim_event, sim_alarm,  sim_child,  sim_forget };
+static const struct tcp_host_ops sim_ops = { sim_now,   sim_random, sim_output, sim_allow,  sim_mtu,
+					     sim_event, sim_alarm,  sim_child,  sim_forget, NULL };
 
 static int setup(void **state)
 {

@@ -49,6 +49,7 @@ struct bpf_load {
 	u32 flags; /* BPF_F_STRICT_ALIGNMENT, BPF_F_ANY_ALIGNMENT, BPF_F_TEST_STATE_FREQ */
 	bool gpl;
 	struct bpf_rights rights;
+	u32 budget; /* instructions that the verifier may walk (E2BIG); 0: BPF_MAX_INSNS */
 	u32 log_level;
 	char *log; /* kernel memory; NULL without */
 	u32 log_size;

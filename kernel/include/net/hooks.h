@@ -12,6 +12,7 @@
 struct packet;
 struct sock_addr;
 struct socket;
+struct tcp;
 
 DECLARE_STATIC_KEY(net_hook_ingress_key);
 DECLARE_STATIC_KEY(net_hook_egress_key);
@@ -45,6 +46,9 @@ struct net_hooks { /* one user: the cgroup programs */
 	int (*set_option)(struct socket *s, int *level, int *name, void *value, int *len, int room);
 	/* result: the option's own, which is given back unless a program has another one. */
 	int (*get_option)(struct socket *s, int level, int name, void *value, int *len, int room, int result);
+	/* A moment in the life of a connection (net/tcp.h, program), with the host's lock held. s: for whom it speaks.
+	 */
+	int (*tcp)(struct socket *s, struct tcp *t, u32 op, const u32 args[3]);
 	/* SO_ATTACH_FILTER and its family; kernel buffers. */
 	int (*set_filter)(struct socket *s, int name, const void *value, int len);
 	/* How many bytes from data on the socket's filter keeps; 0: none. Any context. */

@@ -16,6 +16,7 @@
 #define NET_TCP_H
 
 #include <core/spin.h>
+#include <core/static_branch.h>
 #include <lib/list.h>
 #include <lib/rbtree.h>
 #include <net/addr.h>
@@ -55,7 +56,11 @@ struct tcp_host_ops {
 	void (*alarm)(struct tcp_host *h, u64 at);             /* call tcp_host_alarm then; ~0: not needed */
 	int (*child)(struct tcp *listener, struct tcp *child); /* a connection begins: it takes on its listener's tag */
 	void (*forget)(struct tcp *t);                         /* it is about to be freed */
+	/* Programs of the owner's tenant are told (BPF_SOCK_OPS_* of linux/bpf.h): their answer, -1: none. Called only
+	 * while tcp_program_key has users. */
+	int (*program)(struct tcp *t, u32 op, const u32 args[3]);
 };
+DECLARE_STATIC_KEY(tcp_program_key);
 
 struct tcp_host {
 	struct spinlock lock;
@@ -110,6 +115,7 @@ struct tcp {
 	bool port_locked;    /* named by bind, not chosen by connect */
 	bool reuse_addr, reuse_port;
 	u32 uid;
+	u8 program_flags; /* BPF_SOCK_OPS_*_CB_FLAG: what programs want to be told of */
 
 	/* sending */
 	struct list chunks;
@@ -125,6 +131,7 @@ struct tcp {
 	bool fin_queued, shut_write, no_delay, cork, push_now, send_buffer_fixed;
 
 	/* congestion, recovery */
+	u32 cwnd_most; /* segments, a program's limit; 0: none */
 	u32 cwnd, ssthresh, dup_acks, recover, high_rxt;
 	u64 cwnd_credit;
 	bool reno;                              /* TCP_CONGESTION; else CUBIC */
@@ -200,8 +207,11 @@ void tcp_shutdown(struct tcp *t, bool read, bool write);
 void tcp_close(struct tcp *t, bool abort);                                 /* t is gone for its owner */
 void tcp_set_flags(struct tcp *t, int no_delay, int cork, int keep_alive); /* -1: as it is */
 void tcp_quick_ack(struct tcp *t, bool on);
-void tcp_unbind(struct tcp *t);             /* right after a tcp_bind */
-int tcp_disconnect(struct tcp *t);          /* back to the state after tcp_open, or after tcp_bind */
+void tcp_unbind(struct tcp *t);    /* right after a tcp_bind */
+int tcp_disconnect(struct tcp *t); /* back to the state after tcp_open, or after tcp_bind */
+/* bpf_setsockopt and bpf_getsockopt in a program that tcp_host_ops.program runs: the lock is held. In net/inet. */
+int inet_tcp_program_set(struct tcp *t, int level, int name, const void *value, int len);
+int inet_tcp_program_get(struct tcp *t, int level, int name, void *value, int len);
 bool tcp_is_connected(const struct tcp *t); /* has a peer: ESTABLISHED and what follows up to TIME_WAIT */
 
 #endif

@@ -120,6 +120,11 @@ static void on_alarm(struct deferred *d)
 	tcp_host_alarm(&container_of(d, struct inet_net, tcp_job)->tcp);
 }
 
+static int program(struct tcp *t, u32 op, const u32 args[3])
+{
+	return net_hooks->tcp(speaker(t), t, op, args);
+}
+
 static struct stream_tag *make_tag(const struct socket *s, const struct inet_common *c, unsigned flags)
 {
 	struct stream_tag *tag = kzalloc(sizeof(*tag), flags);
@@ -166,6 +171,7 @@ static const struct tcp_host_ops host_ops = {
 	.alarm = set_alarm,
 	.child = child,
 	.forget = forget,
+	.program = program,
 };
 
 void stream_start(struct inet_net *n)
@@ -294,6 +300,7 @@ int stream_create(struct socket *s)
 		kfree(st);
 		return -ENOMEM;
 	}
+	((struct stream_tag *)st->tcp->tag)->socket.cookie = s->cookie;
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <asm/socket.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <linux/bpf.h>
 #include <linux/in.h>
 #include <linux/tcp.h>
 
@@ -120,6 +121,71 @@ int stream_setsockopt(struct socket *s, int level, int name, const void *value, 
 	if (level == IPPROTO_IP || level == IPPROTO_IPV6)
 		return inet_set_option(s, &stream_of(s)->common, level, name, value, len);
 	return -ENOPROTOOPT;
+}
+
+/* ---- for programs -----------------------------------------------------------------------------------------------
+ */
+
+static int program_window(struct tcp *t, int name, u32 segments)
+{
+	if (!segments || segments > 0xffff)
+		return -EINVAL;
+	if (name == TCP_BPF_IW && t->snd_max == t->iss + 1)
+		t->cwnd = segments * t->mss; /* nothing has been sent yet */
+	else if (name == TCP_BPF_SNDCWND_CLAMP)
+		t->cwnd_most = segments;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+int inet_tcp_program_set(struct tcp *t, int level, int name, const void *value, int len)
+{
+	const struct number *n = find(name);
+	int v;
+
+	if (level == IPPROTO_TCP && name == TCP_CONGESTION)
+		return len < 1 ? -EINVAL : set_algorithm(t, value, len);
+	if (len < (int)sizeof(v))
+		return -EINVAL;
+	memcpy(&v, value, sizeof(v));
+	if (level == SOL_SOCKET && name == SO_RCVBUF) {
+		t->receive_buffer_fixed = true;
+		t->receive_buffer = (u32)clamp(v, 1152, 6 << 20);
+	} else if (level == SOL_SOCKET && name == SO_SNDBUF) {
+		t->send_buffer_fixed = true;
+		t->send_buffer = (u32)clamp(v, 2304, 2 << 20) * 2;
+	} else if (level != IPPROTO_TCP) {
+		return -EINVAL;
+	} else if (n) {
+		if (v < n->least || v > n->most)
+			return -EINVAL;
+		*field_of(t, n) = (u32)v;
+	} else if (name == TCP_NODELAY) {
+		t->no_delay = v != 0;
+	} else {
+		return program_window(t, name, (u32)v);
+	}
+	return 0;
+}
+
+int inet_tcp_program_get(struct tcp *t, int level, int name, void *value, int len)
+{
+	const struct number *n = find(name);
+	u32 v;
+
+	memset(value, 0, (size_t)len);
+	if (level != IPPROTO_TCP)
+		return -EINVAL;
+	if (name == TCP_CONGESTION) {
+		str_copy(value, inet_tcp_algorithm(t), (size_t)len);
+		return 0;
+	}
+	if (len != sizeof(v) || (!n && name != TCP_NODELAY))
+		return -EINVAL;
+	v = n ? *field_of(t, n) : t->no_delay;
+	memcpy(value, &v, sizeof(v));
+	return 0;
 }
 
 /* ---- reading -------------------------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ void tcp_rtt_sample(struct tcp *t, u64 ns)
 		t->srtt_ns = (7 * t->srtt_ns + ns) / 8;
 	}
 	t->rto_ns = clamp(t->srtt_ns + max(4 * t->rttvar_ns, (u64)RTO_MIN), (u64)RTO_MIN, (u64)RTO_MAX);
+	if (t->program_flags & BPF_SOCK_OPS_RTT_CB_FLAG)
+		(void)tcp_program(t, BPF_SOCK_OPS_RTT_CB, 0, 0, 0);
 }
 
 static void measure(struct tcp *t, const struct segment *s)

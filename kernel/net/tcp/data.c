@@ -105,8 +105,8 @@ static void take_fin(struct tcp *t)
 	t->need_ack = true;
 	tcp_free_late(t);
 	switch (t->state) {
-	case TS_ESTABLISHED: t->state = TS_CLOSE_WAIT; break;
-	case TS_FIN_WAIT1: t->state = TS_CLOSING; break;
+	case TS_ESTABLISHED: tcp_set_state(t, TS_CLOSE_WAIT); break;
+	case TS_FIN_WAIT1: tcp_set_state(t, TS_CLOSING); break;
 	case TS_FIN_WAIT2: tcp_enter_time_wait(t); break;
 	default: break;
 	}

@@ -134,13 +134,24 @@ static void begin_sending(struct tcp *t)
 	t->write_seq = t->chunk_seq = t->snd_small = t->iss + 1;
 }
 
+/* Programs may know how far the peer is: in ticks of 4 ms, as with Debian's HZ of 250. */
+static void first_timeout(struct tcp *t)
+{
+	int ticks = tcp_program(t, BPF_SOCK_OPS_TIMEOUT_INIT, 0, 0, 0);
+
+	if (ticks > 0)
+		t->rto_ns = min((u64)ticks * 4 * MS, (u64)RTO_MAX);
+}
+
 void tcp_start_connect(struct tcp *t)
 {
 	begin_sending(t);
 	tcp_set_mss(t, 0);
-	t->state = TS_SYN_SENT;
+	tcp_set_state(t, TS_SYN_SENT);
 	t->last_received = tcp_now(t);
 	tcp_hash(t);
+	(void)tcp_program(t, BPF_SOCK_OPS_TCP_CONNECT_CB, 0, 0, 0);
+	first_timeout(t);
 	tcp_send_syn(t);
 }
 
@@ -167,6 +178,7 @@ static struct tcp *make_child(struct tcp *l)
 	t->keep_interval_s = l->keep_interval_s;
 	t->keep_count = l->keep_count;
 	t->user_timeout_ms = l->user_timeout_ms;
+	t->program_flags = l->program_flags;
 	t->linger2_s = l->linger2_s;
 	if (l->host->ops->child(l, t)) {
 		kfree(t);
@@ -204,13 +216,20 @@ static void listener_input(struct tcp *l, const struct segment *s, const struct 
 	t->state = TS_SYN_RECV;
 	t->last_received = tcp_now(t);
 	tcp_hash(t);
+	first_timeout(t);
 	tcp_send_syn(t);
 	tcp_alarm_update(t);
 }
 
 static void established(struct tcp *t, const struct segment *s)
 {
-	t->state = t->fin_queued ? TS_FIN_WAIT1 : TS_ESTABLISHED;
+	bool called = t->state == TS_SYN_SENT;
+
+	if (!called)
+		(void)tcp_program(t, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, 0, 0, 0);
+	tcp_set_state(t, t->fin_queued ? TS_FIN_WAIT1 : TS_ESTABLISHED);
+	if (called)
+		(void)tcp_program(t, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, 0, 0, 0);
 	t->rexmit_at = 0;
 	t->retries = t->backoff = 0;
 	t->first_failure = 0;
@@ -251,7 +270,7 @@ static bool syn_sent_input(struct tcp *t, const struct segment *s)
 		t->need_ack = true;
 		return true;
 	}
-	t->state = TS_SYN_RECV; /* both called at once */
+	tcp_set_state(t, TS_SYN_RECV); /* both called at once */
 	t->retries = 0;
 	tcp_send_syn(t);
 	return false;
@@ -345,7 +364,7 @@ static bool advance_close(struct tcp *t)
 		return true;
 	switch (t->state) {
 	case TS_FIN_WAIT1:
-		t->state = TS_FIN_WAIT2;
+		tcp_set_state(t, TS_FIN_WAIT2);
 		if (t->orphaned)
 			t->wait_at = tcp_now(t) + t->linger2_s * NSEC_PER_SEC;
 		tcp_event(t);

@@ -293,6 +293,8 @@ u32 tcp_retransmit(struct tcp *t, u32 seq, u32 most)
 	u32 left = seq_lt(seq, t->write_seq) ? t->write_seq - seq : 0, n;
 
 	n = send_part(t, seq, min(min(left, t->mss), most));
+	if (t->program_flags & BPF_SOCK_OPS_RETRANS_CB_FLAG)
+		(void)tcp_program(t, BPF_SOCK_OPS_RETRANS_CB, seq, 1, n ? 0 : (u32)-ENOMEM);
 	if (n) {
 		t->total_retransmits++;
 		t->host->retransmits++;
@@ -311,6 +313,11 @@ static bool may_send_short(const struct tcp *t)
 	return t->no_delay || seq_le(t->snd_small, t->snd_una);
 }
 
+static u32 cwnd_of(const struct tcp *t)
+{
+	return t->cwnd_most ? min(t->cwnd, t->cwnd_most * t->mss) : t->cwnd;
+}
+
 /* How many bytes the next segment has; -1: it must wait. */
 static s64 next_length(struct tcp *t)
 {
@@ -323,7 +330,7 @@ static s64 next_length(struct tcp *t)
 	if (seq_lt(t->snd_nxt, t->snd_max))
 		usable = max(usable, t->snd_max - t->snd_nxt); /* it was within the window once */
 	n = min(min(left, t->mss), usable);
-	if (!n || (flight && flight + n > t->cwnd))
+	if (!n || (flight && flight + n > cwnd_of(t)))
 		return -1;
 	if (n == left)
 		return n == t->mss || may_send_short(t) ? (s64)n : -1;

@@ -31,6 +31,8 @@ void tcp_host_init(struct tcp_host *h, const struct tcp_host_ops *ops, void *pri
 	}
 }
 
+DEFINE_STATIC_KEY(tcp_program_key);
+
 struct tcp *tcp_alloc(struct tcp_host *h, bool is_v6)
 {
 	struct tcp *t = kzalloc(sizeof(*t), ALLOC_ATOMIC);
@@ -299,7 +301,7 @@ void tcp_drop_child(struct tcp *child)
 
 void tcp_end(struct tcp *t, int error)
 {
-	t->state = TS_CLOSE;
+	tcp_set_state(t, TS_CLOSE);
 	if (error)
 		t->error = error;
 	tcp_unhash(t);
@@ -328,7 +330,7 @@ void tcp_reap(struct tcp *t)
 
 void tcp_enter_time_wait(struct tcp *t)
 {
-	t->state = TS_TIME_WAIT;
+	tcp_set_state(t, TS_TIME_WAIT);
 	t->rexmit_at = t->keep_at = t->cork_at = 0;
 	t->wait_at = tcp_now(t) + TIME_WAIT_NS;
 	tcp_free_sent(t, true);

@@ -8,6 +8,7 @@
 #ifndef TCP_PRIV_H
 #define TCP_PRIV_H
 
+#include <linux/bpf.h>
 #include <net/tcp.h>
 
 #define MS                NSEC_PER_MSEC
@@ -87,6 +88,20 @@ static inline bool tcp_has_peer_state(enum tcp_state s) /* synchronised */
 static inline u32 tcp_send_end(const struct tcp *t) /* with our FIN */
 {
 	return t->write_seq + t->fin_queued;
+}
+
+/* Programs of the tenant: their answer, -1: none. */
+static inline int tcp_program(struct tcp *t, u32 op, u32 a, u32 b, u32 c)
+{
+	const u32 args[3] = { a, b, c };
+
+	return static_branch(&tcp_program_key) ? t->host->ops->program(t, op, args) : -1;
+}
+static inline void tcp_set_state(struct tcp *t, enum tcp_state s)
+{
+	if (t->program_flags & BPF_SOCK_OPS_STATE_CB_FLAG)
+		(void)tcp_program(t, BPF_SOCK_OPS_STATE_CB, t->state, s, 0);
+	t->state = s;
 }
 
 /* table.c */

@@ -75,8 +75,12 @@ void tcp_fail(struct tcp *t, int error)
 
 static void rexmit(struct tcp *t, u64 now)
 {
+	bool last = exhausted(t, now);
+
 	t->rexmit_at = 0;
-	if (exhausted(t, now)) {
+	if (t->program_flags & BPF_SOCK_OPS_RTO_CB_FLAG && !t->probing)
+		(void)tcp_program(t, BPF_SOCK_OPS_RTO_CB, t->retries, (u32)(backed_off(t) / (4 * MS)), last);
+	if (last) {
 		tcp_fail(t, t->soft_error ? t->soft_error : ETIMEDOUT);
 		return;
 	}

@@ -68,8 +68,10 @@ int tcp_listen(struct tcp *t, u32 backlog)
 			err = -EINVAL;
 		else
 			err = t->local_port ? tcp_check_port(t) : tcp_take_port(t, &t->local, 0);
-		if (!err)
-			t->state = TS_LISTEN;
+		if (!err) {
+			tcp_set_state(t, TS_LISTEN);
+			(void)tcp_program(t, BPF_SOCK_OPS_TCP_LISTEN_CB, 0, 0, 0);
+		}
 	}
 	if (!err)
 		t->backlog = backlog;
@@ -255,7 +257,7 @@ static void queue_fin(struct tcp *t)
 	t->fin_queued = true;
 	if (t->state == TS_SYN_RECV)
 		return; /* it goes when the peer has answered */
-	t->state = t->state == TS_CLOSE_WAIT ? TS_LAST_ACK : TS_FIN_WAIT1;
+	tcp_set_state(t, t->state == TS_CLOSE_WAIT ? TS_LAST_ACK : TS_FIN_WAIT1);
 	t->push_now = true;
 	tcp_push(t);
 	tcp_alarm_update(t);
@@ -265,7 +267,7 @@ static void stop_listening(struct tcp *t)
 {
 	struct tcp *c, *next;
 
-	t->state = TS_CLOSE;
+	tcp_set_state(t, TS_CLOSE);
 	if (!t->port_locked)
 		list_del_init(&t->port_link);
 	list_for_each_entry_safe (c, next, &t->children, child_link) {

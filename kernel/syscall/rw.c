@@ -301,6 +301,20 @@ static long put_pos(s64 __user *upos, const s64 *pos, long result)
 	return upos && result >= 0 && user_put(upos, pos, sizeof(*pos)) ? -EFAULT : result;
 }
 
+/* Cuts count down to what sendfile may move. What cannot be put back goes into a pipe only, and what one read gives. */
+static int sendfile_limit(const struct file *in, const struct file *out, size_t *count)
+{
+	u16 mode = in->inode->mode;
+
+	if (out->flags & O_APPEND)
+		return -EINVAL;
+	*count = min(*count, MAX_RW);
+	if (S_ISREG(mode) || S_ISBLK(mode))
+		return 0;
+	*count = min(*count, PAGE_SIZE);
+	return S_ISFIFO(out->inode->mode) && !S_ISFIFO(mode) ? 0 : -EINVAL;
+}
+
 long sys_sendfile(int out_fd, int in_fd, s64 __user *offset, size_t count)
 {
 	struct fd_ref in, out;
@@ -313,9 +327,9 @@ long sys_sendfile(int out_fd, int in_fd, s64 __user *offset, size_t count)
 	out = fd_get(out_fd);
 	n = -EBADF;
 	if (in.file && out.file && in.file->mode & FMODE_READ && out.file->mode & FMODE_WRITE) {
-		n = out.file->flags & O_APPEND ? -EINVAL : 0;
+		n = sendfile_limit(in.file, out.file, &count);
 		if (!n)
-			n = move(in, offset ? &pos : NULL, out, NULL, min(count, MAX_RW));
+			n = move(in, offset ? &pos : NULL, out, NULL, count);
 		n = put_pos(offset, &pos, n);
 	}
 	fd_put(in);

@@ -403,6 +403,16 @@ CASE(copying)
 	want_eq(pread(out, buf, 16, 0), 6);
 	want(!memcmp(buf, "345689", 6));
 	{
+		int p[2];
+
+		want_eq(pipe(p), 0);
+		want_eq(write(p[1], "abc", 3), 3);
+		want_errno(sendfile(out, p[0], NULL, 3), EINVAL); /* what is read cannot be put back */
+		want_eq(read(p[0], buf, 16), 3);
+		close(p[0]);
+		close(p[1]);
+	}
+	{
 		loff_t a = 0, b = 20;
 
 		want_eq(syscall(SYS_copy_file_range, in, &a, out, &b, 5, 0), 5);

@@ -193,8 +193,7 @@ static ssize_t master_write(struct io *io)
 	while (io->iter.count) {
 		size_t room = tty_receive_room(&p->tty), n;
 
-		/* A full buffer in canonical mode without a whole line cannot empty: then bytes are dropped there. */
-		if (!room && n_tty_readable(&p->tty)) {
+		if (!room) {
 			err = io->file->flags & O_NONBLOCK
 				      ? -EAGAIN
 				      : wait_event_interruptible(&p->wait, tty_receive_room(&p->tty));
@@ -202,7 +201,7 @@ static ssize_t master_write(struct io *io)
 				break;
 			continue;
 		}
-		n = iter_copy_in(buf, min(min(sizeof(buf), io->iter.count), max(room, 1UL)), &io->iter);
+		n = iter_copy_in(buf, min(min(sizeof(buf), io->iter.count), room), &io->iter);
 		if (!n) {
 			err = -EFAULT;
 			break;

@@ -196,7 +196,6 @@ void serial_init(void)
 	reg_set(MCR, MCR_READY);
 	reg_set(IER, IER_RX | IER_LINE);
 	tty_register(&port.tty);
-	tty_set_console(&port.tty);
 }
 
-PART_INIT(driver, tty_init);
+PART_INIT(core, tty_init);

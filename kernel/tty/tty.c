@@ -11,6 +11,7 @@
  *
  * Locks: tty->lock for state; tty->write_lock (RANK_DEVICE) keeps one write(2) together.
  */
+#include <arch/boot.h>
 #include <alloc/slab.h>
 #include <core/clock.h>
 #include <core/log.h>
@@ -119,7 +120,13 @@ void tty_receive(struct tty *t, const u8 *bytes, size_t n)
 
 size_t tty_receive_room(struct tty *t)
 {
-	return TTY_INPUT_BYTES - (READ_ONCE(t->head) - READ_ONCE(t->tail));
+	unsigned used = READ_ONCE(t->head) - READ_ONCE(t->tail);
+	unsigned limit =
+		TTY_INPUT_BYTES - !!(READ_ONCE(t->termios.c_lflag) & ICANON); /* a place for the end of the line */
+
+	if (used < limit)
+		return limit - used;
+	return n_tty_readable(t) ? 0 : TTY_INPUT_BYTES;
 }
 
 void tty_break(struct tty *t)
@@ -397,9 +404,21 @@ struct fixed {
 	struct tty *tty;
 };
 
-void tty_set_console(struct tty *t)
+int tty_console_place(const struct tty *t)
 {
-	console = t;
+	size_t n = strlen(t->name);
+	char word[32];
+	int place = 0;
+
+	for (unsigned i = 0; boot_param_nth("console", i, word, sizeof(word)); i++)
+		if (str_starts(word, t->name) && (!word[n] || word[n] == ','))
+			place = (int)i + 1;
+	return place;
+}
+
+bool tty_is_console(const struct tty *t)
+{
+	return t == console;
 }
 
 static int open_device(struct inode *i, struct file *f)
@@ -431,6 +450,9 @@ static int open_device(struct inode *i, struct file *f)
 static const struct file_ops device_ops = { .open = open_device, .llseek = no_llseek };
 static struct chrdev aux_devices = { .dev = DEV(TTYAUX_MAJOR, 0), .count = 2, .name = "/dev/tty", .ops = &device_ops };
 static struct chrdev serial_devices = { .dev = DEV(TTY_MAJOR, 64), .count = 192, .name = "ttyS", .ops = &device_ops };
+static struct chrdev hvc_devices = {
+	.dev = DEV(TTY_HVC_MAJOR, 0), .count = TTY_HVC_MAX, .name = "hvc", .ops = &device_ops
+};
 
 /* At boot only: the list is not locked. */
 void tty_register(struct tty *t)
@@ -442,12 +464,15 @@ void tty_register(struct tty *t)
 	x->tty = t;
 	list_add_tail(&x->link, &fixed_ttys);
 	(void)devnode_add(t->name, S_IFCHR | 0620, t->dev);
+	if (!console || tty_console_place(t) > tty_console_place(console))
+		console = t;
 }
 
 void tty_init(void)
 {
 	chrdev_register(&aux_devices);
 	chrdev_register(&serial_devices);
+	chrdev_register(&hvc_devices);
 	(void)devnode_add("tty", S_IFCHR | 0666, DEV(TTYAUX_MAJOR, 0));
 	(void)devnode_add("console", S_IFCHR | 0600, DEV(TTYAUX_MAJOR, 1));
 	process_session_end = tty_session_leader_ends;

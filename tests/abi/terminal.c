@@ -79,6 +79,32 @@ CASE(lines)
 	close_pair();
 }
 
+/* More than any buffer, typed faster than it is read: nothing is lost. */
+CASE(pasted)
+{
+	char line[64], got[64];
+	FILE *in;
+
+	open_pair();
+	if (!fork()) {
+		for (int i = 0; i < 700; i++) {
+			snprintf(line, sizeof(line), "%058d\n", i);
+			typed(line);
+		}
+		_exit(0);
+	}
+	in = fdopen(dup(slave), "r");
+	for (int i = 0; i < 700; i++) {
+		snprintf(line, sizeof(line), "%058d\n", i);
+		want(fgets(got, sizeof(got), in) && !strcmp(got, line));
+		while (poll(&(struct pollfd){ .fd = master, .events = POLLIN }, 1, 0) == 1)
+			want(read(master, got, sizeof(got)) > 0); /* the echo */
+	}
+	fclose(in);
+	want(wait(NULL) > 0);
+	close_pair();
+}
+
 CASE(modes)
 {
 	struct pollfd p;
@@ -214,6 +240,7 @@ CASE(hang_up)
 int main(void)
 {
 	RUN(lines);
+	RUN(pasted);
 	RUN(modes);
 	RUN(session);
 	RUN(job_control);

@@ -70,14 +70,21 @@ struct tty {
 void tty_setup(struct tty *t, const struct tty_driver *d, const char *name, u32 dev); /* one reference */
 void tty_get(struct tty *t);
 void tty_put(struct tty *t);
-void tty_register(struct tty *t); /* a device number and a node under /dev for a tty that stays */
+/* A node under /dev for a tty that stays (of a serial port, or with TTY_HVC_MAJOR). It becomes /dev/console if it is
+ * the last of those that console= names, or the first of all. */
+void tty_register(struct tty *t);
+int tty_console_place(const struct tty *t); /* which console= names it, from 1; 0: none */
+bool tty_is_console(const struct tty *t);
+#define TTY_HVC_MAJOR 229 /* Documentation/admin-guide/devices.txt: consoles of hypervisors */
+#define TTY_HVC_MAX   8
 void tty_receive(struct tty *t, const u8 *bytes, size_t n); /* not from a hard interrupt handler */
+/* Bytes that the terminal takes without loss; 0: none before somebody reads. An edited line that fills the buffer
+ * cannot be waited for: then any number is taken and dropped. */
 size_t tty_receive_room(struct tty *t);
 void tty_break(struct tty *t);      /* a break condition came in */
 void tty_write_room(struct tty *t); /* wakes writers */
 void tty_hangup(struct tty *t);     /* the line is gone: readers get 0, writers -EIO, the session SIGHUP */
 void tty_set_winsize(struct tty *t, const struct tty_winsize *w); /* SIGWINCH if it changed */
-void tty_set_console(struct tty *t);                              /* what /dev/console is */
 int __must_check tty_open_on(struct tty *t,
 			     struct file *f); /* an open file on t: controlling-terminal rules included */
 extern const struct file_ops tty_file_ops;

@@ -66,7 +66,8 @@
 	RANK(PAGES, spin, "a zone's free lists")                                                                       \
 	RANK(TLB, spin, "a flush in flight")                                                                           \
 	RANK(LEAF_SPIN, spin, "innermost: nothing is taken inside")                                                    \
-	RANK(LOG, spin, "the log ring and consoles")
+	RANK(LOG, spin, "the log ring and consoles")                                                                   \
+	RANK(CONSOLE, spin, "the rings of a console that also prints the log")
 
 enum lock_rank {
 	RANK_NONE,

@@ -1,14 +1,16 @@
 # Row: allocation of L2 and L3 caches, on a processor without CAT. Debian's pqos divides a cache between a victim and an
 # aggressor by page colours; a model of the cache, fed with every access of the machine, counts their misses: the victim
-# alone, beside the aggressor, and with a part of its own.
+# alone, beside the aggressor, and with a part of its own. POLICY=plru, and WAYS=8 SLICES=2 (the slice by a hash of the
+# address) are other caches of the same size and as many colours.
 set -e
+policy=${POLICY:-lru} ways=${WAYS:-16} slices=${SLICES:-1}
 dir=build/demo/cache
 mkdir -p $dir
 make -s build/plugins/cachemodel.so build/programs/cache/cacheload
 cat > $dir/guest.sh <<'G'
 set -e
 mkdir -p /var/lock
-victim() { /cacheload victim 0 384; }
+victim() { /cacheload victim 0 256; }
 victim
 /cacheload aggressor 1 4096 &
 aggressor=$!
@@ -25,12 +27,12 @@ kill $!
 pqos -I -R > /dev/null
 G
 tools/qemu-run --cpus 2 --mem 256M --timeout 170 --program pqos --add build/programs/cache/cacheload:/cacheload \
-	--add $dir/guest.sh:/guest.sh --append 'resctrl=colour resctrl.l3=1M,16' \
-	--qemu="-accel tcg,thread=multi -cpu max,xlevel=0x8000001e -plugin build/plugins/cachemodel.so,bytes=1048576,ways=16,vtag=0x100000000000,out=$dir/report" \
+	--add $dir/guest.sh:/guest.sh --append "resctrl=colour resctrl.l3=1M,$ways,$slices" \
+	--qemu="-accel tcg,thread=multi -cpu max,xlevel=0x8000001e -plugin build/plugins/cachemodel.so,bytes=1048576,ways=$ways,slices=$slices,policy=$policy,kernel=1,vtag=0x100000000000,out=$dir/report" \
 	-- sh /guest.sh | tee $dir/out
-loads=$((6 * (384 * 16 + 768))) # of the victim's measured rounds, the same each time; its misses include the kernel's on its CPU
+loads=$((6 * (256 * 16 + 512))) # of the victim's measured rounds, the same each time; the kernel fills the cache too, but is counted apart
 rate() { awk -v loads=$loads -v n="$1" 'BEGIN { k = 1 } /^end/ { k++ } k == n && /^requestor 1 / { for (i = 1; i <= NF; i++) { split($i, a, "="); v[a[1]] = a[2] }
 	printf "%.3f", 100 * v["misses"] / loads }' $dir/report; }
 alone=$(rate 1) beside=$(rate 2) apart=$(rate 3)
-echo "measured: the victim misses $alone % of its loads alone, $beside % beside the aggressor, $apart % beside it with 8 of 16 colours of its own"
+echo "measured ($policy, $ways ways, slices: $slices): the victim misses $alone % of its loads alone, $beside % beside the aggressor, $apart % beside it with 8 of 16 colours of its own"
 awk -v a="$alone" -v b="$beside" -v c="$apart" 'BEGIN { exit !(a > 0 && b >= 3 * a && c <= 1.05 * a && c >= 0.95 * a) }'

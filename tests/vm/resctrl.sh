@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # The mounted resctrl, by Debian's pqos and rdtset and by hand, on the build with all checks: allocation, association and
 # reset; what is wrong is refused with its reason and changes nothing; pages move to the colours of their group; a group
-# that goes away gives its tasks back; after umount nothing is left. Then the measured effect, by the cache model.
+# that goes away gives its tasks back; after umount nothing is left. Then the measured effect, by the cache model; with TEST_MODE=all in
+# caches of other kinds, too.
 cd "$(dirname "$0")/../.." || exit 2
 command -v qemu-system-x86_64 > /dev/null || { echo "skip: no qemu-system-x86_64"; exit 77; }
 command -v pqos > /dev/null || { echo "skip: no pqos"; exit 77; }
@@ -114,5 +115,12 @@ if [ $status -ne 0 ] || grep -q '^not ok' "$dir/out" || ! grep -q '^ok and a new
 	tail -20 "$dir/log"
 	exit 1
 fi
-bash tests/demo/cache.sh > "$dir/effect" 2>&1 || { tail -20 "$dir/effect"; exit 1; }
-tail -1 "$dir/effect"
+effect() { # VARIABLES: of the demo
+	env "$@" bash tests/demo/cache.sh > "$dir/effect" 2>&1 || { tail -20 "$dir/effect"; exit 1; }
+	tail -1 "$dir/effect"
+}
+effect POLICY=lru
+[ "$TEST_MODE" = all ] || exit 0
+effect POLICY=plru
+effect WAYS=8 SLICES=2
+effect POLICY=plru WAYS=8 SLICES=2

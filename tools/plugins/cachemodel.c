@@ -16,8 +16,9 @@
  * shows it as one access or as two, depending on its threading.
  *
  * Contract: arguments bytes, ways, line, slices, colours, policy=lru|plru, ways<n>=hexmask, tag=address, vtag=address,
- * user=1 (only accesses to addresses of programs count), out=file. A report is appended at exit. Addresses are offsets
- * into RAM: equal to physical addresses below the PCI hole. Instruction fetches are not seen by this interface.
+ * user=1 (only accesses to addresses of programs are made), kernel=1 (those to the kernel's addresses count for
+ * requestor 0, whoever runs), out=file. A report is appended at exit. Addresses are offsets into RAM: equal to physical
+ * addresses below the PCI hole. Instruction fetches are not seen by this interface.
  *
  * Locks: one mutex around the model.
  */
@@ -40,7 +41,7 @@ static struct model *model;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned requestor[MODEL_CPUS];               /* of each CPU */
 static uint64_t tag = 1ull << 63, vtag = 1ull << 63; /* no address is there */
-static uint64_t user_only;
+static uint64_t user_only, kernel_apart;
 static FILE *out;
 static char locked_insn; /* its address marks locked instructions */
 
@@ -78,7 +79,8 @@ static void on_access(unsigned vcpu, uint32_t info, uint64_t vaddr, void *user)
 		if (store)
 			take_message(vcpu, (vaddr - vtag < WORDS * 64 ? vaddr - vtag : paddr - tag) / 64);
 	} else {
-		model_access(model, vcpu, requestor[vcpu], paddr, 1u << qemu_plugin_mem_size_shift(info),
+		model_access(model, vcpu, kernel_apart && vaddr >> 63 ? 0 : requestor[vcpu], paddr,
+			     1u << qemu_plugin_mem_size_shift(info),
 			     locked  ? MODEL_LOCKED
 			     : store ? MODEL_STORE
 				     : MODEL_LOAD);
@@ -152,6 +154,8 @@ static bool parse_option(struct options *o, const char *arg)
 		vtag = strtoull(value, &end, 0);
 	else if (!strncmp(arg, "user=", 5))
 		user_only = strtoull(value, &end, 0);
+	else if (!strncmp(arg, "kernel=", 7))
+		kernel_apart = strtoull(value, &end, 0);
 	else if (!strncmp(arg, "bytes=", 6))
 		o->config.bytes = strtoull(value, &end, 0);
 	else if (!strncmp(arg, "ways=", 5))

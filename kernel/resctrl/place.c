@@ -13,6 +13,7 @@
  * Geometry: L2 of CPU 0 as CPUID gives it. An L3's index is hashed on most machines and nobody says how, so it has
  * colours only if the command line describes it:
  *      resctrl.l3=BYTES,WAYS[,SLICES]  resctrl.l2=...  (BYTES with K or M), resctrl.kernel=COLOURS
+ *      resctrl.hostpage=BYTES  in a virtual machine: how large the host's pages are, which decides what colours mean
  * The kernel's own pages and the page cache prefer the lowest colours (an eighth, shareable_bits).
  *
  * Contract: colour_allocator_ops. Tasks of the default group count as CPU 0's group, since memory is one for all CPUs.
@@ -249,11 +250,16 @@ int place_create(struct resctrl_backend **out)
 	struct colour_machine m = { .cpus = cpu_online_mask(), .is_guest = cpu_has(CPU_HYPERVISOR) };
 	struct colour_backend *b;
 	unsigned most;
-	char text[8];
+	char text[24] = "";
+	const char *at = text;
 	u64 n;
 	int err;
 
 	find_caches(&m);
+	if (boot_param("resctrl.hostpage", text, sizeof(text)) && (take_size(&at, &n) || at))
+		log_warn("resctrl: cannot use resctrl.hostpage=%s", text);
+	else if (text[0])
+		m.host_page_bytes = n;
 	most = max(colour_count(&m.l2), colour_count(&m.l3));
 	m.kernel_colours = most >= 8 ? most / 8 : 0;
 	if (boot_param("resctrl.kernel", text, sizeof(text)) && !str_to_u64(text, 10, &n) && n < most)

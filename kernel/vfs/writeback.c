@@ -75,6 +75,18 @@ void cache_mark_dirty(struct page_cache *c, struct page *p)
 	list_cache(c);
 }
 
+/* The window in which all pages under writeback lie begins anew when there were none. c->lock is held. */
+static void note_writing(struct page_cache *c, u64 index)
+{
+	if (!atomic_read(&c->nr_writing)) {
+		c->writing_first = index;
+		c->writing_last = index;
+	}
+	c->writing_first = min(c->writing_first, index);
+	c->writing_last = max(c->writing_last, index);
+	atomic_inc(&c->nr_writing);
+}
+
 /* Takes the next dirty page at or above *index, now under writeback and referenced. busy: it is under writeback from
  * before. like: only one of the same tenant, who is to pay for the transfer; NULL: of any. */
 static struct page *take_dirty(struct page_cache *c, u64 *index, u64 last, const struct page *like, bool *busy)
@@ -90,6 +102,7 @@ static struct page *take_dirty(struct page_cache *c, u64 *index, u64 last, const
 		page_get(p);
 		xa_erase(&c->dirty, *index);
 		c->nr_dirty--;
+		note_writing(c, *index);
 		(void)page_test_set_flag(p, PAGE_WRITEBACK);
 		(void)page_test_clear_flag(p, PAGE_DIRTY);
 	}
@@ -113,6 +126,7 @@ void cache_write_done(struct page_cache *c, struct page *p, int error)
 		(void)fail(-error, "writeback of page %u of inode %llu", p->index, (unsigned long long)c->host->ino);
 	}
 	tenant_memory_kind(p->tenant, MEMORY_WRITEBACK, -1);
+	atomic_dec(&c->nr_writing); /* before the flag: who waits for that may drop the cache */
 	(void)page_test_clear_flag(p, PAGE_WRITEBACK);
 	page_put(p);
 	atomic_dec(&wb->nr_writeback);
@@ -199,10 +213,16 @@ s64 cache_write_range(struct page_cache *c, u64 first, u64 last, u64 max, unsign
 
 void cache_wait_range(struct page_cache *c, u64 first, u64 last)
 {
-	u64 index = first;
 	struct page *p;
+	u64 index;
 
-	for (; index <= last; index++) {
+	if (!atomic_read(&c->nr_writing))
+		return;
+	spin_lock(&c->lock);
+	first = max(first, c->writing_first);
+	last = min(last, c->writing_last);
+	spin_unlock(&c->lock);
+	for (index = first; index <= last; index++) {
 		rcu_read_lock();
 		p = xa_find(&c->pages, &index, last);
 		if (p && !refcount_inc_not_zero((refcount_t *)&p->refs))

@@ -48,10 +48,13 @@ struct page_cache {
 	bool many_payers; /* lock: others paid for earlier ones */
 
 	/* writeback (vfs/writeback.h) */
-	struct writeback *wb;   /* NULL: pages are never written back */
-	struct xarray dirty;    /* lock: dirty pages by index */
-	u64 nr_dirty;           /* lock */
-	bool dirty_untracked;   /* lock: some dirty page is missing in `dirty` */
+	struct writeback *wb; /* NULL: pages are never written back */
+	struct xarray dirty;  /* lock: dirty pages by index */
+	u64 nr_dirty;         /* lock */
+	bool dirty_untracked; /* lock: some dirty page is missing in `dirty` */
+	atomic_t nr_writing;  /* pages under writeback; grows under lock */
+	u64 writing_first;    /* lock: where they lie, while there are any */
+	u64 writing_last;
 	struct list dirty_link; /* wb->lock */
 	u64 dirtied_ns;         /* wb->lock */
 	u32 wb_err;             /* epoch << 12 | errno of the last failed write */

@@ -192,6 +192,9 @@ $(B)/bench/bpf_agree: tests/unit/test_bpf_agree.c tests/fuzz/fuzz_bpf_exec.c $(B
 $(B)/bench/bpfrows: benchmarks/bpfrows.c $(B)/user/libcores.a
 	@mkdir -p $(@D)
 	@echo "  BENCH $@"; $(CC) $(HFLAGS) -O2 $^ -lpthread -lm -o $@
+$(B)/bench/fsrows: benchmarks/fsrows.c # with Debian's SQLite, so glibc
+	@mkdir -p $(@D)
+	@echo "  CC  $@"; $(CC) -std=gnu11 -O2 -g -static $(WARN) $< -o $@ -lsqlite3 -lm
 $(B)/bench/%: benchmarks/%.c $(B)/uapi/.linked
 	$(musl_program)
 $(B)/user/init: $(wildcard user/init/*.c) $(B)/uapi/.linked

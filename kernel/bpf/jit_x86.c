@@ -743,6 +743,17 @@ static bool can_compile(const struct bpf_prog *p)
 	return true;
 }
 
+/* For who asks where functions and lines are. */
+static void note_places(const struct jit *j)
+{
+	const struct bpf_prog *p = j->prog;
+
+	for (u32 s = 0; s < p->nr_subs; s++)
+		p->subs[s].code = j->entry[s];
+	for (u32 i = 0; i < p->nr_lines; i++)
+		p->line_code[i] = j->addr[p->lines[i].insn_off];
+}
+
 int bpf_jit_x86(const struct bpf_prog *prog, u8 *buf, u32 size, u64 at, u32 *tail_off, bool blind)
 {
 	struct jit j = { .prog = prog, .at = at, .blind = blind, .moved = true };
@@ -766,6 +777,7 @@ int bpf_jit_x86(const struct bpf_prog *prog, u8 *buf, u32 size, u64 at, u32 *tai
 		j.e.buf = buf;
 		j.e.size = size;
 		pass(&j);
+		note_places(&j);
 	}
 	if (tail_off)
 		*tail_off = 2;

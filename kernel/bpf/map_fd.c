@@ -9,8 +9,7 @@
  * program array holds programs of one kind and serves no others: the called one finds the context that it was verified
  * for.
  *
- * Locks: slots are exchanged atomically. Writers of one hash map are serialised by the caller (bpf(2) takes the map's
- * update mutex), so that the object read before an exchange is the one that the exchange replaces.
+ * Locks: slots are exchanged atomically. Writers of one hash map are serialised by its lock, outside of its buckets'.
  */
 #include "helper_priv.h"
 #include "map_priv.h"
@@ -154,7 +153,13 @@ static int next_key(struct bpf_map *map, const void *key, void *next)
 struct hash_of_maps {
 	struct bpf_map map;
 	struct bpf_map *table;
+	struct bpf_lock lock; /* writers: what is read before an exchange is what the exchange replaces */
 };
+
+static struct bpf_lock *lock_of(struct bpf_map *map)
+{
+	return &container_of(map, struct hash_of_maps, map)->lock;
+}
 
 static struct bpf_map *table_of(struct bpf_map *map)
 {
@@ -208,9 +213,11 @@ static void *lookup_hash(struct bpf_map *map, const void *key)
 
 static int set_hash(struct bpf_map *map, const void *key, const void *value, u64 flags)
 {
+	ulong irq = bpf_lock(lock_of(map));
 	void *old = lookup_hash(map, key);
 	int err = bpf_hash_ops.update(table_of(map), key, value, flags);
 
+	bpf_unlock(lock_of(map), irq);
 	if (!err && old)
 		bpf_map_release_object(map, old);
 	return err;
@@ -218,9 +225,11 @@ static int set_hash(struct bpf_map *map, const void *key, const void *value, u64
 
 static int remove_hash(struct bpf_map *map, const void *key)
 {
+	ulong irq = bpf_lock(lock_of(map));
 	void *old = lookup_hash(map, key);
 	int err = bpf_hash_ops.remove(table_of(map), key);
 
+	bpf_unlock(lock_of(map), irq);
 	if (!err && old)
 		bpf_map_release_object(map, old);
 	return err;

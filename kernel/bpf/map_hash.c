@@ -512,6 +512,44 @@ static int delete_key(struct bpf_map *map, const void *key)
 	return e ? 0 : -ENOENT;
 }
 
+int bpf_hash_bucket(struct bpf_map *map, u32 number, u8 *keys, u8 *values, u32 room, bool take)
+{
+	struct hash *h = hash_of(map);
+	u32 step = bpf_map_value_bytes(map), n = 0;
+	struct bucket *b = &h->buckets[number];
+	struct element *e, *next;
+	ulong irq;
+
+	if (number >= h->nbuckets)
+		return -ENOENT;
+	irq = bpf_lock(&b->lock);
+	for (e = as_element(b->first); e; e = as_element(e->next))
+		n++;
+	if (n > room) {
+		bpf_unlock(&b->lock, irq);
+		return -ENOSPC;
+	}
+	for (e = as_element(b->first); e; e = next) {
+		next = as_element(e->next);
+		memcpy(keys, e->key, map->key_size);
+		for (u32 cpu = 0; h->percpu && cpu < bpf_env.cpus; cpu++)
+			memcpy(values + (size_t)cpu * map->elem_bytes,
+			       e->values + (size_t)cpu * cpu_stride(map->value_size), map->value_size);
+		if (!h->percpu)
+			memcpy(values, e->key + h->key_bytes, map->value_size);
+		if (!h->percpu && map->spin_lock_off >= 0)
+			memset(values + map->spin_lock_off, 0, 4);
+		keys += map->key_size;
+		values += step;
+		if (take) {
+			unlink(h, e);
+			give_back(h, e);
+		}
+	}
+	bpf_unlock(&b->lock, irq);
+	return (int)n;
+}
+
 #define COMMON                                                                                                         \
 	.check = check, .create = create, .destroy = destroy, .lookup = lookup, .update = update,                      \
 	.remove = delete_key, .next_key = next_key, .for_each = for_each

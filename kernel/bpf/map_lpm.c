@@ -292,28 +292,29 @@ static struct node *first_below(struct node *n)
 	return n;
 }
 
+/* Children before their parent. What follows a node is known from the way down to it: the nearest turn to the left
+ * beside which there is a right one, or the nearest parent with a value. */
 static struct node *successor(struct trie *t, const void *key)
 {
-	struct node *path[256 * 8 + 1], *n = t->root;
-	u32 depth = 0, bits = prefix_of(key);
+	struct node *n = t->root, *after = NULL;
+	u32 bits = prefix_of(key);
+	bool below = false; /* after's subtree comes first */
 
-	while (n && n->prefix <= bits && common_bits(n->data, data_of(key), n->prefix) == n->prefix) {
-		path[depth++] = n;
-		if (n->prefix == bits)
-			break;
-		n = n->child[bit_of(data_of(key), n->prefix)];
+	while (n && n->prefix < bits && common_bits(n->data, data_of(key), n->prefix) == n->prefix) {
+		u32 turn = bit_of(data_of(key), n->prefix);
+
+		if (!turn && n->child[1]) {
+			after = n->child[1];
+			below = true;
+		} else if (n->has_value) {
+			after = n;
+			below = false;
+		}
+		n = n->child[turn];
 	}
-	if (!depth || path[depth - 1]->prefix != bits || !path[depth - 1]->has_value)
+	if (!n || n->prefix != bits || !n->has_value || common_bits(n->data, data_of(key), bits) != bits)
 		return first_below(t->root); /* not there: start over */
-	while (--depth) {
-		struct node *parent = path[depth - 1];
-
-		if (parent->child[0] == path[depth] && parent->child[1])
-			return first_below(parent->child[1]);
-		if (parent->has_value)
-			return parent;
-	}
-	return NULL;
+	return below ? first_below(after) : after;
 }
 
 static int next_key(struct bpf_map *map, const void *key, void *next)

@@ -22,6 +22,10 @@ extern const struct bpf_map_ops bpf_lpm_ops, bpf_queue_ops, bpf_stack_ops, bpf_r
 void bpf_map_init(struct bpf_map *map, const struct bpf_map_ops *ops, const union bpf_attr *attr);
 void bpf_map_release_object(const struct bpf_map *map, void *obj); /* what a slot of an fd map held */
 
+/* Of any kind of hash map: all elements of a bucket as bpf(2) sees them, one after another, at most room. take: they
+ * leave the map. How many; -ENOSPC: room is too small, and nothing happened; -ENOENT: there is no such bucket. */
+int bpf_hash_bucket(struct bpf_map *map, u32 number, u8 *keys, u8 *values, u32 room, bool take);
+
 /* Distance of one CPU's value from the next. */
 static inline u32 cpu_stride(u32 value_size)
 {

@@ -171,6 +171,9 @@ static void free_now(void *obj)
 		bpf_map_put(prog->maps[i]);
 	if (prog->btf)
 		bpf_btf_put(prog->btf);
+	big_free(prog->funcs);
+	big_free(prog->lines);
+	big_free(prog->line_code);
 	kfree(prog->maps);
 	big_free(prog->call_maps);
 	big_free(prog->alu_limits);

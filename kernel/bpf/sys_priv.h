@@ -44,6 +44,9 @@ int bpf_sys_btf_load(const struct sys *s, const union bpf_attr *a);
 int bpf_sys_test_run(const struct sys *s, union bpf_attr *a);
 int bpf_sys_link_update(const struct sys *s, const union bpf_attr *a);
 int bpf_sys_link_detach(const struct sys *s, const union bpf_attr *a);
+int bpf_sys_batch(const struct sys *s, u32 cmd, const union bpf_attr *a); /* the four of BPF_MAP_*_BATCH */
+/* refused: what the descriptor must not be limited to (BPF_F_RDONLY for a write, BPF_F_WRONLY for a read, or 0). */
+int bpf_sys_map(const struct sys *s, s32 fd, u32 refused, struct bpf_map **map);
 int bpf_sys_info(const struct sys *s, union bpf_attr *a);
 void *bpf_sys_object(const struct sys *s, s32 fd, enum bpf_object kind); /* borrowed, NULL if it is something else */
 int bpf_sys_install(const struct sys *s, enum bpf_object kind, void *obj, u32 flags);

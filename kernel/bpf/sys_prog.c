@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Problem: loading a program through bpf(2) means gathering instructions, licence, BTF records and a log from the
- * caller's memory, and telling tools afterwards what was loaded.
+ * caller's memory.
  *
- * Idea: parse everything into struct bpf_load, load, then number and install. Information is filled into a kernel
- * copy of the caller's structure and goes out as far as the caller has room.
+ * Idea: parse everything into struct bpf_load, load, then number and install.
  *
  * Contract: sys_priv.h; error numbers and defaults as in Linux 6.1 (attach type of CGROUP_SOCK, alignment).
  *
@@ -254,6 +253,18 @@ static int set_tag(struct bpf_prog *prog, const struct bpf_load *l)
 	return 0;
 }
 
+/* The BTF records stay with the program, for who asks what it is. Instructions never moved, so they still fit. */
+static int keep_records(struct request *r, struct bpf_prog *prog)
+{
+	prog->funcs = r->funcs;
+	prog->nr_funcs = r->funcs ? r->load.nr_funcs : 0;
+	prog->lines = r->lines;
+	prog->nr_lines = r->lines ? r->load.nr_lines : 0;
+	r->funcs = r->lines = NULL;
+	prog->line_code = prog->nr_lines ? big_alloc(prog->nr_lines, sizeof(*prog->line_code)) : NULL;
+	return prog->nr_lines && !prog->line_code ? -ENOMEM : 0;
+}
+
 static int finish(struct request *r, struct bpf_prog *prog)
 {
 	int err;
@@ -261,6 +272,7 @@ static int finish(struct request *r, struct bpf_prog *prog)
 	memcpy(prog->name, r->attr->prog_name, sizeof(prog->name) - 1);
 	prog->uid = (u32)bpf_env.uid_gid();
 	err = set_tag(prog, &r->load);
+	err = err ? err : keep_records(r, prog);
 	if (!err && r->s->ops->compile)
 		r->s->ops->compile(prog);
 	for (u32 i = 0; !err && i < prog->nr_maps; i++)
@@ -330,149 +342,6 @@ int bpf_sys_btf_load(const struct sys *s, const union bpf_attr *a)
 	}
 	bpf_btf_set_id(btf, id);
 	return bpf_sys_install(s, BPF_OBJ_BTF, btf, 0);
-}
-
-/* ---- information ---------------------------------------------------------------------------------------------- */
-
-/* Code as shown: addresses of maps become their ids again. */
-static int copy_code(const struct sys *s, const struct bpf_prog *prog, u64 user, u32 room)
-{
-	u32 bytes = min(room, prog->len * (u32)sizeof(struct bpf_insn)) & ~7U;
-	struct bpf_insn *copy = big_alloc(bytes ? bytes : 8, 1);
-	int err;
-
-	if (!copy)
-		return -ENOMEM;
-	memcpy(copy, prog->insns, bytes);
-	for (u32 i = 0; i + 1 < bytes / 8; i++) {
-		if (copy[i].code != (BPF_LD | BPF_IMM | BPF_DW))
-			continue;
-		for (u32 m = 0; m < prog->nr_maps && copy[i].src_reg == BPF_PSEUDO_MAP_FD; m++)
-			if (((u64)(u32)copy[i + 1].imm << 32 | (u32)copy[i].imm) == (u64)(ulong)prog->maps[m]) {
-				copy[i].imm = (s32)prog->maps[m]->id;
-				copy[i + 1].imm = 0;
-			}
-		i++;
-	}
-	err = s->ops->copy_out(user, copy, bytes);
-	big_free(copy);
-	return err;
-}
-
-static int prog_info(const struct sys *s, struct bpf_prog *prog, struct bpf_prog_info *info)
-{
-	u32 room = info->nr_map_ids, n = prog->nr_maps;
-	int err = 0;
-
-	for (u32 i = 0; !err && i < min(room, n); i++)
-		err = s->ops->copy_out(info->map_ids + 4ULL * i, &prog->maps[i]->id, 4);
-	if (!err && info->xlated_prog_len && info->xlated_prog_insns && s->rights.perfmon)
-		err = copy_code(s, prog, info->xlated_prog_insns, info->xlated_prog_len);
-	if (err)
-		return err;
-	info->type = prog->type;
-	info->id = prog->id;
-	memcpy(info->tag, prog->tag, sizeof(info->tag));
-	info->jited_prog_len = s->rights.perfmon ? prog->jited_bytes : 0;
-	info->xlated_prog_len = s->rights.perfmon ? prog->len * sizeof(struct bpf_insn) : 0;
-	info->load_time = prog->load_ns;
-	info->created_by_uid = prog->uid;
-	info->nr_map_ids = n;
-	memcpy(info->name, prog->name, sizeof(info->name));
-	info->gpl_compatible = prog->gpl;
-	info->btf_id = prog->btf ? bpf_btf_id(prog->btf) : 0;
-	info->run_time_ns = prog->stats.ns;
-	info->run_cnt = prog->stats.runs;
-	info->recursion_misses = prog->stats.misses;
-	info->verified_insns = prog->verified_insns;
-	info->nr_jited_ksyms = info->nr_jited_func_lens = info->nr_func_info = info->nr_line_info =
-		info->nr_jited_line_info = 0;
-	info->nr_prog_tags = 0;
-	return 0;
-}
-
-static void map_info(const struct bpf_map *map, struct bpf_map_info *info)
-{
-	*info = (struct bpf_map_info){ .type = map->type,
-				       .id = map->id,
-				       .key_size = map->key_size,
-				       .value_size = map->value_size,
-				       .max_entries = map->max_entries,
-				       .map_flags = map->flags,
-				       .btf_id = map->btf ? bpf_btf_id(map->btf) : 0,
-				       .btf_key_type_id = map->btf_key_id,
-				       .btf_value_type_id = map->btf_value_id };
-	memcpy(info->name, map->name, sizeof(info->name));
-}
-
-static int btf_info(const struct sys *s, struct bpf_btf *btf, struct bpf_btf_info *info)
-{
-	const void *data;
-	u32 size;
-	int err = 0;
-
-	data = bpf_btf_data(btf, &size);
-	if (info->btf)
-		err = s->ops->copy_out(info->btf, data, min(size, info->btf_size));
-	info->btf_size = size;
-	info->id = bpf_btf_id(btf);
-	info->kernel_btf = 0;
-	info->name_len = 0;
-	return err;
-}
-
-static void link_info(const struct bpf_link *l, struct bpf_link_info *info)
-{
-	info->type = l->type;
-	info->id = l->id;
-	info->prog_id = l->prog ? l->prog->id : 0;
-	l->ops->info(l, info);
-}
-
-int bpf_sys_info(const struct sys *s, union bpf_attr *a)
-{
-	union {
-		struct bpf_prog_info prog;
-		struct bpf_map_info map;
-		struct bpf_btf_info btf;
-		struct bpf_link_info link;
-		u8 bytes[512];
-	} info = { .bytes = { 0 } };
-	static const u32 sizes[BPF_OBJ_KINDS] = { [BPF_OBJ_PROG] = sizeof(info.prog),
-						  [BPF_OBJ_MAP] = sizeof(info.map),
-						  [BPF_OBJ_BTF] = sizeof(info.btf),
-						  [BPF_OBJ_LINK] = sizeof(info.link) };
-	u32 room = a->info.info_len, ours, flags;
-	enum bpf_object kind = BPF_OBJ_KINDS;
-	void *obj;
-	int err;
-
-	if (!rest_is_zero(a, info.info))
-		return -EINVAL;
-	obj = s->ops->resolve(s->caller, (s32)a->info.bpf_fd, &kind, &flags);
-	if (!obj)
-		return -EBADF;
-	if (kind >= BPF_OBJ_KINDS)
-		return -EINVAL;
-	ours = sizes[kind];
-	if (room > sizeof(info))
-		return -E2BIG;
-	err = s->ops->copy_in(&info, a->info.info, room);
-	if (!err && room > ours && !bytes_are_zero(info.bytes + ours, room - ours))
-		err = -E2BIG;
-	if (err)
-		return err;
-	if (kind == BPF_OBJ_PROG)
-		err = prog_info(s, obj, &info.prog);
-	else if (kind == BPF_OBJ_MAP)
-		map_info(obj, &info.map);
-	else if (kind == BPF_OBJ_LINK)
-		link_info(obj, &info.link);
-	else
-		err = btf_info(s, obj, &info.btf);
-	ours = min(ours, room);
-	err = err ? err : s->ops->copy_out(a->info.info, &info, ours);
-	return err ? err : s->ops->copy_out(s->uattr + offsetof(union bpf_attr, info.info_len), &ours, 4);
 }
 
 /* ---- links ------------------------------------------------------------------------------------------------------ */

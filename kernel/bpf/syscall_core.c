@@ -4,7 +4,8 @@
  * not know and rely on exact refusals.
  *
  * Idea: copy the attributes in once, check what must be zero, dispatch by a table to small functions that parse all
- * they need before anything changes. Programs and information are in sys_prog.c, ids in sys_objects.c.
+ * they need before anything changes. Programs are in sys_prog.c, information in sys_info.c, ids in sys_objects.c, many
+ * elements at once in sys_batch.c.
  *
  * Contract: bpf/syscall.h. Error numbers as in Linux 6.1.
  *
@@ -38,8 +39,7 @@ void *bpf_sys_object(const struct sys *s, s32 fd, enum bpf_object kind)
 	return obj && is == kind ? obj : NULL;
 }
 
-/* refused: what the descriptor must not be limited to (BPF_F_RDONLY for a write, BPF_F_WRONLY for a read, or 0). */
-static int get_map(const struct sys *s, s32 fd, u32 refused, struct bpf_map **map)
+int bpf_sys_map(const struct sys *s, s32 fd, u32 refused, struct bpf_map **map)
 {
 	enum bpf_object is = BPF_OBJ_KINDS;
 	u32 flags = 0;
@@ -142,7 +142,7 @@ static int map_create(const struct sys *s, union bpf_attr *a)
 		return -EPERM;
 	err = bpf_sys_name(a->map_name);
 	if (!err && nested) {
-		err = get_map(s, (s32)a->inner_map_fd, 0, &inner);
+		err = bpf_sys_map(s, (s32)a->inner_map_fd, 0, &inner);
 	}
 	err = err ? err : bpf_map_new(a, inner, &map);
 	if (err)
@@ -172,7 +172,7 @@ static int map_lookup(const struct sys *s, union bpf_attr *a)
 
 	if (!rest_is_zero(a, flags) || a->flags & ~(u64)BPF_F_LOCK)
 		return -EINVAL;
-	err = get_map(s, (s32)a->map_fd, BPF_F_WRONLY, &map);
+	err = bpf_sys_map(s, (s32)a->map_fd, BPF_F_WRONLY, &map);
 	err = err ? err : read_key(s, map, a->key, &key);
 	if (err)
 		return err;
@@ -230,7 +230,7 @@ static int map_update(const struct sys *s, union bpf_attr *a)
 
 	if (!rest_is_zero(a, flags))
 		return -EINVAL;
-	err = get_map(s, (s32)a->map_fd, BPF_F_RDONLY, &map);
+	err = bpf_sys_map(s, (s32)a->map_fd, BPF_F_RDONLY, &map);
 	if (err)
 		return err;
 	atomic_inc(&map->writers);
@@ -253,7 +253,7 @@ static int map_delete(const struct sys *s, union bpf_attr *a)
 
 	if (!rest_is_zero(a, key))
 		return -EINVAL;
-	err = get_map(s, (s32)a->map_fd, BPF_F_RDONLY, &map);
+	err = bpf_sys_map(s, (s32)a->map_fd, BPF_F_RDONLY, &map);
 	if (err)
 		return err;
 	if (READ_ONCE(map->frozen))
@@ -274,7 +274,7 @@ static int map_next(const struct sys *s, union bpf_attr *a)
 
 	if (!rest_is_zero(a, next_key))
 		return -EINVAL;
-	err = get_map(s, (s32)a->map_fd, BPF_F_WRONLY, &map);
+	err = bpf_sys_map(s, (s32)a->map_fd, BPF_F_WRONLY, &map);
 	if (!err && a->key)
 		err = read_key(s, map, a->key, &key);
 	if (err)
@@ -295,7 +295,7 @@ static int map_take(const struct sys *s, union bpf_attr *a)
 
 	if (!rest_is_zero(a, flags) || a->flags & ~(u64)BPF_F_LOCK)
 		return -EINVAL;
-	err = get_map(s, (s32)a->map_fd, BPF_F_RDONLY | BPF_F_WRONLY, &map);
+	err = bpf_sys_map(s, (s32)a->map_fd, BPF_F_RDONLY | BPF_F_WRONLY, &map);
 	if (!err && map->frozen)
 		err = -EPERM;
 	err = err ? err : read_key(s, map, a->key, &key);
@@ -316,7 +316,7 @@ static int map_freeze(const struct sys *s, union bpf_attr *a)
 
 	if (!rest_is_zero(a, map_fd))
 		return -EINVAL;
-	err = get_map(s, (s32)a->map_fd, BPF_F_RDONLY, &map);
+	err = bpf_sys_map(s, (s32)a->map_fd, BPF_F_RDONLY, &map);
 	if (err)
 		return err;
 	if (map->timer_off >= 0)
@@ -366,6 +366,10 @@ static int dispatch(const struct sys *s, u32 cmd, union bpf_attr *a)
 	case BPF_MAP_GET_NEXT_KEY: return map_next(s, a);
 	case BPF_MAP_LOOKUP_AND_DELETE_ELEM: return map_take(s, a);
 	case BPF_MAP_FREEZE: return map_freeze(s, a);
+	case BPF_MAP_LOOKUP_BATCH:
+	case BPF_MAP_LOOKUP_AND_DELETE_BATCH:
+	case BPF_MAP_UPDATE_BATCH:
+	case BPF_MAP_DELETE_BATCH: return bpf_sys_batch(s, cmd, a);
 	case BPF_PROG_LOAD: return bpf_sys_prog_load(s, a);
 	case BPF_PROG_TEST_RUN: return bpf_sys_test_run(s, a);
 	case BPF_BTF_LOAD: return bpf_sys_btf_load(s, a);

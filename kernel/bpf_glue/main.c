@@ -20,6 +20,7 @@
 #include <lib/printf.h>
 #include <lib/string.h>
 #include <linux/capability.h>
+#include <linux/fcntl.h>
 #include <task/task.h>
 
 #include "attach_priv.h"
@@ -32,6 +33,8 @@ struct bpf_call {
 };
 
 static u32 unprivileged_disabled = 2, stats_enabled;
+static u32 stats_users; /* descriptors of BPF_ENABLE_STATS. stats_lock, with bpf_stats_on */
+static struct spinlock stats_lock = SPIN_INIT(RANK_LEAF_SPIN);
 
 /* ---- the core's table ---------------------------------------------------------------------------------------- */
 
@@ -140,6 +143,47 @@ static int obj_get(const union bpf_attr *a)
 	return bpffs_get((const char __user *)(ulong)a->pathname, a->file_flags);
 }
 
+/* ---- how often and how long programs run: counted while the sysctl says so or somebody holds such a descriptor ----
+ */
+
+static void stats_change(int users, u32 enabled)
+{
+	spin_lock(&stats_lock);
+	stats_users += (u32)users;
+	stats_enabled = enabled;
+	WRITE_ONCE(bpf_stats_on, stats_users || enabled);
+	spin_unlock(&stats_lock);
+}
+
+static void stats_release(struct file *f)
+{
+	stats_change(-1, stats_enabled);
+}
+
+static int enable_stats(const union bpf_attr *a)
+{
+	static const struct file_ops ops = { .release = stats_release };
+	struct file *f;
+	int fd, err;
+
+	if (!REST_IS_ZERO(a, enable_stats.type))
+		return -EINVAL;
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (a->enable_stats.type != BPF_STATS_RUN_TIME)
+		return fail(EINVAL, "statistics of kind %u", a->enable_stats.type);
+	fd = fd_reserve(O_CLOEXEC, 0);
+	err = fd < 0 ? fd : file_anon("bpf-stats", &ops, NULL, O_RDWR, &f);
+	if (err) {
+		if (fd >= 0)
+			fd_release(fd);
+		return err;
+	}
+	stats_change(1, stats_enabled);
+	fd_install(fd, f);
+	return fd;
+}
+
 static int other(void *caller, u32 cmd, union bpf_attr *a, u64 uattr, u32 size)
 {
 	switch (cmd) {
@@ -148,6 +192,7 @@ static int other(void *caller, u32 cmd, union bpf_attr *a, u64 uattr, u32 size)
 	case BPF_PROG_ATTACH: return REST_IS_ZERO(a, replace_bpf_fd) ? bpf_attach(caller, a) : -EINVAL;
 	case BPF_PROG_DETACH: return REST_IS_ZERO(a, attach_type) ? bpf_detach(caller, a) : -EINVAL;
 	case BPF_PROG_QUERY: return REST_IS_ZERO(a, query.prog_attach_flags) ? bpf_query(a, uattr) : -EINVAL;
+	case BPF_ENABLE_STATS: return enable_stats(a);
 	case BPF_LINK_CREATE: return REST_IS_ZERO(a, link_create.flags) ? bpf_link_create(caller, a) : -EINVAL;
 	}
 	return fail(EINVAL, "bpf command %u", cmd);
@@ -239,8 +284,7 @@ static int set_stats(struct attr_dir *dir, const struct attr *a, char *text, siz
 
 	if (err)
 		return err;
-	stats_enabled = v;
-	bpf_stats_on = v;
+	stats_change(0, v);
 	return 0;
 }
 

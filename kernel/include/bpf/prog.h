@@ -70,6 +70,7 @@ struct bpf_load {
 struct bpf_subprog_code {
 	u32 start; /* first instruction */
 	u32 stack; /* bytes, a multiple of 8 */
+	u32 code;  /* where it begins in the compiled program */
 };
 
 /* How an addition or subtraction of an unprivileged program masks its operand (verify_spec.c). */
@@ -111,6 +112,10 @@ struct bpf_prog {
 	u32 max_pkt_off;
 	refcount_t refs;
 	struct bpf_btf *btf;
+	struct bpf_func_info *funcs; /* BTF records, as loaded */
+	struct bpf_line_info *lines;
+	u32 nr_funcs, nr_lines;
+	u32 *line_code; /* by line record: where it begins in the compiled program */
 	struct bpf_prog_stats stats;
 	void (*free_image)(struct bpf_prog *prog);
 	struct bpf_alu_limit *alu_limits; /* by instruction; NULL for the privileged */

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: bpftool and libbpf read and write maps many elements at a time, count runs, and show programs with their
+ * lines and functions.
+ *
+ * Idea: each command with room for all, for some and for none, on an array, a hash map and a trie.
+ *
+ * Contract: prints ok or not ok for each case, with the same result on Linux, which is the oracle. Needs root.
+ *
+ * Locks: none.
+ */
+#include <linux/btf.h>
+#include "bpf.h"
+
+#define N              40
+#define ENOTSUP_KERNEL 524
+
+static uint32_t keys[N * 2];
+static uint64_t values[N * 2];
+
+static int batch(int cmd, int fd, void *in, void *out, uint32_t *count, uint64_t elem_flags)
+{
+	union bpf_attr a = { .batch = { .in_batch = PTR(in),
+					.out_batch = PTR(out),
+					.keys = PTR(keys),
+					.values = PTR(values),
+					.count = *count,
+					.map_fd = (uint32_t)fd,
+					.elem_flags = elem_flags } };
+	int r = bpf(cmd, &a), e = errno;
+
+	*count = a.batch.count;
+	errno = e;
+	return r;
+}
+
+static void fill(uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		keys[i] = i;
+		values[i] = 1000 + i;
+	}
+}
+
+/* Every key below n once, each with its value. */
+static int complete(uint32_t n)
+{
+	uint64_t seen = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (keys[i] >= n || values[i] != 1000 + keys[i] || seen >> keys[i] & 1)
+			return 0;
+		seen |= 1ULL << keys[i];
+	}
+	return 1;
+}
+
+CASE(batches_of_an_array)
+{
+	int m = map_new(BPF_MAP_TYPE_ARRAY, 4, 8, N, 0);
+	uint32_t n = N, at;
+
+	want(m >= 0);
+	fill(N);
+	want_eq(batch(BPF_MAP_UPDATE_BATCH, m, NULL, NULL, &n, 0), 0);
+	want_eq(n, N);
+	memset(values, 0, sizeof(values));
+	n = 30;
+	want_eq(batch(BPF_MAP_LOOKUP_BATCH, m, NULL, &at, &n, 0), 0);
+	want_eq(n, 30);
+	want_eq(at, 29);
+	n = 30;
+	want_errno(batch(BPF_MAP_LOOKUP_BATCH, m, &at, &at, &n, 0), ENOENT);
+	want_eq(n, 10);
+	want_eq(keys[9], N - 1);
+	want_eq(values[9], 1000 + N - 1);
+	n = 0;
+	want_eq(batch(BPF_MAP_LOOKUP_BATCH, m, NULL, &at, &n, 0), 0);
+	n = 2;
+	want_errno(batch(BPF_MAP_DELETE_BATCH, m, NULL, NULL, &n, 0), ENOTSUP_KERNEL);
+	want_errno(batch(BPF_MAP_LOOKUP_AND_DELETE_BATCH, m, NULL, &at, &n, 0), ENOTSUP_KERNEL);
+	want_errno(batch(BPF_MAP_LOOKUP_BATCH, m, NULL, &at, &n, 1), EINVAL);
+	fill(2);
+	keys[1] = N; /* beyond the end: one is done */
+	n = 2;
+	want_errno(batch(BPF_MAP_UPDATE_BATCH, m, NULL, NULL, &n, 0), E2BIG);
+	want_eq(n, 1);
+	close(m);
+}
+
+CASE(batches_of_a_hash_map)
+{
+	int m = map_new(BPF_MAP_TYPE_HASH, 4, 8, N, 0);
+	uint32_t n = N, at, more, one = 1;
+	uint64_t v;
+
+	want(m >= 0);
+	fill(N);
+	want_eq(batch(BPF_MAP_UPDATE_BATCH, m, NULL, NULL, &n, 0), 0);
+	memset(values, 0, sizeof(values));
+	n = 2 * N;
+	want_errno(batch(BPF_MAP_LOOKUP_BATCH, m, NULL, &at, &n, 0), ENOENT);
+	want_eq(n, N);
+	want(complete(N));
+	n = 20; /* whole buckets, as many as fit */
+	want_eq(batch(BPF_MAP_LOOKUP_BATCH, m, NULL, &at, &n, 0), 0);
+	want(n > 0 && n <= 20);
+	more = 2 * N;
+	want_errno(batch(BPF_MAP_LOOKUP_BATCH, m, &at, &at, &more, 0), ENOENT);
+	want_eq(n + more, N);
+	fill(3);
+	n = 3;
+	want_eq(batch(BPF_MAP_DELETE_BATCH, m, NULL, NULL, &n, 0), 0);
+	want_eq(n, 3);
+	n = 3;
+	want_errno(batch(BPF_MAP_DELETE_BATCH, m, NULL, NULL, &n, 0), ENOENT);
+	want_eq(n, 0);
+	want_errno(map_get(m, &one, &v), ENOENT);
+	n = 2 * N;
+	want_errno(batch(BPF_MAP_LOOKUP_AND_DELETE_BATCH, m, NULL, &at, &n, 0), ENOENT);
+	want_eq(n, N - 3);
+	want_errno(map_next(m, NULL, &at), ENOENT);
+	close(m);
+}
+
+CASE(walk_of_a_trie)
+{
+	struct {
+		uint32_t bits, addr;
+	} key = { 0, 0 }, *last = NULL, next;
+	int t = map_new(BPF_MAP_TYPE_LPM_TRIE, 8, 8, N, BPF_F_NO_PREALLOC), n = 0;
+	uint64_t v = 1;
+
+	want(t >= 0);
+	for (uint32_t i = 0; i < 20; i++) {
+		key.bits = i % 2 ? 32 : i;
+		key.addr = i * 0x01234567;
+		want_eq(map_set(t, &key, &v, 0), 0);
+	}
+	for (; !map_next(t, last, &next) && n < 100; n++) {
+		key = next;
+		last = &key;
+	}
+	want_eq(n, 20);
+	close(t);
+}
+
+CASE(batches_of_others)
+{
+	struct {
+		uint32_t bits, addr;
+	} trie_key = { 32, 7 };
+	int t = map_new(BPF_MAP_TYPE_LPM_TRIE, 8, 8, N, BPF_F_NO_PREALLOC), q = map_new(BPF_MAP_TYPE_QUEUE, 0, 8, N, 0);
+	uint64_t v = 5, at;
+	uint32_t n = 4;
+
+	want(t >= 0 && q >= 0);
+	want_eq(map_set(t, &trie_key, &v, 0), 0);
+	want_errno(batch(BPF_MAP_LOOKUP_BATCH, t, NULL, &at, &n, 0), ENOENT);
+	want_eq(n, 1);
+	want_eq(values[0], 5);
+	want_errno(batch(BPF_MAP_LOOKUP_BATCH, q, NULL, &at, &n, 0), ENOTSUP_KERNEL);
+	close(t);
+	close(q);
+}
+
+/* ---- statistics and information ---- */
+
+static int run_five(int prog)
+{
+	static const char packet[64];
+
+	return bpf(BPF_PROG_TEST_RUN, ATTR(.test = { .prog_fd = (uint32_t)prog,
+						     .data_in = PTR(packet),
+						     .data_size_in = sizeof(packet),
+						     .repeat = 5 }));
+}
+
+static struct bpf_prog_info info_of(int prog)
+{
+	struct bpf_prog_info i = { 0 };
+
+	if (bpf(BPF_OBJ_GET_INFO_BY_FD, ATTR(.info = { (uint32_t)prog, sizeof(i), PTR(&i) })))
+		abi_fail("information");
+	return i;
+}
+
+CASE(statistics)
+{
+	int prog = LOAD(BPF_PROG_TYPE_SOCKET_FILTER, 0, MOV(0, 1), EXIT()), on, on2;
+
+	want(prog >= 0);
+	want_errno(bpf(BPF_ENABLE_STATS, ATTR(.enable_stats.type = 7)), EINVAL);
+	on = bpf(BPF_ENABLE_STATS, ATTR(.enable_stats.type = BPF_STATS_RUN_TIME));
+	on2 = bpf(BPF_ENABLE_STATS, ATTR(.enable_stats.type = BPF_STATS_RUN_TIME));
+	want(on >= 0 && on2 >= 0);
+	close(on2);
+	want_eq(run_five(prog), 0);
+	want_eq(info_of(prog).run_cnt, 5);
+	want(info_of(prog).run_time_ns > 0);
+	close(on);
+	want_eq(run_five(prog), 0);
+	want_eq(info_of(prog).run_cnt, 5);
+	close(prog);
+}
+
+/* BTF of one function, int f(void), and a line of it. */
+struct types {
+	struct btf_header h;
+	struct btf_type integer;
+	uint32_t integer_bits;
+	struct btf_type proto, func;
+	char text[32];
+};
+
+CASE(lines_and_functions)
+{
+	struct types t = { .h = { BTF_MAGIC, BTF_VERSION, 0, sizeof(t.h), 0, 40, 40, sizeof(t.text) },
+			   .integer = { 1, BTF_KIND_INT << 24, { 4 } },
+			   .integer_bits = BTF_INT_SIGNED << 24 | 32,
+			   .proto = { 0, BTF_KIND_FUNC_PROTO << 24, { 1 } },
+			   .func = { 5, BTF_KIND_FUNC << 24, { 2 } },
+			   .text = "\0int\0f\0a.c\0return 1;" };
+	int btf = bpf(BPF_BTF_LOAD, ATTR(.btf = PTR(&t), .btf_size = sizeof(t)));
+	struct bpf_insn insns[] = { MOV(0, 1), EXIT() };
+	struct bpf_func_info f = { 0, 3 };
+	struct bpf_line_info l[2] = { { 0, 7, 11, 3 << 10 | 1 }, { 1, 7, 11, 4 << 10 | 1 } };
+	int prog = bpf(BPF_PROG_LOAD, ATTR(.prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insns = PTR(insns), .insn_cnt = 2,
+					   .license = PTR("GPL"), .prog_btf_fd = (uint32_t)btf, .func_info = PTR(&f),
+					   .func_info_cnt = 1, .func_info_rec_size = sizeof(f), .line_info = PTR(l),
+					   .line_info_cnt = 2, .line_info_rec_size = sizeof(*l)));
+	struct bpf_func_info f2[2] = { { 0 } };
+	struct bpf_line_info l2[4] = { { 0 } };
+	uint64_t symbols[4] = { 0 }, places[4] = { 0 };
+	uint32_t lengths[4] = { 0 };
+	uint8_t tags[4][BPF_TAG_SIZE], code[256] = { 0 };
+	struct bpf_prog_info i = { .func_info = PTR(f2),
+				   .nr_func_info = 2,
+				   .func_info_rec_size = sizeof(f),
+				   .line_info = PTR(l2),
+				   .nr_line_info = 4,
+				   .line_info_rec_size = sizeof(*l),
+				   .jited_ksyms = PTR(symbols),
+				   .nr_jited_ksyms = 4,
+				   .jited_func_lens = PTR(lengths),
+				   .nr_jited_func_lens = 4,
+				   .jited_line_info = PTR(places),
+				   .nr_jited_line_info = 4,
+				   .jited_line_info_rec_size = 8,
+				   .prog_tags = PTR(tags),
+				   .nr_prog_tags = 4,
+				   .jited_prog_insns = PTR(code),
+				   .jited_prog_len = sizeof(code) };
+
+	want(btf >= 0 && prog >= 0);
+	want_eq(bpf(BPF_OBJ_GET_INFO_BY_FD, ATTR(.info = { (uint32_t)prog, sizeof(i), PTR(&i) })), 0);
+	want(i.nr_func_info == 1 && i.func_info_rec_size == 8 && !memcmp(&f2[0], &f, sizeof(f)));
+	want(i.nr_line_info == 2 && i.line_info_rec_size == 16 && !memcmp(l2, l, sizeof(l)));
+	want_eq(i.nr_prog_tags, 1);
+	want_eq(memcmp(tags[0], i.tag, BPF_TAG_SIZE), 0);
+	want(i.btf_id != 0);
+	want_eq(i.nr_jited_ksyms, 1);
+	want_eq(i.nr_jited_func_lens, 1);
+	want_eq(lengths[0], i.jited_prog_len);
+	want_eq(i.nr_jited_line_info, 2);
+	want(symbols[0] && places[0] >= symbols[0] && places[1] > places[0] && places[1] < symbols[0] + lengths[0]);
+	want(memchr(code, 0xc3, sizeof(code))); /* ret */
+	close(prog);
+	close(btf);
+}
+
+int main(void)
+{
+	RUN(batches_of_an_array);
+	RUN(batches_of_a_hash_map);
+	RUN(walk_of_a_trie);
+	RUN(batches_of_others);
+	RUN(statistics);
+	RUN(lines_and_functions);
+	return abi_status();
+}

@@ -16,6 +16,7 @@
  * Locks: the engine's.
  */
 #include <linux/raid/md_p.h>
+#include <alloc/slab.h>
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/string.h>
@@ -55,6 +56,48 @@ bool parity_is_good(const struct md_engine *e, u64 sector)
 void meta_want(struct md_engine *e)
 {
 	e->meta_wanted++;
+}
+
+void member_free(struct member *m)
+{
+	md_bad_free(&m->bad);
+	kfree(m->bad_log);
+	m->bad_log = NULL;
+}
+
+static void bad_changed(struct md_engine *e, struct member *m)
+{
+	m->bad_fresh = true;
+	meta_want(e);
+}
+
+void array_wrote(struct md_engine *e, u32 slot, u64 sector, u32 bytes)
+{
+	struct member *m = &e->member[slot];
+
+	if (m->bad.n && md_bad_remove(&m->bad, sector, bytes / 512))
+		bad_changed(e, m);
+}
+
+int array_lost(struct md_engine *e, u64 slots, u64 sector, u32 sectors)
+{
+	int err = 0;
+
+	for (; !err && slots; slots &= slots - 1) {
+		struct member *m = &e->member[__builtin_ctzll(slots)];
+
+		err = md_bad_add(&m->bad, m->sb.data_offset + sector, sectors);
+		if (!err)
+			bad_changed(e, m);
+	}
+	return err;
+}
+
+const struct md_bad *md_bad_blocks(const struct md_engine *e, u32 slot)
+{
+	static const struct md_bad none;
+
+	return slot < e->geo.disks && e->member[slot].present ? &e->member[slot].bad : &none;
 }
 
 static void fail_now(struct md_engine *e, u32 slot)
@@ -102,6 +145,7 @@ int md_fail_member(struct md_engine *e, u32 slot)
 int md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb)
 {
 	struct member *m;
+	struct md_bad bad;
 	int err;
 
 	if (slot >= e->geo.disks)
@@ -115,7 +159,11 @@ int md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb)
 	err = intent_member_added(e, sb);
 	if (err)
 		return err;
-	*m = (struct member){ .present = true, .sb = *sb, .by_bitmap = md_can_return(e, sb) == slot };
+	err = md_bad_init(&bad, sb);
+	if (err)
+		return err;
+	member_free(m);
+	*m = (struct member){ .present = true, .sb = *sb, .bad = bad, .by_bitmap = md_can_return(e, sb) == slot };
 	e->pers->member_added(e, slot);
 	meta_want(e);
 	return 0;
@@ -125,8 +173,9 @@ u32 md_can_return(const struct md_engine *e, const struct md_super *sb)
 {
 	u32 slot = md_super_role(sb);
 	bool partial = sb->features & MD_FEATURE_RECOVERY_OFFSET && !(sb->features & MD_FEATURE_RECOVERY_BITMAP);
+	bool has_bad = sb->features & MD_FEATURE_BAD_BLOCKS;
 
-	if (slot >= e->geo.disks || partial || !intent_covers(e, sb))
+	if (slot >= e->geo.disks || partial || has_bad || !intent_covers(e, sb))
 		return MD_NO_SLOT;
 	return e->member[slot].present && !e->member[slot].faulty ? MD_NO_SLOT : slot;
 }
@@ -204,6 +253,8 @@ static void fill_super(const struct md_engine *e, struct member *m)
 	if (m != &e->j.dev) {
 		sb->features &= ~(MD_FEATURE_RECOVERY_OFFSET | MD_FEATURE_RECOVERY_BITMAP);
 		sb->recovery_offset = 0;
+		sb->features &= ~MD_FEATURE_BAD_BLOCKS;
+		sb->features |= m->bad.n ? MD_FEATURE_BAD_BLOCKS : 0;
 		if (!m->in_sync) {
 			sb->features |= MD_FEATURE_RECOVERY_OFFSET | (m->by_bitmap ? MD_FEATURE_RECOVERY_BITMAP : 0);
 			sb->recovery_offset = m->recovered;
@@ -238,8 +289,6 @@ static void meta_done(struct md_engine *e, struct md_rq *rq, int err)
 
 static void write_super(struct md_engine *e, struct member *m, u32 slot)
 {
-	fill_super(e, m);
-	e->meta_inflight++;
 	m->rq = (struct md_rq){
 		.slot = slot,
 		.dir = MD_WRITE,
@@ -252,14 +301,48 @@ static void write_super(struct md_engine *e, struct member *m, u32 slot)
 	engine_submit(e, &m->rq);
 }
 
+static void bad_written(struct md_engine *e, struct md_rq *rq, int err)
+{
+	if (err)
+		meta_done(e, rq, err);
+	else
+		write_super(e, &e->member[rq->slot], rq->slot);
+}
+
+/* The bad-block log goes first: a superblock that says that there is one finds it. */
+static void write_meta(struct md_engine *e, struct member *m, u32 slot)
+{
+	u32 bytes;
+	u64 at = md_bad_place(&m->sb, &bytes);
+
+	fill_super(e, m);
+	e->meta_inflight++;
+	if (m->bad_fresh && !m->bad_log)
+		m->bad_log = kmalloc(bytes, ALLOC_KERNEL);
+	if (!m->bad_fresh || !m->bad_log) { /* without memory next time: an entry too many in a log is no harm */
+		write_super(e, m, slot);
+		return;
+	}
+	m->bad_fresh = false;
+	md_bad_build(&m->bad, &m->sb, m->bad_log);
+	m->rq = (struct md_rq){ .slot = slot,
+				.dir = MD_WRITE,
+				.flags = MD_FUA,
+				.sector = at,
+				.bytes = bytes,
+				.buf = m->bad_log,
+				.done = bad_written };
+	engine_submit(e, &m->rq);
+}
+
 static void write_supers(struct md_engine *e, struct meta_waiter *w)
 {
 	u64 slots = slots_writable(e);
 
 	for (; slots; slots &= slots - 1)
-		write_super(e, &e->member[__builtin_ctzll(slots)], __builtin_ctzll(slots));
+		write_meta(e, &e->member[__builtin_ctzll(slots)], __builtin_ctzll(slots));
 	if (journal_active(e))
-		write_super(e, &e->j.dev, MD_JOURNAL_SLOT);
+		write_meta(e, &e->j.dev, MD_JOURNAL_SLOT);
 }
 
 /* A pass keeps stripes busy; with a journal that has failed, they may have data that only the journal had. */

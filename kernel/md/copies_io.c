@@ -36,7 +36,8 @@ bool copies_readable(const struct md_engine *e, u32 slot, u64 sector, u32 sector
 {
 	const struct member *m = &e->member[slot];
 
-	return m->present && !m->faulty && (m->in_sync || sector + sectors <= m->recovered);
+	return m->present && !m->faulty && (m->in_sync || sector + sectors <= m->recovered) &&
+	       !md_bad_hits(&m->bad, m->sb.data_offset + sector, sectors);
 }
 
 unsigned copies_flags(const struct md_engine *e, u32 slot)
@@ -172,7 +173,9 @@ static void write_done(struct md_engine *e, struct md_rq *rq, int err)
 
 	if (err)
 		copies_write_failed(e, rq->slot, &p->err);
-	else if (e->member[rq->slot].in_sync)
+	else
+		array_wrote(e, rq->slot, rq->sector, rq->bytes);
+	if (!err && e->member[rq->slot].in_sync)
 		p->tried |= BIT(rq->slot);
 	if (--p->inflight)
 		return;

@@ -134,11 +134,23 @@ static void job_write(struct md_engine *e, struct job *j)
 }
 
 /* All reads are back. */
+/* No copy can be read: what a rebuild cannot write it records. */
+static void give_up(struct md_engine *e, struct job *j)
+{
+	int err = j->pass && j->targets ? 0 : -EIO;
+
+	for (u32 i = 0; !err && i < j->n; i++)
+		if (j->targets & BIT(j->rq[i].slot))
+			err = array_lost(e, BIT(j->rq[i].slot),
+					 j->rq[i].sector - e->member[j->rq[i].slot].sb.data_offset, j->sectors);
+	job_end(e, j, err ? -EIO : 0);
+}
+
 static void have_read(struct md_engine *e, struct job *j)
 {
 	if (!j->have) {
 		if (!job_read(e, j))
-			job_end(e, j, -EIO);
+			give_up(e, j);
 		return;
 	}
 	j->source = 0;
@@ -161,7 +173,9 @@ static void job_rq_done(struct md_engine *e, struct md_rq *rq, int err)
 	}
 	if (err)
 		copies_write_failed(e, rq->slot, &j->err);
-	else if (!j->pass)
+	else
+		array_wrote(e, rq->slot, rq->sector, rq->bytes);
+	if (!err && !j->pass)
 		e->corrected += j->sectors;
 	if (!j->inflight)
 		job_end(e, j, j->err);
@@ -175,7 +189,7 @@ void copies_start_jobs(struct md_engine *e)
 		if (j->state != JOB_WAITS || has_writes(e->copies, j))
 			continue;
 		if (!job_read(e, j))
-			job_end(e, j, -EIO);
+			give_up(e, j);
 	}
 }
 

@@ -218,6 +218,8 @@ void md_engine_destroy(struct md_engine *e)
 	if (!e)
 		return;
 	e->pers->free(e);
+	for (u32 i = 0; e->member && i < e->geo.disks; i++)
+		member_free(&e->member[i]);
 	journal_free(e);
 	intent_free(e);
 	kfree(e->member);
@@ -235,17 +237,29 @@ static const struct md_super *freshest(const struct md_config *c)
 	return best;
 }
 
-static void load_members(struct md_engine *e, const struct md_config *c)
+static int load_member(struct member *to, const struct md_member_config *m)
 {
-	for (u32 i = 0; i < e->geo.disks; i++) {
-		const struct md_member_config *m = &c->member[i];
+	int err;
 
-		if (!m->sb)
-			continue;
-		e->member[i] = (struct member){ .present = true, .in_sync = m->in_sync, .sb = *m->sb };
-		if (!m->in_sync)
-			e->member[i].recovered = m->sb->recovery_offset;
-	}
+	*to = (struct member){ .present = true, .in_sync = m->in_sync, .sb = *m->sb };
+	if (!m->in_sync)
+		to->recovered = m->sb->recovery_offset;
+	err = md_bad_init(&to->bad, m->sb);
+	if (err || !(m->sb->features & MD_FEATURE_BAD_BLOCKS))
+		return err;
+	if (!m->bad || !to->bad.max)
+		return fail(EINVAL, "a bad-block log that is not there");
+	return md_bad_decode(&to->bad, m->sb, m->bad, m->dev_sectors);
+}
+
+static int load_members(struct md_engine *e, const struct md_config *c)
+{
+	int err = 0;
+
+	for (u32 i = 0; !err && i < e->geo.disks; i++)
+		if (c->member[i].sb)
+			err = load_member(&e->member[i], &c->member[i]);
+	return err;
 }
 
 static void init_lists(struct md_engine *e)
@@ -287,7 +301,9 @@ int md_engine_create(struct md_engine **out, const struct md_config *c)
 	e->flush_rq = kcalloc(e->geo.disks, sizeof(*e->flush_rq), ALLOC_KERNEL);
 	if (!e->member || !e->flush_rq)
 		goto out;
-	load_members(e, c);
+	err = load_members(e, c);
+	if (err < 0)
+		goto out;
 	err = e->pers->init(e, c);
 	if (err < 0)
 		goto out;

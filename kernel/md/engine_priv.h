@@ -21,6 +21,7 @@
 #ifndef MD_ENGINE_PRIV_H
 #define MD_ENGINE_PRIV_H
 
+#include <md/badblocks.h>
 #include <md/engine.h>
 
 #define PAGE_BYTES 4096u
@@ -84,6 +85,9 @@ struct member {
 	bool by_bitmap; /* it came back: lacks only what the bitmap says is needed */
 	u64 recovered;  /* sectors below are good when not in_sync */
 	struct md_super sb;
+	struct md_bad bad;
+	u8 *bad_log; /* as it goes to the member, when that has become necessary */
+	bool bad_fresh;
 	u64 buf[MD_SUPER_BYTES / 8];
 	struct md_rq rq;
 };
@@ -224,6 +228,7 @@ void parity_generate(struct md_engine *e, struct md_stripe *sh, u8 *p, u8 *q);
 void parity_modify(struct md_engine *e, struct md_stripe *sh);
 
 /* array.c */
+void member_free(struct member *m); /* what it points to */
 u64 array_failed(const struct md_engine *e);
 u64 slots_writable(const struct md_engine *e);
 bool array_can_lose(const struct md_engine *e, u32 slot);
@@ -234,6 +239,9 @@ bool meta_wait(struct md_engine *e, struct meta_waiter *w, u64 generation); /* f
 void meta_pump(struct md_engine *e);
 void meta_flush_done(struct md_engine *e);
 bool meta_is_flushed(const struct md_engine *e); /* for superblocks that are not on their way yet */
+void array_wrote(struct md_engine *e, u32 slot, u64 sector, u32 bytes); /* absolute sector: it is good now */
+/* Nobody knows what belongs there on the members in `slots`. 0, or -errno: no room to say so. */
+int __must_check array_lost(struct md_engine *e, u64 slots, u64 sector, u32 sectors);
 void array_journal_failed(struct md_engine *e);
 
 /* journal_append.c */

@@ -107,6 +107,8 @@ int md_set_mirrors(struct md_engine *e, u32 disks)
 		return err;
 	}
 	memcpy(member, e->member, keep * sizeof(*member));
+	for (u32 i = keep; i < e->geo.disks; i++)
+		member_free(&e->member[i]);
 	kfree(e->member);
 	kfree(e->flush_rq);
 	e->member = member;

@@ -54,6 +54,7 @@ bool slot_readable(const struct md_engine *e, const struct md_stripe *sh, u32 i)
 	const struct member *m = &e->member[i];
 
 	return m->present && !m->faulty && !(sh->bad & BIT(i)) &&
+	       !md_bad_hits(&m->bad, m->sb.data_offset + sh->sector, MD_PAGE_SECTORS) &&
 	       (m->in_sync || sh->sector + MD_PAGE_SECTORS <= m->recovered);
 }
 
@@ -100,6 +101,15 @@ static void write_failed(struct md_engine *e, struct md_stripe *sh, u32 i)
 		sh->err = -EIO;
 }
 
+static void page_written(struct md_engine *e, struct md_stripe *sh, const struct md_rq *rq)
+{
+	array_wrote(e, rq->slot, rq->sector, rq->bytes);
+	if (sh->phase != FIX)
+		return;
+	sh->bad &= ~BIT(rq->slot);
+	e->corrected += MD_PAGE_SECTORS;
+}
+
 static void stripe_rq_done(struct md_engine *e, struct md_rq *rq, int err)
 {
 	struct md_stripe *sh = rq->arg;
@@ -111,10 +121,8 @@ static void stripe_rq_done(struct md_engine *e, struct md_rq *rq, int err)
 		s->flags |= rq->buf == s->old ? OLD : CUR;
 	else if (err)
 		write_failed(e, sh, rq->slot);
-	else if (sh->phase == FIX) {
-		sh->bad &= ~BIT(rq->slot);
-		e->corrected += MD_PAGE_SECTORS;
-	}
+	else
+		page_written(e, sh, rq);
 	if (--sh->inflight)
 		return;
 	if (sh->phase == WRITE) {

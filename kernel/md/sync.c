@@ -226,6 +226,8 @@ void sync_run(struct md_engine *e, struct md_stripe *sh)
 		if (sh->inflight)
 			return;
 	}
+	if (r && sh->sync == MD_SYNC_RECOVER) /* what cannot be rebuilt is recorded */
+		r = array_lost(e, sync_targets(e, sh->sector, MD_PAGE_SECTORS), sh->sector, MD_PAGE_SECTORS);
 	sync_step_done(e, sh->sector, r ? r : sh->err);
 	sh->sync = MD_SYNC_NONE;
 	sh->sync_read = sh->sync_written = false;

@@ -32,7 +32,7 @@ struct start { /* what is needed during the start only */
 	struct md_plan plan;
 	struct md_recovery_result log;
 	struct md_config config;
-	void *bitmap;
+	void *bitmap, *bad[MD_MAX_DISKS];
 	struct list only; /* struct only_page: the journal alone has them */
 };
 
@@ -264,6 +264,34 @@ static int read_bitmap(struct start *s)
 	return err ? fail(-err, "%s: its bitmap cannot be read", a->block.name) : 0;
 }
 
+static int read_bad_blocks(struct start *s, u32 slot)
+{
+	const struct md_disk *d = s->a->slot[slot];
+	u32 bytes;
+	u64 at = md_bad_place(&d->sb, &bytes);
+
+	if (!(d->sb.features & MD_FEATURE_BAD_BLOCKS) || !bytes)
+		return 0;
+	s->bad[slot] = kmalloc(bytes, ALLOC_KERNEL);
+	return s->bad[slot] ? block_rw(d->dev, BLOCK_READ, at, s->bad[slot], bytes, BIO_DIRECT) : -ENOMEM;
+}
+
+/* The members as the engine wants them. */
+static int fill_members(struct start *s)
+{
+	struct md_array *a = s->a;
+	int err = 0;
+
+	for (u32 i = 0; !err && i < a->geo.disks; i++) {
+		if (!a->slot[i])
+			continue;
+		err = read_bad_blocks(s, i);
+		s->config.member[i] = (struct md_member_config){ &a->slot[i]->sb, s->plan.in_sync[i], s->bad[i],
+								 a->slot[i]->dev->sectors };
+	}
+	return err;
+}
+
 static int start_engine(struct start *s)
 {
 	static const struct md_ops ops = { md_engine_wants };
@@ -275,10 +303,9 @@ static int start_engine(struct start *s)
 	s->config.mode = MD_WRITE_THROUGH;
 	s->config.stripes = MD_STRIPES;
 	s->config.now = clock_real_ns() / NSEC_PER_SEC;
-	for (u32 i = 0; i < a->geo.disks; i++)
-		if (a->slot[i])
-			s->config.member[i] = (struct md_member_config){ &a->slot[i]->sb, s->plan.in_sync[i] };
-	err = md_engine_create(&a->e, &s->config);
+	err = fill_members(s);
+	if (!err)
+		err = md_engine_create(&a->e, &s->config);
 	if (err)
 		return err;
 	a->geo = *md_engine_geo(a->e);
@@ -334,6 +361,8 @@ int md_array_run(struct md_array *a)
 	list_for_each_entry_safe (p, next, &s->only, link)
 		kfree(p);
 	kfree(s->bitmap);
+	for (u32 i = 0; i < MD_MAX_DISKS; i++)
+		kfree(s->bad[i]);
 	kfree(s);
 	if (err && !a->running) {
 		mutex_lock(&a->engine_lock);

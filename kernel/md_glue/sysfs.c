@@ -381,7 +381,7 @@ int md_files_add(struct md_array *a)
 
 /* ---- a device's ------------------------------------------------------------------------------------------------- */
 
-enum disk_file { DISK_STATE, SLOT, OFFSET, SIZE, ERRORS, RECOVERY_START };
+enum disk_file { DISK_STATE, SLOT, OFFSET, SIZE, ERRORS, RECOVERY_START, BAD_BLOCKS };
 
 static void show_disk_state(const struct md_array *a, const struct md_disk *d, struct strbuf *out)
 {
@@ -406,6 +406,17 @@ static void show_disk_state(const struct md_array *a, const struct md_disk *d, s
 	strbuf_add(out, "\n");
 }
 
+static void show_bad_blocks(struct md_array *a, const struct md_disk *d, struct strbuf *out)
+{
+	const struct md_bad *b;
+
+	mutex_lock(&a->engine_lock);
+	b = a->e ? md_bad_blocks(a->e, d->slot) : NULL;
+	for (u32 i = 0; b && i < b->n; i++)
+		strbuf_add(out, "%llu %u\n", (unsigned long long)b->range[i].sector, b->range[i].sectors);
+	mutex_unlock(&a->engine_lock);
+}
+
 static int show_disk(struct attr_dir *dir, const struct attr *attr, struct strbuf *out)
 {
 	struct md_disk *d = dir->owner;
@@ -426,6 +437,7 @@ static int show_disk(struct attr_dir *dir, const struct attr *attr, struct strbu
 	case SIZE: strbuf_add(out, "%llu\n", (unsigned long long)d->sb.data_size / 2); break;
 	case ERRORS: strbuf_add(out, "%d\n", atomic_read(&d->errors)); break;
 	case RECOVERY_START: strbuf_add(out, "none\n"); break;
+	case BAD_BLOCKS: show_bad_blocks(a, d, out); break;
 	}
 	mutex_unlock(&a->lock);
 	return 0;
@@ -485,6 +497,7 @@ static const struct attr *const disk_attrs[] = {
 	DISK_READ("size", SIZE),
 	DISK_READ("errors", ERRORS),
 	DISK_READ("recovery_start", RECOVERY_START),
+	DISK_READ("bad_blocks", BAD_BLOCKS),
 	NULL,
 };
 

@@ -185,6 +185,8 @@ void sim_create(struct sim *s, u64 seed, int level, u32 layout, u32 disks, u32 c
 		.chunk = chunk,
 		.size = level > 0 ? member_sectors - (chunk ? member_sectors % chunk : 0) : 0,
 		.data_offset = SIM_DATA_OFFSET,
+		.bblog_offset = 24 - 8,
+		.bblog_size = 8,
 		.data_size = member_sectors,
 		.super_offset = 8,
 		.events = 1,
@@ -376,7 +378,9 @@ int sim_start(struct sim *s, u64 missing, enum md_journal_mode mode, struct md_e
 		if (missing & BIT(i) || plan.member[i] == MD_NO_SLOT)
 			r.missing |= BIT(i);
 		else
-			c.member[i] = (struct md_member_config){ sb[plan.member[i]], plan.in_sync[i] };
+			c.member[i] = (struct md_member_config){ sb[plan.member[i]], plan.in_sync[i],
+								 s->disk[plan.member[i]].view + 24 * 512,
+								 s->disk[plan.member[i]].sectors };
 	}
 	if (s->journal && plan.journal != MD_NO_SLOT) {
 		const struct md_super *j = sb[plan.journal];

@@ -26,6 +26,7 @@
 
 #include <lib/list.h>
 #include <lib/types.h>
+#include <md/badblocks.h>
 #include <md/geometry.h>
 #include <md/super.h>
 
@@ -87,6 +88,8 @@ enum md_journal_mode { MD_WRITE_THROUGH, MD_WRITE_BACK };
 struct md_member_config {
 	const struct md_super *sb; /* NULL: missing */
 	bool in_sync;              /* false: rebuilt from sb->recovery_offset on (0 without the feature) */
+	const void *bad;           /* its bad-block log, where sb says that there is something in it; only read */
+	u64 dev_sectors;           /* of its device, if bad is given */
 };
 
 struct md_config {
@@ -186,6 +189,9 @@ void md_hold_sync(struct md_engine *e, bool hold); /* to keep a pass slow */
  * As md_set_bitmap; -ENOSPC. */
 int __must_check md_set_size(struct md_engine *e, u64 sectors);
 int __must_check md_set_mirrors(struct md_engine *e, u32 disks);
+
+/* The bad blocks of a member, by sectors of its device; empty if there is none. */
+const struct md_bad *md_bad_blocks(const struct md_engine *e, u32 slot);
 
 void md_status(const struct md_engine *e, struct md_status *out);
 /* Refuses writes from now on, or takes them again. Nothing may be in flight. -EROFS: its journal has failed. */

@@ -237,6 +237,28 @@ static int read_bitmap(struct raid *r, struct md_config *c, void **bitmap)
 	return err;
 }
 
+/* The members as the engine wants them; bad[] gets what must be freed. */
+static int fill_members(struct raid *r, struct md_config *c, void **bad)
+{
+	int err = 0;
+
+	for (u32 i = 0; !err && i < r->geo.disks; i++) {
+		const struct image *im = r->slot[i];
+		u32 bytes;
+		u64 at;
+
+		if (!im)
+			continue;
+		at = md_bad_place(&im->sb, &bytes);
+		if (im->sb.features & MD_FEATURE_BAD_BLOCKS && bytes) {
+			bad[i] = malloc(bytes);
+			err = bad[i] ? image_read(im, at, bad[i], bytes) : -ENOMEM;
+		}
+		c->member[i] = (struct md_member_config){ &im->sb, r->plan.in_sync[i], bad[i], im->sectors };
+	}
+	return err;
+}
+
 static int inject(struct raid *r)
 {
 	for (u32 i = 0; i < r->nonly; i++) {
@@ -261,7 +283,6 @@ static int refuse_features(const struct raid *r, const struct raid_options *o)
 		const char *what;
 	} table[] = {
 		{ MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS, false, "a partial parity log" },
-		{ MD_FEATURE_BAD_BLOCKS, true, "recorded bad blocks" },
 		{ MD_FEATURE_RESHAPE_ACTIVE | MD_FEATURE_NEW_OFFSET, true, "an unfinished reshape" },
 		{ MD_FEATURE_REPLACEMENT, true, "an unfinished replacement" },
 		{ MD_FEATURE_CLUSTERED, true, "a cluster" },
@@ -312,7 +333,7 @@ int raid_start(struct raid *r, const struct raid_options *o)
 			       .read_only = !o->write,
 			       .trust_parity = o->force,
 			       .now = (u64)time(NULL) };
-	void *bitmap = NULL;
+	void *bitmap = NULL, *bad[MD_MAX_DISKS] = { 0 };
 	int err = refuse(r, o);
 
 	if (!err)
@@ -326,9 +347,6 @@ int raid_start(struct raid *r, const struct raid_options *o)
 			  r->nonly);
 		return -EUCLEAN;
 	}
-	for (u32 i = 0; i < r->geo.disks; i++)
-		if (r->slot[i])
-			c.member[i] = (struct md_member_config){ &r->slot[i]->sb, r->plan.in_sync[i] };
 	if (r->has_log && o->write) {
 		c.journal = &r->slot[MD_JOURNAL_SLOT]->sb;
 		c.journal_tail = r->log.tail;
@@ -337,8 +355,12 @@ int raid_start(struct raid *r, const struct raid_options *o)
 	}
 	err = read_bitmap(r, &c, &bitmap);
 	if (!err)
+		err = fill_members(r, &c, bad);
+	if (!err)
 		err = md_engine_create(&r->e, &c);
 	free(bitmap);
+	for (u32 i = 0; i < r->geo.disks; i++)
+		free(bad[i]);
 	if (!err)
 		err = inject(r);
 	if (err < 0)

@@ -6,7 +6,9 @@
  * at random places, 32 of them at a time by io_submit, 128 KiB one after the other, and a megabyte through the page
  * cache with an fsync. Under -icount guest time is instructions.
  *
- * Contract: blockrows DEVICE; prints `row instructions-an-operation`. The device is overwritten.
+ * Contract: blockrows DEVICE [PREFIX]; prints `row instructions-an-operation`, rows with a prefix and without the
+ * buffered one. The device is overwritten. blockrows --pass FOLDER WORD ROW UNITS writes WORD to FOLDER/sync_action (of
+ * an MD array) and waits until the array is whole and idle.
  *
  * Locks: none.
  */
@@ -26,7 +28,7 @@
 #define DEPTH 32
 #define SPAN  (8 << 20)
 
-static char *memory;
+static char *memory, prefix[32];
 
 static uint64_t now(void)
 {
@@ -56,7 +58,7 @@ static void check(int good, const char *what)
 
 static void show(const char *row, uint64_t start, unsigned operations)
 {
-	printf("%s %llu\n", row, (unsigned long long)((now() - start) / operations));
+	printf("%s%s %llu\n", prefix, row, (unsigned long long)((now() - start) / operations));
 }
 
 static void one_by_one(const char *row, int fd, int write, unsigned bytes, unsigned n, int random)
@@ -114,11 +116,49 @@ static void buffered(const char *device)
 	close(fd);
 }
 
+/* The file's first word is `text`. */
+static int says(const char *folder, const char *file, const char *text)
+{
+	char path[200], word[32] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, file);
+	f = fopen(path, "r");
+	check(f != NULL, path);
+	check(fscanf(f, "%31s", word) == 1, path);
+	fclose(f);
+	return !strcmp(word, text);
+}
+
+static int pass(const char *folder, const char *action, const char *row, unsigned units)
+{
+	const struct timespec ms = { .tv_nsec = 1000000 };
+	uint64_t start = now();
+	char path[200];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/sync_action", folder);
+	f = fopen(path, "w");
+	check(f != NULL, path);
+	fputs(action, f);
+	check(!fclose(f), path);
+	do {
+		nanosleep(&ms, NULL);
+	} while (!says(folder, "degraded", "0") || !says(folder, "sync_action", "idle"));
+	show(row, start, units);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *device = argc > 1 ? argv[1] : "/dev/ram0";
-	int fd = open(device, O_RDWR | O_DIRECT);
+	int fd;
 
+	if (argc == 6 && !strcmp(device, "--pass"))
+		return pass(argv[2], argv[3], argv[4], (unsigned)atoi(argv[5]));
+	if (argc > 2)
+		snprintf(prefix, sizeof(prefix), "%s_", argv[2]);
+	fd = open(device, O_RDWR | O_DIRECT);
 	check(fd >= 0, device);
 	memory = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	check(memory != MAP_FAILED, "mmap");
@@ -131,6 +171,7 @@ int main(int argc, char **argv)
 	one_by_one("read_128KiB_direct", fd, 0, LARGE, 300, 0);
 	one_by_one("write_128KiB_direct", fd, 1, LARGE, 300, 0);
 	close(fd);
-	buffered(device);
+	if (!*prefix)
+		buffered(device);
 	return 0;
 }

@@ -6,7 +6,7 @@
  * Idea: the cores judge (md_assemble), recover the journal (md_journal_recover, here over blocking transfers) and run
  * (the engine). The array gets its size last, and loses it first.
  *
- *      judge --> throw out what does not belong --> journal --> engine, worker --> pages of the journal --> size,
+ *      judge --> throw out what does not belong --> journal --> engine, worker --> pages of the journal --> size, partitions,
  * resync stop: nobody has it open --> size 0 --> quiesce, settle --> worker ends --> devices given back
  *
  * Contract: md_glue.h. EINVAL, with the reason in the log, for what cannot be run here; EIO for an array with too few
@@ -339,6 +339,8 @@ static int run(struct start *s)
 	WRITE_ONCE(a->running, true);
 	block_set_sectors(&a->block, a->geo.sectors);
 	md_kick(a);
+	if (block_rescan(&a->block))
+		log_warn("%s: its partition table cannot be read", a->block.name);
 	log_info("%s: %s of %u members, %u in sync, %llu MiB", a->block.name, md_level_name(a->geo.level), a->geo.disks,
 		 a->geo.disks - s->plan.missing, (unsigned long long)a->geo.sectors >> 11);
 	return 0;
@@ -386,7 +388,7 @@ int md_array_stop(struct md_array *a)
 {
 	if (!a->running && list_empty(&a->disks) && !a->announced)
 		return -ENXIO;
-	if (atomic_read(&a->block.openers) > 1)
+	if (atomic_read(&a->block.openers) > 1 || block_partitions_used(&a->block))
 		return fail(EBUSY, "%s is in use", a->block.name);
 	if (a->running) {
 		cache_write_range(a->block.cache_file->inode->cache, 0, ~0ULL, ~0ULL, WRITE_SYNC);
@@ -394,6 +396,8 @@ int md_array_stop(struct md_array *a)
 		quiesce(a);
 		WRITE_ONCE(a->running, false);
 		block_set_sectors(&a->block, 0);
+		if (block_rescan(&a->block)) /* without a size: its partitions go */
+			log_warn("%s: its partitions cannot be dropped", a->block.name);
 		end_worker(a);
 	}
 	reset(a);

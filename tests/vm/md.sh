@@ -67,7 +67,15 @@ no "a foreign device is refused" mdadm -A /dev/md0 /dev/vda /dev/null
 ok "assemble" mdadm -A /dev/md0 \$(for d in /dev/vd?; do mdadm -E \$d > /dev/null 2>&1 && echo \$d; done)
 ok "read after that" same
 ok "detail" sh -c "mdadm -D /dev/md0 | grep -q 'State : clean \$'"
+printf '\0\0\0\0\203\0\0\0\0\010\0\0\0\020\0\0' | dd of=/dev/md0 bs=1 seek=446 conv=notrunc 2> /dev/null
+dd if=/dev/zero of=/dev/md0 bs=1 seek=462 count=48 conv=notrunc 2> /dev/null
+printf '\125\252' | dd of=/dev/md0 bs=1 seek=510 conv=notrunc 2> /dev/null
+ok "stop" mdadm -S /dev/md0
+ok "assemble" mdadm -A /dev/md0 \$(for d in /dev/vd?; do mdadm -E \$d > /dev/null 2>&1 && echo \$d; done)
+ok "a partition" [ "\$(cat /sys/block/md0/md0p1/start) \$(cat /sys/block/md0/md0p1/size)" = "2048 4096" ]
+(exec 3< /dev/md0p1; no "not stopped while a partition is open" mdadm -S /dev/md0)
 ok "stop again" mdadm -S /dev/md0
+no "no partition" [ -e /sys/block/md0/md0p1 ]
 echo finished
 END
 	ostrom_guest "$disks j" "$tmp/run" --debug-kernel > "$tmp/out" 2> "$tmp/log" || { cat "$tmp/out" "$tmp/log" | tail -n 40; exit 1; }

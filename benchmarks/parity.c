@@ -6,7 +6,7 @@
  * many rounds, so that other load on the machine disturbs neither more. GB/s of source data. Working sets that
  * stay in the second-level cache (what the stripe cache hands over) and that do not.
  *
- * Contract: gcc -O2 -Ikernel/include -Ikernel/arch/hosted/include -D__OSTROM_HOSTED__ benchmarks/md/parity.c
+ * Contract: gcc -O2 -Ikernel/include -Ikernel/arch/hosted/include -D__OSTROM_HOSTED__ benchmarks/parity.c
  * kernel/lib/{xor,gf256,cpufeature}.c -lisal. Prints one row a case: ours, ISA-L's, ratio.
  *
  * Locks: none.

@@ -64,8 +64,11 @@ static int cut(struct md_io *io)
 /* Gives a request's segments to their stripes; false when a stripe is lacking. */
 static bool attach(struct md_engine *e, struct md_io *io)
 {
-	int err = io->seg ? 0 : cut(io);
+	int err;
 
+	if (io->dir == MD_READ && !io->seg && direct_read(e, io))
+		return true;
+	err = io->seg ? 0 : cut(io);
 	if (err) {
 		io_finish(e, io, err);
 		return true;
@@ -93,6 +96,16 @@ static bool attach(struct md_engine *e, struct md_io *io)
 static struct list *bucket(const struct md_engine *e, u64 sector)
 {
 	return &e->hash[(sector / MD_PAGE_SECTORS * 0x9e3779b97f4a7c15ULL >> 40) & e->hash_mask];
+}
+
+bool stripe_is_quiet(const struct md_engine *e, u64 sector)
+{
+	const struct md_stripe *sh;
+
+	list_for_each_entry (sh, bucket(e, sector), hash)
+		if (sh->sector == sector)
+			return sh->parked && !stripe_flag_mask(e, sh, DIRTY);
+	return true;
 }
 
 struct md_stripe *stripe_get(struct md_engine *e, u64 sector)

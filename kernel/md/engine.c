@@ -69,6 +69,8 @@ static int io_refused(const struct md_engine *e, const struct md_io *io)
 void md_submit(struct md_engine *e, struct md_io *io)
 {
 	io->seg = NULL;
+	io->direct = NULL;
+	io->not_direct = false;
 	io->err = io_refused(e, io);
 	io->counted = !io->err && io->dir == MD_WRITE;
 	e->open_writes += io->counted;
@@ -164,7 +166,9 @@ static bool run_finished(struct md_engine *e)
 
 		list_del(&io->link);
 		kfree(io->seg);
+		kfree(io->direct);
 		io->seg = NULL;
+		io->direct = NULL;
 		e->open_writes -= io->counted;
 		io->done(io, io->err);
 		any = true;

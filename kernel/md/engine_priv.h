@@ -206,7 +206,11 @@ void io_finish(struct md_engine *e, struct md_io *io, int err);
 void io_part_done(struct md_engine *e, struct md_io *io, int err); /* one of io->pending parts */
 void flush_start(struct md_engine *e);
 
+/* direct.c */
+bool direct_read(struct md_engine *e, struct md_io *io); /* false: by the stripe cache */
+
 /* cache.c */
+bool stripe_is_quiet(const struct md_engine *e, u64 sector); /* the members have what a reader must see */
 struct md_stripe *stripe_get(struct md_engine *e, u64 sector);
 void stripe_park(struct md_engine *e, struct md_stripe *sh);
 void stripe_ready(struct md_engine *e, struct md_stripe *sh);

@@ -6,8 +6,8 @@
  * Idea: the cores judge (md_assemble), recover the journal (md_journal_recover, here over blocking transfers) and run
  * (the engine). The array gets its size last, and loses it first.
  *
- *      judge --> throw out what does not belong --> journal --> engine, worker --> pages of the journal --> size, partitions,
- * resync stop: nobody has it open --> size 0 --> quiesce, settle --> worker ends --> devices given back
+ *      judge --> throw out what does not belong --> journal --> engine, worker --> pages of the journal --> size,
+ * partitions, resync stop: nobody has it open --> size 0 --> quiesce, settle --> worker ends --> devices given back
  *
  * Contract: md_glue.h. EINVAL, with the reason in the log, for what cannot be run here; EIO for an array with too few
  * members or with stale parity and a missing member; EBUSY to stop one that is in use.

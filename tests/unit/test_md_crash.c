@@ -175,9 +175,16 @@ static void write_until_cut(struct md_engine *e)
 		if (sim.ops >= dies_at)
 			sim.disk[dying].dead = true;
 	}
-	for (int i = 0; i < SLOTS; i++) { /* the engine dies with its requests */
-		if (flight[i].busy)
+}
+
+/* The engine dies with its requests. */
+static void forget_requests(void)
+{
+	for (int i = 0; i < SLOTS; i++) {
+		if (flight[i].busy) {
 			kfree(flight[i].io.seg);
+			kfree(flight[i].io.direct);
+		}
 		flight[i].busy = false;
 	}
 }
@@ -253,6 +260,7 @@ static void one_cut(const struct config *c, u64 seed)
 	dying = c->dies ? sim_random(&sim) % disks : MD_NO_SLOT;
 	write_until_cut(e);
 	sim_crash(&sim);
+	forget_requests();
 	md_engine_destroy(e);
 	if (c->dies)
 		sim.disk[dying].dead = false; /* it is back, perhaps with old data */

@@ -56,6 +56,8 @@ struct md_io {
 	/* the engine's */
 	struct list link;
 	struct md_seg *seg;
+	struct md_direct *direct;    /* a read past the stripe cache */
+	bool not_direct;             /* that did not work */
 	u32 nseg, attached, pending; /* pending: parts under way */
 	bool counted;
 	int err;

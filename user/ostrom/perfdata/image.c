@@ -5,6 +5,8 @@
  *
  * Idea: map the file; libelf reads its program headers and symbol tables, libdw its debug information when first asked.
  * Debug information that a distribution ships apart is found by build id under /usr/lib/debug.
+ * Of several functions at one address the one that perf would show is kept; entries of the procedure linkage table are
+ * named after what they call.
  * offset = addr - map.start + map.pgoff; link address = offset - load.offset + load.vaddr.
  *
  * Contract: image.h. Locks: none.
@@ -14,6 +16,7 @@
 #include <gelf.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -53,27 +56,60 @@ static void open_debug_file(struct image *im)
 		im->debug_elf = elf_begin(im->debug_fd, ELF_C_READ_MMAP, NULL);
 }
 
+static bool room_for(struct image *im, size_t n)
+{
+	struct image_sym *grown = realloc(im->syms, (im->nr_syms + n + 1) * sizeof(*grown));
+
+	if (grown)
+		im->syms = grown;
+	return grown;
+}
+
+/* A name in a text section without a type: assembler's labels. */
+static bool is_label(Elf *elf, const GElf_Sym *s, const char *name)
+{
+	Elf_Scn *scn;
+	GElf_Shdr sh;
+	const char *section;
+	size_t names;
+
+	if (GELF_ST_TYPE(s->st_info) != STT_NOTYPE || !*name || s->st_shndx == SHN_ABS ||
+	    GELF_ST_VISIBILITY(s->st_other) == STV_HIDDEN || GELF_ST_VISIBILITY(s->st_other) == STV_INTERNAL)
+		return false;
+	scn = elf_getscn(elf, s->st_shndx);
+	if (!scn || !gelf_getshdr(scn, &sh) || elf_getshdrstrndx(elf, &names))
+		return false;
+	section = elf_strptr(elf, names, sh.sh_name);
+	return section && strstr(section, "text");
+}
+
 static void add_symbols(struct image *im, Elf *elf, Elf_Scn *scn, const GElf_Shdr *sh)
 {
 	Elf_Data *data = elf_getdata(scn, NULL);
 	size_t n = sh->sh_entsize ? sh->sh_size / sh->sh_entsize : 0;
-	struct image_sym *grown = realloc(im->syms, (im->nr_syms + n + 1) * sizeof(*grown));
 
-	if (!grown)
+	if (!room_for(im, n))
 		return;
-	im->syms = grown;
 	for (size_t i = 0; data && i < n; i++) {
 		GElf_Sym s;
-		unsigned type;
+		unsigned type, bind;
 		const char *name;
 
 		if (!gelf_getsym(data, i, &s) || s.st_shndx == SHN_UNDEF || !s.st_value)
 			continue;
 		type = GELF_ST_TYPE(s.st_info);
+		bind = GELF_ST_BIND(s.st_info);
 		name = elf_strptr(elf, sh->sh_link, s.st_name);
-		if ((type == STT_FUNC || type == STT_OBJECT || type == STT_GNU_IFUNC) && name)
-			im->syms[im->nr_syms++] =
-				(struct image_sym){ s.st_value, s.st_value + s.st_size, name, type == STT_OBJECT };
+		if (!name ||
+		    (type != STT_FUNC && type != STT_OBJECT && type != STT_GNU_IFUNC && !is_label(elf, &s, name)))
+			continue;
+		im->syms[im->nr_syms++] = (struct image_sym){ .start = s.st_value,
+							      .end = s.st_value + s.st_size,
+							      .name = name,
+							      .order = i,
+							      .is_object = type == STT_OBJECT,
+							      .is_weak = bind == STB_WEAK,
+							      .is_global = bind == STB_GLOBAL };
 	}
 }
 
@@ -81,7 +117,9 @@ static int by_start(const void *a, const void *b)
 {
 	const struct image_sym *x = a, *y = b;
 
-	return x->start < y->start ? -1 : x->start > y->start;
+	if (x->start != y->start)
+		return x->start < y->start ? -1 : 1;
+	return x->order < y->order ? -1 : x->order > y->order;
 }
 
 static void read_table(struct image *im, Elf *elf, unsigned kind)
@@ -96,6 +134,110 @@ static void read_table(struct image *im, Elf *elf, unsigned kind)
 	}
 }
 
+static Elf_Scn *find_section(Elf *elf, const char *name, GElf_Shdr *sh)
+{
+	Elf_Scn *scn = NULL;
+	size_t names;
+
+	if (elf_getshdrstrndx(elf, &names))
+		return NULL;
+	while ((scn = elf_nextscn(elf, scn))) {
+		const char *n = gelf_getshdr(scn, sh) ? elf_strptr(elf, names, sh->sh_name) : NULL;
+
+		if (n && !strcmp(n, name))
+			return scn;
+	}
+	return NULL;
+}
+
+#define PLT_NAME 128
+
+/* The n-th relocation of .rela.plt belongs to the n-th entry of .plt after its head. */
+static void add_plt(struct image *im)
+{
+	GElf_Shdr plt, rela, dyn;
+	Elf_Scn *rela_scn = find_section(im->elf, ".rela.plt", &rela);
+	Elf_Scn *dyn_scn = find_section(im->elf, ".dynsym", &dyn);
+	Elf_Data *relocs = rela_scn ? elf_getdata(rela_scn, NULL) : NULL;
+	Elf_Data *syms = dyn_scn ? elf_getdata(dyn_scn, NULL) : NULL;
+	size_t n;
+	char *names;
+
+	if (!relocs || !syms || !find_section(im->elf, ".plt", &plt) || !rela.sh_entsize || !plt.sh_entsize)
+		return;
+	n = min(rela.sh_size / rela.sh_entsize, plt.sh_size / plt.sh_entsize);
+	n = min(n, (size_t)im->nr_bytes / 16); /* sizes may lie, the file's does not */
+	names = im->plt_names = malloc(n * PLT_NAME + 1);
+	if (!names || !room_for(im, n))
+		return;
+	for (size_t i = 0; i < n; i++, names += PLT_NAME) {
+		u64 at = plt.sh_addr + plt.sh_entsize * (i + 1);
+		const char *name;
+		GElf_Rela r;
+		GElf_Sym s;
+
+		if (!gelf_getrela(relocs, i, &r) || !gelf_getsym(syms, GELF_R_SYM(r.r_info), &s))
+			continue;
+		name = elf_strptr(im->elf, dyn.sh_link, s.st_name);
+		snprintf(names, PLT_NAME, "%s@plt", name ? name : "");
+		im->syms[im->nr_syms++] = (struct image_sym){
+			.start = at, .end = at + plt.sh_entsize, .name = names, .order = UINT32_MAX, .is_global = true
+		};
+	}
+}
+
+/* perf's choice: with a size, not weak, global, fewer leading underscores, longer; else the first. */
+static bool is_better(const struct image_sym *a, const struct image_sym *b)
+{
+	size_t ua = strspn(a->name, "_"), ub = strspn(b->name, "_");
+
+	if ((a->end == a->start) != (b->end == b->start))
+		return a->end > a->start;
+	if (a->is_weak != b->is_weak)
+		return b->is_weak;
+	if (a->is_global != b->is_global)
+		return a->is_global;
+	if (ua != ub)
+		return ua < ub;
+	return strlen(a->name) > strlen(b->name);
+}
+
+/* Functions without a size reach to the next one. */
+static void end_functions(struct image *im)
+{
+	struct image_sym *last = NULL;
+
+	for (u32 i = 0; i < im->nr_syms; i++) {
+		if (im->syms[i].is_object)
+			continue;
+		if (last && last->end == last->start)
+			last->end = im->syms[i].start;
+		last = &im->syms[i];
+	}
+	if (last && last->end == last->start)
+		last->end = ALIGN_UP(last->start, PAGE_SIZE) + PAGE_SIZE;
+}
+
+/* Of functions at one address one is kept. */
+static void drop_aliases(struct image *im)
+{
+	struct image_sym *s = im->syms, *last = NULL;
+	u32 n = 0;
+
+	for (u32 i = 0; i < im->nr_syms; i++) {
+		if (last && !s[i].is_object && last->start == s[i].start) {
+			if (is_better(&s[i], last))
+				*last = s[i];
+			continue;
+		}
+		s[n] = s[i];
+		if (!s[n].is_object)
+			last = &s[n];
+		n++;
+	}
+	im->nr_syms = n;
+}
+
 /* The best table there is: the file's own, the debug file's, the dynamic one. */
 static void read_symbols(struct image *im)
 {
@@ -106,8 +248,11 @@ static void read_symbols(struct image *im)
 	}
 	if (!im->nr_syms)
 		read_table(im, im->elf, SHT_DYNSYM);
+	add_plt(im);
 	if (im->nr_syms)
 		qsort(im->syms, im->nr_syms, sizeof(*im->syms), by_start);
+	end_functions(im);
+	drop_aliases(im);
 }
 
 static void load(struct image *im)
@@ -134,6 +279,28 @@ static void load(struct image *im)
 	}
 }
 
+/* The kernel's page of system calls: this program has the same. */
+static void load_vdso(struct image *im)
+{
+	const u8 *p = (const u8 *)getauxval(AT_SYSINFO_EHDR);
+	const Elf64_Ehdr *h = (const Elf64_Ehdr *)p;
+	void *copy;
+
+	if (!p)
+		return;
+	im->nr_bytes = h->e_shoff + (u64)h->e_shnum * h->e_shentsize;
+	copy = mmap(NULL, im->nr_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (copy == MAP_FAILED)
+		return;
+	im->bytes = memcpy(copy, p, im->nr_bytes);
+	elf_version(EV_CURRENT);
+	im->elf = elf_memory(copy, im->nr_bytes);
+	if (im->elf) {
+		read_loads(im);
+		read_symbols(im);
+	}
+}
+
 struct image *image_get(struct images *s, const char *path)
 {
 	struct image *im;
@@ -150,6 +317,8 @@ struct image *image_get(struct images *s, const char *path)
 	s->list = im;
 	if (*path == '/' && path[1] != '/')
 		load(im);
+	else if (!strcmp(path, "[vdso]"))
+		load_vdso(im);
 	return im;
 }
 
@@ -170,6 +339,7 @@ void images_free(struct images *s)
 		if (im->bytes)
 			munmap((void *)im->bytes, im->nr_bytes);
 		free(im->syms);
+		free(im->plt_names);
 		free(im);
 	}
 }

@@ -14,7 +14,8 @@
 struct image_sym {
 	u64 start, end; /* link addresses */
 	const char *name;
-	bool is_object;
+	u32 order; /* in its table */
+	bool is_object, is_weak, is_global;
 };
 
 struct image {
@@ -29,6 +30,7 @@ struct image {
 	bool tried_dwarf;
 	struct image_sym *syms; /* sorted by start */
 	u32 nr_syms;
+	char *plt_names;
 	struct {
 		u64 offset, vaddr, bytes;
 	} loads[16];

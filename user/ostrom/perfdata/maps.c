@@ -2,8 +2,9 @@
  *
  * Problem: an address of a sample means something only together with what its process had mapped there at that time.
  *
- * Idea: one sorted array of mappings a process; a new mapping cuts away what it covers; a fork copies the parent's, an
- * exec starts empty. Paths are kept once.
+ * Idea: one sorted array of mappings a process; a new mapping cuts away what it covers; a fork copies the parent's; an
+ * exec keeps what the new program does not cover, since samples of the exec itself still speak of the old one. Paths
+ * are kept once.
  *
  * Contract: maps.h. Locks: none.
  */
@@ -169,8 +170,6 @@ static int follow_fork(struct pd_spaces *s, const u8 *p)
 
 int pd_spaces_record(struct pd_spaces *s, const struct pd_sample *r)
 {
-	struct pd_space *p;
-
 	switch (r->type) {
 	case PERF_RECORD_MMAP:
 	case PERF_RECORD_MMAP2: return add_map(s, r);
@@ -178,11 +177,6 @@ int pd_spaces_record(struct pd_spaces *s, const struct pd_sample *r)
 		if (r->size < 32 || (r->misc & (1 << 13))) /* synthesised: its mappings follow */
 			return 0;
 		return follow_fork(s, r->rec + 8);
-	case PERF_RECORD_COMM:
-		p = r->size >= 16 && (r->misc & PERF_RECORD_MISC_COMM_EXEC) ? find_space(s, pd_u32(r->rec + 8)) : NULL;
-		if (p)
-			p->nr = 0;
-		return 0;
 	default: return 0;
 	}
 }

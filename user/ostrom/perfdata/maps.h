@@ -32,7 +32,7 @@ struct pd_spaces {
 	} * paths[256];
 };
 
-/* Follows MMAP, MMAP2, FORK, and COMM of an exec. 0 or -ENOMEM. */
+/* Follows MMAP, MMAP2 and FORK. 0 or -ENOMEM. */
 int pd_spaces_record(struct pd_spaces *s, const struct pd_sample *r);
 void pd_spaces_free(struct pd_spaces *s);
 const struct pd_map *pd_space_find(const struct pd_spaces *s, s32 pid, u64 addr);

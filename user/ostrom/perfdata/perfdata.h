@@ -206,6 +206,9 @@ const struct pd_counts *pd_counts(const struct pd_file *f);
 /* Parses one record as the event's attribute says; 0, or -EINVAL if it does not fit into its size.
  */
 int pd_parse_sample(const struct pd_event *e, const u8 *rec, struct pd_sample *s);
+/* How many entries of a call chain belong to its first `frames` frames, marks included; 0 if one is a mark that perf
+ * does not know: it distrusts such a chain. */
+u32 pd_chain_length(const struct pd_sample *s, u32 frames);
 int pd_parse_trailer(const struct pd_event *e, const u8 *rec, struct pd_sample *s);
 
 #endif

@@ -234,6 +234,21 @@ int pd_parse_trailer(const struct pd_event *e, const u8 *rec, struct pd_sample *
 	return 0;
 }
 
+u32 pd_chain_length(const struct pd_sample *s, u32 frames)
+{
+	u32 i;
+
+	for (i = 0; i < s->chain_nr && frames; i++) {
+		u64 ip = pd_u64(s->chain + i * 8);
+
+		if (ip < (u64)PERF_CONTEXT_MAX)
+			frames--;
+		else if (ip != (u64)PERF_CONTEXT_KERNEL && ip != (u64)PERF_CONTEXT_USER && ip != (u64)PERF_CONTEXT_HV)
+			return 0;
+	}
+	return i;
+}
+
 /* The offset of the next fixed field, 0 if the event has no such. */
 static u16 place(u16 *end, u64 sample_type, u64 bits)
 {

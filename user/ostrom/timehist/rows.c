@@ -107,27 +107,10 @@ static void put_next(struct timehist *th, const struct th_event *e, const struct
 	out_pad(&th->out, next, min(n, (int)sizeof(next) - 1), th->comm_width);
 }
 
-/* How many entries of the chain belong to its first `frames` frames; 0 if one is a mark that perf does not know: it
- * distrusts such a chain. */
-static u32 chain_length(const struct pd_sample *s, u32 frames)
-{
-	u32 i;
-
-	for (i = 0; i < s->chain_nr && frames; i++) {
-		u64 ip = pd_u64(s->chain + i * 8);
-
-		if (ip < (u64)PERF_CONTEXT_MAX)
-			frames--;
-		else if (ip != (u64)PERF_CONTEXT_KERNEL && ip != (u64)PERF_CONTEXT_USER && ip != (u64)PERF_CONTEXT_HV)
-			return 0;
-	}
-	return i;
-}
-
 /* The kernel's part by name, the scheduler's own frames left out; user frames have no names here, as in perf. */
 static void put_chain(struct timehist *th, const struct pd_sample *s)
 {
-	u32 n = chain_length(s, min(th->opt.max_stack, 1u << 20) + 2);
+	u32 n = pd_chain_length(s, min(th->opt.max_stack, 1u << 20) + 2);
 	bool in_kernel = false, first = true;
 	struct out *o = &th->out;
 

@@ -46,6 +46,10 @@ static void at_once(void *obj, void (*fn)(void *))
 	fn(obj);
 }
 
+static void no_drop(u32 map_type, void *obj)
+{
+}
+
 static void no_wake(void *map)
 {
 }
@@ -81,6 +85,7 @@ struct bpf_env_ops bpf_env = {
 	.irq_restore = no_irq_restore,
 	.trace = drop_text,
 	.call_rcu = at_once,
+	.drop = no_drop,
 	.ringbuf_wake = no_wake,
 	.relax = no_relax,
 };
@@ -106,6 +111,7 @@ void bpf_env_set(const struct bpf_env_ops *ops)
 	TAKE(irq_restore);
 	TAKE(trace);
 	TAKE(call_rcu);
+	TAKE(drop);
 	TAKE(ringbuf_wake);
 	TAKE(relax);
 }

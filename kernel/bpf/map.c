@@ -129,10 +129,12 @@ void bpf_map_use(struct bpf_map *map)
 	atomic_inc(&map->uses);
 }
 
-/* Programs in an array refer to the array by their own maps: without this, nobody could ever free either. */
+/* Programs in an array refer to the array by their own maps: without this, nobody could ever free either. Events are
+ * let go by whom they are sent to, and may sleep then. */
 void bpf_map_unuse(struct bpf_map *map)
 {
-	if (atomic_sub_return(&map->uses, 1) || map->type != BPF_MAP_TYPE_PROG_ARRAY)
+	if (atomic_sub_return(&map->uses, 1) ||
+	    (map->type != BPF_MAP_TYPE_PROG_ARRAY && map->type != BPF_MAP_TYPE_PERF_EVENT_ARRAY))
 		return;
 	for (u32 i = 0; i < map->max_entries; i++)
 		(void)map->ops->remove(map, &i);
@@ -144,6 +146,8 @@ void bpf_map_release_object(const struct bpf_map *map, void *obj)
 		bpf_prog_put(obj);
 	else if (map->inner)
 		bpf_map_put(obj);
+	else
+		bpf_env.drop(map->type, obj);
 }
 
 void *bpf_map_pages(struct bpf_map *map, u64 *bytes)
@@ -202,7 +206,8 @@ int bpf_map_copy_out(struct bpf_map *map, const void *key, void *value, u64 flag
 		return map->ops->peek(map, value);
 	if (bpf_map_is_percpu(map))
 		return copy_out_percpu(map, key, value);
-	if (!map->ops->peek_sys)
+	if (!map->ops->peek_sys ||
+	    (bpf_map_holds_fds(map->type) && !map->inner && map->type != BPF_MAP_TYPE_PROG_ARRAY))
 		return -ENOTSUPP;
 	v = map->ops->peek_sys(map, key);
 	if (!v)

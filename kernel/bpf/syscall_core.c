@@ -184,6 +184,19 @@ static int map_lookup(const struct sys *s, union bpf_attr *a)
 	return err;
 }
 
+static int set_held(const struct sys *s, struct bpf_map *map, const void *key, s32 fd, u64 flags)
+{
+	int err = -EOPNOTSUPP;
+	void *obj = s->ops->hold ? s->ops->hold(map->type, fd, &err) : NULL;
+
+	if (!obj)
+		return err;
+	err = bpf_map_set_object(map, key, obj, flags);
+	if (err)
+		bpf_env.drop(map->type, obj);
+	return err;
+}
+
 /* A descriptor as value: the object itself, with a reference for the map. */
 static int set_object(const struct sys *s, struct bpf_map *map, const void *key, const void *value, u64 flags)
 {
@@ -197,7 +210,7 @@ static int set_object(const struct sys *s, struct bpf_map *map, const void *key,
 
 	memcpy(&fd, value, 4);
 	if (kind == BPF_OBJ_MAP && !map->inner)
-		return fail(EOPNOTSUPP, "objects of map type %u belong to another part", map->type);
+		return set_held(s, map, key, fd, flags);
 	obj = s->ops->resolve(s->caller, fd, &is, &limits);
 	if (!obj || is != kind)
 		return obj ? fail(EINVAL, "descriptor %d is not what the map holds", fd) : -EBADF;

@@ -29,6 +29,11 @@ void bpffs_init(void);
 int bpffs_pin(const char __user *path, enum bpf_object kind, void *obj);
 int bpffs_get(const char __user *path, u32 flags); /* a descriptor */
 
+/* ---- held.c: events and cgroups in maps ---- */
+void *bpf_held_get(u32 map_type, s32 fd, int *err); /* bpf_sys_ops.hold */
+void bpf_held_drop(u32 map_type, void *obj);        /* bpf_env_ops.drop */
+void bpf_held_init(void);
+
 /* ---- host.c ---- */
 void bpf_host_init(void);
 

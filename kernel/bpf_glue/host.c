@@ -142,6 +142,7 @@ void bpf_host_init(void)
 		.irq_restore = restore,
 		.trace = trace,
 		.call_rcu = call_rcu,
+		.drop = bpf_held_drop,
 		.ringbuf_wake = bpf_files_wake_ring,
 		.relax = resched_point,
 	};

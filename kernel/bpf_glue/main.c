@@ -203,6 +203,7 @@ static const struct bpf_sys_ops sys_ops = {
 	.copy_out = copy_out,
 	.install = bpf_file_install,
 	.resolve = resolve,
+	.hold = bpf_held_get,
 	.rights = rights,
 	.unprivileged_allowed = unprivileged_allowed,
 	.compile = bpf_image_make,
@@ -322,6 +323,7 @@ static void bpf_glue_init(void)
 	bpffs_init();
 	bpf_hooks_init();
 	bpf_attach_init();
+	bpf_held_init();
 	ensure(!attr_sysctl_add("kernel", kernel_attrs));
 	ensure(!attr_sysctl_add("net/core", net_attrs));
 }

@@ -18,9 +18,11 @@
 #include <arch/user.h>
 #include <asm/perf_regs.h>
 #include <core/clock.h>
+#include <lib/err.h>
 #include <lib/string.h>
 #include <linux/eventpoll.h>
 #include <linux/time.h>
+#include <perf/output.h>
 #include <process/process.h>
 #include <vfs/vfs.h>
 
@@ -432,6 +434,35 @@ static void output(struct perf_event *e, const struct perf_sample *s)
 	put_first_half(&r.w, e, &g);
 	put_second_half(&r.w, e, &g);
 	ring_end(&r, true);
+}
+
+#define RAW_MOST 60000
+
+int perf_send_raw(struct perf_event *e, const void *data, u32 bytes)
+{
+	struct perf_caller caller;
+	struct perf_sample s = { .regs = PERF_CALLER_REGS(&caller), .raw = data, .raw_bytes = bytes };
+	struct perf_cpu *c;
+	int err = 0;
+	ulong irq;
+
+	if (e->attr.type != PERF_TYPE_SOFTWARE || e->attr.config != PERF_COUNT_SW_BPF_OUTPUT)
+		return -EINVAL;
+	if (bytes > RAW_MOST)
+		return -E2BIG;
+	irq = irq_save();
+	c = this_cpu_ptr(&perf_cpu);
+	if (READ_ONCE(e->state) != PERF_ACTIVE || e->on_cpu != cpu_id()) {
+		err = -EOPNOTSUPP;
+	} else if (c->busy) {
+		err = -EBUSY;
+	} else {
+		c->busy = true;
+		output(e, &s);
+		c->busy = false;
+	}
+	irq_restore(irq);
+	return err;
 }
 
 /* ---- when to take one ---------------------------------------------------------------------------------------- */

@@ -21,6 +21,7 @@
 #include <core/irq.h>
 #include <core/trace.h>
 #include <mm/mapping.h>
+#include <perf/output.h>
 #include <perf/attr.h>
 #include <perf/filter.h>
 #include <perf/ring.h>
@@ -182,7 +183,6 @@ int perf_inherit(struct task *child);
 void perf_drop_task(struct task *t); /* it ends: its events go, or stay as descriptors */
 
 void perf_release(struct file *f);
-struct perf_event *perf_event_of(const struct file *f); /* NULL: it is no event */
 
 /* ---- output.c ---- */
 void perf_overflow(struct perf_event *e, const struct perf_sample *s);

@@ -6,7 +6,8 @@
  * walks that list. Clocks need no happenings: their count is the time they were active; one that samples arms a timer
  * while it is active, and keeps what was left of its period when its task leaves the CPU.
  *
- * Contract: perf_priv.h; PERF_COUNT_SW_* of linux/perf_event.h. DUMMY carries side-band records only; kinds that never
+ * Contract: perf_priv.h; PERF_COUNT_SW_* of linux/perf_event.h. DUMMY carries side-band records only, BPF_OUTPUT what
+ * programs send (perf/output.h); kinds that never
  * happen here (alignment faults) can be opened and stay 0, as on Linux on this machine.
  *
  * Locks: lists belong to their CPU, IRQs off. The timer of a clock that has just become inactive may still fire: it
@@ -62,7 +63,6 @@ static int software_init(struct perf_event *e)
 	switch (e->attr.config) {
 	case PERF_COUNT_SW_CPU_CLOCK:
 	case PERF_COUNT_SW_TASK_CLOCK: return -ENOENT; /* the other kind's */
-	case PERF_COUNT_SW_BPF_OUTPUT: return -ENOENT; /* no source of it yet */
 	default: break;
 	}
 	if (e->attr.config >= PERF_COUNT_SW_MAX)

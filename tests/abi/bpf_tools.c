@@ -10,6 +10,10 @@
  * Locks: none.
  */
 #include <linux/btf.h>
+#include <linux/perf_event.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/mman.h>
 #include "bpf.h"
 
 #define N              40
@@ -269,6 +273,64 @@ CASE(lines_and_functions)
 	close(btf);
 }
 
+/* ---- samples of programs ---- */
+
+struct sample {
+	struct perf_event_header h;
+	uint32_t size;
+	uint32_t first, second, padding;
+};
+
+CASE(samples)
+{
+	int m = map_new(BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4, 64, 0);
+	struct perf_event_attr attr = { .type = PERF_TYPE_SOFTWARE,
+					.size = sizeof(attr),
+					.config = PERF_COUNT_SW_BPF_OUTPUT,
+					.sample_type = PERF_SAMPLE_RAW,
+					.sample_period = 1,
+					.wakeup_events = 1 };
+	int ev = (int)syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	char *ring = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ev, 0);
+	struct perf_event_mmap_page *page = (void *)ring;
+	int prog =
+		LOAD(BPF_PROG_TYPE_CGROUP_SKB, 0, MOVR(6, 1), ST(W, 10, -8, 77), LDMAP(2, m), MOV32(3, 0), MOVR(4, 10),
+		     ALU(ADD, 4, -8), MOV(5, 4), LD64(0, (uint64_t)4 << 32), ALUR(OR, 3, 0), CALL(perf_event_output),
+		     ALU(AND, 0, 0xff), MOVR(1, 0), MOV(0, 1), JMP(JEQ, 1, 0, 1), MOV(0, 0), EXIT());
+	static char packet[64] = { [14] = 'p', 'k', 't', '!' };
+	struct sample *s = (void *)(ring + 4096);
+	union bpf_attr run = {
+		.test = { .prog_fd = (uint32_t)prog, .data_in = PTR(packet), .data_size_in = sizeof(packet) }
+	};
+	uint32_t k = 0, v = (uint32_t)m;
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+	want(m >= 0 && ev >= 0 && ring != MAP_FAILED && prog >= 0);
+	want_errno(map_set(m, &k, &v, 0), EBADF); /* no event */
+	v = (uint32_t)ev;
+	want_errno(map_get(m, &k, &v), ENOTSUP_KERNEL);
+	want_eq(bpf(BPF_PROG_TEST_RUN, &run), 0);
+	want_eq(run.test.retval, 0); /* nothing in the slot */
+	v = (uint32_t)ev;
+	want_eq(map_set(m, &k, &v, 0), 0);
+	want_eq(bpf(BPF_PROG_TEST_RUN, &run), 0);
+	want_eq(run.test.retval, 1);
+	want_eq(poll(&(struct pollfd){ ev, POLLIN, 0 }, 1, 5000), 1);
+	want_eq(page->data_head, sizeof(*s));
+	want(s->h.type == PERF_RECORD_SAMPLE && s->h.size == sizeof(*s));
+	want_eq(s->size, 12);
+	want_eq(s->first, 77);
+	want_eq(memcmp(&s->second, "pkt!", 4), 0);
+	want_eq(map_del(m, &k), 0);
+	want_errno(map_del(m, &k), ENOENT);
+	close(m);
+	close(ev);
+	close(prog);
+}
+
 int main(void)
 {
 	RUN(batches_of_an_array);
@@ -277,5 +339,6 @@ int main(void)
 	RUN(batches_of_others);
 	RUN(statistics);
 	RUN(lines_and_functions);
+	RUN(samples);
 	return abi_status();
 }

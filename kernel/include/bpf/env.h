@@ -29,6 +29,7 @@ struct bpf_env_ops {
 	void (*irq_restore)(ulong flags);
 	void (*trace)(const char *text);                 /* a line of bpf_trace_printk */
 	void (*call_rcu)(void *obj, void (*fn)(void *)); /* fn(obj) after all running programs have ended */
+	void (*drop)(u32 map_type, void *obj);           /* what bpf_sys_ops.hold gave; only cgroups in any context */
 	void (*ringbuf_wake)(void *map);                 /* a consumer may sleep on this ring */
 	void (*relax)(void);                             /* called now and then by long work that may sleep */
 };

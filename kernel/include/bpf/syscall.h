@@ -44,6 +44,8 @@ struct bpf_sys_ops {
 	/* NULL: no such descriptor; *kind BPF_OBJ_KINDS: another file. Borrowed until bpf_sys returns, by `caller`.
 	 * *flags: BPF_F_RDONLY or BPF_F_WRONLY of the descriptor. */
 	void *(*resolve)(void *caller, s32 fd, enum bpf_object *kind, u32 *flags);
+	/* What a descriptor stands for in maps of events and cgroups: counted, bpf_env.drop lets it go. */
+	void *(*hold)(u32 map_type, s32 fd, int *err);
 	void (*rights)(struct bpf_rights *out);
 	bool (*unprivileged_allowed)(void); /* sysctl kernel.unprivileged_bpf_disabled is 0 */
 	/* Compiles and publishes; may be NULL (interpreter only). */

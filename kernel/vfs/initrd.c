@@ -8,7 +8,7 @@
  *
  * Contract: vfs_unpack_initrd takes boot_info()'s range. A damaged archive is reported with its offset and ends the
  * unpacking (-EINVAL); what came before stays. A member that cannot be made is reported and left out.
- * A part compressed by gzip is unpacked into memory first.
+ * A part compressed by gzip or zstd is unpacked into memory first.
  *
  * Locks: none; runs at boot in the first task.
  */
@@ -20,6 +20,7 @@
 #include <lib/err.h>
 #include <lib/inflate.h>
 #include <lib/string.h>
+#include <lib/zstd.h>
 #include <linux/major.h>
 #include <vfs/uapi.h>
 #include <vfs/cache.h>
@@ -255,9 +256,38 @@ static void forget_links(struct unpacking *u)
 
 static int unpack_all(struct unpacking *u);
 
-/* A gzip member: unpacked as a whole into memory of its own, then read as an archive. Its size is not known before, so
+struct packing {
+	const char *name;
+	bool (*begins)(const u8 *data, size_t size);
+	int (*unpack)(const u8 *data, size_t size, u8 *out, size_t room, size_t *used, size_t *made);
+};
+
+static int zstd_whole(const u8 *data, size_t size, u8 *out, size_t room, size_t *used, size_t *made)
+{
+	void *work = vmem_alloc(zstd_work_bytes());
+	int err;
+
+	*used = 0;
+	if (!work)
+		return -ENOMEM;
+	err = zstd_unpack(data, size, out, room, work, used, made);
+	vmem_free(work);
+	return err;
+}
+
+static const struct packing packings[] = { { "gzip", gzip_begins, gzip_unpack }, { "zstd", zstd_begins, zstd_whole } };
+
+static const struct packing *packing_at(const u8 *data, size_t size)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(packings); i++)
+		if (packings[i].begins(data, size))
+			return &packings[i];
+	return NULL;
+}
+
+/* A packed part: unpacked as a whole into memory of its own, then read as an archive. Its size is not known before, so
  * the buffer is doubled until it fits. */
-static int unpack_gzip(struct unpacking *u)
+static int unpack_packed(struct unpacking *u, const struct packing *p)
 {
 	const u8 *data = u->c.data + u->c.at;
 	size_t size = u->c.size - u->c.at, used = 0, made = 0;
@@ -269,7 +299,9 @@ static int unpack_gzip(struct unpacking *u)
 
 		if (!buf)
 			return -ENOMEM;
-		err = gzip_unpack(data, size, buf, room, &used, &made);
+		err = p->unpack(data, size, buf, room, &used, &made);
+		if (err == -EINVAL)
+			log_err("initrd: damaged %s data at byte %zu", p->name, u->c.at);
 		if (!err) {
 			list_init(&inner.links);
 			cpio_begin(&inner.c, buf, made);
@@ -281,8 +313,6 @@ static int unpack_gzip(struct unpacking *u)
 		}
 		vmem_free(buf);
 	}
-	if (err == -EINVAL && !used)
-		log_err("initrd: damaged gzip data at byte %zu", u->c.at);
 	return err;
 }
 
@@ -291,11 +321,13 @@ static int unpack_all(struct unpacking *u)
 	int err;
 
 	while (!(err = unpack_plain(u)) && u->c.at < u->c.size) {
-		if (!gzip_begins(u->c.data + u->c.at, u->c.size - u->c.at)) {
+		const struct packing *p = packing_at(u->c.data + u->c.at, u->c.size - u->c.at);
+
+		if (!p) {
 			log_err("initrd: no archive that we know at byte %zu of %zu", u->c.at, u->c.size);
 			return -EINVAL;
 		}
-		err = unpack_gzip(u);
+		err = unpack_packed(u, p);
 		if (err)
 			break;
 	}

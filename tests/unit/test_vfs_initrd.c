@@ -7,9 +7,10 @@
  *
  * Contract: runs under ASan and UBSan on arch/hosted. Locks: none.
  */
-// libs: -lz
+// libs: -lz -lzstd
 #include "vfs_boot.h"
 #include <zlib.h>
+#include <zstd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <alloc/page.h>
@@ -130,32 +131,55 @@ static void adopts_pages(void **state)
 	file_put(f);
 }
 
-/* An archive packed by zlib, with a plain one before it, as microcode images are glued to initrds. */
-static void gzip_behind_plain(void **state)
+static size_t pack_gzip(u8 *out, size_t room, const u8 *in, size_t n)
+{
+	z_stream z = { .next_in = (u8 *)in, .avail_in = n, .next_out = out, .avail_out = room };
+
+	assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 31, 8, 0), Z_OK);
+	assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+	deflateEnd(&z);
+	return room - z.avail_out;
+}
+
+static size_t pack_zstd(u8 *out, size_t room, const u8 *in, size_t n)
+{
+	size_t r = ZSTD_compress(out, room, in, n, 9);
+
+	assert_false(ZSTD_isError(r));
+	return r;
+}
+
+/* A packed archive, with a plain one before it, as microcode images are glued to initrds. */
+static void packed_behind_plain(size_t (*pack)(u8 *, size_t, const u8 *, size_t), size_t damaged)
 {
 	static u8 plain[8192], image[16384];
 	size_t first = member(image, 0, "early", S_IFREG | 0644, "plain", 5, 1, 1, false), n;
-	z_stream z = { .next_in = plain, .avail_in = sizeof(plain) };
 
 	first = member(image, first, "TRAILER!!!", 0, "", 0, 1, 0, false);
 	n = member(plain, 0, "late", S_IFREG | 0644, "packed", 6, 1, 1, false);
 	member(plain, n, "TRAILER!!!", 0, "", 0, 1, 0, false);
-	z.next_out = image + first;
-	z.avail_out = sizeof(image) - first;
-	assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 31, 8, 0), Z_OK);
-	assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
-	n = sizeof(image) - z.avail_out;
-	deflateEnd(&z);
+	n = first + pack(image + first, sizeof(image) - first, plain, sizeof(plain));
 	assert_int_equal(initrd_unpack(image, n, false, NULL), 0);
 	expect_file("/early", "plain");
 	expect_file("/late", "packed");
-	image[n - 20] ^= 0xff;
+	image[first + damaged] ^= 0xff;
 	assert_int_equal(initrd_unpack(image, n, false, NULL), -EINVAL);
+}
+
+static void gzip_behind_plain(void **state)
+{
+	packed_behind_plain(pack_gzip, 40);
+}
+
+static void zstd_behind_plain(void **state)
+{
+	packed_behind_plain(pack_zstd, 4);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(plain_and_double), cmocka_unit_test(cut_anywhere),
-					    cmocka_unit_test(adopts_pages), cmocka_unit_test(gzip_behind_plain) };
+					    cmocka_unit_test(adopts_pages), cmocka_unit_test(gzip_behind_plain),
+					    cmocka_unit_test(zstd_behind_plain) };
 	return cmocka_run_group_tests(tests, vfs_boot, NULL);
 }

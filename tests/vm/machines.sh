@@ -38,6 +38,10 @@ size "microvm with ACPI" 3 262144 --machine microvm --mem 256M --qemu "-M microv
 check "maxcpus, quiet, osrelease" 0 "2 5.10.1" --cpus 4 --append "maxcpus=2 quiet osrelease=5.10.1" -- sh -c 'echo $(nproc) $(uname -r)'
 check "loglevel" 0 "in" --append "loglevel=1" -- echo in
 check "bootchart" 0 "*bootchart: * us  alloc_init()*bootchart: * us  init_run()*" --append bootchart -- true
+tools/mkinitrd "$tmp/root" --busybox "$(command -v busybox)" --init build/user/init
+gzip -k "$tmp/root"; zstd -qk -19 "$tmp/root"; xz -k "$tmp/root"
+for p in gz zst; do check "initrd: $p" 0 "unpacked*, 0 left out*" --root "$tmp/root.$p" -- echo unpacked; done
+check "initrd: one that is not known" 125 "*no archive that we know at byte 0*" --root "$tmp/root.xz" -- true
 check "words behind -- are init's" 0 "*words: one two*ran*" --add "$tmp/first:/first" --append "init=/first -- one two" -- echo ran
 check "no init" 125 "*panic: init=/nowhere cannot be run*" --append init=/nowhere -- true
 check "a panic: registers and a backtrace of every CPU" 125 "*panic: init has ended*CPU *ip *cr3 *panic*process_exit_group+*CPU *ip *cr3 *cpu_wait_for_irq+*CPU *ip *cr3 *cpu_wait_for_irq+*" \

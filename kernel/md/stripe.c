@@ -399,8 +399,11 @@ static int step_parity(struct md_engine *e, struct md_stripe *sh)
 	if (__builtin_popcountll(all_slots(e) & ~slots_writable(e)) > e->geo.parity)
 		return -EIO;
 	sh->step = INTENT;
-	if (!(parity & slots_writable(e)))
+	if (!(parity & slots_writable(e))) { /* what is in memory of it ages, too */
+		for (; parity; parity &= parity - 1)
+			sh->s[__builtin_ctzll(parity)].flags = 0;
 		return 0;
+	}
 	if (can_rmw && (rcw & ~readable || __builtin_popcountll(rmw) < __builtin_popcountll(rcw))) {
 		if (rmw) {
 			sh->step = PARITY;

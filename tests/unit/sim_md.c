@@ -127,8 +127,10 @@ bool sim_step(struct sim *s, struct md_engine *e)
 	if (list_empty(&s->queue) || !tick(s))
 		return false;
 	list_for_each_entry (rq, &s->queue, link)
-		if (sim_random(s) % ++n == 0)
+		if ((rq->slot >= s->disks || !(s->stalled & BIT(rq->slot))) && sim_random(s) % ++n == 0)
 			pick = rq;
+	if (!pick)
+		pick = list_first_entry(&s->queue, struct md_rq, link);
 	list_del(&pick->link);
 	d = disk_of(s, pick->slot);
 	if (pick->dir != MD_FLUSH)

@@ -32,6 +32,7 @@ struct sim {
 	struct list queue;
 	u64 ops, cut_at; /* power fails when ops reaches cut_at */
 	bool off;
+	u64 stalled; /* disks that answer only when nobody else has anything to do */
 	u64 errors;
 	struct md_super sb[SIM_DISKS + 1];
 	struct md_io io; /* sim_rw's, which a crash may find under way */

@@ -348,6 +348,16 @@ int resctrl_group_find(struct resctrl *r, const char *name)
 	return g ? g->id : -ENOENT;
 }
 
+void resctrl_show_group(const struct resctrl *r, u16 group, struct strbuf *out)
+{
+	const struct group *g = r->mounted ? r->group[group] : NULL;
+	bool monitor = g && is_monitor_group(g);
+	const struct group *control = monitor ? r->group[g->parent] : g;
+
+	strbuf_add(out, "res:%s%s\nmon:%s\n", control && !control->id ? "/" : "", control ? control->name : "",
+		   monitor ? g->name : "");
+}
+
 u32 resctrl_mask_of(const struct resctrl *r, u16 group, enum resctrl_resource_id id, unsigned domain)
 {
 	unsigned row = 0;

@@ -21,6 +21,7 @@
 #include <lib/err.h>
 #include <lib/string.h>
 #include <process/process.h>
+#include <resctrl/task.h>
 #include <task/sched.h>
 #include <task/work.h>
 #include "kernel.h"
@@ -190,6 +191,17 @@ static bool task_of_group(void *ctx, u16 group, s32 *tid)
 		}
 	}
 	return false;
+}
+
+void resctrl_show_task(const struct task *t, struct strbuf *out)
+{
+	if (!resctrl_machine) {
+		strbuf_add(out, "res:\nmon:\n");
+		return;
+	}
+	mutex_lock(&resctrl_lock);
+	resctrl_show_group(resctrl_machine, READ_ONCE(t->cache_group), out);
+	mutex_unlock(&resctrl_lock);
 }
 
 static const struct resctrl_host_ops host_ops = {

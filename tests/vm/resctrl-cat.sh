@@ -4,7 +4,7 @@
 # tells the kernel that its processor has it (two L3 of 20 ways, four L2, bandwidth, 32 monitoring tags); the registers take what
 # is written and read as 0. Debian's pqos shows, divides, associates, monitors and resets; 3,998 right and wrong texts get Linux
 # 6.1's answers (tests/unit/resctrl_grammar.h). `resctrl-cat.sh record` asks Debian's Linux for those answers; with
-# TEST_MODE=all Linux's tree of files is compared, too.
+# TEST_MODE=all what each file says and what exclusive groups may is compared with Linux, too.
 cd "$(dirname "$0")/../.." || exit 2
 command -v qemu-system-x86_64 > /dev/null || { echo "skip: no qemu-system-x86_64"; exit 77; }
 command -v pqos > /dev/null || { echo "skip: no pqos"; exit 77; }
@@ -38,6 +38,45 @@ printf 'L3:0=f;1=ff0\nMB:1=35\n' > a/schemata
 echo 2-3 > a/cpus_list
 echo 4 > a/mon_groups/m/cpus
 for f in $(find . -type f ! -name tasks ! -name backend ! -name recolouring | sort); do echo "== $f"; cat $f; done
+try() { # FILE TEXT
+	printf "$2" 2> /dev/null > $1 && echo "good: $2 into $1" || echo "refused: $2 into $1"
+}
+mkdir x y
+try x/mode 'exclusive\n' # everybody has everything
+try schemata 'L3:0=ff;1=ff\nL2:0=3;1=3;2=3;3=3\n'
+try a/schemata 'L3:0=f;1=f\nL2:0=1;1=1;2=1;3=1\n'
+try y/schemata 'L3:0=1;1=1\nL2:0=1;1=1;2=1;3=1\n'
+try x/schemata 'L3:0=f00;1=f00\nL2:0=f0;1=f0;2=f0;3=f0\n'
+try x/mode 'exclusive\n'
+try x/mode 'exclusive\n'
+try a/schemata 'L3:0=100\n'
+try x/schemata 'L3:0=180\n'
+try x/schemata 'L3:1=c0000\n' # the processor's own
+try x/schemata 'L3:1=3f00\n'
+cat x/mode info/L3/bit_usage info/L2/bit_usage
+mkdir z
+cat z/schemata z/size
+try x/mode 'pseudo-locksetup\n'
+try x/mode 'shareable\n'
+try a/schemata 'L3:0=100\n'
+mkdir "x
+y" 2> /dev/null || echo "no newline in a name"
+mkdir a/b 2> /dev/null || echo "no group in a group"
+mkdir mon_groups/mon_groups 2> /dev/null || echo "not this name"
+rmdir info 2> /dev/null || echo "info stays"
+mv a c 2> /dev/null || echo "a keeps its name"
+mkdir -p /mnt; mount -t resctrl resctrl /mnt 2> /dev/null || echo "one mount"
+rmdir x y z
+cat info/L3/bit_usage cpus a/cpus_list
+mkdir a/mon_groups/n
+for g in . a a/mon_groups/n; do
+	echo $$ > $g/tasks
+	cat /proc/$$/cpu_resctrl_groups
+done
+cd /sys/devices/system/cpu
+for f in id level type size ways_of_associativity number_of_sets coherency_line_size physical_line_partition shared_cpu_list shared_cpu_map; do
+	for i in cpu*/cache/index*/$f; do echo "$i $(cat $i 2>&1)"; done
+done
 grep -o ' \(rdt_a\|cat_l[23]\|cdp_l[23]\|cqm[a-z_]*\|mba\)\b' /proc/cpuinfo | sort | uniq -c
 G
 cat > "$dir/guest.sh" <<'G'

@@ -88,7 +88,23 @@ ok "both views show it" says $cg/b/cache.l3 'mask 0=f000'
 echo $$ > $cg/b/below/cgroup.procs
 ok "who comes is in it" grep -q "^$$\$" $r/cgroup:b/tasks
 ok "cache.stat says what and how large" sh -c "grep -q 'l3.0.mask f000' $cg/b/cache.stat && grep -q 'l3.0.bytes 262144' $cg/b/cache.stat"
+pages() { sed -n "s/^pages.[$1] //p" $cg/b/cache.stat | { sum=0; while read -r n; do sum=$((sum + n)); done; echo $sum; }; }
+before=$(pages 01)
+dd if=/dev/zero of=/tmp/big bs=64k count=64 2> /dev/null # paid for by b, as all that it reads and writes
+ok "the page cache is with the kernel, in its colours: $(($(pages 01) - before)) pages" [ $(($(pages 01) - before)) -gt 900 ]
+rm /tmp/big
+huge() { # of whom: its huge pages, once it has all its memory
+	until [ "$(sed -n 's/^Rss: *\([0-9]*\) kB/\1/p' /proc/$1/smaps | sort -n | tail -1)" -gt 8000 ]; do sleep 0.1; done
+	sed -n 's/^AnonHugePages: *\([0-9]*\) kB/\1/p' /proc/$1/smaps | sort -n | tail -1
+}
+hog() { dd if=/dev/zero of=/dev/null bs=16M count=100000000 2> /dev/null & }
+hog
+ok "huge pages are refused to it: $(huge $!) KiB" [ "$(huge $!)" = 0 ]
+kill $!
 echo $$ > $cg/cgroup.procs
+hog
+ok "and given to others: $(huge $!) KiB" [ "$(huge $!)" -gt 8000 ]
+kill $!
 ok "who leaves is not" sh -c "! grep -q '^$$\$' $r/cgroup:b/tasks"
 for wrong in 'mask 0' 'mask 10000' 'mask' 'mask 9=f' 'mask L2:0=f' 'mask f;f' 'weight 0' 'weight 10001' 'weight' 'weight x' 'most' ''; do
 	put "$wrong" $cg/b/cache.l3 && echo "not ok '$wrong' was taken"

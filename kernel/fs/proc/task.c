@@ -20,6 +20,7 @@
 #include <mm/mm.h>
 #include <process/oom.h>
 #include <process/ptrace.h>
+#include <resctrl/task.h>
 #include <task/sched.h>
 #include <vfs/mount.h>
 #include <vfs/uapi.h>
@@ -365,6 +366,12 @@ static int show_oom_score(struct task *t, struct strbuf *out)
 	return 0;
 }
 
+static int show_cache_group(struct task *t, struct strbuf *out)
+{
+	resctrl_show_task(t, out);
+	return 0;
+}
+
 static int show_cgroup(struct task *t, struct strbuf *out)
 {
 	struct tenant *tenant;
@@ -483,6 +490,7 @@ static int follow_exe(struct task *t, struct path *out)
 const struct task_file proc_task_files[] = {
 	{ .name = "auxv", .mode = S_IFREG | 0400, .show = proc_show_auxv },
 	{ .name = "cgroup", .mode = S_IFREG | 0444, .show = show_cgroup },
+	{ .name = "cpu_resctrl_groups", .mode = S_IFREG | 0444, .show = show_cache_group },
 	{ .name = "cmdline", .mode = S_IFREG | 0444, .show = show_cmdline },
 	{ .name = "comm", .mode = S_IFREG | 0644, .show = show_comm, .set = set_comm },
 	{ .name = "cwd", .mode = S_IFLNK | 0777, .follow = follow_cwd },

@@ -187,6 +187,9 @@ static inline bool resctrl_lists(const struct resctrl *r, u16 group, u16 task_gr
 	return task_group == group || resctrl_control_of(r, task_group) == group;
 }
 
+/* "res:GROUP", "mon:MONITORGROUP", each empty for none, a line each; res:/ is the default group. */
+void resctrl_show_group(const struct resctrl *r, u16 group, struct strbuf *out);
+
 /* For the cache controller of cgroups: the group of that name, or -ENOENT; what its schemata says of a cache (of data,
  * if code is apart; domain by index), the whole text, and a write into it; what it has in an L3 now, -EINVAL if nobody
  * counts. */

@@ -743,15 +743,20 @@ static bool can_compile(const struct bpf_prog *p)
 	return true;
 }
 
-/* For who asks where functions and lines are. */
+/* For who asks where functions and lines are. A function's first line begins with its prologue: libbpf insists. */
 static void note_places(const struct jit *j)
 {
 	const struct bpf_prog *p = j->prog;
 
 	for (u32 s = 0; s < p->nr_subs; s++)
 		p->subs[s].code = j->entry[s];
-	for (u32 i = 0; i < p->nr_lines; i++)
-		p->line_code[i] = j->addr[p->lines[i].insn_off];
+	for (u32 i = 0, s = 0; i < p->nr_lines; i++) {
+		u32 insn = p->lines[i].insn_off;
+
+		while (s + 1 < p->nr_subs && p->subs[s + 1].start <= insn)
+			s++;
+		p->line_code[i] = insn == p->subs[s].start ? j->entry[s] : j->addr[insn];
+	}
 }
 
 int bpf_jit_x86(const struct bpf_prog *prog, u8 *buf, u32 size, u64 at, u32 *tail_off, bool blind)

@@ -267,7 +267,7 @@ CASE(lines_and_functions)
 	want_eq(i.nr_jited_func_lens, 1);
 	want_eq(lengths[0], i.jited_prog_len);
 	want_eq(i.nr_jited_line_info, 2);
-	want(symbols[0] && places[0] >= symbols[0] && places[1] > places[0] && places[1] < symbols[0] + lengths[0]);
+	want(symbols[0] && places[0] == symbols[0] && places[1] > places[0] && places[1] < symbols[0] + lengths[0]);
 	want(memchr(code, 0xc3, sizeof(code))); /* ret */
 	close(prog);
 	close(btf);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: the first serial port is the console of a virtual machine: bytes come in bursts, and output must not hold up
- * programs at a byte a port access more than it has to.
+ * Problem: the first serial port is the console of a virtual machine, the second a line for whoever needs one: bytes
+ * come in bursts, and output must not hold up programs at a byte a port access more than it has to.
  *
  * Idea: the interrupt handler moves received bytes into a small ring and queues a deferred job, which hands them to the
  * terminal; output goes into another ring, from which the handler fills the chip's FIFO whenever it is empty.
  *
  * Contract: tty/tty.h. Registers: PC16550D data sheet (National Semiconductor, 1995). The kernel's own log goes to the
- * same port by polling (arch console) and may stand between a program's bytes.
+ * first port by polling (arch console) and may stand between a program's bytes.
  *
  * Locks: port->lock (RANK_DRIVER, irqsave) guards both rings and the registers.
  */
@@ -22,8 +22,6 @@
 #include <vfs/device.h>
 #include "tty_priv.h"
 
-#define PORT     0x3f8
-#define GSI      4
 #define TX_BYTES 4096
 #define RX_BYTES 1024
 #define FIFO     16
@@ -40,6 +38,9 @@ enum { DATA, IER, IIR_FCR, LCR, MCR, LSR, MSR, SCRATCH };
 #define LSR_TX_FREE 0x20
 
 struct port {
+	u16 base; /* I: of its registers */
+	u8 gsi;   /* I */
+	const char *name;
 	struct tty tty;
 	struct spinlock lock;
 	u8 tx[TX_BYTES], rx[RX_BYTES];
@@ -48,16 +49,19 @@ struct port {
 	struct deferred job;
 };
 
-static struct port port;
+static struct port ports[] = {
+	{ .base = 0x3f8, .gsi = 4, .name = "ttyS0" },
+	{ .base = 0x2f8, .gsi = 3, .name = "ttyS1" },
+};
 
-static u8 reg_get(unsigned r)
+static u8 reg_get(const struct port *p, unsigned r)
 {
-	return port_in8(PORT + r);
+	return port_in8(p->base + r);
 }
 
-static void reg_set(unsigned r, u8 v)
+static void reg_set(const struct port *p, unsigned r, u8 v)
 {
-	port_out8(PORT + r, v);
+	port_out8(p->base + r, v);
 }
 
 /* Under the lock: feeds the FIFO, and keeps its interrupt on while there is more. */
@@ -65,13 +69,13 @@ static void transmit(struct port *p)
 {
 	bool more;
 
-	if (reg_get(LSR) & LSR_TX_FREE)
+	if (reg_get(p, LSR) & LSR_TX_FREE)
 		for (int i = 0; i < FIFO && p->tx_tail != p->tx_head; i++)
-			reg_set(DATA, p->tx[p->tx_tail++ % TX_BYTES]);
+			reg_set(p, DATA, p->tx[p->tx_tail++ % TX_BYTES]);
 	more = p->tx_tail != p->tx_head;
 	if (more != p->tx_active) {
 		p->tx_active = more;
-		reg_set(IER, IER_RX | IER_LINE | (more ? IER_TX : 0));
+		reg_set(p, IER, IER_RX | IER_LINE | (more ? IER_TX : 0));
 	}
 }
 
@@ -79,8 +83,8 @@ static void receive(struct port *p)
 {
 	u8 status;
 
-	while ((status = reg_get(LSR)) & LSR_DATA) {
-		u8 c = reg_get(DATA);
+	while ((status = reg_get(p, LSR)) & LSR_DATA) {
+		u8 c = reg_get(p, DATA);
 
 		if (status & LSR_BREAK)
 			p->got_break = true;
@@ -94,7 +98,7 @@ static void serial_irq(void *arg)
 	struct port *p = arg;
 	ulong irq = spin_lock_irqsave(&p->lock);
 
-	(void)reg_get(IIR_FCR);
+	(void)reg_get(p, IIR_FCR);
 	receive(p);
 	transmit(p);
 	spin_unlock_irqrestore(&p->lock, irq);
@@ -169,33 +173,39 @@ static const struct tty_driver serial_driver = {
 	.flush_output = serial_flush,
 };
 
-static bool present(void)
+static bool present(const struct port *p)
 {
-	reg_set(SCRATCH, 0x5a);
-	return reg_get(SCRATCH) == 0x5a;
+	reg_set(p, SCRATCH, 0x5a);
+	return reg_get(p, SCRATCH) == 0x5a;
+}
+
+static void start(struct port *p, unsigned minor)
+{
+	int vector, err;
+
+	if (!present(p))
+		return;
+	tty_setup(&p->tty, &serial_driver, p->name, DEV(TTY_MAJOR, minor));
+	p->tty.priv = p;
+	spin_init(&p->lock, RANK_DRIVER);
+	deferred_init(&p->job, serial_job);
+	vector = irq_alloc(serial_irq, p, 0, p->name);
+	err = vector < 0 ? vector : irq_route_gsi(p->gsi, vector, false, false);
+	if (err) {
+		log_err("%s: no interrupt: error %d", p->name, -err);
+		return;
+	}
+	reg_set(p, LCR, LCR_8N1);
+	reg_set(p, IIR_FCR, FCR_ON);
+	reg_set(p, MCR, MCR_READY);
+	reg_set(p, IER, IER_RX | IER_LINE);
+	tty_register(&p->tty);
 }
 
 void serial_init(void)
 {
-	int vector, err;
-
-	if (!present())
-		return;
-	tty_setup(&port.tty, &serial_driver, "ttyS0", DEV(TTY_MAJOR, 64));
-	port.tty.priv = &port;
-	spin_init(&port.lock, RANK_DRIVER);
-	deferred_init(&port.job, serial_job);
-	vector = irq_alloc(serial_irq, &port, 0, "ttyS0");
-	err = vector < 0 ? vector : irq_route_gsi(GSI, vector, false, false);
-	if (err) {
-		log_err("ttyS0: no interrupt: error %d", -err);
-		return;
-	}
-	reg_set(LCR, LCR_8N1);
-	reg_set(IIR_FCR, FCR_ON);
-	reg_set(MCR, MCR_READY);
-	reg_set(IER, IER_RX | IER_LINE);
-	tty_register(&port.tty);
+	for (unsigned i = 0; i < ARRAY_SIZE(ports); i++)
+		start(&ports[i], 64 + i);
 }
 
 PART_INIT(core, tty_init);

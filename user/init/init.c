@@ -14,9 +14,10 @@
  * seen on its /mnt. It is left read only, so that it is clean afterwards.
  *
  * Contract: status of a signal is 128 + its number; 127 not found, 126 not executable. Parameters
- * on the kernel's command line: ostrom.winsize=ROWSxCOLUMNS, ostrom.tty=NAME (default ttyS0).
+ * on the kernel's command line: ostrom.winsize=ROWSxCOLUMNS, ostrom.tty=NAME (default ttyS0), ostrom.term=TERM,
+ * ostrom.resize=NAME (a serial line on which ROWSxCOLUMNS comes whenever the window outside changes).
  *
- * Locks: none; one thread.
+ * Locks: none; one thread a process.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,9 +36,10 @@
 #define COMMAND_FILE "/etc/ostrom/cmd"
 #define MAX_WORDS    512
 
+static char term[40] = "TERM=linux";
 static char *const environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 				     "HOME=/root",
-				     "TERM=linux",
+				     term,
 				     "USER=root",
 				     "PS1=ostrom:\\w# ",
 				     NULL };
@@ -91,11 +93,60 @@ static int parameter(const char *name, char *value, size_t size)
 	return 0;
 }
 
+/* The terminal outside may be one that the root has never heard of: then most of them are like xterm. */
+static void set_term(void)
+{
+	static const char *const places[] = { "/lib/terminfo", "/usr/share/terminfo" };
+	char path[96], *name = term + 5;
+
+	if (!parameter("ostrom.term", name, sizeof(term) - 5) || access(places[0], F_OK) < 0)
+		return;
+	for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%c/%s", places[i], *name, name);
+		if (!access(path, F_OK))
+			return;
+	}
+	strcpy(name, "xterm-256color");
+}
+
+static void set_size(int fd, const char *text)
+{
+	struct winsize w = { 0 };
+
+	if (sscanf(text, "%hux%hu", &w.ws_row, &w.ws_col) == 2)
+		ioctl(fd, TIOCSWINSZ, &w);
+}
+
+/* A process that listens for the window's sizes. */
+static void follow_size(const char *tty)
+{
+	char name[32], path[48], line[32];
+	struct termios t;
+	int from, to;
+	ssize_t n;
+
+	if (!parameter("ostrom.resize", name, sizeof(name)) || fork())
+		return;
+	snprintf(path, sizeof(path), "/dev/%s", name);
+	from = open(path, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+	to = open(tty, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (from < 0 || to < 0)
+		_exit(1);
+	if (!tcgetattr(from, &t)) {
+		t.c_lflag &= ~(ECHO | ECHONL);
+		tcsetattr(from, TCSANOW, &t);
+	}
+	while ((n = read(from, line, sizeof(line) - 1)) > 0) {
+		line[n] = '\0';
+		set_size(to, line);
+	}
+	_exit(0);
+}
+
 /* Makes the terminal the controlling one of a new session and standard input, output and error. */
 static void take_terminal(const char *path, int raw_output)
 {
 	struct termios t;
-	struct winsize w;
 	char value[32];
 	int fd;
 
@@ -109,8 +160,8 @@ static void take_terminal(const char *path, int raw_output)
 		t.c_lflag &= ~(ECHO | ECHONL);
 		tcsetattr(fd, TCSANOW, &t);
 	}
-	if (parameter("ostrom.winsize", value, sizeof(value)) && sscanf(value, "%hux%hu", &w.ws_row, &w.ws_col) == 2)
-		ioctl(fd, TIOCSWINSZ, &w);
+	if (parameter("ostrom.winsize", value, sizeof(value)))
+		set_size(fd, value);
 	for (int i = 0; i < 3; i++)
 		dup2(fd, i);
 	if (fd > 2)
@@ -226,10 +277,14 @@ int main(void)
 		mount_one("proc", "/proc", NULL);
 	}
 	mount_all();
+	if (!access("/bin/bash", X_OK))
+		shell[0] = "/bin/bash";
+	set_term();
 	parameter("ostrom.tty", name, sizeof(name));
 	snprintf(tty, sizeof(tty), "/dev/%s", name);
 	sethostname("ostrom", 6);
 	write_resolver();
+	follow_size(tty);
 	status = words ? run(argv, tty, 1) : run(shell, tty, 0);
 	sync();
 	if (*root)

@@ -271,6 +271,7 @@ void exit_release_mm(void)
 	if (!m)
 		return;
 	futex_exit_robust();
+	futex_pi_exit();
 	if (current->clear_child_tid && atomic_read(&m->users) > 1 &&
 	    !user_put(current->clear_child_tid, &zero, sizeof(zero)))
 		futex_wake_addr(current->clear_child_tid, 1);

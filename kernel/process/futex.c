@@ -8,41 +8,20 @@
  * faulting under the lock; if it is not there, the lock is dropped, the page is faulted in, and all
  * starts again. The key is (address space, address) for private words, (mapping, page, offset) for
  * words in shared mappings.
- *   waiter.bucket  says where it is queued; NULL: woken. Only who holds that bucket's lock clears it.
  *
  * Contract: process/futex.h. A robust list is walked at a thread's end: locks it still holds are marked
  * FUTEX_OWNER_DIED (set_robust_list(2)).
  *
  * Locks: bucket->lock (RANK_FUTEX); two of them in address order for requeue and wake_op.
  */
-#include "process_priv.h"
+#include "futex_priv.h"
 #include <arch/user.h>
 #include <linux/futex.h>
 #include <linux/time_types.h>
-#include <process/futex.h>
 
 #define BUCKETS 256
 
-struct key {
-	const void *object; /* struct mm, or struct mapping */
-	ulong where;        /* address, or page index and offset */
-};
-
-struct bucket {
-	struct spinlock lock;
-	struct list waiters;
-} __cacheline;
-
-struct waiter {
-	struct list link;
-	struct key key;
-	struct mapping *held; /* keeps a shared key's object */
-	struct bucket *bucket;
-	struct task *task;
-	u32 bitset;
-};
-
-static struct bucket buckets[BUCKETS];
+static struct futex_bucket buckets[BUCKETS];
 
 void futex_init(void)
 {
@@ -52,19 +31,14 @@ void futex_init(void)
 	}
 }
 
-static struct bucket *bucket_of(const struct key *k)
+struct futex_bucket *futex_bucket_of(const struct futex_key *k)
 {
 	u64 h = ((u64)k->object ^ k->where * 0x9e3779b97f4a7c15ULL) * 0x9e3779b97f4a7c15ULL;
 
 	return &buckets[h >> 56];
 }
 
-static bool same(const struct key *a, const struct key *b)
-{
-	return a->object == b->object && a->where == b->where;
-}
-
-static int make_key(u32 __user *addr, bool private, struct key *k, struct mapping **held)
+int futex_key_get(u32 __user *addr, bool private, struct futex_key *k, struct mapping **held)
 {
 	struct mapping *map = NULL;
 	ulong at = (ulong)addr;
@@ -76,18 +50,18 @@ static int make_key(u32 __user *addr, bool private, struct key *k, struct mappin
 		return -EINVAL;
 	if (at >= USER_END)
 		return -EFAULT;
-	*k = (struct key){ current->mm, at };
+	*k = (struct futex_key){ current->mm, at };
 	if (private)
 		return 0;
 	err = mm_locate(current->mm, at, &map, &index);
 	if (err || !map)
 		return err;
-	*k = (struct key){ map, index << PAGE_SHIFT | at % PAGE_SIZE };
+	*k = (struct futex_key){ map, index << PAGE_SHIFT | at % PAGE_SIZE };
 	*held = map;
 	return 0;
 }
 
-static void drop_key(struct mapping *held)
+void futex_key_drop(struct mapping *held)
 {
 	if (held && held->ops->put)
 		held->ops->put(held);
@@ -96,7 +70,7 @@ static void drop_key(struct mapping *held)
 /* ---- waking ------------------------------------------------------------------------------------------ */
 
 /* The bucket is locked. */
-static void wake_waiter(struct waiter *w)
+void futex_wake_waiter(struct futex_waiter *w)
 {
 	struct task *t = w->task;
 
@@ -107,17 +81,17 @@ static void wake_waiter(struct waiter *w)
 	task_put(t);
 }
 
-static int wake_locked(struct bucket *b, const struct key *k, u32 bitset, int nr)
+static int wake_locked(struct futex_bucket *b, const struct futex_key *k, u32 bitset, int nr)
 {
-	struct waiter *w, *n;
+	struct futex_waiter *w, *n;
 	int woken = 0;
 
 	list_for_each_entry_safe (w, n, &b->waiters, link) {
 		if (woken >= nr)
 			break;
-		if (!same(&w->key, k) || !(w->bitset & bitset))
+		if (!futex_key_same(&w->key, k) || !(w->bitset & bitset))
 			continue;
-		wake_waiter(w);
+		futex_wake_waiter(w);
 		woken++;
 	}
 	return woken;
@@ -126,20 +100,20 @@ static int wake_locked(struct bucket *b, const struct key *k, u32 bitset, int nr
 int futex_wake(const struct futex_call *f)
 {
 	struct mapping *held;
-	struct bucket *b;
-	struct key k;
+	struct futex_bucket *b;
+	struct futex_key k;
 	int err, woken;
 
 	if (!f->bitset)
 		return -EINVAL;
-	err = make_key(f->addr, f->private, &k, &held);
+	err = futex_key_get(f->addr, f->private, &k, &held);
 	if (err)
 		return err;
-	b = bucket_of(&k);
+	b = futex_bucket_of(&k);
 	spin_lock(&b->lock);
 	woken = wake_locked(b, &k, f->bitset, f->val);
 	spin_unlock(&b->lock);
-	drop_key(held);
+	futex_key_drop(held);
 	return woken;
 }
 
@@ -153,9 +127,9 @@ int futex_wake_addr(u32 __user *addr, int nr)
 /* ---- waiting ------------------------------------------------------------------------------------------- */
 
 /* Queues w if the word is val. 0, -EAGAIN (another value), -EFAULT. */
-static int enqueue(struct waiter *w, u32 __user *addr, u32 val)
+static int enqueue(struct futex_waiter *w, u32 __user *addr, u32 val)
 {
-	struct bucket *b = bucket_of(&w->key);
+	struct futex_bucket *b = futex_bucket_of(&w->key);
 	u32 now;
 
 	for (;;) {
@@ -178,9 +152,9 @@ static int enqueue(struct waiter *w, u32 __user *addr, u32 val)
 }
 
 /* Takes w out of whatever bucket it is in. True: it had been woken before. */
-static bool dequeue(struct waiter *w)
+static bool dequeue(struct futex_waiter *w)
 {
-	struct bucket *b;
+	struct futex_bucket *b;
 
 	while ((b = smp_load_acquire(&w->bucket))) {
 		spin_lock(&b->lock);
@@ -195,7 +169,7 @@ static bool dequeue(struct waiter *w)
 	return true;
 }
 
-static int sleep_until_woken(struct waiter *w, unsigned n, u64 deadline_ns)
+int futex_sleep_until_woken(struct futex_waiter *w, unsigned n, u64 deadline_ns)
 {
 	for (;;) {
 		bool queued = true;
@@ -239,27 +213,27 @@ static int interrupted(const struct futex_call *f)
 
 int futex_wait(const struct futex_call *f)
 {
-	struct waiter w = { .task = current, .bitset = f->bitset };
+	struct futex_waiter w = { .task = current, .bitset = f->bitset };
 	int err;
 
 	if (!f->bitset)
 		return -EINVAL;
-	err = make_key(f->addr, f->private, &w.key, &w.held);
+	err = futex_key_get(f->addr, f->private, &w.key, &w.held);
 	if (err)
 		return err;
 	err = enqueue(&w, f->addr, f->val);
 	if (!err) {
-		err = sleep_until_woken(&w, 1, f->deadline_ns);
+		err = futex_sleep_until_woken(&w, 1, f->deadline_ns);
 		if (dequeue(&w))
 			err = 0;
 	}
-	drop_key(w.held);
+	futex_key_drop(w.held);
 	return err == -EINTR ? interrupted(f) : err;
 }
 
 int futex_wait_many(const struct futex_wait_one *list, unsigned n, u64 deadline_ns)
 {
-	struct waiter *w = kcalloc(n, sizeof(*w), 0);
+	struct futex_waiter *w = kcalloc(n, sizeof(*w), 0);
 	int err = 0, result = -1;
 	unsigned queued;
 
@@ -268,21 +242,21 @@ int futex_wait_many(const struct futex_wait_one *list, unsigned n, u64 deadline_
 	for (queued = 0; queued < n; queued++) {
 		w[queued].task = current;
 		w[queued].bitset = ~0U;
-		err = make_key(list[queued].addr, list[queued].private, &w[queued].key, &w[queued].held);
+		err = futex_key_get(list[queued].addr, list[queued].private, &w[queued].key, &w[queued].held);
 		if (err)
 			break;
 		err = enqueue(&w[queued], list[queued].addr, list[queued].val);
 		if (err) {
-			drop_key(w[queued].held);
+			futex_key_drop(w[queued].held);
 			break;
 		}
 	}
 	if (!err)
-		err = sleep_until_woken(w, n, deadline_ns);
+		err = futex_sleep_until_woken(w, n, deadline_ns);
 	for (unsigned i = 0; i < queued; i++) {
 		if (dequeue(&w[i]) && result < 0)
 			result = i;
-		drop_key(w[i].held);
+		futex_key_drop(w[i].held);
 	}
 	kfree(w);
 	return result >= 0 ? result : err == -EINTR ? -ERESTARTSYS : err;
@@ -291,30 +265,30 @@ int futex_wait_many(const struct futex_wait_one *list, unsigned n, u64 deadline_
 /* ---- two words ------------------------------------------------------------------------------------------------ */
 
 struct pair {
-	struct key k1, k2;
+	struct futex_key k1, k2;
 	struct mapping *held1, *held2;
-	struct bucket *b1, *b2;
+	struct futex_bucket *b1, *b2;
 };
 
 static int pair_begin(const struct futex_call *f, struct pair *p)
 {
-	int err = make_key(f->addr, f->private, &p->k1, &p->held1);
+	int err = futex_key_get(f->addr, f->private, &p->k1, &p->held1);
 
 	if (err)
 		return err;
-	err = make_key(f->addr2, f->private, &p->k2, &p->held2);
+	err = futex_key_get(f->addr2, f->private, &p->k2, &p->held2);
 	if (err) {
-		drop_key(p->held1);
+		futex_key_drop(p->held1);
 		return err;
 	}
-	p->b1 = bucket_of(&p->k1);
-	p->b2 = bucket_of(&p->k2);
+	p->b1 = futex_bucket_of(&p->k1);
+	p->b2 = futex_bucket_of(&p->k2);
 	return 0;
 }
 
 static void pair_lock(struct pair *p)
 {
-	struct bucket *low = min(p->b1, p->b2), *high = max(p->b1, p->b2);
+	struct futex_bucket *low = min(p->b1, p->b2), *high = max(p->b1, p->b2);
 
 	spin_lock(&low->lock);
 	if (high != low)
@@ -330,13 +304,13 @@ static void pair_unlock(struct pair *p)
 
 static void pair_end(struct pair *p)
 {
-	drop_key(p->held1);
-	drop_key(p->held2);
+	futex_key_drop(p->held1);
+	futex_key_drop(p->held2);
 }
 
 /* Moves w to the second word. It keeps its reference of the first word's mapping; the second is kept by whoever will
  * wake it there (a word that nobody maps any more can only be left by a signal or the deadline). */
-static void move_waiter(struct waiter *w, struct pair *p)
+static void move_waiter(struct futex_waiter *w, struct pair *p)
 {
 	list_del(&w->link);
 	w->key = p->k2;
@@ -346,7 +320,7 @@ static void move_waiter(struct waiter *w, struct pair *p)
 
 int futex_requeue(const struct futex_call *f, bool compare)
 {
-	struct waiter *w, *n;
+	struct futex_waiter *w, *n;
 	int woken, moved = 0;
 	struct pair p;
 	u32 now;
@@ -377,7 +351,7 @@ int futex_requeue(const struct futex_call *f, bool compare)
 	list_for_each_entry_safe (w, n, &p.b1->waiters, link) {
 		if (moved >= (int)f->val2)
 			break;
-		if (!same(&w->key, &p.k1))
+		if (!futex_key_same(&w->key, &p.k1) || !w->bitset)
 			continue;
 		move_waiter(w, &p);
 		moved++;
@@ -489,7 +463,7 @@ static void bury_lock(u32 __user *word, u32 tid, bool pending)
 		}
 		if (found == now) {
 			if (now & FUTEX_WAITERS)
-				futex_wake_addr(word, 1);
+				futex_wake_addr(word, 1); /* those of a priority-inheriting lock: futex_pi_exit */
 			return;
 		}
 		now = found;

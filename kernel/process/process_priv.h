@@ -119,6 +119,7 @@ void timer_dequeued(struct posix_timer *t, siginfo_t *info); /* siglock held */
 
 /* ---- futex.c ---- */
 void futex_exit_robust(void);
+void futex_pi_exit(void); /* current ends: those that wait for its locks look again; after futex_exit_robust */
 int futex_wake_addr(u32 __user *addr, int nr);
 void futex_init(void);
 

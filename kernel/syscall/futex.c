@@ -4,7 +4,7 @@
  *
  * Idea: decode into struct futex_call; the operations are process's.
  *
- * Contract: futex(2), set_robust_list(2), futex_waitv (futex2). Priority inheritance: ENOSYS.
+ * Contract: futex(2), set_robust_list(2), futex_waitv (futex2). FUTEX_WAIT_REQUEUE_PI and FUTEX_CMP_REQUEUE_PI: ENOSYS.
  *
  * Locks: none.
  */
@@ -20,7 +20,7 @@
 static int get_deadline(struct futex_call *f, int cmd, int op, const void __user *timeout)
 {
 	bool relative = cmd == FUTEX_WAIT;
-	int clock = op & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC;
+	int clock = op & FUTEX_CLOCK_REALTIME || cmd == FUTEX_LOCK_PI ? CLOCK_REALTIME : CLOCK_MONOTONIC;
 	u64 ns;
 	int err;
 
@@ -36,7 +36,7 @@ static int get_deadline(struct futex_call *f, int cmd, int op, const void __user
 
 static bool waits(int cmd)
 {
-	return cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET;
+	return cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET || cmd == FUTEX_LOCK_PI || cmd == FUTEX_LOCK_PI2;
 }
 
 long sys_futex(u32 __user *uaddr, int op, u32 val, const void __user *timeout, u32 __user *uaddr2, u32 val3)
@@ -50,7 +50,7 @@ long sys_futex(u32 __user *uaddr, int op, u32 val, const void __user *timeout, u
 				.bitset = FUTEX_BITSET_MATCH_ANY,
 				.private = op & FUTEX_PRIVATE_FLAG };
 
-	if ((op & FUTEX_CLOCK_REALTIME) && !waits(cmd))
+	if ((op & FUTEX_CLOCK_REALTIME) && (!waits(cmd) || cmd == FUTEX_LOCK_PI))
 		return -ENOSYS;
 	if (waits(cmd)) {
 		err = get_deadline(&f, cmd, op, timeout);
@@ -67,6 +67,10 @@ long sys_futex(u32 __user *uaddr, int op, u32 val, const void __user *timeout, u
 	case FUTEX_REQUEUE: return futex_requeue(&f, false);
 	case FUTEX_CMP_REQUEUE: return futex_requeue(&f, true);
 	case FUTEX_WAKE_OP: return futex_wake_op(&f);
+	case FUTEX_LOCK_PI:
+	case FUTEX_LOCK_PI2: return futex_lock_pi(&f, false);
+	case FUTEX_TRYLOCK_PI: return futex_lock_pi(&f, true);
+	case FUTEX_UNLOCK_PI: return futex_unlock_pi(&f);
 	default: return -ENOSYS;
 	}
 }

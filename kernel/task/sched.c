@@ -66,7 +66,12 @@ static u32 weight_of(const struct task *t)
 
 static bool is_rt(const struct task *t)
 {
-	return t->class == SCHED_CLASS_FIFO || t->class == SCHED_CLASS_RR;
+	return t->class == SCHED_CLASS_FIFO || t->class == SCHED_CLASS_RR || t->boost;
+}
+
+static u8 rt_level(const struct task *t)
+{
+	return max(t->rt_priority, t->boost);
 }
 
 u32 sched_weight_of(const struct task *t)
@@ -103,12 +108,12 @@ static void queue_in(struct rq *q, struct task *t, bool head)
 		fair_insert(q, t);
 		return;
 	}
-	l = &q->rt[t->rt_priority];
+	l = &q->rt[rt_level(t)];
 	if (head)
 		list_add(&t->run_link, l);
 	else
 		list_add_tail(&t->run_link, l);
-	q->rt_bits[t->rt_priority / 64] |= BIT(t->rt_priority % 64);
+	q->rt_bits[rt_level(t) / 64] |= BIT(rt_level(t) % 64);
 }
 
 static void queue_out(struct rq *q, struct task *t)
@@ -120,8 +125,8 @@ static void queue_out(struct rq *q, struct task *t)
 		return;
 	}
 	list_del_init(&t->run_link);
-	if (list_empty(&q->rt[t->rt_priority]))
-		q->rt_bits[t->rt_priority / 64] &= ~BIT(t->rt_priority % 64);
+	if (list_empty(&q->rt[rt_level(t)]))
+		q->rt_bits[rt_level(t) / 64] &= ~BIT(rt_level(t) % 64);
 }
 
 static struct task *best_rt(struct rq *q)
@@ -227,7 +232,7 @@ static bool preempts(struct rq *q, struct task *t)
 	if (c == q->idle)
 		return true;
 	if (is_rt(t))
-		return !is_rt(c) || t->rt_priority > c->rt_priority;
+		return !is_rt(c) || rt_level(t) > rt_level(c);
 	if (is_rt(c))
 		return false;
 	if (c->policy == SCHED_IDLE && t->policy != SCHED_IDLE)
@@ -280,7 +285,7 @@ static unsigned choose_cpu(const struct task *t)
 		for_each_cpu (cpu, may) {
 			const struct task *c = READ_ONCE(rq_of(cpu)->curr);
 
-			if (!is_rt(c) || c->rt_priority < t->rt_priority)
+			if (!is_rt(c) || rt_level(c) < rt_level(t))
 				return cpu;
 		}
 	return best;

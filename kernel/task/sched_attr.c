@@ -43,6 +43,23 @@ int sched_set_attr(struct task *t, int policy, int rt_priority, int nice)
 	return 0;
 }
 
+/* The class changes with the priority: a fair task that is boosted runs as a real-time one (is_rt). */
+void sched_boost(struct task *t, u8 rt_priority)
+{
+	ulong flags = spin_lock_irqsave(&t->lock);
+	struct rq *q;
+	bool queued;
+
+	if (t->boost != rt_priority) {
+		q = sched_change_begin(t, &queued);
+		t->boost = rt_priority;
+		if ((s64)(q->min_vruntime - t->vruntime) > 0)
+			t->vruntime = q->min_vruntime;
+		sched_change_end(q, t, queued);
+	}
+	spin_unlock_irqrestore(&t->lock, flags);
+}
+
 int sched_set_affinity(struct task *t, cpumask_t mask)
 {
 	struct rq *q;

@@ -36,6 +36,7 @@
 	RANK(TASKLIST, spin, "the family tree, groups and sessions of processes, pid tables")                          \
 	RANK(SIGHAND, spin, "signal handlers and queues of a process")                                                 \
 	RANK(FUTEX, spin, "one futex bucket")                                                                          \
+	RANK(PI, spin, "who waits for whose priority-inheriting lock")                                                 \
 	RANK(RENAME, spin, "the moment in which a dentry changes its name")                                            \
 	RANK(DENTRY, spin, "a dentry's name and children")                                                             \
 	RANK(ICACHE, spin, "inode and dentry hash buckets")                                                            \

@@ -19,6 +19,9 @@ int futex_wake(const struct futex_call *f);                  /* how many were wo
 int futex_requeue(const struct futex_call *f, bool compare); /* val: to wake; val2: to move; val3: expected */
 int futex_wake_op(const struct futex_call *f); /* val, val2: to wake on addr and addr2; val3: the operation */
 
+int futex_lock_pi(const struct futex_call *f, bool try); /* 0; -EDEADLK, -ESRCH, -EPERM; try: -EAGAIN */
+int futex_unlock_pi(const struct futex_call *f);         /* 0; -EPERM: not ours */
+
 struct futex_wait_one {
 	u32 __user *addr;
 	u32 val;

@@ -29,6 +29,8 @@ void sched_throttle_point(void);
 
 /* Attributes: checked by the caller (rights), applied at once, also to running tasks. -EINVAL. */
 int __must_check sched_set_attr(struct task *t, int policy, int rt_priority, int nice);
+/* It runs at least at this real-time priority until told otherwise (0: its own only): somebody waits for it. */
+void sched_boost(struct task *t, u8 rt_priority);
 int __must_check sched_set_affinity(struct task *t, cpumask_t mask); /* -EINVAL: no CPU of it on line */
 
 extern u32 sched_weight[40]; /* of nice -20 .. 19; constant after boot */

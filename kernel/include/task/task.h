@@ -54,6 +54,7 @@ enum task_state {
 
 enum sched_class { SCHED_CLASS_FAIR, SCHED_CLASS_FIFO, SCHED_CLASS_RR, SCHED_CLASS_IDLE };
 
+struct pi_waiter;
 struct task {
 	struct arch_thread arch; /* o */
 	ulong work;              /* a: WORK_* */
@@ -68,6 +69,7 @@ struct task {
 	cpumask_t affinity;                 /* t */
 	u8 class;                           /* t: enum sched_class */
 	u8 rt_priority;                     /* t: 1..99 */
+	u8 boost;                           /* t: sched_boost */
 	s8 nice;                            /* t */
 	u8 policy;                          /* t: SCHED_* of linux/sched.h, as user space set it */
 	bool reset_on_fork;                 /* t */
@@ -126,6 +128,7 @@ struct task {
 
 	u32 __user *clear_child_tid, *set_child_tid; /* o */
 	void __user *robust_list;                    /* o */
+	struct pi_waiter *pi_waiters, *pi_wait;      /* RANK_PI: who waits for a lock of ours; our own wait */
 	void __user *rseq;                           /* o: what rseq(2) registered; NULL: nothing */
 	u32 rseq_signature;                          /* o */
 	ulong syscall_nr;                            /* o: for tracing */

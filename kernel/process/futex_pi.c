@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: a thread of high priority that waits for a lock waits for whoever runs instead of the lock's holder. Locks
+ * of this kind name their holder, so that it can run at the priority of the most urgent one that waits for it.
+ *
+ * Idea: the word holds the holder's number, 0 when free; FUTEX_WAITERS sends its unlocking into the kernel, which hands
+ * the lock to the most urgent waiter at once. 0 --lock (program)--> TID --lock (kernel)--> TID|WAITERS --unlock
+ * (kernel)--> next TID|WAITERS, or 0 holder ends --> each waiter looks again; the first takes TID|OWNER_DIED A waiter
+ * hangs in the futex hash (bitset 0, so plain wakes leave it alone) and on its holder, task->pi_waiters. A holder's
+ * priority is the highest of those, and so on along the chain of holders that wait themselves; a chain that comes back
+ * to the caller is a deadlock.
+ *
+ * Contract: futex(2), FUTEX_LOCK_PI, FUTEX_LOCK_PI2, FUTEX_TRYLOCK_PI, FUTEX_UNLOCK_PI.
+ *
+ * Locks: the bucket's (word and queue), then pi_lock (RANK_PI: who waits for whom, over all locks).
+ */
+#include <arch/user.h>
+#include <core/clock.h>
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include "futex_priv.h"
+
+#define MAX_CHAIN 64
+
+struct pi_waiter {
+	struct futex_waiter w;
+	struct pi_waiter *next; /* on its holder */
+	struct task *holder;    /* counted; NULL: the lock is ours, or its holder has ended */
+	u32 dead;               /* the number of a holder that ended, 0: none */
+};
+
+static struct spinlock pi_lock = SPIN_INIT(RANK_PI);
+
+/* ---- who waits for whom: pi_lock held ---------------------------------------------------------------------------- */
+
+static u8 level_of(const struct task *t)
+{
+	bool rt = t->policy == SCHED_FIFO || t->policy == SCHED_RR;
+
+	return max(rt ? t->rt_priority : (u8)0, t->boost);
+}
+
+/* Gives t the priority that its waiters need, and so on along the chain. */
+static void boost_chain(struct task *t)
+{
+	for (int n = 0; t && n < MAX_CHAIN; n++) {
+		u8 most = 0;
+
+		for (struct pi_waiter *w = t->pi_waiters; w; w = w->next)
+			most = max(most, level_of(w->w.task));
+		if (most == t->boost)
+			return;
+		sched_boost(t, most);
+		t = t->pi_wait ? t->pi_wait->holder : NULL;
+	}
+}
+
+static bool chain_reaches(struct task *t, const struct task *end)
+{
+	for (int n = 0; t && n < MAX_CHAIN; n++) {
+		if (t == end)
+			return true;
+		t = t->pi_wait ? t->pi_wait->holder : NULL;
+	}
+	return false;
+}
+
+static void hang_on(struct pi_waiter *w, struct task *holder)
+{
+	task_get(holder);
+	w->holder = holder;
+	w->next = holder->pi_waiters;
+	holder->pi_waiters = w;
+	boost_chain(holder);
+}
+
+static void unhang(struct pi_waiter *w)
+{
+	struct task *holder = w->holder;
+	struct pi_waiter **at;
+
+	if (!holder)
+		return;
+	for (at = &holder->pi_waiters; *at != w; at = &(*at)->next)
+		;
+	*at = w->next;
+	w->holder = NULL;
+	boost_chain(holder);
+	task_put(holder);
+}
+
+/* ---- the queue of one lock: its bucket locked ----------------------------------------------------------------------
+ */
+
+static struct pi_waiter *first_waiter(struct futex_bucket *b, const struct futex_key *k)
+{
+	struct futex_waiter *w, *best = NULL;
+
+	list_for_each_entry (w, &b->waiters, link)
+		if (!w->bitset && futex_key_same(&w->key, k) && (!best || level_of(w->task) > level_of(best->task)))
+			best = w;
+	return best ? container_of(best, struct pi_waiter, w) : NULL;
+}
+
+/* Those that still wait wait for t from now on. */
+static void rehang_all(struct futex_bucket *b, const struct futex_key *k, struct task *t)
+{
+	struct futex_waiter *w;
+
+	spin_lock(&pi_lock);
+	list_for_each_entry (w, &b->waiters, link)
+		if (!w->bitset && futex_key_same(&w->key, k)) {
+			struct pi_waiter *p = container_of(w, struct pi_waiter, w);
+
+			unhang(p);
+			hang_on(p, t);
+		}
+	spin_unlock(&pi_lock);
+}
+
+/* Changes the word from `old`. 0, -EAGAIN: it has another value, -EFAULT. */
+static int change(u32 __user *addr, u32 old, u32 new)
+{
+	u32 found;
+
+	if (user_cmpxchg_u32_nofault(addr, old, new, &found))
+		return -EFAULT;
+	return found == old ? 0 : -EAGAIN;
+}
+
+/* ---- locking
+ * --------------------------------------------------------------------------------------------------------- */
+
+static int take(const struct futex_call *f, struct futex_bucket *b, struct pi_waiter *w, u32 word, u32 me)
+{
+	u32 died = w->dead ? FUTEX_OWNER_DIED : word & FUTEX_OWNER_DIED;
+	u32 others = first_waiter(b, &w->w.key) ? FUTEX_WAITERS : 0;
+	int err = change(f->addr, word, me | died | others);
+
+	if (!err)
+		rehang_all(b, &w->w.key, current);
+	return err;
+}
+
+/* Queues w behind the holder of the word. */
+static int join(const struct futex_call *f, struct futex_bucket *b, struct pi_waiter *w, u32 word)
+{
+	struct task *holder = task_find_get(word & FUTEX_TID_MASK);
+	int err = 0;
+
+	if (!holder)
+		return -ESRCH;
+	if (!holder->process) {
+		task_put(holder);
+		return -EPERM;
+	}
+	if (!(word & FUTEX_WAITERS))
+		err = change(f->addr, word, word | FUTEX_WAITERS);
+	spin_lock(&pi_lock);
+	if (!err && chain_reaches(holder, current))
+		err = -EDEADLK;
+	else if (!err && (holder->flags & TASK_F_EXITING)) /* futex_pi_exit looks after this flag is set */
+		err = -EBUSY;
+	if (!err) {
+		w->w.bucket = b;
+		list_add_tail(&w->w.link, &b->waiters);
+		current->pi_wait = w;
+		hang_on(w, holder);
+	}
+	spin_unlock(&pi_lock);
+	task_put(holder);
+	return err;
+}
+
+/* One look at the word. 0: the lock is ours; -EINPROGRESS: w is queued; -EAGAIN, -EBUSY: look again; -EALREADY: it has
+ * a holder; others are final. */
+static int look(const struct futex_call *f, struct pi_waiter *w, bool try)
+{
+	struct futex_bucket *b = futex_bucket_of(&w->w.key);
+	u32 me = pid_nr(current->pid), word, tid;
+	int err;
+
+	spin_lock(&b->lock);
+	err = user_load_u32_nofault(f->addr, &word) ? -EFAULT : 0;
+	tid = word & FUTEX_TID_MASK;
+	if (err)
+		;
+	else if (tid == me)
+		err = -EDEADLK;
+	else if (!tid || tid == w->dead)
+		err = take(f, b, w, word, me);
+	else if (try)
+		err = -EALREADY;
+	else
+		err = join(f, b, w, word) ?: -EINPROGRESS;
+	spin_unlock(&b->lock);
+	if (err == -EFAULT && !user_fault_in(f->addr, sizeof(u32), true))
+		err = -EAGAIN;
+	return err;
+}
+
+/* Ends a wait. True: the lock was given to us, or its holder has ended (w->dead). */
+static bool leave(struct pi_waiter *w)
+{
+	struct futex_bucket *b = futex_bucket_of(&w->w.key);
+	bool woken;
+
+	spin_lock(&b->lock);
+	woken = !w->w.bucket;
+	if (!woken) {
+		list_del(&w->w.link);
+		w->w.bucket = NULL;
+	}
+	spin_lock(&pi_lock);
+	current->pi_wait = NULL;
+	unhang(w);
+	spin_unlock(&pi_lock);
+	spin_unlock(&b->lock);
+	return woken;
+}
+
+static int lock_slowly(const struct futex_call *f, struct pi_waiter *w, bool try)
+{
+	for (;;) {
+		int err = look(f, w, try);
+
+		if (err == -EAGAIN || err == -EBUSY) {
+			if (err == -EBUSY) { /* let it end, even if we are more urgent */
+				sched_set_state(TASK_UNINTERRUPTIBLE);
+				(void)sched_sleep_until(clock_ns() + NSEC_PER_MSEC);
+			}
+			resched_point();
+			if (fatal_signal_pending(current))
+				return -EINTR;
+			continue;
+		}
+		if (err == -EALREADY)
+			return -EAGAIN;
+		if (err != -EINPROGRESS)
+			return err;
+		w->dead = 0;
+		err = futex_sleep_until_woken(&w->w, 1, f->deadline_ns);
+		if (!leave(w))
+			return err == -EINTR ? -ERESTARTNOINTR : err;
+		if (!w->dead)
+			return 0;
+	}
+}
+
+int futex_lock_pi(const struct futex_call *f, bool try)
+{
+	struct pi_waiter w = { .w.task = current };
+	int err = futex_key_get(f->addr, f->private, &w.w.key, &w.w.held);
+
+	if (err)
+		return err;
+	err = lock_slowly(f, &w, try);
+	futex_key_drop(w.w.held);
+	return err;
+}
+
+/* ---- unlocking
+ * ------------------------------------------------------------------------------------------------------- */
+
+static int hand_over(const struct futex_call *f, struct futex_bucket *b, const struct futex_key *k)
+{
+	struct pi_waiter *next = first_waiter(b, k);
+	struct task *t = next ? next->w.task : NULL;
+	u32 word, new = t ? (u32)pid_nr(t->pid) | FUTEX_WAITERS : 0;
+	int err;
+
+	if (user_load_u32_nofault(f->addr, &word))
+		return -EFAULT;
+	if ((word & FUTEX_TID_MASK) != (u32)pid_nr(current->pid))
+		return -EPERM;
+	err = change(f->addr, word, new);
+	if (err || !t)
+		return err;
+	spin_lock(&pi_lock);
+	unhang(next);
+	spin_unlock(&pi_lock);
+	task_get(t);
+	futex_wake_waiter(&next->w);
+	rehang_all(b, k, t);
+	task_put(t);
+	return 0;
+}
+
+int futex_unlock_pi(const struct futex_call *f)
+{
+	struct futex_bucket *b;
+	struct mapping *held;
+	struct futex_key k;
+	int err = futex_key_get(f->addr, f->private, &k, &held);
+
+	if (err)
+		return err;
+	b = futex_bucket_of(&k);
+	do {
+		spin_lock(&b->lock);
+		err = hand_over(f, b, &k);
+		spin_unlock(&b->lock);
+		if (err == -EFAULT && !user_fault_in(f->addr, sizeof(u32), true))
+			err = -EAGAIN;
+	} while (err == -EAGAIN);
+	futex_key_drop(held);
+	return err;
+}
+
+/* ---- the end of a holder
+ * ----------------------------------------------------------------------------------------------- */
+
+/* Wakes one of those that wait for current. pi_lock is inside the buckets', so it is found first and locked then. */
+static bool wake_one_orphan(u32 tid)
+{
+	struct futex_bucket *b = NULL;
+	struct futex_key key;
+	struct pi_waiter *w;
+
+	spin_lock(&pi_lock);
+	w = current->pi_waiters;
+	if (w) {
+		key = w->w.key;
+		b = futex_bucket_of(&key);
+	}
+	spin_unlock(&pi_lock);
+	if (!b)
+		return false;
+	spin_lock(&b->lock);
+	w = first_waiter(b, &key);
+	if (w && w->holder == current) {
+		spin_lock(&pi_lock);
+		w->dead = tid;
+		unhang(w);
+		spin_unlock(&pi_lock);
+		futex_wake_waiter(&w->w);
+	}
+	spin_unlock(&b->lock);
+	return true;
+}
+
+void futex_pi_exit(void)
+{
+	while (wake_one_orphan(pid_nr(current->pid)))
+		;
+}

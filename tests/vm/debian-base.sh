@@ -49,6 +49,21 @@ check findutils $'a/b\na/b/c' 'mkdir -p a/b; touch a/b/c; find a -mindepth 1 | s
 check findutils-xargs '3' 'find /etc -maxdepth 1 -name "*pass*" -o -maxdepth 1 -name group | xargs -n1 -P4 echo | sort -u | grep -c .'
 check tar-gzip 'same' 'tar czf /tmp/e.tgz -C / etc && mkdir -p ex && tar xzf e.tgz -C ex && diff -r --no-dereference /etc ex/etc && echo same'
 check tar-xz 'same' 'tar cJf /tmp/e.txz -C / etc/apt && rm -rf ex && mkdir ex && tar xJf e.txz -C ex && diff -r /etc/apt ex/etc/apt && echo same'
+check nss-files $'root:0\nssh 22/tcp' 'getent passwd root | cut -d: -f1,3; getent services ssh | tr -s " "'
+LIMIT=200 check locale '1.234.567,5 Donnerstag' 'localedef -i de_DE -f UTF-8 de_DE.UTF-8; export LC_ALL=de_DE.UTF-8; printf "%\'"'"'.1f " 1234567,5; date -d 1970-01-01 +%A'
+check capabilities-of-a-file '*cap_net_raw=ep*' 'cp /bin/cat c && setcap cap_net_raw+ep c && getcap c && setpriv --reuid=65534 --clear-groups --regid=65534 ./c /proc/self/status | grep CapEff:.*2000'
+check overcommit-guess 'no yes yes no' 'python3 -c "
+import mmap
+def ask(mib, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS):
+    try: return mmap.mmap(-1, mib << 20, flags) and \"yes\"
+    except OSError: return \"no\"
+print(ask(4000), ask(1500), ask(4000, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000), ask(4000, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS))"'
+check overcommit-never $'1500 no\n100 yes' 'echo 2 > /proc/sys/vm/overcommit_memory; python3 -c "
+import mmap
+for mib in 1500, 100:
+    try: mmap.mmap(-1, mib << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000); print(mib, \"yes\")
+    except OSError: print(mib, \"no\")"; echo 0 > /proc/sys/vm/overcommit_memory'
+check committed '*CommitLimit:*Committed_AS:*' 'cat /proc/meminfo'
 check perl '42 Linux' 'perl -MPOSIX -e "print 6*7, q( ), (uname())[0]"'
 check perl-fork 'child parent' 'perl -e "\$|=1; if (!(\$p=fork)) {print qq(child ); exit} waitpid \$p,0; print qq(parent)"'
 check perl-socket 'ping' 'perl -MSocket -e "socketpair(A,B,AF_UNIX,SOCK_STREAM,PF_UNSPEC); syswrite A,qq(ping); sysread B,\$x,9; print \$x"'

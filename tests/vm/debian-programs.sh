@@ -1,8 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Debian 12's sqlite3 (WAL, two processes), git, gcc, make, gdb, strace, stress-ng, hackbench on Ostrom, unmodified, each judged.
+# Debian 12's sqlite3 (WAL, two processes), git, gcc, make, stress-ng, hackbench, perf bench, busybox on Ostrom, unmodified, each judged. With
+# TEST_MODE=all gcc and make -j build Lua from its source.
 . "$(dirname "$0")/debian/host.sh"
-debian_run 540 --cpus 2 <<'GUEST'
+limit=540
+[ "$TEST_MODE" != all ] || limit=1700
+{ echo "all=$([ "$TEST_MODE" = all ] && echo yes)"; cat <<'GUEST'; } | debian_run $limit --cpus 2
 check sqlite-wal $'wal\n1000' 'sqlite3 a.db "pragma journal_mode=wal; create table t(x); with recursive c(n) as (select 1 union all select n+1 from c limit 1000) insert into t select n from c; select count(*) from t;"'
 check sqlite-two-writers 1400 'for i in 1 2; do (for k in $(seq 200); do echo "insert into t values($k);"; done | sqlite3 -cmd ".timeout 20000" a.db) & done; wait; sqlite3 a.db "select count(*) from t"'
 check sqlite-integrity ok 'sqlite3 a.db "pragma integrity_check"'
@@ -33,6 +36,25 @@ check hackbench-threads '*Time:*' 'hackbench -T -p -l 20 -g 2'
 for s in cpu vm fork pipe switch futex mmap sem timer sigq poll dentry shm msg sysbadaddr; do
 	check stress-ng-$s '*successful run completed*' "stress-ng --$s 2 --timeout 2 --no-rand-seed ${s:+}"
 done
+check perf-bench-sched-pipe '*usecs/op*' 'perf bench sched pipe -l 500'
+check perf-bench-sched-messaging '*Total time:*' 'perf bench sched messaging -g 2 -l 20'
+check perf-bench-syscall '*usecs/op*' 'perf bench syscall basic -l 20000'
+check perf-bench-mem-memcpy '*B/sec*' 'perf bench mem memcpy -s 1MB -l 4'
+check perf-bench-mem-memset '*B/sec*' 'perf bench mem memset -s 1MB -l 4'
+check perf-bench-futex-hash '*operations/sec*' 'perf bench futex hash -r 1 -t 2 -f 16'
+check perf-bench-futex-wake '*Wokeup 4 of 4 threads*' 'perf bench futex wake -t 4 -r 1'
+check perf-bench-futex-wake-parallel '*Avg per-thread latency*' 'perf bench futex wake-parallel -t 4 -w 2'
+check perf-bench-futex-requeue '*Requeued 4 of 4 threads*' 'perf bench futex requeue -t 4'
+check perf-bench-futex-lock-pi '*operations/sec*' 'perf bench futex lock-pi -r 1 -t 2'
+check perf-bench-epoll-wait '*operations/sec*' 'perf bench epoll wait -r 1 -t 2 -f 4'
+check perf-bench-epoll-ctl '*operations*' 'perf bench epoll ctl -r 1 -t 2 -f 4'
+check busybox '[[]a b[]] 3 ok' 'busybox sh -c "echo -n \"[a b] \"; seq 3 | busybox awk \"END{printf NR}\"; echo x | busybox gzip | busybox gunzip | busybox sed \"s/x/ ok/\""'
+if [ -n "$all" ]; then
+	LIMIT=1200
+	check lua-builds '*Lua 5.4*' 'tar xzf /usr/src/lua.tar.gz && cd lua-5.4*/src && make -s -j2 posix > log 2>&1; ./lua -v || tail log'
+	check lua-runs '6765 Lua' 'cd lua-5.4*/src && ./lua -e "local function f(n) return n < 2 and n or f(n-1)+f(n-2) end print(f(20)..\" \".._VERSION:sub(1,3))"'
+	LIMIT=60
+fi
 check less-vim 'ok' 'echo ok | less'
 check vim-ex 'changed' 'echo old > v; vim.tiny -es -c "%s/old/changed/" -c wq v; cat v'
 check lsof '*/dev/null*' 'lsof -p $$ < /dev/null'

@@ -305,6 +305,8 @@ int __must_check inet_parse_control(const struct socket *s, const struct sock_ms
 int __must_check inet_origin(struct inet_socket *i, const struct inet_name *to, const struct inet_once *once,
 			     struct ip_addr *source, u32 *ifindex);
 void inet_packet_source(const struct packet *p, struct ip_addr *out);
+/* connect(2): names the peer, or nobody (AF_UNSPEC). take_port: gives the socket its port when it has none. */
+int inet_datagram_connect(struct socket *s, const struct sock_addr *a, int (*take_port)(struct inet_socket *i));
 
 /* raw.c */
 int __must_check raw_create(struct socket *s);

@@ -311,40 +311,26 @@ static int bind(struct socket *s, const struct sock_addr *a)
 		return -EADDRNOTAVAIL;
 	if (is_ping(s))
 		err = i->local_port ? -EINVAL : take_identifier(i, in.port);
-	if (!err)
+	if (!err) {
 		i->local = in.addr;
+		i->bound_addr = !ip_addr_is_any(&in.addr);
+	}
 	return err;
+}
+
+static int no_port(struct inet_socket *i)
+{
+	return 0;
 }
 
 static int connect(struct socket *s, const struct sock_addr *a, bool nonblock)
 {
 	struct inet_socket *i = of(s);
-	struct inet_once once = { .common = i->common };
-	struct ip_addr source;
-	struct inet_name in;
-	u16 family;
-	u32 ifindex;
-	int err;
+	int err = inet_datagram_connect(s, a, is_ping(s) ? ensure_identifier : no_port);
 
-	if (a->len < (int)sizeof(family))
-		return -EINVAL;
-	memcpy(&family, a->bytes, sizeof(family));
-	if (!family) {
-		i->remote = i->local = addr_any(s);
-		i->remote_port = 0;
-		return 0;
-	}
-	err = inet_parse_name(s, &i->common, a, true, &in);
-	if (!err)
-		err = inet_origin(i, &in, &once, &source, &ifindex);
-	if (!err && is_ping(s))
-		err = ensure_identifier(i);
-	if (err)
-		return err;
-	i->remote = in.addr;
-	i->remote_port = in.port ? in.port : host16(1);
-	i->local = source;
-	return 0;
+	if (!err && !ip_addr_is_any(&i->remote) && !i->remote_port)
+		i->remote_port = host16(1); /* it has a peer */
+	return err;
 }
 
 static int name(struct socket *s, bool peer, struct sock_addr *out)

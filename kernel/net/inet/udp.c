@@ -261,39 +261,7 @@ static int bind(struct socket *s, const struct sock_addr *a)
 
 static int connect(struct socket *s, const struct sock_addr *a, bool nonblock)
 {
-	struct inet_socket *i = of(s);
-	struct inet_once once = { .common = i->common };
-	struct ip_addr source;
-	struct inet_name in;
-	u16 family;
-	u32 ifindex;
-	int err;
-
-	if (a->len < (int)sizeof(family))
-		return -EINVAL;
-	memcpy(&family, a->bytes, sizeof(family));
-	if (!family) { /* AF_UNSPEC dissolves the association */
-		i->remote = addr_any(s);
-		i->remote_port = 0;
-		if (!i->bound_addr)
-			i->local = addr_any(s);
-		return 0;
-	}
-	err = inet_parse_name(s, &i->common, a, true, &in);
-	if (err)
-		return err;
-	in.addr = inet_loopback_if_any(&in.addr, s->family == PF_INET6);
-	err = inet_origin(i, &in, &once, &source, &ifindex);
-	if (!err)
-		err = ensure_port(i);
-	if (err)
-		return err;
-	if (in.ifindex && addr_is_link_local(&in.addr))
-		s->bound_ifindex = in.ifindex;
-	i->remote = in.addr;
-	i->remote_port = in.port;
-	i->local = source;
-	return 0;
+	return inet_datagram_connect(s, a, ensure_port);
 }
 
 static int name(struct socket *s, bool peer, struct sock_addr *out)

@@ -717,6 +717,56 @@ CASE(processes)
 	close(l);
 }
 
+static int set_tcp(int s, int name, int v)
+{
+	return setsockopt(s, IPPROTO_TCP, name, &v, sizeof(v));
+}
+
+static int value_of(int s, int name)
+{
+	int v = -1;
+	socklen_t len = sizeof(v);
+
+	return getsockopt(s, IPPROTO_TCP, name, &v, &len) ? -errno : v;
+}
+
+CASE(deferred_accept)
+{
+	int l = listener(4), c = socket(AF_INET, SOCK_STREAM, 0), s;
+	struct sockaddr_in a = at("127.0.0.1", port_of(l));
+	char b;
+
+	want_eq(value_of(l, TCP_DEFER_ACCEPT), 0);
+	want_eq(set_tcp(l, TCP_DEFER_ACCEPT, 5), 0);
+	want_eq(value_of(l, TCP_DEFER_ACCEPT), 7); /* of timeouts that double */
+	want_eq(connect(c, (void *)&a, sizeof(a)), 0);
+	want_eq(poll(&(struct pollfd){ l, POLLIN, 0 }, 1, 100), 0);
+	want_eq(write(c, "x", 1), 1);
+	want_eq(poll(&(struct pollfd){ l, POLLIN, 0 }, 1, 5000), 1);
+	s = accept(l, NULL, NULL);
+	want(s >= 0);
+	want_eq(read(s, &b, 1), 1);
+	want_eq(set_tcp(l, TCP_DEFER_ACCEPT, 0), 0);
+	want_eq(value_of(l, TCP_DEFER_ACCEPT), 0);
+	close(s);
+	close(c);
+	close(l);
+}
+
+CASE(window_clamp)
+{
+	int s[2];
+
+	pair(s);
+	want_eq(set_tcp(s[0], TCP_WINDOW_CLAMP, 20000), 0);
+	want_eq(value_of(s[0], TCP_WINDOW_CLAMP), 20000);
+	want_eq(set_tcp(s[0], TCP_WINDOW_CLAMP, 5), 0);
+	want_eq(value_of(s[0], TCP_WINDOW_CLAMP), 1152);
+	want_errno(set_tcp(s[0], TCP_WINDOW_CLAMP, 0), EINVAL);
+	close(s[0]);
+	close(s[1]);
+}
+
 int main(void)
 {
 	loopback_up();
@@ -738,5 +788,7 @@ int main(void)
 	RUN(files);
 	RUN(disconnect);
 	RUN(processes);
+	RUN(deferred_accept);
+	RUN(window_clamp);
 	return abi_status();
 }

@@ -87,6 +87,42 @@ static int set_number(struct tcp *t, const struct number *n, int v)
 	return 0;
 }
 
+#define FIRST_TIMEOUT_S 1
+#define LAST_TIMEOUT_S  120
+#define CLAMP_LEAST     1152
+
+/* TCP_DEFER_ACCEPT is in seconds, and counts in timeouts that double. */
+static u32 timeouts_in(int seconds)
+{
+	int timeout = FIRST_TIMEOUT_S, sum = timeout;
+	u32 n = seconds > 0;
+
+	for (; seconds > sum && n < 255; n++) {
+		timeout = min(timeout * 2, LAST_TIMEOUT_S);
+		sum += timeout;
+	}
+	return n;
+}
+
+static u32 seconds_of(u32 timeouts)
+{
+	u32 timeout = FIRST_TIMEOUT_S, sum = timeouts ? timeout : 0;
+
+	for (u32 n = 1; n < timeouts; n++) {
+		timeout = min(timeout * 2, (u32)LAST_TIMEOUT_S);
+		sum += timeout;
+	}
+	return sum;
+}
+
+static int set_clamp(struct tcp *t, int v)
+{
+	if (!v && t->state != TS_CLOSE)
+		return -EINVAL;
+	t->window_clamp = v ? max((u32)v, (u32)CLAMP_LEAST) : 0;
+	return 0;
+}
+
 static int set_tcp(struct socket *s, int name, const void *value, int len)
 {
 	struct tcp *t = stream_of(s)->tcp;
@@ -105,6 +141,8 @@ static int set_tcp(struct socket *s, int name, const void *value, int len)
 	case TCP_CORK: tcp_set_flags(t, -1, v != 0, -1); return 0;
 	case TCP_QUICKACK: tcp_quick_ack(t, v & 1); return 0;
 	case TCP_LINGER2: t->linger2_s = v < 0 ? 0 : v == 0 ? 60 : min((u32)v, 120U); return 0;
+	case TCP_DEFER_ACCEPT: t->defer_tries = timeouts_in(v); return 0;
+	case TCP_WINDOW_CLAMP: return set_clamp(t, v);
 	case TCP_MAXSEG:
 		if (v && (v < 88 || v > 32767))
 			return -EINVAL;
@@ -266,6 +304,8 @@ static int get_tcp(struct socket *s, int name, void *value, int *len)
 	case TCP_CORK: v = t->cork; break;
 	case TCP_QUICKACK: v = t->quick_ack; break;
 	case TCP_LINGER2: v = t->linger2_s; break;
+	case TCP_DEFER_ACCEPT: v = seconds_of(t->defer_tries); break;
+	case TCP_WINDOW_CLAMP: v = t->window_clamp; break;
 	case TCP_MAXSEG: v = t->user_mss && t->state == TS_CLOSE ? t->user_mss : t->mss; break;
 	default:
 		if (!n)

@@ -179,6 +179,7 @@ static struct tcp *make_child(struct tcp *l)
 	t->keep_count = l->keep_count;
 	t->user_timeout_ms = l->user_timeout_ms;
 	t->program_flags = l->program_flags;
+	t->window_clamp = l->window_clamp;
 	t->linger2_s = l->linger2_s;
 	if (l->host->ops->child(l, t)) {
 		kfree(t);
@@ -353,6 +354,8 @@ static bool leave_syn_recv(struct tcp *t, const struct segment *s)
 	}
 	if (t->parent && t->parent->nr_ready > t->parent->backlog)
 		return false; /* the listener is behind: the peer comes back */
+	if (t->parent && t->retries < t->parent->defer_tries && !s->len && !s->fin)
+		return false; /* TCP_DEFER_ACCEPT: it begins with data */
 	established(t, s);
 	return true;
 }

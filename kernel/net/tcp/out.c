@@ -113,6 +113,8 @@ u32 tcp_receive_edge(const struct tcp *t)
 	u32 room = t->receive_buffer > t->queued ? t->receive_buffer - t->queued : 0, edge;
 
 	room = min(room, 0xffffU << t->rcv_scale);
+	if (t->window_clamp)
+		room = min(room, t->window_clamp);
 	room = room >> t->rcv_scale << t->rcv_scale;
 	edge = t->rcv_nxt + room;
 	return seq_max(edge, t->rcv_edge); /* what was promised is not taken back */

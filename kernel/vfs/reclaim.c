@@ -177,21 +177,27 @@ static void round_of(struct shrink *s, unsigned round)
 		(void)shrink_caches(s, turn);
 }
 
+/* Who is to die gets what it asks of its tenant, and gives back more when it ends. */
+static bool gives_up(const struct tenant *top)
+{
+	return top && top->parent && upcall_alloc_is_dying();
+}
+
 u64 upcall_reclaim(struct tenant *top, u64 pages)
 {
 	struct shrink s = { .top = top, .low = true, .want = pages };
 
 	tenant_protect(top);
-	for (unsigned round = 0; round < ROUNDS && s.freed < s.want; round++)
+	for (unsigned round = 0; round < ROUNDS && s.freed < s.want && !gives_up(top); round++)
 		round_of(&s, round);
-	if (!s.freed) {
+	if (!s.freed && !gives_up(top)) {
 		s.low = false; /* memory.low gives way before anybody is killed */
 		round_of(&s, ROUNDS);
 		if (s.freed && top)
 			tenant_memory_event(top, MEMORY_LOW);
 	}
 	page_stat_add(PAGE_EVENT_STOLEN, (s64)s.freed);
-	if (!s.freed && reclaim_wait_for_clean && reclaim_wait_for_clean())
+	if (!s.freed && !gives_up(top) && reclaim_wait_for_clean && reclaim_wait_for_clean())
 		return 1; /* try again: something is being cleaned */
 	return s.freed + (top && top->parent ? 0 : dentry_shrink(pages));
 }

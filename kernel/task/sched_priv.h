@@ -30,7 +30,7 @@ DECLARE_PER_CPU(struct rq, rq);
 void sched_weigh_in(struct rq *q, struct task *t, u32 weight); /* t comes onto q */
 void sched_weigh_out(struct rq *q, struct task *t);
 /* Virtual time of a task that is not the root tenant's: delta_ns by its part of what this CPU divides. */
-u64 sched_tenant_vtime(const struct rq *q, const struct task *t, u64 delta_ns);
+u64 sched_tenant_vtime(struct rq *q, const struct task *t, u64 delta_ns);
 extern atomic_t sched_limits; /* tenants with cpu.max */
 void sched_charge_limits(struct rq *q, struct task *t, u64 delta_ns, u64 now);
 /* The next task may run this long before a limit is reached; ~0: no limit. Marks it if one already is. */

@@ -9,12 +9,18 @@
  *
  *      part of t = weight(t) / sum(tenant) * weight(tenant) / sum(parent) * ...        vruntime += time * 1024 / part
  *
+ * On several CPUs a tenant has its weight once, not on each: on each it weighs as much of it as the part of its
+ * runnable weight that is there. So one busy task beside a tenant with a task on each of two CPUs gets two thirds of
+ * its CPU.
+ *
+ *      weight on a CPU = weight * sum on that CPU / sum on all CPUs
+ *
  * A limit is a balance that is filled every period and drawn down as tasks run. At zero its tasks are marked, and sleep
  * when they are about to return to user mode: nobody is stopped with a lock of the kernel's. What they overdrew is
  * missing in the next period, so the limit holds over time.
  *
- * Contract: task/tenant.h, sched_priv.h. Weights count on each CPU by itself: a tenant whose tasks are on one CPU gets
- * its part of that one.
+ * Contract: task/tenant.h, sched_priv.h. What other CPUs change in a tenant's sum is noticed when one of its tasks is
+ * accounted for here, at the latest at the next tick.
  *
  * Locks: the run queue's for sums; bandwidth->lock for a limit's settings and statistics; balances are atomic.
  */
@@ -52,40 +58,64 @@ void sched_tenant_init(struct tenant *t)
 
 /* ---- weights ---- */
 
+static u32 weight_here(const struct tenant *g, const struct tenant_run *r)
+{
+	u64 weight = READ_ONCE(g->cpu_weight), all;
+
+	if (!r->sum)
+		return 0;
+	if (cpu_count() == 1)
+		return (u32)weight;
+	all = max((u64)atomic_read(&g->runnable), r->sum);
+	return (u32)max(weight * r->sum / all, 1ULL);
+}
+
+/* What is runnable in g on q has another weight: so has g in its parent, and so on up. */
+static void change_sum(struct rq *q, struct tenant *g, s64 delta)
+{
+	for (; delta; g = g->parent) {
+		struct tenant_run *r = &g->run[q->cpu];
+		u32 had = r->weight;
+
+		r->sum += (u64)delta;
+		if (!g->parent)
+			return;
+		if (cpu_count() > 1)
+			atomic_add(&g->runnable, delta);
+		r->weight = weight_here(g, r);
+		delta = (s64)r->weight - had;
+	}
+}
+
 void sched_weigh_in(struct rq *q, struct task *t, u32 weight)
 {
 	t->run_weight = weight;
-	for (struct tenant *g = t->tenant; weight; g = g->parent) {
-		struct tenant_run *r = &g->run[q->cpu];
-
-		r->sum += weight;
-		if (r->nr++ || !g->parent)
-			return;
-		weight = r->weight = READ_ONCE(g->cpu_weight);
-	}
+	change_sum(q, t->tenant, weight);
 }
 
 void sched_weigh_out(struct rq *q, struct task *t)
 {
-	u32 weight = t->run_weight;
-
-	for (struct tenant *g = t->tenant; weight; g = g->parent) {
-		struct tenant_run *r = &g->run[q->cpu];
-
-		r->sum -= weight;
-		if (--r->nr || !g->parent)
-			return;
-		weight = r->weight;
-	}
+	change_sum(q, t->tenant, -(s64)t->run_weight);
 }
 
-u64 sched_tenant_vtime(const struct rq *q, const struct task *t, u64 delta_ns)
+static void refresh(struct rq *q, struct tenant *g)
+{
+	struct tenant_run *r = &g->run[q->cpu];
+	u32 had = r->weight;
+
+	r->weight = weight_here(g, r);
+	change_sum(q, g->parent, (s64)r->weight - had);
+}
+
+u64 sched_tenant_vtime(struct rq *q, const struct task *t, u64 delta_ns)
 {
 	u64 part = (u64)t->run_weight << PART_SHIFT;
 
-	for (const struct tenant *g = t->tenant; g->parent; g = g->parent) {
+	for (struct tenant *g = t->tenant; g->parent; g = g->parent) {
 		const struct tenant_run *r = &g->run[q->cpu];
 
+		if (cpu_count() > 1)
+			refresh(q, g);
 		part = r->sum ? part / r->sum * r->weight : part;
 	}
 	return min(delta_ns, DELTA_MAX) * (1024ULL << PART_SHIFT >> 10) / max(part >> 10, 1ULL);
@@ -93,13 +123,10 @@ u64 sched_tenant_vtime(const struct rq *q, const struct task *t, u64 delta_ns)
 
 static void reweigh(struct tenant *t, struct rq *q)
 {
-	struct tenant_run *r = &t->run[q->cpu];
 	ulong flags = spin_lock_irqsave(&q->lock);
 
-	if (r->nr && t->parent) {
-		t->parent->run[q->cpu].sum += (u64)t->cpu_weight - r->weight;
-		r->weight = t->cpu_weight;
-	}
+	if (t->parent)
+		refresh(q, t);
 	spin_unlock_irqrestore(&q->lock, flags);
 }
 

@@ -39,8 +39,7 @@ struct tenant_cpu_use {
 /* What of a tenant waits for or has one CPU: under that CPU's run queue lock. */
 struct tenant_run {
 	u64 sum;    /* weights of the runnable tasks and children in it */
-	u32 nr;     /* how many they are */
-	u32 weight; /* what it adds to its parent's sum while nr > 0 */
+	u32 weight; /* what it adds to its parent's sum: of its own the part that is runnable here */
 	struct psi_cpu psi;
 };
 
@@ -111,6 +110,7 @@ struct tenant {
 	u64 mems;                    /* the same, of memory nodes */
 	bool cpu_idle;               /* cpu.idle: runs when nobody else wants to */
 	u32 cpu_weight;              /* 1024: that of a task of nice 0 */
+	atomic64_t runnable;         /* the sums on all CPUs, where there are several */
 	struct tenant_memory memory;
 	atomic64_t own_pages; /* charged to itself: while there are some it keeps a reference */
 	struct tenant_bandwidth bandwidth;

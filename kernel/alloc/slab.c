@@ -12,7 +12,8 @@
  *   slab page block   owner = cache; index = free offset/8 of its first free object, 0xffff none |
  * objects in use << 16
  *
- * A slab with free objects is on the cache's partial list; empty slabs beyond one go back to the
+ * Slabs of charged objects end with the numbers of the tenants that pay for them, from the back. A slab with free
+ * objects is on the cache's partial list; empty slabs beyond one go back to the
  * page allocator. kmalloc is a set of such caches, then page blocks.
  *
  * Contract: alloc/slab.h.
@@ -41,6 +42,7 @@ struct kcache {
 	u32 link;   /* offset of the link in a free object */
 	u16 id;
 	u8 order;
+	bool charged;
 	void (*ctor)(void *);
 	struct spinlock lock;
 	u32 partial; /* page number of the first slab with free objects */
@@ -128,7 +130,7 @@ static struct page *slab_give(struct kcache *c, void *obj)
 static struct page *slab_create(struct kcache *c, unsigned flags)
 {
 	struct page *p = page_alloc(c->order, flags & ALLOC_ATOMIC, NULL);
-	size_t n = (PAGE_SIZE << c->order) / c->size;
+	size_t n = (PAGE_SIZE << c->order) / (c->size + (c->charged ? sizeof(u16) : 0));
 	char *base;
 
 	if (!p)
@@ -206,7 +208,7 @@ static void drain(struct kcache *c, struct cpu_cache *cc)
 		slab_destroy(c, dead[--n]);
 }
 
-void *kcache_alloc(struct kcache *c, unsigned flags)
+static void *take(struct kcache *c, unsigned flags)
 {
 	ulong irq = irq_save();
 	struct cpu_cache *cc = this_cpu_ptr(&cpu_caches[c->id]);
@@ -230,11 +232,47 @@ void *kcache_alloc(struct kcache *c, unsigned flags)
 	return obj;
 }
 
+static struct page *page_of(const void *p)
+{
+	return page_head(pfn_to_page(virt_to_phys(p) >> PAGE_SHIFT));
+}
+
+static u16 *payer_of(const struct kcache *c, const void *obj)
+{
+	char *base = page_virt(page_of(obj));
+
+	return (u16 *)(base + (PAGE_SIZE << c->order)) - 1 - (u32)((const char *)obj - base) / c->size;
+}
+
+u16 kcache_payer(const struct kcache *c, const void *obj)
+{
+	return c->charged ? *payer_of(c, obj) : 0;
+}
+
+static void *alloc_charged(struct kcache *c, unsigned flags)
+{
+	int id = upcall_object_charge(c->size, flags);
+	void *obj = id < 0 ? NULL : take(c, flags);
+
+	if (obj)
+		*payer_of(c, obj) = (u16)id;
+	else if (id > 0)
+		upcall_object_uncharge((u16)id, c->size);
+	return obj;
+}
+
+void *kcache_alloc(struct kcache *c, unsigned flags)
+{
+	return c->charged ? alloc_charged(c, flags) : take(c, flags);
+}
+
 void kcache_free(struct kcache *c, void *obj)
 {
 	struct cpu_cache *cc;
 	ulong irq;
 
+	if (c->charged && *payer_of(c, obj))
+		upcall_object_uncharge(*payer_of(c, obj), c->size);
 	if (!c->ctor)
 		poison_fill(obj, c->object);
 	irq = irq_save();
@@ -280,6 +318,15 @@ struct kcache *kcache_create(const char *name, size_t size, size_t align, void (
 	return c;
 }
 
+struct kcache *kcache_create_charged(const char *name, size_t size, size_t align)
+{
+	struct kcache *c = kcache_create(name, size, align, NULL);
+
+	if (c)
+		c->charged = true;
+	return c;
+}
+
 void slab_init(void)
 {
 	static const char *const names[] = { "kmalloc-16",   "kmalloc-32",   "kmalloc-48",   "kmalloc-64",
@@ -321,11 +368,6 @@ void *kmalloc(size_t bytes, unsigned flags)
 	order = 64 - (unsigned)__builtin_clzl((bytes - 1) >> PAGE_SHIFT);
 	p = page_alloc(order, flags, NULL);
 	return p ? page_virt(p) : NULL;
-}
-
-static struct page *page_of(const void *p)
-{
-	return page_head(pfn_to_page(virt_to_phys(p) >> PAGE_SHIFT));
 }
 
 void kfree(const void *p)

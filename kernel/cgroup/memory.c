@@ -160,19 +160,21 @@ static int show_swap_events(struct attr_dir *d, const struct attr *a, struct str
 	return 0;
 }
 
+/* sum[MEMORY_KINDS]: bytes of objects. */
 static void add_kinds(struct tenant *t, u64 *sum)
 {
 	struct attr_dir *child;
 
 	for (unsigned k = 0; k < MEMORY_KINDS; k++)
 		sum[k] += positive(atomic_read(&t->memory.kind[k]));
+	sum[MEMORY_KINDS] += positive(atomic_read(&t->object_bytes));
 	for_each_child_dir(child, cgroup_of(t)) add_kinds(child->owner, sum);
 }
 
 static int show_stat(struct attr_dir *d, const struct attr *a, struct strbuf *out)
 {
 	struct tenant *t = cgroup_tenant(d);
-	u64 kind[MEMORY_KINDS] = { 0 }, kernel, known, use;
+	u64 kind[MEMORY_KINDS + 1] = { 0 }, kernel, known, use;
 	struct mm_usage u;
 
 	mutex_lock(&cgroup_lock);
@@ -180,7 +182,7 @@ static int show_stat(struct attr_dir *d, const struct attr *a, struct strbuf *ou
 	mutex_unlock(&cgroup_lock);
 	mm_usage_below(t, &u);
 	use = positive(atomic_read(&t->share[RES_MEMORY].use));
-	kernel = kind[MEMORY_STACKS] + u.tables;
+	kernel = kind[MEMORY_STACKS] + u.tables + kind[MEMORY_KINDS] / PAGE_SIZE;
 	known = kind[MEMORY_FILE] + kernel;
 	const struct {
 		const char *name;
@@ -195,6 +197,7 @@ static int show_stat(struct attr_dir *d, const struct attr *a, struct strbuf *ou
 		{ "file_mapped", min(u.file, kind[MEMORY_FILE]) },
 		{ "file_dirty", kind[MEMORY_DIRTY] },
 		{ "file_writeback", kind[MEMORY_WRITEBACK] },
+		{ "slab", kind[MEMORY_KINDS] / PAGE_SIZE },
 	};
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
 		strbuf_add(out, "%s %llu\n", rows[i].name, ULL(rows[i].pages * PAGE_SIZE));

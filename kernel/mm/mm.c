@@ -30,7 +30,7 @@ void mm_init(void)
 {
 	struct page *zero = page_alloc(0, ALLOC_ZERO, NULL);
 
-	mm_cache = kcache_create("mm", sizeof(struct mm), 64, NULL);
+	mm_cache = kcache_create_charged("mm", sizeof(struct mm), 64);
 	ensure(mm_cache && zero);
 	zero_pfn = page_to_pfn(zero);
 	vma_cache_init();

@@ -20,7 +20,7 @@ static struct kcache *vma_cache;
 
 void vma_cache_init(void)
 {
-	vma_cache = kcache_create("vma", sizeof(struct vma), 0, NULL);
+	vma_cache = kcache_create_charged("vma", sizeof(struct vma), 0);
 	ensure(vma_cache);
 }
 

@@ -25,8 +25,8 @@ static struct kcache *process_cache, *sighand_cache;
 
 void process_init(void)
 {
-	process_cache = kcache_create("process", sizeof(struct process), 64, NULL);
-	sighand_cache = kcache_create("sighand", sizeof(struct sighand), 0, NULL);
+	process_cache = kcache_create_charged("process", sizeof(struct process), 64);
+	sighand_cache = kcache_create_charged("sighand", sizeof(struct sighand), 0);
 	ensure(process_cache && sighand_cache);
 	pid_init();
 	futex_init();

@@ -224,6 +224,67 @@ void upcall_page_uncharge(u16 id, u64 pages)
 	irq_restore(flags);
 }
 
+/* ---- the kernel's objects ---------------------------------------------------------------------------------- */
+
+/* Whole pages for n more bytes than `before`. */
+static u64 more_pages(s64 before, u64 n)
+{
+	return DIV_ROUND_UP((u64)before + n, PAGE_SIZE) - DIV_ROUND_UP((u64)before, PAGE_SIZE);
+}
+
+static int charge_pages(struct tenant *t, u64 pages, unsigned flags)
+{
+	int err = t->id;
+
+	if (flags & ALLOC_ATOMIC)
+		take_anyway(t, pages);
+	else
+		err = upcall_page_charge(t, pages, flags);
+	return err;
+}
+
+int upcall_object_charge(u64 bytes, unsigned flags)
+{
+	struct tenant *t;
+	u64 pages;
+	int id = 0;
+
+	if (in_irq())
+		return 0;
+	rcu_read_lock();
+	t = rcu_deref(current->tenant);
+	if (!t || !t->parent) {
+		rcu_read_unlock();
+		return 0;
+	}
+	pages = more_pages(atomic_fetch_add(&t->object_bytes, (s64)bytes), bytes);
+	if (pages)
+		tenant_get(t); /* current's, and it cannot move here but in what follows */
+	id = t->id;
+	rcu_read_unlock();
+	if (!pages)
+		return id;
+	id = charge_pages(t, pages, flags);
+	if (id < 0)
+		atomic_sub(&t->object_bytes, (s64)bytes);
+	tenant_put(t);
+	return id;
+}
+
+void upcall_object_uncharge(u16 id, u64 bytes)
+{
+	struct tenant *t;
+	u64 pages = 0;
+
+	rcu_read_lock();
+	t = tenant_by_id(id);
+	if (t)
+		pages = more_pages(atomic_sub_return(&t->object_bytes, (s64)bytes), bytes);
+	rcu_read_unlock();
+	if (pages)
+		upcall_page_uncharge(id, pages);
+}
+
 /* ---- whose pages -------------------------------------------------------------------------------------------- */
 
 bool tenant_page_is_below(u16 id, const struct tenant *top)

@@ -55,8 +55,8 @@ static const struct mapping_ops cache_mapping_ops;
 
 void cache_init(void)
 {
-	cache_cache = kcache_create("page_cache", sizeof(struct page_cache), 64, NULL);
-	node_cache = kcache_create("xa_node", sizeof(struct xa_node), 64, NULL);
+	cache_cache = kcache_create_charged("page_cache", sizeof(struct page_cache), 64);
+	node_cache = kcache_create_charged("xa_node", sizeof(struct xa_node), 64);
 	ensure(cache_cache && node_cache);
 }
 

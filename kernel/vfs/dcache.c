@@ -20,10 +20,12 @@
 #include <alloc/slab.h>
 #include <core/log.h>
 #include <lib/string.h>
+#include <task/tenant.h>
 #include "vfs_priv.h"
 
-#define BUCKET_BITS 12
-#define LOCKS       64
+#define BUCKET_BITS  12
+#define LOCKS        64
+#define SHRINK_LOOKS 16384 /* names looked at in one call */
 
 static struct dentry **buckets;
 static struct spinlock bucket_locks[LOCKS];
@@ -35,7 +37,7 @@ static struct kcache *dentry_cache;
 
 void dentry_init(void)
 {
-	dentry_cache = kcache_create("dentry", sizeof(struct dentry), 64, NULL);
+	dentry_cache = kcache_create_charged("dentry", sizeof(struct dentry), 64);
 	buckets = vmem_alloc(sizeof(*buckets) << BUCKET_BITS);
 	ensure(dentry_cache && buckets);
 	for (unsigned i = 0; i < LOCKS; i++)
@@ -321,23 +323,31 @@ void dentry_put(struct dentry *d)
 	}
 }
 
-u64 dentry_shrink(u64 count)
+/* lru_lock held: off the list, and referenced. NULL: this one cannot go. */
+static struct dentry *take_idle(struct dentry *d, const struct tenant *top)
 {
-	u64 done = 0;
+	if (!tenant_page_is_below(kcache_payer(dentry_cache, d), top)) {
+		list_move_tail(&d->lru, &lru);
+		return NULL;
+	}
+	list_del_init(&d->lru);
+	__atomic_fetch_and(&d->flags, ~(u32)DENTRY_ON_LRU, __ATOMIC_RELAXED);
+	if (atomic_read(&d->refs))
+		return NULL; /* in use again: its last user puts it back */
+	atomic_set(&d->refs, 1);
+	return d;
+}
+
+u64 dentry_shrink(struct tenant *top, u64 count)
+{
+	u64 done = 0, looked = 0;
 
 	while (done < count) {
 		struct dentry *d = NULL, *parent;
 
 		spin_lock(&lru_lock);
-		while (!list_empty(&lru) && !d) {
-			d = list_first_entry(&lru, struct dentry, lru);
-			list_del_init(&d->lru);
-			__atomic_fetch_and(&d->flags, ~(u32)DENTRY_ON_LRU, __ATOMIC_RELAXED);
-			if (atomic_read(&d->refs))
-				d = NULL; /* in use again: its last user puts it back */
-			else
-				atomic_set(&d->refs, 1);
-		}
+		while (!list_empty(&lru) && !d && looked++ < SHRINK_LOOKS)
+			d = take_idle(list_first_entry(&lru, struct dentry, lru), top);
 		spin_unlock(&lru_lock);
 		if (!d)
 			break;

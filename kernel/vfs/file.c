@@ -59,7 +59,7 @@ static struct fs_type anon_type = { .name = "anon_inodefs",
 
 void file_init(void)
 {
-	file_cache = kcache_create("file", sizeof(struct file), 64, NULL);
+	file_cache = kcache_create_charged("file", sizeof(struct file), 64);
 	ensure(file_cache);
 	fs_register(&anon_type);
 	ensure(!mount_kernel(&anon_type, &anon_root));

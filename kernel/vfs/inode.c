@@ -32,7 +32,7 @@ static struct spinlock alias_locks[ALIAS_LOCKS];
 
 void inode_init(void)
 {
-	inode_cache = kcache_create("inode", sizeof(struct inode), 64, NULL);
+	inode_cache = kcache_create_charged("inode", sizeof(struct inode), 64);
 	ensure(inode_cache);
 	for (unsigned i = 0; i < ALIAS_LOCKS; i++)
 		spin_init(&alias_locks[i], RANK_ICACHE);

@@ -197,7 +197,9 @@ u64 upcall_reclaim(struct tenant *top, u64 pages)
 			tenant_memory_event(top, MEMORY_LOW);
 	}
 	page_stat_add(PAGE_EVENT_STOLEN, (s64)s.freed);
+	if (s.freed < pages || !top || !top->parent)
+		s.freed += dentry_shrink(top, pages);
 	if (!s.freed && !gives_up(top) && reclaim_wait_for_clean && reclaim_wait_for_clean())
 		return 1; /* try again: something is being cleaned */
-	return s.freed + (top && top->parent ? 0 : dentry_shrink(pages));
+	return s.freed;
 }

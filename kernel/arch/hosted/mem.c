@@ -51,6 +51,16 @@ struct kcache {
 	void (*ctor)(void *);
 };
 
+struct kcache *kcache_create_charged(const char *name, size_t size, size_t align)
+{
+	return kcache_create(name, size, align, NULL);
+}
+
+u16 kcache_payer(const struct kcache *c, const void *obj)
+{
+	return 0;
+}
+
 struct kcache *kcache_create(const char *name, size_t size, size_t align, void (*ctor)(void *))
 {
 	struct kcache *c = kmalloc(sizeof(*c), 0);

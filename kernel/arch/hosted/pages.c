@@ -225,6 +225,11 @@ bool tenant_may_reclaim(u16 id, const struct tenant *top, bool low)
 	return true;
 }
 
+bool upcall_alloc_is_dying(void)
+{
+	return false;
+}
+
 void tenant_memory_event(struct tenant *t, enum memory_event e)
 {
 }

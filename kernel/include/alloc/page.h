@@ -127,6 +127,9 @@ bool upcall_alloc_in_reclaim(void);
 int upcall_page_charge(struct tenant *t, u64 pages, unsigned flags);
 void upcall_page_uncharge(u16 id, u64 pages);
 
+/* The same for an object of so many bytes, to current's tenant. 0: nobody pays. */
+int upcall_object_charge(u64 bytes, unsigned flags);
+void upcall_object_uncharge(u16 id, u64 bytes);
 /* alloc's upcall into reclaim (vfs, mm): tries to free pages, those that t and the tenants below it pay for (NULL:
  * any); returns how many it freed. May sleep. */
 u64 upcall_reclaim(struct tenant *t, u64 pages);

@@ -41,6 +41,9 @@ struct kcache;
 /* A cache of objects of one size. ctor (may be NULL) runs once when memory becomes an object, so an object must
  * be returned in constructed state. Never destroyed. name must stay valid. */
 struct kcache *kcache_create(const char *name, size_t size, size_t align, void (*ctor)(void *));
+/* The same, for what programs can make as many of as they like: each object is memory of current's tenant. */
+struct kcache *kcache_create_charged(const char *name, size_t size, size_t align);
+u16 kcache_payer(const struct kcache *c, const void *obj); /* number of the tenant that pays, 0: nobody */
 void *__must_check kcache_alloc(struct kcache *c, unsigned flags);
 void kcache_free(struct kcache *c, void *obj);
 

@@ -112,7 +112,8 @@ struct tenant {
 	u32 cpu_weight;              /* 1024: that of a task of nice 0 */
 	atomic64_t runnable;         /* the sums on all CPUs, where there are several */
 	struct tenant_memory memory;
-	atomic64_t own_pages; /* charged to itself: while there are some it keeps a reference */
+	atomic64_t object_bytes; /* of the kernel's objects; charged in whole pages */
+	atomic64_t own_pages;    /* charged to itself: while there are some it keeps a reference */
 	struct tenant_bandwidth bandwidth;
 	void *psi;       /* struct psi_group *, or NULL: task/psi.c */
 	void *cgroup;    /* the folder; RCU */

@@ -19,6 +19,7 @@
 #include <task/mutex.h>
 #include <vfs/iter.h>
 
+struct tenant;
 struct dentry;
 struct path;
 struct inode;
@@ -98,7 +99,7 @@ bool dentry_is_below(struct dentry *d, struct dentry *folder); /* or the same */
 void dentry_destroy_tree(struct dentry *root);
 /* Of a folder that was removed: cached names that are not there would keep it, and its inode, alive. */
 void dentry_forget_children(struct dentry *folder);
-u64 dentry_shrink(u64 count); /* frees up to count cached names; returns how many */
+u64 dentry_shrink(struct tenant *top, u64 count); /* frees up to count cached names that top and those below pay for */
 
 /* ---- inodes ------------------------------------------------------------------------------------ */
 

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "timehist.h"
+#include "timeline.h"
 
 enum { STATE_RUNNING = 0, STATE_UNINTERRUPTIBLE = 2 };
 
@@ -204,7 +205,9 @@ static void account_turn(struct timehist *th, const struct th_event *e, const st
 			return;
 	}
 	r->was_waker = r->waker;
-	if (th->opt.why)
+	if (th->timeline)
+		th->error = timeline_turn(th, who, r, s->cpu, *t);
+	else if (th->opt.why)
 		th_note_delay(th, who, s);
 	else if (th->opt.json)
 		th_print_json(th, e, s, who, *t, state);
@@ -238,7 +241,7 @@ static int on_switch(struct timehist *th, const struct th_event *e, const struct
 		r->waker = 0;
 	}
 	th->cpus[s->cpu].last_switch = s->time;
-	return 0;
+	return th->error;
 }
 
 static bool outside_window(const struct timehist *th, u64 time)
@@ -257,7 +260,7 @@ static int on_wakeup(struct timehist *th, const struct th_event *e, const struct
 		r->ready_time = s->time;
 		r->waker = s->tid;
 	}
-	if (th->opt.wakeups && !outside_window(th, s->time))
+	if (th->opt.wakeups && !th->timeline && !outside_window(th, s->time))
 		th_print_wakeup(th, e, s, who);
 	return 0;
 }
@@ -270,7 +273,7 @@ static int on_migrate(struct timehist *th, const struct th_event *e, const struc
 	if (!r)
 		return -ENOMEM;
 	r->migrations++;
-	if (!th->opt.summary_only)
+	if (!th->opt.summary_only && !th->timeline)
 		th_print_migration(th, e, s, who);
 	return 0;
 }
@@ -282,7 +285,7 @@ int th_record(void *arg, const struct pd_sample *s)
 
 	if (s->type == PERF_RECORD_LOST) {
 		th->last_lost = s->time;
-		if (!th->opt.why && !th->opt.json)
+		if (!th->opt.why && !th->opt.json && !th->timeline)
 			th_print_lost(th, s);
 	}
 	if (s->type != PERF_RECORD_SAMPLE)

@@ -21,6 +21,10 @@
 #include <unistd.h>
 #include "ostrom.h"
 #include "timehist.h"
+#include "timeline.h"
+
+#define TEXT_WIDTH 100 /* columns, buckets */
+#define HTML_WIDTH 1600
 
 static const char usage_text[] =
 	"usage: ostrom timehist [OPTIONS]        (also: ostrom sched timehist)\n"
@@ -36,7 +40,9 @@ static const char usage_text[] =
 	"(5)\n"
 	"beyond perf:\n"
 	"      --why TASK        the longest waits of a task (name, process or thread) and who woke it\n"
-	"      --json            one JSON object a turn\n";
+	"      --json            one JSON object a turn\n"
+	"      --timeline        a picture in this terminal: CPUs and the tasks that ran most\n"
+	"      --html FILE       the same as a page for a browser\n";
 
 enum {
 	OPT_STATE = 256,
@@ -46,6 +52,8 @@ enum {
 	OPT_SYMFS,
 	OPT_WHY,
 	OPT_JSON,
+	OPT_TIMELINE,
+	OPT_HTML,
 	OPT_NO, /* + the short letter: --no-X */
 };
 
@@ -80,6 +88,8 @@ static const struct option long_options[] = {
 	{ "help", no_argument, NULL, 'h' },
 	{ "why", required_argument, NULL, OPT_WHY },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "timeline", no_argument, NULL, OPT_TIMELINE },
+	{ "html", required_argument, NULL, OPT_HTML },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -96,6 +106,7 @@ static bool *flag_of(struct th_options *o, int c)
 	case 'g': return &o->callchain;
 	case OPT_STATE: return &o->state;
 	case OPT_JSON: return &o->json;
+	case OPT_TIMELINE: return &o->timeline;
 	default: return NULL;
 	}
 }
@@ -110,6 +121,7 @@ static const char **text_of(struct th_options *o, int c)
 	case OPT_TIME: return &o->time;
 	case OPT_KALLSYMS: return &o->kallsyms;
 	case OPT_WHY: return &o->why;
+	case OPT_HTML: return &o->html;
 	default: return NULL;
 	}
 }
@@ -138,6 +150,10 @@ static int parse_options(struct th_options *o, int argc, char **argv)
 	}
 	if (optind < argc) {
 		fprintf(stderr, "unexpected argument '%s'\n%s", argv[optind], usage_text);
+		return 129;
+	}
+	if (o->html && o->timeline) {
+		fprintf(stderr, "--timeline and --html are two pictures of different width: ask for one\n");
 		return 129;
 	}
 	if ((o->wakeups || o->next) && o->summary_only) {
@@ -311,14 +327,32 @@ static int prepare(struct timehist *th)
 	return 0;
 }
 
+static int show_timeline(struct timehist *th)
+{
+	int err = 0;
+
+	if (th->opt.html)
+		err = timeline_html(th, th->opt.html);
+	if (err)
+		say_error("%s: %s", th->opt.html, strerror(-err));
+	if (th->opt.timeline)
+		timeline_print(th);
+	return err;
+}
+
 static int report(struct timehist *th)
 {
 	struct pd_consumer c = { .record = th_record, .arg = th };
-	int err;
+	int err = 0;
 
-	if (!th->opt.summary_only && !th->opt.why && !th->opt.json)
+	if (th->opt.timeline || th->opt.html)
+		err = timeline_begin(th, th->opt.html ? HTML_WIDTH : TEXT_WIDTH);
+	else if (!th->opt.summary_only && !th->opt.why && !th->opt.json)
 		th_print_header(th);
-	err = pd_for_each(th->file, &c);
+	if (!err)
+		err = pd_for_each(th->file, &c);
+	if (!err && th->timeline)
+		err = show_timeline(th);
 	if (!err && th->opt.why)
 		th_print_delays(th);
 	if (!err && th->opt.summary)
@@ -337,6 +371,7 @@ static void release(struct timehist *th)
 			free(th->cpus[i].idle->priv);
 			free(th->cpus[i].idle);
 		}
+	timeline_free(th->timeline);
 	pd_threads_free(&th->threads);
 	ksyms_free(&th->ksyms);
 	pd_close(th->file);

@@ -28,7 +28,8 @@ struct th_runtime {     /* of one thread */
 	u64 migrations;
 	struct th_stats run;
 	s32 last_state;
-	s32 waker, was_waker; /* who woke it; the same for the turn that was closed last */
+	struct task_lane *lane; /* of the timeline */
+	s32 waker, was_waker;   /* who woke it; the same for the turn that was closed last */
 };
 
 struct th_cpu {
@@ -50,9 +51,9 @@ struct id_list {
 };
 
 struct th_options {
-	const char *input, *time, *pids, *tids, *cpus, *kallsyms, *why;
+	const char *input, *time, *pids, *tids, *cpus, *kallsyms, *why, *html;
 	bool summary, summary_only, wakeups, next, migrations, cpu_visual, idle_hist, state, callchain;
-	bool json;
+	bool json, timeline;
 	unsigned max_stack, verbose;
 };
 
@@ -84,7 +85,8 @@ struct timehist {
 	u64 last_lost;                     /* time of the last LOST record */
 	struct th_delay delays[TH_DELAYS]; /* longest first */
 	u32 nr_delays;
-	struct ksyms ksyms; /* empty unless call chains are shown */
+	struct timeline *timeline; /* NULL unless asked for */
+	struct ksyms ksyms;        /* empty unless call chains are shown */
 	int comm_width;
 	int error;
 	struct out out;

@@ -5,7 +5,7 @@
  *
  * Idea: one program, `ostrom SUBCOMMAND ...`. A subcommand registers itself in a linker section, so that a new
  * one is a new folder and no edit here. Called under the name perf it takes perf's command line for the
- * subcommands that perf has.
+ * subcommands that perf has, with its defaults where ours differ (`c2c report` shows perf's tables).
  *
  * Contract: user/ostrom/ostrom.h. Exit status 2 for an unknown subcommand.
  *
@@ -19,12 +19,13 @@ extern const struct subcommand *const __start_ostrom_subcommands[];
 extern const struct subcommand *const __stop_ostrom_subcommands[];
 
 static const char *running = "";
+bool called_as_perf;
 
 void say_error(const char *fmt, ...)
 {
 	va_list ap;
 
-	fprintf(stderr, "ostrom%s%s: ", *running ? " " : "", running);
+	fprintf(stderr, "%s%s%s: ", called_as_perf ? "perf" : "ostrom", *running ? " " : "", running);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
@@ -56,14 +57,20 @@ static const struct subcommand *find(const char *name)
 int main(int argc, char **argv)
 {
 	const struct subcommand *s;
+	const char *slash = strrchr(argv[0], '/');
 
+	called_as_perf = !strcmp(slash ? slash + 1 : argv[0], "perf");
+	if (argc > 1 && (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-v"))) {
+		puts(called_as_perf ? "perf version 6.1 (ostrom)" : "ostrom 1");
+		return 0;
+	}
 	if (argc < 2) {
 		print_help(stderr);
 		return 2;
 	}
 	s = find(!strcmp(argv[1], "--help") ? "help" : argv[1]);
 	if (!s) {
-		say_error("unknown subcommand '%s'; `ostrom help` lists them", argv[1]);
+		say_error("unknown subcommand '%s'; `%s help` lists them", argv[1], called_as_perf ? "perf" : "ostrom");
 		return 2;
 	}
 	running = s->name;

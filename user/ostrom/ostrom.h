@@ -20,6 +20,8 @@ struct subcommand {
 	static const struct subcommand *const subcommand_ptr_##id __used __section("ostrom_subcommands") =             \
 		&subcommand_##id
 
+extern bool called_as_perf; /* by a link named perf: defaults are perf's */
+
 void say_error(const char *fmt, ...) __printf(1, 2);
 
 #endif

@@ -183,7 +183,7 @@ static bool table_option(struct request *q, int c)
 
 int c2c_report_main(int argc, char **argv)
 {
-	struct request q = { .input = "perf.data", .lines = 10, .display = DISPLAY_TOT };
+	struct request q = { .input = "perf.data", .lines = 10, .display = DISPLAY_TOT, .stdio = called_as_perf };
 	struct out *o;
 	int c, status;
 

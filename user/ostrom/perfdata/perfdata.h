@@ -177,7 +177,6 @@ struct pd_consumer {
 	bool unordered;                                      /* deliver in file order */
 	int (*record)(void *arg, const struct pd_sample *s); /* non-zero stops and is returned */
 	void *arg;
-	void (*progress)(void *arg, u64 done_bytes, u64 total_bytes); /* may be NULL */
 };
 
 /* 0 or -errno with the reason in why. path "-" is standard input. */

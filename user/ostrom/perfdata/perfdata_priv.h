@@ -33,6 +33,8 @@ struct pd_file {
 	bool times_differ;
 	struct pd_counts counts;
 	char damage[256];
+	int percent; /* progress.c: last told */
+	bool told;
 	/* directory form: further data files, each a stream of records */
 	struct pd_part {
 		const u8 *map;
@@ -51,6 +53,9 @@ static inline struct pd_event *pd_event_of_id(const struct pd_file *f, u64 id)
 	return NULL;
 }
 
+/* Tells a person at a terminal how far a long reading is; end erases the line. */
+void pd_progress(struct pd_file *f, u64 done, u64 total);
+void pd_progress_end(struct pd_file *f);
 void pd_layout_event(struct pd_event *e);
 
 /* True if a whole record lies at p. */

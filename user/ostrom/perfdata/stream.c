@@ -465,8 +465,7 @@ static void pause_at(struct stream *s, u64 at, u64 done, u64 total)
 {
 	s->at = at;
 	unmap_read(s);
-	if (s->c->progress)
-		s->c->progress(s->c->arg, done, total);
+	pd_progress(s->f, done, total);
 }
 
 static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
@@ -516,6 +515,7 @@ int pd_for_each(struct pd_file *f, const struct pd_consumer *c)
 		err = read_span(&s, f->parts[i].map, 0, f->parts[i].bytes);
 	if (!err)
 		err = flush(&s, UINT64_MAX);
+	pd_progress_end(f);
 	free_blocks(&s, UINT64_MAX);
 	ZSTD_freeDStream(s.zstd);
 	free(s.carry);

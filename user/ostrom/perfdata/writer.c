@@ -213,6 +213,7 @@ int pw_finish(struct pw *w)
 {
 	u8 header[HEADER_BYTES];
 
+	pw_finish_pack(w);
 	if (w->fd >= 0 && w->data_offset) {
 		write_features(w);
 		put_header(w, header, HEADER_BYTES + ids_bytes(w), true);

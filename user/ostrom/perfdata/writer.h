@@ -2,7 +2,7 @@
  *
  * Writing perf.data in the file form: header, ids, attributes, then records as they come, then the feature sections.
  *
- *   pw_open, pw_event ..., pw_begin, pw_write ..., pw_feature_* ..., pw_finish
+ *   pw_open, (pw_compress,) pw_event ..., pw_begin, pw_write ..., pw_put ..., pw_finish
  *
  * Until pw_finish the header says "data size 0", which readers take as a recording that was not closed. Errors stick:
  * the first one is told by pw_finish. Threading: one thread a writer.
@@ -33,6 +33,7 @@ struct pw {
 	u8 *buf; /* not yet written */
 	size_t buffered;
 	struct pw_feature features[PD_FEAT_MAX];
+	struct pack *pack; /* NULL: not compressed */
 };
 
 int __must_check pw_open(struct pw *w, const char *path);
@@ -40,6 +41,11 @@ int __must_check pw_event(struct pw *w, const struct perf_event_attr *attr, cons
 			  u32 nr_ids);
 int __must_check pw_begin(struct pw *w);
 void pw_write(struct pw *w, const void *bytes, size_t n);
+/* pack.c. After pw_open: what pw_write_records is given is compressed at this level of zstd. */
+int __must_check pw_compress(struct pw *w, int level);
+/* A stretch of what a ring delivered; consecutive stretches may split a record. */
+void pw_write_records(struct pw *w, const void *bytes, size_t n);
+void pw_finish_pack(struct pw *w); /* by pw_finish */
 /* Feature contents, appended in the order of the calls. */
 void pw_put(struct pw *w, enum pd_feature feat, const void *bytes, size_t n);
 void pw_put_u32(struct pw *w, enum pd_feature feat, u32 v);

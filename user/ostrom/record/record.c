@@ -5,8 +5,8 @@
  * Idea: options fill a rec_options; recorder.c does the work. `sched record` is the same with perf's list of sched
  * tracepoints, one sample an event and large rings.
  *
- * Contract: options of perf record that are common: -a -p -e -F -c -o -g -m -q, the command after them. Exit status is
- * the command's, 1 when recording failed, 129 for a wrong option.
+ * Contract: options of perf record that are common: -a -p -e -F -c -o -g -m -q -z, the command after them. Exit status
+ * is the command's, 1 when recording failed, 129 for a wrong option.
  *
  * Locks: none.
  */
@@ -25,6 +25,7 @@ static const char usage_text[] =
 	"  -F, --freq HZ        samples a second (4000)    -c, --count N      one sample every N events\n"
 	"  -g                   call chains                -o, --output FILE  (perf.data)\n"
 	"  -m, --mmap-pages N   pages a ring (128)         -q, --quiet\n"
+	"  -z, --compression-level[=N]  compress with zstd (1)\n"
 	"  -R, --raw-samples    accepted; tracepoints always carry their data\n";
 
 static const struct option long_options[] = {
@@ -37,6 +38,7 @@ static const struct option long_options[] = {
 	{ "mmap-pages", required_argument, NULL, 'm' },
 	{ "quiet", no_argument, NULL, 'q' },
 	{ "raw-samples", no_argument, NULL, 'R' },
+	{ "compression-level", optional_argument, NULL, 'z' },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -102,7 +104,7 @@ static int parse(struct request *q, int argc, char **argv, const char **events)
 	int c;
 
 	optind = 0;
-	while ((c = getopt_long(argc, argv, "+e:ap:F:c:o:gm:qRh", long_options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+e:ap:F:c:o:gm:qRz::h", long_options, NULL)) != -1) {
 		switch (c) {
 		case 'e': *events = optarg; break;
 		case 'a': q->o.system_wide = true; break;
@@ -113,6 +115,7 @@ static int parse(struct request *q, int argc, char **argv, const char **events)
 		case 'm': q->o.ring_pages = pages_option(optarg); break;
 		case 'q': q->o.quiet = true; break;
 		case 'R': break;
+		case 'z': q->o.zstd_level = optarg ? max(1, min(atoi(optarg), 22)) : 1; break;
 		case 'p':
 			if (add_pids(q, optarg))
 				break;

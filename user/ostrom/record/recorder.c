@@ -238,6 +238,9 @@ static int begin_file(struct recorder *r)
 {
 	int err = pw_open(&r->w, r->o->output);
 
+	if (!err && r->o->zstd_level)
+		err = pw_compress(&r->w, r->o->zstd_level);
+
 	if (err)
 		return refuse(r, -err, r->o->output);
 	for (u32 e = 0; e < r->o->nr_events && !err; e++)
@@ -270,8 +273,8 @@ static u64 drain_ring(struct recorder *r, struct ring *g)
 		return 0;
 	at = tail & (g->bytes - 1);
 	part = min(head - tail, g->bytes - at);
-	pw_write(&r->w, data + at, part);
-	pw_write(&r->w, data, head - tail - part);
+	pw_write_records(&r->w, data + at, part);
+	pw_write_records(&r->w, data, head - tail - part);
 	smp_store_release(&g->page->data_tail, head);
 	return head - tail;
 }

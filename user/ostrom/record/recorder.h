@@ -28,6 +28,7 @@ struct rec_options {
 	char **command; /* NULL: until SIGINT or the end of seconds */
 	double seconds; /* 0: no limit */
 	u32 ring_pages; /* a power of two */
+	int zstd_level; /* 0: not compressed */
 	bool data_maps; /* also record mappings of data */
 	bool quiet;
 	int argc; /* our own command line, for the file */

@@ -21,7 +21,12 @@ static const char usage_text[] =
 	"  -i, --input FILE    recording (perf.data)     -n, --lines N     at most N lines (10)\n"
 	"  -p, --pid PID       one process               --json            for programs\n"
 	"  --before FILE       compare with an earlier recording\n"
-	"  --check             exit status 3 if a line is fought over\n";
+	"  --check             exit status 3 if a line is fought over\n"
+	"perf's tables:\n"
+	"  --stdio             all sections              --stats           the counters only\n"
+	"  -d, --display WHICH sort by tot, rmt or lcl   -c, --coalesce LIST  iaddr or pid,iaddr\n"
+	"  --full-symbols      names in full width       --no-source       without source lines\n"
+	"  --show-all          lines below a thousandth, too\n";
 
 enum { OPT_JSON = 256, OPT_BEFORE, OPT_CHECK, OPT_STDIO, OPT_STATS, OPT_FULL, OPT_NO_SOURCE, OPT_SHOW_ALL };
 

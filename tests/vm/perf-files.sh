@@ -1,0 +1,17 @@
+#!/bin/bash
+# The perf tools on this machine beside Debian's perf: the same bytes from the same files. In mode all the long ones, too: every
+# combination of timehist's options, and the programs with known sharing.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+make -s user || exit 1
+jobs=(man-pages report-same)
+[ "${TEST_MODE:-}" = all ] && jobs+=(timehist-matrix c2c-bar)
+ran=0
+for j in "${jobs[@]}"; do
+	"tests/tools/$j"
+	status=$?
+	[ $status = 77 ] && continue
+	[ $status = 0 ] || { echo "not ok $j"; exit 1; }
+	ran=$((ran + 1))
+done
+[ $ran -gt 1 ] || { echo "skip: perf cannot record here"; exit 77; }

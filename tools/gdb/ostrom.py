@@ -1,4 +1,4 @@
-"""Commands for gdb on a running Ostrom (./run --debug, or -x tools/gdb/ostrom.py): tasks, klog, vmas PID, held PID.
+"""Commands for gdb on a running Ostrom (./run --debug, or -x tools/gdb/ostrom.py): tasks, klog, vmas PID, locks.
 
 They read the kernel's own structures by their debug information, so they need no help from the guest, which may be hung.
 """
@@ -94,21 +94,32 @@ class Vmas(gdb.Command):
         self.walk(mm["vmas"]["node"])
 
 
-class Held(gdb.Command):
-    """held PID: the sleeping locks that a task holds (debug build only)."""
+class Locks(gdb.Command):
+    """locks: every lock that is held: spin locks by CPU, sleeping locks by task (debug build only)."""
 
     def __init__(self):
-        super().__init__("held", gdb.COMMAND_DATA)
+        super().__init__("locks", gdb.COMMAND_DATA)
+
+    def show(self, owner, count, locks, ranks):
+        for i in range(count):
+            print(f"{owner}  {ranks.get(int(locks[i]['rank']), '?'):16} {int(locks[i]['lock']):#x}")
 
     def invoke(self, arg, tty):
-        t = task_of(int(arg))
         try:
-            count, locks = int(t["nr_held"]), t["held"]
+            held = gdb.parse_and_eval("&'kernel/core/spin.c'::held")
         except gdb.error:
             raise gdb.GdbError("only the debug build keeps them (./run --debug-kernel --debug)")
-        for i in range(count):
-            print(f"rank {int(locks[i]['rank'])}  {locks[i]['lock']}")
+        ranks = {f.enumval: f.name.removeprefix("RANK_") for f in gdb.lookup_type("enum lock_rank").fields()}
+        offsets = gdb.parse_and_eval("percpu_offset")
+        for cpu in range(offsets.type.range()[1] + 1):
+            if int(offsets[cpu]):
+                h = gdb.Value(int(held) + int(offsets[cpu]) & (1 << 64) - 1).cast(held.type).dereference()
+                self.show(f"cpu {cpu:4}", int(h["count"]), h["at"], ranks)
+        for nr, pid in pids():
+            if pid["task"]:
+                t = pid["task"].dereference()
+                self.show(f"task {nr:3}", int(t["nr_held"]), t["held"], ranks)
 
 
-for command in (Tasks, Klog, Vmas, Held):
+for command in (Tasks, Klog, Vmas, Locks):
     command()

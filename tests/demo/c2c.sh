@@ -34,3 +34,6 @@ hitm=$(sed -n '/Shared Data Cache Line Table/,/Distribution Pareto/p' $dir/kerne
 [ "${hitm:-0}" -gt 0 ]
 grep -q ' 0x0 .*count_a' $dir/kernel.txt && grep -q ' 0x8 .*count_b' $dir/kernel.txt
 echo "measured: counters.a and counters.b named as sharing one line, padding proposed; $before ms before it, $after ms after; in the kernel, Debian's perf c2c puts that line first ($hitm HITM, fields and functions named)"
+cp $dir/report.txt build/demo/c2c.txt
+echo "picture: c2c.txt What ostrom c2c says of the program"
+echo "bars: time of the program, ms|two fields in one line=$before|padded as proposed=$after"

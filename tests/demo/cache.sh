@@ -34,5 +34,6 @@ loads=$((6 * (256 * 16 + 512))) # of the victim's measured rounds, the same each
 rate() { awk -v loads=$loads -v n="$1" 'BEGIN { k = 1 } /^end/ { k++ } k == n && /^requestor 1 / { for (i = 1; i <= NF; i++) { split($i, a, "="); v[a[1]] = a[2] }
 	printf "%.3f", 100 * v["misses"] / loads }' $dir/report; }
 alone=$(rate 1) beside=$(rate 2) apart=$(rate 3)
-echo "measured ($policy, $ways ways, slices: $slices): the victim misses $alone % of its loads alone, $beside % beside the aggressor, $apart % beside it with 8 of 16 colours of its own"
+echo "measured: ($policy, $ways ways, slices: $slices) the victim misses $alone % of its loads alone, $beside % beside the aggressor, $apart % beside it with 8 of 16 colours of its own"
+echo "bars: read misses of the victim, % of its loads|alone=$alone|beside the aggressor=$beside|beside it, with colours of its own=$apart"
 awk -v a="$alone" -v b="$beside" -v c="$apart" 'BEGIN { exit !(a > 0 && b >= 3 * a && c <= 1.05 * a && c >= 0.95 * a) }'

@@ -21,4 +21,6 @@ field() { sed -n "s/^$1 .*$2=\([0-9]*\).*/\1/p" build/demo/polling.out; }
 il=$(field interrupt latency) ic=$(field interrupt cpu) cl=$(field classic latency)
 cc=$(field classic cpu) hl=$(field hybrid latency) hc=$(field hybrid cpu)
 echo "measured: at 50 us, latency and CPU time a read: interrupt $il and $ic ns, classic polling $cl and $cc ns, hybrid $hl and $hc ns"
+echo "bars: latency of a read, ns|interrupt=$il|classic polling=$cl|hybrid polling=$hl"
+echo "bars: CPU time of a read, ns|interrupt=$ic|classic polling=$cc|hybrid polling=$hc"
 [ $((hl * 10)) -le $((cl * 11)) ] && [ $((hc * 100)) -le $((cc * 55)) ] && [ $((hl * 100)) -le $((il * 101)) ]

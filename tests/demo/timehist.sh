@@ -14,3 +14,6 @@ done
 rows=$(wc -l < $dir/ostrom.txt)
 [ "$rows" -gt 1000 ]
 echo "measured: $rows rows equal to perf's byte for byte (5 option sets); perf $theirs ms, ostrom $ours ms"
+tools/timeline build/demo/timehist.svg < $dir/ostrom.txt
+echo "picture: timehist.svg Who ran on which CPU: a part of the recording (perf bench sched messaging)"
+echo "bars: time of the tool on this recording, ms|perf=$theirs|ostrom=$ours"

@@ -17,4 +17,5 @@ tools/qemu-run --icount --mem 256M --timeout 110 --append nullblk=1 --add build/
 field() { sed -n "s/^$1 .*$2=\([0-9]*\).*/\1/p" build/demo/writeback.out; }
 off=$(field off p99) on=$(field on p99) woff=$(field off written) won=$(field on written)
 echo "measured: p99 of reads under a flood $((off / 1000)) us without, $((on / 1000)) us with throttling; writer $((won * 100 / woff)) % of unthrottled"
+echo "bars: p99 of reads under a writer's flood, us|without throttling=$((off / 1000))|with throttling=$((on / 1000))"
 [ $((on * 5)) -le "$off" ] && [ $((won * 10)) -ge $((woff * 9)) ]

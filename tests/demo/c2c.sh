@@ -13,6 +13,8 @@ ms() { local t0=$(date +%s%N); "$@" > /dev/null; echo $((($(date +%s%N) - t0) / 
 best() { local least=999999 t; for _ in 1 2 3; do t=$(ms "$@"); [ "$t" -lt $least ] && least=$t; done; echo $least; }
 build/user/ostrom c2c record -q -o $dir/data $dir/counters $rounds
 build/user/ostrom c2c report -i $dir/data > $dir/report.txt
+cp $dir/report.txt build/demo/c2c.txt
+echo "picture: c2c.txt What ostrom c2c says of the program"
 cat $dir/report.txt
 grep -q 'False sharing of the line .* counters (struct counters)' $dir/report.txt
 grep -q 'counters\.a' $dir/report.txt && grep -q 'counters\.b' $dir/report.txt
@@ -34,6 +36,4 @@ hitm=$(sed -n '/Shared Data Cache Line Table/,/Distribution Pareto/p' $dir/kerne
 [ "${hitm:-0}" -gt 0 ]
 grep -q ' 0x0 .*count_a' $dir/kernel.txt && grep -q ' 0x8 .*count_b' $dir/kernel.txt
 echo "measured: counters.a and counters.b named as sharing one line, padding proposed; $before ms before it, $after ms after; in the kernel, Debian's perf c2c puts that line first ($hitm HITM, fields and functions named)"
-cp $dir/report.txt build/demo/c2c.txt
-echo "picture: c2c.txt What ostrom c2c says of the program"
 echo "bars: time of the program, ms|two fields in one line=$before|padded as proposed=$after"

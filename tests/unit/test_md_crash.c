@@ -14,7 +14,7 @@
  *data none		durable is FUA, or acknowledged before a flush that was acknowledged; resync after the crash
  *	bitmap		as none; the resync goes where the bitmap says
  *
- * Contract: OSTROM_CUTS cut points a configuration (default 20; tests/vm/raid-crash-matrix.sh runs 250), OSTROM_SEED
+ * Contract: OSTROM_CUTS cut points a configuration (default 60; tests/vm/raid-crash-matrix.sh runs 250), OSTROM_SEED
  *where to begin. Locks: none.
  */
 // links: tests/unit/sim_md.c
@@ -292,7 +292,7 @@ static void matrix(void **state)
 {
 	const struct config *c = *state;
 	const char *cuts = getenv("OSTROM_CUTS"), *from = getenv("OSTROM_SEED");
-	u64 n = cuts ? strtoull(cuts, NULL, 0) : 20, first = from ? strtoull(from, NULL, 0) : 1;
+	u64 n = cuts ? strtoull(cuts, NULL, 0) : 60, first = from ? strtoull(from, NULL, 0) : 1;
 
 	for (u64 seed = first; seed < first + n; seed++) {
 		if (cuts || from)

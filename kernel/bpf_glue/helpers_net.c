@@ -124,6 +124,33 @@ FN(full_socket)
 	return r1; /* every view is of a full one */
 }
 
+/* A picture of the connection now. */
+FN(tcp_socket)
+{
+	struct bpf_sock_view *v = (struct bpf_sock_view *)r1;
+	const struct tcp *t = v ? inet_tcp_of(v->socket) : NULL;
+	u32 mss;
+
+	if (!t)
+		return 0;
+	mss = t->mss ? t->mss : 1;
+	v->tcp = (struct bpf_tcp_sock){
+		.snd_cwnd = t->cwnd / mss,
+		.srtt_us = (u32)(t->srtt_ns / NSEC_PER_USEC) << 3,
+		.rtt_min = ~0U,
+		.snd_ssthresh = t->ssthresh == ~0U ? 0x7fffffff : t->ssthresh / mss,
+		.rcv_nxt = t->rcv_nxt,
+		.snd_nxt = t->snd_nxt,
+		.snd_una = t->snd_una,
+		.mss_cache = t->mss,
+		.packets_out = (t->snd_max - t->snd_una + mss - 1) / mss,
+		.total_retrans = t->total_retransmits,
+		.bytes_received = t->bytes_in,
+		.bytes_acked = t->snd_una - t->iss,
+	};
+	return (u64)(ulong)&v->tcp;
+}
+
 FN(task)
 {
 	return (u64)(ulong)current;
@@ -258,6 +285,7 @@ void bpf_helpers_net_init(void)
 		{ BPF_FUNC_get_netns_cookie, network_cookie },
 		{ BPF_FUNC_get_socket_uid, user },
 		{ BPF_FUNC_sk_fullsock, full_socket },
+		{ BPF_FUNC_tcp_sock, tcp_socket },
 		{ BPF_FUNC_get_current_task, task },
 		{ BPF_FUNC_setsockopt, set_option },
 		{ BPF_FUNC_getsockopt, get_option },

@@ -539,6 +539,31 @@ CASE(helpers_of_some_hooks_only)
 	want_errno(prog_load(O, BPF_CGROUP_GETSOCKOPT, opt, 10), EINVAL);
 }
 
+struct picture {
+	uint64_t mss, mss_of_ctx;
+};
+
+CASE(pictures_of_connections)
+{
+	int m = map_new(BPF_MAP_TYPE_ARRAY, 4, sizeof(struct picture), 1, 0);
+	int prog = LOAD(BPF_PROG_TYPE_SOCK_OPS, BPF_CGROUP_SOCK_OPS, MOVR(6, 1), VALUE_OF(m), LDX(W, 8, 6, OPS(op)),
+			JMP(JEQ, 8, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, 2), MOV(0, 1), EXIT(),
+			LDX(W, 2, 6, OPS(mss_cache)), STX(D, 7, 8, 2), LDX(D, 1, 6, OPS(sk)), JMP(JNE, 1, 0, 2),
+			MOV(0, 1), EXIT(), CALL(tcp_sock), JMP(JNE, 0, 0, 2), MOV(0, 1), EXIT(),
+			LDX(W, 2, 0, offsetof(struct bpf_tcp_sock, mss_cache)), STX(D, 7, 0, 2), MOV(0, 1), EXIT());
+	struct picture v = { 0 };
+	uint32_t k = 0;
+
+	want(m >= 0 && prog >= 0);
+	want_eq(attach(cg, prog, BPF_CGROUP_SOCK_OPS, 0), 0);
+	want_eq(in_cgroup(NAME, talk), 0);
+	want_eq(map_get(m, &k, &v), 0);
+	want(v.mss > 1000 && v.mss == v.mss_of_ctx);
+	want_eq(detach(cg, prog, BPF_CGROUP_SOCK_OPS), 0);
+	close(m);
+	close(prog);
+}
+
 /* ---- tail calls ---- */
 
 CASE(tail_calls_between_kinds)
@@ -590,6 +615,7 @@ int main(void)
 	RUN(who_sends);
 	RUN(who_makes_a_socket);
 	RUN(connections);
+	RUN(pictures_of_connections);
 	RUN(helpers_of_some_hooks_only);
 	RUN(tail_calls_between_kinds);
 	RUN(leave);

@@ -17,7 +17,8 @@
 /* A socket as programs see it: the UAPI structure, then what helpers need. */
 struct bpf_sock_view {
 	struct bpf_sock user;
-	void *socket; /* the kernel's struct socket */
+	void *socket;            /* the kernel's struct socket */
+	struct bpf_tcp_sock tcp; /* filled when a program asks for it */
 };
 
 /* CGROUP_SOCK. */

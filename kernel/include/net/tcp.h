@@ -214,6 +214,9 @@ int tcp_disconnect(struct tcp *t); /* back to the state after tcp_open, or after
 /* bpf_setsockopt and bpf_getsockopt in a program that tcp_host_ops.program runs: the lock is held. In net/inet. */
 int inet_tcp_program_set(struct tcp *t, int level, int name, const void *value, int len);
 int inet_tcp_program_get(struct tcp *t, int level, int name, void *value, int len);
+/* The connection of a TCP socket; NULL: another kind, or one that is no full socket yet or any more. In net/inet. */
+struct socket;
+struct tcp *inet_tcp_of(const struct socket *s);
 bool tcp_is_connected(const struct tcp *t); /* has a peer: ESTABLISHED and what follows up to TIME_WAIT */
 
 #endif

@@ -207,6 +207,13 @@ int inet_tcp_program_set(struct tcp *t, int level, int name, const void *value, 
 	return 0;
 }
 
+struct tcp *inet_tcp_of(const struct socket *s)
+{
+	bool stream = (s->family == PF_INET || s->family == PF_INET6) && s->type == SOCK_STREAM;
+
+	return stream && s->proto ? ((struct stream *)s->proto)->tcp : NULL;
+}
+
 int inet_tcp_program_get(struct tcp *t, int level, int name, void *value, int len)
 {
 	const struct number *n = find(name);

@@ -14,6 +14,7 @@
 #include <arch/boot.h>
 #include <arch/cpu.h>
 #include <core/clock.h>
+#include <core/irq.h>
 #include <lib/string.h>
 #include <mm/commit.h>
 #include <mm/swap.h>
@@ -111,6 +112,42 @@ static void add_cpu_line(struct strbuf *out, const char *name, const struct cpu_
 		   TICKS(t->system_ns), TICKS(t->idle_ns), TICKS(t->iowait_ns), TICKS(t->irq_ns));
 }
 
+/* The sum, then each vector's count, as the rows of /proc/interrupts. */
+static void add_interrupts(struct strbuf *out)
+{
+	struct irq_info i;
+	u64 sum = 0;
+
+	for (unsigned n = 0; irq_describe(n, &i); n++)
+		sum += i.name ? i.count : 0;
+	strbuf_add(out, "intr %llu", (unsigned long long)sum);
+	for (unsigned n = 0; irq_describe(n, &i); n++)
+		if (i.name)
+			strbuf_add(out, " %llu", (unsigned long long)i.count);
+	strbuf_add(out, "\n");
+}
+
+/* A vector arrives at one CPU. */
+static int show_interrupts(struct strbuf *out)
+{
+	struct irq_info i;
+	unsigned cpu;
+
+	strbuf_add(out, "    ");
+	for_each_cpu (cpu, cpu_online_mask())
+		strbuf_add(out, "       CPU%-4u", cpu);
+	strbuf_add(out, "\n");
+	for (unsigned n = 0; irq_describe(n, &i); n++) {
+		if (!i.name)
+			continue;
+		strbuf_add(out, "%3u:", i.vector);
+		for_each_cpu (cpu, cpu_online_mask())
+			strbuf_add(out, " %13llu", cpu == i.cpu ? (unsigned long long)i.count : 0ULL);
+		strbuf_add(out, "  APIC  %s\n", i.name);
+	}
+	return 0;
+}
+
 static int show_stat(struct strbuf *out)
 {
 	struct cpu_times sum = { 0 }, t;
@@ -134,7 +171,8 @@ static int show_stat(struct strbuf *out)
 		add_cpu_line(out, name, &t);
 	}
 	sched_load(&l);
-	strbuf_add(out, "intr 0\nctxt %llu\nbtime %llu\nprocesses %llu\nprocs_running %llu\nprocs_blocked 0\n",
+	add_interrupts(out);
+	strbuf_add(out, "ctxt %llu\nbtime %llu\nprocesses %llu\nprocs_running %llu\nprocs_blocked 0\n",
 		   (unsigned long long)l.switches, (unsigned long long)((clock_real_ns() - clock_ns()) / NSEC_PER_SEC),
 		   (unsigned long long)l.forks, (unsigned long long)l.running);
 	return 0;
@@ -181,11 +219,12 @@ static int show_cpuinfo(struct strbuf *out)
 }
 
 static struct proc_file files[] = {
-	{ .name = "cmdline", .show = show_cmdline }, { .name = "cpuinfo", .show = show_cpuinfo },
-	{ .name = "devices", .show = chrdev_show },  { .name = "filesystems", .show = fs_show_types },
-	{ .name = "loadavg", .show = show_loadavg }, { .name = "meminfo", .show = show_meminfo },
-	{ .name = "stat", .show = show_stat },       { .name = "uptime", .show = show_uptime },
-	{ .name = "swaps", .show = show_swaps },     { .name = "vmstat", .show = show_vmstat },
+	{ .name = "cmdline", .show = show_cmdline },       { .name = "cpuinfo", .show = show_cpuinfo },
+	{ .name = "devices", .show = chrdev_show },        { .name = "filesystems", .show = fs_show_types },
+	{ .name = "interrupts", .show = show_interrupts }, { .name = "loadavg", .show = show_loadavg },
+	{ .name = "meminfo", .show = show_meminfo },       { .name = "stat", .show = show_stat },
+	{ .name = "uptime", .show = show_uptime },         { .name = "swaps", .show = show_swaps },
+	{ .name = "vmstat", .show = show_vmstat },
 };
 
 void proc_root_init(void)

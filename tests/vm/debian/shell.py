@@ -83,6 +83,7 @@ def program(t, name, start, steps, leave):
         t.type(keys)
         if not judge(f"{name}-{what}", t.wait_for(pattern), t):
             break
+        time.sleep(1)  # two keys that come at once are read as one by some
     t.type(leave)
     judge(f"{name}-left", t.wait_for(PROMPT), t)
 

@@ -20,6 +20,7 @@
 #include <task/sched.h>
 
 #include "block_priv.h"
+#include "trace.h"
 
 #define WAIT_QUEUES 64
 
@@ -219,6 +220,8 @@ void block_submit(struct bio *b)
 	}
 	b->orig_sector = b->sector;
 	b->sector += b->dev->start;
+	if (trace_on(block_bio_queue))
+		block_trace_bio(TRACE_block_bio_queue, b);
 	if (fits(b) || b->op == BLOCK_FLUSH)
 		block_queue_submit(b);
 	else

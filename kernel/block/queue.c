@@ -31,6 +31,7 @@
 #include <task/plug.h>
 
 #include "block_priv.h"
+#include "trace.h"
 
 #define LOOK        8  /* groups that a newcomer is compared with */
 #define PLUG_MOST   32 /* groups held back */
@@ -136,6 +137,7 @@ static bool add_to(struct list *queue, struct bio *b)
 {
 	struct merge_limits l = limits_for(b);
 	struct merge_item *m = &b->merge;
+	enum merge_result result;
 
 	merge_item_init(m);
 	m->target = b->dev;
@@ -145,7 +147,12 @@ static bool add_to(struct list *queue, struct bio *b)
 	m->vecs = b->nr_vecs;
 	m->first_offset = b->nr_vecs ? b->vecs[0].offset : 0;
 	m->last_end = b->nr_vecs ? b->vecs[b->nr_vecs - 1].offset + b->vecs[b->nr_vecs - 1].bytes : 0;
-	return merge_add(queue, m, &l, b->dev->whole->nomerges ? 1 : LOOK) == MERGE_NONE;
+	result = merge_add(queue, m, &l, b->dev->whole->nomerges ? 1 : LOOK);
+	if (result == MERGE_BACK && trace_on(block_bio_backmerge))
+		block_trace_bio(TRACE_block_bio_backmerge, b);
+	if (result == MERGE_FRONT && trace_on(block_bio_frontmerge))
+		block_trace_bio(TRACE_block_bio_frontmerge, b);
+	return result == MERGE_NONE;
 }
 
 static void submit_alone(struct bio *b);
@@ -254,6 +261,8 @@ static bool issue(struct block_hwq *h, struct bio *b, int *error)
 	if (!*error) {
 		h->in_flight++;
 		note_started(b);
+		if (trace_on(block_rq_issue))
+			block_trace_request(TRACE_block_rq_issue, b);
 		return true;
 	}
 	tag_put(h, tag);
@@ -327,6 +336,8 @@ static void wait_softly(struct block_hwq *h, struct list *bios, struct list *fai
 			b->status = -EAGAIN;
 			list_add_tail(&b->link, failed);
 		} else {
+			if (trace_on(block_rq_insert))
+				block_trace_request(TRACE_block_rq_insert, b);
 			h->nr_soft += add_to(&h->soft[cpu_id()], b);
 		}
 	}
@@ -373,6 +384,8 @@ void upcall_plug_flush(struct plug *p)
 {
 	LIST(items);
 
+	if (trace_on(block_unplug))
+		block_trace_unplug(p->count);
 	p->count = 0;
 	list_splice_tail_init(&p->items, &items);
 	while (!list_empty(&items)) {
@@ -393,6 +406,8 @@ static bool hold_back(struct bio *b)
 
 	if (!p || !may_merge(b))
 		return false;
+	if (!p->count && trace_on(block_plug))
+		block_trace_plug();
 	p->count += add_to(&p->items, b);
 	if (p->count >= PLUG_MOST)
 		upcall_plug_flush(p);
@@ -488,6 +503,10 @@ static void free_place(struct bio *b)
 
 void block_complete(struct bio *b, int status)
 {
+	if (b->hwq && trace_on(block_rq_complete))
+		block_trace_request_done(b, status);
+	if (!b->hwq && trace_on(block_bio_complete))
+		block_trace_bio_done(b, status);
 	if (b->hwq)
 		free_place(b);
 	b->complete_ns = clock_ns();

@@ -26,6 +26,7 @@
 #include <task/tenant.h>
 #include <vfs/writeback.h>
 
+#include "trace.h"
 #include "vfs_priv.h"
 
 #define RUN_PAGES       64
@@ -72,6 +73,8 @@ void cache_mark_dirty(struct page_cache *c, struct page *p)
 	tenant_memory_kind(p->tenant, MEMORY_DIRTY, 1);
 	atomic_inc(&c->wb->nr_dirty);
 	atomic_inc(&c->wb->nr_dirtied);
+	if (trace_on(writeback_dirty_folio))
+		writeback_trace_dirty(c, p);
 	list_cache(c);
 }
 
@@ -289,8 +292,8 @@ static void kick(struct writeback *wb)
 
 static struct dirty_verdict judge(struct writeback *wb, u64 pages)
 {
-	struct dirty_limits l;
 	struct writeback_counts total;
+	struct dirty_limits l;
 	struct dirty_verdict v;
 	struct dirty_state s;
 	ulong irq;
@@ -303,6 +306,8 @@ static struct dirty_verdict judge(struct writeback *wb, u64 pages)
 	dirty_account_dirtied(&wb->rate, pages);
 	v = dirty_balance(&wb->rate, &l, &s, pages, clock_ns());
 	spin_unlock_irqrestore(&wb->lock, irq);
+	if (trace_on(balance_dirty_pages))
+		writeback_trace_pause(wb, &total, pages, v.pause_ns);
 	return v;
 }
 
@@ -392,7 +397,11 @@ static s64 flush_one(struct writeback *wb, bool old_only, unsigned flags)
 	if (!c)
 		return -ENOENT;
 	host = c->host;
+	if (trace_on(writeback_start))
+		writeback_trace_round(TRACE_writeback_start, c, READ_ONCE(c->nr_dirty), flags);
 	n = cache_write_range(c, 0, ~0ULL, dirty_chunk_pages(&wb->rate), flags);
+	if (trace_on(writeback_written))
+		writeback_trace_round(TRACE_writeback_written, c, max(n, (s64)0), flags);
 	if (READ_ONCE(c->nr_dirty))
 		list_cache(c);
 	inode_put(host);

@@ -25,6 +25,7 @@
 #include <lib/err.h>
 #include <lib/string.h>
 #include "alloc_priv.h"
+#include "trace.h"
 #include "buddy.h"
 
 #define CHUNK_SHIFT 14 /* pages: 64 MiB */
@@ -427,14 +428,15 @@ static u32 take(unsigned node, unsigned order, unsigned flags)
 /* pfn 0: nothing was found, the charge goes back. */
 static struct page *make_used(u32 pfn, unsigned order, unsigned flags, int id)
 {
-	struct page *p;
+	struct page *p = pfn ? &pages[pfn] : NULL;
 
-	if (!pfn) {
+	if (trace_on(mm_page_alloc))
+		alloc_trace_page(p, order, flags);
+	if (!p) {
 		if (id)
 			upcall_page_uncharge((u16)id, 1UL << order);
 		return NULL;
 	}
-	p = &pages[pfn];
 	page_poison_check(p, order);
 	make_block(p, order);
 	p->tenant = (u16)id;
@@ -477,6 +479,8 @@ static void page_free(struct page *p)
 	ulong flags;
 
 	ensure(!(p->flags & (PAGE_RESERVED | PAGE_FREE | PAGE_TAIL)));
+	if (trace_on(mm_page_free))
+		alloc_trace_page_free(p, order);
 	if (p->flags & PAGE_ANON)
 		page_stat_add(PAGE_STAT_ANON, -(1L << order));
 	if (p->tenant)

@@ -29,6 +29,7 @@
 #include <core/spin.h>
 #include <lib/string.h>
 #include "alloc_priv.h"
+#include "trace.h"
 
 #define MAX_CACHES 256
 #define BATCH      16
@@ -208,7 +209,7 @@ static void drain(struct kcache *c, struct cpu_cache *cc)
 		slab_destroy(c, dead[--n]);
 }
 
-static void *take(struct kcache *c, unsigned flags)
+static __always_inline void *take(struct kcache *c, unsigned flags)
 {
 	ulong irq = irq_save();
 	struct cpu_cache *cc = this_cpu_ptr(&cpu_caches[c->id]);
@@ -261,12 +262,21 @@ static void *alloc_charged(struct kcache *c, unsigned flags)
 	return obj;
 }
 
-void *kcache_alloc(struct kcache *c, unsigned flags)
+static __always_inline void *take_object(struct kcache *c, unsigned flags)
 {
-	return c->charged ? alloc_charged(c, flags) : take(c, flags);
+	return unlikely(c->charged) ? alloc_charged(c, flags) : take(c, flags);
 }
 
-void kcache_free(struct kcache *c, void *obj)
+void *kcache_alloc(struct kcache *c, unsigned flags)
+{
+	void *obj = take_object(c, flags);
+
+	if (trace_on(kmem_cache_alloc))
+		alloc_trace_object(__builtin_return_address(0), obj, c->object, flags);
+	return obj;
+}
+
+static __always_inline void give_object(struct kcache *c, void *obj)
 {
 	struct cpu_cache *cc;
 	ulong irq;
@@ -282,6 +292,13 @@ void kcache_free(struct kcache *c, void *obj)
 	if (unlikely(++cc->count > CPU_LIMIT))
 		drain(c, cc);
 	irq_restore(irq);
+}
+
+void kcache_free(struct kcache *c, void *obj)
+{
+	if (trace_on(kmem_cache_free))
+		alloc_trace_object_free(__builtin_return_address(0), obj, c->name);
+	give_object(c, obj);
 }
 
 /* ---- caches
@@ -355,19 +372,22 @@ static struct kcache *class_for(size_t bytes)
 	return NULL;
 }
 
+static void *take_pages(size_t bytes, unsigned flags)
+{
+	unsigned order = 64 - (unsigned)__builtin_clzl((bytes - 1) >> PAGE_SHIFT);
+	struct page *p = order <= PAGE_MAX_ORDER ? page_alloc(order, flags, NULL) : NULL;
+
+	return p ? page_virt(p) : NULL;
+}
+
 void *kmalloc(size_t bytes, unsigned flags)
 {
 	struct kcache *c = class_for(bytes);
-	unsigned order;
-	struct page *p;
+	void *p = c ? take_object(c, flags) : take_pages(bytes, flags);
 
-	if (c)
-		return kcache_alloc(c, flags);
-	if (bytes > PAGE_SIZE << PAGE_MAX_ORDER)
-		return NULL;
-	order = 64 - (unsigned)__builtin_clzl((bytes - 1) >> PAGE_SHIFT);
-	p = page_alloc(order, flags, NULL);
-	return p ? page_virt(p) : NULL;
+	if (trace_on(kmalloc))
+		alloc_trace_kmalloc(__builtin_return_address(0), p, bytes, p ? ksize(p) : 0, flags);
+	return p;
 }
 
 void kfree(const void *p)
@@ -376,9 +396,11 @@ void kfree(const void *p)
 
 	if (!p)
 		return;
+	if (trace_on(kfree))
+		alloc_trace_kfree(__builtin_return_address(0), p);
 	pg = page_of(p);
 	if (pg->flags & PAGE_SLAB)
-		kcache_free(pg->owner, (void *)p);
+		give_object(pg->owner, (void *)p);
 	else
 		page_put(pg);
 }

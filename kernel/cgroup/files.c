@@ -14,6 +14,7 @@
 #include <lib/string.h>
 #include <task/task.h>
 #include "cgroup_priv.h"
+#include "trace.h"
 
 /* ---- state ---- */
 
@@ -129,6 +130,10 @@ static void freeze_own(struct cgroup *c, bool on)
 	struct cgroup_ids n;
 
 	tenant_set_freezing(c->tenant, on);
+	if (on && trace_on(cgroup_freeze))
+		cgroup_trace(TRACE_cgroup_freeze, c);
+	if (!on && trace_on(cgroup_unfreeze))
+		cgroup_trace(TRACE_cgroup_unfreeze, c);
 	if (cgroup_ids_get(c->tenant, true, &n))
 		return; /* each still sees it at its next signal; -ENOMEM is not for who has already changed half the
 			   tree */

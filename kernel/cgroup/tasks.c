@@ -20,6 +20,7 @@
 #include <vfs/textfile.h>
 #include <vfs/vfs.h>
 #include "cgroup_priv.h"
+#include "trace.h"
 
 /* ---- who is here ---- */
 
@@ -129,6 +130,8 @@ static int move_thread(struct task *t, void *to)
 {
 	if (tenant_move_task(t, to)) /* an exited one stays where it was */
 		signal_freeze_kick(t->pid);
+	if (trace_on(cgroup_attach_task))
+		cgroup_trace_attach(cgroup_of(to), t);
 	return 0;
 }
 

@@ -24,6 +24,7 @@
 #include <task/task.h>
 #include <vfs/vfs.h>
 #include "cgroup_priv.h"
+#include "trace.h"
 
 #define SETS 256 /* of up to eight controllers */
 
@@ -207,6 +208,8 @@ static int make(struct cgroup *parent, const char *name, u16 mode)
 	tenant_get(c->tenant); /* the folder's own */
 	c->tenant->cgroup = c;
 	count_descendants(c, 1);
+	if (trace_on(cgroup_mkdir))
+		cgroup_trace(TRACE_cgroup_mkdir, c);
 	return 0;
 }
 
@@ -237,6 +240,8 @@ static int remove_child(struct attr_dir *d)
 	else if (!list_empty(&d->children) || !tenant_close(t))
 		err = -EBUSY;
 	if (!err) {
+		if (trace_on(cgroup_rmdir))
+			cgroup_trace(TRACE_cgroup_rmdir, c);
 		count_descendants(c, -1);
 		cgroup_parent(c)->threaded_children -= c->threaded;
 		attr_dir_get(d);

@@ -17,6 +17,7 @@
 #include <core/clock.h>
 #include <core/irq.h>
 #include <core/log.h>
+#include <core/trace.h>
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <lib/string.h>
@@ -79,6 +80,33 @@ static void tell(struct net_device *d, enum net_event e)
 
 	list_for_each_entry (w, &watchers, link)
 		w->event(d, e);
+}
+
+/* ---- traces (events/net of Linux 6.1) ---- */
+
+/* The three records are alike but for net_dev_xmit's result. */
+static void trace_packet(enum trace_id event, const struct net_device *d, const struct packet *p, u32 len)
+{
+	struct {
+		struct trace_net_dev_queue r;
+		char name[NET_NAME_MAX];
+	} e = { .r = { .skbaddr = (ulong)p, .len = len } };
+	size_t size = sizeof(e.r);
+
+	e.r.name = trace_put_string(&e, &size, sizeof(e), d->name);
+	trace_emit(event, &e, size);
+}
+
+static void trace_sent(const struct net_device *d, ulong packet, u32 len)
+{
+	struct {
+		struct trace_net_dev_xmit r;
+		char name[NET_NAME_MAX];
+	} e = { .r = { .skbaddr = packet, .len = len } };
+	size_t size = sizeof(e.r);
+
+	e.r.name = trace_put_string(&e, &size, sizeof(e), d->name);
+	trace_emit(TRACE_net_dev_xmit, &e, size);
 }
 
 /* ---- the list ---------------------------------------------------------------------------------------------------- */
@@ -364,6 +392,8 @@ void net_device_receive(struct net_device *d, struct packet *p)
 	p->stamp_ns = clock_real_ns();
 	net_count(&d->in, packet_len(p));
 	proto = classify(d, p);
+	if (trace_on(netif_receive_skb))
+		trace_packet(TRACE_netif_receive_skb, d, p, packet_len(p));
 	if (p->link_header && !list_empty(&taps))
 		show_taps(p);
 	if (proto && p->kind != PACKET_OTHERHOST)
@@ -424,6 +454,8 @@ void net_device_receive_later(struct net_device *d, struct packet *p)
 
 void net_device_send_frame(struct net_device *d, struct packet *p)
 {
+	u32 len;
+
 	if (!net_device_is_up(d) || d->gone) {
 		packet_free(p);
 		return;
@@ -443,7 +475,12 @@ void net_device_send_frame(struct net_device *d, struct packet *p)
 		p->kind = kind;
 		p->data -= ETHERNET_HEADER;
 	}
-	d->ops->transmit(d, p);
+	len = packet_len(p);
+	if (trace_on(net_dev_queue))
+		trace_packet(TRACE_net_dev_queue, d, p, len);
+	d->ops->transmit(d, p); /* takes p */
+	if (trace_on(net_dev_xmit))
+		trace_sent(d, (ulong)p, len);
 }
 
 void net_device_send(struct net_device *d, struct packet *p, const u8 *to)

@@ -17,12 +17,14 @@
 #include <arch/cpu.h>
 #include <arch/percpu.h>
 #include <core/log.h>
+#include <core/trace.h>
 #include <lib/err.h>
 #include <task/sched.h>
 #include <task/tenant.h>
 #include "kvm_priv.h"
 
 #define FLAG_IF 0x200ULL
+#define ISA_SVM 2 /* kvm_exit tells whose exit codes these are */
 
 /* ---- address space numbers: a CPU hands them out in turn, and flushes all when they are used up ---- */
 
@@ -208,6 +210,37 @@ static bool called_away(const struct kvm_vcpu *v)
 	       signal_pending(current) || READ_ONCE(v->run->immediate_exit);
 }
 
+/* ---- traces (events/kvm of Linux 6.1) ---- */
+
+static void trace_enter(const struct kvm_vcpu *v)
+{
+	struct trace_kvm_entry r = { .vcpu_id = v->id, .rip = v->g.vmcb->rip };
+
+	trace_emit(TRACE_kvm_entry, &r, sizeof(r));
+}
+
+static void trace_exit(const struct kvm_vcpu *v)
+{
+	const struct vmcb *b = v->g.vmcb;
+	struct trace_kvm_exit r = { .exit_reason = (u32)b->exit_code,
+				    .guest_rip = b->rip,
+				    .isa = ISA_SVM,
+				    .info1 = b->exit_info1,
+				    .info2 = b->exit_info2,
+				    .intr_info = (u32)b->exit_int_info,
+				    .error_code = (u32)(b->exit_int_info >> 32),
+				    .vcpu_id = v->id };
+
+	trace_emit(TRACE_kvm_exit, &r, sizeof(r));
+}
+
+static void trace_return(const struct kvm_vcpu *v, int err)
+{
+	struct trace_kvm_userspace_exit r = { .reason = v->run->exit_reason, .errno_ = err };
+
+	trace_emit(TRACE_kvm_userspace_exit, &r, sizeof(r));
+}
+
 /* False: something came up between the last look and the entry. */
 static bool enter(struct kvm_vcpu *v)
 {
@@ -222,7 +255,11 @@ static bool enter(struct kvm_vcpu *v)
 		choose_asid(v);
 		sync_task_priority_in(v);
 		choose_event(v);
+		if (trace_on(kvm_entry))
+			trace_enter(v);
 		svm_run(&v->g);
+		if (trace_on(kvm_exit))
+			trace_exit(v);
 		v->exits++;
 		sync_task_priority_out(v);
 	}
@@ -295,6 +332,8 @@ int kvm_run(struct kvm_vcpu *v)
 	rcu_assign(v->runner, current);
 	err = loop(v);
 	rcu_assign(v->runner, NULL);
+	if (trace_on(kvm_userspace_exit))
+		trace_return(v, err);
 	ensure(!arch_fpu_swap(&v->fpu)); /* current has an area: the guest's */
 	v->run->if_flag = !!(v->g.vmcb->rflags & FLAG_IF);
 	v->run->ready_for_interrupt_injection = can_interrupt(v) && v->ext_irq < 0 && !v->g.vmcb->event_inject;

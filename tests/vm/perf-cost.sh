@@ -27,7 +27,7 @@ first=$(head -1 "$dir/sites" | cut -d' ' -f1)
 objdump -d --start-address="$first" --stop-address=$((first + 5)) build/ostrom.elf | tail -1
 
 cat > "$dir/in.sh" << 'END'
-mount -t tracefs nodev /sys/kernel/tracing; T=/sys/kernel/tracing
+T=/sys/kernel/tracing
 /cost switch 1000 > /dev/null
 echo plain $(/cost switch 1000)
 echo 1 > $T/events/sched/sched_switch/enable; echo ring $(/cost switch 1000); echo 0 > $T/events/sched/sched_switch/enable

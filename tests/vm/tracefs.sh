@@ -9,7 +9,7 @@ trap 'rm -rf "$dir"' EXIT
 check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1: $2"; failed=1; fi; }
 cat > "$dir/in.sh" << 'END'
 mkdir /tmp/out; cd /tmp/out
-mount -t tracefs nodev /sys/kernel/tracing; T=/sys/kernel/tracing
+T=/sys/kernel/tracing
 cat $T/buffer_size_kb > size; cat $T/trace_clock > clock
 work() { for i in 1 2 3; do /bin/busybox true; sleep 0.01; done; }
 echo 'id == 39' > $T/events/raw_syscalls/sys_enter/filter; cat $T/events/raw_syscalls/sys_enter/filter > filter
@@ -39,9 +39,20 @@ perf trace -s -o summary cat /proc/version > /dev/null 2>> perf.log
 perf stat -x, -o stat -e syscalls:sys_enter_openat,syscalls:sys_exit_close,raw_syscalls:sys_enter cat /proc/version > /dev/null 2>> perf.log
 echo 0 > $T/tracing_on; echo > $T/set_event; echo > $T/trace; echo syscalls:sys_enter_openat > $T/set_event; echo 1 > $T/tracing_on
 cat /proc/version > /dev/null; cat $T/trace > callstext
+cat > work.sh << 'WORK'
+mkdir /sys/fs/cgroup/a /sys/fs/cgroup/b; echo $$ > /sys/fs/cgroup/a/cgroup.procs; echo 1 > /sys/fs/cgroup/b/cgroup.freeze
+echo 0 > /sys/fs/cgroup/b/cgroup.freeze; echo $$ > /sys/fs/cgroup/cgroup.procs; rmdir /sys/fs/cgroup/a /sys/fs/cgroup/b
+{ dd if=/dev/zero bs=4k count=64; sleep 0.5; } > /dev/vda
+dd if=/dev/zero of=/dev/vda bs=4k count=64 conv=fsync; ping -c 1 127.0.0.1
+WORK
+echo 10 > /proc/sys/vm/dirty_writeback_centisecs; echo 10 > /proc/sys/vm/dirty_expire_centisecs
+mount -t cgroup2 c /sys/fs/cgroup 2> /dev/null; ifconfig lo up
+trace-cmd record -e block -e writeback -e net -e cgroup -e kmem -o parts sh work.sh > parts.log 2>&1
+trace-cmd report -i parts > parts.txt 2>> parts.log
 tar cf - .
 END
-timeout 120 tools/qemu-run --cpus 2 --timeout 100 --program trace-cmd --program perf --add "$dir/in.sh:/in.sh" -- sh /in.sh > "$dir/out.tar" 2> "$dir/log"
+truncate -s 16M "$dir/disk"
+timeout 220 tools/qemu-run --cpus 2 --timeout 200 --disk "$dir/disk" --program trace-cmd --program perf --add "$dir/in.sh:/in.sh" -- sh /in.sh > "$dir/out.tar" 2> "$dir/log"
 status=$?
 mkdir "$dir/out" && tar xf "$dir/out.tar" -C "$dir/out" 2> /dev/null
 check "the guest ends well" "[ $status = 0 ]" || tail -20 "$dir/log"
@@ -56,6 +67,13 @@ check "names are saved" "grep -q ' sh$' names"
 sed -n 's/^ *\(.*\)-\([0-9]*\) *\[\(...\)\] [^ ]* *\([0-9.]*\): \([a-z_]*\): /\1 \2 \3 \4 \5 /p' text | grep -v tracing_mark > ours
 sed -n 's/^ *\(.*\)-\([0-9]*\) *\[\(...\)\] *\([0-9.]*\): \([a-z_]*\): */\1 \2 \3 \4 \5 /p' report | grep -v ' print ' > theirs
 check "our text is trace-cmd's text, event by event" "[ \$(wc -l < ours) -gt 50 ] && cmp ours theirs" || { diff ours theirs | head -6; cat extract.log; }
+for e in block_bio_queue block_plug block_unplug block_rq_issue block_rq_complete writeback_dirty_folio writeback_start writeback_written \
+	balance_dirty_pages net_dev_queue net_dev_xmit netif_receive_skb cgroup_mkdir cgroup_rmdir cgroup_attach_task cgroup_freeze cgroup_unfreeze \
+	kmalloc kfree kmem_cache_alloc kmem_cache_free mm_page_alloc mm_page_free; do
+	check "trace-cmd reports $e" "grep -q ' $e: ' parts.txt"
+done
+check "a request's record tells who asked for what where" "grep -q 'block_rq_issue: *25[0-9],0 WS\\? [0-9]* () 0 + [0-9]* \\[' parts.txt" || grep -m3 block_rq_issue parts.txt
+check "a tenant's record tells its path" "grep -q 'cgroup_mkdir: .*path=/b' parts.txt"
 check "truncating clears" "[ \"\$(tr '\n' , < cleared)\" = '0,0,1,' ]"
 check "the pipe consumes and ends when tracing is off" "[ \$(grep -c task_newtask pipe) -ge 3 ] && [ \$(cat after) = 0 ]"
 check "instances see their own events only" "grep -q task_newtask one && ! grep -q sched_switch one && grep -q sched_switch two && ! grep -q task_newtask two && [ \$(cat none) = 0 ]"

@@ -10,7 +10,7 @@
 // links: user/ostrom/perfdata/open.c user/ostrom/perfdata/stream.c user/ostrom/perfdata/progress.c
 // links: user/ostrom/perfdata/sample.c user/ostrom/perfdata/tracefmt.c
 // links: user/ostrom/perfdata/threads.c user/ostrom/perfdata/maps.c
-// links: user/ostrom/perfdata/writer.c user/ostrom/perfdata/out.c
+// links: user/ostrom/perfdata/writer.c user/ostrom/perfdata/out.c user/ostrom/perfdata/pack.c
 // libs: -lzstd
 #include <stdarg.h>
 #include <stddef.h>

@@ -50,7 +50,7 @@ check findutils-xargs '3' 'find /etc -maxdepth 1 -name "*pass*" -o -maxdepth 1 -
 check tar-gzip 'same' 'tar czf /tmp/e.tgz -C / etc && mkdir -p ex && tar xzf e.tgz -C ex && diff -r --no-dereference /etc ex/etc && echo same'
 check tar-xz 'same' 'tar cJf /tmp/e.txz -C / etc/apt && rm -rf ex && mkdir ex && tar xJf e.txz -C ex && diff -r /etc/apt ex/etc/apt && echo same'
 check nss-files $'root:0\nssh 22/tcp' 'getent passwd root | cut -d: -f1,3; getent services ssh | tr -s " "'
-LIMIT=200 check locale '1.234.567,5 Donnerstag' 'localedef -i de_DE -f UTF-8 de_DE.UTF-8; export LC_ALL=de_DE.UTF-8; printf "%\'"'"'.1f " 1234567,5; date -d 1970-01-01 +%A'
+LIMIT=200 check locale '1.234.567,5 Donnerstag' 'localedef -i de_DE -f UTF-8 de_DE.UTF-8; g="env LC_ALL=de_DE.UTF-8"; $g printf "%'"'"'.1f " 1234567,5; $g date -d 1970-01-01 +%A'
 check capabilities-of-a-file '*cap_net_raw=ep*' 'cp /bin/cat c && setcap cap_net_raw+ep c && getcap c && setpriv --reuid=65534 --clear-groups --regid=65534 ./c /proc/self/status | grep CapEff:.*2000'
 check overcommit-guess 'no yes yes no' 'python3 -c "
 import mmap

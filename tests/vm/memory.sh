@@ -35,6 +35,7 @@ echo "group $? $(event group oom_kill) $(event group oom_group_kill) left $(cat 
 echo 8M > tmp/memory.max
 into tmp dd if=/dev/zero of=/tmp/f bs=1M count=20 2> /dev/null; echo "tmpfs $? $(event tmp oom_kill)"
 rm /tmp/f
+echo 1 > /proc/sys/vm/overcommit_memory # more than the machine has is promised only so
 /hog 300 1 2> /dev/null; echo "global $? $(sed -n 's/^oom_kill //p' /proc/vmstat)"
 sh -c 'echo 1000 > /proc/self/oom_score_adj; echo 0 > /tmp/ready; exec sleep 100' & 
 small=$!

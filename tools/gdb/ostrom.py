@@ -5,6 +5,9 @@ They read the kernel's own structures by their debug information, so they need n
 import gdb
 
 
+MAX_CPUS = 64  # lib/cpumask.h
+
+
 def container(pointer, kind, member):
     t = gdb.lookup_type("struct " + kind)
     offset = next(f.bitpos // 8 for f in t.fields() if f.name == member)
@@ -111,7 +114,7 @@ class Locks(gdb.Command):
             raise gdb.GdbError("only the debug build keeps them (./run --debug-kernel --debug)")
         ranks = {f.enumval: f.name.removeprefix("RANK_") for f in gdb.lookup_type("enum lock_rank").fields()}
         offsets = gdb.parse_and_eval("percpu_offset")
-        for cpu in range(offsets.type.range()[1] + 1):
+        for cpu in range(MAX_CPUS):  # the array's type has no length where it is only declared
             if int(offsets[cpu]):
                 h = gdb.Value(int(held) + int(offsets[cpu]) & (1 << 64) - 1).cast(held.type).dereference()
                 self.show(f"cpu {cpu:4}", int(h["count"]), h["at"], ranks)

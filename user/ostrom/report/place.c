@@ -79,6 +79,18 @@ static const struct place_file *file_of(struct places *p, const struct pd_map *m
 	return f ? f : p->unknown;
 }
 
+/* The demangler stops without a word at what follows the name, so the mark of a linkage table's entry is put back. */
+static char *demangle(const char *mangled)
+{
+	char *plain = cplus_demangle(mangled, DMGL_NO_OPTS), *marked;
+	const char *mark = strstr(mangled, "@plt");
+
+	if (!plain || !mark || asprintf(&marked, "%s%s", plain, mark) < 0)
+		return plain;
+	free(plain);
+	return marked;
+}
+
 /* C++'s names as they were written, without parameters; kept by the address of the mangled one. */
 static const char *plain_name(struct places *p, const char *mangled)
 {
@@ -94,7 +106,7 @@ static const char *plain_name(struct places *p, const char *mangled)
 	if (!n)
 		return mangled;
 	n->mangled = mangled;
-	n->text = cplus_demangle(mangled, DMGL_NO_OPTS);
+	n->text = demangle(mangled);
 	n->next = p->plain[(uintptr_t)mangled / 16 % ARRAY_SIZE(p->plain)];
 	p->plain[(uintptr_t)mangled / 16 % ARRAY_SIZE(p->plain)] = n;
 	return n->text ? n->text : mangled;

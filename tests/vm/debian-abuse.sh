@@ -1,4 +1,5 @@
 #!/bin/bash
+# first
 # SPDX-License-Identifier: MIT
 # A machine of 256 MiB is abused, and answers afterwards: fork bomb, memory bombs, every kind of object until there are no more, trinity as
 # an unprivileged user. With TEST_MODE=all also stress-ng's classes one after another and half an hour of trinity, on both builds of the

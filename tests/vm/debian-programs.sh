@@ -1,4 +1,5 @@
 #!/bin/bash
+# first
 # SPDX-License-Identifier: MIT
 # Debian 12's sqlite3 (WAL, two processes), git, gcc, make, stress-ng, hackbench, perf bench, busybox on Ostrom, unmodified, each judged. With
 # TEST_MODE=all gcc and make -j build Lua from its source.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# first
 # SPDX-License-Identifier: MIT
 # Ostrom as a host: `ostrom vm` on /dev/kvm runs Ostrom in Ostrom, to a command's output and status; with a disk; with the
 # ABI tests inside; and a guest that is killed leaves no memory behind. The hypervisor runs on emulated SVM (one CPU).

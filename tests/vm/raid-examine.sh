@@ -1,4 +1,5 @@
 #!/bin/bash
+# first
 # SPDX-License-Identifier: MIT
 # Arrays of every level and superblock place, made by mdadm on Debian's kernel: `ostrom raid examine` says exactly
 # what `mdadm --examine` says, for whole and degraded arrays, journals, bitmaps, PPL, spares, failfast and write-mostly.
@@ -43,10 +44,13 @@ make -llinear -n2 /dev/vda /dev/vdb
 make -l5 -n3 --assume-clean missing /dev/vdb /dev/vdc
 echo arrays $n
 END
+# ./test without --all makes those whose superblocks differ most.
+[ "${TEST_MODE:-all}" = all ] || sed -i -E '/^make .*(layout=ra|-e1.1|layout=ddf|layout=o2|-l0|-l4|-llinear|assume-clean)/d' "$tmp/run"
+arrays=$(grep -c 'make -' "$tmp/run")
 tools/linux-guest -t 300 -m raid456 -m raid1 -m raid10 -m raid0 -m linear -b mdadm -f "$tmp/run:/run.sh" "${args[@]}" \
 	-d "$tmp/out" -- 'sh /run.sh' | tee "$tmp/said"
 n=$(sed -n 's/^arrays //p' "$tmp/said")
-[ "$n" = 75 ] || { echo "guest made ${n:-0} of 75 members"; exit 1; }
+[ "$n" = $((5 * arrays)) ] || { echo "guest made ${n:-0} of $((5 * arrays)) members"; exit 1; }
 for i in $(seq 0 $((n - 1))); do
 	dd if="$tmp/out" of="$tmp/m" bs=1M count=12 skip=$((12 * i)) 2> /dev/null
 	mdadm --examine "$tmp/m" > "$tmp/want" 2> /dev/null || continue
@@ -54,5 +58,5 @@ for i in $(seq 0 $((n - 1))); do
 	diff -u "$tmp/want" "$tmp/got" || { echo "member $i differs"; exit 1; }
 	checked=$((checked + 1))
 done
-[ $checked -ge 45 ] || { echo "only $checked members had superblocks"; exit 1; }
+[ $checked -ge $((3 * arrays)) ] || { echo "only $checked members had superblocks"; exit 1; }
 echo "ok: $checked members, examine equals mdadm's"

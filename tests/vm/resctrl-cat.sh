@@ -1,4 +1,5 @@
 #!/bin/bash
+# first
 # SPDX-License-Identifier: MIT
 # resctrl on a processor with Cache Allocation Technology, on the build with all checks. QEMU emulates none: tools/cpuid-guest
 # tells the kernel that its processor has it (two L3 of 20 ways, four L2, bandwidth, 32 monitoring tags); the registers take what

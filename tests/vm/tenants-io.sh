@@ -1,4 +1,5 @@
 #!/bin/bash
+# first
 # SPDX-License-Identifier: MIT
 # Tenants divide a disk: io.weight 1:2:4, io.max for reads, writes and buffered writing, a neighbour beside a writer whose writeback
 # is limited, io.latency beside a flood, io.stat and io.pressure. Debian's fio is the load, a disk of known service time the judge.

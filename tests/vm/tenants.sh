@@ -1,4 +1,5 @@
 #!/bin/bash
+# first
 # SPDX-License-Identifier: MIT
 # Tenants divide one CPU: cpu.weight 1:2:4 among busy tenants with different numbers of tasks and with sleepers, cpu.max, and
 # limits on tasks and memory that leave a neighbour alone. Judged by the CPU time that each got, by counts of instructions.

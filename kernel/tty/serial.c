@@ -36,6 +36,7 @@ enum { DATA, IER, IIR_FCR, LCR, MCR, LSR, MSR, SCRATCH };
 #define LSR_DATA    0x01
 #define LSR_BREAK   0x10
 #define LSR_TX_FREE 0x20
+#define LSR_TX_DONE 0x40
 
 struct port {
 	u16 base; /* I: of its registers */
@@ -144,16 +145,27 @@ static size_t serial_write(struct tty *t, const u8 *bytes, size_t n)
 	return done;
 }
 
+static size_t in_ring(const struct port *p)
+{
+	return READ_ONCE(p->tx_head) - READ_ONCE(p->tx_tail);
+}
+
+/* What the chip still holds counts as one byte: a machine that is switched off would lose it. */
 static size_t serial_pending(struct tty *t)
 {
 	struct port *p = t->priv;
+	ulong irq = spin_lock_irqsave(&p->lock);
+	u8 status = reg_get(p, LSR);
 
-	return READ_ONCE(p->tx_head) - READ_ONCE(p->tx_tail);
+	if (status & LSR_BREAK) /* reading forgets it */
+		p->got_break = true;
+	spin_unlock_irqrestore(&p->lock, irq);
+	return in_ring(p) + !(status & LSR_TX_DONE);
 }
 
 static size_t serial_room(struct tty *t)
 {
-	return TX_BYTES - serial_pending(t);
+	return TX_BYTES - in_ring(t->priv);
 }
 
 static void serial_flush(struct tty *t)

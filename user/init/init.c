@@ -194,6 +194,15 @@ static int run(char *const argv[], const char *tty, int raw_output)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* What was written must have left before the machine is off. */
+static void drain(const char *tty)
+{
+	int fd = open(tty, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+
+	if (fd >= 0 && !tcdrain(fd))
+		close(fd);
+}
+
 static void report(int status)
 {
 	char line[32];
@@ -287,6 +296,7 @@ int main(void)
 	follow_size(tty);
 	status = words ? run(argv, tty, 1) : run(shell, tty, 0);
 	sync();
+	drain(tty);
 	if (*root)
 		leave_root();
 	report(status);

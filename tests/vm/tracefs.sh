@@ -42,7 +42,7 @@ cat /proc/version > /dev/null; cat $T/trace > callstext
 cat > work.sh << 'WORK'
 mkdir /sys/fs/cgroup/a /sys/fs/cgroup/b; echo $$ > /sys/fs/cgroup/a/cgroup.procs; echo 1 > /sys/fs/cgroup/b/cgroup.freeze
 echo 0 > /sys/fs/cgroup/b/cgroup.freeze; echo $$ > /sys/fs/cgroup/cgroup.procs; rmdir /sys/fs/cgroup/a /sys/fs/cgroup/b
-{ dd if=/dev/zero bs=4k count=64; sleep 0.5; } > /dev/vda
+{ dd if=/dev/zero bs=4k count=64; sleep 6; } > /dev/vda # the flusher still sleeps by its old period
 dd if=/dev/zero of=/dev/vda bs=4k count=64 conv=fsync; ping -c 1 127.0.0.1
 WORK
 echo 10 > /proc/sys/vm/dirty_writeback_centisecs; echo 10 > /proc/sys/vm/dirty_expire_centisecs

@@ -100,6 +100,7 @@ def jobs(t, _):
     t.line("bg; jobs", rb"Running")
     t.type("fg\r")
     t.expect(rb"fg\r\n.*sleep 1000")
+    time.sleep(1)  # the shell says so first, and gives the terminal away after that
     t.type(b"\x03")
     t.expect(PROMPT)
     t.line("cat & sleep 1; jobs", rb"Stopped \(tty input\)|Stopped")

@@ -86,11 +86,11 @@ static bool is_label(Elf *elf, const GElf_Sym *s, const char *name)
 static void add_symbols(struct image *im, Elf *elf, Elf_Scn *scn, const GElf_Shdr *sh)
 {
 	Elf_Data *data = elf_getdata(scn, NULL);
-	size_t n = sh->sh_entsize ? sh->sh_size / sh->sh_entsize : 0;
+	size_t n = data && sh->sh_entsize ? data->d_size / sh->sh_entsize : 0; /* what is there, not what is claimed */
 
 	if (!room_for(im, n))
 		return;
-	for (size_t i = 0; data && i < n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		GElf_Sym s;
 		unsigned type, bind;
 		const char *name;

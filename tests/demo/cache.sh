@@ -11,15 +11,18 @@ cat > $dir/guest.sh <<'G'
 set -e
 mkdir -p /var/lock
 victim() { /cacheload victim 0 256; }
+aggressor() { rm -f /tmp/going; /cacheload aggressor 1 4096 > /tmp/going & }
+going() { until [ -s /tmp/going ]; do sleep 0.1; done; }
 victim
-/cacheload aggressor 1 4096 &
-aggressor=$!
+aggressor
+going
 victim
-kill $aggressor
+kill $!
 pqos -I -e 'llc:1=0xff00;llc:2=0x00fc' > /dev/null
 pqos -I -s | grep -E 'L3CA COS[0-2] '
-/cacheload aggressor 1 4096 &
+aggressor
 pqos -I -a "pid:2=$!;pid:1=$$" > /dev/null
+going
 until grep -q idle /sys/fs/resctrl/info/recolouring; do sleep 0.1; done
 cat /sys/fs/resctrl/info/backend /sys/fs/resctrl/info/recolouring
 victim

@@ -7,7 +7,8 @@
  * little even when alone. After two rounds it has the model forget what it counted, and after six more it has it
  * report.
  *
- * The aggressor loads line after line of KIB KiB until it is killed.
+ * The aggressor loads line after line of KIB KiB until it is killed. After the first time over it writes a line, so that
+ * nobody takes a neighbour that is still starting for a quiet one.
  *
  * Both speak to the model by stores into a page at a fixed address (the plug-in's option vtag), whose word says what is
  * meant: 1 and 2 name the requestor of this CPU, 62 forgets, 63 reports. Without the plug-in the page is just memory.
@@ -26,7 +27,7 @@
 #define REPORT     63
 #define LINE       64
 #define COLD_BYTES (8UL << 20)
-#define WORK       300 /* turns of an empty loop between two loads */
+#define WORK       1000 /* turns of an empty loop between two loads */
 
 static volatile char *messages;
 
@@ -84,9 +85,14 @@ static void aggressor(size_t bytes)
 	volatile char *p = memory(NULL, bytes);
 
 	tell(2);
-	for (;;)
+	for (uint64_t pass = 0;; pass++) {
 		for (size_t i = 0; i < bytes; i += LINE)
 			(void)p[i];
+		if (!pass) {
+			puts("going");
+			fflush(stdout);
+		}
+	}
 }
 
 int main(int argc, char **argv)

@@ -65,5 +65,5 @@ def table(area, ours, rivals, goals, beside="beside_"):
             print(f"| {name} | {mine or 'absent'} |{cells}")
     if not all(ratios.values()):
         return 1
-    print("\ngeometric means: " + ", ".join(f"{mean(v):.2f} of {NAMES[r]}'s over {len(v)} rows (goal: at most {goals[r]})" for r, v in ratios.items()))
+    print("\ngeometric means: " + ", ".join(f"{mean(v):.2f} beside {NAMES[r]} over {len(v)} rows (goal: at most {goals[r]})" for r, v in ratios.items()))
     return 0

@@ -168,7 +168,6 @@ void *bpf_map_pages(struct bpf_map *map, u64 *bytes)
 
 /* ---- bpf(2)'s side ---------------------------------------------------------------------------------- */
 
-/* Copies a value but not the lock word in it, which belongs to running programs. */
 static void copy_value(const struct bpf_map *map, u8 *dst, const u8 *src)
 {
 	s32 lock = map->spin_lock_off;
@@ -179,6 +178,35 @@ static void copy_value(const struct bpf_map *map, u8 *dst, const u8 *src)
 	}
 	memcpy(dst, src, lock);
 	memcpy(dst + lock + 4, src + lock + 4, map->value_size - lock - 4);
+}
+
+static void *lock_in(const struct bpf_map *map, void *value, u64 flags)
+{
+	return flags & BPF_F_LOCK && map->spin_lock_off >= 0 ? (u8 *)value + map->spin_lock_off : NULL;
+}
+
+static void copy_under(const struct bpf_map *map, void *lock, void *to, const void *from)
+{
+	if (lock)
+		bpf_map_spin_lock(lock);
+	copy_value(map, to, from);
+	if (lock)
+		bpf_map_spin_unlock(lock);
+}
+
+void bpf_value_read(const struct bpf_map *map, void *to, void *in_map, u64 flags)
+{
+	copy_under(map, lock_in(map, in_map, flags), to, in_map);
+}
+
+void bpf_value_write(const struct bpf_map *map, void *in_map, const void *from, u64 flags)
+{
+	copy_under(map, lock_in(map, in_map, flags), in_map, from);
+}
+
+int bpf_map_remove_none(struct bpf_map *map, const void *key)
+{
+	return -EINVAL;
 }
 
 static int copy_out_percpu(struct bpf_map *map, const void *key, u8 *value)
@@ -219,11 +247,7 @@ int bpf_map_copy_out(struct bpf_map *map, const void *key, void *value, u64 flag
 			memcpy(value, &((struct bpf_map *)v)->id, 4);
 		return 0;
 	}
-	if (flags & BPF_F_LOCK)
-		bpf_map_spin_lock((u8 *)v + map->spin_lock_off);
-	copy_value(map, value, v);
-	if (flags & BPF_F_LOCK)
-		bpf_map_spin_unlock((u8 *)v + map->spin_lock_off);
+	bpf_value_read(map, value, v, flags);
 	if (map->spin_lock_off >= 0)
 		memset((u8 *)value + map->spin_lock_off, 0, 4);
 	return 0;

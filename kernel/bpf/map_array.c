@@ -107,7 +107,6 @@ u8 *bpf_array_layout(struct bpf_map *map, u32 *stride)
 static int update(struct bpf_map *map, const void *key, const void *value, u64 flags)
 {
 	u8 *v = map->ops == &bpf_array_ops ? lookup(map, key) : lookup_here(map, key);
-	s32 lock = map->spin_lock_off;
 
 	if (update_flags_ok(flags))
 		return fail(EINVAL, "update flags: %#llx", (unsigned long long)flags);
@@ -115,22 +114,8 @@ static int update(struct bpf_map *map, const void *key, const void *value, u64 f
 		return -E2BIG;
 	if (flags & BPF_NOEXIST)
 		return -EEXIST;
-	if (lock < 0) {
-		memcpy(v, value, map->value_size);
-		return 0;
-	}
-	if (flags & BPF_F_LOCK)
-		bpf_map_spin_lock(v + lock);
-	memcpy(v, value, lock);
-	memcpy(v + lock + 4, (const u8 *)value + lock + 4, map->value_size - lock - 4);
-	if (flags & BPF_F_LOCK)
-		bpf_map_spin_unlock(v + lock);
+	bpf_value_write(map, v, value, flags);
 	return 0;
-}
-
-static int remove_none(struct bpf_map *map, const void *key)
-{
-	return -EINVAL;
 }
 
 static int next_key(struct bpf_map *map, const void *key, void *next)
@@ -174,7 +159,7 @@ const struct bpf_map_ops bpf_array_ops = {
 	.destroy = destroy,
 	.lookup = lookup,
 	.update = update,
-	.remove = remove_none,
+	.remove = bpf_map_remove_none,
 	.next_key = next_key,
 	.peek_sys = lookup,
 	.value_addr = value_addr,
@@ -187,7 +172,7 @@ const struct bpf_map_ops bpf_percpu_array_ops = {
 	.destroy = destroy,
 	.lookup = lookup_here,
 	.update = update,
-	.remove = remove_none,
+	.remove = bpf_map_remove_none,
 	.next_key = next_key,
 	.lookup_cpu = lookup_cpu,
 	.for_each = for_each,

@@ -136,7 +136,6 @@ static void *lookup_cpu(struct bpf_map *map, const void *key, u32 cpu)
 
 static int update(struct bpf_map *map, const void *key, const void *value, u64 flags)
 {
-	s32 at = map->spin_lock_off;
 	u8 *v;
 
 	if (flags & ~(u64)(BPF_F_LOCK | BPF_EXIST) || (flags & BPF_F_LOCK && is_percpu(map)))
@@ -144,22 +143,8 @@ static int update(struct bpf_map *map, const void *key, const void *value, u64 f
 	v = lookup(map, key);
 	if (!v)
 		return -ENOENT;
-	if (at < 0) {
-		memcpy(v, value, map->value_size);
-		return 0;
-	}
-	if (flags & BPF_F_LOCK)
-		bpf_map_spin_lock(v + at);
-	memcpy(v, value, at);
-	memcpy(v + at + 4, (const u8 *)value + at + 4, map->value_size - at - 4);
-	if (flags & BPF_F_LOCK)
-		bpf_map_spin_unlock(v + at);
+	bpf_value_write(map, v, value, flags);
 	return 0;
-}
-
-static int remove_none(struct bpf_map *map, const void *key)
-{
-	return -EINVAL;
 }
 
 static int next_key(struct bpf_map *map, const void *key, void *next)
@@ -184,7 +169,7 @@ const struct bpf_map_ops bpf_storage_ops = {
 	.destroy = destroy,
 	.lookup = lookup,
 	.update = update,
-	.remove = remove_none,
+	.remove = bpf_map_remove_none,
 	.next_key = next_key,
 	.peek_sys = lookup,
 };
@@ -195,7 +180,7 @@ const struct bpf_map_ops bpf_percpu_storage_ops = {
 	.destroy = destroy,
 	.lookup = lookup,
 	.update = update,
-	.remove = remove_none,
+	.remove = bpf_map_remove_none,
 	.next_key = next_key,
 	.lookup_cpu = lookup_cpu,
 };

@@ -434,17 +434,7 @@ static void put_first(struct hash *h, struct bucket *b, struct element *e)
 
 static int update_in_place(struct hash *h, struct element *e, const void *value, u64 flags)
 {
-	u8 *v = value_of(h, e);
-	s32 lock = h->map.spin_lock_off;
-
-	if (flags & BPF_F_LOCK) {
-		bpf_map_spin_lock(v + lock);
-		memcpy(v, value, lock);
-		memcpy(v + lock + 4, (const u8 *)value + lock + 4, h->map.value_size - lock - 4);
-		bpf_map_spin_unlock(v + lock);
-	} else {
-		memcpy(v, value, h->map.value_size);
-	}
+	bpf_value_write(&h->map, value_of(h, e), value, flags);
 	if (h->lru)
 		touch(h, e);
 	return 0;

@@ -22,6 +22,12 @@ extern const struct bpf_map_ops bpf_lpm_ops, bpf_queue_ops, bpf_stack_ops, bpf_r
 void bpf_map_init(struct bpf_map *map, const struct bpf_map_ops *ops, const union bpf_attr *attr);
 void bpf_map_release_object(const struct bpf_map *map, void *obj); /* what a slot of an fd map held */
 
+/* Copy a value out of the map or into it, but not the lock word in it, which belongs to running programs. BPF_F_LOCK in
+ * flags: while its lock is held; the map then has one. */
+void bpf_value_read(const struct bpf_map *map, void *to, void *in_map, u64 flags);
+void bpf_value_write(const struct bpf_map *map, void *in_map, const void *from, u64 flags);
+int bpf_map_remove_none(struct bpf_map *map, const void *key); /* the remove op of maps whose keys stay */
+
 /* Of any kind of hash map: all elements of a bucket as bpf(2) sees them, one after another, at most room. take: they
  * leave the map. How many; -ENOSPC: room is too small, and nothing happened; -ENOENT: there is no such bucket. */
 int bpf_hash_bucket(struct bpf_map *map, u32 number, u8 *keys, u8 *values, u32 room, bool take);

@@ -46,7 +46,7 @@ refused 'L3:0=f0\nL2:0=f\nL3:0=zz\n'
 ok "a mask with a hole" sh -c "echo L3:0=f0f0 > $r/web/schemata"
 ok "for both L2 at once" sh -c "echo L2:1=f0 > $r/web/schemata; grep -q '0=00f0;1=00f0' $r/web/schemata"
 ok "and apart from it" sh -c "echo L3:0=0f00 > $r/batch/schemata"
-sh -c 'a=; i=0; while [ $i -lt 12000 ]; do a="$a 1234567"; i=$((i+1)); done; echo ready > /tmp/ready; sleep 100; :' &
+sh -c 'a=$(seq 1000000 1060000); echo ready > /tmp/ready; sleep 100; :' &
 until [ -e /tmp/ready ]; do sleep 0.1; done
 idle
 before=$(moved)

@@ -7,8 +7,8 @@
  * little even when alone. After two rounds it has the model forget what it counted, and after six more it has it
  * report.
  *
- * The aggressor loads line after line of KIB KiB until it is killed. After the first time over it writes a line, so that
- * nobody takes a neighbour that is still starting for a quiet one.
+ * The aggressor loads line after line of KIB KiB until it is killed. After the first time over it writes a line, so
+ * that nobody takes a neighbour that is still starting for a quiet one.
  *
  * Both speak to the model by stores into a page at a fixed address (the plug-in's option vtag), whose word says what is
  * meant: 1 and 2 name the requestor of this CPU, 62 forgets, 63 reports. Without the plug-in the page is just memory.

@@ -75,20 +75,23 @@ static int open(struct inode *i, struct file *f)
 	return 0;
 }
 
-static const struct file_ops file_ops = TEXT_FILE_OPS(open);
+const struct file_ops cgroup_pressure_file_ops = TEXT_FILE_OPS(open);
 
 #define PRESSURE(id, text, kind)                                                                                       \
-	static const struct attr id = { .name = text, .mode = 0644, .file_ops = &file_ops, .data = kind }
+	static const struct attr id = {                                                                                \
+		.name = text, .mode = 0644, .file_ops = &cgroup_pressure_file_ops, .data = kind                        \
+	}
 PRESSURE(file_io, "io.pressure", PSI_IO);
 PRESSURE(file_memory, "memory.pressure", PSI_MEMORY);
 PRESSURE(file_cpu, "cpu.pressure", PSI_CPU);
 PRESSURE(proc_io, "io", PSI_IO);
 PRESSURE(proc_memory, "memory", PSI_MEMORY);
 PRESSURE(proc_cpu, "cpu", PSI_CPU);
+PRESSURE(proc_gpu, "gpu", PSI_GPU);
 
 const struct attr *const cgroup_pressure_files[] = { &file_io, &file_memory, &file_cpu, NULL };
 
-static const struct attr *const proc_files[] = { &proc_cpu, &proc_io, &proc_memory, NULL };
+static const struct attr *const proc_files[] = { &proc_cpu, &proc_io, &proc_memory, &proc_gpu, NULL };
 struct attr_dir cgroup_pressure_dir = { .name = "pressure",
 					.children = LIST_INIT(cgroup_pressure_dir.children),
 					.sibling = LIST_INIT(cgroup_pressure_dir.sibling),

@@ -6,12 +6,17 @@
  * the whole GPU, in the first level), so it is refused if it is not there.
  *
  * Contract, as files of cgroup2 with the controller `gpu`; they take effect at the next job:
+ *
  *   gpu.weight          1 to 10000, 100 is normal
  *   gpu.min             percent of the GPU that it gets whenever it wants them (up to four decimals), 0 is none.
- * ENOSPC: the parent has not so much left; EBUSY: its children have been promised more gpu.max             percent that
- * it never exceeds, or max gpu.memory.max, .current, .peak   bytes of GPU memory, by the charge rule of
- * virt/vgpu/resource.h gpu.memory.events   max N: charges refused gpu.stat            usage_usec, jobs, wait_usec
- * (queued while others were served), throttled_usec (by its cap), hangs
+ *                       ENOSPC: the parent has not so much left; EBUSY: its children have been promised more
+ *   gpu.max             percent that it never exceeds, or max
+ *   gpu.memory.max, .current, .peak   bytes of GPU memory, by the charge rule of virt/vgpu/resource.h
+ *   gpu.memory.events   max N: charges refused
+ *   gpu.stat            usage_usec, jobs, wait_usec (queued while others were served), throttled_usec (by its cap),
+ *                       hangs
+ *   gpu.pressure        as cpu.pressure: some (a part of the group waits while the GPU serves others, or for its cap),
+ *                       full (and no part of it is served); thresholds can be polled for
  *
  * Locks: the tree's, while guarantees are added up.
  */
@@ -227,8 +232,12 @@ FILE(memory_peak, "gpu.memory.peak", 0444, show_memory, NULL, 1);
 FILE(memory_events, "gpu.memory.events", 0444, show_memory_events, NULL, 0);
 FILE(stat, "gpu.stat", 0444, show_stat, NULL, 0);
 
+static const struct attr pressure = {
+	.name = "gpu.pressure", .mode = 0644, .file_ops = &cgroup_pressure_file_ops, .data = PSI_GPU
+};
+
 static const struct attr *const files[] = { &weight,      &guarantee,     &cap,  &memory_max, &memory_current,
-					    &memory_peak, &memory_events, &stat, NULL };
+					    &memory_peak, &memory_events, &stat, &pressure,   NULL };
 
 /* The tree is locked. */
 static void disabled(struct tenant *t)

@@ -190,6 +190,7 @@ static void empty(struct gpu_client *c)
 	mutex_lock(&d->lock);
 	c->closing = true;
 	gpu_drop_queued(c, -ECANCELED, d->dead, &out);
+	gpu_pressure_update(d);
 	mutex_unlock(&d->lock);
 	gpu_tell(d, &out);
 	gpu_client_drain(c);

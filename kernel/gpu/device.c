@@ -119,6 +119,7 @@ void gpu_dispatch(struct gpu_dev *d)
 	retry = min(retry, gpu_queue_hang_at(&d->queue));
 	if (retry != ~0ull)
 		timer_arm(&d->tick, retry, 0);
+	gpu_pressure_update(d);
 }
 
 static void on_tick(struct timer *t)
@@ -309,6 +310,7 @@ static void run_work(struct work *w)
 	if (d->dead) {
 		list_for_each_entry (c, &d->clients, link)
 			gpu_drop_queued(c, -EIO, true, &out);
+		gpu_pressure_update(d);
 	} else {
 		gpu_dispatch(d);
 	}

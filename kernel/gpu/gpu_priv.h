@@ -47,6 +47,9 @@ struct gpu_totals {
 };
 void gpu_tenant_totals(struct tenant *t, struct gpu_totals *sum); /* of it and all below, on all devices */
 
+/* pressure.c: tells the tenant tree who waits now. dev->lock held, after each step. */
+void gpu_pressure_update(struct gpu_dev *d);
+
 /* device.c */
 extern struct mutex gpu_devices_lock;
 extern struct list gpu_devices;

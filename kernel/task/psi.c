@@ -11,10 +11,12 @@
  *      some io: waiting > 0            full io: and nobody runnable
  *      some memory: stalled > 0        full memory: and all who are runnable are stalled
  *      some cpu: more runnable than running        full cpu: and nobody running
+ *      some gpu: a user waits for its turn         full gpu: and none of the tenant is served
  *
  * Contract: task/psi.h.
  *
- * Locks: the run queues' for counts; psi_lock (RANK_SUBSYS_SPIN, irqsave) for groups and triggers, outside them.
+ * Locks: the run queues' for counts; psi_lock (RANK_SUBSYS_SPIN, irqsave) for groups, triggers and devices, outside
+ * them.
  */
 #include <alloc/slab.h>
 #include <arch/cpu.h>
@@ -27,6 +29,7 @@
 #include "sched_priv.h"
 
 #define STATES        (PSI_KINDS * 2)
+#define TASK_STATES   (PSI_TASK_KINDS * 2)
 #define AVG_PERIOD_NS (2 * NSEC_PER_SEC)
 #define WINDOW_MIN_US 500000ULL
 #define WINDOW_MAX_US 10000000ULL
@@ -41,7 +44,7 @@ struct psi_group {
 	struct list triggers;
 	u64 total[STATES]; /* ns */
 	u64 avg[STATES][3], avg_total[STATES], avg_at;
-	u64 seen[]; /* of each CPU, what has been folded in: STATES, then busy */
+	u64 seen[]; /* of each CPU, what has been folded in: TASK_STATES, then busy */
 };
 
 struct psi_trigger {
@@ -150,6 +153,33 @@ void psi_io_end(void)
 	current->flags &= ~(unsigned)TASK_F_IO_WAIT;
 }
 
+/* ---- devices: psi_lock held -----------------------------------------------------------------------------------------
+ */
+
+static void pass_device_time(struct psi_device *p, u64 now)
+{
+	u64 delta = now > p->since ? now - p->since : 0;
+
+	if (p->waiting) {
+		p->ns[0] += delta;
+		p->ns[1] += p->served ? 0 : delta;
+	}
+	p->since = now;
+}
+
+void psi_device_change(struct tenant *t, s32 waiting, s32 served)
+{
+	ulong flags = spin_lock_irqsave(&psi_lock);
+	u64 now = clock_ns();
+
+	for (; t; t = t->parent) {
+		pass_device_time(&t->gpu_psi, now);
+		t->gpu_psi.waiting += (u32)waiting;
+		t->gpu_psi.served += (u32)served;
+	}
+	spin_unlock_irqrestore(&psi_lock, flags);
+}
+
 /* ---- folding: psi_lock held -----------------------------------------------------------------------------------------
  */
 
@@ -161,30 +191,33 @@ static void read_cpu(struct tenant *t, unsigned cpu, u64 now, u64 *out)
 
 	pass_time(p, max(now, p->since));
 	memcpy(out, p->ns, sizeof(p->ns));
-	out[STATES] = p->busy_ns;
+	out[TASK_STATES] = p->busy_ns;
 	spin_unlock_irqrestore(&q->lock, flags);
 }
 
 /* Each CPU's losses count by how busy it was. */
 static void fold(struct psi_group *g, u64 now)
 {
-	u64 sum[STATES] = { 0 }, busy = 0, new[STATES + 1];
+	u64 sum[TASK_STATES] = { 0 }, busy = 0, new[TASK_STATES + 1];
 	unsigned cpu;
 
 	for_each_cpu (cpu, cpu_online_mask()) {
-		u64 *seen = g->seen + (size_t)cpu * (STATES + 1), weight;
+		u64 *seen = g->seen + (size_t)cpu * (TASK_STATES + 1), weight;
 
 		read_cpu(g->tenant, cpu, now, new);
-		weight = (new[STATES] - seen[STATES]) >> 10; /* about microseconds: products stay in 64 bits */
+		weight =
+			(new[TASK_STATES] - seen[TASK_STATES]) >> 10; /* about microseconds: products stay in 64 bits */
 		busy += weight;
-		for (unsigned s = 0; s < STATES; s++)
+		for (unsigned s = 0; s < TASK_STATES; s++)
 			sum[s] += ((new[s] - seen[s]) >> 10) * weight;
 		memcpy(seen, new, sizeof(new));
 	}
 	if (!g->tenant->parent)
 		sum[PSI_CPU * 2 + 1] = 0; /* the machine as a whole always runs something */
-	for (unsigned s = 0; s < STATES; s++)
+	for (unsigned s = 0; s < TASK_STATES; s++)
 		g->total[s] += busy ? sum[s] / busy << 10 : 0;
+	pass_device_time(&g->tenant->gpu_psi, now);
+	memcpy(&g->total[PSI_GPU * 2], g->tenant->gpu_psi.ns, sizeof(g->tenant->gpu_psi.ns));
 }
 
 static void average(struct psi_group *g, u64 now)
@@ -274,7 +307,7 @@ static int lock_group(struct tenant *t, struct psi_group **out, ulong *flags)
 
 	switch_on();
 	if (!READ_ONCE(t->psi)) {
-		fresh = kzalloc(sizeof(*fresh) + cpu_count() * (STATES + 1) * sizeof(u64), 0);
+		fresh = kzalloc(sizeof(*fresh) + cpu_count() * (TASK_STATES + 1) * sizeof(u64), 0);
 		if (!fresh)
 			return -ENOMEM;
 	}

@@ -68,11 +68,19 @@ echo 101 > f/gpu.max 2>/dev/null && fail "gpu.max 101"
 echo 0 > f/gpu.weight 2>/dev/null && fail "gpu.weight 0"
 echo 0 > e/gpu.min; echo 100 > e/gpu.weight; echo 100 > f/gpu.weight
 
-# a change while they run: 1:1 for two seconds, then 1:3
+# a change while they run: 1:1 for two seconds, then 1:3; each waits while the other is served
+lost() { sed -n "s/^$2 .*total=//p" $1; }
+for g in e f g; do lost $g/gpu.pressure some > /tmp/p$g; done # measuring begins when somebody looks
+some=$(lost /proc/pressure/gpu some) full=$(lost /proc/pressure/gpu full)
 (sleep 2; echo 300 > f/gpu.weight) &
 render 4 9 3 e f
 t=$(sum e f)
 near "changed at run time" $(got e) $((t * 3 / 8))
+waited() { echo $(( ($(lost $1/gpu.pressure ${2:-some}) - $(cat /tmp/p$1)) / 1000 )); }
+near "pressure in ms, 1/2 and then 3/4 of the time" $(waited e) 2500; near "the other's, 1/2 and 1/4" $(waited f) 1500
+[ $(waited e full) = $(waited e) ] && [ $(waited g) = 0 ] || fail "pressure: $(cat e/gpu.pressure g/gpu.pressure)"
+near "the machine's: somebody waits" $(( ($(lost /proc/pressure/gpu some) - some) / 1000 )) 4000
+[ $(( $(lost /proc/pressure/gpu full) - full )) -lt 100000 ] || fail "nobody is served: $(cat /proc/pressure/gpu)"
 echo 100 > f/gpu.weight
 
 # groups in a group: two children share what their parent gets; its cap holds for both

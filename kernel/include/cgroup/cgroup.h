@@ -31,7 +31,8 @@ int __must_check cgroup_enter_fd(int fd, struct tenant **out);
  * -EOPNOTSUPP (threaded ones are in the way), -EACCES. */
 int __must_check cgroup_move_process(struct task *t, struct tenant *to);
 
-extern struct attr_dir cgroup_pressure_dir; /* /proc/pressure */
+extern struct attr_dir cgroup_pressure_dir;            /* /proc/pressure */
+extern const struct file_ops cgroup_pressure_file_ops; /* of a controller's pressure file; data: enum psi_kind */
 
 /* A kind of resource. Files are shown in folders whose parent has the controller in cgroup.subtree_control; dir->owner
  * of a file's functions is the struct tenant. root_files: also in the root (NULL: none). */

@@ -29,6 +29,7 @@
 #include <alloc/page.h>
 #include <gpu/queue.h>
 #include <task/mutex.h>
+#include <task/psi.h>
 #include <task/tenant.h>
 #include <task/work.h>
 #include <virt/vgpu/ctrl.h>

@@ -36,6 +36,7 @@ struct gpu_queue_leaf {
 	struct vgpu_entity entity;
 	struct list clients;
 	struct gpu_queue_client *served; /* whose turn was the last one */
+	bool told_waits, told_served;    /* the owner's: what it last said of the leaf elsewhere */
 };
 
 struct gpu_queue_client {

@@ -14,7 +14,7 @@
 #include <lib/printf.h>
 #include <task/wait.h>
 
-enum psi_kind { PSI_IO, PSI_MEMORY, PSI_CPU, PSI_KINDS };
+enum psi_kind { PSI_IO, PSI_MEMORY, PSI_CPU, PSI_TASK_KINDS, PSI_GPU = PSI_TASK_KINDS, PSI_KINDS };
 
 struct rq;
 struct task;
@@ -25,7 +25,13 @@ struct psi_trigger;
 struct psi_cpu {
 	u16 waiting, stalled, runnable, stalled_runnable, running; /* tasks: for I/O, for memory, ... */
 	u8 state;                                                  /* bit kind * 2 + full: now so */
-	u64 since, ns[PSI_KINDS * 2], busy_ns;                     /* busy: some task is there at all */
+	u64 since, ns[PSI_TASK_KINDS * 2], busy_ns;                /* busy: some task is there at all */
+};
+
+/* Of a tenant and all below it at devices that serve one at a time, GPUs: psi_lock of psi.c. */
+struct psi_device {
+	u32 waiting, served; /* users */
+	u64 since, ns[2];
 };
 
 DECLARE_STATIC_KEY(psi_key);
@@ -36,6 +42,10 @@ void psi_stall_end(void);
 /* current's next sleeps are for I/O. */
 void psi_io_begin(void);
 void psi_io_end(void);
+
+/* Of t: so many more (or fewer) users wait for a GPU while it serves others, and are served. Any context; after psi_key
+ * says that somebody looks. */
+void psi_device_change(struct tenant *t, s32 waiting, s32 served);
 
 int __must_check psi_show(struct tenant *t, enum psi_kind k, struct strbuf *out); /* -ENOMEM */
 /* text: "some|full THRESHOLD_US WINDOW_US". -EINVAL, -ENOMEM. */

@@ -115,7 +115,8 @@ struct tenant {
 	atomic64_t object_bytes; /* of the kernel's objects; charged in whole pages */
 	atomic64_t own_pages;    /* charged to itself: while there are some it keeps a reference */
 	struct tenant_bandwidth bandwidth;
-	void *psi;       /* struct psi_group *, or NULL: task/psi.c */
+	void *psi; /* struct psi_group *, or NULL: task/psi.c */
+	struct psi_device gpu_psi;
 	void *cgroup;    /* the folder; RCU */
 	void *bpf;       /* effective programs by hook, NULL: none */
 	u16 cache_group; /* RANK_TENANT: what its tasks carry: its own, or that of the nearest above; 0: none has one */

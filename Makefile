@@ -135,6 +135,7 @@ core_src   := $(pure_src) $(hosted_src)
 san_obj    := $(patsubst %.c,$(B)/san/%.o,$(core_src))
 usr_core   := $(patsubst %.c,$(B)/user/obj/%.o,$(core_src))
 fuzz_core  := $(patsubst %.c,$(B)/fuzz/obj/%.o,$(core_src))
+tsan_core  := $(patsubst %.c,$(B)/tsan/obj/%.o,$(core_src))
 
 $(B)/san/%.o: %.c $(GEN)
 	@mkdir -p $(@D)
@@ -142,6 +143,9 @@ $(B)/san/%.o: %.c $(GEN)
 $(B)/user/obj/%.o: %.c $(GEN)
 	@mkdir -p $(@D)
 	@echo "  CC  $< (user)"; $(CC) $(HFLAGS) -O2 $(user_opt) $(user_cflags) -MMD -MP -c $< -o $@
+$(B)/tsan/obj/%.o: %.c $(GEN)
+	@mkdir -p $(@D)
+	@echo "  CC  $< (tsan)"; $(CC) $(HFLAGS) -O1 -fsanitize=thread -Wno-tsan -MMD -MP -c $< -o $@
 $(B)/fuzz/obj/%.o: %.c $(GEN)
 	@mkdir -p $(@D)
 	@echo "  CC  $< (fuzz)"; $(CLANG) $(HFLAGS) -O1 $(SAN) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
@@ -152,9 +156,12 @@ $(B)/user/libcores.a: $(usr_core)
 	@rm -f $@; ar rcsD $@ $^
 $(B)/fuzz/libcores.a: $(fuzz_core)
 	@rm -f $@; ar rcsD $@ $^
+$(B)/tsan/libcores.a: $(tsan_core)
+	@rm -f $@; ar rcsD $@ $^
 
 # ---- unit tests: tests/unit/test_X.c, one program each; fuzzers: tests/fuzz/fuzz_X.c -------------
-# A test of code under user/ostrom names its sources on a line `// links: user/ostrom/...c ...`.
+# A test of code under user/ostrom names its sources on a line `// links: user/ostrom/...c ...`. One with a line `// threads` is
+# built a second time, for the thread sanitizer: build/tsan/test_X.
 
 links = $(shell sed -n 's,^// links: ,,p' $(1))
 unit_bin := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
@@ -167,6 +174,9 @@ $(B)/unit/%: tests/unit/%.c $$(call links,tests/unit/%.c) $(B)/san/libcores.a
 	@mkdir -p $(@D)
 	@echo "  TEST $@"; $(CC) $(HFLAGS) -O1 $(SAN) $(user_cflags) -Iuser/ostrom -MMD -MP -MF $@.d $(filter %.c,$^) $(B)/san/libcores.a \
 	  -lcmocka $(shell sed -n 's,^// libs: ,,p' tests/unit/$*.c) -lpthread -lm -o $@
+$(B)/tsan/%: tests/unit/%.c $(B)/tsan/libcores.a
+	@mkdir -p $(@D)
+	@echo "  TSAN $@"; $(CC) $(HFLAGS) -O1 -fsanitize=thread -Wno-tsan -MMD -MP -MF $@.d $(filter %.c,$^) $(B)/tsan/libcores.a -lcmocka -lpthread -lm -o $@
 $(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $$(call links,tests/fuzz/fuzz_%.c) $(B)/fuzz/libcores.a
 	@mkdir -p $(@D)
 	@echo "  FUZZ $@"; $(CLANG) $(HFLAGS) -O1 $(SAN) -fsanitize=fuzzer $(user_cflags) -Iuser/ostrom $(filter %.c,$^) $(B)/fuzz/libcores.a \

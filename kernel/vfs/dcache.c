@@ -389,7 +389,7 @@ static void hash_insert(struct dentry *d)
 	u32 b = bucket_of(d->parent, d->name->hash);
 
 	spin_lock(&bucket_locks[b % LOCKS]);
-	d->hash_next = buckets[b];
+	WRITE_ONCE(d->hash_next, buckets[b]); /* a reader may stand on d since before a rename */
 	__atomic_fetch_or(&d->flags, DENTRY_HASHED, __ATOMIC_RELAXED);
 	rcu_assign(buckets[b], d);
 	spin_unlock(&bucket_locks[b % LOCKS]);

@@ -58,7 +58,7 @@ static void drop_first(struct pipe *p)
 
 	page_put(b->page);
 	b->page = NULL;
-	p->tail++;
+	WRITE_ONCE(p->tail, p->tail + 1);
 }
 
 static void pipe_free(struct pipe *p)
@@ -175,7 +175,7 @@ static ssize_t add_piece(struct pipe *p, struct iter *it, bool packet)
 		return 0;
 	}
 	*pipe_at(p, p->head) = (struct pipe_piece){ page, 0, n, packet ? PIPE_PACKET : PIPE_MERGE };
-	p->head++;
+	WRITE_ONCE(p->head, p->head + 1);
 	return n;
 }
 
@@ -250,7 +250,7 @@ static unsigned pipe_poll(struct file *f, struct poll_table *pt)
 
 	if (f->mode & FMODE_READ) {
 		poll_wait(f, &p->readers_wait, pt);
-		if (READ_ONCE(p->head) != READ_ONCE(p->tail))
+		if (pipe_used(p))
 			ready |= EPOLLIN | EPOLLRDNORM;
 		if (!READ_ONCE(p->writers) && p->opened_writers)
 			ready |= EPOLLHUP;
@@ -309,8 +309,8 @@ int pipe_set_size(struct pipe *p, unsigned bytes)
 		ring[i] = *pipe_at(p, p->tail + i);
 	swap(p->piece, ring);
 	p->slots = slots;
-	p->tail = 0;
-	p->head = used;
+	WRITE_ONCE(p->tail, 0);
+	WRITE_ONCE(p->head, used);
 	mutex_unlock(&p->lock);
 	kfree(ring);
 	waitq_wake_all(&p->writers_wait);

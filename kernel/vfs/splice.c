@@ -22,12 +22,11 @@
 
 static int wait_readable(struct pipe *p, bool nonblock)
 {
-	if (READ_ONCE(p->head) != READ_ONCE(p->tail) || !READ_ONCE(p->writers))
+	if (pipe_used(p) || !READ_ONCE(p->writers))
 		return 0;
 	if (nonblock)
 		return -EAGAIN;
-	return wait_event_interruptible(&p->readers_wait,
-					READ_ONCE(p->head) != READ_ONCE(p->tail) || !READ_ONCE(p->writers));
+	return wait_event_interruptible(&p->readers_wait, pipe_used(p) || !READ_ONCE(p->writers));
 }
 
 static int wait_writable(struct pipe *p, bool nonblock)
@@ -74,7 +73,7 @@ static bool add_piece(struct pipe *p, struct page *page, size_t len)
 	mutex_lock(&p->lock);
 	if (p->readers && !pipe_full(p)) {
 		*pipe_at(p, p->head) = (struct pipe_piece){ page, 0, len, PIPE_MERGE };
-		p->head++;
+		WRITE_ONCE(p->head, p->head + 1);
 		added = true;
 	}
 	mutex_unlock(&p->lock);
@@ -147,7 +146,7 @@ static void eat(struct pipe *p, const struct pipe_piece *seen, size_t n)
 		if (!b->len) {
 			page_put(b->page);
 			b->page = NULL;
-			p->tail++;
+			WRITE_ONCE(p->tail, p->tail + 1);
 		}
 	}
 	mutex_unlock(&p->lock);
@@ -207,7 +206,8 @@ static ssize_t transfer_pieces(struct pipe *from, struct pipe *to, size_t len, b
 		piece.flags &= ~(u32)PIPE_MERGE;
 		b->flags &= ~(u32)PIPE_MERGE;
 		page_get(piece.page);
-		*pipe_at(to, to->head++) = piece;
+		*pipe_at(to, to->head) = piece;
+		WRITE_ONCE(to->head, to->head + 1);
 		total += piece.len;
 		if (share)
 			continue;
@@ -217,7 +217,7 @@ static ssize_t transfer_pieces(struct pipe *from, struct pipe *to, size_t len, b
 			break;
 		page_put(b->page);
 		b->page = NULL;
-		from->tail++;
+		WRITE_ONCE(from->tail, from->tail + 1);
 	}
 	return total;
 }

@@ -6,6 +6,7 @@
  *
  * Contract: runs under ASan and UBSan on arch/hosted. Locks: none.
  */
+// threads
 #include "vfs_boot.h"
 #include <pthread.h>
 #include <linux/falloc.h>

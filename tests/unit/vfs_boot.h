@@ -29,6 +29,22 @@ static inline int vfs_boot(void **state)
 	return vfs_mount_root("tmpfs");
 }
 
+/* The calling thread becomes a task that shares parent's root and working folder. */
+static inline void vfs_thread_begin(const char *name, struct task *parent)
+{
+	struct task *me = hosted_thread_begin(name);
+
+	current_task = parent;
+	assert_int_equal(fs_fork(me, true), 0);
+	current_task = me;
+}
+
+static inline void vfs_thread_end(void)
+{
+	fs_exit(current);
+	hosted_thread_end();
+}
+
 static inline int fd_open(const char *path, unsigned flags, u16 mode)
 {
 	struct file *f;

@@ -142,10 +142,10 @@ int sched_sleep_until(u64 deadline_ns)
 	int err = 0;
 
 	pthread_mutex_lock(&h->m);
-	while (h->task.state != TASK_RUNNING && err != ETIMEDOUT)
+	while (READ_ONCE(h->task.state) != TASK_RUNNING && err != ETIMEDOUT)
 		err = deadline_ns == ~0ULL ? pthread_cond_wait(&h->c, &h->m)
 					   : pthread_cond_timedwait(&h->c, &h->m, &ts);
-	h->task.state = TASK_RUNNING;
+	WRITE_ONCE(h->task.state, TASK_RUNNING);
 	pthread_mutex_unlock(&h->m);
 	return err == ETIMEDOUT ? -ETIME : 0;
 }
@@ -162,12 +162,14 @@ void resched_point(void)
 bool task_wake_states(struct task *t, unsigned states)
 {
 	struct hosted_task *h = container_of(t, struct hosted_task, task);
+	u32 was;
 	bool woke;
 
 	pthread_mutex_lock(&h->m);
-	woke = t->state != TASK_RUNNING && states & BIT(t->state);
+	was = READ_ONCE(t->state);
+	woke = was != TASK_RUNNING && states & BIT(was);
 	if (woke) {
-		t->state = TASK_RUNNING;
+		WRITE_ONCE(t->state, TASK_RUNNING);
 		pthread_cond_signal(&h->c);
 	}
 	pthread_mutex_unlock(&h->m);

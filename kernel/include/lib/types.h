@@ -91,9 +91,14 @@ typedef s64 off_t;
 		(b) = t_;                                                                                              \
 	} while (0)
 
+#ifdef __SANITIZE_THREAD__ /* the tool takes no volatile access for a meeting of threads */
+#define READ_ONCE(x)     __atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define WRITE_ONCE(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
+#else
 #define READ_ONCE(x)     (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
-#define barrier()        __asm__ volatile("" ::: "memory")
+#endif
+#define barrier() __asm__ volatile("" ::: "memory")
 
 #define NSEC_PER_SEC  1000000000ULL
 #define NSEC_PER_MSEC 1000000ULL

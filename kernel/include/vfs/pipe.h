@@ -27,7 +27,8 @@ struct pipe_piece {
 struct pipe {
 	struct mutex lock;
 	struct waitq readers_wait, writers_wait;
-	unsigned head, tail, slots; /* head - tail pieces are in use */
+	unsigned head, tail; /* head - tail pieces are in use; written under the lock, sleepers look without */
+	unsigned slots;
 	unsigned readers, writers;
 	u64 opened_readers, opened_writers; /* ever: an open of a FIFO waits for the other side's to move */
 	struct pipe_piece *piece;
@@ -40,7 +41,7 @@ static inline struct pipe_piece *pipe_at(struct pipe *p, unsigned n)
 }
 static inline unsigned pipe_used(const struct pipe *p)
 {
-	return p->head - p->tail;
+	return READ_ONCE(p->head) - READ_ONCE(p->tail);
 }
 static inline bool pipe_full(const struct pipe *p)
 {

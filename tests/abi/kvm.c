@@ -55,6 +55,9 @@ GUEST(guest_interrupt, "movw $(2f - guest_interrupt + 0x1000), 0x80 * 4\n movw $
 GUEST(guest_timer, "movw $(2f - guest_timer + 0x1000), 0x40 * 4\n movw $0, 0x40 * 4 + 2\n "
 		   "movl $0x1ff, %fs:0xf0\n movl $0x40, %fs:0x320\n movl $0xb, %fs:0x3e0\n movl $100000, %fs:0x380\n"
 		   "sti\n 1: hlt\n jmp 1b\n 2: movl $0, %fs:0xb0\n mov $0x54, %al\n out %al, $0x80\n iret");
+GUEST(guest_machine_check,
+      "movw $(2f - guest_machine_check + 0x1000), 18 * 4\n movw $0, 18 * 4 + 2\n mov %cr4, %eax\n or $0x40, %al\n"
+      "mov %eax, %cr4\n out %al, $0x81\n hlt\n 2: mov $0x401, %ecx\n rdmsr\n out %al, $0x80\n hlt");
 GUEST(guest_undefined,
       "movw $(2f - guest_undefined + 0x1000), 6 * 4\n movw $0, 6 * 4 + 2\n .byte 0x0f, 0x01, 0xd8\n hlt\n"
       "2: mov $0x55, %al\n out %al, $0x80\n hlt");
@@ -364,6 +367,57 @@ CASE(irqfd)
 	stop();
 }
 
+CASE(irq_line)
+{
+	struct {
+		struct kvm_irq_routing head;
+		struct kvm_irq_routing_entry entry[1];
+	} routes = { .head.nr = 1,
+		     .entry = { { .gsi = 5,
+				  .type = KVM_IRQ_ROUTING_MSI,
+				  .u.msi = { .address_lo = 0xfee00000, .data = 0x40 } } } };
+	struct kvm_irq_level up = { .irq = 5, .level = 1 }, down = { .irq = 5 };
+
+	START(guest_timer, 1);
+	segments(APIC_MEM);
+	want_eq(ioctl(m.fd, KVM_SET_GSI_ROUTING, &routes), 0);
+	wrote(0x80, 0x54, 1);
+	want_eq(ioctl(m.fd, KVM_IRQ_LINE_STATUS, &up), 0);
+	want_eq((int)up.status, 1);
+	wrote(0x80, 0x54, 1);
+	want_eq(ioctl(m.fd, KVM_IRQ_LINE_STATUS, &down), 0); /* a message goes when the line rises */
+	want_eq((int)down.status, -1);
+	up.irq = 5; /* the status lies in its place */
+	want_eq(ioctl(m.fd, KVM_IRQ_LINE, &up), 0);
+	wrote(0x80, 0x54, 1);
+	stop();
+	START(guest_ports, 0);
+	want_errno(ioctl(m.fd, KVM_IRQ_LINE, &up), ENXIO);
+	stop();
+}
+
+CASE(machine_check)
+{
+	uint64_t supported = 0, cap = 1 << 8 | 4, none = 0, unknown = 1ULL << 40 | 4;
+	struct kvm_x86_mce e = { .status = 3ULL << 61 | 1ULL << 63 | 0x35, .mcg_status = 4 }, bad = { .bank = 4 };
+
+	START(guest_machine_check, 0);
+	want_eq(ioctl(m.kvm, KVM_X86_GET_MCE_CAP_SUPPORTED, &supported), 0);
+	want(supported & 1 << 8);
+	want_errno(ioctl(m.cpu, KVM_X86_SETUP_MCE, &none), EINVAL);
+	want_errno(ioctl(m.cpu, KVM_X86_SETUP_MCE, &unknown), EINVAL);
+	want_eq(ioctl(m.cpu, KVM_X86_SETUP_MCE, &cap), 0);
+	run_to(KVM_EXIT_IO);
+	want_errno(ioctl(m.cpu, KVM_X86_SET_MCE, &bad), EINVAL);
+	bad.bank = 0;
+	want_errno(ioctl(m.cpu, KVM_X86_SET_MCE, &bad), EINVAL); /* nothing valid in it */
+	want_eq(ioctl(m.cpu, KVM_X86_SET_MCE, &e), 0);
+	wrote(0x80, 0x35, 1);
+	want_eq(ioctl(m.cpu, KVM_X86_SET_MCE, &e), 0); /* while one is being handled */
+	run_to(KVM_EXIT_SHUTDOWN);
+	stop();
+}
+
 CASE(ioeventfd)
 {
 	int fd = eventfd(0, EFD_CLOEXEC);
@@ -477,6 +531,7 @@ static const struct {
 	ROW(irqfd),           ROW(ioeventfd),
 	ROW(signal_ends_run), ROW(undefined_instruction),
 	ROW(vfio_device),     ROW(wrong_arguments),
+	ROW(irq_line),        ROW(machine_check),
 };
 
 int main(void)

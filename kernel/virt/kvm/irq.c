@@ -142,9 +142,11 @@ int kvm_set_routes(struct kvm_vm *vm, const struct kvm_irq_routing __user *from)
 	return 0;
 }
 
-static void raise_gsi(struct kvm_vm *vm, u32 gsi)
+/* CPUs reached, -1: nobody listens. */
+static int raise_gsi(struct kvm_vm *vm, u32 gsi)
 {
 	struct kvm_routes *r;
+	int reached = -1;
 
 	rcu_read_lock();
 	r = rcu_deref(vm->routes);
@@ -152,9 +154,21 @@ static void raise_gsi(struct kvm_vm *vm, u32 gsi)
 		const struct kvm_irq_routing_entry *e = &r->entry[i];
 
 		if (e->gsi == gsi)
-			(void)kvm_signal_msi(vm, (u64)e->u.msi.address_hi << 32 | e->u.msi.address_lo, e->u.msi.data);
+			reached =
+				max(reached, 0) +
+				kvm_signal_msi(vm, (u64)e->u.msi.address_hi << 32 | e->u.msi.address_lo, e->u.msi.data);
 	}
 	rcu_read_unlock();
+	return reached;
+}
+
+/* A message has no level: it goes when its line rises. */
+int kvm_irq_line(struct kvm_vm *vm, struct kvm_irq_level *l)
+{
+	if (l->irq >= KVM_GSIS)
+		return -EINVAL;
+	l->status = l->level ? raise_gsi(vm, l->irq) : -1;
+	return 0;
 }
 
 bool kvm_wants_eoi(struct kvm_vm *vm, u8 vector)
@@ -186,7 +200,7 @@ static bool signalled(struct wait_entry *w, unsigned events)
 	struct irqfd *f = container_of(w, struct irqfd, wait);
 
 	if (events & EPOLLIN)
-		raise_gsi(f->vm, f->gsi);
+		(void)raise_gsi(f->vm, f->gsi);
 	return false;
 }
 

@@ -29,7 +29,8 @@
 #define KVM_SLOTS       128
 #define KVM_CPUID_MAX   256
 #define KVM_GSIS        1024
-#define KVM_RUN_PAGES   3  /* run structure, port data, and one that clients reserve for coalesced writes */
+#define KVM_RUN_PAGES   3 /* run structure, port data, and one that clients reserve for coalesced writes */
+#define KVM_MCE_BANKS   32
 #define KVM_MTRR_VALUES 29 /* fixed ranges, default type, eight variable pairs */
 
 struct file;
@@ -72,7 +73,7 @@ struct kvm_vm {
 	s64 clock_offset_ns; /* kvmclock: added to clock_ns */
 };
 
-enum kvm_request { REQ_TIMER, REQ_NMI, REQ_INIT, REQ_STARTUP, REQ_CLOCK };
+enum kvm_request { REQ_TIMER, REQ_NMI, REQ_INIT, REQ_STARTUP, REQ_CLOCK, REQ_SHUTDOWN };
 
 enum kvm_completion { DONE, PORT_IN, PORT_STRING_IN, PORT_OUT, MMIO_READ, MMIO_WRITE };
 
@@ -116,7 +117,9 @@ struct kvm_vcpu {
 	bool has_sigmask;
 	unsigned nr_cpuid; /* V */
 	struct kvm_cpuid_entry2 *cpuid;
-	u64 apic_msr_tsc_adjust, misc_enable, mcg_status;
+	u64 misc_enable;
+	u64 mcg_cap, mcg_status, mcg_ctl;
+	u64 mce[4 * KVM_MCE_BANKS]; /* four words a bank (mce.c) */
 	u64 mtrr[KVM_MTRR_VALUES];
 	u64 clock_msr, wall_msr; /* kvmclock: guest addresses with an enable bit */
 	u64 exits;               /* V: for debugging and fdinfo */
@@ -199,10 +202,18 @@ int __must_check kvm_cpuid_set(struct kvm_vcpu *v, const struct kvm_cpuid2 __use
 long kvm_state_ioctl(struct kvm_vcpu *v, unsigned cmd, void __user *arg); /* -ENOTTY: not one of these */
 bool kvm_efer_ok(u64 efer);
 
+/* mce.c */
+int __must_check kvm_mce_read(struct kvm_vcpu *v, u32 msr, u64 *out);
+int __must_check kvm_mce_write(struct kvm_vcpu *v, u32 msr, u64 value, bool host);
+u64 kvm_mce_supported(void);
+int kvm_mce_setup(struct kvm_vcpu *v, void *buf); /* rows of state.c */
+int kvm_mce_raise(struct kvm_vcpu *v, void *buf);
+
 /* irq.c */
 void kvm_apic_send(struct kvm_vm *vm, struct kvm_vcpu *from, const struct lapic_message *m);
 int kvm_signal_msi(struct kvm_vm *vm, u64 address, u32 data); /* CPUs reached; any context */
 int __must_check kvm_set_routes(struct kvm_vm *vm, const struct kvm_irq_routing __user *r);
+int __must_check kvm_irq_line(struct kvm_vm *vm, struct kvm_irq_level *l);
 int __must_check kvm_irqfd(struct kvm_vm *vm, const struct kvm_irqfd *f);
 void kvm_irqfds_free(struct kvm_vm *vm);
 bool kvm_wants_eoi(struct kvm_vm *vm, u8 vector); /* a routed level-triggered interrupt */

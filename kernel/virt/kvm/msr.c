@@ -52,9 +52,7 @@ static const struct row rows[] = {
 	{ 0xc0000102, VMCB(kernel_gs_base), ALL },
 	{ 0xc0000103, VCPU(g.tsc_aux), 0xffffffff },
 	{ 0x1a0, VCPU(misc_enable), ALL },
-	{ 0x17a, VCPU(mcg_status), 7 },
 	{ 0x8b, FIXED, 0, 0 },       /* microcode revision */
-	{ 0x179, FIXED, 0, 0 },      /* machine-check banks: none */
 	{ 0xc0010010, FIXED, 0, 0 }, /* SYSCFG */
 	{ 0xc0010015, FIXED, 0, 0 }, /* HWCR */
 	{ 0xc001001f, FIXED, 0, 0 }, /* northbridge configuration */
@@ -78,8 +76,9 @@ static const struct row rows[] = {
 };
 
 /* What KVM_GET_MSR_INDEX_LIST names besides the rows above: state that a VMM saves and loads. */
-static const u32 others[] = { 0x10, 0x1b, 0xfe, 0x2ff, 0xc0000080, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW,
-			      0x6e0 };
+static const u32 others[] = {
+	0x10, 0x1b, 0xfe, 0x17a, 0x17b, 0x2ff, 0xc0000080, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, 0x6e0
+};
 
 static const struct row *find(u32 msr)
 {
@@ -133,8 +132,10 @@ static int set_efer(struct kvm_vcpu *v, u64 value, bool host)
 int kvm_msr_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host)
 {
 	const struct row *r = find(msr);
-	int i = mtrr_index(msr);
+	int i = mtrr_index(msr), err = kvm_mce_read(v, msr, out);
 
+	if (err != -ENOENT)
+		return err;
 	if (r) {
 		*out = place(v, r) ? *place(v, r) : 0;
 		return 0;
@@ -195,8 +196,10 @@ static bool canonical_needed(u32 msr)
 int kvm_msr_write(struct kvm_vcpu *v, u32 msr, u64 value, bool host)
 {
 	const struct row *r = find(msr);
-	int i = mtrr_index(msr);
+	int i = mtrr_index(msr), err = kvm_mce_write(v, msr, value, host);
 
+	if (err != -ENOENT)
+		return err;
 	if (canonical_needed(msr) && (u64)((s64)(value << 16) >> 16) != value)
 		return -EINVAL;
 	if (r) {

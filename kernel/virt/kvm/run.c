@@ -164,7 +164,8 @@ static void serve_requests(struct kvm_vcpu *v)
 
 static bool has_event(const struct kvm_vcpu *v)
 {
-	return v->exception.pending || v->nmi_queued || v->ext_irq >= 0 || lapic_deliverable(&v->apic) >= 0;
+	return v->exception.pending || (v->nmi_queued && !v->nmi_masked) ||
+	       ((v->g.vmcb->rflags & FLAG_IF) && (v->ext_irq >= 0 || lapic_deliverable(&v->apic) >= 0));
 }
 
 /* Until the CPU has something to do. -EINTR: a signal for the thread. */
@@ -295,6 +296,10 @@ static int loop(struct kvm_vcpu *v)
 
 	while (go > 0) {
 		serve_requests(v);
+		if (unlikely(take(v, REQ_SHUTDOWN))) {
+			v->run->exit_reason = KVM_EXIT_SHUTDOWN;
+			return 0;
+		}
 		if (v->mp_state != KVM_MP_STATE_RUNNABLE) {
 			go = sleep(v);
 			if (go)

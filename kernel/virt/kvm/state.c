@@ -323,6 +323,12 @@ static int set_lapic(struct kvm_vcpu *v, void *buf)
 	return 0;
 }
 
+/* A page that mirrors the task priority, for guests whose code the VMM patches; VMMs also say that there is none. */
+static int no_vapic(struct kvm_vcpu *v, void *buf)
+{
+	return v->vm->split_irqchip && !((struct kvm_vapic_addr *)buf)->vapic_addr ? 0 : -EINVAL;
+}
+
 static int inject_interrupt(struct kvm_vcpu *v, void *buf)
 {
 	u32 irq = ((struct kvm_interrupt *)buf)->irq;
@@ -403,7 +409,10 @@ static const struct {
 	{ KVM_SET_MP_STATE, set_mp_state },
 	{ KVM_GET_LAPIC, get_lapic },
 	{ KVM_SET_LAPIC, set_lapic },
+	{ KVM_SET_VAPIC_ADDR, no_vapic },
 	{ KVM_INTERRUPT, inject_interrupt },
+	{ KVM_X86_SETUP_MCE, kvm_mce_setup },
+	{ KVM_X86_SET_MCE, kvm_mce_raise },
 };
 
 static long by_row(struct kvm_vcpu *v, unsigned row, void __user *arg)

@@ -104,7 +104,10 @@ static const struct {
 	{ KVM_CAP_NR_MEMSLOTS, KVM_SLOTS },
 	{ KVM_CAP_READONLY_MEM, 1 },
 	{ KVM_CAP_SPLIT_IRQCHIP, 1 },
+	{ KVM_CAP_IRQCHIP, 1 }, /* VMMs ask for it before they ask for a split one */
+	{ KVM_CAP_IRQ_INJECT_STATUS, 1 },
 	{ KVM_CAP_IRQ_ROUTING, KVM_GSIS },
+	{ KVM_CAP_MCE, KVM_MCE_BANKS },
 	{ KVM_CAP_IRQFD, 1 },
 	{ KVM_CAP_IOEVENTFD, 1 },
 	{ KVM_CAP_IOEVENTFD_ANY_LENGTH, 1 },
@@ -180,6 +183,16 @@ static int event_fds(struct kvm_vm *vm, unsigned cmd, void __user *arg)
 	return err ? err : kvm_irqfd(vm, &irq);
 }
 
+static int irq_line(struct kvm_vm *vm, unsigned cmd, void __user *arg)
+{
+	struct kvm_irq_level l;
+	int err = vm->split_irqchip ? user_get(&l, arg, sizeof(l)) : -ENXIO;
+
+	if (!err)
+		err = kvm_irq_line(vm, &l);
+	return err || cmd == KVM_IRQ_LINE ? err : user_put(arg, &l, sizeof(l));
+}
+
 static int signal_msi(struct kvm_vm *vm, void __user *arg)
 {
 	struct kvm_msi m;
@@ -221,6 +234,8 @@ static long locked_ioctl(struct kvm_vm *vm, unsigned cmd, void __user *arg)
 	case KVM_SET_GSI_ROUTING: return vm->split_irqchip ? kvm_set_routes(vm, arg) : -EINVAL;
 	case KVM_IRQFD:
 	case KVM_IOEVENTFD: return event_fds(vm, cmd, arg);
+	case KVM_IRQ_LINE:
+	case KVM_IRQ_LINE_STATUS: return irq_line(vm, cmd, arg);
 	case KVM_SIGNAL_MSI: return signal_msi(vm, arg);
 	case KVM_GET_CLOCK:
 	case KVM_SET_CLOCK: return vm_clock(vm, cmd, arg);
@@ -276,6 +291,7 @@ static long create_vm(ulong type)
 
 static long dev_ioctl(struct file *f, unsigned cmd, ulong arg)
 {
+	u64 mce = kvm_mce_supported();
 	u32 none = 0;
 
 	switch (cmd) {
@@ -283,6 +299,7 @@ static long dev_ioctl(struct file *f, unsigned cmd, ulong arg)
 	case KVM_CREATE_VM: return create_vm(arg);
 	case KVM_CHECK_EXTENSION: return kvm_check_extension(NULL, arg);
 	case KVM_GET_VCPU_MMAP_SIZE: return arg ? -EINVAL : (long)(KVM_RUN_PAGES * PAGE_SIZE);
+	case KVM_X86_GET_MCE_CAP_SUPPORTED: return user_put((void __user *)arg, &mce, sizeof(mce));
 	case KVM_GET_SUPPORTED_CPUID: return kvm_cpuid_supported((struct kvm_cpuid2 __user *)arg);
 	case KVM_GET_MSR_INDEX_LIST: return kvm_msr_list((struct kvm_msr_list __user *)arg);
 	case KVM_GET_MSR_FEATURE_INDEX_LIST: return user_put((void __user *)arg, &none, sizeof(none));

@@ -14,7 +14,7 @@
 #include <lib/err.h>
 #include <lib/string.h>
 #include <virt/vpci.h>
-#include "../../kernel/virt/vgpu/pci/virtq.h"
+#include <virt/vgpu/virtq.h>
 
 #define BYTES 4096
 

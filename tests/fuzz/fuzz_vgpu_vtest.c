@@ -9,7 +9,7 @@
  *
  * Contract: libFuzzer target, ASan and UBSan. Input: bytes of a client; the first says how they are cut. Locks: none.
  */
-// links: user/ostrom/gpu/vtest.c
+// links: user/ostrom/gpu/vtest.c user/ostrom/gpu/conn.c
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -62,24 +62,20 @@ static void play_device(struct tenant *t)
 		return;
 	busy = true;
 	while (!list_empty(&t->conns) && (c = list_first_entry(&t->conns, struct conn, link), conn_runnable(c))) {
-		while (!list_empty(&c->ops)) {
+		c->jobs = 1;
+		c->last_job++;
+		while (conn_pass_replies(c), !list_empty(&c->ops)) {
 			struct op *op = list_first_entry(&c->ops, struct op, link);
 			struct wire_header h;
 
-			if (op->kind == OP_REPLY)
-				break;
 			must(op->bytes >= sizeof(h));
 			memcpy(&h, op->data, sizeof(h));
 			must(op->bytes == sizeof(h) + h.bytes && h.type >= WIRE_CTX_CREATE && h.type < WIRE_END);
 			must((op->fd >= 0) <= (h.type == WIRE_RES_CREATE));
-			list_del(&op->link);
-			c->nr_ops--;
-			c->op_bytes -= op->bytes;
-			c->nr_submits -= op->kind == OP_SUBMIT;
-			c->nr_work -= op->kind == OP_WORK;
-			op_free(op);
+			op_free(conn_pop(c));
 		}
-		conn_progress(c);
+		c->jobs = 0;
+		conn_progress(c, c->last_job);
 	}
 	busy = false;
 }
@@ -135,7 +131,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	t.caps_bytes[1] = 308;
 	t.caps_bytes[2] = sizeof(caps);
 	served = &t;
-	conn_accept(&t, pair[0]);
+	vtest_accept(&t, pair[0]);
 	if (data[0] & 0x80) /* a client that has already said who it is and owns a texture */
 		feed(&t, pair[1], (const u8 *)greeting, sizeof(greeting), 4096);
 	feed(&t, pair[1], data + 1, size - 1, 1 + (data[0] & 0x7f) * 32);

@@ -20,7 +20,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
-#include "../../kernel/virt/vgpu/pci/virtq.h"
+#include <virt/vgpu/virtq.h>
 
 #define BYTES 0x10000
 #define BASE  0x4000000000ULL /* addresses of the guest begin there */

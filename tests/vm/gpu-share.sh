@@ -25,6 +25,7 @@ until_ready a; until_ready b; until_ready c
 check "the confined worker has a filter" "grep -q '^Seccomp:.*2' /proc/$(field a worker_pid)/status"
 check "and no privileges to gain" "grep -q '^NoNewPrivs:.*1' /proc/$(field a worker_pid)/status"
 check "and is nobody" "[ $(id -u) != 0 ] || grep -q '^Uid:.*65534' /proc/$(field a worker_pid)/status"
+if grep -q ' cgroup2 rw' /proc/mounts && [ "$(id -u)" = 0 ]; then check "and has a control group of its own" "grep -q '/ostrom-gpu-a$' /proc/$(field a worker_pid)/cgroup"; fi
 ostrom list --openmetrics > "$dir/metrics"
 check "metrics name each tenant" "[ \$(grep -c '^ostrom_gpu_busy_seconds_total{' $dir/metrics) = 3 ] && tail -1 $dir/metrics | grep -q EOF"
 for x in a b c; do p=p$x; wait ${!p}; check "tenant $x draws right pixels" "[ $? = 0 ] && ! grep '^not ok' $dir/$x.log && [ \$(grep -c '^ok' $dir/$x.log) = 3 ]"; done

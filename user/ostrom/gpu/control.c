@@ -197,6 +197,7 @@ static char *do_set(struct control *c, char *args)
 	if (memory) {
 		t->account.limits.memory_bytes = memory;
 		t->account.limits.resource_bytes = min(c->broker->limits.resource_bytes, memory);
+		cgroup_limit(t);
 	}
 	device_kick(c->broker);
 	return answer("ok", NULL);

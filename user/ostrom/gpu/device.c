@@ -24,15 +24,6 @@
 
 /* ---- from a connection's queue to the worker ---- */
 
-static void pop(struct conn *c, struct op *op)
-{
-	list_del(&op->link);
-	c->nr_ops--;
-	c->op_bytes -= op->bytes;
-	c->nr_submits -= op->kind == OP_SUBMIT;
-	c->nr_work -= op->kind == OP_WORK;
-}
-
 static bool others_want(struct tenant *self)
 {
 	struct tenant *t;
@@ -91,7 +82,7 @@ static u32 send_submission(struct conn *c, struct op *op)
 		op->work -= draws;
 		return draws;
 	}
-	pop(c, op);
+	conn_pop(c);
 	t->frames++;
 	if (op->start) {
 		send_copy(t, op, words, n);
@@ -110,15 +101,14 @@ static bool send_ops(struct conn *c, u32 *work)
 	for (u32 n = 0; n < OPS_A_JOB && !list_empty(&c->ops); n++) {
 		struct op *op = list_first_entry(&c->ops, struct op, link);
 
-		if (op->kind == OP_REPLY)
-			break;
 		if (op->kind == OP_SUBMIT) {
 			*work += send_submission(c, op);
 			return true;
 		}
 		gpu |= op->kind == OP_WORK;
-		pop(c, op);
+		conn_pop(c);
 		tenant_send(c->tenant, op);
+		conn_pass_replies(c);
 	}
 	return gpu;
 }
@@ -153,10 +143,12 @@ static void dispatch(struct broker *b, struct tenant *t)
 
 	ensure(c);
 	*j = (struct job){ .tenant = t, .conn = c, .seq = b->seq, .sent_ns = now_ns() };
+	c->jobs++;
+	c->last_job = b->seq;
 	end.ctx = send_ops(c, &j->work) ? WIRE_END_GPU : 0;
 	memcpy(op->data, &end, sizeof(end));
+	conn_pass_replies(c);
 	b->nr_jobs++;
-	c->jobs++;
 	t->last_served = c;
 	tenant_send(t, op);
 	if (!runnable(t))
@@ -232,7 +224,7 @@ void device_done(struct tenant *t, u32 seq)
 	remove_job(b, 0);
 	if (c) {
 		c->jobs--;
-		conn_progress(c);
+		conn_progress(c, seq);
 	}
 	device_kick(b);
 }

@@ -35,7 +35,7 @@ struct watch {
 	u32 events;
 };
 
-/* ---- one queued command of a client (vtest.c) ---- */
+/* ---- one queued command of a client (conn.c) ---- */
 
 enum op_kind { OP_WIRE, OP_WORK, OP_SUBMIT, OP_REPLY };
 
@@ -44,29 +44,38 @@ struct op {
 	enum op_kind kind;
 	u32 work;  /* OP_SUBMIT: draws, dispatches and transfers that are left */
 	u32 start; /* OP_SUBMIT: words already sent */
-	u32 bytes; /* of data: a wire message, or the reply */
+	u32 seq;   /* OP_REPLY: due when this job is done */
+	u32 bytes; /* of data: a wire message, or what the front end answers */
 	int fd;    /* passed along, then closed; -1 for none */
 	u8 data[];
 };
 
-/* ---- a connection of a client ---- */
+/* ---- a connection: a process (vtest.c) or a virtual machine (vm.c) ---- */
+
+struct conn;
+
+struct front {
+	void (*ready)(struct watch *w, u32 events);
+	void (*resume)(struct conn *c); /* the worker is ready, or there is room again: serve what has come */
+	void (*answer)(struct conn *c, struct op *op);
+	void (*failed)(struct conn *c,
+		       u32 host_ctx); /* the renderer refused something; NULL: the client is sent away */
+	void (*end)(struct conn *c);  /* gives back what it holds of the client */
+	void (*free)(struct conn *c);
+};
 
 struct conn {
+	const struct front *front;
 	struct watch watch;
 	struct list link; /* in its tenant */
 	struct tenant *tenant;
 	struct vgpu_space space;
-	struct vgpu_ctx *ctx; /* NULL until the client named itself */
-	u32 host_ctx;
-	struct list ops;
+	struct list ops, due;                        /* due: answers that wait for a job that was sent */
 	u32 nr_ops, nr_submits, nr_work, nr_replies; /* queued: all, and by kind */
+	u32 nr_due;
 	u64 op_bytes;
-	u32 jobs;   /* at the device */
-	bool ended; /* the client is gone; what is left is queued to be destroyed */
-	u8 *in;     /* received and not yet understood */
-	u32 in_len, in_size;
-	u8 *out; /* replies not yet taken by the client */
-	u32 out_len, out_size;
+	u32 jobs, last_job; /* at the device; the number of the last one sent */
+	bool ended;         /* the client is gone; what is left is queued to be destroyed */
 	char name[NAME_MAX_BYTES];
 };
 
@@ -76,9 +85,9 @@ struct tenant {
 	struct list link;
 	struct broker *broker;
 	char name[NAME_MAX_BYTES];
-	char path[108];
-	struct watch listener;
-	struct watch *owner; /* control connection with whose end it goes, or NULL */
+	char path[108], vm_path[108];
+	struct watch listener, vm_listener; /* of processes, of a virtual machine */
+	struct watch *owner;                /* control connection with whose end it goes, or NULL */
 	struct vgpu_entity entity;
 	struct vgpu_tenant account;
 	struct list conns;
@@ -111,6 +120,7 @@ struct broker {
 	int epoll;
 	u64 seed;
 	const char *dir, *render_node;
+	const char *cgroup; /* the folder in which workers get theirs; NULL: nowhere */
 	bool verbose;
 	u64 hang_ns, quantum_ns;
 	struct vgpu_limits limits;
@@ -144,15 +154,25 @@ int tenant_start_worker(struct tenant *t);
 void tenant_reset(struct tenant *t, const char *why);
 void tenant_send(struct tenant *t, struct op *op); /* takes op */
 
-/* vtest.c */
-void conn_accept(struct tenant *t, int fd);
-void conn_resume(struct conn *c);               /* the worker is ready: serve what has come meanwhile */
+/* conn.c */
+struct op *op_new(enum op_kind kind, u32 bytes, int fd); /* ends the program when out of memory */
+struct op *op_wire(enum op_kind kind, u32 type, u32 host_ctx, const void *payload, u32 bytes, int fd);
+void op_free(struct op *op);
+void conn_init(struct conn *c, const struct front *front, struct tenant *t, int fd);
+int __must_check conn_ctx_create(struct conn *c, u32 id, struct vgpu_ctx **out); /* -errno of vgpu_ctx_create */
+void conn_enqueue(struct conn *c, struct op *op); /* takes op; an answer with nothing before it is given at once */
+struct op *conn_pop(struct conn *c);
+void conn_pass_replies(struct conn *c); /* answers at the head belong to the last job */
+bool conn_busy(const struct conn *c);   /* work is queued or at the device */
+bool conn_runnable(const struct conn *c);
+void conn_progress(struct conn *c, u32 seq);    /* job seq ended: answers that waited are due */
+void conn_empty(struct conn *c);                /* the client starts anew: destroys all that it had */
 void conn_end(struct conn *c, const char *why); /* the client is gone or is sent away; why may be NULL */
 void conn_free(struct conn *c);                 /* with everything, without telling the worker */
-void conn_progress(struct conn *c);             /* a job of it ended: replies that waited are due */
-bool conn_runnable(const struct conn *c);
-struct op *op_new(enum op_kind kind, u32 bytes, int fd); /* ends the program when out of memory */
-void op_free(struct op *op);
+
+/* vtest.c, vhost.c: a client has come */
+void vtest_accept(struct tenant *t, int fd);
+void vm_accept(struct tenant *t, int fd);
 
 /* device.c */
 void device_kick(struct broker *b);          /* something may be runnable */
@@ -167,6 +187,13 @@ int parse_share(const char *key, const char *value, struct vgpu_share *share, u6
 int control_connect(const char *dir);
 char *control_ask(int fd, const char *line); /* the answer (malloc), or NULL; an answer starts with "ok" or "error" */
 const char *default_dir(void);
+
+/* cgroup.c: a group for each worker, where that is possible */
+void cgroup_open(struct broker *b);
+void cgroup_create(struct tenant *t);
+void cgroup_limit(const struct tenant *t); /* its memory limit changed */
+void cgroup_enter(const struct tenant *t); /* in the process that becomes the worker */
+void cgroup_remove(const struct tenant *t);
 
 /* report.c: one report of all tenants in a malloc'd string; format text, json, openmetrics or raw */
 char *report(struct broker *b, const char *format);

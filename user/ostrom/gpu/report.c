@@ -73,12 +73,13 @@ static void print_json(struct broker *b, FILE *f)
 		const struct vgpu_entity *e = &t->entity;
 
 		fprintf(f,
-			"%s\n{\"name\":\"%s\",\"socket\":\"%s\",\"worker_pid\":%d,\"weight\":%u,\"min_percent\":%.4f,"
+			"%s\n{\"name\":\"%s\",\"socket\":\"%s\",\"machine_socket\":\"%s\",\"worker_pid\":%d,\"weight\":"
+			"%u,\"min_percent\":%.4f,"
 			"\"max_percent\":%.4f,\"busy_ns\":%llu,\"jobs\":%llu,\"submissions\":%llu,\"delay_ns\":%llu,"
 			"\"delay_max_ns\":%llu,\"capped_ns\":%llu,\"memory_bytes\":%llu,\"memory_peak_bytes\":%llu,"
 			"\"memory_limit_bytes\":%llu,\"resources\":%u,\"contexts\":%u,\"clients\":%u,\"refused\":%llu,"
 			"\"resets\":%llu}",
-			comma, t->name, t->path, t->pid, e->share.weight, percent(e->share.min),
+			comma, t->name, t->path, t->vm_path, t->pid, e->share.weight, percent(e->share.min),
 			percent(vgpu_sched_cap(&b->sched, e)), (unsigned long long)e->busy_ns,
 			(unsigned long long)e->jobs, (unsigned long long)t->frames, (unsigned long long)e->delay_ns,
 			(unsigned long long)e->delay_max_ns, (unsigned long long)e->capped_ns,

@@ -8,8 +8,8 @@
  *
  * Contract: `ostrom gpu serve [--dir DIR] [--render-node PATH] [--policy best-effort|equal|fixed:SLOTS] [--memory
  * BYTES]
- * [--hang-ms N] [--quantum-ms N] [--verbose]`. Sockets are made in DIR with mode 0600. Ends at SIGINT or SIGTERM,
- * removing them.
+ * [--hang-ms N] [--quantum-ms N] [--cgroup DIR] [--verbose]`. Sockets are made in DIR with mode 0600. Ends at SIGINT or
+ * SIGTERM, removing them.
  *
  * Locks: none; one thread.
  */
@@ -187,6 +187,7 @@ static int parse_option(struct broker *b, int opt)
 	switch (opt) {
 	case 'd': b->dir = optarg; break;
 	case 'r': b->render_node = optarg; break;
+	case 'c': b->cgroup = optarg; break;
 	case 'p': rc = parse_policy(b, optarg); break;
 	case 'm':
 		rc = parse_share("memory", optarg, &ignored, &memory);
@@ -203,10 +204,15 @@ static int parse_option(struct broker *b, int opt)
 static int parse_args(struct broker *b, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "dir", required_argument, NULL, 'd' },     { "render-node", required_argument, NULL, 'r' },
-		{ "policy", required_argument, NULL, 'p' },  { "memory", required_argument, NULL, 'm' },
-		{ "hang-ms", required_argument, NULL, 'h' }, { "quantum-ms", required_argument, NULL, 'q' },
-		{ "verbose", no_argument, NULL, 'v' },       { NULL, 0, NULL, 0 },
+		{ "dir", required_argument, NULL, 'd' },
+		{ "render-node", required_argument, NULL, 'r' },
+		{ "policy", required_argument, NULL, 'p' },
+		{ "memory", required_argument, NULL, 'm' },
+		{ "hang-ms", required_argument, NULL, 'h' },
+		{ "quantum-ms", required_argument, NULL, 'q' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "cgroup", required_argument, NULL, 'c' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int opt;
 
@@ -214,7 +220,7 @@ static int parse_args(struct broker *b, int argc, char **argv)
 		if (opt == '?' || parse_option(b, opt)) {
 			say_error("usage: ostrom gpu serve [--dir DIR] [--render-node PATH] [--verbose] "
 				  "[--policy best-effort|equal|fixed:SLOTS] [--memory BYTES] [--hang-ms N] "
-				  "[--quantum-ms N]");
+				  "[--quantum-ms N] [--cgroup DIR]");
 			return -EINVAL;
 		}
 	}
@@ -223,14 +229,15 @@ static int parse_args(struct broker *b, int argc, char **argv)
 
 static int make_dirs(const char *dir)
 {
+	static const char *const below[] = { "", "/tenants", "/machines" };
 	char path[128];
 
-	if (snprintf(path, sizeof(path), "%s/tenants", dir) >= (int)sizeof(path))
-		return -ENAMETOOLONG;
-	if (mkdir(dir, 0755) && errno != EEXIST)
-		return -errno;
-	if (mkdir(path, 0755) && errno != EEXIST)
-		return -errno;
+	for (u32 i = 0; i < ARRAY_SIZE(below); i++) {
+		if (snprintf(path, sizeof(path), "%s%s", dir, below[i]) >= (int)sizeof(path))
+			return -ENAMETOOLONG;
+		if (mkdir(path, 0755) && errno != EEXIST)
+			return -errno;
+	}
 	return 0;
 }
 
@@ -257,6 +264,7 @@ int gpu_serve(int argc, char **argv)
 	sigaction(SIGTERM, &sa, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	ask_short_slice();
+	cgroup_open(b);
 	b->epoll = epoll_create1(EPOLL_CLOEXEC);
 	rc = make_dirs(b->dir);
 	if (!rc)

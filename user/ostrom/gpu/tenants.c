@@ -38,10 +38,9 @@ struct tenant *tenant_find(struct broker *b, const char *name)
 
 /* ---- clients ---- */
 
-static void client_arrived(struct watch *w, u32 events)
+static void client_arrived(struct tenant *t, int listener, void (*accept_client)(struct tenant *t, int fd))
 {
-	struct tenant *t = container_of(w, struct tenant, listener);
-	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return;
@@ -50,8 +49,17 @@ static void client_arrived(struct watch *w, u32 events)
 		close(fd);
 		return;
 	}
-	t->clients++;
-	conn_accept(t, fd);
+	accept_client(t, fd);
+}
+
+static void process_arrived(struct watch *w, u32 events)
+{
+	client_arrived(container_of(w, struct tenant, listener), w->fd, vtest_accept);
+}
+
+static void machine_arrived(struct watch *w, u32 events)
+{
+	client_arrived(container_of(w, struct tenant, vm_listener), w->fd, vm_accept);
 }
 
 /* ---- to the worker ---- */
@@ -134,8 +142,18 @@ static bool take_hello(struct tenant *t, const u8 *data, u32 bytes)
 	}
 	t->ready = true;
 	list_for_each_entry_safe (c, next, &t->conns, link)
-		conn_resume(c);
+		c->front->resume(c);
 	return true;
+}
+
+static bool has_ctx(const struct conn *c, u32 host_id)
+{
+	const struct vgpu_ctx *x;
+
+	list_for_each_entry (x, &c->space.contexts, link)
+		if (x->host_id == host_id)
+			return true;
+	return false;
 }
 
 static void take_failure(struct tenant *t, u32 ctx, u32 what)
@@ -153,8 +171,12 @@ static void take_failure(struct tenant *t, u32 ctx, u32 what)
 	if (what == WIRE_TRANSFER)
 		return;
 	list_for_each_entry_safe (c, next, &t->conns, link)
-		if (c->host_ctx == ctx && !c->ended)
-			conn_end(c, why);
+		if (!c->ended && has_ctx(c, ctx)) {
+			if (c->front->failed)
+				c->front->failed(c, ctx);
+			else
+				conn_end(c, why);
+		}
 }
 
 static bool take_message(struct tenant *t, const struct wire_header *h, const u8 *data)
@@ -247,9 +269,12 @@ int tenant_start_worker(struct tenant *t)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return -errno;
 	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	cgroup_create(t);
 	t->pid = fork();
-	if (!t->pid)
+	if (!t->pid) {
+		cgroup_enter(t);
 		become_worker(t->broker, pair[1]);
+	}
 	close(pair[1]);
 	if (t->pid < 0) {
 		t->pid = 0;
@@ -278,6 +303,7 @@ void tenant_reset(struct tenant *t, const char *why)
 		while (waitpid(t->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 		watch_close(t->broker, &t->worker);
+		cgroup_remove(t);
 		vgpu_ids_free(&t->ids);
 		vgpu_ids_free(&t->ctx_ids);
 	}
@@ -307,6 +333,22 @@ static bool good_name(const char *name)
 	return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == n;
 }
 
+static int open_sockets(struct tenant *t)
+{
+	t->listener = (struct watch){ .ready = process_arrived, .fd = listen_unix(t->path, 0600) };
+	if (t->listener.fd < 0)
+		return t->listener.fd;
+	t->vm_listener = (struct watch){ .ready = machine_arrived, .fd = listen_unix(t->vm_path, 0600) };
+	if (t->vm_listener.fd < 0) {
+		close(t->listener.fd);
+		unlink(t->path);
+		return t->vm_listener.fd;
+	}
+	watch_add(t->broker, &t->listener, EPOLLIN);
+	watch_add(t->broker, &t->vm_listener, EPOLLIN);
+	return 0;
+}
+
 int tenant_create(struct broker *b, const char *name, const struct vgpu_share *share, u64 memory, struct tenant **out)
 {
 	struct vgpu_limits l = b->limits;
@@ -330,18 +372,17 @@ int tenant_create(struct broker *b, const char *name, const struct vgpu_share *s
 	l.resource_bytes = min(l.resource_bytes, l.memory_bytes);
 	vgpu_tenant_init(&t->account, &l, random_seed());
 	rc = t->in ? -ENAMETOOLONG : -ENOMEM;
-	if (!t->in || snprintf(t->path, sizeof(t->path), "%s/tenants/%s", b->dir, name) >= (int)sizeof(t->path))
+	if (!t->in || snprintf(t->path, sizeof(t->path), "%s/tenants/%s", b->dir, name) >= (int)sizeof(t->path) ||
+	    snprintf(t->vm_path, sizeof(t->vm_path), "%s/machines/%s", b->dir, name) >= (int)sizeof(t->vm_path))
 		goto free;
 	rc = vgpu_sched_add(&b->sched, &t->entity, NULL, share, now_ns());
 	if (rc)
 		goto free;
-	t->listener = (struct watch){ .ready = client_arrived, .fd = listen_unix(t->path, 0600) };
-	if (t->listener.fd < 0) {
-		rc = t->listener.fd;
+	rc = open_sockets(t);
+	if (rc) {
 		vgpu_sched_remove(&b->sched, &t->entity);
 		goto free;
 	}
-	watch_add(b, &t->listener, EPOLLIN);
 	list_add_tail(&t->link, &b->tenants);
 	b->nr_tenants++;
 	*out = t;
@@ -359,7 +400,9 @@ void tenant_destroy(struct tenant *t)
 	tenant_reset(t, NULL);
 	vgpu_sched_remove(&b->sched, &t->entity);
 	watch_close(b, &t->listener);
+	watch_close(b, &t->vm_listener);
 	unlink(t->path);
+	unlink(t->vm_path);
 	list_del(&t->link);
 	b->nr_tenants--;
 	free(t->in);

@@ -30,13 +30,12 @@
 #include "virt/vgpu/virgl.h"
 #include "wire.h"
 
-#define CONNS_MAX       64
-#define SUBMITS_QUEUED  4
-#define OPS_QUEUED      1024
-#define OPS_WORTH_A_JOB 64
-#define BYTES_QUEUED    (4u << 20)
-#define HEADER_BYTES    8
-#define VERSION         2u
+#define CONNS_MAX      64
+#define SUBMITS_QUEUED 4
+#define OPS_QUEUED     1024
+#define BYTES_QUEUED   (4u << 20)
+#define HEADER_BYTES   8
+#define VERSION        2u
 
 enum {
 	GET_CAPS = 1,
@@ -53,77 +52,44 @@ enum {
 	COMMANDS,
 };
 
-/* ---- ops ---- */
+/* A connection of a process. */
+struct vtest {
+	struct conn conn;
+	struct vgpu_ctx *ctx; /* NULL until the client named itself */
+	u8 *in;               /* received and not yet understood */
+	u32 in_len, in_size;
+	u8 *out; /* replies not yet taken by the client */
+	u32 out_len, out_size;
+};
 
-struct op *op_new(enum op_kind kind, u32 bytes, int fd)
+static struct vtest *vtest_of(struct conn *c)
 {
-	struct op *op = calloc(1, sizeof(*op) + bytes);
-
-	if (!op) {
-		say_error("out of memory");
-		exit(1);
-	}
-	op->kind = kind;
-	op->bytes = bytes;
-	op->fd = fd;
-	list_init(&op->link);
-	return op;
+	return container_of(c, struct vtest, conn);
 }
 
-void op_free(struct op *op)
+static void enqueue(struct vtest *v, enum op_kind kind, u32 type, const void *payload, u32 bytes, int fd)
 {
-	if (op->fd >= 0)
-		close(op->fd);
-	free(op);
-}
-
-static void enqueue(struct conn *c, struct op *op)
-{
-	list_add_tail(&op->link, &c->ops);
-	c->nr_ops++;
-	c->op_bytes += op->bytes;
-	c->nr_submits += op->kind == OP_SUBMIT;
-	c->nr_work += op->kind == OP_WORK;
-	c->nr_replies += op->kind == OP_REPLY;
-}
-
-static struct op *wire(struct conn *c, enum op_kind kind, u32 type, const void *payload, u32 bytes, int fd)
-{
-	struct wire_header h = { type, bytes, c->host_ctx, 0 };
-	struct op *op = op_new(kind, sizeof(h) + bytes, fd);
-
-	memcpy(op->data, &h, sizeof(h));
-	if (bytes)
-		memcpy(op->data + sizeof(h), payload, bytes);
-	return op;
-}
-
-bool conn_runnable(const struct conn *c)
-{
-	if (list_empty(&c->ops) || list_first_entry(&c->ops, struct op, link)->kind == OP_REPLY)
-		return false;
-	/* Creation and destruction alone wait for company: nobody waits for them. */
-	return c->nr_submits || c->nr_work || c->nr_replies || c->ended || c->nr_ops >= OPS_WORTH_A_JOB;
+	conn_enqueue(&v->conn, op_wire(kind, type, v->ctx->host_id, payload, bytes, fd));
 }
 
 /* ---- the client's socket ---- */
 
-static bool full(const struct conn *c)
+static bool full(const struct vtest *c)
 {
-	return c->nr_replies || c->nr_submits >= SUBMITS_QUEUED || c->nr_ops >= OPS_QUEUED ||
-	       c->op_bytes > BYTES_QUEUED;
+	return c->conn.nr_replies || c->conn.nr_due || c->conn.nr_submits >= SUBMITS_QUEUED ||
+	       c->conn.nr_ops >= OPS_QUEUED || c->conn.op_bytes > BYTES_QUEUED;
 }
 
-static void want(struct conn *c)
+static void want(struct vtest *c)
 {
-	if (!c->ended)
-		watch_set(c->tenant->broker, &c->watch,
-			  (c->tenant->ready && !full(c) ? EPOLLIN : 0) | (c->out_len ? EPOLLOUT : 0));
+	if (!c->conn.ended)
+		watch_set(c->conn.tenant->broker, &c->conn.watch,
+			  (c->conn.tenant->ready && !full(c) ? EPOLLIN : 0) | (c->out_len ? EPOLLOUT : 0));
 }
 
-static void flush(struct conn *c)
+static void flush(struct vtest *c)
 {
-	ssize_t n = send(c->watch.fd, c->out, c->out_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t n = send(c->conn.watch.fd, c->out, c->out_len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 	if (n <= 0)
 		return;
@@ -131,7 +97,7 @@ static void flush(struct conn *c)
 	memmove(c->out, c->out + n, c->out_len);
 }
 
-static bool reply(struct conn *c, const void *data, u32 bytes)
+static bool reply(struct vtest *c, const void *data, u32 bytes)
 {
 	if (c->out_len + bytes > c->out_size) {
 		u8 *bigger = realloc(c->out, c->out_len + bytes);
@@ -147,7 +113,7 @@ static bool reply(struct conn *c, const void *data, u32 bytes)
 	return true;
 }
 
-static bool reply_word(struct conn *c, u32 id, u32 word)
+static bool reply_word(struct vtest *c, u32 id, u32 word)
 {
 	u32 r[3] = { 1, id, word };
 
@@ -155,7 +121,7 @@ static bool reply_word(struct conn *c, u32 id, u32 word)
 }
 
 /* One byte with a descriptor, or without one: the client's request for memory is refused. */
-static bool reply_fd(struct conn *c, int fd)
+static bool reply_fd(struct vtest *c, int fd)
 {
 	char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec iov = { &byte, 1 };
@@ -172,7 +138,7 @@ static bool reply_fd(struct conn *c, int fd)
 		m.msg_control = control;
 		m.msg_controllen = sizeof(control);
 	}
-	return sendmsg(c->watch.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
+	return sendmsg(c->conn.watch.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
 }
 
 /* ---- commands: each returns NULL, or why the client is sent away ---- */
@@ -189,25 +155,24 @@ static const char *reason(int rc)
 	}
 }
 
-static const char *create_renderer(struct conn *c, const u8 *name, u32 bytes)
+static const char *create_renderer(struct vtest *c, const u8 *name, u32 bytes)
 {
 	int rc;
 
 	if (c->ctx)
 		return "it named itself twice";
-	snprintf(c->name, sizeof(c->name), "%.*s", (int)min(bytes, (u32)sizeof(c->name) - 1), (const char *)name);
-	rc = vgpu_ids_take(&c->tenant->ctx_ids, &c->host_ctx);
-	if (!rc)
-		rc = vgpu_ctx_create(&c->space, 1, c->host_ctx, &c->ctx);
+	snprintf(c->conn.name, sizeof(c->conn.name), "%.*s", (int)min(bytes, (u32)sizeof(c->conn.name) - 1),
+		 (const char *)name);
+	rc = conn_ctx_create(&c->conn, 1, &c->ctx);
 	if (rc)
 		return reason(rc);
-	enqueue(c, wire(c, OP_WIRE, WIRE_CTX_CREATE, c->name, strlen(c->name), -1));
+	enqueue(c, OP_WIRE, WIRE_CTX_CREATE, c->conn.name, strlen(c->conn.name), -1);
 	return NULL;
 }
 
-static const char *get_caps(struct conn *c, u32 set)
+static const char *get_caps(struct vtest *c, u32 set)
 {
-	struct tenant *t = c->tenant;
+	struct tenant *t = c->conn.tenant;
 	u32 h[2] = { t->caps_bytes[set] + 1, set };
 
 	if (!t->caps_bytes[set])
@@ -215,7 +180,7 @@ static const char *get_caps(struct conn *c, u32 set)
 	return reply(c, h, sizeof(h)) && reply(c, t->caps[set], t->caps_bytes[set]) ? NULL : "it does not read";
 }
 
-static const char *protocol_version(struct conn *c, u32 version)
+static const char *protocol_version(struct vtest *c, u32 version)
 {
 	if (version < VERSION)
 		return "its Mesa is too old";
@@ -236,7 +201,7 @@ static int shared_memory(u32 bytes)
 	return fd;
 }
 
-static const char *create_resource(struct conn *c, const u32 *w)
+static const char *create_resource(struct vtest *c, const u32 *w)
 {
 	struct wire_create m = {
 		.shm_bytes = w[10],
@@ -251,7 +216,7 @@ static const char *create_resource(struct conn *c, const u32 *w)
 			  .samples = w[9] },
 	};
 	struct vgpu_res *r = NULL;
-	int fd = -1, rc = vgpu_res_create(&c->space, w[0], &m.args, m.shm_bytes, &r);
+	int fd = -1, rc = vgpu_res_create(&c->conn.space, w[0], &m.args, m.shm_bytes, &r);
 
 	if (!rc && m.shm_bytes) {
 		rc = fd = shared_memory(m.shm_bytes);
@@ -261,10 +226,10 @@ static const char *create_resource(struct conn *c, const u32 *w)
 		rc = vgpu_ctx_attach(c->ctx, r);
 	if (rc) {
 		if (r)
-			vgpu_res_destroy(&c->space, r);
+			vgpu_res_destroy(&c->conn.space, r);
 		if (fd >= 0)
 			close(fd);
-		c->space.tenant->refused++;
+		c->conn.space.tenant->refused++;
 		if (rc != -EDQUOT && rc != -E2BIG && rc != -ENOMEM)
 			return reason(rc);
 		return m.shm_bytes && reply_fd(c, -1) ? NULL : reason(rc);
@@ -274,28 +239,28 @@ static const char *create_resource(struct conn *c, const u32 *w)
 		return "it does not read";
 	}
 	m.host_id = r->host_id;
-	enqueue(c, wire(c, OP_WIRE, WIRE_RES_CREATE, &m, sizeof(m), fd));
+	enqueue(c, OP_WIRE, WIRE_RES_CREATE, &m, sizeof(m), fd);
 	return NULL;
 }
 
-static const char *unref(struct conn *c, u32 id)
+static const char *unref(struct vtest *c, u32 id)
 {
-	struct vgpu_res *r = vgpu_res_find(&c->space, id);
+	struct vgpu_res *r = vgpu_res_find(&c->conn.space, id);
 
 	if (!r) /* one that was refused when it was made */
 		return NULL;
 	/* Host ids are not used again before all others were, so this may wait in the queue. */
-	enqueue(c, wire(c, OP_WIRE, WIRE_RES_DESTROY, &r->host_id, sizeof(r->host_id), -1));
-	vgpu_res_destroy(&c->space, r);
+	enqueue(c, OP_WIRE, WIRE_RES_DESTROY, &r->host_id, sizeof(r->host_id), -1);
+	vgpu_res_destroy(&c->conn.space, r);
 	return NULL;
 }
 
-static const char *transfer(struct conn *c, const u32 *w, bool to_host)
+static const char *transfer(struct vtest *c, const u32 *w, bool to_host)
 {
 	struct wire_transfer m = {
 		.to_host = to_host, .level = w[1], .offset = w[9], .box = { w[2], w[3], w[4], w[5], w[6], w[7] }
 	};
-	struct vgpu_res *r = vgpu_res_find(&c->space, w[0]);
+	struct vgpu_res *r = vgpu_res_find(&c->conn.space, w[0]);
 	int rc = r ? vgpu_res_check_box(&r->args, m.level, &m.box) : -ENOENT;
 
 	if (!rc && m.offset >= r->backing)
@@ -303,13 +268,13 @@ static const char *transfer(struct conn *c, const u32 *w, bool to_host)
 	if (rc)
 		return reason(rc);
 	m.host_id = r->host_id;
-	enqueue(c, wire(c, OP_WORK, WIRE_TRANSFER, &m, sizeof(m), -1));
+	enqueue(c, OP_WORK, WIRE_TRANSFER, &m, sizeof(m), -1);
 	return NULL;
 }
 
-static const char *submit(struct conn *c, const void *words, u32 n)
+static const char *submit(struct vtest *c, const void *words, u32 n)
 {
-	struct op *op = wire(c, OP_SUBMIT, WIRE_SUBMIT, words, n * 4, -1);
+	struct op *op = op_wire(OP_SUBMIT, WIRE_SUBMIT, c->ctx->host_id, words, n * 4, -1);
 	struct vgpu_stream info;
 	int rc = vgpu_virgl_admit(c->ctx, (u32 *)(op->data + sizeof(struct wire_header)), n, &info);
 
@@ -318,21 +283,21 @@ static const char *submit(struct conn *c, const void *words, u32 n)
 		return reason(rc);
 	}
 	op->work = info.draws + info.dispatches + info.transfers;
-	enqueue(c, op);
+	conn_enqueue(&c->conn, op);
 	return NULL;
 }
 
-static const char *busy_wait(struct conn *c, bool wait)
+static const char *busy_wait(struct vtest *c, bool wait)
 {
 	u32 r[3] = { 1, RESOURCE_BUSY_WAIT, 0 };
-	bool busy = c->jobs || c->nr_submits || c->nr_work;
+	bool busy = conn_busy(&c->conn);
 	struct op *op;
 
 	if (!wait || !busy)
 		return reply_word(c, RESOURCE_BUSY_WAIT, busy) ? NULL : "it does not read";
 	op = op_new(OP_REPLY, sizeof(r), -1);
 	memcpy(op->data, r, sizeof(r));
-	enqueue(c, op);
+	conn_enqueue(&c->conn, op);
 	return NULL;
 }
 
@@ -343,7 +308,7 @@ static const u16 lengths[COMMANDS] = {
 	NOT_OFFERED, 0, NOT_OFFERED, 1, NOT_OFFERED, NOT_OFFERED, ANY, 2, NOT_OFFERED, 0, 0, 1, 11, 10, 10,
 };
 
-static const char *dispatch(struct conn *c, u32 id, const u8 *body, u32 n)
+static const char *dispatch(struct vtest *c, u32 id, const u8 *body, u32 n)
 {
 	u32 w[11];
 
@@ -364,19 +329,19 @@ static const char *dispatch(struct conn *c, u32 id, const u8 *body, u32 n)
 }
 
 /* Bytes of a command after its header, or -1 for one that is not allowed now. */
-static s64 body_bytes(const struct conn *c, u32 words, u32 id)
+static s64 body_bytes(const struct vtest *c, u32 words, u32 id)
 {
 	if (id == CREATE_RENDERER) /* the only one whose length is in bytes */
 		return words && words <= 4096 ? (s64)words : -1;
 	if (!c->ctx || id >= COMMANDS || lengths[id] == NOT_OFFERED)
 		return -1;
 	if (lengths[id] == ANY)
-		return words <= c->space.tenant->limits.submit_bytes / 4 ? (s64)words * 4 : -1;
+		return words <= c->conn.space.tenant->limits.submit_bytes / 4 ? (s64)words * 4 : -1;
 	return lengths[id] * 4;
 }
 
 /* Handles one whole command at `in`; returns the bytes it took, 0 if it is not whole yet, -1 if the client must go. */
-static s64 take_command(struct conn *c, const u8 *in, u32 len, const char **why)
+static s64 take_command(struct vtest *c, const u8 *in, u32 len, const char **why)
 {
 	u32 h[2];
 	s64 body;
@@ -399,7 +364,7 @@ static s64 take_command(struct conn *c, const u8 *in, u32 len, const char **why)
 }
 
 /* Handles what has come, as far as the queue lets it; false if the client was sent away. */
-static bool take_input(struct conn *c)
+static bool take_input(struct vtest *c)
 {
 	const char *why = NULL;
 	u32 at = 0;
@@ -408,7 +373,7 @@ static bool take_input(struct conn *c)
 		s64 n = take_command(c, c->in + at, c->in_len - at, &why);
 
 		if (n < 0) {
-			conn_end(c, why);
+			conn_end(&c->conn, why);
 			return false;
 		}
 		if (!n)
@@ -420,9 +385,9 @@ static bool take_input(struct conn *c)
 	return true;
 }
 
-static bool make_room(struct conn *c)
+static bool make_room(struct vtest *c)
 {
-	u32 most = HEADER_BYTES + c->space.tenant->limits.submit_bytes, size = c->in_size;
+	u32 most = HEADER_BYTES + c->conn.space.tenant->limits.submit_bytes, size = c->in_size;
 	u8 *bigger;
 
 	if (c->in_len < size)
@@ -438,20 +403,20 @@ static bool make_room(struct conn *c)
 
 static void client_ready(struct watch *w, u32 events)
 {
-	struct conn *c = container_of(w, struct conn, watch);
-	struct broker *b = c->tenant->broker;
+	struct vtest *c = container_of(w, struct vtest, conn.watch);
+	struct broker *b = c->conn.tenant->broker;
 	ssize_t n;
 
 	if (events & EPOLLOUT)
 		flush(c);
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
 		if (!make_room(c)) {
-			conn_end(c, "out of memory");
+			conn_end(&c->conn, "out of memory");
 			return;
 		}
 		n = recv(w->fd, c->in + c->in_len, c->in_size - c->in_len, MSG_DONTWAIT);
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-			conn_end(c, NULL);
+			conn_end(&c->conn, NULL);
 			return;
 		}
 		c->in_len += max(n, 0);
@@ -464,105 +429,48 @@ static void client_ready(struct watch *w, u32 events)
 
 /* ---- life ---- */
 
-void conn_accept(struct tenant *t, int fd)
+static void answer(struct conn *c, struct op *op)
 {
-	struct conn *c = calloc(1, sizeof(*c));
+	reply(vtest_of(c), op->data, op->bytes);
+}
+
+static void resume(struct conn *c)
+{
+	struct vtest *v = vtest_of(c);
+
+	if (take_input(v))
+		want(v);
+}
+
+static void end(struct conn *c)
+{
+}
+
+static void release(struct conn *c)
+{
+	struct vtest *v = vtest_of(c);
+
+	free(v->in);
+	free(v->out);
+	free(v);
+}
+
+static const struct front front = {
+	.ready = client_ready, .resume = resume, .answer = answer, .end = end, .free = release
+};
+
+void vtest_accept(struct tenant *t, int fd)
+{
+	struct vtest *v = calloc(1, sizeof(*v));
 	u32 count = 0;
 	struct conn *other;
 
 	list_for_each_entry (other, &t->conns, link)
 		count++;
-	if (!c || count >= CONNS_MAX) {
-		free(c);
+	if (!v || count >= CONNS_MAX) {
+		free(v);
 		close(fd);
 		return;
 	}
-	c->watch = (struct watch){ .ready = client_ready, .fd = fd };
-	c->tenant = t;
-	list_init(&c->ops);
-	vgpu_space_init(&c->space, &t->account, &t->ids);
-	list_add_tail(&c->link, &t->conns);
-	watch_add(t->broker, &c->watch, t->ready ? EPOLLIN : 0);
-}
-
-void conn_resume(struct conn *c)
-{
-	want(c);
-}
-
-void conn_progress(struct conn *c)
-{
-	while (!c->jobs && !list_empty(&c->ops)) {
-		struct op *op = list_first_entry(&c->ops, struct op, link);
-
-		if (op->kind != OP_REPLY)
-			break;
-		list_del(&op->link);
-		c->nr_ops--;
-		c->nr_replies--;
-		c->op_bytes -= op->bytes;
-		reply(c, op->data, op->bytes);
-		op_free(op);
-	}
-	if (c->ended) {
-		if (!c->jobs && list_empty(&c->ops))
-			conn_free(c);
-		return;
-	}
-	if (take_input(c))
-		want(c);
-}
-
-static void drop_ops(struct conn *c)
-{
-	while (!list_empty(&c->ops)) {
-		struct op *op = list_first_entry(&c->ops, struct op, link);
-
-		list_del(&op->link);
-		op_free(op);
-	}
-	c->nr_ops = c->nr_submits = c->nr_work = c->nr_replies = 0;
-	c->op_bytes = 0;
-}
-
-void conn_end(struct conn *c, const char *why)
-{
-	struct tenant *t = c->tenant;
-	struct vgpu_slot *slot;
-
-	if (why && t->broker->verbose)
-		say_error("tenant %s: client %s is sent away: %s", t->name, c->name, why);
-	watch_close(t->broker, &c->watch);
-	c->ended = true;
-	drop_ops(c);
-	if (!t->ready || !c->ctx) {
-		if (!c->jobs)
-			conn_free(c);
-		return;
-	}
-	/* The worker ignores what it never heard of. */
-	for (u32 at = 0; (slot = vgpu_map_next(&c->space.resources, &at));) {
-		const struct vgpu_res *r = (struct vgpu_res *)(ulong)slot->value;
-
-		enqueue(c, wire(c, OP_WIRE, WIRE_RES_DESTROY, &r->host_id, sizeof(r->host_id), -1));
-	}
-	enqueue(c, wire(c, OP_WIRE, WIRE_CTX_DESTROY, NULL, 0, -1));
-	device_kick(t->broker);
-}
-
-void conn_free(struct conn *c)
-{
-	struct tenant *t = c->tenant;
-
-	device_forget_conn(c);
-	if (!c->ended)
-		watch_close(t->broker, &c->watch);
-	drop_ops(c);
-	if (c->ctx)
-		vgpu_ids_drop(&t->ctx_ids, c->host_ctx);
-	vgpu_space_destroy(&c->space, NULL, NULL);
-	list_del(&c->link);
-	free(c->in);
-	free(c->out);
-	free(c);
+	conn_init(&v->conn, &front, t, fd);
 }

@@ -38,6 +38,8 @@
 	F(resource_unref)                                                                                              \
 	F(resource_attach_iov)                                                                                         \
 	F(ctx_attach_resource)                                                                                         \
+	F(ctx_detach_resource)                                                                                         \
+	F(resource_detach_iov)                                                                                         \
 	F(submit_cmd) F(transfer_read_iov) F(transfer_write_iov) F(create_fence) F(get_cap_set) F(fill_caps)
 
 #define DECLARE(f) static __typeof__(virgl_renderer_##f) *vr_##f;
@@ -55,12 +57,23 @@ struct pending {
 static struct pending pending[64];
 static u32 nr_pending;
 
+/* The guest's memory, if the client is a virtual machine. Resources keep the table they were backed from. */
+struct table {
+	u32 refs;
+	struct iovec region[WIRE_REGIONS];
+};
+static struct table *guest;
+
 /* Client memory behind resources, by host id. */
 static struct vgpu_map shared;
 
 struct mapping {
-	struct iovec iov;
+	struct table *table; /* NULL: the first piece is a mapping of its own */
+	u32 nr;
+	struct iovec iov[];
 };
+
+static struct iovec screens[WIRE_SCREENS];
 
 static void die(const char *why)
 {
@@ -167,19 +180,98 @@ static struct mapping *mapping_of(u32 host_id)
 	return v ? (struct mapping *)(ulong)*v : NULL;
 }
 
-static void map_shared(u32 host_id, u32 bytes)
+static void table_put(struct table *t)
 {
-	struct mapping *m = calloc(1, sizeof(*m));
+	if (!t || --t->refs)
+		return;
+	for (u32 i = 0; i < WIRE_REGIONS; i++)
+		if (t->region[i].iov_base)
+			munmap(t->region[i].iov_base, t->region[i].iov_len);
+	free(t);
+}
 
-	if (!m || passed_fd < 0)
-		die("no memory with a resource");
-	m->iov.iov_base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, passed_fd, 0);
-	m->iov.iov_len = bytes;
+/* The library lets go of the memory behind a resource, then we do. */
+static void unback(u32 host_id)
+{
+	struct mapping *m = mapping_of(host_id);
+	struct iovec *iov;
+	int n;
+
+	if (!m)
+		return;
+	vr_resource_detach_iov(host_id, &iov, &n);
+	if (m->table)
+		table_put(m->table);
+	else
+		munmap(m->iov[0].iov_base, m->iov[0].iov_len);
+	vgpu_map_del(&shared, host_id);
+	free(m);
+}
+
+static void *map_passed(u64 offset, u64 bytes)
+{
+	void *p = passed_fd < 0 ? MAP_FAILED : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, passed_fd, offset);
+
+	if (p == MAP_FAILED)
+		die("cannot map a client's memory");
 	close(passed_fd);
 	passed_fd = -1;
-	if (m->iov.iov_base == MAP_FAILED || vgpu_map_set(&shared, host_id, (ulong)m))
-		die("cannot map a resource's memory");
-	vr_resource_attach_iov(host_id, &m->iov, 1);
+	return p;
+}
+
+static struct mapping *back(u32 host_id, u32 nr)
+{
+	struct mapping *m = calloc(1, sizeof(*m) + nr * sizeof(*m->iov));
+
+	if (!m || vgpu_map_set(&shared, host_id, (ulong)m))
+		die("out of memory");
+	m->nr = nr;
+	return m;
+}
+
+static void map_shared(u32 host_id, u32 bytes)
+{
+	struct mapping *m = back(host_id, 1);
+
+	m->iov[0] = (struct iovec){ map_passed(0, bytes), bytes };
+	vr_resource_attach_iov(host_id, m->iov, 1);
+}
+
+static void map_guest(const struct wire_memory *w)
+{
+	if (!w->index) {
+		table_put(guest);
+		guest = calloc(1, sizeof(*guest));
+		if (!guest)
+			die("out of memory");
+		guest->refs = 1;
+	}
+	if (!guest || w->index >= WIRE_REGIONS || guest->region[w->index].iov_base)
+		die("a strange part of memory");
+	guest->region[w->index] = (struct iovec){ map_passed(w->offset, w->bytes), w->bytes };
+}
+
+static void set_backing(const struct wire_backing *w, u32 bytes)
+{
+	struct mapping *m;
+
+	if (bytes != sizeof(*w) + (u64)w->nr * sizeof(*w->piece))
+		die("a strange backing");
+	unback(w->host_id);
+	if (!w->nr)
+		return;
+	m = back(w->host_id, w->nr);
+	m->table = guest;
+	for (u32 i = 0; i < w->nr; i++) {
+		const struct wire_piece *p = &w->piece[i];
+
+		if (!guest || p->region >= WIRE_REGIONS || p->offset > guest->region[p->region].iov_len ||
+		    p->bytes > guest->region[p->region].iov_len - p->offset)
+			die("a backing outside of memory");
+		m->iov[i] = (struct iovec){ (u8 *)guest->region[p->region].iov_base + p->offset, p->bytes };
+	}
+	guest->refs++;
+	vr_resource_attach_iov(w->host_id, m->iov, w->nr);
 }
 
 static void create_resource(u32 ctx, const struct wire_create *c)
@@ -205,21 +297,16 @@ static void create_resource(u32 ctx, const struct wire_create *c)
 		tell(WIRE_FAILED, ctx, WIRE_RES_CREATE);
 		return;
 	}
-	vr_ctx_attach_resource(ctx, c->host_id);
+	if (ctx)
+		vr_ctx_attach_resource(ctx, c->host_id);
 	if (c->shm_bytes)
 		map_shared(c->host_id, c->shm_bytes);
 }
 
 static void destroy_resource(u32 host_id)
 {
-	struct mapping *m = mapping_of(host_id);
-
+	unback(host_id);
 	vr_resource_unref(host_id);
-	if (!m)
-		return;
-	munmap(m->iov.iov_base, m->iov.iov_len);
-	vgpu_map_del(&shared, host_id);
-	free(m);
 }
 
 static void transfer(u32 ctx, const struct wire_transfer *t)
@@ -229,11 +316,50 @@ static void transfer(u32 ctx, const struct wire_transfer *t)
 	int rc;
 
 	if (t->to_host)
-		rc = vr_transfer_write_iov(t->host_id, ctx, t->level, 0, 0, b, t->offset, NULL, 0);
+		rc = vr_transfer_write_iov(t->host_id, ctx, t->level, t->stride, t->layer_stride, b, t->offset, NULL,
+					   0);
 	else
-		rc = vr_transfer_read_iov(t->host_id, ctx, t->level, 0, 0, b, t->offset, NULL, 0);
+		rc = vr_transfer_read_iov(t->host_id, ctx, t->level, t->stride, t->layer_stride, b, t->offset, NULL, 0);
 	if (rc)
 		tell(WIRE_FAILED, ctx, WIRE_TRANSFER);
+}
+
+static void set_screen(const struct wire_screen *w)
+{
+	if (w->screen >= WIRE_SCREENS)
+		die("a strange screen");
+	if (screens[w->screen].iov_base)
+		munmap(screens[w->screen].iov_base, screens[w->screen].iov_len);
+	screens[w->screen] = (struct iovec){ NULL, 0 };
+	if (w->bytes)
+		screens[w->screen] = (struct iovec){ map_passed(0, w->bytes), w->bytes };
+}
+
+/* Blue into the lowest byte. */
+static void reorder(u8 *at, const struct wire_show *w)
+{
+	for (u32 y = 0; y < w->box.h; y++, at += w->stride)
+		for (u32 x = 0; x < w->box.w; x++) {
+			u8 t[4];
+
+			memcpy(t, at + x * 4, 4);
+			for (u32 i = 0; i < 3; i++)
+				at[x * 4 + i] = t[w->order >> i * 4 & 3];
+		}
+}
+
+static void show(const struct wire_show *w)
+{
+	struct vgpu_box box = w->box;
+	u64 end = w->offset + (box.h - 1ull) * w->stride + box.w * 4ull;
+
+	if (w->screen >= WIRE_SCREENS || !box.w || !box.h || end > screens[w->screen].iov_len)
+		return;
+	if (vr_transfer_read_iov(w->host_id, 0, 0, w->stride, 0, (struct virgl_box *)&box, w->offset,
+				 &screens[w->screen], 1))
+		return;
+	if (w->order != 0x210)
+		reorder((u8 *)screens[w->screen].iov_base + w->offset, w);
 }
 
 static void end_job(u32 job, bool gpu)
@@ -290,6 +416,27 @@ static void run_message(const struct wire_header *h, void *data)
 		need(h, sizeof(struct wire_transfer));
 		transfer(h->ctx, data);
 		break;
+	case WIRE_MEMORY:
+		need(h, sizeof(struct wire_memory));
+		map_guest(data);
+		break;
+	case WIRE_BACKING:
+		need(h, sizeof(struct wire_backing));
+		set_backing(data, h->bytes);
+		break;
+	case WIRE_CTX_ATTACH:
+	case WIRE_CTX_DETACH:
+		need(h, 4);
+		(h->type == WIRE_CTX_ATTACH ? vr_ctx_attach_resource : vr_ctx_detach_resource)(h->ctx, *(u32 *)data);
+		break;
+	case WIRE_SCREEN:
+		need(h, sizeof(struct wire_screen));
+		set_screen(data);
+		break;
+	case WIRE_SHOW:
+		need(h, sizeof(struct wire_show));
+		show(data);
+		break;
 	case WIRE_END: end_job(h->arg, h->ctx == WIRE_END_GPU); break;
 	default: die("an unknown message");
 	}
@@ -297,7 +444,7 @@ static void run_message(const struct wire_header *h, void *data)
 
 static void serve(void)
 {
-	static u8 *data;
+	static u8 *data; /* aligned for every message */
 	struct pollfd fds[2] = { { .fd = sock, .events = POLLIN }, { .events = POLLIN } };
 
 	data = malloc(WIRE_MAX_BYTES);

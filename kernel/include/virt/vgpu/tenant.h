@@ -78,6 +78,9 @@ struct vgpu_ctx {
 #define VGPU_OBJECT_CHARGE 512 /* bytes charged for a state object, besides a shader's text */
 
 void vgpu_tenant_init(struct vgpu_tenant *t, const struct vgpu_limits *limits, u64 seed);
+/* Takes bytes from the tenant's limit, or -EDQUOT. */
+int __must_check vgpu_charge(struct vgpu_tenant *t, u64 bytes);
+void vgpu_uncharge(struct vgpu_tenant *t, u64 bytes);
 
 void vgpu_ids_init(struct vgpu_ids *ids, u64 seed);
 void vgpu_ids_free(struct vgpu_ids *ids);

@@ -12,10 +12,6 @@ struct vgpu_sub {
 	struct vgpu_map objects; /* handle to bytes charged << 8 | object type */
 };
 
-/* Takes bytes from the tenant's limit, or -EDQUOT. */
-int __must_check vgpu_charge(struct vgpu_tenant *t, u64 bytes);
-void vgpu_uncharge(struct vgpu_tenant *t, u64 bytes);
-
 int __must_check vgpu_sub_create(struct vgpu_ctx *c, u32 id);
 bool vgpu_sub_destroy(struct vgpu_ctx *c, u32 id);
 struct vgpu_sub *vgpu_sub_find(const struct vgpu_ctx *c, u32 id);

@@ -22,7 +22,7 @@
 #include <virt/vgpu/ctrl.h>
 #include <virt/vgpu/map.h>
 #include <virt/vpci.h>
-#include "virtq.h"
+#include <virt/vgpu/virtq.h>
 
 #define VGPU_BAR      0
 #define VGPU_MSIX_BAR 1

@@ -16,7 +16,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
-#include "virtq.h"
+#include <virt/vgpu/virtq.h>
 
 /* ---- requests ---- */
 

@@ -6,8 +6,8 @@
  * Threading: none inside, the owner serialises. Pure: memory is reached through struct virtq_mem.
  * Source: VIRTIO 1.2, 2.7 (split virtqueues), 4.1.4 (PCI capabilities and their registers).
  */
-#ifndef VGPU_VIRTQ_H
-#define VGPU_VIRTQ_H
+#ifndef VIRT_VGPU_VIRTQ_H
+#define VIRT_VGPU_VIRTQ_H
 
 #include <lib/types.h>
 

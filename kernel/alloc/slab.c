@@ -63,6 +63,8 @@ static DEFINE_PER_CPU(struct cpu_cache, cpu_caches[MAX_CACHES]);
 
 static const u16 class_size[] = { 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096, 8192 };
 static struct kcache *class_cache[ARRAY_SIZE(class_size)];
+#define CHARGED_CLASSES 14 /* up to 2 KiB; whole pages beyond, which know their payer themselves */
+static struct kcache *charged_cache[CHARGED_CLASSES];
 static u8 class_of[1024 / 16 + 1]; /* by 16 bytes up to 1 KiB */
 
 static void **link_of(const struct kcache *c, void *obj)
@@ -250,9 +252,9 @@ u16 kcache_payer(const struct kcache *c, const void *obj)
 	return c->charged ? *payer_of(c, obj) : 0;
 }
 
-static void *alloc_charged(struct kcache *c, unsigned flags)
+/* For the tenant that upcall_object_charge and its kin have charged, or refused. */
+static void *take_paid(struct kcache *c, unsigned flags, int id)
 {
-	int id = upcall_object_charge(c->size, flags);
 	void *obj = id < 0 ? NULL : take(c, flags);
 
 	if (obj)
@@ -260,6 +262,11 @@ static void *alloc_charged(struct kcache *c, unsigned flags)
 	else if (id > 0)
 		upcall_object_uncharge((u16)id, c->size);
 	return obj;
+}
+
+static void *alloc_charged(struct kcache *c, unsigned flags)
+{
+	return take_paid(c, flags, upcall_object_charge(c->size, flags));
 }
 
 static __always_inline void *take_object(struct kcache *c, unsigned flags)
@@ -350,10 +357,17 @@ void slab_init(void)
 					     "kmalloc-96",   "kmalloc-128",  "kmalloc-192",  "kmalloc-256",
 					     "kmalloc-384",  "kmalloc-512",  "kmalloc-768",  "kmalloc-1024",
 					     "kmalloc-1536", "kmalloc-2048", "kmalloc-4096", "kmalloc-8192" };
+	static const char *const charged[CHARGED_CLASSES] = { "kmalloc-cg-16",   "kmalloc-cg-32",  "kmalloc-cg-48",
+							      "kmalloc-cg-64",   "kmalloc-cg-96",  "kmalloc-cg-128",
+							      "kmalloc-cg-192",  "kmalloc-cg-256", "kmalloc-cg-384",
+							      "kmalloc-cg-512",  "kmalloc-cg-768", "kmalloc-cg-1024",
+							      "kmalloc-cg-1536", "kmalloc-cg-2048" };
 	unsigned k = 0;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(class_size); i++)
 		class_cache[i] = kcache_create(names[i], class_size[i], class_size[i] & -class_size[i], NULL);
+	for (unsigned i = 0; i < CHARGED_CLASSES; i++)
+		charged_cache[i] = kcache_create_charged(charged[i], class_size[i], class_size[i] & -class_size[i]);
 	for (unsigned i = 0; i < ARRAY_SIZE(class_of); i++) {
 		if (i * 16 > class_size[k])
 			k++;
@@ -361,33 +375,72 @@ void slab_init(void)
 	}
 }
 
-/* The class for a size up to 8 KiB; NULL beyond. */
-static struct kcache *class_for(size_t bytes)
+/* The class for a size, of those from `set`; NULL beyond the largest. */
+static __always_inline struct kcache *class_for(struct kcache **set, unsigned classes, size_t bytes)
 {
 	if (bytes <= 1024)
-		return class_cache[class_of[(bytes + 15) / 16]];
-	for (unsigned i = 12; i < ARRAY_SIZE(class_size); i++)
+		return set[class_of[(bytes + 15) / 16]];
+	for (unsigned i = 12; i < classes; i++)
 		if (bytes <= class_size[i])
-			return class_cache[i];
+			return set[i];
 	return NULL;
 }
 
-static void *take_pages(size_t bytes, unsigned flags)
+static void *take_pages(size_t bytes, unsigned flags, struct tenant *payer)
 {
-	unsigned order = 64 - (unsigned)__builtin_clzl((bytes - 1) >> PAGE_SHIFT);
-	struct page *p = order <= PAGE_MAX_ORDER ? page_alloc(order, flags, NULL) : NULL;
+	unsigned order = bytes > PAGE_SIZE ? 64 - (unsigned)__builtin_clzl((bytes - 1) >> PAGE_SHIFT) : 0;
+	struct page *p = order <= PAGE_MAX_ORDER ? page_alloc(order, flags & ~(unsigned)ALLOC_CHARGED, payer) : NULL;
 
 	return p ? page_virt(p) : NULL;
 }
 
+static void *kmalloc_charged(size_t bytes, unsigned flags)
+{
+	struct kcache *c = class_for(charged_cache, CHARGED_CLASSES, bytes);
+
+	return c ? alloc_charged(c, flags) : take_pages(bytes, flags, upcall_page_payer());
+}
+
 void *kmalloc(size_t bytes, unsigned flags)
 {
-	struct kcache *c = class_for(bytes);
-	void *p = c ? take_object(c, flags) : take_pages(bytes, flags);
+	struct kcache *c = class_for(class_cache, ARRAY_SIZE(class_size), bytes);
+	void *p;
+
+	if (flags & ALLOC_CHARGED)
+		p = kmalloc_charged(bytes, flags);
+	else
+		p = c ? take_object(c, flags) : take_pages(bytes, flags, NULL);
 
 	if (trace_on(kmalloc))
 		alloc_trace_kmalloc(__builtin_return_address(0), p, bytes, p ? ksize(p) : 0, flags);
 	return p;
+}
+
+static u16 payer_for(const void *owner)
+{
+	struct page *pg = page_of(owner);
+
+	return pg->flags & PAGE_SLAB ? kcache_payer(pg->owner, owner) : pg->tenant;
+}
+
+void kmalloc_hold(const void *owner, s64 bytes)
+{
+	u16 payer = payer_for(owner);
+
+	if (payer && bytes > 0)
+		(void)!upcall_object_charge_to(payer, (u64)bytes, ALLOC_ATOMIC);
+	else if (payer && bytes < 0)
+		upcall_object_uncharge(payer, (u64)-bytes);
+}
+
+void *kmalloc_paid_like(const void *owner, size_t bytes, unsigned flags)
+{
+	struct kcache *c = class_for(charged_cache, CHARGED_CLASSES, bytes);
+	u16 payer = payer_for(owner);
+
+	if (!payer || !c)
+		return kmalloc(bytes, flags);
+	return take_paid(c, flags, upcall_object_charge_to(payer, c->size, flags));
 }
 
 void kfree(const void *p)

@@ -362,7 +362,7 @@ int bpf_link_create(struct bpf_call *c, const union bpf_attr *a)
 
 static int tenant_created(struct tenant *t)
 {
-	struct bpf_cgroup_node *n = kzalloc(sizeof(*n), 0);
+	struct bpf_cgroup_node *n = kzalloc(sizeof(*n), ALLOC_CHARGED);
 	int err = n ? 0 : -ENOMEM;
 
 	if (err)

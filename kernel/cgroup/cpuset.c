@@ -341,10 +341,10 @@ static struct cgroup_controller cpuset = {
 	.name = "cpuset", .files = files, .root_files = root_files, .threaded = true, .disabled = reset
 };
 
-/* Its folder is out of the tree: what a partition had goes back. */
+/* Its folder is out of the tree, or has never been made: what a partition had goes back. */
 static void removed(struct tenant *t)
 {
-	if (cgroup_of(t)->partition)
+	if (cgroup_of(t) && cgroup_of(t)->partition)
 		spread_all();
 }
 

@@ -32,7 +32,7 @@ static struct cgroup_ns *of(struct ns *n)
 
 static int copy_ns(struct ns *old, struct user_ns *owner, struct task *t, struct ns **out)
 {
-	struct cgroup_ns *n = kzalloc(sizeof(*n), 0);
+	struct cgroup_ns *n = kzalloc(sizeof(*n), ALLOC_CHARGED);
 
 	if (!n)
 		return -ENOMEM;

@@ -182,7 +182,7 @@ static bool name_ok(const char *name)
 
 static int make(struct cgroup *parent, const char *name, u16 mode)
 {
-	struct cgroup *c = kzalloc(sizeof(*c) + strlen(name) + 1, 0);
+	struct cgroup *c = kzalloc(sizeof(*c) + strlen(name) + 1, ALLOC_CHARGED);
 	int err;
 
 	if (!c)

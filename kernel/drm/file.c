@@ -230,7 +230,7 @@ static int drm_open(struct inode *i, struct file *file)
 
 	if (n >= DRM_DEVICES || !devices[n].gpu)
 		return -ENODEV;
-	f = kzalloc(sizeof(*f), ALLOC_KERNEL);
+	f = kzalloc(sizeof(*f), ALLOC_CHARGED);
 	if (!f)
 		return -ENOMEM;
 	f->dev = &devices[n];

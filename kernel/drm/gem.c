@@ -41,7 +41,7 @@ static const struct file_ops dmabuf_ops;
 
 struct drm_user *drm_user_new(struct drm_dev *d, struct gpu_client *gpu)
 {
-	struct drm_user *c = kzalloc(sizeof(*c), ALLOC_KERNEL);
+	struct drm_user *c = kzalloc(sizeof(*c), ALLOC_CHARGED);
 
 	if (!c)
 		return NULL;
@@ -119,7 +119,7 @@ static int allocate_pages(struct drm_object *o)
 
 static struct drm_object *new_object(struct drm_user *c, u64 bytes)
 {
-	struct drm_object *o = kzalloc(sizeof(*o), ALLOC_KERNEL);
+	struct drm_object *o = kzalloc(sizeof(*o), ALLOC_CHARGED);
 
 	if (!o)
 		return NULL;

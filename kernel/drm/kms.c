@@ -200,7 +200,7 @@ static int add(struct drm_file *f, struct drm_mode_fb_cmd2 *a)
 
 	if (!o)
 		return -ENOENT;
-	fb = kzalloc(sizeof(*fb), ALLOC_KERNEL);
+	fb = kzalloc(sizeof(*fb), ALLOC_CHARGED);
 	if (!fb || !fits(o, a)) {
 		kfree(fb);
 		drm_object_put(o);

@@ -126,7 +126,7 @@ static void uncharge(struct mqueue *q)
 
 static int queue_create(struct ipc_ns *ns, const struct mq_attr *attr, struct mqueue **out)
 {
-	struct mqueue *q = kzalloc(sizeof(*q), 0);
+	struct mqueue *q = kzalloc(sizeof(*q), ALLOC_CHARGED);
 	int err;
 
 	if (!q)
@@ -241,7 +241,7 @@ static const struct file_ops folder_file_ops = { .readdir = folder_readdir };
 static int make_folder(struct super *s, struct ipc_ns *ns, struct dentry **out)
 {
 	struct inode *i = super_new_inode(s, S_IFDIR | S_ISVTX | 0777, NULL);
-	struct folder *f = kzalloc(sizeof(*f), 0);
+	struct folder *f = kzalloc(sizeof(*f), ALLOC_CHARGED);
 
 	if (!i || !f) {
 		kfree(f);
@@ -627,7 +627,7 @@ long sys_mq_timedsend(int mqdes, const char __user *text, size_t len, u32 prio, 
 	if (err)
 		return err;
 	err = len > q->max_bytes ? -EMSGSIZE : 0;
-	m = err ? NULL : kmalloc(sizeof(*m) + len, 0);
+	m = err ? NULL : kmalloc(sizeof(*m) + len, ALLOC_CHARGED);
 	if (m) {
 		m->priority = prio;
 		m->bytes = len;

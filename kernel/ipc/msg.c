@@ -45,7 +45,7 @@ static int check_any(struct ipc_object *o, const void *arg)
 
 static int make(struct ipc_ns *ns, const void *arg, struct ipc_object **out)
 {
-	struct msg_queue *q = kzalloc(sizeof(*q), 0);
+	struct msg_queue *q = kzalloc(sizeof(*q), ALLOC_CHARGED);
 
 	if (!q)
 		return -ENOMEM;
@@ -89,7 +89,7 @@ static int copy_in(const void __user *msg, size_t size, struct message **out)
 		return -EFAULT;
 	if (type < 1)
 		return -EINVAL;
-	m = kmalloc(sizeof(*m) + size, 0);
+	m = kmalloc(sizeof(*m) + size, ALLOC_CHARGED);
 	if (!m)
 		return -ENOMEM;
 	m->type = type;

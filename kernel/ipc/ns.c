@@ -323,7 +323,7 @@ static void ns_setup(struct ipc_ns *n)
 
 static int ns_copy(struct ns *old, struct user_ns *owner, struct task *t, struct ns **out)
 {
-	struct ipc_ns *n = kzalloc(sizeof(*n), 0);
+	struct ipc_ns *n = kzalloc(sizeof(*n), ALLOC_CHARGED);
 	int err;
 
 	if (!n)

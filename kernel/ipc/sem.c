@@ -93,7 +93,7 @@ static int make(struct ipc_ns *ns, const void *arg, struct ipc_object **out)
 	spin_unlock(&ns->table[IPC_SEM].lock);
 	if (!room)
 		return -ENOSPC;
-	s = kzalloc(sizeof(*s) + n * sizeof(s->sem[0]), 0);
+	s = kzalloc(sizeof(*s) + n * sizeof(s->sem[0]), ALLOC_CHARGED);
 	if (!s) {
 		uncharge(ns, n);
 		return -ENOMEM;
@@ -249,7 +249,7 @@ static int need_list(void)
 
 	if (current->sem_undo)
 		return 0;
-	l = kzalloc(sizeof(*l), 0);
+	l = kzalloc(sizeof(*l), ALLOC_CHARGED);
 	if (!l)
 		return -ENOMEM;
 	refcount_set(&l->refs, 1);
@@ -268,7 +268,7 @@ static int need_undo(struct sem_set *s, struct undo **out)
 	if (need_list())
 		return -ENOMEM;
 	l = current->sem_undo;
-	fresh = kzalloc(sizeof(*fresh) + s->n * sizeof(fresh->adjust[0]), 0);
+	fresh = kzalloc(sizeof(*fresh) + s->n * sizeof(fresh->adjust[0]), ALLOC_CHARGED);
 	if (!fresh)
 		return -ENOMEM;
 	fresh->set = s;

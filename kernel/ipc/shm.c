@@ -166,7 +166,7 @@ static int make(struct ipc_ns *ns, const void *arg, struct ipc_object **out)
 	err = charge(ns, pages_of(w->bytes));
 	if (err)
 		return err;
-	s = kzalloc(sizeof(*s), 0);
+	s = kzalloc(sizeof(*s), ALLOC_CHARGED);
 	err = s ? open_memory(s, w) : -ENOMEM;
 	if (err) {
 		kfree(s);

@@ -45,7 +45,7 @@ static const struct net_device_ops loopback_ops = { .transmit = loopback_transmi
 
 int net_loopback_add(struct net *n)
 {
-	struct pair_end *e = kzalloc(sizeof(*e), ALLOC_KERNEL);
+	struct pair_end *e = kzalloc(sizeof(*e), ALLOC_CHARGED);
 	int err;
 
 	if (!e)
@@ -126,7 +126,7 @@ static const struct net_device_ops pair_ops = { .kind = "veth",
 
 static struct pair_end *new_end(const char *name)
 {
-	struct pair_end *e = kzalloc(sizeof(*e), ALLOC_KERNEL);
+	struct pair_end *e = kzalloc(sizeof(*e), ALLOC_CHARGED);
 	u64 address = random_u64();
 
 	if (!e)

@@ -44,7 +44,7 @@ static void stop_users(struct net *n, struct list *from)
 
 static int copy_net(struct ns *old, struct user_ns *owner, struct task *t, struct ns **out)
 {
-	struct net *n = kzalloc(sizeof(*n), 0);
+	struct net *n = kzalloc(sizeof(*n), ALLOC_CHARGED);
 	struct net_user *u;
 	int err = n ? 0 : -ENOMEM;
 

@@ -66,7 +66,7 @@ static struct socket_family *find_family(int family)
 
 static struct socket *make(int family, int type, int protocol, struct tenant *tenant, struct net *net)
 {
-	struct socket *s = kzalloc(sizeof(*s), ALLOC_KERNEL);
+	struct socket *s = kzalloc(sizeof(*s), ALLOC_CHARGED);
 
 	if (!s)
 		return NULL;

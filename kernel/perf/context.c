@@ -213,7 +213,7 @@ int context_of_task(struct task *t, struct perf_context **out)
 
 	assert(mutex_is_held(&perf_lock));
 	if (!ctx) {
-		ctx = kmalloc(sizeof(*ctx), ALLOC_KERNEL);
+		ctx = kmalloc(sizeof(*ctx), ALLOC_CHARGED);
 		if (!ctx)
 			return -ENOMEM;
 		context_init(ctx, t);

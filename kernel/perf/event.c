@@ -54,7 +54,7 @@ static u64 next_id(void)
 int event_create(const struct perf_event_attr *attr, const struct perf_kind *kind, int cpu, struct perf_event *parent,
 		 struct perf_event **out)
 {
-	struct perf_event *e = kzalloc(sizeof(*e), ALLOC_KERNEL);
+	struct perf_event *e = kzalloc(sizeof(*e), ALLOC_CHARGED);
 	int err = -ENOENT;
 
 	if (!e)

@@ -349,7 +349,7 @@ int perf_filter_parse(const struct trace_event *e, const char *text, struct perf
 	blanks(&p);
 	if (!*p.at || (p.at[0] == '0' && (!p.at[1] || p.at[1] == '\n')))
 		return 0;
-	p.f = kzalloc(sizeof(*p.f) + STEPS_MOST * sizeof(struct step), ALLOC_KERNEL);
+	p.f = kzalloc(sizeof(*p.f) + STEPS_MOST * sizeof(struct step), ALLOC_CHARGED);
 	if (!p.f)
 		return -ENOMEM;
 	err = parse_or(&p);

@@ -172,7 +172,7 @@ static struct async *async_of(struct file *f)
 	assert(mutex_is_held(&async_lock));
 	if (a)
 		return a;
-	a = kzalloc(sizeof(*a), 0);
+	a = kzalloc(sizeof(*a), ALLOC_CHARGED);
 	if (!a)
 		return NULL;
 	a->file = f;

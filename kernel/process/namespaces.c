@@ -60,7 +60,7 @@ int uts_set_name(bool domain, const char *name)
 
 static int copy_uts(struct ns *old, struct user_ns *owner, struct task *t, struct ns **out)
 {
-	struct uts_ns *u = kzalloc(sizeof(*u), 0);
+	struct uts_ns *u = kzalloc(sizeof(*u), ALLOC_CHARGED);
 
 	if (!u)
 		return -ENOMEM;

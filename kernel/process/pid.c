@@ -305,7 +305,7 @@ static int take_numbers(struct pid *p, struct pid_ns *ns, int want)
 
 int pid_create(struct pid_ns *ns, int want, struct pid **out)
 {
-	struct pid *p = kzalloc(sizeof(*p) + (ns->level + 1) * sizeof(p->level[0]), 0);
+	struct pid *p = kzalloc(sizeof(*p) + (ns->level + 1) * sizeof(p->level[0]), ALLOC_CHARGED);
 	ulong irq;
 	int err;
 
@@ -362,9 +362,9 @@ static int copy_ns(struct ns *old, struct user_ns *owner, struct task *t, struct
 
 	if (parent->level >= LEVELS_MAX)
 		return -ENOSPC;
-	ns = kzalloc(sizeof(*ns), 0);
+	ns = kzalloc(sizeof(*ns), ALLOC_CHARGED);
 	if (ns)
-		ns->used = kcalloc(PID_MAX_DEFAULT / 64, sizeof(*ns->used), 0);
+		ns->used = kcalloc(PID_MAX_DEFAULT / 64, sizeof(*ns->used), ALLOC_CHARGED);
 	if (!ns || !ns->used) {
 		kfree(ns);
 		return -ENOMEM;

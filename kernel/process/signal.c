@@ -124,7 +124,7 @@ static int enqueue(struct process *p, struct list *queue, u64 *pending, int sig,
 	struct sigqueue *q = NULL;
 
 	if (p->sig_queued < p->rlimits[RLIMIT_SIGPENDING].rlim_cur || !sig_is_realtime(sig))
-		q = kzalloc(sizeof(*q), ALLOC_ATOMIC);
+		q = kzalloc(sizeof(*q), ALLOC_ATOMIC | ALLOC_CHARGED);
 	if (!q && sig_is_realtime(sig) && info && info->si_code != SI_USER)
 		return -EAGAIN;
 	if (q) {

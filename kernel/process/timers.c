@@ -220,7 +220,7 @@ static struct process_timers *timers_of(struct process *p)
 
 	if (all)
 		return all;
-	all = kzalloc(sizeof(*all), 0);
+	all = kzalloc(sizeof(*all), ALLOC_CHARGED);
 	if (!all)
 		return NULL;
 	mutex_init(&all->lock, RANK_LEAF_SLEEP);
@@ -358,7 +358,7 @@ int ptimer_create(int clock, const struct timer_target *to, int *id)
 
 	if (err)
 		return err;
-	t = kmalloc(sizeof(*t), 0);
+	t = kmalloc(sizeof(*t), ALLOC_CHARGED);
 	if (!all || !t) {
 		kfree(t);
 		return -ENOMEM;

@@ -197,8 +197,8 @@ static int load_filter(const void __user *uprog, struct filter **out)
 		return -EINVAL;
 	if (!current->cred->no_new_privs && !capable_here(CAP_SYS_ADMIN))
 		return -EACCES;
-	code = kcalloc(p.len, sizeof(*code), 0);
-	f = kzalloc(sizeof(*f), 0);
+	code = kcalloc(p.len, sizeof(*code), ALLOC_CHARGED);
+	f = kzalloc(sizeof(*f), ALLOC_CHARGED);
 	if (code && f)
 		err = user_get(code, (const void __user *)p.filter, p.len * sizeof(*code));
 	if (!err)

@@ -330,7 +330,7 @@ long sys_setgroups(int size, const u32 __user *list)
 		return -EPERM;
 	if (size < 0 || size > NGROUPS_MAX)
 		return -EINVAL;
-	g = kmalloc(sizeof(*g) + size * sizeof(g->ids[0]), 0);
+	g = kmalloc(sizeof(*g) + size * sizeof(g->ids[0]), ALLOC_CHARGED);
 	c = g ? edit() : NULL;
 	if (!c) {
 		kfree(g);

@@ -346,7 +346,7 @@ long sys_timerfd_create(int clock, int flags)
 	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME &&
 	    clock != CLOCK_REALTIME_ALARM && clock != CLOCK_BOOTTIME_ALARM)
 		return -EINVAL;
-	t = kzalloc(sizeof(*t), 0);
+	t = kzalloc(sizeof(*t), ALLOC_CHARGED);
 	if (!t)
 		return -ENOMEM;
 	spin_init(&t->lock, RANK_DRIVER);

@@ -156,7 +156,7 @@ static int wait_on_files(struct poll_set *s, u64 deadline)
 	struct fd_ref few[FEW];
 	int r;
 
-	s->files = s->n > FEW ? kmalloc(s->n * sizeof(*s->files), 0) : few;
+	s->files = s->n > FEW ? kmalloc(s->n * sizeof(*s->files), ALLOC_CHARGED) : few;
 	if (!s->files)
 		return -ENOMEM;
 	take_files(s);
@@ -184,7 +184,7 @@ static int poll_until(struct pollfd __user *ufds, u32 n, u64 deadline)
 	if (n > process_rlimit(RLIMIT_NOFILE) || n > MAX_FDS)
 		return -EINVAL;
 	if (n > FEW) {
-		s.fds = kmalloc(n * sizeof(*s.fds), 0);
+		s.fds = kmalloc(n * sizeof(*s.fds), ALLOC_CHARGED);
 		if (!s.fds)
 			return -ENOMEM;
 	}
@@ -266,7 +266,7 @@ static int to_poll_set(const struct select_set *sel, struct poll_set *s)
 	for (int w = 0; w < DIV_ROUND_UP(sel->n, 64); w++)
 		count += __builtin_popcountl(sel->in[w] | sel->out[w] | sel->ex[w]);
 	s->n = 0;
-	s->files = kmalloc((count + 1) * (sizeof(*s->files) + sizeof(*s->fds)), 0);
+	s->files = kmalloc((count + 1) * (sizeof(*s->files) + sizeof(*s->fds)), ALLOC_CHARGED);
 	if (!s->files)
 		return -ENOMEM;
 	s->fds = (struct pollfd *)(s->files + count);

@@ -20,7 +20,7 @@
 
 struct cred *cred_prepare(void)
 {
-	struct cred *c = kmalloc(sizeof(*c), 0);
+	struct cred *c = kmalloc(sizeof(*c), ALLOC_CHARGED);
 
 	if (!c)
 		return NULL;

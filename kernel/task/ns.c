@@ -114,7 +114,7 @@ void ns_set_drop(struct ns_set *s)
 
 int ns_set_copy(u32 flags, struct user_ns *owner, struct task *t, struct ns_set **out)
 {
-	struct ns_set *s = kzalloc(sizeof(*s), 0);
+	struct ns_set *s = kzalloc(sizeof(*s), ALLOC_CHARGED);
 	int err = 0;
 
 	if (!s)

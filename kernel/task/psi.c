@@ -307,7 +307,7 @@ static int lock_group(struct tenant *t, struct psi_group **out, ulong *flags)
 
 	switch_on();
 	if (!READ_ONCE(t->psi)) {
-		fresh = kzalloc(sizeof(*fresh) + cpu_count() * (TASK_STATES + 1) * sizeof(u64), 0);
+		fresh = kzalloc(sizeof(*fresh) + cpu_count() * (TASK_STATES + 1) * sizeof(u64), ALLOC_CHARGED);
 		if (!fresh)
 			return -ENOMEM;
 	}
@@ -417,7 +417,7 @@ int psi_trigger_create(struct tenant *t, enum psi_kind k, char *text, struct psi
 
 	if (err)
 		return err;
-	tr = kzalloc(sizeof(*tr), 0);
+	tr = kzalloc(sizeof(*tr), ALLOC_CHARGED);
 	if (!tr)
 		return -ENOMEM;
 	tr->state = (unsigned)k * 2 + full;

@@ -122,13 +122,13 @@ static void tell_removed(struct tenant *t, const struct tenant_watcher *stop)
 
 int tenant_create(struct tenant *parent, struct tenant **out)
 {
-	struct tenant *t = kzalloc(sizeof(*t), 0);
+	struct tenant *t = kzalloc(sizeof(*t), ALLOC_CHARGED);
 	struct tenant_watcher *w;
 	struct tenant **spare = kcalloc(256, sizeof(*spare), 0);
 	ulong flags;
 
 	if (t)
-		t->run = kcalloc(cpu_count(), sizeof(*t->run), 0);
+		t->run = kcalloc(cpu_count(), sizeof(*t->run), ALLOC_CHARGED);
 	if (!t || !t->run || !spare) {
 		if (t)
 			kfree(t->run);

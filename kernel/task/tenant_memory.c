@@ -6,7 +6,8 @@
  *
  * Idea: a stock a CPU holds one tenant's prepaid pages, taken 64 at a time, so most charges touch one per-CPU word. A
  * charge that a limit refuses reclaims within that limit, then kills within it, then fails. memory.high only marks the
- * task: it reclaims, or pauses, before it returns to user mode, where it holds nothing that others wait for.
+ * task: it reclaims, or pauses, before it returns to user mode, where it holds nothing that others wait for; there it
+ * also makes up for objects that went above memory.max because nobody could wait.
  *
  *      charge --> stock --> tree --limit of A--> reclaim below A --nothing--> kill below A --nobody--> -ENOMEM
  *
@@ -114,12 +115,14 @@ void tenant_drain(void)
 	cpu_call(cpu_online_mask(), stock_drop_call, NULL);
 }
 
+/* Something to do before current returns to user mode: tenant_high_point. Also from a deferred job: what it delivers is
+ * often what current has sent. */
 static void mark_high(struct tenant *t)
 {
-	if (in_irq() || !current->process)
+	if (!current->process)
 		return;
 	for (; t; t = t->parent)
-		if (unlikely(is_over(t, READ_ONCE(t->memory.high)) ||
+		if (unlikely(is_over(t, min(READ_ONCE(t->memory.high), READ_ONCE(t->share[RES_MEMORY].limit))) ||
 			     (u64)atomic_read(&t->share[RES_SWAP].use) > READ_ONCE(t->memory.swap_high))) {
 			__atomic_fetch_or(&current->work, WORK_MEMORY, __ATOMIC_SEQ_CST);
 			return;
@@ -236,30 +239,28 @@ static int charge_pages(struct tenant *t, u64 pages, unsigned flags)
 {
 	int err = t->id;
 
-	if (flags & ALLOC_ATOMIC)
+	if (flags & ALLOC_ATOMIC) {
 		take_anyway(t, pages);
-	else
+		mark_high(t);
+	} else {
 		err = upcall_page_charge(t, pages, flags);
+	}
 	return err;
 }
 
-int upcall_object_charge(u64 bytes, unsigned flags)
+/* Under RCU, which it leaves. t has a reference that lasts until then: a task's, or that of the pages it pays for. */
+static int charge_object(struct tenant *t, u64 bytes, unsigned flags)
 {
-	struct tenant *t;
 	u64 pages;
-	int id = 0;
+	int id;
 
-	if (in_irq())
-		return 0;
-	rcu_read_lock();
-	t = rcu_deref(current->tenant);
 	if (!t || !t->parent) {
 		rcu_read_unlock();
 		return 0;
 	}
 	pages = more_pages(atomic_fetch_add(&t->object_bytes, (s64)bytes), bytes);
 	if (pages)
-		tenant_get(t); /* current's, and it cannot move here but in what follows */
+		tenant_get(t); /* it may move, or go, in what follows */
 	id = t->id;
 	rcu_read_unlock();
 	if (!pages)
@@ -269,6 +270,25 @@ int upcall_object_charge(u64 bytes, unsigned flags)
 		atomic_sub(&t->object_bytes, (s64)bytes);
 	tenant_put(t);
 	return id;
+}
+
+int upcall_object_charge(u64 bytes, unsigned flags)
+{
+	if (in_irq())
+		return 0;
+	rcu_read_lock();
+	return charge_object(rcu_deref(current->tenant), bytes, flags);
+}
+
+int upcall_object_charge_to(u16 id, u64 bytes, unsigned flags)
+{
+	rcu_read_lock();
+	return charge_object(tenant_by_id(id), bytes, flags);
+}
+
+struct tenant *upcall_page_payer(void)
+{
+	return in_irq() ? NULL : current->tenant;
 }
 
 void upcall_object_uncharge(u16 id, u64 bytes)
@@ -422,6 +442,9 @@ void tenant_high_point(void)
 	rcu_read_unlock();
 	for (struct tenant *g = t; g; g = g->parent) {
 		u64 high = READ_ONCE(g->memory.high), over = excess(g, high);
+
+		if (unlikely(excess(g, READ_ONCE(g->share[RES_MEMORY].limit))))
+			tenant_shrink_to(g, READ_ONCE(g->share[RES_MEMORY].limit), true);
 
 		if (!over)
 			continue;

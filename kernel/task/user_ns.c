@@ -92,7 +92,7 @@ int user_ns_create(struct cred *c)
 		return -ENOSPC;
 	if (user_ns_uid_out(parent, c->euid) == ID_NONE || user_ns_gid_out(parent, c->egid) == ID_NONE)
 		return -EPERM;
-	u = kzalloc(sizeof(*u), 0);
+	u = kzalloc(sizeof(*u), ALLOC_CHARGED);
 	if (!u)
 		return -ENOMEM;
 	ns_init(&u->ns, NS_USER, parent);
@@ -326,7 +326,7 @@ int user_ns_set_map(struct user_ns *u, bool group, char *text)
 
 	if (!u->parent || *at || !ns_capable(u, CAP_SYS_ADMIN) || (me != u && me != u->parent))
 		return -EPERM;
-	m = kzalloc(sizeof(*m) + ID_MAP_MAX * sizeof(m->range[0]), 0);
+	m = kzalloc(sizeof(*m) + ID_MAP_MAX * sizeof(m->range[0]), ALLOC_CHARGED);
 	if (!m)
 		return -ENOMEM;
 	err = parse_map(text, m);

@@ -295,7 +295,7 @@ static struct pty_table *table_of(const struct inode *i)
 static int master_open(struct inode *i, struct file *f)
 {
 	struct pty_table *t = table_of(i);
-	struct pty *p = kzalloc(sizeof(*p), 0);
+	struct pty *p = kzalloc(sizeof(*p), ALLOC_CHARGED);
 	char name[16];
 	int n;
 
@@ -333,7 +333,7 @@ static int master_open(struct inode *i, struct file *f)
 
 struct pty_table *pty_table_create(void)
 {
-	struct pty_table *t = kzalloc(sizeof(*t), 0);
+	struct pty_table *t = kzalloc(sizeof(*t), ALLOC_CHARGED);
 
 	if (t)
 		refcount_set(&t->refs, 1);

@@ -172,7 +172,7 @@ static void poll_kicked(struct deferred *d);
 static int ctx_alloc(u32 nr, struct aio_ctx **out)
 {
 	unsigned pages = DIV_ROUND_UP(nr + 3, EVENTS_A_PAGE); /* the header; one place stays empty */
-	struct aio_ctx *c = kzalloc(sizeof(*c) + pages * sizeof(c->pages[0]), ALLOC_KERNEL);
+	struct aio_ctx *c = kzalloc(sizeof(*c) + pages * sizeof(c->pages[0]), ALLOC_CHARGED);
 
 	if (!c)
 		return -ENOMEM;
@@ -274,7 +274,7 @@ int aio_destroy(ulong id)
 
 struct aio_req *aio_req_get(struct aio_ctx *c)
 {
-	struct aio_req *r = kzalloc(sizeof(*r), ALLOC_KERNEL);
+	struct aio_req *r = kzalloc(sizeof(*r), ALLOC_CHARGED);
 	u32 unread;
 	ulong irq;
 	bool room;

@@ -169,7 +169,7 @@ int dentry_lookup(struct dentry *parent, const struct name *n, struct dentry **o
 
 static bool name_set(struct dentry *d, const struct name *n)
 {
-	struct dname *dn = kmalloc(sizeof(*dn) + n->len + 1, 0);
+	struct dname *dn = kmalloc(sizeof(*dn) + n->len + 1, ALLOC_CHARGED);
 
 	if (!dn)
 		return false;

@@ -187,7 +187,7 @@ static void forget_item(struct item *it)
 
 static int add_item(struct epoll *ep, int fd, struct file *f, const struct epoll_event *ev)
 {
-	struct item *it = kzalloc(sizeof(*it), 0);
+	struct item *it = kzalloc(sizeof(*it), ALLOC_CHARGED);
 	struct joining j = { .pt = { .add = join, .events = ev->events }, .item = it };
 	int err;
 
@@ -460,7 +460,7 @@ static const struct file_ops epoll_ops = { .poll = epoll_poll, .release = epoll_
 
 int epoll_create_file(struct file **out)
 {
-	struct epoll *ep = kzalloc(sizeof(*ep), 0);
+	struct epoll *ep = kzalloc(sizeof(*ep), ALLOC_CHARGED);
 	int err;
 
 	if (!ep)

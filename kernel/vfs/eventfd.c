@@ -125,7 +125,7 @@ static const struct file_ops eventfd_ops = {
 
 int eventfd_create(u64 count, bool semaphore, unsigned flags, struct file **out)
 {
-	struct eventfd *e = kzalloc(sizeof(*e), 0);
+	struct eventfd *e = kzalloc(sizeof(*e), ALLOC_CHARGED);
 	int err;
 
 	if (!e)

@@ -49,13 +49,13 @@ struct files {
 
 static struct fd_table *table_alloc(unsigned max)
 {
-	struct fd_table *t = kzalloc(sizeof(*t), 0);
+	struct fd_table *t = kzalloc(sizeof(*t), ALLOC_CHARGED);
 
 	if (!t)
 		return NULL;
 	t->max = max;
-	t->file = kcalloc(max, sizeof(*t->file), 0);
-	t->open = kcalloc(max / 64 * 2, sizeof(ulong), 0);
+	t->file = kcalloc(max, sizeof(*t->file), ALLOC_CHARGED);
+	t->open = kcalloc(max / 64 * 2, sizeof(ulong), ALLOC_CHARGED);
 	t->cloexec = t->open + max / 64;
 	if (t->file && t->open)
 		return t;
@@ -112,7 +112,7 @@ static int grow(struct files *fs, unsigned fd)
 
 static struct files *files_alloc(void)
 {
-	struct files *fs = kzalloc(sizeof(*fs), 0);
+	struct files *fs = kzalloc(sizeof(*fs), ALLOC_CHARGED);
 
 	if (!fs)
 		return NULL;
@@ -537,7 +537,7 @@ int fs_fork(struct task *child, bool share)
 	if (share) {
 		refcount_inc(&fs->refs);
 	} else {
-		fs = kzalloc(sizeof(*fs), 0);
+		fs = kzalloc(sizeof(*fs), ALLOC_CHARGED);
 		if (!fs)
 			return -ENOMEM;
 		refcount_set(&fs->refs, 1);

@@ -84,7 +84,7 @@ static void queue_event(struct instance *in, int wd, u32 mask, const char *name,
 		mask = IN_Q_OVERFLOW;
 		len = padded = 0;
 	}
-	ev = kmalloc(sizeof(*ev) + padded, ALLOC_ATOMIC | ALLOC_ZERO);
+	ev = kmalloc_paid_like(in, sizeof(*ev) + padded, ALLOC_ATOMIC | ALLOC_ZERO); /* whoever made the event */
 	if (!ev)
 		return; /* memory is short: as if the queue had been full */
 	ev->e = (struct inotify_event){ .wd = wd, .mask = mask, .cookie = cookie, .len = padded };
@@ -289,7 +289,7 @@ static const struct file_ops inotify_ops = {
 
 int inotify_create(unsigned flags, struct file **out)
 {
-	struct instance *in = kzalloc(sizeof(*in), 0);
+	struct instance *in = kzalloc(sizeof(*in), ALLOC_CHARGED);
 	int err;
 
 	if (!in)
@@ -349,7 +349,7 @@ int inotify_add(struct file *f, struct inode *i, u32 mask)
 		return -EINVAL;
 	if (!(mask & IN_ALL_EVENTS) || (mask & IN_MASK_ADD && mask & IN_MASK_CREATE))
 		return -EINVAL;
-	fresh = kzalloc(sizeof(*fresh), 0);
+	fresh = kzalloc(sizeof(*fresh), ALLOC_CHARGED);
 	if (!fresh)
 		return -ENOMEM;
 	spin_lock(&notify_lock);
@@ -403,7 +403,7 @@ static struct watch *find_folder(struct file *f)
 
 int dnotify_set(struct file *f, u32 mask)
 {
-	struct watch *fresh = mask & IN_ALL_EVENTS ? kzalloc(sizeof(*fresh), 0) : NULL, *w;
+	struct watch *fresh = mask & IN_ALL_EVENTS ? kzalloc(sizeof(*fresh), ALLOC_CHARGED) : NULL, *w;
 
 	if (mask & IN_ALL_EVENTS && !fresh)
 		return -ENOMEM;

@@ -38,7 +38,7 @@ static struct inode_locks *locks_of(struct inode *i, bool make)
 
 	if (l || !make)
 		return l;
-	l = kzalloc(sizeof(*l), 0);
+	l = kzalloc(sizeof(*l), ALLOC_CHARGED);
 	if (!l)
 		return NULL;
 	list_init(&l->held);
@@ -218,7 +218,8 @@ static int wait_for(struct inode_locks *l, const struct file_lock *want, const v
 int lock_set(struct file *f, const struct file_lock *want, bool unlock, bool wait)
 {
 	struct inode_locks *l = locks_of(f->inode, !unlock);
-	struct file_lock *spare = kmalloc(sizeof(*spare), 0), *fresh = kmalloc(sizeof(*fresh), 0);
+	struct file_lock *spare = kmalloc(sizeof(*spare), ALLOC_CHARGED),
+			 *fresh = kmalloc(sizeof(*fresh), ALLOC_CHARGED);
 	const void *blocker = NULL;
 	LIST(dead);
 	int err = 0;

@@ -36,7 +36,7 @@ static atomic_t next_id;
 
 void mount_init(void)
 {
-	mount_cache = kcache_create("mount", sizeof(struct mount), 64, NULL);
+	mount_cache = kcache_create_charged("mount", sizeof(struct mount), 64);
 	ensure(mount_cache);
 }
 
@@ -596,7 +596,7 @@ static struct mount_ns *ns_of(struct ns *n)
 
 static struct mount_ns *ns_alloc(void)
 {
-	struct mount_ns *ns = kzalloc(sizeof(*ns), 0);
+	struct mount_ns *ns = kzalloc(sizeof(*ns), ALLOC_CHARGED);
 
 	if (ns) {
 		list_init(&ns->mounts);

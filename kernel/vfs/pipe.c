@@ -36,11 +36,11 @@ static const struct file_ops pipe_ops;
 
 static struct pipe *pipe_alloc(void)
 {
-	struct pipe *p = kzalloc(sizeof(*p), 0);
+	struct pipe *p = kzalloc(sizeof(*p), ALLOC_CHARGED);
 
 	if (!p)
 		return NULL;
-	p->piece = kcalloc(PIPE_SLOTS, sizeof(*p->piece), 0);
+	p->piece = kcalloc(PIPE_SLOTS, sizeof(*p->piece), ALLOC_CHARGED);
 	if (!p->piece) {
 		kfree(p);
 		return NULL;
@@ -295,7 +295,7 @@ int pipe_set_size(struct pipe *p, unsigned bytes)
 		return -EINVAL;
 	if (slots > READ_ONCE(pipe_max_slots) && !capable(CAP_SYS_RESOURCE))
 		return -EPERM;
-	ring = kcalloc(slots, sizeof(*ring), 0);
+	ring = kcalloc(slots, sizeof(*ring), ALLOC_CHARGED);
 	if (!ring)
 		return -ENOMEM;
 	mutex_lock(&p->lock);

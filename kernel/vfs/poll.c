@@ -52,7 +52,7 @@ static void add(struct poll_table *pt, struct file *f, struct waitq *q)
 	struct entry *e;
 
 	if (c->used == CHUNK) {
-		c = kzalloc(sizeof(*c), 0);
+		c = kzalloc(sizeof(*c), ALLOC_CHARGED);
 		if (!c) {
 			w->failed = true;
 			return;

@@ -71,7 +71,7 @@ static int make_shared(struct mount *m)
 
 	if (m->peers)
 		return 0;
-	g = kzalloc(sizeof(*g), 0);
+	g = kzalloc(sizeof(*g), ALLOC_CHARGED);
 	if (!g)
 		return -ENOMEM;
 	g->id = ++next_id;

@@ -65,7 +65,7 @@ u32 super_anon_dev(void)
 
 static int create(struct fs_type *t, const char *source, unsigned flags, const char *data, struct super **out)
 {
-	struct super *s = kzalloc(sizeof(*s), 0);
+	struct super *s = kzalloc(sizeof(*s), ALLOC_CHARGED);
 	int err;
 
 	if (!s)

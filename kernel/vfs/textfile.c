@@ -55,7 +55,7 @@ struct proc_file *proc_file_at(unsigned n)
 
 int text_file_open(struct file *f, const struct text_ops *ops, void *a, void *b)
 {
-	struct text_file *t = kzalloc(sizeof(*t), ALLOC_KERNEL);
+	struct text_file *t = kzalloc(sizeof(*t), ALLOC_CHARGED);
 
 	if (!t)
 		return -ENOMEM;
@@ -91,7 +91,7 @@ static int build(struct text_file *t)
 			return -EFBIG;
 		if (!t->buf || ksize(t->buf) < size) {
 			kfree(t->buf);
-			t->buf = kmalloc(size, ALLOC_KERNEL);
+			t->buf = kmalloc(size, ALLOC_CHARGED);
 			if (!t->buf)
 				return -ENOMEM;
 		}

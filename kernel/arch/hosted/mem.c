@@ -35,6 +35,15 @@ void *krealloc(void *p, size_t bytes, unsigned flags)
 	return q;
 }
 
+void *kmalloc_paid_like(const void *owner, size_t bytes, unsigned flags)
+{
+	return kmalloc(bytes, flags);
+}
+
+void kmalloc_hold(const void *owner, s64 bytes)
+{
+}
+
 void kfree(const void *p)
 {
 	free((void *)p);

@@ -84,7 +84,7 @@ static struct inode *make_inode(struct super *s, struct attr_dir *dir, u16 mode,
 				const char *target)
 {
 	struct inode *i = super_new_inode(s, mode, NULL);
-	struct node *n = i ? kmalloc(sizeof(*n), ALLOC_KERNEL) : NULL;
+	struct node *n = i ? kmalloc(sizeof(*n), ALLOC_CHARGED) : NULL;
 
 	if (!n) {
 		if (i)

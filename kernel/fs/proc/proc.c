@@ -117,7 +117,7 @@ struct pid *proc_pid_of(const struct inode *i)
 static struct inode *make(struct super *s, u16 mode, struct node n)
 {
 	struct inode *i = super_new_inode(s, mode, NULL);
-	struct node *copy = i ? kmalloc(sizeof(n), ALLOC_KERNEL) : NULL;
+	struct node *copy = i ? kmalloc(sizeof(n), ALLOC_CHARGED) : NULL;
 
 	if (!copy) {
 		if (i)

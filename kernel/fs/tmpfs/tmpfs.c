@@ -76,7 +76,7 @@ static struct inode *new_inode(struct super *s, const struct inode *dir, u16 mod
 	i = super_new_inode(s, mode, dir);
 	if (!i)
 		goto full;
-	i->priv = kzalloc(sizeof(struct tmpfs_inode), 0);
+	i->priv = kzalloc(sizeof(struct tmpfs_inode), ALLOC_CHARGED);
 	if (!i->priv)
 		goto put;
 	list_init(&((struct tmpfs_inode *)i->priv)->xattrs);
@@ -140,7 +140,7 @@ static int make(struct inode *dir, struct dentry *d, u16 mode, u32 rdev, const c
 		size_t len = strlen(target);
 		struct tmpfs_inode *t = i->priv;
 
-		t->target = kmalloc(len + 1, 0);
+		t->target = kmalloc(len + 1, ALLOC_CHARGED);
 		if (t->target)
 			memcpy(t->target, target, len + 1);
 		else
@@ -535,7 +535,7 @@ static const struct super_ops tmpfs_super_ops = {
 
 int tmpfs_fill_super(struct super *s, const char *source, const char *data)
 {
-	struct tmpfs_super *ts = kzalloc(sizeof(*ts), 0);
+	struct tmpfs_super *ts = kzalloc(sizeof(*ts), ALLOC_CHARGED);
 	struct inode *root;
 	int err;
 

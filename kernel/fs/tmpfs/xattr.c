@@ -58,7 +58,7 @@ ssize_t tmpfs_getxattr(struct inode *i, const char *name, void *buf, size_t size
 static struct xattr *make(const char *name, const void *value, size_t size)
 {
 	size_t len = strlen(name) + 1;
-	struct xattr *x = kmalloc(sizeof(*x) + len + size, 0);
+	struct xattr *x = kmalloc(sizeof(*x) + len + size, ALLOC_CHARGED);
 
 	if (!x)
 		return NULL;

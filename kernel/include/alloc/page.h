@@ -129,7 +129,9 @@ void upcall_page_uncharge(u16 id, u64 pages);
 
 /* The same for an object of so many bytes, to current's tenant. 0: nobody pays. */
 int upcall_object_charge(u64 bytes, unsigned flags);
+int upcall_object_charge_to(u16 id, u64 bytes, unsigned flags); /* to this one, which pays for something already */
 void upcall_object_uncharge(u16 id, u64 bytes);
+struct tenant *upcall_page_payer(void); /* current's; NULL where current does not ask */
 /* alloc's upcall into reclaim (vfs, mm): tries to free pages, those that t and the tenants below it pay for (NULL:
  * any); returns how many it freed. May sleep. */
 u64 upcall_reclaim(struct tenant *t, u64 pages);

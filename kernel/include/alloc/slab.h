@@ -15,11 +15,18 @@
 #define ALLOC_ZERO   BIT(0) /* contents are zero */
 #define ALLOC_ATOMIC BIT(1) /* may not sleep, may use the reserve */
 #define ALLOC_KERNEL 0
+/* Memory of current's tenant: for kmalloc of what programs can make as many of as they like, and keep. In an interrupt
+ * or a deferred job nobody pays. ALLOC_ATOMIC: may go above a limit. */
+#define ALLOC_CHARGED BIT(4)
 
 void *__must_check kmalloc(size_t bytes, unsigned flags);
 void *__must_check krealloc(void *p, size_t bytes, unsigned flags); /* keeps the old object on failure */
 void kfree(const void *p);
 size_t ksize(const void *p); /* usable bytes behind p */
+/* Paid by whoever pays for `owner` (of kmalloc, ALLOC_CHARGED), in any context: what others put into a queue of his. */
+void *__must_check kmalloc_paid_like(const void *owner, size_t bytes, unsigned flags);
+/* So many bytes more (or fewer) are kept for owner by who could not tell for whom they were. Any context. */
+void kmalloc_hold(const void *owner, s64 bytes);
 
 static inline void *__must_check kzalloc(size_t bytes, unsigned flags)
 {

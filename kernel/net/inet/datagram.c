@@ -34,7 +34,7 @@ struct queued_error { /* at the head of a packet in the queue of errors */
 
 struct inet_socket *inet_socket_new(struct socket *s)
 {
-	struct inet_socket *i = kzalloc(sizeof(*i), ALLOC_KERNEL);
+	struct inet_socket *i = kzalloc(sizeof(*i), ALLOC_CHARGED);
 
 	if (!i)
 		return NULL;
@@ -49,15 +49,36 @@ struct inet_socket *inet_socket_new(struct socket *s)
 	return i;
 }
 
+static s64 cost(const struct packet *p)
+{
+	return (s64)(p->end - p->head + sizeof(*p));
+}
+
+/* The queues' memory is its payer's. */
+static void keep(struct inet_socket *i, const struct packet *p, bool keeps)
+{
+	s64 bytes = cost(p), held = (s64)ksize(p);
+
+	i->queued_bytes += (u32)(keeps ? bytes : -bytes);
+	kmalloc_hold(i, keeps ? held : -held);
+}
+
+static void drop_all(struct inet_socket *i, struct list *queue)
+{
+	struct packet *p, *next;
+
+	list_for_each_entry_safe (p, next, queue, link) {
+		keep(i, p, false);
+		packet_free(p);
+	}
+}
+
 void inet_socket_free(struct inet_socket *i)
 {
 	struct inet_membership *m, *after;
-	struct packet *p, *next;
 
-	list_for_each_entry_safe (p, next, &i->queue, link)
-		packet_free(p);
-	list_for_each_entry_safe (p, next, &i->errors, link)
-		packet_free(p);
+	drop_all(i, &i->queue);
+	drop_all(i, &i->errors);
 	list_for_each_entry_safe (m, after, &i->groups, link)
 		kfree(m);
 	kfree(i);
@@ -90,20 +111,16 @@ bool inet_allows(struct socket *s, struct packet *p)
 	return ok;
 }
 
-static size_t cost(const struct packet *p)
-{
-	return p->end - p->head + sizeof(*p);
-}
-
 bool inet_queue(struct inet_socket *i, struct packet *p, size_t skip)
 {
 	ulong irq = spin_lock_irqsave(&i->queue_lock);
-	bool room = (list_empty(&i->queue) || i->queued_bytes + cost(p) <= i->socket->receive_buffer) && !i->shut_read;
+	bool room =
+		(list_empty(&i->queue) || i->queued_bytes + (u64)cost(p) <= i->socket->receive_buffer) && !i->shut_read;
 
 	if (room) {
 		packet_pull(p, skip);
 		list_add_tail(&p->link, &i->queue);
-		i->queued_bytes += cost(p);
+		keep(i, p, true);
 	} else {
 		i->dropped++;
 	}
@@ -150,7 +167,7 @@ void inet_queue_error(struct inet_socket *i, const struct icmp_error *e, size_t 
 	irq = spin_lock_irqsave(&i->queue_lock);
 	if (i->queued_bytes < i->socket->receive_buffer) {
 		list_add_tail(&p->link, &i->errors);
-		i->queued_bytes += cost(p);
+		keep(i, p, true);
 		p = NULL;
 	}
 	spin_unlock_irqrestore(&i->queue_lock, irq);
@@ -167,7 +184,7 @@ static struct packet *take(struct inet_socket *i, struct list *from, bool peek)
 
 	if (p && !peek) {
 		list_del_init(&p->link);
-		i->queued_bytes -= cost(p);
+		keep(i, p, false);
 	}
 	spin_unlock_irqrestore(&i->queue_lock, irq);
 	return p;

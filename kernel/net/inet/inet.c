@@ -184,7 +184,7 @@ int inet_join(struct inet_socket *i, const struct ip_addr *group, u32 ifindex, b
 	if (join && (err || !ifindex))
 		return -ENODEV;
 	if (join) {
-		fresh = kzalloc(sizeof(*fresh), ALLOC_KERNEL);
+		fresh = kzalloc(sizeof(*fresh), ALLOC_CHARGED);
 		if (!fresh)
 			return -ENOBUFS;
 		*fresh = (struct inet_membership){ .group = *group, .ifindex = ifindex };
@@ -325,7 +325,7 @@ static int create(struct socket *s)
 
 static int start(struct net *net)
 {
-	struct inet_net *n = kzalloc(sizeof(*n), ALLOC_KERNEL);
+	struct inet_net *n = kzalloc(sizeof(*n), ALLOC_CHARGED);
 
 	if (!n)
 		return -ENOMEM;

@@ -309,7 +309,7 @@ int inet_address_add(const struct inet_address *given)
 		return -EINVAL;
 	if (find_address(given->dev, &given->addr, ip_addr_is_v4(&given->addr) ? given->prefix : -1))
 		return -EEXIST;
-	a = kmalloc(sizeof(*a), ALLOC_KERNEL);
+	a = kmalloc(sizeof(*a), ALLOC_CHARGED);
 	if (!a)
 		return -ENOMEM;
 	*a = *given;

@@ -272,7 +272,7 @@ void stream_show(struct inet_net *n, int (*fn)(const struct inet_socket_view *v,
 
 static struct stream *make(struct socket *s)
 {
-	struct stream *st = kzalloc(sizeof(*st), ALLOC_KERNEL);
+	struct stream *st = kzalloc(sizeof(*st), ALLOC_CHARGED);
 
 	if (!st)
 		return NULL;

@@ -84,6 +84,7 @@ static bool queue(struct link_socket *l, const struct packet *p, u32 snap)
 	memcpy(copy->note, &n, sizeof(n));
 	list_add_tail(&copy->link, &l->queue);
 	l->queued_bytes += (u32)(copy->end - copy->head);
+	kmalloc_hold(l, (s64)ksize(copy));
 	return true;
 }
 
@@ -122,6 +123,7 @@ static struct packet *take(struct link_socket *l, bool peek)
 	if (p && !peek) {
 		list_del_init(&p->link);
 		l->queued_bytes -= (u32)(p->end - p->head);
+		kmalloc_hold(l, -(s64)ksize(p));
 	}
 	spin_unlock_irqrestore(&l->queue_lock, irq);
 	return p;
@@ -507,7 +509,7 @@ static int create(struct socket *s)
 		return -ESOCKTNOSUPPORT;
 	if (!ns_capable(s->net->ns.owner, CAP_NET_RAW))
 		return -EPERM;
-	l = kzalloc(sizeof(*l), ALLOC_KERNEL);
+	l = kzalloc(sizeof(*l), ALLOC_CHARGED);
 	if (!l)
 		return -ENOMEM;
 	l->socket = s;

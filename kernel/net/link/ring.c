@@ -102,7 +102,7 @@ int link_ring_create(const struct tpacket_req *q, u32 reserve, bool network_only
 	if (!fits_together(q, reserve))
 		return fail(EINVAL, "ring of %u blocks of %u bytes, %u frames of %u", q->tp_block_nr, q->tp_block_size,
 			    q->tp_frame_nr, q->tp_frame_size);
-	r = kzalloc(sizeof(*r), ALLOC_KERNEL);
+	r = kzalloc(sizeof(*r), ALLOC_CHARGED);
 	if (!r)
 		return -ENOMEM;
 	*r = (struct link_ring){ .block_bytes = q->tp_block_size,

@@ -178,7 +178,7 @@ void nl_end(struct nl_reply *r)
 	if (r->buf && r->buf->len + r->len > NL_DATAGRAM)
 		flush(r);
 	if (!r->buf) {
-		r->buf = kmalloc(sizeof(*r->buf) + room, ALLOC_ATOMIC);
+		r->buf = kmalloc_paid_like(r->to, sizeof(*r->buf) + room, ALLOC_ATOMIC);
 		if (!r->buf) {
 			r->error = -ENOMEM;
 			return;

@@ -85,7 +85,7 @@ void nl_notify(struct net *n, u32 group, const struct nl_reply *r)
 
 		if (s->socket->net != n || s->socket->protocol != NETLINK_ROUTE || !(s->groups >> (group - 1) & 1))
 			continue;
-		b = kmalloc(sizeof(*b) + r->len, ALLOC_ATOMIC);
+		b = kmalloc_paid_like(s, sizeof(*b) + r->len, ALLOC_ATOMIC);
 		if (!b) {
 			s->overrun = true;
 			continue;
@@ -156,7 +156,7 @@ static ssize_t receive(struct socket *s, struct sock_msg *m)
 static void acknowledge(const struct nl_request *q, int err)
 {
 	size_t quote = err && !q->from->cap_ack ? q->h->nlmsg_len : sizeof(*q->h);
-	struct nl_buf *b = kmalloc(sizeof(*b) + sizeof(struct nlmsghdr) + sizeof(int) + quote, ALLOC_KERNEL);
+	struct nl_buf *b = kmalloc(sizeof(*b) + sizeof(struct nlmsghdr) + sizeof(int) + quote, ALLOC_CHARGED);
 	struct nlmsghdr *h;
 	struct nlmsgerr *e;
 
@@ -414,7 +414,7 @@ static int create(struct socket *s)
 		return -ESOCKTNOSUPPORT;
 	if (s->protocol != NETLINK_ROUTE && s->protocol != NETLINK_SOCK_DIAG && s->protocol != NETLINK_KOBJECT_UEVENT)
 		return -EPROTONOSUPPORT;
-	n = kzalloc(sizeof(*n), ALLOC_KERNEL);
+	n = kzalloc(sizeof(*n), ALLOC_CHARGED);
 	if (!n)
 		return -ENOMEM;
 	n->socket = s;

@@ -21,9 +21,17 @@
 #define SMALL  1024 /* bytes: pieces below are copied together */
 #define BUNDLE 4096
 
-static u32 cost(const struct packet *p)
+static s64 cost(const struct packet *p)
 {
-	return (u32)(p->end - p->head + sizeof(*p));
+	return (s64)(p->end - p->head + sizeof(*p));
+}
+
+void tcp_keep(struct tcp *t, const struct packet *p, bool keeps)
+{
+	s64 bytes = cost(p), held = (s64)ksize(p);
+
+	t->memory += (u32)(keeps ? bytes : -bytes);
+	kmalloc_hold(t, keeps ? held : -held);
 }
 
 static void free_list(struct tcp *t, struct list *l)
@@ -32,7 +40,7 @@ static void free_list(struct tcp *t, struct list *l)
 		struct packet *p = list_first_entry(l, struct packet, link);
 
 		list_del(&p->link);
-		t->memory -= cost(p);
+		tcp_keep(t, p, false);
 		packet_free(p);
 	}
 }
@@ -78,7 +86,7 @@ static bool receive(struct tcp *t, struct packet *p)
 		if (bundle) {
 			*note_of(bundle) = (struct tcp_note){ note_of(p)->seq, note_of(p)->seq, false };
 			list_add_tail(&bundle->link, &t->received);
-			t->memory += cost(bundle);
+			tcp_keep(t, bundle, true);
 		}
 		small = bundle && merge(t, p);
 		if (!small) {
@@ -90,7 +98,7 @@ static bool receive(struct tcp *t, struct packet *p)
 		packet_free(p);
 	} else {
 		list_add_tail(&p->link, &t->received);
-		t->memory += cost(p);
+		tcp_keep(t, p, true);
 	}
 	t->queued += len;
 	t->rcv_nxt += len;
@@ -158,7 +166,7 @@ static void drain_late(struct tcp *t)
 		if (seq_lt(t->rcv_nxt, note_of(p)->seq))
 			return;
 		list_del_init(&p->link);
-		t->memory -= cost(p);
+		tcp_keep(t, p, false);
 		if (cut_front(t, p))
 			accept(t, p);
 		else
@@ -190,7 +198,7 @@ static void insert_late(struct tcp *t, struct packet *p)
 			}
 		} else if (seq_le(m->end, n->end)) {
 			list_del(&o->link);
-			t->memory -= cost(o);
+			tcp_keep(t, o, false);
 			n->fin |= m->fin && m->end == n->end;
 			packet_free(o);
 		} else {
@@ -199,7 +207,7 @@ static void insert_late(struct tcp *t, struct packet *p)
 		}
 	}
 	t->ooo_last = n->seq;
-	t->memory += cost(p);
+	tcp_keep(t, p, true);
 	list_add(&p->link, after);
 }
 

@@ -157,7 +157,7 @@ void tcp_start_connect(struct tcp *t)
 
 static struct tcp *make_child(struct tcp *l)
 {
-	struct tcp *t = tcp_alloc(l->host, l->is_v6);
+	struct tcp *t = tcp_alloc(l->host, l->is_v6, l);
 
 	if (!t)
 		return NULL;

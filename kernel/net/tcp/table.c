@@ -33,9 +33,10 @@ void tcp_host_init(struct tcp_host *h, const struct tcp_host_ops *ops, void *pri
 
 DEFINE_STATIC_KEY(tcp_program_key);
 
-struct tcp *tcp_alloc(struct tcp_host *h, bool is_v6)
+struct tcp *tcp_alloc(struct tcp_host *h, bool is_v6, const struct tcp *parent)
 {
-	struct tcp *t = kzalloc(sizeof(*t), ALLOC_ATOMIC);
+	struct tcp *t = parent ? kmalloc_paid_like(parent, sizeof(*t), ALLOC_ATOMIC | ALLOC_ZERO)
+			       : kzalloc(sizeof(*t), ALLOC_ATOMIC | ALLOC_CHARGED);
 
 	if (!t)
 		return NULL;

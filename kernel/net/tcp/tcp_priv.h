@@ -105,7 +105,7 @@ static inline void tcp_set_state(struct tcp *t, enum tcp_state s)
 }
 
 /* table.c */
-struct tcp *tcp_alloc(struct tcp_host *h, bool is_v6);
+struct tcp *tcp_alloc(struct tcp_host *h, bool is_v6, const struct tcp *parent); /* whose payer pays; NULL: current's */
 void tcp_hash(struct tcp *t);
 void tcp_unhash(struct tcp *t);
 struct tcp *tcp_find(struct tcp_host *h, const struct ip_addr *local, u16 local_port, const struct ip_addr *remote,
@@ -156,6 +156,7 @@ u32 tcp_cubic_loss(struct tcp *t, u32 flight); /* the window after it */
 
 /* data.c */
 void tcp_data(struct tcp *t, struct packet *p, const struct segment *s); /* consumes p */
+void tcp_keep(struct tcp *t, const struct packet *p, bool keeps);        /* among what came: its payer's memory */
 void tcp_free_received(struct tcp *t);
 void tcp_free_late(struct tcp *t);                                              /* what came out of order */
 void tcp_measure_sack(const struct tcp *t, struct tcp_range *out, unsigned *n); /* what to tell the peer */

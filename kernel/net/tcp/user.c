@@ -27,7 +27,7 @@ static void unlock(struct tcp *t, ulong irq)
 
 int tcp_open(struct tcp_host *h, void *owner, bool is_v6, struct tcp **out)
 {
-	struct tcp *t = tcp_alloc(h, is_v6);
+	struct tcp *t = tcp_alloc(h, is_v6, NULL);
 
 	if (!t)
 		return -ENOMEM;
@@ -155,7 +155,7 @@ ssize_t tcp_send_room(struct tcp *t)
 
 struct tcp_chunk *tcp_chunk_alloc(u32 len)
 {
-	struct tcp_chunk *c = kmalloc(sizeof(*c) + len, ALLOC_KERNEL);
+	struct tcp_chunk *c = kmalloc(sizeof(*c) + len, ALLOC_CHARGED);
 
 	if (c)
 		*c = (struct tcp_chunk){ .len = 0, .room = len };
@@ -231,7 +231,7 @@ void tcp_consume(struct tcp *t, u32 len)
 		len -= n;
 		if (!packet_len(p)) {
 			list_del(&p->link);
-			t->memory -= (u32)(p->end - p->head + sizeof(*p));
+			tcp_keep(t, p, false);
 			packet_free(p);
 		}
 	}

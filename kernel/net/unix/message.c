@@ -42,7 +42,7 @@ static int take_files(struct unix_msg *msg, const struct control *c)
 		return -EINVAL;
 	if (!n)
 		return 0;
-	msg->files = kcalloc(n, sizeof(*msg->files), 0);
+	msg->files = kcalloc(n, sizeof(*msg->files), ALLOC_CHARGED);
 	if (!msg->files)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
@@ -102,7 +102,7 @@ static int parse_control(struct unix_msg *msg, const u8 *control, size_t len)
 
 int unix_msg_make(struct socket *s, struct sock_msg *m, size_t len, bool with_control, struct unix_msg **out)
 {
-	struct unix_msg *msg = kmalloc(sizeof(*msg) + len, 0);
+	struct unix_msg *msg = kmalloc(sizeof(*msg) + len, ALLOC_CHARGED);
 	int err = 0;
 
 	if (!msg)

@@ -42,7 +42,7 @@ static struct ucred_msg my_cred(void)
 
 static struct unix_sock *unix_alloc(int type, struct net *net)
 {
-	struct unix_sock *u = kzalloc(sizeof(*u), 0);
+	struct unix_sock *u = kzalloc(sizeof(*u), ALLOC_CHARGED);
 
 	if (!u)
 		return NULL;

@@ -77,7 +77,7 @@ static int add_event(struct kvm_vm *vm, const struct kvm_ioeventfd *a, struct fi
 
 	if (find_event(vm, a))
 		return -EEXIST;
-	e = kzalloc(sizeof(*e), 0);
+	e = kzalloc(sizeof(*e), ALLOC_CHARGED);
 	if (!e)
 		return -ENOMEM;
 	*e = (struct ioeventfd){ .port = a->flags & KVM_IOEVENTFD_FLAG_PIO,

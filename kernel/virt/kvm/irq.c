@@ -125,7 +125,7 @@ int kvm_set_routes(struct kvm_vm *vm, const struct kvm_irq_routing __user *from)
 		return err;
 	if (head.nr > KVM_GSIS || head.flags)
 		return -EINVAL;
-	r = kzalloc(sizeof(*r) + head.nr * sizeof(r->entry[0]), 0);
+	r = kzalloc(sizeof(*r) + head.nr * sizeof(r->entry[0]), ALLOC_CHARGED);
 	if (!r)
 		return -ENOMEM;
 	r->nr = head.nr;
@@ -219,7 +219,7 @@ static int add_irqfd(struct kvm_vm *vm, const struct kvm_irqfd *a, struct file *
 	list_for_each_entry (f, &vm->irqfds, link)
 		if (f->file == file)
 			return -EBUSY;
-	f = kzalloc(sizeof(*f), 0);
+	f = kzalloc(sizeof(*f), ALLOC_CHARGED);
 	if (!f)
 		return -ENOMEM;
 	f->vm = vm;

@@ -115,7 +115,7 @@ static int check_region(struct kvm_vm *vm, const struct kvm_userspace_memory_reg
 
 static ulong *dirty_map(const struct kvm_userspace_memory_region *r)
 {
-	return vm_bitmap_bytes(r->memory_size) ? kzalloc(vm_bitmap_bytes(r->memory_size), 0) : NULL;
+	return vm_bitmap_bytes(r->memory_size) ? kzalloc(vm_bitmap_bytes(r->memory_size), ALLOC_CHARGED) : NULL;
 }
 
 /* The old slot's entries go, then the slot changes, in one step for every fault. */

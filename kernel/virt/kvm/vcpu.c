@@ -307,7 +307,7 @@ static const struct file_ops vcpu_ops = {
 
 static struct kvm_vcpu *make(struct kvm_vm *vm, ulong id)
 {
-	struct kvm_vcpu *v = kzalloc(sizeof(*v), 0);
+	struct kvm_vcpu *v = kzalloc(sizeof(*v), ALLOC_CHARGED);
 
 	if (!v)
 		return NULL;

@@ -43,7 +43,7 @@ static int add(struct vfio_groups *v, struct file *f)
 
 	if (find(v, f))
 		return -EEXIST;
-	g = kzalloc(sizeof(*g), 0);
+	g = kzalloc(sizeof(*g), ALLOC_CHARGED);
 	if (!g)
 		return -ENOMEM;
 	file_get(f);

@@ -49,7 +49,7 @@ int kvm_vm_create(struct kvm_vm **out)
 
 	if (err)
 		return err;
-	vm = kzalloc(sizeof(*vm), 0);
+	vm = kzalloc(sizeof(*vm), ALLOC_CHARGED);
 	if (!vm)
 		return -ENOMEM;
 	refcount_set(&vm->refs, 1);

@@ -132,7 +132,7 @@ static int map(struct vfio_container *c, void __user *arg)
 		return -EEXIST;
 	if (c->nr_maps >= VFIO_MAPS)
 		return -ENOSPC;
-	m = kzalloc(sizeof(*m), 0);
+	m = kzalloc(sizeof(*m), ALLOC_CHARGED);
 	if (!m)
 		return -ENOMEM;
 	*m = (struct dma_map){ .iova = a.iova,
@@ -376,7 +376,7 @@ static long container_ioctl(struct file *f, unsigned cmd, ulong arg)
 
 static int container_open(struct inode *i, struct file *f)
 {
-	struct vfio_container *c = kzalloc(sizeof(*c), 0);
+	struct vfio_container *c = kzalloc(sizeof(*c), ALLOC_CHARGED);
 
 	if (!c)
 		return -ENOMEM;

@@ -1,0 +1,30 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What a tenant makes the kernel keep for it is its own memory: 25 kinds of objects (descriptors, names, queues of sockets, messages,
+# timers, signals, watches, locks, namespaces, mounts, filters ...), each made without end under memory.max of 16 MiB. Judged by the
+# machine's free memory: what is missing beyond the limit was charged to nobody.
+cd "$(dirname "$0")/../.." || exit 2
+make -s kernel build/user/init || exit 1
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+musl-gcc -static -O1 -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu -o "$dir/kernel_hog" tests/programs/memory/kernel_hog.c || exit 1
+cat > "$dir/guest.sh" <<'G'
+mount -t cgroup2 none /sys/fs/cgroup 2> /dev/null
+echo "+memory +pids" > /sys/fs/cgroup/cgroup.subtree_control
+ip link set lo up
+for f in fs/inotify/max_user_watches fs/inotify/max_user_instances fs/nr_open; do echo 1000000 > /proc/sys/$f; done
+/kernel_hog /sys/fs/cgroup/hog
+echo "left $(find /sys/fs/cgroup -type d | wc -l) $(sed -n 's/^MemFree: *\([0-9]*\).*/\1/p' /proc/meminfo)"
+G
+timeout 230 tools/qemu-run --mem 512M --timeout 220 --add "$dir/kernel_hog:/kernel_hog" --add "$dir/guest.sh:/guest.sh" \
+	-- sh /guest.sh > "$dir/out" 2> "$dir/log"
+cat "$dir/out"
+grep -a 'panic' "$dir/log"
+failed=0
+while read -r kind _ missing _ peak _; do
+	if [ "$missing" -lt 24576 ] && [ "$peak" -lt 20480 ]; then echo "ok $kind"; else echo "not ok $kind: $missing KiB are missing"; failed=1; fi
+done < <(grep ' missing ' "$dir/out")
+check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; fi; }
+check "25 kinds were tried" "[ $(grep -c ' missing ' "$dir/out") -eq 25 ]"
+check "the tenants can be removed, and the memory is back" "[ $(sed -n 's/^left //p' "$dir/out" | cut -d' ' -f2) -gt 490000 ]"
+exit $failed

@@ -28,6 +28,7 @@
 #include <task/task.h>
 #include <vfs/cache.h>
 #include <vfs/names.h>
+#include "file_priv.h"
 #include <vfs/pipe.h>
 #include <vfs/uapi.h>
 #include <vfs/vfs.h>
@@ -519,7 +520,7 @@ static long regular_ioctl(struct file *f, unsigned cmd, ulong arg)
 	else if (cmd == FIONREAD && S_ISREG(f->inode->mode))
 		v = f->inode->size - f->pos;
 	else
-		return -ENOTTY;
+		return extents_ioctl(f, cmd, (void __user *)arg);
 	return user_put((void __user *)arg, &v, sizeof(v));
 }
 

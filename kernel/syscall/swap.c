@@ -33,7 +33,7 @@ static int open_area(const char __user *path, struct file **out)
 	if (!S_ISBLK(at.dentry->inode->mode) && !S_ISREG(at.dentry->inode->mode))
 		err = -EINVAL;
 	else
-		err = file_open_path(&at, O_RDWR, out);
+		err = file_open_path(&at, S_ISREG(at.dentry->inode->mode) ? O_RDONLY : O_RDWR, out);
 	path_put(&at);
 	return err;
 }

@@ -52,6 +52,8 @@ static int may_remove(struct inode *dir, struct dentry *d, bool want_dir)
 		return -EPERM;
 	if (want_dir != S_ISDIR(i->mode))
 		return want_dir ? -ENOTDIR : -EISDIR;
+	if (i->flags & INODE_SWAP)
+		return -EPERM;
 	return READ_ONCE(d->flags) & DENTRY_MOUNTED ? -EBUSY : 0;
 }
 

@@ -16,6 +16,7 @@
 #include <lib/err.h>
 #include <lib/string.h>
 #include <linux/fcntl.h>
+#include <linux/fiemap.h>
 #include <task/task.h>
 #include <vfs/uapi.h>
 #include "glue.h"
@@ -195,6 +196,30 @@ const struct cache_ops ext4_cache_ops = {
 	.write = ext4_cache_write,
 	.sync = ext4_cache_sync,
 };
+
+/* ---- where they lie -------------------------------------------------------------------------------------------------
+ */
+
+int ext4_file_extent(struct inode *i, u64 at, struct file_extent *out)
+{
+	u64 bytes = ext4_super_of(i->super)->block_bytes, lblock = at / bytes;
+	struct ext4_extent e = { 0 };
+	int err = 0;
+
+	*out = (struct file_extent){ .at = lblock * bytes, .bytes = ~0ULL, .is_hole = true };
+	if (node_of(i)->in.flags & EXT4_INODE_INLINE) {
+		*out = (struct file_extent){ .bytes = (u64)READ_ONCE(i->size),
+					     .is_hole = at >= (u64)READ_ONCE(i->size),
+					     .flags = FIEMAP_EXTENT_DATA_INLINE | FIEMAP_EXTENT_NOT_ALIGNED };
+	} else if (lblock < UINT32_MAX) {
+		err = map(i, (u32)lblock, &e);
+		out->bytes = e.count * bytes;
+		out->is_hole = !e.physical;
+		out->device = e.physical * bytes;
+		out->flags = e.unwritten ? FIEMAP_EXTENT_UNWRITTEN : 0;
+	}
+	return err;
+}
 
 /* ---- directories ---------------------------------------------------------------------------------------------------
  */

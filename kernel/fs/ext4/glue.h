@@ -103,6 +103,7 @@ int ext4_cache_sync(struct page_cache *c, u64 first, u64 last);
 int ext4_set_size(struct inode *i, s64 size); /* the inode's lock is held */
 int ext4_fsync(struct file *f, s64 start, s64 end, bool data_only);
 int ext4_fallocate(struct file *f, int mode, s64 off, s64 len);
+int ext4_file_extent(struct inode *i, u64 at, struct file_extent *out); /* inode_ops */
 s64 ext4_llseek(struct file *f, s64 off, int whence);
 
 #endif

@@ -530,6 +530,7 @@ static int mount(struct super *vs, const char *source, const char *data)
 		err = parse_options(s, data);
 	if (!err) {
 		vs->dev = s->dev->rdev;
+		vs->bdev = s->dev;
 		vs->max_bytes = (s64)UINT32_MAX * s->block_bytes;
 		err = ext4_node_get(s, EXT4_ROOT_INO, &root);
 	}

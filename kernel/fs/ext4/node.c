@@ -82,7 +82,7 @@ static int set_kind(struct ext4_super *s, struct inode *i)
 
 int ext4_node_make(struct ext4_super *s, const struct ext4_inode *in, struct inode **out)
 {
-	struct node *n = kzalloc(sizeof(*n), ALLOC_KERNEL);
+	struct node *n = kzalloc(sizeof(*n), ALLOC_CHARGED);
 	struct inode *i = n ? inode_create(s->super, in->mode) : NULL;
 	int err;
 
@@ -371,6 +371,8 @@ const struct inode_ops ext4_dir_inode_ops = {
 	.rename = ext4_vfs_rename,
 	XATTR_OPS,
 };
-const struct inode_ops ext4_file_inode_ops = { .setattr = setattr, .getattr = getattr, XATTR_OPS };
+const struct inode_ops ext4_file_inode_ops = {
+	.setattr = setattr, .getattr = getattr, .extent = ext4_file_extent, XATTR_OPS
+};
 const struct inode_ops ext4_special_inode_ops = { XATTR_OPS };
 const struct inode_ops ext4_link_inode_ops = { .readlink = readlink, XATTR_OPS };

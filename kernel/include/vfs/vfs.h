@@ -141,6 +141,14 @@ struct kstatfs {
 	u32 fsid[2];
 };
 
+/* A run of a file's bytes that is one run on the disk (super->bdev), or is nowhere. */
+struct file_extent {
+	u64 at, bytes;
+	u64 device; /* of its first byte, where it is */
+	bool is_hole;
+	u32 flags; /* FIEMAP_EXTENT_UNWRITTEN, _DATA_INLINE ... of linux/fiemap.h */
+};
+
 struct inode_ops {
 	/* Folders. dir->lock is held for writing. A new dentry gets dentry_attach (the caller hashes it). */
 	int (*lookup)(struct inode *dir, struct dentry *d); /* attaches an inode, or leaves d negative */
@@ -164,6 +172,9 @@ struct inode_ops {
 	int (*setxattr)(struct inode *i, const char *name, const void *value, size_t size,
 			int flags); /* value NULL: remove */
 	ssize_t (*listxattr)(struct inode *i, char *buf, size_t size);
+	/* The run that holds byte `at`; what is only in the page cache yet counts as a hole. May sleep. NULL: not on a
+	 * disk. */
+	int (*extent)(struct inode *i, u64 at, struct file_extent *out);
 };
 #define MAY_EXEC  1
 #define MAY_WRITE 2
@@ -198,6 +209,7 @@ struct inode {
 };
 #define INODE_TMPFILE  BIT(0)      /* O_TMPFILE: may get a name although nlink is 0 */
 #define INODE_MAY_SEAL BIT(1)      /* memfd with MFD_ALLOW_SEALING */
+#define INODE_SWAP     BIT(2)      /* an area of swap: its names stay */
 #define INODE_SEALS(f) ((f) >> 16) /* F_SEAL_* of a memfd, in the upper half of flags */
 
 /* ---- super blocks, file systems, mounts ------------------------------------------------------------ */
@@ -228,7 +240,7 @@ struct super {
 	struct list link;   /* all supers */
 	u64 next_ino;       /* atomic; for file systems without numbers of their own */
 	void *priv;
-	void *bdev;
+	void *bdev; /* struct block_dev * where its files lie, or NULL */
 	char source[64];
 };
 

@@ -93,28 +93,46 @@ static bool attach(struct md_engine *e, struct md_io *io)
 
 /* ---- the stripe cache ---- */
 
+static u32 bucket_of(const struct md_engine *e, u64 sector)
+{
+	return (sector / MD_PAGE_SECTORS * 0x9e3779b97f4a7c15ULL >> 40) & e->hash_mask;
+}
+
 static struct list *bucket(const struct md_engine *e, u64 sector)
 {
-	return &e->hash[(sector / MD_PAGE_SECTORS * 0x9e3779b97f4a7c15ULL >> 40) & e->hash_mask];
+	return &e->hash[bucket_of(e, sector)];
 }
 
+/* Also for those who are not in the engine: a bucket says enough. */
 bool stripe_is_quiet(const struct md_engine *e, u64 sector)
 {
-	const struct md_stripe *sh;
-
-	list_for_each_entry (sh, bucket(e, sector), hash)
-		if (sh->sector == sector)
-			return sh->parked && !stripe_flag_mask(e, sh, DIRTY);
-	return true;
+	return !READ_ONCE(e->unquiet[bucket_of(e, sector)]);
 }
 
-struct md_stripe *stripe_get(struct md_engine *e, u64 sector)
+static void count_unquiet(struct md_engine *e, const struct md_stripe *sh, u32 by)
+{
+	u32 *n = &e->unquiet[bucket_of(e, sh->sector)];
+
+	WRITE_ONCE(*n, *n + by);
+	WRITE_ONCE(e->nbusy, e->nbusy + by);
+}
+
+struct md_stripe *stripe_find(const struct md_engine *e, u64 sector)
 {
 	struct md_stripe *sh;
 
 	list_for_each_entry (sh, bucket(e, sector), hash)
 		if (sh->sector == sector)
 			return sh;
+	return NULL;
+}
+
+struct md_stripe *stripe_get(struct md_engine *e, u64 sector)
+{
+	struct md_stripe *sh = stripe_find(e, sector);
+
+	if (sh)
+		return sh;
 	sh = list_first_or_null(&e->lru, struct md_stripe, link);
 	if (!sh)
 		return NULL;
@@ -137,6 +155,8 @@ void stripe_park(struct md_engine *e, struct md_stripe *sh)
 	sh->parked = true;
 	e->busy--;
 	e->ncached += dirty;
+	if (!dirty)
+		count_unquiet(e, sh, -1u);
 	list_add_tail(&sh->link, dirty ? &e->cached : &e->lru);
 }
 
@@ -149,6 +169,8 @@ void stripe_ready(struct md_engine *e, struct md_stripe *sh)
 	e->busy++;
 	if (stripe_flag_mask(e, sh, DIRTY))
 		e->ncached--;
+	else
+		count_unquiet(e, sh, 1);
 	list_move_tail(&sh->link, &e->ready);
 }
 
@@ -208,6 +230,7 @@ static void free_cache(struct md_engine *e)
 		stripe_free(e->all[i], e->geo.disks);
 	kfree(e->all);
 	kfree(e->hash);
+	kfree(e->unquiet);
 	kfree(e->zero);
 	kfree(e->scratch[0]);
 	kfree(e->scratch[1]);
@@ -217,14 +240,16 @@ static int alloc_cache(struct md_engine *e, const struct md_config *c)
 {
 	e->nstripes = c->stripes ? c->stripes : DEFAULT_STRIPES;
 	e->hash_mask = 1;
-	while (e->hash_mask < e->nstripes)
+	while (e->hash_mask <
+	       4 * e->nstripes) /* what reads pass by should seldom share a bucket with what they may not */
 		e->hash_mask <<= 1;
 	e->hash = kcalloc(e->hash_mask, sizeof(*e->hash), ALLOC_KERNEL);
+	e->unquiet = kcalloc(e->hash_mask, sizeof(*e->unquiet), ALLOC_KERNEL);
 	e->all = kcalloc(e->nstripes, sizeof(*e->all), ALLOC_KERNEL);
 	e->zero = kzalloc(PAGE_BYTES, ALLOC_KERNEL);
 	e->scratch[0] = kmalloc(PAGE_BYTES, ALLOC_KERNEL);
 	e->scratch[1] = kmalloc(PAGE_BYTES, ALLOC_KERNEL);
-	if (!e->hash || !e->all || !e->zero || !e->scratch[0] || !e->scratch[1])
+	if (!e->hash || !e->unquiet || !e->all || !e->zero || !e->scratch[0] || !e->scratch[1])
 		return -ENOMEM;
 	for (u32 i = 0; i < e->hash_mask; i++)
 		list_init(&e->hash[i]);

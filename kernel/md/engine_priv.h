@@ -157,6 +157,7 @@ struct md_engine {
 	struct md_stripe **all;
 	struct list *hash;
 	u32 hash_mask;
+	u32 *unquiet, nbusy;            /* stripes that readers must not pass by: by bucket of the hash, in all */
 	struct list lru, ready, cached; /* cached: only the journal has their data, oldest first */
 	struct list stalled;            /* requests that wait for room in the personality */
 	struct list finished;           /* requests to be reported */
@@ -210,7 +211,8 @@ void flush_start(struct md_engine *e);
 bool direct_read(struct md_engine *e, struct md_io *io); /* false: by the stripe cache */
 
 /* cache.c */
-bool stripe_is_quiet(const struct md_engine *e, u64 sector); /* the members have what a reader must see */
+bool stripe_is_quiet(const struct md_engine *e, u64 sector);          /* the members have what a reader must see */
+struct md_stripe *stripe_find(const struct md_engine *e, u64 sector); /* NULL: not in the cache */
 struct md_stripe *stripe_get(struct md_engine *e, u64 sector);
 void stripe_park(struct md_engine *e, struct md_stripe *sh);
 void stripe_ready(struct md_engine *e, struct md_stripe *sh);

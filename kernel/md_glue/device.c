@@ -24,7 +24,7 @@
 struct md_array *md_arrays[MD_MAX_MINOR];
 static struct mutex making = MUTEX_INIT(making, RANK_SUBSYS);
 
-static const struct block_driver driver = { .queue = md_queue, .ioctl = md_ioctl };
+static const struct block_driver driver = { .queue = md_queue, .bypass = md_bypass, .ioctl = md_ioctl };
 
 struct md_array *md_array_of(const struct block_dev *d)
 {

@@ -7,6 +7,7 @@
  *      run.c   starts and stops the engine       member.c   devices and their superblocks       change.c   bitmap, size
  *              |
  *      worker.c   bios in, requests to members, completions, spares       pace.c   how fast      a->engine_lock
+ *      bypass.c   reads that need no engine                                                       none
  *
  * Locks. a->lock (RANK_SUBSYS): the configuration: which devices, running or not. a->engine_lock (RANK_DEVICE): the
  * engine and which device serves which slot; whoever changes the list of disks holds both. a->queue_lock (RANK_DRIVER):
@@ -137,6 +138,10 @@ int md_queue(struct block_hwq *h, struct bio *b); /* the block driver's */
 void md_engine_wants(void *array, struct md_rq *rq);
 void md_settle(struct md_array *a);                         /* waits until the engine has nothing to do; a->lock */
 void md_snapshot(struct md_array *a, struct md_status *st); /* zeroes when not running */
+
+/* bypass.c */
+bool md_bypass(struct bio *b);            /* the block driver's */
+void md_bypass_drain(struct md_array *a); /* a is not running any more: nothing is on its way; a->lock */
 
 /* ioctl.c, sysfs.c, mdstat.c */
 int md_ioctl(struct block_dev *d, unsigned cmd, ulong arg);

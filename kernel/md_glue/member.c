@@ -18,6 +18,7 @@
  */
 #include <alloc/slab.h>
 #include <core/log.h>
+#include <core/rcu.h>
 #include <lib/err.h>
 #include <lib/string.h>
 #include <vfs/device.h>
@@ -212,6 +213,7 @@ int md_disk_remove(struct md_array *a, u32 rdev)
 
 	if (!d)
 		return -ENXIO;
+	rcu_synchronize(); /* who saw it in a slot has counted itself or is gone */
 	mutex_lock(&a->engine_lock);
 	if (d->slot != MD_NO_SLOT || atomic_read(&d->inflight))
 		err = fail(EBUSY, "%s: %s is in use", a->block.name, d->dev->name);

@@ -395,6 +395,7 @@ int md_array_stop(struct md_array *a)
 		cache_wait_range(a->block.cache_file->inode->cache, 0, ~0ULL);
 		quiesce(a);
 		WRITE_ONCE(a->running, false);
+		md_bypass_drain(a);
 		block_set_sectors(&a->block, 0);
 		if (block_rescan(&a->block)) /* without a size: its partitions go */
 			log_warn("%s: its partitions cannot be dropped", a->block.name);

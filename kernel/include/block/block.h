@@ -86,6 +86,9 @@ struct block_driver {
 	 * tag between, and calls block_complete now or later; FUA and PREFLUSH are its own business. Or queue and its
 	 * kin: */
 	void (*submit)(struct bio *bio);
+	/* A driver with queue may take reads past it: at once, in the submitter's context, with no tag, as submit does.
+	 * False: the bio goes through the queue. */
+	bool (*bypass)(struct bio *bio);
 	/* Hands one bio (tag set, 0 .. depth-1) to hardware queue h. 0; -EBUSY: full, will be offered again at the next
 	 * completion; other -errno fails the bio. Called with h->lock held, IRQs off. */
 	int (*queue)(struct block_hwq *h, struct bio *bio);
@@ -206,6 +209,8 @@ void block_grow(struct block_dev *d, u64 sectors);
 /* Gives a bio that is in flight back to its queue: it will be sent again. False: that often it has failed already, and
  * it is still the driver's to complete. Any context that may take locks, no hwq lock held. */
 bool block_requeue(struct bio *bio);
+/* A bio that bypass took goes through the queue after all. */
+void block_end_bypass(struct bio *bio);
 /* Nothing is handed to the driver from now on / again (what waits goes now). */
 void block_stop_queue(struct block_hwq *h);
 void block_start_queue(struct block_hwq *h);

@@ -195,6 +195,25 @@ int __must_check md_set_mirrors(struct md_engine *e, u32 disks);
 /* The bad blocks of a member, by sectors of its device; empty if there is none. */
 const struct md_bad *md_bad_blocks(const struct md_engine *e, u32 slot);
 
+/* Reads past the engine, of arrays with parity: a part that is in one piece on one member. */
+struct md_part {
+	u32 slot, sectors;
+	u64 at; /* of the member, from its data on */
+	/* by md_peek: */
+	u64 sector; /* absolute */
+	bool failfast;
+};
+/* Where array sector `sector` and what follows is, at most `sectors` long. */
+void md_part_at(const struct md_engine *e, u64 sector, u32 sectors, struct md_part *out);
+/* True: the member has what a reader must see. False: the read must go through the engine. May be called while others
+ * are in the engine: a writer that begins meanwhile is concurrent with the read. The caller makes sure that the engine
+ * stays, and the device of a member that has not failed. */
+bool md_peek(const struct md_engine *e, struct md_part *p);
+/* The same for a part within a 4 KiB page, by who is in the engine: MD_ON_MEMBER as md_peek's true, MD_IN_MEMORY: *page
+ * is the page. */
+enum md_place { MD_BUSY, MD_ON_MEMBER, MD_IN_MEMORY };
+enum md_place md_look(const struct md_engine *e, struct md_part *p, const u8 **page);
+
 void md_status(const struct md_engine *e, struct md_status *out);
 /* Refuses writes from now on, or takes them again. Nothing may be in flight. -EROFS: its journal has failed. */
 int __must_check md_set_read_only(struct md_engine *e, bool on);

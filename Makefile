@@ -62,7 +62,7 @@ KFLAGS := -std=gnu11 -O2 -g -ffreestanding -nostdinc -isystem $(shell $(CC) -pri
           -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-pic -fno-pie -fno-stack-protector \
           -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-strict-aliasing -fno-common \
           -fno-delete-null-pointer-checks -fno-asynchronous-unwind-tables -fcf-protection=none \
-          -fno-strict-overflow -D__OSTROM_KERNEL__ $(WARN) $(INC) -Ikernel/arch/x86_64/include
+          -fno-strict-overflow -Wframe-larger-than=2560 -D__OSTROM_KERNEL__ $(WARN) $(INC) -Ikernel/arch/x86_64/include
 ifeq ($(DEBUG),1)
 KFLAGS += -DOSTROM_DEBUG
 endif

@@ -145,6 +145,7 @@ static struct bio *make_child(struct bio *b, u32 from, u32 *taken)
 	*c = (struct bio){ .dev = b->dev,
 			   .op = b->op,
 			   .flags = b->flags,
+			   .payer = b->payer,
 			   .sector = b->sector + (from >> SECTOR_SHIFT),
 			   .parent = b,
 			   .done = b->done,

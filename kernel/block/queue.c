@@ -193,6 +193,7 @@ static struct bio *make_request(struct bio *lead)
 	r->bio = (struct bio){ .dev = lead->dev,
 			       .op = lead->op,
 			       .stage = STAGE_DATA,
+			       .payer = lead->payer,
 			       .sector = lead->sector,
 			       .bytes = m->bytes,
 			       .vecs = m->vecs ? r->vecs : NULL,

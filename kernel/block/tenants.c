@@ -11,7 +11,8 @@
  * queue
  *
  * Who pays: for writeback who was charged for the (first) page, which is who dirtied it first; for all else current.
- * Metadata, flushes and swap are paid for but wait for nobody: others hold locks for them.
+ * Metadata, flushes and swap are paid for but wait for nobody: others hold locks for them; nor does what
+ * an array's thread submits for a tenant: that has waited at the array.
  *
  * Contract: block_priv.h, tenants.h. Tenants without the controller are their nearest ancestor that has it, at last the
  * root, which has no limits. While no tenant has it, this is a branch that is patched out.
@@ -166,6 +167,8 @@ static struct tenant *payer(const struct bio *b)
 {
 	u16 id = 0;
 
+	if (b->payer)
+		return tenant_by_id(b->payer);
 	if (b->op == BLOCK_WRITE && b->nr_vecs && !(b->flags & (BIO_DIRECT | BIO_META)))
 		id = b->vecs[0].page->tenant;
 	if (id)
@@ -187,17 +190,20 @@ int block_tenants_join(struct bio *b)
 {
 	struct block_share *s = share_of(b);
 	struct io_item *i = &b->share;
+	struct tenant *t;
 	bool refused;
 	ulong irq;
 
 	if (!static_branch(&block_tenants_key))
 		return 0;
 	i->write = b->op != BLOCK_READ;
-	i->urgent = b->flags & (BIO_META | BIO_SWAP) || b->op == BLOCK_FLUSH;
+	i->urgent = b->flags & (BIO_META | BIO_SWAP) || b->op == BLOCK_FLUSH || b->payer;
 	i->bytes = b->bytes;
 	rcu_read_lock();
 	irq = spin_lock_irqsave(&s->lock);
-	i->node = node_of(s, payer(b));
+	t = payer(b);
+	b->payer = t ? t->id : 0;
+	i->node = node_of(s, t);
 	b->share_waits = io_would_wait(&s->q, i, clock_ns());
 	refused = b->share_waits && b->flags & BIO_NOWAIT;
 	if (!refused) {

@@ -58,6 +58,14 @@ void meta_want(struct md_engine *e)
 	e->meta_wanted++;
 }
 
+/* Field by field: the structure is two pages. */
+void member_init(struct member *m, const struct md_super *sb)
+{
+	memset(m, 0, sizeof(*m));
+	m->sb = *sb;
+	m->present = true;
+}
+
 void member_free(struct member *m)
 {
 	md_bad_free(&m->bad);
@@ -146,6 +154,7 @@ int md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb)
 {
 	struct member *m;
 	struct md_bad bad;
+	bool by_bitmap;
 	int err;
 
 	if (slot >= e->geo.disks)
@@ -162,8 +171,11 @@ int md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb)
 	err = md_bad_init(&bad, sb);
 	if (err)
 		return err;
+	by_bitmap = md_can_return(e, sb) == slot;
 	member_free(m);
-	*m = (struct member){ .present = true, .sb = *sb, .bad = bad, .by_bitmap = md_can_return(e, sb) == slot };
+	member_init(m, sb);
+	m->bad = bad;
+	m->by_bitmap = by_bitmap;
 	e->pers->member_added(e, slot);
 	meta_want(e);
 	return 0;

@@ -98,9 +98,9 @@ static int read_bits(u8 *p, u64 at, size_t bytes, md_read_fn read, void *ctx)
 	return err;
 }
 
-int md_bitmap_read(const struct md_super *sb, md_read_fn read, void *ctx, void **out, size_t *bytes)
+int md_bitmap_read(const struct md_super *sb, s32 offset, md_read_fn read, void *ctx, void **out, size_t *bytes)
 {
-	u64 at = sb->super_offset + (s64)(s32)sb->bitmap_or_ppl;
+	u64 at = sb->super_offset + (s64)offset;
 	u8 *p = kmalloc(READ_BYTES, ALLOC_KERNEL);
 	struct md_bitmap b;
 	int err;

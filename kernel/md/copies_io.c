@@ -256,6 +256,7 @@ static struct piece *piece_new(struct md_engine *e, struct md_io *io, const stru
 			.bytes = x->sectors * 512,
 			.vec = io->vec,
 			.skip = (x->sector - io->sector) * 512,
+			.payer = io->payer,
 			.done = io->dir == MD_READ ? read_done : write_done,
 			.arg = p,
 		};

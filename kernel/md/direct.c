@@ -134,6 +134,7 @@ static void start(struct md_engine *e, struct md_io *io)
 			.bytes = p.sectors * 512,
 			.vec = io->vec,
 			.skip = (at - io->sector) * 512,
+			.payer = io->payer,
 			.done = direct_done,
 			.arg = io,
 		};

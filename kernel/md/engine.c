@@ -245,7 +245,8 @@ static int load_member(struct member *to, const struct md_member_config *m)
 {
 	int err;
 
-	*to = (struct member){ .present = true, .in_sync = m->in_sync, .sb = *m->sb };
+	member_init(to, m->sb);
+	to->in_sync = m->in_sync;
 	if (!m->in_sync)
 		to->recovered = m->sb->recovery_offset;
 	err = md_bad_init(&to->bad, m->sb);

@@ -68,6 +68,7 @@ struct md_stripe {
 	bool fua;       /* the batch has a FUA write */
 	bool write_out; /* although it could stay cached */
 	bool stuck;     /* too many members are gone to write it out */
+	u16 payer;      /* of the last request */
 	enum step { APPLY, PARITY, INTENT, DURABLE_DIRTY, JOURNAL, MEMBERS } step; /* of op */
 	int err;
 	enum md_sync sync;            /* its turn in the pass of this kind */
@@ -98,7 +99,8 @@ struct md_unit {
 	u64 position, seq;
 	enum { UNIT_OPEN, UNIT_WRITING, UNIT_WRITTEN, UNIT_DURABLE } state;
 	u32 pages, inflight;
-	u32 live; /* stripes that need it */
+	u16 payer; /* of its first stripe */
+	u32 live;  /* stripes that need it */
 	int err;
 	struct list waiting; /* stripes in LOG */
 	u8 *meta;
@@ -234,6 +236,7 @@ void parity_generate(struct md_engine *e, struct md_stripe *sh, u8 *p, u8 *q);
 void parity_modify(struct md_engine *e, struct md_stripe *sh);
 
 /* array.c */
+void member_init(struct member *m, const struct md_super *sb);
 void member_free(struct member *m); /* what it points to */
 u64 array_failed(const struct md_engine *e);
 u64 slots_writable(const struct md_engine *e);

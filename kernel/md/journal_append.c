@@ -66,7 +66,7 @@ int journal_init(struct md_engine *e, const struct md_config *c)
 	size = ALIGN_DOWN(c->journal->data_size, MD_LOG_SECTORS);
 	j->present = true;
 	j->mode = c->mode;
-	j->dev = (struct member){ .present = true, .sb = *c->journal };
+	member_init(&j->dev, c->journal);
 	j->start = c->journal->data_offset;
 	j->blocks = size / MD_LOG_SECTORS;
 	if (j->blocks < 8 * (e->geo.disks + 4))
@@ -164,6 +164,7 @@ static void unit_page(struct md_engine *e, struct md_unit *u, u64 at, void *buf)
 		.sector = e->j.start + at,
 		.bytes = MD_LOG_BLOCK,
 		.buf = buf,
+		.payer = u->payer,
 		.done = unit_write_done,
 		.arg = u,
 	};
@@ -224,6 +225,8 @@ int journal_append(struct md_engine *e, struct md_stripe *sh, u64 slots)
 		u = unit_open(e);
 	if (!u)
 		return -ENOMEM;
+	if (!u->pages)
+		u->payer = sh->payer;
 	add_payloads(e, u, sh, slots);
 	journal_unreserve(e, sh, n + 1);
 	if (!sh->unit) {

@@ -22,16 +22,16 @@ static bool is_still(const struct md_engine *e)
 
 int md_set_bitmap(struct md_engine *e, s32 offset, const void *image, size_t bytes)
 {
-	struct md_super now = e->member[__builtin_ctzll(~array_failed(e))].sb;
+	struct md_super *now = &e->member[__builtin_ctzll(~array_failed(e))].sb;
 	int err = 0;
 
 	if (!is_still(e))
 		return -EBUSY;
 	if (image && e->intent)
 		return fail(EBUSY, "there is a bitmap already");
-	now.events = e->events;
+	now->events = e->events;
 	if (image)
-		err = intent_set(e, &now, offset, image, bytes);
+		err = intent_set(e, now, offset, image, bytes);
 	else
 		intent_free(e);
 	if (!err)

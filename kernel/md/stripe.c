@@ -147,6 +147,7 @@ void stripe_rq(struct md_engine *e, struct md_stripe *sh, u32 i, enum md_dir dir
 		.sector = m->sb.data_offset + sh->sector,
 		.bytes = PAGE_BYTES,
 		.buf = buf,
+		.payer = sh->payer,
 		.done = stripe_rq_done,
 		.arg = sh,
 	};

@@ -72,10 +72,7 @@ static int read_disk(void *disk, u64 sector, void *buf, u32 bytes)
 
 int md_disk_read_bitmap(struct md_disk *d, s32 offset, void **image, size_t *bytes)
 {
-	struct md_super sb = d->sb;
-
-	sb.bitmap_or_ppl = (u32)offset;
-	return md_bitmap_read(&sb, read_disk, d, image, bytes);
+	return md_bitmap_read(&d->sb, offset, read_disk, d, image, bytes);
 }
 
 static int apply_bitmap(struct md_array *a, const struct wish *w)

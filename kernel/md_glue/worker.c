@@ -75,6 +75,7 @@ int md_queue(struct block_hwq *h, struct bio *b)
 				.sectors = n ? b->bytes >> SECTOR_SHIFT : 0,
 				.vec = r->vec,
 				.nvec = n,
+				.payer = b->payer,
 				.done = request_done };
 	spin_lock(&a->queue_lock);
 	list_add_tail(&r->link, &a->incoming);
@@ -157,6 +158,7 @@ static struct below *make_below(struct md_array *a, struct md_disk *d, struct md
 	bio_init(&b->bio, d->dev, op[rq->dir], rq->dir == MD_FLUSH ? 0 : rq->sector, n ? b->vec : NULL, n);
 	b->bio.flags = BIO_DIRECT | BIO_SYNC | (rq->flags & MD_FUA ? BIO_FUA : 0) |
 		       (rq->flags & MD_PREFLUSH ? BIO_PREFLUSH : 0) | (rq->flags & MD_FAILFAST ? BIO_FAILFAST : 0);
+	b->bio.payer = rq->payer;
 	b->bio.done = below_done;
 	return b;
 }

@@ -359,7 +359,8 @@ static int read_bitmap(struct sim *s, struct md_config *c, void **image)
 	for (u32 i = 0; i < s->disks; i++)
 		if (c->member[i].sb && (best == MD_NO_SLOT || c->member[i].sb->events > c->member[best].sb->events))
 			best = i;
-	return md_bitmap_read(c->member[best].sb, bitmap_read, &s->disk[best], image, &c->bitmap_bytes);
+	return md_bitmap_read(c->member[best].sb, (s32)c->member[best].sb->bitmap_or_ppl, bitmap_read, &s->disk[best],
+			      image, &c->bitmap_bytes);
 }
 
 int sim_start(struct sim *s, u64 missing, enum md_journal_mode mode, struct md_engine **out,

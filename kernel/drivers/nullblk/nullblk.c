@@ -5,11 +5,13 @@
  *
  * Idea: a request is due at a time drawn from a distribution: fixed, normal (a sum of uniform draws), or bimodal.
  * Requests are served `servers` at a time, so a flood queues up as on a real disk. What is due is completed by the
- * CPU timer (our interrupt) or earlier by whoever polls. Data are not kept: reads give zeros.
+ * CPU timer (our interrupt) or earlier by whoever polls. Data are kept if wanted (block/memstore.h); otherwise reads
+ * give zeros.
  *
  *      queue() --> pending, ordered by due time --> timer or poll --> block_complete
  *
- * Contract: `nullblk=N` on the command line makes nullb0 .. nullbN-1 of 1 GiB. Parameters are files of
+ * Contract: `nullblk=N` on the command line makes nullb0 .. nullbN-1 of 1 GiB (`nullblk.size=MIB`: of another size),
+ * `nullblk.memory_backed=1` has them keep their data. Parameters are files of
  * /sys/block/nullbX/service: read_ns, write_ns, spread_ns, distribution, servers.
  *
  * Locks: q->lock (RANK_DRIVER, irqsave) covers the pending tree and the servers' free times.
@@ -18,7 +20,7 @@
 #include <alloc/slab.h>
 #include <arch/boot.h>
 #include <arch/cpu.h>
-#include <block/block.h>
+#include <block/memstore.h>
 #include <core/clock.h>
 #include <core/irq.h>
 #include <core/init.h>
@@ -62,6 +64,8 @@ struct null_disk {
 	u64 read_ns, write_ns, spread_ns;
 	enum distribution distribution;
 	u64 random;
+	bool keeps; /* what is written, in: */
+	struct memstore store;
 };
 
 static u64 next_random(struct null_disk *d)
@@ -146,12 +150,15 @@ static int queue_bio(struct block_hwq *h, struct bio *b)
 	return 0;
 }
 
-static void clear_pages(const struct bio *b)
+static int carry_out(const struct bio *b)
 {
-	if (b->op != BLOCK_READ)
-		return;
-	for (unsigned i = 0; i < b->nr_vecs; i++)
+	struct null_disk *d = b->dev->whole->priv;
+
+	if (d->keeps && block_device_op(b) != BLOCK_FLUSH)
+		return memstore_do(&d->store, b);
+	for (unsigned i = 0; i < b->nr_vecs && b->op == BLOCK_READ; i++)
 		memset(page_virt(b->vecs[i].page) + b->vecs[i].offset, 0, b->vecs[i].bytes);
+	return 0;
 }
 
 static int reap(struct null_queue *q)
@@ -171,8 +178,7 @@ static int reap(struct null_queue *q)
 		spin_unlock_irqrestore(&q->lock, irq);
 		if (!b)
 			return n;
-		clear_pages(b);
-		block_complete(b, 0);
+		block_complete(b, carry_out(b));
 	}
 }
 
@@ -295,7 +301,7 @@ static int make_queues(struct null_disk *d, unsigned nr)
 	return 0;
 }
 
-static int make(unsigned index)
+static int make(unsigned index, u64 mib, bool keeps)
 {
 	struct null_disk *d = kzalloc(sizeof(*d), ALLOC_KERNEL);
 	int err;
@@ -308,7 +314,9 @@ static int make(unsigned index)
 	d->random = 0x9e3779b97f4a7c15ULL + index;
 	d->block.priv = d;
 	d->block.driver = &driver;
-	d->block.sectors = 1ULL << (30 - SECTOR_SHIFT);
+	d->keeps = keeps;
+	memstore_init(&d->store);
+	d->block.sectors = mib << (20 - SECTOR_SHIFT);
 	d->block.limits = (struct block_limits){ .logical_block = SECTOR_SIZE,
 						 .physical_block = PAGE_SIZE,
 						 .max_bytes = 1 << 20,
@@ -321,15 +329,22 @@ static int make(unsigned index)
 	return err ? err : attr_dir_init(&d->service, &d->block.attr, "service", service_attrs, NULL, d);
 }
 
+static u64 parameter(const char *name, u64 otherwise)
+{
+	char text[16];
+	u64 v;
+
+	return boot_param(name, text, sizeof(text)) && !str_to_u64(text, 10, &v) ? v : otherwise;
+}
+
 static void nullblk_init(void)
 {
-	char text[8];
-	u64 n;
+	u64 n = min(parameter("nullblk", 0), (u64)MAX_DEVICES);
+	u64 mib = clamp(parameter("nullblk.size", 1024), 1ULL, 1ULL << 20);
+	bool keeps = parameter("nullblk.memory_backed", 0);
 
-	if (!boot_param("nullblk", text, sizeof(text)) || str_to_u64(text, 10, &n))
-		return;
-	for (unsigned i = 0; i < min(n, (u64)MAX_DEVICES); i++)
-		if (make(i))
+	for (unsigned i = 0; i < n; i++)
+		if (make(i, mib, keeps))
 			log_warn("nullb%u: out of memory", i);
 }
 PART_INIT(driver, nullblk_init);

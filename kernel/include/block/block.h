@@ -53,6 +53,8 @@ struct bio {
 	u32 bytes; /* multiple of the logical block size; 0 for flush */
 	u8 op;     /* enum block_op */
 	u16 flags; /* BIO_* */
+	u16 payer; /* the tenant for whom current submits it, by number; 0: as it is. After block_submit: who pays, if
+		      tenants have shares of the disk */
 	u16 nr_vecs;
 	struct bio_vec *vecs; /* NULL for flush, discard, zeroes */
 	int status;

@@ -35,10 +35,11 @@ u64 md_bitmap_bytes(const struct md_bitmap *b);
 /* Set bits among the first nbits of a bit area. */
 u64 md_bitmap_count(const u8 *bits, u64 nbits);
 
-/* Reads header and bits from where sb says, whole pages, into *out (to be given to kfree). read: absolute sectors of
- * the member. 0, -EINVAL with a reason, -ENOMEM, or read's error. */
+/* Reads header and bits, `offset` sectors from the superblock (sb->bitmap_or_ppl, as a rule), whole pages, into *out
+ * (to be given to kfree). read: absolute sectors of the member. 0, -EINVAL with a reason, -ENOMEM, or read's error. */
 typedef int (*md_read_fn)(void *ctx, u64 sector, void *buf, u32 bytes);
-int __must_check md_bitmap_read(const struct md_super *sb, md_read_fn read, void *ctx, void **out, size_t *bytes);
+int __must_check md_bitmap_read(const struct md_super *sb, s32 offset, md_read_fn read, void *ctx, void **out,
+				size_t *bytes);
 
 static inline bool md_bitmap_test(const u8 *bits, u64 bit)
 {

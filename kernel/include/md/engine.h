@@ -53,6 +53,7 @@ struct md_io {
 	unsigned nvec;
 	void (*done)(struct md_io *io, int err);
 	void *owner;
+	u16 payer; /* for whom it is: passed on to the md_rq that it causes, where that can be told */
 	/* the engine's */
 	struct list link;
 	struct md_seg *seg;
@@ -72,6 +73,7 @@ struct md_rq {
 	void *buf;                /* or, if NULL, */
 	const struct md_vec *vec; /* these, which are at least as long, from `skip` bytes on */
 	size_t skip;
+	u16 payer;
 	void *owner;      /* the owner's, while it has the request */
 	struct list link; /* likewise */
 	/* the engine's */

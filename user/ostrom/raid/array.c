@@ -232,7 +232,7 @@ static int read_bitmap(struct raid *r, struct md_config *c, void **bitmap)
 			best = r->slot[i];
 	if (c->read_only || !best || !(best->sb.features & MD_FEATURE_BITMAP_OFFSET))
 		return 0;
-	err = md_bitmap_read(&best->sb, read_image, best, bitmap, &c->bitmap_bytes);
+	err = md_bitmap_read(&best->sb, (s32)best->sb.bitmap_or_ppl, read_image, best, bitmap, &c->bitmap_bytes);
 	c->bitmap = *bitmap;
 	return err;
 }

@@ -447,6 +447,7 @@ void md_status(const struct md_engine *e, struct md_status *out)
 		.sync_ended = e->sync.ended,
 		.mismatches = e->sync.mismatches,
 		.corrected = e->corrected,
+		.stripes = e->nstripes,
 		.cached = e->ncached,
 		.member_reads = e->stat_reads,
 		.member_writes = e->stat_writes,

@@ -154,6 +154,8 @@ void stripe_park(struct md_engine *e, struct md_stripe *sh)
 	bool dirty = stripe_flag_mask(e, sh, DIRTY);
 
 	sh->parked = true;
+	e->j.leaving -= sh->leaving;
+	sh->leaving = false;
 	e->busy--;
 	e->ncached += dirty;
 	if (!dirty)
@@ -237,32 +239,143 @@ static void free_cache(struct md_engine *e)
 	kfree(e->scratch[1]);
 }
 
+/* The hash for n stripes, which are not in it yet. */
+struct table {
+	struct list *hash;
+	u32 mask, *unquiet;
+};
+
+static void table_free(struct table *t)
+{
+	kfree(t->hash);
+	kfree(t->unquiet);
+	*t = (struct table){ 0 };
+}
+
+static int table_new(struct table *t, u32 n)
+{
+	u32 size = 1;
+
+	while (size < 4 * n) /* what reads pass by should seldom share a bucket with what they may not */
+		size <<= 1;
+	t->mask = size - 1;
+	t->hash = kcalloc(size, sizeof(*t->hash), ALLOC_KERNEL);
+	t->unquiet = kcalloc(size, sizeof(*t->unquiet), ALLOC_KERNEL);
+	if (!t->hash || !t->unquiet) {
+		table_free(t);
+		return -ENOMEM;
+	}
+	for (u32 i = 0; i < size; i++)
+		list_init(&t->hash[i]);
+	return 0;
+}
+
+static void table_use(struct md_engine *e, const struct table *t)
+{
+	kfree(e->hash);
+	kfree(e->unquiet);
+	e->hash = t->hash;
+	e->hash_mask = t->mask;
+	e->unquiet = t->unquiet;
+}
+
+/* Makes stripes [from, to) of all[]. */
+static int stripes_new(struct md_stripe **all, u32 from, u32 to, u32 disks)
+{
+	for (u32 i = from; i < to; i++) {
+		all[i] = stripe_new(disks);
+		if (!all[i]) {
+			while (i > from)
+				stripe_free(all[--i], disks);
+			return -ENOMEM;
+		}
+		all[i]->parked = true;
+	}
+	return 0;
+}
+
 static int alloc_cache(struct md_engine *e, const struct md_config *c)
 {
-	e->nstripes = c->stripes ? c->stripes : DEFAULT_STRIPES;
-	e->hash_mask = 1;
-	while (e->hash_mask <
-	       4 * e->nstripes) /* what reads pass by should seldom share a bucket with what they may not */
-		e->hash_mask <<= 1;
-	e->hash = kcalloc(e->hash_mask, sizeof(*e->hash), ALLOC_KERNEL);
-	e->unquiet = kcalloc(e->hash_mask, sizeof(*e->unquiet), ALLOC_KERNEL);
-	e->all = kcalloc(e->nstripes, sizeof(*e->all), ALLOC_KERNEL);
+	u32 n = c->stripes ? c->stripes : DEFAULT_STRIPES;
+	struct table t;
+	int err = table_new(&t, n);
+
+	if (err)
+		return err;
+	table_use(e, &t);
+	e->all = kcalloc(n, sizeof(*e->all), ALLOC_KERNEL);
 	e->zero = kzalloc(PAGE_BYTES, ALLOC_KERNEL);
 	e->scratch[0] = kmalloc(PAGE_BYTES, ALLOC_KERNEL);
 	e->scratch[1] = kmalloc(PAGE_BYTES, ALLOC_KERNEL);
-	if (!e->hash || !e->unquiet || !e->all || !e->zero || !e->scratch[0] || !e->scratch[1])
+	if (!e->all || !e->zero || !e->scratch[0] || !e->scratch[1])
 		return -ENOMEM;
-	for (u32 i = 0; i < e->hash_mask; i++)
-		list_init(&e->hash[i]);
-	e->hash_mask--;
-	for (u32 i = 0; i < e->nstripes; i++) {
-		struct md_stripe *sh = e->all[i] = stripe_new(e->geo.disks);
+	err = stripes_new(e->all, 0, n, e->geo.disks);
+	if (err)
+		return err;
+	e->nstripes = n;
+	for (u32 i = 0; i < n; i++)
+		list_add_tail(&e->all[i]->link, &e->lru);
+	return 0;
+}
 
-		if (!sh)
-			return -ENOMEM;
-		sh->parked = true;
-		list_add_tail(&sh->link, &e->lru);
+/* Fills all[] with the stripes that stay, those that the journal alone has first. */
+static void keep_stripes(struct md_engine *e, struct md_stripe **all, u32 n)
+{
+	struct md_stripe *sh, *next;
+	u32 at = 0, drop = e->nstripes - min(n, e->nstripes);
+
+	list_for_each_entry (sh, &e->cached, link)
+		all[at++] = sh;
+	list_for_each_entry_safe (sh, next, &e->lru, link) {
+		if (drop) {
+			drop--;
+			list_del(&sh->link);
+			stripe_free(sh, e->geo.disks);
+		} else {
+			all[at++] = sh;
+		}
 	}
+}
+
+static void rehash(struct md_engine *e)
+{
+	e->nbusy = 0;
+	for (u32 i = 0; i < e->nstripes; i++) {
+		struct md_stripe *sh = e->all[i];
+
+		if (!sh->known)
+			continue;
+		list_add(&sh->hash, bucket(e, sh->sector));
+		if (stripe_flag_mask(e, sh, DIRTY))
+			count_unquiet(e, sh, 1);
+	}
+}
+
+int cache_resize(struct md_engine *e, u32 n)
+{
+	struct table t = { 0 };
+	struct md_stripe **all;
+	int err;
+
+	if (e->ncached > n / 2)
+		return -EBUSY;
+	all = kcalloc(n, sizeof(*all), ALLOC_KERNEL);
+	err = all ? table_new(&t, n) : -ENOMEM;
+	if (!err)
+		err = stripes_new(all, min(n, e->nstripes), n, e->geo.disks);
+	if (err) {
+		table_free(&t);
+		kfree(all);
+		return err;
+	}
+	keep_stripes(e, all, n);
+	for (u32 i = e->nstripes; i < n; i++)
+		list_add(&all[i]->link, &e->lru);
+	kfree(e->all);
+	e->all = all;
+	e->nstripes = n;
+	table_use(e, &t);
+	rehash(e);
 	return 0;
 }
 

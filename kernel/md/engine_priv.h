@@ -67,6 +67,7 @@ struct md_stripe {
 	bool parked;    /* on lru or cached: nothing to do */
 	bool fua;       /* the batch has a FUA write */
 	bool write_out; /* although it could stay cached */
+	bool leaving;   /* counts in the journal's leaving, until it is parked */
 	bool stuck;     /* too many members are gone to write it out */
 	u16 payer;      /* of the last request */
 	enum step { APPLY, PARITY, INTENT, DURABLE_DIRTY, JOURNAL, MEMBERS } step; /* of op */
@@ -121,6 +122,7 @@ struct journal {
 	struct list units;
 	struct md_unit *open;
 	struct list space_wait; /* stripes */
+	u32 leaving;            /* stripes that reclaim has sent on their way */
 	bool flushing;
 	struct md_rq flush_rq;
 	enum { RECLAIM_IDLE, RECLAIM_FLUSH, RECLAIM_SUPER } reclaim;
@@ -216,6 +218,7 @@ bool direct_read(struct md_engine *e, struct md_io *io); /* false: by the stripe
 bool stripe_is_quiet(const struct md_engine *e, u64 sector);          /* the members have what a reader must see */
 struct md_stripe *stripe_find(const struct md_engine *e, u64 sector); /* NULL: not in the cache */
 struct md_stripe *stripe_get(struct md_engine *e, u64 sector);
+int __must_check cache_resize(struct md_engine *e, u32 stripes); /* nothing is under way */
 void stripe_park(struct md_engine *e, struct md_stripe *sh);
 void stripe_ready(struct md_engine *e, struct md_stripe *sh);
 void seg_copy(struct md_seg *seg, u8 *page, bool to_page);

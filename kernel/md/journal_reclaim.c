@@ -4,7 +4,8 @@
  * members, and doing that too eagerly makes write-back into write-through.
  *
  * Idea: two slow loops. *Write out*: when half of the log or three quarters of the stripe cache hold cached
- * stripes, or somebody waits for room, the oldest ones are sent on to their members, some at a time. *Move the tail*:
+ * stripes, or somebody waits for room, the oldest one and its neighbours on the members are sent on, some at a time, so
+ * that what they read and write lies together. *Move the tail*:
  * when the units at the front are not needed any more and a quarter of the log is used, flush the members, then
  * write the new tail into the journal's superblock, then count the blocks as free. The tail always names a good
  * meta block: if nothing is live it is the last unit, whose replay changes nothing.
@@ -21,16 +22,24 @@
 #include <md/journal.h>
 #include "engine_priv.h"
 
-#define BATCH 16 /* stripes written out at once */
+#define BATCH 64   /* stripes written out at once, */
+#define SWEEP 4096 /* from this many places */
 
 static void write_out_some(struct md_engine *e)
 {
-	for (int n = 0; n < BATCH && !list_empty(&e->cached); n++) {
-		struct md_stripe *sh = list_first_entry(&e->cached, struct md_stripe, link);
+	struct md_stripe *sh = list_first_entry(&e->cached, struct md_stripe, link);
+	u64 at = ALIGN_DOWN(sh->sector, e->geo.chunk);
 
-		if (sh->stuck)
+	if (sh->stuck)
+		return;
+	for (u32 places = 0; e->j.leaving < BATCH && places < SWEEP && e->ncached; places++, at += MD_PAGE_SECTORS) {
+		if (at >= e->geo.member_sectors)
 			return;
-		sh->write_out = true;
+		sh = stripe_find(e, at);
+		if (!sh || !sh->parked || sh->stuck || !stripe_flag_mask(e, sh, DIRTY))
+			continue;
+		sh->write_out = sh->leaving = true;
+		e->j.leaving++;
 		stripe_ready(e, sh);
 	}
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: a running array gets a bitmap or loses it, gets more room on its members, or mirrors on more of them.
+ * Problem: a running array gets a bitmap or loses it, gets more room on its members or in memory, or mirrors on more of
+ * them.
  *
  * Idea: only while nothing is under way, so that each change is a new set of numbers and the superblocks that say so.
  * The new room of redundant arrays is not in agreement yet: it is as if a resync had been ended where it begins.
@@ -37,6 +38,13 @@ int md_set_bitmap(struct md_engine *e, s32 offset, const void *image, size_t byt
 	if (!err)
 		meta_want(e);
 	return err;
+}
+
+int md_set_stripes(struct md_engine *e, u32 stripes)
+{
+	if (!md_level_has_parity(e->geo.level) || stripes <= 16 || stripes > 32768)
+		return fail(EINVAL, "17 to 32768 stripes, for levels with parity");
+	return is_still(e) ? cache_resize(e, stripes) : -EBUSY;
 }
 
 /* What every member has room for. */

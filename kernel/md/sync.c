@@ -19,7 +19,7 @@
 #include <lib/string.h>
 #include "engine_priv.h"
 
-#define WINDOW     16 /* stripes at once, at most a quarter of the cache */
+#define WINDOW     64 /* stripes at once, at most a quarter of the cache */
 #define CHECKPOINT 16 /* parts of the whole */
 
 u64 sync_rebuilding(const struct md_engine *e)

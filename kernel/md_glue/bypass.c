@@ -171,12 +171,27 @@ static void drop(struct passing *p)
 		put_disk(p->part[--p->n].d);
 }
 
-/* Where a read can be had without the engine's thread. */
-static enum md_place judge(struct md_array *a, struct passing *p, unsigned parts)
+static enum md_place try_look(struct md_array *a, struct passing *p)
 {
 	enum md_place place = MD_BUSY;
+
+	if (mutex_trylock(&a->engine_lock)) {
+		place = a->holds || !a->running ? MD_BUSY : look(a, p);
+		mutex_unlock(&a->engine_lock);
+	}
+	return place;
+}
+
+/* Where a read can be had without the engine's thread. With a member missing the stripe cache has what it would have to
+ * reconstruct: it is asked first. */
+static enum md_place judge(struct md_array *a, struct passing *p, unsigned parts)
+{
+	bool memory_first = READ_ONCE(a->last.failed);
+	enum md_place place = memory_first ? try_look(a, p) : MD_BUSY;
 	const struct md_engine *e;
 
+	if (place != MD_BUSY)
+		return place;
 	rcu_read_lock();
 	e = rcu_deref(a->e);
 	if (e && READ_ONCE(a->running) && !READ_ONCE(a->holds) && divide(a, e, p, parts))
@@ -185,11 +200,7 @@ static enum md_place judge(struct md_array *a, struct passing *p, unsigned parts
 	if (place == MD_ON_MEMBER)
 		return place;
 	drop(p);
-	if (mutex_trylock(&a->engine_lock)) {
-		place = a->holds || !a->running ? MD_BUSY : look(a, p);
-		mutex_unlock(&a->engine_lock);
-	}
-	return place;
+	return memory_first ? MD_BUSY : try_look(a, p);
 }
 
 bool md_bypass(struct bio *b)

@@ -17,6 +17,7 @@
  */
 #include <alloc/slab.h>
 #include <core/log.h>
+#include <core/rcu.h>
 #include <lib/err.h>
 #include <lib/string.h>
 #include <md/bitmap.h>
@@ -35,6 +36,7 @@ static void hold(struct md_array *a, bool on)
 	mutex_lock(&a->engine_lock);
 	a->holds = on;
 	mutex_unlock(&a->engine_lock);
+	rcu_synchronize(); /* reads past the engine look */
 }
 
 static int change(struct md_array *a, const struct wish *w)
@@ -122,4 +124,16 @@ static int apply_mirrors(struct md_array *a, const struct wish *w)
 int md_array_set_mirrors(struct md_array *a, u32 disks)
 {
 	return change(a, &(struct wish){ .apply = apply_mirrors, .number = disks });
+}
+
+static int apply_stripes(struct md_array *a, const struct wish *w)
+{
+	return md_set_stripes(a->e, (u32)w->number);
+}
+
+int md_array_set_stripes(struct md_array *a, u64 stripes)
+{
+	if (stripes > UINT32_MAX)
+		return -EINVAL;
+	return change(a, &(struct wish){ .apply = apply_stripes, .number = stripes });
 }

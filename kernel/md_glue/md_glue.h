@@ -124,6 +124,7 @@ int md_bitmap_add(struct md_array *a, s32 offset);
 int md_bitmap_remove(struct md_array *a);
 int md_array_set_size(struct md_array *a, u64 sectors); /* of each member; 0: all that there is */
 int md_array_set_mirrors(struct md_array *a, u32 disks);
+int md_array_set_stripes(struct md_array *a, u64 stripes);
 
 /* pace.c: engine_lock */
 void md_pace_start(struct md_array *a, const struct md_status *st, u64 now);

@@ -131,7 +131,7 @@ static int show_running(const struct md_array *a, const struct md_status *st, en
 	case RESYNC_START:
 		strbuf_add(out, st->parity_good == MD_CLEAN ? "none\n" : "%llu\n", (unsigned long long)st->parity_good);
 		break;
-	case CACHE_SIZE: strbuf_add(out, "%u\n", MD_STRIPES); break;
+	case CACHE_SIZE: strbuf_add(out, "%u\n", st->stripes); break;
 	case CACHE_ACTIVE: strbuf_add(out, "%u\n", st->cached); break;
 	case JOURNAL_MODE:
 		if (journal)
@@ -298,6 +298,8 @@ static int set_number(struct md_array *a, enum array_file file, char *text, size
 
 	if (!word_is(text, len, "max") && str_to_u64(text, 10, &n))
 		return fail(EINVAL, "no number: %s", text);
+	if (file == CACHE_SIZE)
+		return md_array_set_stripes(a, n);
 	if (file == DISKS)
 		return n && n <= MD_MAX_DISKS ? md_array_set_mirrors(a, (u32)n) : -EINVAL;
 	return n > ~0ULL / 2 ? -EINVAL : md_array_set_size(a, n * 2);
@@ -319,7 +321,7 @@ static int set_array(struct attr_dir *dir, const struct attr *attr, char *text, 
 		err = set_speed(attr->data == SPEED_MIN ? &a->speed_min : &a->speed_max, text, len);
 	else if (attr->data == SAFE_DELAY)
 		err = set_safe_delay(a, text, len);
-	else if (attr->data == DISKS || attr->data == COMPONENT)
+	else if (attr->data == DISKS || attr->data == COMPONENT || attr->data == CACHE_SIZE)
 		err = set_number(a, (enum array_file)attr->data, text, len);
 	else
 		err = word_is(text, len, "") ? -EINVAL : md_sync_action(a, text);
@@ -356,7 +358,7 @@ static const struct attr *const array_attrs[] = {
 	WRITE("sync_speed_min", SPEED_MIN),
 	WRITE("sync_speed_max", SPEED_MAX),
 	READ("array_size", ARRAY_SIZE_FILE),
-	READ("stripe_cache_size", CACHE_SIZE),
+	WRITE("stripe_cache_size", CACHE_SIZE),
 	READ("stripe_cache_active", CACHE_ACTIVE),
 	WRITE("journal_mode", JOURNAL_MODE),
 	READ("consistency_policy", POLICY),

@@ -125,6 +125,7 @@ struct md_status {
 	bool sync_ended;               /* the last pass was ended by md_stop_sync */
 	u64 corrected;
 	u64 parity_good; /* member sectors below have parity (copies) that agree; MD_CLEAN: all */
+	u32 stripes;     /* that there is room for */
 	u32 cached;      /* stripes with acknowledged data that only the journal has */
 	u64 member_reads, member_writes, log_blocks, flushes;
 	bool bitmap; /* it has one: */
@@ -193,6 +194,10 @@ void md_hold_sync(struct md_engine *e, bool hold); /* to keep a pass slow */
  * As md_set_bitmap; -ENOSPC. */
 int __must_check md_set_size(struct md_engine *e, u64 sectors);
 int __must_check md_set_mirrors(struct md_engine *e, u32 disks);
+
+/* Keeps so many stripes in memory (17 to 32768). As md_set_bitmap; -EBUSY also: too many have data that only the
+ * journal has. Nobody may be in md_peek. */
+int __must_check md_set_stripes(struct md_engine *e, u32 stripes);
 
 /* The bad blocks of a member, by sectors of its device; empty if there is none. */
 const struct md_bad *md_bad_blocks(const struct md_engine *e, u32 slot);

@@ -168,6 +168,9 @@ int md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb)
 	err = intent_member_added(e, sb);
 	if (err)
 		return err;
+	err = ppl_member_added(e, slot, sb);
+	if (err)
+		return err;
 	err = md_bad_init(&bad, sb);
 	if (err)
 		return err;
@@ -263,6 +266,7 @@ static void fill_super(const struct md_engine *e, struct member *m)
 	sb->utime = e->now;
 	sb->resync_offset = e->dirty ? 0 : e->parity_good;
 	if (m != &e->j.dev) {
+		ppl_fill(e, (u32)(m - e->member), sb);
 		sb->features &= ~(MD_FEATURE_RECOVERY_OFFSET | MD_FEATURE_RECOVERY_BITMAP);
 		sb->recovery_offset = 0;
 		sb->features &= ~MD_FEATURE_BAD_BLOCKS;
@@ -447,6 +451,7 @@ void md_status(const struct md_engine *e, struct md_status *out)
 		.sync_ended = e->sync.ended,
 		.mismatches = e->sync.mismatches,
 		.corrected = e->corrected,
+		.ppl = e->ppl,
 		.stripes = e->nstripes,
 		.cached = e->ncached,
 		.member_reads = e->stat_reads,

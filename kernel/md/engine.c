@@ -103,9 +103,11 @@ static void flush_finish(struct md_engine *e)
 		reclaim_members_flushed(e, wait ? -EAGAIN : 0);
 	if (e->flush_intent_now)
 		intent_flushed(e);
+	if (e->flush_ppl_now)
+		ppl_flushed(e, wait ? -EAGAIN : 0);
 	if (e->flush_meta_now)
 		meta_flush_done(e);
-	e->flush_reclaim_now = e->flush_meta_now = e->flush_intent_now = false;
+	e->flush_reclaim_now = e->flush_meta_now = e->flush_intent_now = e->flush_ppl_now = false;
 }
 
 static void flush_done(struct md_engine *e, struct md_rq *rq, int err)
@@ -122,13 +124,16 @@ void flush_start(struct md_engine *e)
 	u64 slots = slots_writable(e);
 
 	if (e->flush_inflight || (list_empty(&e->flush_wait) && !e->flush_reclaim_wanted && !e->flush_meta_wanted &&
-				  !e->flush_intent_wanted))
+				  !e->flush_intent_wanted && !e->flush_ppl_wanted))
 		return;
 	list_splice_tail_init(&e->flush_wait, &e->flush_now);
 	e->flush_reclaim_now = e->flush_reclaim_wanted;
 	e->flush_meta_now = e->flush_meta_wanted;
 	e->flush_intent_now = e->flush_intent_wanted;
-	e->flush_reclaim_wanted = e->flush_meta_wanted = e->flush_intent_wanted = false;
+	e->flush_ppl_now = e->flush_ppl_wanted;
+	e->flush_reclaim_wanted = e->flush_meta_wanted = e->flush_intent_wanted = e->flush_ppl_wanted = false;
+	if (e->flush_ppl_now)
+		ppl_flush_begins(e);
 	e->flush_inflight = __builtin_popcountll(slots);
 	if (!slots)
 		flush_finish(e);
@@ -203,6 +208,7 @@ void md_run(struct md_engine *e)
 		sync_pump(e);
 		meta_pump(e);
 		intent_pump(e);
+		ppl_pump(e);
 		flush_start(e);
 		again |= run_finished(e);
 	} while (again || !list_empty(&e->completed) || e->pers->is_ready(e));
@@ -212,7 +218,7 @@ bool md_is_idle(const struct md_engine *e)
 {
 	return !e->inflight && !e->busy && list_empty(&e->stalled) && list_empty(&e->finished) &&
 	       list_empty(&e->flush_wait) && e->meta_wanted == e->meta_written && e->sync.kind == MD_SYNC_NONE &&
-	       !(e->quiescing && e->ncached) && e->j.reclaim == RECLAIM_IDLE && intent_is_idle(e);
+	       !(e->quiescing && e->ncached) && e->j.reclaim == RECLAIM_IDLE && intent_is_idle(e) && ppl_is_idle(e);
 }
 
 /* ---- life ---- */
@@ -226,6 +232,7 @@ void md_engine_destroy(struct md_engine *e)
 		member_free(&e->member[i]);
 	journal_free(e);
 	intent_free(e);
+	ppl_free(e);
 	kfree(e->member);
 	kfree(e->flush_rq);
 	kfree(e);
@@ -313,6 +320,9 @@ int md_engine_create(struct md_engine **out, const struct md_config *c)
 	if (err < 0)
 		goto out;
 	err = journal_init(e, c);
+	if (err < 0)
+		goto out;
+	err = ppl_init(e, sb, c->ppl_generation);
 	if (err < 0)
 		goto out;
 	if (c->bitmap)

@@ -79,6 +79,7 @@ struct md_stripe {
 	struct meta_waiter waiter;
 	u32 reserved;         /* journal blocks */
 	struct md_unit *unit; /* the oldest journal unit that it needs */
+	struct ppl_log *ppl;  /* its partial parity is in this log's unit */
 	struct slot_page s[];
 };
 
@@ -171,6 +172,7 @@ struct md_engine {
 	u8 *zero, *scratch[2];
 	struct copies *copies; /* of levels without parity */
 	struct intent *intent; /* the write-intent bitmap, or NULL */
+	struct ppl *ppl;       /* the partial parity log, or NULL */
 
 	/* superblocks */
 	u64 events;
@@ -191,6 +193,7 @@ struct md_engine {
 	struct md_rq *flush_rq; /* [geo.disks] */
 	bool flush_reclaim_wanted, flush_reclaim_now, flush_meta_wanted, flush_meta_now;
 	bool flush_intent_wanted, flush_intent_now;
+	bool flush_ppl_wanted, flush_ppl_now;
 
 	struct {
 		enum md_sync kind;
@@ -294,6 +297,20 @@ void intent_pump(struct md_engine *e);
 bool intent_is_idle(const struct md_engine *e);
 void intent_fill(const struct md_engine *e, struct md_super *sb);
 void intent_status(const struct md_engine *e, struct md_status *st);
+
+/* ppl.c; without a partial parity log nothing happens, but ppl_choose, which then takes all */
+int __must_check ppl_init(struct md_engine *e, const struct md_super *truth, u64 generation);
+void ppl_free(struct md_engine *e);
+int __must_check ppl_member_added(struct md_engine *e, u32 slot, const struct md_super *sb);
+void ppl_fill(const struct md_engine *e, u32 slot, struct md_super *sb);
+u64 ppl_choose(const struct md_engine *e, const struct md_stripe *sh, u64 slots); /* what a write may cover at once */
+bool ppl_append(struct md_engine *e,
+		struct md_stripe *sh); /* true: the stripe goes on to its members when it is logged */
+void ppl_release(struct md_engine *e, struct md_stripe *sh);
+void ppl_flush_begins(struct md_engine *e);
+void ppl_flushed(struct md_engine *e, int err);
+void ppl_pump(struct md_engine *e);
+bool ppl_is_idle(const struct md_engine *e);
 
 /* sync.c */
 void sync_pump(struct md_engine *e);

@@ -28,8 +28,8 @@ int md_set_bitmap(struct md_engine *e, s32 offset, const void *image, size_t byt
 
 	if (!is_still(e))
 		return -EBUSY;
-	if (image && e->intent)
-		return fail(EBUSY, "there is a bitmap already");
+	if (image && (e->intent || e->ppl))
+		return fail(EBUSY, "there is a bitmap or a partial parity log already");
 	now->events = e->events;
 	if (image)
 		err = intent_set(e, now, offset, image, bytes);

@@ -342,7 +342,10 @@ static bool wants_cache(const struct md_engine *e, const struct md_stripe *sh)
 static bool begin_write(struct md_engine *e, struct md_stripe *sh, u64 slots)
 {
 	bool cache = wants_cache(e, sh);
-	u32 n = __builtin_popcountll(slots);
+	u32 n;
+
+	slots = ppl_choose(e, sh, slots);
+	n = __builtin_popcountll(slots);
 
 	if (journal_active(e) && !journal_reserve(e, sh, log_blocks(e, n, cache))) {
 		if (stripe_flag_mask(e, sh, DIRTY)) {
@@ -472,6 +475,10 @@ static int step_journal(struct md_engine *e, struct md_stripe *sh)
 	u64 slots = stripe_flag_mask(e, sh, DIRTY) & ~stripe_flag_mask(e, sh, LOGGED);
 
 	if (!journal_active(e)) {
+		sh->phase = LOG;
+		if (ppl_append(e, sh))
+			return 1;
+		sh->phase = IDLE;
 		if (sh->op == OP_CACHE) { /* the journal died under it: the members must have it */
 			sh->op = OP_WRITEOUT;
 			sh->step = PARITY;
@@ -543,6 +550,7 @@ static void members_written(struct md_engine *e, struct md_stripe *sh)
 	sh->write_out = false;
 	sh->bad = 0;
 	journal_release(e, sh);
+	ppl_release(e, sh);
 	end_batch(e, sh, sh->err);
 	sh->phase = IDLE;
 	list_add_tail(&sh->link, &e->ready);

@@ -21,6 +21,7 @@
 #include <lib/err.h>
 #include <lib/string.h>
 #include <md/journal.h>
+#include <md/ppl.h>
 #include <task/task.h>
 #include "md_glue.h"
 
@@ -50,7 +51,6 @@ static int refuse_features(const struct md_array *a, const struct md_super *sb)
 		u32 feature;
 		const char *what;
 	} table[] = {
-		{ MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS, "a partial parity log" },
 		{ MD_FEATURE_RESHAPE_ACTIVE | MD_FEATURE_NEW_OFFSET, "an unfinished reshape" },
 		{ MD_FEATURE_REPLACEMENT, "an unfinished replacement" },
 		{ MD_FEATURE_CLUSTERED, "a cluster" },
@@ -60,6 +60,11 @@ static int refuse_features(const struct md_array *a, const struct md_super *sb)
 		if (sb->features & table[i].feature)
 			return fail(EINVAL, "%s: it has %s, which is not supported", a->block.name, table[i].what);
 	return 0;
+}
+
+static bool has_ppl(const struct md_array *a)
+{
+	return a->truth.features & (MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS);
 }
 
 static int refuse(const struct start *s)
@@ -74,7 +79,8 @@ static int refuse(const struct start *s)
 			    a->geo.disks);
 	if (s->plan.needs_journal)
 		return fail(EINVAL, "%s: its journal is missing", a->block.name);
-	if (md_level_has_parity(a->geo.level) && s->plan.dirty && s->plan.missing && s->plan.journal == MD_NO_SLOT)
+	if (md_level_has_parity(a->geo.level) && s->plan.dirty && s->plan.missing && s->plan.journal == MD_NO_SLOT &&
+	    !has_ppl(a))
 		return fail(EIO, "%s: degraded and not stopped cleanly: parity may be stale", a->block.name);
 	return 0;
 }
@@ -183,6 +189,33 @@ static int recover_journal(struct start *s)
 	s->config.journal_tail = s->log.tail;
 	s->config.journal_head = s->log.head;
 	s->config.journal_seq = s->log.seq;
+	return 0;
+}
+
+/* The parity that was being written when the array was not stopped. */
+static int recover_ppl(struct start *s)
+{
+	static const struct md_recovery_ops ops = { journal_read, journal_write, journal_flush, NULL };
+	const struct md_super *sb[MD_MAX_DISKS] = { NULL };
+	struct md_array *a = s->a;
+	struct md_ppl_result res;
+	int err;
+
+	if (!has_ppl(a))
+		return 0;
+	for (u32 i = 0; i < a->geo.disks; i++)
+		if (a->slot[i] && s->plan.in_sync[i])
+			sb[i] = &a->slot[i]->sb;
+	err = md_ppl_recover(&a->geo, sb, s->plan.dirty, &ops, s, false, &res);
+	if (err)
+		return fail(-err, "%s: its partial parity log cannot be recovered", a->block.name);
+	s->config.ppl_generation = res.generation;
+	s->config.trust_parity = s->plan.dirty && md_ppl_trust(&res, s->plan.missing);
+	if (s->plan.dirty)
+		log_info("%s: partial parity log: %u writes made whole, %u of missing members, %u damaged",
+			 a->block.name, res.entries, res.skipped, res.damaged);
+	if (s->plan.dirty && s->plan.missing && !s->config.trust_parity)
+		return fail(EIO, "%s: degraded and not stopped cleanly: parity may be stale", a->block.name);
 	return 0;
 }
 
@@ -330,6 +363,8 @@ static int run(struct start *s)
 	seat(s);
 	mutex_unlock(&a->engine_lock);
 	err = recover_journal(s);
+	if (!err)
+		err = recover_ppl(s);
 	if (!err)
 		err = read_bitmap(s);
 	if (!err)

@@ -141,6 +141,7 @@ static int show_running(const struct md_array *a, const struct md_status *st, en
 	case POLICY:
 		strbuf_add(out, "%s\n",
 			   journal         ? "journal"
+			   : st->ppl       ? "ppl"
 			   : st->bitmap    ? "bitmap"
 			   : a->geo.parity ? "resync"
 					   : "none");

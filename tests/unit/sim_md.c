@@ -211,7 +211,7 @@ void sim_create(struct sim *s, u64 seed, int level, u32 layout, u32 disks, u32 c
 			sb.data_size = member_sectors - i / 2 * 64; /* of several sizes */
 		if (i == disks)
 			sb.data_size = SIM_LOG_BLOCKS * MD_LOG_SECTORS;
-		disk_init(&s->disk[i], SIM_DATA_OFFSET + sb.data_size);
+		disk_init(&s->disk[i], SIM_DATA_OFFSET + sb.data_size + SIM_PPL_SECTORS);
 		sb.dev_number = i;
 		md_super_build(&sb, buf);
 		memcpy(s->disk[i].stable + 8 * 512, buf, sizeof(buf));
@@ -242,6 +242,29 @@ void sim_add_bitmap(struct sim *s, u32 chunk_bytes, u64 sync_sectors)
 		for (int k = 0; k < 2; k++) {
 			memcpy(views[k] + 8 * 512, buf, sizeof(buf));
 			md_bitmap_build(&b, views[k] + BITMAP_SECTOR * 512);
+		}
+	}
+}
+
+void sim_add_ppl(struct sim *s, u32 sectors)
+{
+	struct md_super sb;
+	u64 buf[MD_SUPER_BYTES / 8];
+
+	s->ppl = true;
+	for (u32 i = 0; i < s->disks; i++) {
+		u8 *views[] = { s->disk[i].stable, s->disk[i].view };
+		u64 at;
+
+		ensure(md_super_decode(s->disk[i].view + 8 * 512, 8, &sb) == 0);
+		at = sb.data_offset + sb.data_size;
+		sb.features |= MD_FEATURE_PPL;
+		sb.bitmap_or_ppl = (u16)(at - 8) | sectors << 16;
+		md_super_build(&sb, buf);
+		for (int k = 0; k < 2; k++) {
+			memcpy(views[k] + 8 * 512, buf, sizeof(buf));
+			md_ppl_begin(views[k] + at * 512, md_ppl_signature(sb.set_uuid), 0);
+			md_ppl_end(views[k] + at * 512);
 		}
 	}
 }
@@ -363,6 +386,23 @@ static int read_bitmap(struct sim *s, struct md_config *c, void **image)
 			      image, &c->bitmap_bytes);
 }
 
+static int recover_ppl(struct sim *s, const struct md_plan *plan, struct recovering *r, struct md_config *c)
+{
+	const struct md_super *truth = &s->sb[plan->newest], *sb[MD_MAX_DISKS] = { NULL };
+	struct md_ppl_result res;
+	struct md_geo g;
+	int err = md_geo_init(&g, truth->level, truth->layout, truth->raid_disks, truth->chunk, truth->size);
+
+	for (u32 i = 0; i < s->disks; i++)
+		if (c->member[i].sb && c->member[i].in_sync)
+			sb[i] = c->member[i].sb;
+	if (!err)
+		err = md_ppl_recover(&g, sb, plan->dirty, &rec_ops, r, false, &res);
+	c->ppl_generation = res.generation;
+	c->trust_parity = !err && plan->dirty && md_ppl_trust(&res, r->missing);
+	return err;
+}
+
 int sim_start(struct sim *s, u64 missing, enum md_journal_mode mode, struct md_engine **out,
 	      struct md_recovery_result *rec)
 {
@@ -397,6 +437,8 @@ int sim_start(struct sim *s, u64 missing, enum md_journal_mode mode, struct md_e
 		c.journal_head = rec->head;
 		c.journal_seq = rec->seq;
 	}
+	if (!err && s->ppl)
+		err = recover_ppl(s, &plan, &r, &c);
 	if (!err && s->bitmap)
 		err = read_bitmap(s, &c, &image);
 	c.bitmap = image;

@@ -10,10 +10,12 @@
 #include <md/assemble.h>
 #include <md/engine.h>
 #include <md/journal.h>
+#include <md/ppl.h>
 
 #define SIM_DISKS       8
 #define SIM_DATA_OFFSET 64
 #define SIM_LOG_BLOCKS  160
+#define SIM_PPL_SECTORS 640 /* behind the data */
 
 struct sim_disk {
 	u64 sectors;
@@ -26,7 +28,7 @@ struct sim_disk {
 struct sim {
 	u64 rng;
 	u32 disks; /* members; the journal, if any, is disk[disks] */
-	bool journal, bitmap;
+	bool journal, bitmap, ppl;
 	u64 now; /* seconds */
 	struct sim_disk disk[SIM_DISKS + 1];
 	struct list queue;
@@ -44,6 +46,8 @@ u64 sim_random(struct sim *s);
 void sim_create(struct sim *s, u64 seed, int level, u32 layout, u32 disks, u32 chunk, u64 member_sectors, bool journal);
 /* Gives the members of a new array a write-intent bitmap. */
 void sim_add_bitmap(struct sim *s, u32 chunk_bytes, u64 sync_sectors);
+/* Gives the members of a new array a partial parity log of so many sectors. */
+void sim_add_ppl(struct sim *s, u32 sectors);
 void sim_destroy(struct sim *s);
 extern const struct md_ops sim_ops;
 /* Carries out one queued request; false when there is none or power is off. */

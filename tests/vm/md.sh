@@ -299,7 +299,7 @@ open(tmp + '/want', 'wb').write(want)
 END
 }
 
-all="manage5 manage6 bitmap copies plain marked marked10 layouts through back back6 mirror ten far offset stripes linear"
+all="manage5 manage6 bitmap copies plain marked marked10 layouts through back back6 ppl mirror ten far offset stripes linear"
 [ "${TEST_MODE:-all}" = all ] || all="manage5 bitmap back ten" # the others take minutes
 for c in ${*:-$all}; do
 	case $c in
@@ -309,6 +309,7 @@ for c in ${*:-$all}; do
 	layouts) kernel_moves "raid5 right-asymmetric 1.0" 4 "-l5 -c32 -e1.0 --layout=ra" 18408 - stop ;;
 	through) kernel_moves "raid5 write-through, crashed" 3 "-l5 -c64" 11776 write-through crash ;;
 	back) kernel_moves "raid5 write-back, crashed" 4 "-l5 -c64" 17664 write-back crash ;;
+	ppl) kernel_moves "raid5 with a partial parity log, crashed" 4 "-l5 -c64 --consistency-policy=ppl" 16896 - crash ;;
 	back6) kernel_moves "raid6 write-back, crashed" 4 "-l6 -c64" 11776 write-back crash ;;
 	copies) copies ;;
 	bitmap) bitmap ;;

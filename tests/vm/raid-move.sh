@@ -8,7 +8,7 @@
 cd "$(dirname "$0")/../.." || exit 2
 . tests/vm/raid/moves.sh
 
-all="plain marked layouts degraded raid6 through back"
+all="plain marked layouts degraded raid6 through back ppl"
 [ "${TEST_MODE:-all}" = all ] || all=through # the others take minutes
 cases=${*:-$all}
 for c in $cases; do
@@ -40,6 +40,9 @@ for c in $cases; do
 		ostrom_to_linux "raid5 write-back, killed" "d0 d1 d2 d3 j" 17664 "--write-back" kill
 		linux_to_ostrom "raid6 write-back, crashed" 4 "-l6 -c64" 11776 write-back crash
 		ostrom_to_linux "raid6 write-back, killed" "d0 d1 d2 d3 j" 11776 "--write-back" kill ;;
+	ppl)
+		linux_to_ostrom "raid5 with a partial parity log, crashed" 4 "-l5 -c64 --consistency-policy=ppl" 16896 - crash
+		ostrom_to_linux "raid5 with a partial parity log, killed" "d0 d1 d2 d3" 16896 "" kill ;;
 	cut) linux_to_ostrom "raid5 write-back, crashed" 4 "-l5 -c64" 17664 write-back crash ;;
 	*) echo "no case $c"; exit 2 ;;
 	esac

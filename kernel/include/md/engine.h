@@ -104,6 +104,7 @@ struct md_config {
 	enum md_journal_mode mode;
 	u64 journal_tail, journal_head, journal_seq; /* from md_journal_recover */
 	u32 stripes;                                 /* of the stripe cache; 0: 128 */
+	u64 ppl_generation;                          /* from md_ppl_recover */
 	const void *bitmap;                          /* as md_bitmap_read found it, or NULL; only read */
 	size_t bitmap_bytes;
 	bool read_only;
@@ -128,6 +129,7 @@ struct md_status {
 	u32 stripes;     /* that there is room for */
 	u32 cached;      /* stripes with acknowledged data that only the journal has */
 	u64 member_reads, member_writes, log_blocks, flushes;
+	bool ppl;
 	bool bitmap; /* it has one: */
 	s32 bitmap_offset;
 	u32 bitmap_chunk, bitmap_sleep, bitmap_space; /* bytes, seconds, sectors */

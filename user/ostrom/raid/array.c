@@ -141,6 +141,36 @@ static int log_data_only(void *ctx, u64 sector, const void *page)
 	return 0;
 }
 
+static bool has_ppl(const struct raid *r)
+{
+	return r->im[r->plan.newest].sb.features & (MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS);
+}
+
+/* The parity that was being written when the array was not stopped. */
+static int recover_ppl(struct raid *r, const struct raid_options *o, struct md_config *c)
+{
+	static const struct md_recovery_ops ops = { log_read, log_write, log_flush, NULL };
+	const struct md_super *sb[MD_MAX_DISKS] = { NULL };
+	int err;
+
+	if (!has_ppl(r))
+		return 0;
+	for (u32 i = 0; i < r->geo.disks; i++)
+		if (r->slot[i] && r->plan.in_sync[i])
+			sb[i] = &r->slot[i]->sb;
+	err = md_ppl_recover(&r->geo, sb, r->plan.dirty, &ops, r, !o->write, &r->ppl);
+	if (err)
+		return err;
+	c->ppl_generation = r->ppl.generation;
+	r->parity_is_whole = o->write && r->plan.dirty && md_ppl_trust(&r->ppl, r->plan.missing);
+	c->trust_parity |= r->parity_is_whole;
+	if (r->plan.dirty && r->plan.missing && !c->trust_parity) {
+		say_error("degraded and not stopped cleanly: parity may be stale; --force uses it all the same");
+		return -EUCLEAN;
+	}
+	return 0;
+}
+
 static int recover_log(struct raid *r, bool dry)
 {
 	static const struct md_recovery_ops ops = { log_read, log_write, log_flush, log_data_only };
@@ -274,26 +304,23 @@ static int inject(struct raid *r)
 	return raid_settle(r);
 }
 
-/* What the engine does not keep up to date must not be left stale, and what it does not read must not be missed. */
-static int refuse_features(const struct raid *r, const struct raid_options *o)
+/* What the engine does not read must not be missed. */
+static int refuse_features(const struct raid *r)
 {
 	static const struct {
 		u32 feature;
-		bool reading; /* refused for reading, too */
 		const char *what;
 	} table[] = {
-		{ MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS, false, "a partial parity log" },
-		{ MD_FEATURE_RESHAPE_ACTIVE | MD_FEATURE_NEW_OFFSET, true, "an unfinished reshape" },
-		{ MD_FEATURE_REPLACEMENT, true, "an unfinished replacement" },
-		{ MD_FEATURE_CLUSTERED, true, "a cluster" },
+		{ MD_FEATURE_RESHAPE_ACTIVE | MD_FEATURE_NEW_OFFSET, "an unfinished reshape" },
+		{ MD_FEATURE_REPLACEMENT, "an unfinished replacement" },
+		{ MD_FEATURE_CLUSTERED, "a cluster" },
 	};
 
 	for (u32 i = 0; i < r->n; i++) {
 		for (unsigned k = 0; k < ARRAY_SIZE(table); k++) {
-			if (!(r->im[i].sb.features & table[k].feature) || !(o->write || table[k].reading))
+			if (!(r->im[i].sb.features & table[k].feature))
 				continue;
-			say_error("%s has %s, which is not supported%s", r->im[i].path, table[k].what,
-				  table[k].reading ? "" : " for writing");
+			say_error("%s has %s, which is not supported", r->im[i].path, table[k].what);
 			return -EOPNOTSUPP;
 		}
 	}
@@ -302,7 +329,7 @@ static int refuse_features(const struct raid *r, const struct raid_options *o)
 
 static int refuse(const struct raid *r, const struct raid_options *o)
 {
-	int err = refuse_features(r, o);
+	int err = refuse_features(r);
 
 	if (err)
 		return err;
@@ -316,7 +343,7 @@ static int refuse(const struct raid *r, const struct raid_options *o)
 		return -ENODEV;
 	}
 	if (md_level_has_parity(r->geo.level) && r->plan.dirty && r->plan.missing && !r->slot[MD_JOURNAL_SLOT] &&
-	    !o->force) {
+	    !o->force && !(o->write && has_ppl(r))) {
 		say_error("degraded and not stopped cleanly: parity may be stale; --force uses it all the same");
 		return -EUCLEAN;
 	}
@@ -338,6 +365,8 @@ int raid_start(struct raid *r, const struct raid_options *o)
 
 	if (!err)
 		err = recover_log(r, !o->write);
+	if (!err)
+		err = recover_ppl(r, o, &c);
 	if (err < 0) {
 		say_error("cannot start: %s", strerror(-err));
 		return err;

@@ -10,6 +10,7 @@
 #include <md/assemble.h>
 #include <md/engine.h>
 #include <md/journal.h>
+#include <md/ppl.h>
 
 struct image {
 	const char *path;
@@ -42,8 +43,9 @@ struct raid {
 	struct md_engine *e;
 	struct list queue;
 	struct md_recovery_result log;
-	bool has_log;
-	u64 *only_at; /* array sectors of data that only the journal has, while it is read */
+	struct md_ppl_result ppl;      /* if it has a partial parity log */
+	bool has_log, parity_is_whole; /* the latter by its partial parity log, after a crash */
+	u64 *only_at;                  /* array sectors of data that only the journal has, while it is read */
 	u8 *only;
 	u32 nonly;
 };

@@ -200,7 +200,10 @@ static int mend(struct raid *r, const struct flags *f, struct image *added)
 	if (r->has_log)
 		printf("journal: %u blocks, %u stripes replayed, %u pages written out%s\n", r->log.blocks,
 		       r->log.replayed, r->log.data_only, r->log.damaged ? ", ended in a torn write" : "");
-	if (r->plan.dirty && !r->plan.missing && !r->has_log)
+	if (r->parity_is_whole)
+		printf("partial parity log: %u writes made whole, %u of missing members\n", r->ppl.entries,
+		       r->ppl.skipped);
+	if (r->plan.dirty && !r->plan.missing && !r->has_log && !r->parity_is_whole)
 		err = run_sync(r, MD_SYNC_RESYNC, "resync", &n);
 	if (!err && (f->add || is_rebuilding(r)))
 		err = add_and_rebuild(r, f, added);

@@ -2,7 +2,7 @@
  *
  * Problem: every RAID5 write XORs whole pages of several members; memory bandwidth should be the only limit.
  *
- * Idea: 256 bytes of the result stay in registers while each source passes by once, so each byte is loaded once
+ * Idea: 128 to 512 bytes of the result stay in registers while each source passes by once, so each byte is loaded once
  * and stored once however many sources there are. One loop in assembly for each vector set, made from one macro:
  * the compiler never sees vector registers, so the file builds in a kernel without them. The portable variant
  * does the same with 64-bit words.
@@ -32,9 +32,9 @@ void xor_blocks(u8 *dst, const u8 *const *src, unsigned n, size_t bytes)
 	}
 }
 
-/* off runs over the block in steps of 256; i runs over the sources; p is the source's address at off.
+/* off runs over the block in steps of `unit` bytes; i runs over the sources; p is the source's address at off.
  * LOAD(d, r) loads r from p + d, FOLD xors, STORE stores to dst + off + d. */
-#define XOR_LOOP(LOADS, FOLDS, STORES)                                                                                 \
+#define XOR_LOOP(unit, LOADS, FOLDS, STORES)                                                                           \
 	size_t off = 0;                                                                                                \
 	ulong i, p;                                                                                                    \
                                                                                                                        \
@@ -45,7 +45,7 @@ void xor_blocks(u8 *dst, const u8 *const *src, unsigned n, size_t bytes)
 			 "	movq (%[src], %[i], 8), %[p]\n"                                                             \
 			 "	addq %[off], %[p]\n" FOLDS "	incq %[i]\n"                                              \
 			 "	jmp 2b\n"                                                                                   \
-			 "3:	leaq (%[dst], %[off]), %[p]\n" STORES "	addq $256, %[off]\n"                           \
+			 "3:	leaq (%[dst], %[off]), %[p]\n" STORES "	addq $" #unit ", %[off]\n"                     \
 			 "	cmpq %[bytes], %[off]\n"                                                                    \
 			 "	jb 1b\n"                                                                                    \
 			 : [off] "+r"(off), [i] "=&r"(i), [p] "=&r"(p)                                                 \
@@ -73,25 +73,29 @@ void xor_blocks(u8 *dst, const u8 *const *src, unsigned n, size_t bytes)
 #define FOUR(M, base, step, r0, r1, r2, r3)                                                                            \
 	M(base + 0 * step, r0) M(base + 1 * step, r1) M(base + 2 * step, r2) M(base + 3 * step, r3)
 
-/* SSE has room for 128 bytes at a time beside its scratch register: the loop runs twice a unit. */
+/* SSE has room for 128 bytes at a time beside its scratch register. */
 static void xor_sse2(u8 *dst, const u8 *const *src, unsigned n, size_t bytes)
 {
 #define SSE_HALF(M) FOUR(M, 0, 16, 0, 1, 2, 3) FOUR(M, 64, 16, 4, 5, 6, 7)
-	XOR_LOOP(SSE_HALF(SSE_LOAD), SSE_HALF(SSE_FOLD),
-		 SSE_HALF(SSE_STORE) "	addq $-128, %[off]\n"); /* the loop adds 256 */
+	XOR_LOOP(128, SSE_HALF(SSE_LOAD), SSE_HALF(SSE_FOLD), SSE_HALF(SSE_STORE));
 }
 
 static void xor_avx2(u8 *dst, const u8 *const *src, unsigned n, size_t bytes)
 {
 #define AVX_ALL(M) FOUR(M, 0, 32, 0, 1, 2, 3) FOUR(M, 128, 32, 4, 5, 6, 7)
-	XOR_LOOP(AVX_ALL(AVX_LOAD), AVX_ALL(AVX_FOLD), AVX_ALL(AVX_STORE));
+	XOR_LOOP(256, AVX_ALL(AVX_LOAD), AVX_ALL(AVX_FOLD), AVX_ALL(AVX_STORE));
 	__asm__ volatile("vzeroupper" ::: "memory" VECTOR_CLOBBERS);
 }
 
 static void xor_avx512(u8 *dst, const u8 *const *src, unsigned n, size_t bytes)
 {
-#define A512_ALL(M) FOUR(M, 0, 64, 0, 1, 2, 3)
-	XOR_LOOP(A512_ALL(A512_LOAD), A512_ALL(A512_FOLD), A512_ALL(A512_STORE));
+#define A512_ALL(M)  FOUR(M, 0, 64, 0, 1, 2, 3)
+#define A512_MORE(M) A512_ALL(M) FOUR(M, 256, 64, 4, 5, 6, 7)
+	if (bytes % 512 == 0) { /* fewer turns, more loads under way */
+		XOR_LOOP(512, A512_MORE(A512_LOAD), A512_MORE(A512_FOLD), A512_MORE(A512_STORE));
+	} else {
+		XOR_LOOP(256, A512_ALL(A512_LOAD), A512_ALL(A512_FOLD), A512_ALL(A512_STORE));
+	}
 	__asm__ volatile("vzeroupper" ::: "memory" VECTOR_CLOBBERS);
 }
 

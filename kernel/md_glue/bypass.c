@@ -21,6 +21,7 @@
 #include <alloc/slab.h>
 #include <arch/mmu.h>
 #include <core/clock.h>
+#include <core/irq.h>
 #include <core/rcu.h>
 #include <lib/err.h>
 #include <lib/string.h>
@@ -105,6 +106,7 @@ static void fill(struct passing *p, struct md_disk *d, const struct md_part *whe
 	bio_init(&part->bio, d->dev, BLOCK_READ, where->sector, v, n);
 	part->bio.flags = (p->whole->flags & (BIO_SYNC | BIO_NOWAIT | BIO_META)) | BIO_DIRECT |
 			  (where->failfast ? BIO_FAILFAST : 0);
+	part->bio.payer = in_irq() ? p->whole->payer : 0;
 	part->bio.done = part_done;
 }
 
@@ -175,7 +177,8 @@ static enum md_place try_look(struct md_array *a, struct passing *p)
 {
 	enum md_place place = MD_BUSY;
 
-	if (mutex_trylock(&a->engine_lock)) {
+	if (!in_irq() &&
+	    mutex_trylock(&a->engine_lock)) { /* a read that had to wait for its tenant's turn comes in a job */
 		place = a->holds || !a->running ? MD_BUSY : look(a, p);
 		mutex_unlock(&a->engine_lock);
 	}

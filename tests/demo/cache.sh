@@ -10,7 +10,7 @@ make -s build/plugins/cachemodel.so build/programs/cache/cacheload
 cat > $dir/guest.sh <<'G'
 set -e
 mkdir -p /var/lock
-victim() { /cacheload victim 0 256; }
+victim() { /cacheload victim 0 192; }
 aggressor() { rm -f /tmp/going; /cacheload aggressor 1 4096 > /tmp/going & }
 going() { until [ -s /tmp/going ]; do sleep 0.1; done; }
 victim
@@ -33,7 +33,7 @@ tools/qemu-run --cpus 2 --mem 256M --timeout 170 --program pqos --add build/prog
 	--add $dir/guest.sh:/guest.sh --append "resctrl=colour resctrl.l3=1M,$ways,$slices" \
 	--qemu="-accel tcg,thread=multi -cpu max,xlevel=0x8000001e -plugin build/plugins/cachemodel.so,bytes=1048576,ways=$ways,slices=$slices,policy=$policy,kernel=1,vtag=0x100000000000,out=$dir/report" \
 	-- sh /guest.sh | tee $dir/out
-loads=$((6 * (256 * 16 + 512))) # of the victim's measured rounds, the same each time; the kernel fills the cache too, but is counted apart
+loads=$((6 * (192 * 16 + 384))) # of the victim's measured rounds, the same each time; the kernel fills the cache too, but is counted apart
 rate() { awk -v loads=$loads -v n="$1" 'BEGIN { k = 1 } /^end/ { k++ } k == n && /^requestor 1 / { for (i = 1; i <= NF; i++) { split($i, a, "="); v[a[1]] = a[2] }
 	printf "%.3f", 100 * v["misses"] / loads }' $dir/report; }
 alone=$(rate 1) beside=$(rate 2) apart=$(rate 3)

@@ -109,6 +109,23 @@ static unsigned pin_present(struct mm *m, ulong addr, unsigned n, unsigned acces
 	return i;
 }
 
+ulong mm_next_used(struct mm *m, ulong addr, ulong end)
+{
+	while (addr < end) {
+		struct pt_leaf leaf;
+		ulong next;
+
+		if (pt_leaf_get(&m->pt, addr, false, &leaf, &next)) {
+			addr = next;
+			continue;
+		}
+		for (; leaf.left && addr < end; leaf.left--, leaf.entry++, addr += PAGE_SIZE)
+			if (leaf.huge || !pte_is_none(pte_read(leaf.entry)))
+				return addr;
+	}
+	return end;
+}
+
 int mm_pin_user(struct mm *m, ulong addr, unsigned n, bool write, struct page **pages)
 {
 	unsigned access = write ? ACCESS_WRITE : ACCESS_READ, i = 0;

@@ -319,7 +319,7 @@ static bool leave_process(struct process *p, int status)
 	signal_flush_task(current);
 	if (last)
 		signal_flush(p, ~0ULL);
-	if (p->exec_thread)
+	if (p->exec_thread || p->core)
 		waitq_wake_all(&p->child_wait);
 	spin_unlock_irqrestore(&p->siglock, sig_irq);
 	if (!leader && !ptrace_is_traced(current)) /* its tracer still asks for it by number */
@@ -346,6 +346,8 @@ void process_exit_thread(int status)
 {
 	struct process *p = current->process;
 
+	if (unlikely(READ_ONCE(p->core)))
+		core_thread_ends();
 	ptrace_event(PTRACE_EVENT_EXIT, status);
 	start_exiting(p);
 	if (trace_on(sched_process_exit))

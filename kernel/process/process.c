@@ -229,6 +229,15 @@ void session_set_tty(struct pid *session, const void *from, void *to)
 
 /* ---- looking ---------------------------------------------------------------------------------------------- */
 
+int process_parent_nr(void)
+{
+	ulong irq = process_list_begin();
+	int nr = current->process->parent ? pid_nr(current->process->parent->pid) : 0;
+
+	process_list_end(irq);
+	return nr;
+}
+
 struct task *process_leader_get(struct process *p)
 {
 	ulong irq = process_list_begin();

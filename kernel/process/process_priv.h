@@ -61,6 +61,9 @@ struct sighand *sighand_create(const struct sighand *from);
 void sighand_put(struct sighand *s);
 struct sigaction_kernel sighand_action(struct process *p, int sig);
 
+/* ---- coredump.c ---- */
+void core_thread_ends(void); /* current ends while p->core is there */
+
 /* ---- signal.c ---- */
 struct sigqueue {
 	struct list link;

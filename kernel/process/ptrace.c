@@ -25,6 +25,13 @@
 
 #define FLAG_TRAP 0x100 /* EFLAGS.TF */
 
+ulong thread_user_word(const struct task *t, unsigned word)
+{
+	if (word < sizeof(struct regs) / 8)
+		return ((const ulong *)task_regs((struct task *)t))[word];
+	return word == WORD_FS_BASE ? t->arch.fs_base : word == WORD_GS_BASE ? t->arch.gs_base : 0;
+}
+
 /* ---- stopping ------------------------------------------------------------------------------------------- */
 
 static bool is_killed(const struct task *t)

@@ -243,7 +243,7 @@ static struct sigaction_kernel take_action(struct process *p, int sig)
 }
 
 /* The default action. siglock held on entry and, if it returns, on exit. */
-static void default_action(struct process *p, int sig, ulong *irq)
+static void default_action(struct process *p, int sig, const siginfo_t *info, ulong *irq)
 {
 	if ((SIG_MASK_IGNORE & SIGMASK(sig)) || (pid_ns_of(p->pid)->reaper == p && !(SIG_MASK_SYNC & SIGMASK(sig))))
 		return;
@@ -261,7 +261,7 @@ static void default_action(struct process *p, int sig, ulong *irq)
 		return;
 	}
 	spin_unlock_irqrestore(&p->siglock, *irq);
-	process_exit_group(sig | ((SIG_MASK_CORE & SIGMASK(sig)) && process_rlimit(RLIMIT_CORE) ? 0x80 : 0));
+	process_exit_group(sig | (SIG_MASK_CORE & SIGMASK(sig) ? process_dump_core(sig, info) : 0));
 }
 
 /* The next signal that needs a handler; 0: none. Does not return if the program ends. */
@@ -305,7 +305,7 @@ static int next_to_handle(struct process *p, struct sigaction_kernel *a, siginfo
 		if (a->handler > 1)
 			break;
 		if (!a->handler)
-			default_action(p, sig, &irq);
+			default_action(p, sig, info, &irq);
 	}
 	spin_unlock_irqrestore(&p->siglock, irq);
 	return sig;

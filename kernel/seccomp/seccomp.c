@@ -115,13 +115,26 @@ static u32 run_chain(const struct filter *f, const struct seccomp_data *d, bool 
 	return verdict;
 }
 
+static void describe(siginfo_t *info, const struct regs *r, u32 data)
+{
+	memset(info, 0, sizeof(*info));
+	info->si_signo = SIGSYS;
+	info->si_code = 1; /* SYS_SECCOMP */
+	info->si_errno = (int)data;
+	info->si_call_addr = (void *)r->ip;
+	info->si_syscall = (int)r->orig_ax;
+	info->si_arch = AUDIT_ARCH_X86_64;
+}
+
 static void __noreturn kill(const struct regs *r, bool whole)
 {
-	int status = SIGSYS | (READ_ONCE(current->mm->dumpable) ? 0x80 : 0);
+	siginfo_t info;
 
 	log_info("seccomp: %s (%d) ended for system call %ld", current->comm, current->tid, (long)r->orig_ax);
-	if (whole || READ_ONCE(current->process->nr_threads) == 1)
-		process_exit_group(status);
+	if (whole || READ_ONCE(current->process->nr_threads) == 1) {
+		describe(&info, r, 0);
+		process_exit_group(SIGSYS | process_dump_core(SIGSYS, &info));
+	}
 	process_exit_thread(SIGSYS);
 }
 
@@ -129,13 +142,7 @@ static bool trap(struct regs *r, u32 data)
 {
 	siginfo_t info;
 
-	memset(&info, 0, sizeof(info));
-	info.si_signo = SIGSYS;
-	info.si_code = 1; /* SYS_SECCOMP */
-	info.si_errno = (int)data;
-	info.si_call_addr = (void *)r->ip;
-	info.si_syscall = (int)r->orig_ax;
-	info.si_arch = AUDIT_ARCH_X86_64;
+	describe(&info, r, data);
 	r->ax = r->orig_ax;
 	signal_force_info(SIGSYS, &info);
 	return false;

@@ -225,11 +225,7 @@ long sys_gettid(void)
 
 long sys_getppid(void)
 {
-	ulong irq = process_list_begin();
-	int nr = current->process->parent ? pid_nr(current->process->parent->pid) : 0;
-
-	process_list_end(irq);
-	return nr;
+	return process_parent_nr();
 }
 
 long sys_set_tid_address(int __user *tidptr)

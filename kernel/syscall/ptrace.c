@@ -18,7 +18,6 @@
 #include <abi/syscalls.h>
 #include <alloc/slab.h>
 #include <arch/mmu.h>
-#include <arch/svm.h> /* arch_fpu_features */
 #include <arch/user.h>
 #include <lib/err.h>
 #include <lib/string.h>
@@ -30,14 +29,11 @@
 #include <process/process.h>
 #include <process/ptrace.h>
 
-#define USER_WORDS    27
 #define WORD_ORIG_AX  15
 #define WORD_IP       16
 #define WORD_CS       17
 #define WORD_FLAGS    18
 #define WORD_SS       20
-#define WORD_FS_BASE  21
-#define WORD_GS_BASE  22
 #define USER_DEBUG_AT 848
 #define USER_END_AT   (USER_DEBUG_AT + 64)
 #define USER_FLAGS    0x50dd5UL /* CF PF AF ZF SF TF DF OF RF AC */
@@ -52,14 +48,9 @@
 
 static ulong get_word(struct ptrace_link *l, unsigned word)
 {
-	const struct task *t = l->task;
-	const ulong *r = (const ulong *)task_regs((struct task *)t);
+	ulong v = thread_user_word(l->task, word);
 
-	if (word == WORD_FLAGS && l->step)
-		return r[word] & ~FLAG_TRAP;
-	if (word < sizeof(struct regs) / 8)
-		return r[word];
-	return word == WORD_FS_BASE ? t->arch.fs_base : word == WORD_GS_BASE ? t->arch.gs_base : 0;
+	return word == WORD_FLAGS && l->step ? v & ~FLAG_TRAP : v;
 }
 
 static int set_word(struct ptrace_link *l, unsigned word, ulong v)

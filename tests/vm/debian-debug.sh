@@ -25,6 +25,7 @@ static void *g(void *p) { return p; }
 int main(void) { pthread_t t; for (int i = 0; i < 5; i++) { pthread_create(&t, 0, g, 0); pthread_join(t, 0); } puts("end"); }
 C
 gcc -g -pthread t.c -o t && gdb -batch -ex "break g" -ex run -ex "info threads" -ex "thread apply all bt" -ex delete -ex c ./t'
+check gdb-core '*Program terminated with signal SIGSEGV*x=7*main*' 'printf "int *volatile p; int g(int x) { *p = x; return x; } int main(void) { return g(7); }" > k.c; gcc -g -O0 k.c -o k; (ulimit -c unlimited; ./k); gdb -batch -ex bt ./k core'
 check gdb-attach '*detached*' 'sleep 20 & gdb -batch -p $! -ex bt -ex detach; kill %1'
 check gdb-call '*= 8*' 'gdb -batch -ex "break main" -ex run -ex "p f(7)" ./hg'
 GUEST

@@ -161,7 +161,6 @@ void svm_run(struct svm_guest *g);
 void *__must_check arch_fpu_alloc(void); /* reset state; NULL: no memory */
 void arch_fpu_free_area(void *area);
 int __must_check arch_fpu_swap(void **area);
-u64 arch_fpu_features(void); /* XCR0 of the host */
 /* Fills an area from an image in the standard XSAVE layout (512 bytes: the legacy part only). -EINVAL: not valid; the
  * area is as it was. */
 int __must_check arch_fpu_area_set(void *area, const void *image, size_t bytes);

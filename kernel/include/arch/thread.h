@@ -55,6 +55,7 @@ void arch_load_debug_regs(struct task *t);
 /* FPU state in the standard XSAVE layout, for ptrace and core dumps. The task is stopped or
  * current. 0 or -errno. */
 size_t arch_fpu_bytes(void);
+u64 arch_fpu_features(void); /* XCR0: which parts the state has */
 int __must_check arch_fpu_get(struct task *t, void *buf, size_t bytes);
 int __must_check arch_fpu_set(struct task *t, const void *buf, size_t bytes);
 

@@ -124,6 +124,8 @@ int __must_check mm_recolour(struct mm *m, struct mm_recolour *r);
 /* ---- looking ---- */
 struct vma *mm_find_vma(struct mm *m, ulong addr); /* first with end > addr, or NULL; mm->lock held */
 struct vma *mm_next_vma(struct vma *v);
+/* The first page from addr on, below end, that has an entry (its own contents, in memory or on swap); end: none. */
+ulong mm_next_used(struct mm *m, ulong addr, ulong end);
 /* Pins user pages for I/O: references in pages[]; returns the count, may be short, or -EFAULT. Of a huge page the pages
  * are given, but the reference is counted in its head: page_put takes page_head(pages[i]). */
 int __must_check mm_pin_user(struct mm *m, ulong addr, unsigned n, bool write, struct page **pages);

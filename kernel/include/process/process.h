@@ -106,7 +106,9 @@ struct process {
 	bool cont_told;             /* s: the parent knows of the last SIGCONT */
 	int wait_event;             /* s: what wait4 has not yet fetched: 0, CLD_STOPPED, CLD_CONTINUED */
 	struct task *exec_thread;   /* s: a thread that is in exec and kills the others; waits at child_wait */
-	int death_signal;           /* o: prctl(PR_SET_PDEATHSIG) */
+	struct core_dump
+		*core;    /* s: a core file is about to be written; threads that end leave their registers in it */
+	int death_signal; /* o: prctl(PR_SET_PDEATHSIG) */
 
 	void *tty;                                    /* f: controlling terminal; the tty part owns it */
 	struct rlimit rlimits[RLIM_NLIMITS];          /* s for writers */
@@ -132,6 +134,7 @@ struct process *process_of_pid(struct pid *pid); /* counted, or NULL */
 /* The process with the smallest number >= *nr in current's namespace, counted; *nr is set to its number. NULL: none. */
 struct process *process_next(int *nr);
 struct process *process_next_in(int *nr, const struct pid_ns *ns);
+int process_parent_nr(void);                        /* of current's process, in its namespace; 0: none there */
 struct task *process_leader_get(struct process *p); /* counted */
 /* Calls fn for each thread, counted, until it returns nonzero; gives that. fn may sleep. */
 int process_for_each_thread(struct process *p, int (*fn)(struct task *t, void *arg), void *arg);
@@ -203,6 +206,9 @@ void __noreturn process_start_init(void);
 int __must_check process_exec(const char *path, const char *const argv[],
 			      const char *const envp[]); /* kernel strings */
 void __noreturn process_exit_group(int status);          /* as wait4 gives it */
-void __noreturn process_exit_thread(int status);         /* of current alone */
+/* The process ends by sig: writes a core file if it may (core(5)). What a status has more then, 0x80; or 0. No locks.
+ */
+int process_dump_core(int sig, const siginfo_t *info);
+void __noreturn process_exit_thread(int status); /* of current alone */
 
 #endif

@@ -46,6 +46,13 @@ static inline bool ptrace_is_traced(const struct task *t)
 	return l && READ_ONCE(l->tracer);
 }
 
+/* The registers of a thread that does not run, or of current, as the ABI's user_regs_struct has them (sys/user.h): of
+ * words beyond struct regs only the bases of FS and GS are kept, the rest is 0. */
+#define USER_WORDS   27
+#define WORD_FS_BASE 21
+#define WORD_GS_BASE 22
+ulong thread_user_word(const struct task *t, unsigned word);
+
 /* ---- requests: kernel/syscall/ptrace.c ---- */
 int __must_check ptrace_attach(struct task *t, struct process *tracer, bool seize, unsigned options);
 /* A stopped tracee of the caller, counted and frozen until ptrace_end; -ESRCH. stopped false: any tracee. */

@@ -14,6 +14,7 @@
 #include <alloc/slab.h>
 #include <arch/cpu.h>
 #include <arch/svm.h>
+#include <arch/thread.h>
 #include <arch/user.h>
 #include <asm/kvm_para.h>
 #include <lib/err.h>

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Problem: a program must find the same behaviour here as on Linux, at its borders too.
+ *
+ * Idea: Core files (core(5)): who leaves one, its name, and what is in it: a child with threads fills memory in known
+ * ways and aborts, and its file is read back as a debugger would. Needs root, for core_pattern.
+ *
+ * Contract: prints `ok NAME` or `not ok NAME: why` a case and exits 0 or 1; the same on Linux, which is the oracle.
+ *
+ * Locks: none.
+ */
+#include <elf.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/procfs.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include "abi.h"
+
+#define PATTERN "/proc/sys/kernel/core_pattern"
+#define BY_PID  "/proc/sys/kernel/core_uses_pid"
+#define PAGE    4096
+#define THREADS 3
+
+static char in_data[3 * PAGE] = "written in the program's data";
+static char *private, *shared, *left_out, *never;
+static int *volatile nowhere = (int *)24;
+
+static void put_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+
+	want(fd >= 0);
+	want_eq(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+}
+
+static void limit(rlim_t most)
+{
+	struct rlimit l = { most, RLIM_INFINITY };
+
+	want_eq(setrlimit(RLIMIT_CORE, &l), 0);
+}
+
+static char *map(int flags)
+{
+	char *at = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
+
+	want(at != MAP_FAILED);
+	return at;
+}
+
+static void *wait_here(void *unused)
+{
+	pause();
+	return unused;
+}
+
+static void die(void)
+{
+	pthread_t t;
+
+	for (int i = 1; i < THREADS; i++)
+		want_eq(pthread_create(&t, NULL, wait_here, NULL), 0);
+	strcpy(private + PAGE, "written in private memory");
+	strcpy(shared, "written in shared memory");
+	strcpy(left_out, "not for the file");
+	want_eq(madvise(left_out, 4 * PAGE, MADV_DONTDUMP), 0);
+	abort();
+}
+
+/* How a child ended that ran fn in a folder of its own with this limit. */
+static int crash(rlim_t most, void (*fn)(void))
+{
+	pid_t child;
+	int status;
+
+	want_eq(system("rm -rf /tmp/cores && mkdir /tmp/cores"), 0);
+	child = fork();
+	if (!child) {
+		want_eq(chdir("/tmp/cores"), 0);
+		limit(most);
+		fn();
+		_exit(98);
+	}
+	want_eq(waitpid(child, &status, 0), child);
+	return status;
+}
+
+static char *file;
+static off_t file_bytes;
+
+static void load(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+	struct stat s;
+
+	want(fd >= 0);
+	want_eq(fstat(fd, &s), 0);
+	want_eq(s.st_mode, S_IFREG | 0600);
+	file_bytes = s.st_size;
+	file = mmap(NULL, s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	want(file != MAP_FAILED);
+	close(fd);
+}
+
+/* The segment that has addr; *bytes is what of it, from addr on, the file has. */
+static const char *memory_at(const void *addr, size_t *bytes)
+{
+	Elf64_Ehdr *e = (void *)file;
+	Elf64_Phdr *h = (void *)(file + e->e_phoff);
+	uint64_t a = (uint64_t)addr;
+
+	for (int i = 0; i < e->e_phnum; i++, h++) {
+		if (h->p_type != PT_LOAD || a < h->p_vaddr || a >= h->p_vaddr + h->p_memsz)
+			continue;
+		want(h->p_offset + h->p_filesz <= (uint64_t)file_bytes);
+		*bytes = a < h->p_vaddr + h->p_filesz ? h->p_vaddr + h->p_filesz - a : 0;
+		return file + h->p_offset + (a - h->p_vaddr);
+	}
+	*bytes = 0;
+	return NULL;
+}
+
+/* The n-th note of this type; NULL: there are fewer. */
+static const void *note(unsigned type, int n)
+{
+	Elf64_Ehdr *e = (void *)file;
+	Elf64_Phdr *h = (void *)(file + e->e_phoff);
+	char *at = file + h->p_offset, *end = at + h->p_filesz;
+
+	want_eq(h->p_type, PT_NOTE);
+	while (at < end) {
+		Elf64_Nhdr *x = (void *)at;
+		char *data = at + sizeof(*x) + ((x->n_namesz + 3) & ~3U);
+
+		if (x->n_type == type && !n--)
+			return data;
+		at = data + ((x->n_descsz + 3) & ~3U);
+	}
+	return NULL;
+}
+
+CASE(a_file_of_a_crash)
+{
+	const struct elf_prstatus *s;
+	const struct elf_prpsinfo *i;
+	const uint64_t *files;
+	Elf64_Ehdr *e;
+	size_t n;
+	int status = crash(RLIM_INFINITY, die);
+
+	want(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && WCOREDUMP(status));
+	load("/tmp/cores/core");
+	e = (void *)file;
+	want(!memcmp(e->e_ident, ELFMAG, SELFMAG) && e->e_type == ET_CORE && e->e_machine == EM_X86_64);
+	want(!strcmp(memory_at(in_data, &n), in_data) && n >= sizeof(in_data));
+	want(!strcmp(memory_at(private + PAGE, &n), "written in private memory") && n >= 3 * PAGE);
+	want(!strcmp(memory_at(shared, &n), "written in shared memory") && n >= 4 * PAGE);
+	want(memory_at(left_out, &n) && n == 0);
+	for (int t = 0; t < THREADS; t++)
+		want(note(NT_PRSTATUS, t) && note(NT_PRFPREG, t));
+	want(!note(NT_PRSTATUS, THREADS));
+	s = note(NT_PRSTATUS, 0);
+	want_eq(s->pr_cursig, SIGABRT);
+	want_eq(s->pr_info.si_signo, SIGABRT);
+	want_eq(s->pr_ppid, getpid());
+	want(memory_at((void *)s->pr_reg[19], &n) && n > 0); /* the stack pointer */
+	i = note(NT_PRPSINFO, 0);
+	want(i && i->pr_pid == s->pr_pid && !strcmp(i->pr_fname, "coredump"));
+	want(((const siginfo_t *)note(NT_SIGINFO, 0))->si_signo == SIGABRT);
+	want(note(NT_AUXV, 0));
+	files = note(NT_FILE, 0);
+	want(files && files[0] >= 1 && files[1] == PAGE);
+	want(strstr((const char *)(files + 2 + 3 * files[0]), "coredump"));
+}
+
+CASE(none_where_none_is_wanted)
+{
+	int status = crash(0, die);
+
+	want(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && !WCOREDUMP(status));
+	want_errno(access("/tmp/cores/core", F_OK), ENOENT);
+}
+
+static void die_hidden(void)
+{
+	want_eq(prctl(PR_SET_DUMPABLE, 0), 0);
+	abort();
+}
+
+static void die_by_term(void)
+{
+	raise(SIGTERM);
+}
+
+CASE(none_of_who_hides_or_is_asked_to_end)
+{
+	want(!WCOREDUMP(crash(RLIM_INFINITY, die_hidden)));
+	want_errno(access("/tmp/cores/core", F_OK), ENOENT);
+	want_eq(crash(RLIM_INFINITY, die_by_term), SIGTERM);
+	want_errno(access("/tmp/cores/core", F_OK), ENOENT);
+}
+
+static void die_at_link(void)
+{
+	want_eq(symlink("/tmp/cores/elsewhere", "core"), 0);
+	abort();
+}
+
+CASE(no_file_through_a_link)
+{
+	struct stat s;
+
+	want(WCOREDUMP(crash(RLIM_INFINITY, die_at_link)));
+	want_eq(lstat("/tmp/cores/core", &s), 0);
+	want(S_ISREG(s.st_mode));
+	want_errno(access("/tmp/cores/elsewhere", F_OK), ENOENT);
+}
+
+CASE(a_file_is_cut_at_the_limit)
+{
+	struct stat s;
+
+	want(WCOREDUMP(crash(3 * PAGE, die)));
+	want_eq(stat("/tmp/cores/core", &s), 0);
+	want(s.st_size > 0 && s.st_size <= 3 * PAGE);
+}
+
+static void fault_far(void)
+{
+	never = mmap(NULL, 1UL << 36, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	want(never != MAP_FAILED);
+	strcpy(never + (1UL << 35), "far away");
+	*nowhere = 0;
+}
+
+CASE(memory_that_was_never_used_takes_no_room)
+{
+	struct stat s;
+
+	want_eq(crash(RLIM_INFINITY, fault_far), SIGSEGV | 0x80);
+	want_eq(stat("/tmp/cores/core", &s), 0);
+	want(s.st_size > (1LL << 36) && s.st_blocks < 4096);
+	load("/tmp/cores/core");
+	want(((const siginfo_t *)note(NT_SIGINFO, 0))->si_addr == nowhere);
+}
+
+CASE(names)
+{
+	int status;
+
+	put_text(PATTERN, "here.%e.%s.%%.%z.%d");
+	want(WCOREDUMP(crash(RLIM_INFINITY, die)));
+	want_eq(access("/tmp/cores/here.coredump.6.%..1", F_OK), 0);
+	put_text(PATTERN, "/tmp/cores/c-%p-%t");
+	want(WCOREDUMP(crash(RLIM_INFINITY, die)));
+	want_eq(system("ls /tmp/cores | grep -q '^c-[0-9]*-[0-9]*$'"), 0);
+	put_text(PATTERN, "core");
+	put_text(BY_PID, "1");
+	status = crash(RLIM_INFINITY, die);
+	put_text(BY_PID, "0");
+	want(WCOREDUMP(status));
+	want_eq(system("ls /tmp/cores | grep -q '^core.[0-9]*$'"), 0);
+	want_errno(access("/tmp/cores/core", F_OK), ENOENT);
+}
+
+int main(void)
+{
+	put_text(PATTERN, "core");
+	private = map(MAP_PRIVATE);
+	shared = map(MAP_SHARED);
+	left_out = map(MAP_PRIVATE);
+	RUN(a_file_of_a_crash);
+	RUN(none_where_none_is_wanted);
+	RUN(none_of_who_hides_or_is_asked_to_end);
+	RUN(no_file_through_a_link);
+	RUN(a_file_is_cut_at_the_limit);
+	RUN(memory_that_was_never_used_takes_no_room);
+	RUN(names);
+	return abi_status();
+}

@@ -197,6 +197,7 @@ void net_device_unregister(struct net_device *d)
 	(void)!net_device_set_flags(d, 0, IFF_UP);
 	d->gone = true;
 	list_del(&d->link);
+	rcu_assign(d->master, NULL);
 	tell(d, NET_DEVICE_GONE);
 	if (d->ops->removed)
 		d->ops->removed(d);
@@ -209,7 +210,7 @@ int net_device_move(struct net_device *d, struct net *to)
 	int err;
 
 	assert(mutex_is_held(&net_config_lock));
-	if (d->flags & IFF_LOOPBACK)
+	if (d->flags & IFF_LOOPBACK || d->vrf_table)
 		return fail(EINVAL, "%s stays in its namespace", d->name);
 	if (d->net == to)
 		return 0;
@@ -218,6 +219,7 @@ int net_device_move(struct net_device *d, struct net *to)
 		return err;
 	(void)!net_device_set_flags(d, 0, IFF_UP);
 	list_del(&d->link);
+	rcu_assign(d->master, NULL);
 	tell(d, NET_DEVICE_GONE);
 	mutex_unlock(&net_config_lock);
 	rcu_synchronize(); /* no reader of the old list stands on it, no frame is under way */
@@ -275,6 +277,25 @@ int net_device_set_flags(struct net_device *d, u32 flags, u32 mask)
 	}
 	tell(d, changed & IFF_UP ? wanted & IFF_UP ? NET_DEVICE_UP : NET_DEVICE_DOWN : NET_DEVICE_CHANGED);
 	return 0;
+}
+
+/* Its addresses and routes belong to the other tables from now on: down and up again, as Linux does it. */
+int net_device_set_master(struct net_device *d, struct net_device *vrf)
+{
+	u32 up = d->flags & IFF_UP;
+	int err = 0;
+
+	assert(mutex_is_held(&net_config_lock));
+	if (d->master == vrf)
+		return 0;
+	if (d->flags & IFF_LOOPBACK || d->vrf_table)
+		return fail(EINVAL, "%s cannot be in a VRF", d->name);
+	(void)!net_device_set_flags(d, 0, IFF_UP);
+	rcu_assign(d->master, vrf);
+	if (up)
+		err = net_device_set_flags(d, IFF_UP, IFF_UP);
+	tell(d, NET_DEVICE_CHANGED);
+	return err;
 }
 
 int net_device_set_mtu(struct net_device *d, u32 mtu)
@@ -350,7 +371,7 @@ void net_count(struct net_counts *c, size_t bytes)
 
 static u8 kind_of(const struct net_device *d, const struct ethhdr *h)
 {
-	if (d->flags & IFF_LOOPBACK || !memcmp(h->h_dest, d->address, ETHERNET_ADDRESS))
+	if (d->flags & IFF_LOOPBACK || d->vrf_table || !memcmp(h->h_dest, d->address, ETHERNET_ADDRESS))
 		return PACKET_HOST;
 	if (h->h_dest[0] & 1)
 		return memcmp(h->h_dest, d->broadcast, ETHERNET_ADDRESS) ? PACKET_MULTICAST : PACKET_BROADCAST;
@@ -375,6 +396,24 @@ static struct net_protocol *classify(struct net_device *d, struct packet *p)
 	return NULL;
 }
 
+/* What comes in by a device of a VRF is the VRF's too: those who watch that see it. */
+static void enter_vrf(struct net_device *d, struct packet *p)
+{
+	struct net_device *vrf = net_device_vrf(d);
+
+	p->vrf = vrf ? vrf->ifindex : 0;
+	if (!vrf || vrf == d)
+		return;
+	net_count(&vrf->in, packet_len(p));
+	if (p->link_header && !list_empty(&taps)) {
+		p->dev = vrf;
+		p->ifindex = vrf->ifindex;
+		show_taps(p);
+		p->dev = d;
+		p->ifindex = d->ifindex;
+	}
+}
+
 void net_device_receive(struct net_device *d, struct packet *p)
 {
 	struct net_protocol *proto;
@@ -396,6 +435,7 @@ void net_device_receive(struct net_device *d, struct packet *p)
 		trace_packet(TRACE_netif_receive_skb, d, p, packet_len(p));
 	if (p->link_header && !list_empty(&taps))
 		show_taps(p);
+	enter_vrf(d, p);
 	if (proto && p->kind != PACKET_OTHERHOST)
 		proto->input(p);
 	else

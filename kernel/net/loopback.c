@@ -146,10 +146,10 @@ static struct pair_end *new_end(const char *name)
 	return e;
 }
 
-static int create_pair(struct net *n, const char *name, struct net *peer_net, const char *peer_name)
+static int create_pair(struct net *n, const struct net_link_wish *w)
 {
-	struct pair_end *a = new_end(name), *b = new_end(peer_name);
-	int err = a && b ? net_device_register(&b->dev, peer_net) : -ENOMEM;
+	struct pair_end *a = new_end(w->name), *b = new_end(w->peer_name);
+	int err = a && b ? net_device_register(&b->dev, w->peer_net) : -ENOMEM;
 
 	if (err) {
 		kfree(a);

@@ -43,6 +43,7 @@ struct packet *packet_copy(const struct packet *p, unsigned flags)
 	c->net = p->net;
 	c->dev = p->dev;
 	c->ifindex = p->ifindex;
+	c->vrf = p->vrf;
 	c->protocol = p->protocol;
 	c->mark = p->mark;
 	c->priority = p->priority;

@@ -39,7 +39,13 @@ static bool allow(struct tcp *t, struct packet *p)
 {
 	return true;
 }
-static u32 mtu(struct tcp_host *h, const struct ip_addr *peer)
+static u32 device(struct tcp *t)
+{
+	(void)t;
+	return 0;
+}
+
+static u32 mtu(struct tcp_host *h, struct tcp *t)
 {
 	return 1500;
 }
@@ -58,7 +64,7 @@ static void forget(struct tcp *t)
 {
 	w.alive--;
 }
-static const struct tcp_host_ops ops = { now, any, output, allow, mtu, event, set_alarm, child, forget, NULL };
+static const struct tcp_host_ops ops = { now, any, output, allow, mtu, device, event, set_alarm, child, forget, NULL };
 
 struct record {
 	u8 what, flags;

@@ -94,7 +94,13 @@ static bool sim_allow(struct tcp *t, struct packet *p)
 {
 	return true;
 }
-static u32 sim_mtu(struct tcp_host *h, const struct ip_addr *peer)
+static u32 sim_device(struct tcp *t)
+{
+	(void)t;
+	return 0;
+}
+
+static u32 sim_mtu(struct tcp_host *h, struct tcp *t)
 {
 	return w.mtu;
 }
@@ -115,7 +121,7 @@ static void sim_forget(struct tcp *t)
 {
 	w.forgotten++;
 }
-static const struct tcp_host_ops sim_ops = { sim_now,   sim_random, sim_output, sim_allow,  sim_mtu,
+static const struct tcp_host_ops sim_ops = { sim_now,   sim_random, sim_output, sim_allow,  sim_mtu, sim_device,
 					     sim_event, sim_alarm,  sim_child,  sim_forget, NULL };
 
 static int setup(void **state)

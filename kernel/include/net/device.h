@@ -50,6 +50,8 @@ struct net_device {
 	struct net *net;
 	u32 ifindex, flags; /* IFF_*: IFF_UP by net_device_set_flags, IFF_RUNNING by the driver */
 	u32 peer_ifindex;   /* of a pair; 0: none */
+	u32 vrf_table;      /* it is a VRF: the routes that those bound to it and its devices use; 0: it is none */
+	struct net_device *master; /* RCU: the VRF that it belongs to; NULL: none */
 	bool gone;
 	int promiscuous;
 	struct net_counts in, out;
@@ -64,6 +66,7 @@ void net_device_unregister(struct net_device *d);
 int __must_check net_device_move(struct net_device *d, struct net *to); /* goes down first */
 int __must_check net_device_set_flags(struct net_device *d, u32 flags, u32 mask);
 int __must_check net_device_set_mtu(struct net_device *d, u32 mtu);
+int __must_check net_device_set_master(struct net_device *d, struct net_device *vrf); /* NULL: none; cycles it */
 int __must_check net_device_rename(struct net_device *d, const char *name);
 /* RCU or net_config_lock. NULL: none. */
 struct net_device *net_device_find(struct net *n, u32 ifindex);
@@ -71,6 +74,12 @@ struct net_device *net_device_by_name(struct net *n, const char *name);
 static inline bool net_device_is_up(const struct net_device *d)
 {
 	return READ_ONCE(d->flags) & 1; /* IFF_UP */
+}
+
+/* The VRF whose routes concern it: itself, its master, or NULL. RCU or net_config_lock. */
+static inline struct net_device *net_device_vrf(struct net_device *d)
+{
+	return d->vrf_table ? d : rcu_deref(d->master);
 }
 
 /* A frame has arrived, data at its link header. `later`: by this CPU's backlog, from any context; else now, from a
@@ -111,10 +120,15 @@ struct net_watcher { /* called with net_config_lock held */
 };
 void net_watcher_register(struct net_watcher *w);
 
-/* Kinds of devices that `ip link add` makes. peer_name: of a pair; NULL: one is chosen. */
+/* Kinds of devices that `ip link add` makes, and what it says of the new one. */
+struct net_link_wish {
+	const char *name, *peer_name; /* NULL: one is chosen */
+	struct net *peer_net;
+	u32 table; /* of a VRF; 0: not said */
+};
 struct net_kind {
 	const char *name;
-	int (*create)(struct net *n, const char *name, struct net *peer_net, const char *peer_name);
+	int (*create)(struct net *n, const struct net_link_wish *w);
 	struct list link;
 };
 void net_kind_register(struct net_kind *k);

@@ -18,6 +18,7 @@ struct net {
 	struct ns ns;
 	struct list devices; /* net_config_lock; read under RCU */
 	u32 last_ifindex;    /* net_config_lock */
+	bool has_vrf;        /* it had one: the rule for their tables is there. net_config_lock */
 	struct net_device *loopback;
 	void *inet; /* the internet family's tables */
 };

@@ -27,6 +27,7 @@ struct packet {
 	struct net *net;
 	struct socket *socket; /* sender's, while it goes out; NULL on the way in */
 	u32 ifindex;
+	u32 vrf;      /* number of the VRF's device that it came through, or that an answer belongs to; 0: none */
 	u16 protocol; /* of the network header, ETH_P_*, host order */
 	u32 mark, priority;
 	u64 stamp_ns;
@@ -45,6 +46,13 @@ struct packet *__must_check packet_alloc(size_t payload, unsigned flags);
 void packet_free(struct packet *p);
 /* Another packet with the bytes from p->link_header (or data) to tail, and the same marks. NULL: no memory. */
 struct packet *__must_check packet_copy(const struct packet *p, unsigned flags);
+
+/* Whether a socket that is bound to the device `bound` (0: to none) may have what came in there. In a VRF only those
+ * hear it that are bound to it or to its device. */
+static inline bool packet_reaches(u32 ifindex, u32 vrf, u32 bound)
+{
+	return bound ? bound == ifindex || bound == vrf : !vrf;
+}
 
 static inline size_t packet_len(const struct packet *p)
 {

@@ -51,7 +51,8 @@ struct tcp_host_ops {
 	void (*output)(struct tcp_host *h, struct tcp *t, struct packet *p, const struct ip_addr *source,
 		       const struct ip_addr *destination);
 	bool (*allow_input)(struct tcp *t, struct packet *p); /* programs of the owner's tenant */
-	u32 (*mtu)(struct tcp_host *h, const struct ip_addr *peer);
+	u32 (*mtu)(struct tcp_host *h, struct tcp *t);        /* of the way to t's peer */
+	u32 (*device)(struct tcp *t);                         /* the ifindex that it is bound to; 0: none */
 	void (*event)(struct tcp *t); /* something became true that t's owner may wait for; not called without owner */
 	void (*alarm)(struct tcp_host *h, u64 at);             /* call tcp_host_alarm then; ~0: not needed */
 	int (*child)(struct tcp *listener, struct tcp *child); /* a connection begins: it takes on its listener's tag */
@@ -181,6 +182,7 @@ void tcp_host_each(struct tcp_host *h, int (*fn)(struct tcp *t, void *arg), void
 struct tcp_quote { /* the network reports an error about a segment that we sent */
 	struct ip_addr local, remote;
 	u16 local_port, remote_port;
+	u32 ifindex, vrf; /* where the report came in */
 	u32 seq;
 	int error; /* positive */
 	bool hard;

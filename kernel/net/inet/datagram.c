@@ -415,7 +415,7 @@ int inet_origin(struct inet_socket *i, const struct inet_name *to, const struct 
 		return err;
 	if (r.type == RTN_BROADCAST && !i->socket->broadcast)
 		return -EACCES;
-	if (once->has_source && !ip_is_local(n, &once->source))
+	if (once->has_source && !ip_is_local(n, &once->source, *ifindex))
 		return -EINVAL;
 	*source = once->has_source                                            ? once->source
 		  : ip_addr_is_any(&i->local) || addr_is_multicast(&i->local) ? r.source

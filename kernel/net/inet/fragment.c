@@ -33,7 +33,7 @@
 struct incomplete {
 	struct list link;
 	struct ip_addr from, to;
-	u32 ident;
+	u32 ident, vrf;
 	u8 protocol;
 	const struct net_device *dev;
 	struct list pieces; /* packets by offset, data at the payload, note[0] the offset */
@@ -60,7 +60,7 @@ static struct incomplete *find(struct inet_net *i, const struct packet *p, const
 	struct incomplete *q;
 
 	list_for_each_entry (q, &i->fragments, link)
-		if (q->ident == ident && q->protocol == protocol && ip_addr_equal(&q->from, from) &&
+		if (q->ident == ident && q->protocol == protocol && q->vrf == p->vrf && ip_addr_equal(&q->from, from) &&
 		    ip_addr_equal(&q->to, to))
 			return q;
 	q = kzalloc(sizeof(*q), ALLOC_ATOMIC);
@@ -71,6 +71,7 @@ static struct incomplete *find(struct inet_net *i, const struct packet *p, const
 				  .ident = ident,
 				  .protocol = protocol,
 				  .dev = p->dev,
+				  .vrf = p->vrf,
 				  .until = clock_ns() + WAIT_NS };
 	list_init(&q->pieces);
 	list_add_tail(&q->link, &i->fragments);
@@ -126,6 +127,7 @@ static struct packet *join(struct incomplete *q)
 	whole->net = first->net;
 	whole->dev = first->dev;
 	whole->ifindex = first->ifindex;
+	whole->vrf = first->vrf;
 	whole->protocol = first->protocol;
 	whole->stamp_ns = first->stamp_ns;
 	whole->kind = first->kind;

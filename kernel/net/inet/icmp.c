@@ -171,9 +171,9 @@ void icmp_complain(struct net *n, const struct packet *p, enum icmp_why why, u32
 	struct packet *e;
 	size_t len = p->network ? p->tail - p->network : 0;
 
-	if (!len || !quotable(p, &from, &to) || !may_complain(inet_of(n)) || ip_route(n, &from, 0, &r))
+	if (!len || !quotable(p, &from, &to) || !may_complain(inet_of(n)) || ip_route(n, &from, p->vrf, &r))
 		return;
-	us = ip_is_local(n, &to) ? to : r.source;
+	us = ip_is_local(n, &to, p->vrf) ? to : r.source;
 	len = min(len, ip_addr_is_v4(&from) ? (size_t)QUOTED_V4 : (size_t)QUOTED_V6);
 	e = packet_alloc(sizeof(m) + len, ALLOC_ATOMIC);
 	if (!e)
@@ -181,6 +181,7 @@ void icmp_complain(struct net *n, const struct packet *p, enum icmp_why why, u32
 	m = message_for(why, ip_addr_is_v4(&from), info);
 	memcpy(packet_put(e, sizeof(m)), &m, sizeof(m));
 	memcpy(packet_put(e, len), p->network, len);
+	e->vrf = p->vrf;
 	inet_count(inet_of(n), COUNT_ICMP_OUT_UNREACHABLE);
 	send(n, e, &us, &from);
 }
@@ -204,6 +205,7 @@ static void echo_reply(struct packet *p, u8 type, const struct ip_addr *from, co
 		return;
 	memcpy(packet_put(r, packet_len(p)), p->data, packet_len(p));
 	r->data[0] = type;
+	r->vrf = p->vrf;
 	inet_count(inet_of(p->net), COUNT_ICMP_OUT_ECHO_REPLY);
 	send(p->net, r, &us, from);
 }
@@ -263,7 +265,9 @@ static void on_error(struct packet *p, const struct message *m, const struct ip_
 	struct icmp_error e = { .offender = *from,
 				.origin = v4 ? SO_EE_ORIGIN_ICMP : SO_EE_ORIGIN_ICMP6,
 				.type = m->type,
-				.code = m->code };
+				.code = m->code,
+				.ifindex = p->ifindex,
+				.vrf = p->vrf };
 	struct inet_net *i = inet_of(p->net);
 	int protocol = what ? quoted(p, v4, &e) : -1;
 

@@ -34,17 +34,16 @@ static struct list *bucket(struct inet_net *n, u16 port)
 
 /* How well a socket matches; 0: not at all. */
 static int score(const struct inet_socket *i, const struct ip_addr *dest, u16 dest_port, const struct ip_addr *source,
-		 u16 source_port, u32 ifindex)
+		 u16 source_port, u32 ifindex, u32 vrf)
 {
 	int points = 1 + (i->socket->family == PF_INET);
 
 	if (i->local_port != dest_port || !ip_addr_overlap(&i->local, i->common.only_v6, dest, false))
 		return 0;
-	if (i->socket->bound_ifindex && ifindex) {
-		if (i->socket->bound_ifindex != ifindex)
-			return 0;
+	if (!packet_reaches(ifindex, vrf, i->socket->bound_ifindex))
+		return 0;
+	if (i->socket->bound_ifindex)
 		points += 8;
-	}
 	points += 2 * !ip_addr_is_any(&i->local);
 	if (!i->remote_port)
 		return points;
@@ -52,14 +51,14 @@ static int score(const struct inet_socket *i, const struct ip_addr *dest, u16 de
 }
 
 struct inet_socket *inet_find(struct inet_net *n, const struct ip_addr *dest, u16 dest_port,
-			      const struct ip_addr *source, u16 source_port, u32 ifindex)
+			      const struct ip_addr *source, u16 source_port, u32 ifindex, u32 vrf)
 {
 	struct inet_socket *i, *best = NULL;
 	int most = 0;
 
 	assert_held(&n->lock);
 	list_for_each_entry (i, bucket(n, dest_port), port_link) {
-		int points = score(i, dest, dest_port, source, source_port, ifindex);
+		int points = score(i, dest, dest_port, source, source_port, ifindex, vrf);
 
 		if (points > most) {
 			most = points;

@@ -200,7 +200,7 @@ struct ip_route {
 };
 /* -ENETUNREACH, -EHOSTUNREACH, -EINVAL, -EACCES. Under RCU if out->dev is looked at. */
 int __must_check ip_route(struct net *n, const struct ip_addr *destination, u32 bound_ifindex, struct ip_route *out);
-bool ip_is_local(struct net *n, const struct ip_addr *addr);
+bool ip_is_local(struct net *n, const struct ip_addr *addr, u32 bound_ifindex);
 /* An address of the device to speak from to `to`; false: it has none. */
 bool ip_source_of(struct net_device *d, const struct ip_addr *to, struct ip_addr *out);
 bool ip_device_has(const struct net_device *d, const struct ip_addr *addr);
@@ -267,6 +267,7 @@ struct icmp_error {                         /* an ICMP error about something tha
 	bool hard; /* ends what waits for it */
 	u8 origin, type, code;
 	u32 info;
+	u32 ifindex, vrf;    /* where the word of it came in */
 	const u8 *transport; /* the transport header, len bytes */
 	size_t len;
 };
@@ -328,7 +329,8 @@ bool inet_may_bind(const struct socket *s, u16 port);                           
 int __must_check inet_bind_port(struct inet_socket *i, const struct ip_addr *addr, u16 port); /* port 0: any free one */
 void inet_unbind_port(struct inet_socket *i);
 struct inet_socket *inet_find(struct inet_net *n, const struct ip_addr *dest, u16 dest_port,
-			      const struct ip_addr *source, u16 source_port, u32 ifindex); /* inet_net.lock held */
+			      const struct ip_addr *source, u16 source_port, u32 ifindex,
+			      u32 vrf); /* inet_net.lock held */
 
 /* ioctl.c */
 long inet_interface_ioctl(struct socket *s, unsigned cmd, ulong arg);

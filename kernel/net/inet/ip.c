@@ -187,7 +187,7 @@ static void forward(struct packet *p, const struct ip_addr *to)
 		packet_free(p);
 		return;
 	}
-	err = ip_route(n, to, 0, &r);
+	err = ip_route(n, to, p->vrf, &r);
 	if (err || r.type != RTN_UNICAST) {
 		if (err)
 			icmp_complain(n, p, WHY_NO_NET, 0);
@@ -218,7 +218,7 @@ static bool is_for_us(struct packet *p, const struct ip_addr *to)
 
 	if (addr_is_multicast(to) || p->kind == PACKET_BROADCAST || p->kind == PACKET_MULTICAST)
 		return true;
-	return !ip_route(p->net, to, 0, &r) && (r.type == RTN_LOCAL || r.type == RTN_BROADCAST);
+	return !ip_route(p->net, to, p->vrf, &r) && (r.type == RTN_LOCAL || r.type == RTN_BROADCAST);
 }
 
 static bool is_loopback(const struct ip_addr *a)
@@ -240,7 +240,7 @@ void ip_input(struct packet *p)
 		packet_free(p);
 		return;
 	}
-	if (p->dev != p->net->loopback && (is_loopback(&h.from) || is_loopback(&h.to))) {
+	if (p->dev != p->net->loopback && !p->dev->vrf_table && (is_loopback(&h.from) || is_loopback(&h.to))) {
 		packet_free(p); /* from outside nobody speaks for this machine */
 		return;
 	}
@@ -397,7 +397,7 @@ int ip_output_by(struct net *n, struct socket *s, const struct inet_common *c, s
 int ip_output(struct net *n, struct socket *s, const struct inet_common *c, struct packet *p, u8 protocol,
 	      const struct ip_addr *source, const struct ip_addr *destination)
 {
-	u32 ifindex = s ? s->bound_ifindex : 0;
+	u32 ifindex = s ? s->bound_ifindex : p->vrf;
 	struct ip_route r;
 	int err;
 

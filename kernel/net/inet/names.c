@@ -93,7 +93,7 @@ bool inet_may_name(const struct socket *s, const struct inet_name *in)
 {
 	const struct inet_common *c = s->proto;
 
-	if (ip_addr_is_any(&in->addr) || ip_is_local(s->net, &in->addr))
+	if (ip_addr_is_any(&in->addr) || ip_is_local(s->net, &in->addr, s->bound_ifindex))
 		return true;
 	if (c->flags >> 2 * FLAG_FREEBIND & 1 || c->flags >> 2 * FLAG_TRANSPARENT & 1)
 		return true;

@@ -56,7 +56,8 @@ static bool fits(const struct inet_socket *i, const struct packet *p, const stru
 {
 	const struct socket *s = i->socket;
 
-	return (s->family == PF_INET) == ip_addr_is_v4(from) && (!s->bound_ifindex || s->bound_ifindex == p->ifindex) &&
+	return (s->family == PF_INET) == ip_addr_is_v4(from) &&
+	       (!s->bound_ifindex || packet_reaches(p->ifindex, p->vrf, s->bound_ifindex)) &&
 	       (ip_addr_is_any(&i->local) || ip_addr_equal(&i->local, to)) &&
 	       (ip_addr_is_any(&i->remote) || ip_addr_equal(&i->remote, from));
 }

@@ -7,8 +7,9 @@
  * to the network's broadcast. Routes of a family are one list in order of preference (table local before main, long
  * prefixes before short, small metrics before great), so that the first that fits is the answer. Readers need no lock.
  *
- * Contract: inet_priv.h, net/inet.h. Tables other than local, main and default are kept but never asked: there are no
- * policy rules. RFC 6724 for sources, cut to scope and longest prefix.
+ * Contract: inet_priv.h, net/inet.h. The rules are those of Linux without `ip rule add`: local, then the table of the
+ * VRF that the sender or the packet is bound to, main, default. Other tables are kept but not asked. RFC 6724 for
+ * sources, cut to scope and longest prefix.
  *
  * Locks: net_config_lock to change; RCU to look; neighbour_lock for path MTUs.
  */
@@ -85,11 +86,6 @@ static int table_order(u32 table)
 	return table == RT_TABLE_LOCAL ? 0 : table == RT_TABLE_MAIN ? 1 : table == RT_TABLE_DEFAULT ? 2 : 3;
 }
 
-static bool is_asked(u32 table)
-{
-	return table_order(table) < 3;
-}
-
 /* Whether a is asked before b. */
 static bool before(const struct inet_route *a, const struct inet_route *b)
 {
@@ -150,6 +146,17 @@ static int insert(struct net *n, const struct inet_route *r)
 	return 0;
 }
 
+/* The number of its device; 0: no VRF uses the table. */
+static u32 vrf_with_table(struct net *n, u32 table)
+{
+	struct net_device *d;
+
+	list_for_each_entry (d, &n->devices, link)
+		if (d->vrf_table && d->vrf_table == table)
+			return d->ifindex;
+	return 0;
+}
+
 /* The gateway must be a neighbour: on a network that is ours. */
 static int check_gateway(struct net *n, struct inet_route *r)
 {
@@ -160,7 +167,7 @@ static int check_gateway(struct net *n, struct inet_route *r)
 		return r->dev ? 0 : -EINVAL;
 	if (addr_is_link_local(&r->gateway) && is_v6_route(r))
 		return r->dev ? 0 : -EINVAL;
-	err = ip_route(n, &r->gateway, r->dev ? r->dev->ifindex : 0, &via);
+	err = ip_route(n, &r->gateway, r->dev ? r->dev->ifindex : vrf_with_table(n, r->table), &via);
 	if (err || via.type != RTN_UNICAST || !ip_addr_equal(&via.next_hop, &r->gateway))
 		return -ENETUNREACH;
 	if (!r->dev)
@@ -237,12 +244,14 @@ static int for_own_routes(const struct inet_address *a, int (*fn)(struct net *n,
 	bool v6 = !ip_addr_is_v4(&a->addr);
 	u8 most = v6 ? 128 : 32;
 	bool loop = a->dev->flags & IFF_LOOPBACK;
+	const struct net_device *vrf = net_device_vrf(a->dev);
+	u32 local = vrf ? vrf->vrf_table : (u32)RT_TABLE_LOCAL, main = vrf ? vrf->vrf_table : (u32)RT_TABLE_MAIN;
 	struct inet_route r = { .prefix = a->addr,
 				.length = most,
 				.type = RTN_LOCAL,
 				.protocol = RTPROT_KERNEL,
 				.scope = v6 ? RT_SCOPE_UNIVERSE : RT_SCOPE_HOST,
-				.table = RT_TABLE_LOCAL,
+				.table = local,
 				.has_source = !v6,
 				.source = a->addr,
 				.dev = a->dev };
@@ -266,7 +275,7 @@ static int for_own_routes(const struct inet_address *a, int (*fn)(struct net *n,
 					 .type = RTN_UNICAST,
 					 .protocol = RTPROT_KERNEL,
 					 .scope = v6 ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
-					 .table = RT_TABLE_MAIN,
+					 .table = main,
 					 .priority = v6 ? PRIORITY_CONNECTED_V6 : 0,
 					 .has_source = !v6,
 					 .source = a->addr,
@@ -382,7 +391,9 @@ static int fitness(const struct inet_address *a, const struct ip_addr *to, bool 
 	return points;
 }
 
-static bool best_source(struct net *n, const struct net_device *d, const struct ip_addr *to, struct ip_addr *out)
+/* Of the device d; NULL: of any in that VRF, or in none. */
+static bool best_source(struct net *n, const struct net_device *d, const struct net_device *vrf,
+			const struct ip_addr *to, struct ip_addr *out)
 {
 	bool v6 = !ip_addr_is_v4(to);
 	const struct inet_address *a;
@@ -391,7 +402,8 @@ static bool best_source(struct net *n, const struct net_device *d, const struct 
 	list_for_each_entry (a, inet_addresses(n), link) {
 		int points;
 
-		if ((d && a->dev != d) || ip_addr_is_v4(&a->addr) == v6 || (!d && a->scope != RT_SCOPE_UNIVERSE))
+		if ((d ? a->dev != d : net_device_vrf(a->dev) != vrf) || ip_addr_is_v4(&a->addr) == v6 ||
+		    (!d && a->scope != RT_SCOPE_UNIVERSE))
 			continue;
 		points = fitness(a, to, v6);
 		if (points > most) {
@@ -404,7 +416,10 @@ static bool best_source(struct net *n, const struct net_device *d, const struct 
 
 bool ip_source_of(struct net_device *d, const struct ip_addr *to, struct ip_addr *out)
 {
-	return best_source(d->net, d, to, out) || best_source(d->net, NULL, to, out);
+	struct net_device *vrf = net_device_vrf(d); /* speaks for its devices that have no address */
+
+	return best_source(d->net, d, NULL, to, out) || (vrf && best_source(d->net, vrf, NULL, to, out)) ||
+	       best_source(d->net, NULL, vrf, to, out);
 }
 
 /* ---- look-up
@@ -456,13 +471,18 @@ static int no_way(u8 type)
 	return -ENETUNREACH;
 }
 
-static const struct inet_route *find(struct net *n, const struct ip_addr *to, u32 ifindex)
+/* The first that fits among the tables from..to, in the order of table_order (3: `other` alone). */
+static const struct inet_route *scan(struct net *n, const struct ip_addr *to, u32 ifindex, int from, int last,
+				     u32 other)
 {
 	bool v6 = !ip_addr_is_v4(to);
 	const struct inet_route *r;
 
 	list_for_each_entry (r, inet_routes(n, v6), link) {
-		if (!inet_prefix_match(to, &r->prefix, r->length, v6) || !is_asked(r->table))
+		int order = table_order(r->table);
+
+		if (!inet_prefix_match(to, &r->prefix, r->length, v6) || order < from || order > last ||
+		    (order == 3 && r->table != other))
 			continue;
 		if (ifindex && r->type == RTN_UNICAST && r->dev->ifindex != ifindex)
 			continue;
@@ -473,6 +493,21 @@ static const struct inet_route *find(struct net *n, const struct ip_addr *to, u3
 	return NULL;
 }
 
+static const struct inet_route *find(struct net *n, const struct ip_addr *to, u32 ifindex)
+{
+	struct net_device *d = ifindex ? net_device_find(n, ifindex) : NULL, *vrf = d ? net_device_vrf(d) : NULL;
+	const struct inet_route *r;
+
+	if (likely(!vrf))
+		return scan(n, to, ifindex, 0, 2, 0);
+	if (vrf == d)
+		ifindex = 0; /* any device of it */
+	r = scan(n, to, ifindex, 0, 0, 0);
+	if (!r)
+		r = table_order(vrf->vrf_table) == 3 ? scan(n, to, ifindex, 3, 3, vrf->vrf_table) : NULL;
+	return r ? r : scan(n, to, ifindex, 1, 2, 0);
+}
+
 static bool is_limited_broadcast(const struct ip_addr *a)
 {
 	return ip_addr_is_v4(a) && a->w[3] == 0xffffffff;
@@ -481,8 +516,12 @@ static bool is_limited_broadcast(const struct ip_addr *a)
 /* Multicast and the broadcast of no network go out of the device that is named, or of the default route's. */
 static int route_many(struct net *n, const struct ip_addr *to, u32 ifindex, struct ip_route *out)
 {
-	const struct inet_route *r = ifindex ? NULL : find(n, to, 0);
-	struct net_device *d = ifindex ? net_device_find(n, ifindex) : r ? r->dev : NULL;
+	struct net_device *d = ifindex ? net_device_find(n, ifindex) : NULL;
+	bool any = !ifindex || (d && d->vrf_table);
+	const struct inet_route *r = any ? find(n, to, ifindex) : NULL;
+
+	if (any)
+		d = r ? r->dev : NULL;
 
 	if (!d && !ip_addr_is_v4(to))
 		list_for_each_entry (d, &n->devices, link)
@@ -512,7 +551,11 @@ int ip_route(struct net *n, const struct ip_addr *to, u32 ifindex, struct ip_rou
 		return !to->w[0] && !to->w[1] && !to->w[2] && to->w[3] == host32(1) ? -EADDRNOTAVAIL : -ENETUNREACH;
 	if (r->type != RTN_UNICAST && r->type != RTN_LOCAL && r->type != RTN_BROADCAST)
 		return no_way(r->type);
-	d = r->type == RTN_LOCAL ? n->loopback : r->dev;
+	d = r->dev;
+	if (r->type == RTN_LOCAL) {
+		d = net_device_vrf(r->dev);
+		d = d ? d : n->loopback;
+	}
 	if (ifindex && r->type == RTN_LOCAL && ifindex != d->ifindex && ifindex != r->dev->ifindex)
 		return -ENETUNREACH;
 	*out = (struct ip_route){ .next_hop = r->has_gateway ? r->gateway : *to,
@@ -556,13 +599,16 @@ int inet_route_find(struct net *n, const struct ip_addr *to, u32 ifindex, struct
 	return err;
 }
 
-bool ip_is_local(struct net *n, const struct ip_addr *addr)
+bool ip_is_local(struct net *n, const struct ip_addr *addr, u32 bound_ifindex)
 {
+	struct net_device *d, *vrf;
 	const struct inet_route *r;
 	bool local;
 
 	rcu_read_lock();
-	r = find(n, addr, 0);
+	d = bound_ifindex ? net_device_find(n, bound_ifindex) : NULL;
+	vrf = d ? net_device_vrf(d) : NULL;
+	r = vrf ? scan(n, addr, 0, 3, 3, vrf->vrf_table) : scan(n, addr, 0, 0, 2, 0);
 	local = r && r->type == RTN_LOCAL;
 	rcu_read_unlock();
 	return local;
@@ -607,7 +653,7 @@ static void device_up(struct net_device *d)
 	if (d->flags & IFF_LOOPBACK) {
 		add_plain(d, ip_addr_v4(host32(INADDR_LOOPBACK)), 8, RT_SCOPE_HOST);
 		add_plain(d, (struct ip_addr){ { 0, 0, 0, host32(1) } }, 128, RT_SCOPE_HOST);
-	} else {
+	} else if (!d->vrf_table) {
 		add_plain(d, link_local(d), 64, RT_SCOPE_LINK);
 		ndisc_ask_routers(d);
 	}

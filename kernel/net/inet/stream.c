@@ -75,14 +75,19 @@ static bool allow_input(struct tcp *t, struct packet *p)
 	return inet_allows(s, p) && inet_passes_filter(s, p, 20);
 }
 
-static u32 mtu(struct tcp_host *h, const struct ip_addr *peer)
+static u32 device(struct tcp *t)
+{
+	return speaker(t)->bound_ifindex;
+}
+
+static u32 mtu(struct tcp_host *h, struct tcp *t)
 {
 	struct inet_net *n = h->priv;
 	struct ip_route r;
 	u32 bytes;
 
 	rcu_read_lock();
-	bytes = ip_route(n->net, peer, 0, &r) ? 576 : r.mtu;
+	bytes = ip_route(n->net, &t->remote, device(t), &r) ? 576 : r.mtu;
 	rcu_read_unlock();
 	return bytes;
 }
@@ -167,6 +172,7 @@ static const struct tcp_host_ops host_ops = {
 	.output = output,
 	.allow_input = allow_input,
 	.mtu = mtu,
+	.device = device,
 	.event = event,
 	.alarm = set_alarm,
 	.child = child,
@@ -208,6 +214,8 @@ void stream_error(struct inet_net *n, const struct icmp_error *e)
 	q.seq = host32(seq);
 	q.local = e->source;
 	q.remote = e->destination;
+	q.ifindex = e->ifindex;
+	q.vrf = e->vrf;
 	tcp_error(&n->tcp, &q);
 }
 
@@ -320,6 +328,7 @@ static void release(struct socket *s)
 
 	tag->socket.mark = s->mark;
 	tag->socket.priority = s->priority;
+	tag->socket.bound_ifindex = s->bound_ifindex;
 	tag->common = st->common;
 	if (s->linger_s > 0 && stream_is_connected(st->tcp) && !st->tcp->queued)
 		linger(s, st->tcp);

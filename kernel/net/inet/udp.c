@@ -57,7 +57,7 @@ static bool listens_to(const struct inet_socket *i, const struct packet *p, cons
 	const struct inet_membership *m;
 
 	if (i->local_port != port || !ip_addr_overlap(&i->local, i->common.only_v6, to, false) ||
-	    (i->socket->bound_ifindex && i->socket->bound_ifindex != p->ifindex))
+	    !packet_reaches(p->ifindex, p->vrf, i->socket->bound_ifindex))
 		return false;
 	if (i->remote_port && (i->remote_port != from_port || !ip_addr_equal(&i->remote, from)))
 		return false;
@@ -108,7 +108,7 @@ void udp_input(struct packet *p, const struct ip_addr *source, const struct ip_a
 		return;
 	}
 	irq = spin_lock_irqsave(&n->lock);
-	i = inet_find(n, destination, u->dest, source, u->source, p->ifindex);
+	i = inet_find(n, destination, u->dest, source, u->source, p->ifindex, p->vrf);
 	if (i)
 		kept = give(i, p);
 	spin_unlock_irqrestore(&n->lock, irq);
@@ -128,7 +128,7 @@ void udp_error(struct inet_net *n, const struct icmp_error *e)
 
 	memcpy(&u, e->transport, sizeof(u));
 	irq = spin_lock_irqsave(&n->lock);
-	i = inet_find(n, &e->source, u.source, &e->destination, u.dest, 0);
+	i = inet_find(n, &e->source, u.source, &e->destination, u.dest, e->ifindex, e->vrf);
 	if (i)
 		inet_queue_error(i, e, UDP_BYTES);
 	spin_unlock_irqrestore(&n->lock, irq);

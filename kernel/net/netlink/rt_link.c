@@ -5,7 +5,7 @@
  * Idea: one message form for all of it: attributes that are present are what shall change. Everything is parsed and
  * looked up first, then changed in an order in which later steps can still name the device.
  *
- * Contract: rtnetlink(7), RTM_*LINK; linux/if_link.h. Kinds of devices: those of net_kind_register (veth).
+ * Contract: rtnetlink(7), RTM_*LINK; linux/if_link.h. Kinds of devices: those of net_kind_register (veth, vrf).
  *
  * Locks: net_config_lock is held.
  */
@@ -58,10 +58,32 @@ static u8 operational(const struct net_device *d)
 	return d->flags & IFF_RUNNING ? 6 : 2; /* up, down: RFC 2863 */
 }
 
+static void put_kind(struct nl_reply *r, const struct net_device *d)
+{
+	u32 nest, inside;
+
+	if (!d->ops->kind && !d->master)
+		return;
+	nest = nl_nest(r, IFLA_LINKINFO);
+	if (d->ops->kind)
+		nl_put_text(r, IFLA_INFO_KIND, d->ops->kind);
+	if (d->vrf_table) {
+		inside = nl_nest(r, IFLA_INFO_DATA);
+		nl_put_u32(r, IFLA_VRF_TABLE, d->vrf_table);
+		nl_nest_end(r, inside);
+	}
+	if (d->master) {
+		nl_put_text(r, IFLA_INFO_SLAVE_KIND, d->master->ops->kind);
+		inside = nl_nest(r, IFLA_INFO_SLAVE_DATA);
+		nl_put_u32(r, IFLA_VRF_PORT_TABLE, d->master->vrf_table);
+		nl_nest_end(r, inside);
+	}
+	nl_nest_end(r, nest);
+}
+
 void rt_fill_link(struct nl_reply *r, const struct net_device *d, u16 type, u16 flags)
 {
 	struct ifinfomsg *i = nl_begin(r, type, flags, sizeof(*i));
-	u32 nest;
 
 	*i = (struct ifinfomsg){ .ifi_type = d->type, .ifi_index = (int)d->ifindex, .ifi_flags = d->flags };
 	if (d->flags & IFF_RUNNING)
@@ -84,11 +106,9 @@ void rt_fill_link(struct nl_reply *r, const struct net_device *d, u16 type, u16 
 	if (d->peer_ifindex)
 		nl_put_u32(r, IFLA_LINK, d->peer_ifindex);
 	put_statistics(r, d);
-	if (d->ops->kind) {
-		nest = nl_nest(r, IFLA_LINKINFO);
-		nl_put_text(r, IFLA_INFO_KIND, d->ops->kind);
-		nl_nest_end(r, nest);
-	}
+	if (d->master)
+		nl_put_u32(r, IFLA_MASTER, d->master->ifindex);
+	put_kind(r, d);
 	nl_end(r);
 }
 
@@ -169,24 +189,31 @@ static int create(struct net *here, struct net *there, const struct wish *w)
 {
 	const struct nlattr *data = w->linkinfo.of[IFLA_INFO_DATA];
 	struct net_kind *k = net_kind_find(w->kind);
+	struct net_link_wish wish = { .name = w->has_name ? w->name : NULL, .peer_net = here };
 	struct net *peer_net = NULL;
 	struct wish peer = { .has_name = false };
 	struct nl_attrs inside;
+	bool pair;
 	int err = 0;
 
 	if (!w->kind[0])
 		return -EOPNOTSUPP;
 	if (!k)
 		return fail(EOPNOTSUPP, "devices of kind %s", w->kind);
+	pair = !strcmp(w->kind, "veth"); /* the kinds number their attributes each for itself */
 	if (data)
-		err = nl_parse(nl_data(data), nl_len(data), VETH_INFO_PEER, &inside);
-	if (!err && data && inside.of[VETH_INFO_PEER])
+		err = nl_parse(nl_data(data), nl_len(data), pair ? VETH_INFO_PEER : IFLA_VRF_TABLE, &inside);
+	if (!err && data && !pair)
+		wish.table = nl_u32(inside.of[IFLA_VRF_TABLE], 0);
+	if (!err && data && pair && inside.of[VETH_INFO_PEER])
 		err = parse(nl_data(inside.of[VETH_INFO_PEER]), nl_len(inside.of[VETH_INFO_PEER]), &peer);
 	if (!err)
 		err = other_net(&peer.attrs, &peer_net);
-	if (!err)
-		err = k->create(there ? there : here, w->has_name ? w->name : NULL, peer_net ? peer_net : here,
-				peer.has_name ? peer.name : NULL);
+	if (!err) {
+		wish.peer_net = peer_net ? peer_net : here;
+		wish.peer_name = peer.has_name ? peer.name : NULL;
+		err = k->create(there ? there : here, &wish);
+	}
 	if (peer_net)
 		ns_put(&peer_net->ns);
 	return err;
@@ -200,6 +227,17 @@ static int set_address(struct net_device *d, const struct nlattr *a)
 		return -EADDRNOTAVAIL;
 	memcpy(d->address, nl_data(a), ETHERNET_ADDRESS);
 	return 0;
+}
+
+static int set_master(struct net_device *d, u32 ifindex)
+{
+	struct net_device *vrf = ifindex ? net_device_find(d->net, ifindex) : NULL;
+
+	if (ifindex && !vrf)
+		return -EINVAL;
+	if (vrf && !vrf->vrf_table)
+		return fail(EOPNOTSUPP, "%s takes no devices", vrf->name);
+	return net_device_set_master(d, vrf);
 }
 
 static int change(struct net_device *d, const struct wish *w, struct net *to)
@@ -219,7 +257,7 @@ static int change(struct net_device *d, const struct wish *w, struct net *to)
 	if (!err && a->of[IFLA_TXQLEN])
 		d->queue_length = nl_u32(a->of[IFLA_TXQLEN], 0);
 	if (!err && a->of[IFLA_MASTER])
-		err = nl_u32(a->of[IFLA_MASTER], 0) ? -EOPNOTSUPP : 0;
+		err = set_master(d, nl_u32(a->of[IFLA_MASTER], 0));
 	if (!err)
 		err = net_device_set_flags(d, w->info.ifi_flags,
 					   mask & (IFF_UP | IFF_NOARP | IFF_PROMISC | IFF_ALLMULTI | IFF_MULTICAST));
@@ -261,6 +299,16 @@ static int delete_link(const struct nl_request *q, const struct wish *w)
 	return 0;
 }
 
+/* A list may be of one kind, or of a master's devices. */
+static bool is_asked(const struct net_device *d, const struct wish *w)
+{
+	u32 master = nl_u32(w->attrs.of[IFLA_MASTER], 0);
+
+	if (w->kind[0] && (!d->ops->kind || strcmp(w->kind, d->ops->kind) != 0))
+		return false;
+	return !master || (d->master && d->master->ifindex == master);
+}
+
 int rt_link(const struct nl_request *q, struct nl_reply *r)
 {
 	struct net_device *d;
@@ -273,7 +321,8 @@ int rt_link(const struct nl_request *q, struct nl_reply *r)
 		err = new_link(q, w);
 	} else if (!err && q->h->nlmsg_flags & NLM_F_DUMP) {
 		list_for_each_entry (d, &q->net->devices, link)
-			rt_fill_link(r, d, RTM_NEWLINK, NLM_F_MULTI);
+			if (is_asked(d, w))
+				rt_fill_link(r, d, RTM_NEWLINK, NLM_F_MULTI);
 	} else if (!err) {
 		d = find(q->net, w);
 		if (d)

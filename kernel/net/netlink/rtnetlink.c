@@ -6,8 +6,8 @@
  * Idea: the type says the family (link, address, route, neighbour) and the verb; rights and the configuration's lock
  * are the same for all of them. What changes is told to those who listen by the functions that answer requests.
  *
- * Contract: rtnetlink(7). Rules: the three that there always are, shown only. Not built: traffic control, next-hop
- * objects, multicast routes, labels.
+ * Contract: rtnetlink(7). Rules: the three that there always are and that of VRFs, shown only. Not built: traffic
+ * control, next-hop objects, multicast routes, labels.
  *
  * Locks: net_config_lock around each request and notification.
  */
@@ -23,12 +23,15 @@
 
 #define VERB(type) ((type)&3) /* 0 new, 1 delete, 2 get, 3 set */
 
+/* Of table 0: the VRF's that the packet belongs to. */
 static void put_rule(struct nl_reply *r, u8 family, u32 priority, u8 table)
 {
 	struct fib_rule_hdr *h = nl_begin(r, RTM_NEWRULE, NLM_F_MULTI, sizeof(*h));
 
 	*h = (struct fib_rule_hdr){ .family = family, .table = table, .action = FR_ACT_TO_TBL };
 	nl_put_u32(r, FRA_TABLE, table);
+	if (!table)
+		nl_put_u8(r, FRA_L3MDEV, 1);
 	nl_put_u32(r, FRA_SUPPRESS_PREFIXLEN, ~0U);
 	nl_put_u8(r, FRA_PROTOCOL, RTPROT_KERNEL);
 	if (priority)
@@ -48,6 +51,8 @@ static int rules(const struct nl_request *q, struct nl_reply *r)
 		if (family && family != f)
 			continue;
 		put_rule(r, f, 0, RT_TABLE_LOCAL);
+		if (q->net->has_vrf)
+			put_rule(r, f, 1000, RT_TABLE_UNSPEC);
 		put_rule(r, f, 32766, RT_TABLE_MAIN);
 		if (!k)
 			put_rule(r, f, 32767, RT_TABLE_DEFAULT);

@@ -37,7 +37,7 @@ static void shrink(struct tcp *t)
 void tcp_error(struct tcp_host *h, const struct tcp_quote *q)
 {
 	ulong irq = spin_lock_irqsave(&h->lock);
-	struct tcp *t = tcp_find(h, &q->local, q->local_port, &q->remote, q->remote_port);
+	struct tcp *t = tcp_find(h, &q->local, q->local_port, &q->remote, q->remote_port, q->ifindex, q->vrf);
 
 	if (t && is_ours(t, q->seq)) {
 		if (q->mtu) {

@@ -446,14 +446,14 @@ static void time_wait_input(struct tcp *t, struct packet *p, const struct segmen
 static struct tcp *find(struct tcp_host *h, const struct segment *s, const struct ip_addr *source, u16 from,
 			const struct ip_addr *destination, u16 to)
 {
-	struct tcp *t = tcp_find(h, destination, to, source, from);
+	struct tcp *t = tcp_find(h, destination, to, source, from, s->ifindex, s->vrf);
 
 	if (t && t->state == TS_TIME_WAIT && may_replace(t, s)) {
 		tcp_end(t, 0);
 		tcp_reap(t);
 		t = NULL;
 	}
-	return t ? t : tcp_find_listener(h, destination, to, source, from);
+	return t ? t : tcp_find_listener(h, destination, to, source, from, s->ifindex, s->vrf);
 }
 
 void tcp_input(struct tcp_host *h, struct packet *p, const struct ip_addr *source, const struct ip_addr *destination)
@@ -471,6 +471,8 @@ void tcp_input(struct tcp_host *h, struct packet *p, const struct ip_addr *sourc
 		spin_unlock_irqrestore(&h->lock, irq);
 		return;
 	}
+	s.ifindex = p->ifindex;
+	s.vrf = p->vrf;
 	t = find(h, &s, source, from, destination, to);
 	if (t) {
 		u8 *payload = p->data;

@@ -201,7 +201,7 @@ static bool emit(struct tcp *t, u32 seq, u32 len, unsigned flags)
 
 void tcp_set_mss(struct tcp *t, u32 peer_mss)
 {
-	u32 mtu = t->host->ops->mtu(t->host, &t->remote);
+	u32 mtu = t->host->ops->mtu(t->host, t);
 	u32 headers = HEADER + (ip_addr_is_v4(&t->remote) ? 20 : 40);
 	u32 mine = min(mtu > headers + 88 ? mtu - headers : 88U, (u32)TCP_SEGMENT_MAX);
 
@@ -214,7 +214,7 @@ void tcp_set_mss(struct tcp *t, u32 peer_mss)
 
 void tcp_fit_mss(struct tcp *t)
 {
-	u32 mtu = t->host->ops->mtu(t->host, &t->remote);
+	u32 mtu = t->host->ops->mtu(t->host, t);
 	u32 headers = HEADER + (ip_addr_is_v4(&t->remote) ? 20 : 40) + (t->time_ok ? 12 : 0);
 
 	t->mss = min(t->mss, mtu > headers + 88 ? mtu - headers : 88U);
@@ -269,6 +269,7 @@ void tcp_reset_reply(struct tcp_host *h, const struct segment *s, const struct i
 	put32(b + 8, s->has_ack ? 0 : s->seq + s->len + s->syn + s->fin);
 	b[12] = HEADER / 4 << 4;
 	b[13] = s->has_ack ? RST : RST | ACK;
+	p->vrf = s->vrf;
 	h->resets_sent++;
 	h->out_segments++;
 	h->ops->output(h, NULL, p, from, to);

@@ -93,36 +93,42 @@ void tcp_unhash(struct tcp *t)
 	list_del_init(&t->hash_link);
 }
 
+static bool hears(struct tcp *t, u32 ifindex, u32 vrf)
+{
+	return packet_reaches(ifindex, vrf, t->host->ops->device(t));
+}
+
 struct tcp *tcp_find(struct tcp_host *h, const struct ip_addr *local, u16 local_port, const struct ip_addr *remote,
-		     u16 remote_port)
+		     u16 remote_port, u32 ifindex, u32 vrf)
 {
 	struct tcp *t;
 
 	list_for_each_entry (t, &h->connections[bucket_of(local, local_port, remote, remote_port)], hash_link)
 		if (t->local_port == local_port && t->remote_port == remote_port && ip_addr_equal(&t->local, local) &&
-		    ip_addr_equal(&t->remote, remote))
+		    ip_addr_equal(&t->remote, remote) && hears(t, ifindex, vrf))
 			return t;
 	return NULL;
 }
 
 /* How well a listener fits a destination; 0: not at all. */
-static int score(const struct tcp *t, const struct ip_addr *local, u16 port)
+static int score(struct tcp *t, const struct ip_addr *local, u16 port, u32 ifindex, u32 vrf)
 {
-	if (t->state != TS_LISTEN || t->local_port != port || !ip_addr_overlap(&t->local, t->only_v6, local, false))
+	if (t->state != TS_LISTEN || t->local_port != port || !ip_addr_overlap(&t->local, t->only_v6, local, false) ||
+	    !hears(t, ifindex, vrf))
 		return 0;
-	return 1 + 2 * !ip_addr_is_any(&t->local) + !t->is_v6;
+	return 1 + 4 * !ip_addr_is_any(&t->local) + 2 * (t->host->ops->device(t) != 0) + !t->is_v6;
 }
 
 /* Among equals that share a port the peer's address and port choose, always alike. */
 struct tcp *tcp_find_listener(struct tcp_host *h, const struct ip_addr *local, u16 port, const struct ip_addr *remote,
-			      u16 remote_port)
+			      u16 remote_port, u32 ifindex, u32 vrf)
 {
 	struct tcp *t, *best = NULL;
 	int most = 0;
 	u32 equals = 0, pick = bucket_of(local, port, remote, remote_port);
 
 	list_for_each_entry (t, port_bucket(h, port), port_link) {
-		int points = score(t, local, port);
+		int points = score(t, local, port, ifindex, vrf);
 
 		if (points > most) {
 			most = points;
@@ -144,13 +150,20 @@ static bool bear(const struct tcp *a, bool strict, const struct tcp *b)
 	return a->reuse_addr && b->reuse_addr && !strict && b->state != TS_LISTEN;
 }
 
-static bool conflicts(const struct tcp *t, const struct ip_addr *addr, u16 port, bool strict)
+static bool apart(struct tcp *a, struct tcp *b)
 {
-	const struct tcp *o;
+	u32 x = a->host->ops->device(a), y = b->host->ops->device(b);
+
+	return x && y && x != y;
+}
+
+static bool conflicts(struct tcp *t, const struct ip_addr *addr, u16 port, bool strict)
+{
+	struct tcp *o;
 
 	list_for_each_entry (o, port_bucket(t->host, port), port_link)
-		if (o != t && o->local_port == port && ip_addr_overlap(addr, t->only_v6, &o->local, o->only_v6) &&
-		    !bear(t, strict, o))
+		if (o != t && o->local_port == port && !apart(t, o) &&
+		    ip_addr_overlap(addr, t->only_v6, &o->local, o->only_v6) && !bear(t, strict, o))
 			return true;
 	return false;
 }
@@ -206,7 +219,8 @@ int tcp_take_any_port(struct tcp *t)
 	for (u32 n = 0; n < NR_FREE; n++) {
 		u16 port = net_host16((u16)(FIRST_FREE + (start + n) % NR_FREE));
 
-		if (is_named(t->host, port) || tcp_find(t->host, &t->local, port, &t->remote, t->remote_port))
+		if (is_named(t->host, port) ||
+		    tcp_find(t->host, &t->local, port, &t->remote, t->remote_port, t->host->ops->device(t), 0))
 			continue;
 		hold_port(t, port);
 		return 0;

@@ -48,6 +48,7 @@ enum tcp_option { /* RFC 9293 3.2, 7323, 2018 */
 struct segment {                   /* one received segment, parsed */
 	u32 seq, ack, len, window; /* len: payload only */
 	bool syn, fin, rst, has_ack;
+	u32 ifindex, vrf; /* where it came in */
 	struct tcp_options opt;
 };
 
@@ -108,10 +109,11 @@ static inline void tcp_set_state(struct tcp *t, enum tcp_state s)
 struct tcp *tcp_alloc(struct tcp_host *h, bool is_v6, const struct tcp *parent); /* whose payer pays; NULL: current's */
 void tcp_hash(struct tcp *t);
 void tcp_unhash(struct tcp *t);
+/* ifindex, vrf: where the segment came in (net/packet.h). */
 struct tcp *tcp_find(struct tcp_host *h, const struct ip_addr *local, u16 local_port, const struct ip_addr *remote,
-		     u16 remote_port);
+		     u16 remote_port, u32 ifindex, u32 vrf);
 struct tcp *tcp_find_listener(struct tcp_host *h, const struct ip_addr *local, u16 port, const struct ip_addr *remote,
-			      u16 remote_port);
+			      u16 remote_port, u32 ifindex, u32 vrf);
 int __must_check tcp_take_port(struct tcp *t, const struct ip_addr *addr, u16 port);
 int __must_check tcp_check_port(struct tcp *t);
 int __must_check tcp_take_any_port(struct tcp *t); /* for connect: both ends but the local port are set */

@@ -91,7 +91,7 @@ static int connect_locked(struct tcp *t, const struct ip_addr *source, const str
 	t->remote_port = port;
 	if (!t->local_port || list_empty(&t->port_link)) {
 		err = tcp_take_any_port(t);
-	} else if (tcp_find(t->host, &t->local, t->local_port, addr, port)) {
+	} else if (tcp_find(t->host, &t->local, t->local_port, addr, port, t->host->ops->device(t), 0)) {
 		err = -EADDRNOTAVAIL;
 	}
 	if (err)

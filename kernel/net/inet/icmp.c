@@ -280,8 +280,8 @@ static void on_error(struct packet *p, const struct message *m, const struct ip_
 		if (e.info >= 68)
 			ip_path_mtu_set(p->net, &e.destination, e.info);
 	}
-	if (protocol == IPPROTO_UDP)
-		udp_error(i, &e);
+	if (protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE)
+		udp_error(i, (u8)protocol, &e);
 	else if (protocol == IPPROTO_TCP)
 		stream_error(i, &e);
 	raw_error(i, (u8)protocol, &e);

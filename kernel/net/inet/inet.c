@@ -33,12 +33,13 @@ static struct list *bucket(struct inet_net *n, u16 port)
 }
 
 /* How well a socket matches; 0: not at all. */
-static int score(const struct inet_socket *i, const struct ip_addr *dest, u16 dest_port, const struct ip_addr *source,
-		 u16 source_port, u32 ifindex, u32 vrf)
+static int score(const struct inet_socket *i, u8 protocol, const struct ip_addr *dest, u16 dest_port,
+		 const struct ip_addr *source, u16 source_port, u32 ifindex, u32 vrf)
 {
 	int points = 1 + (i->socket->family == PF_INET);
 
-	if (i->local_port != dest_port || !ip_addr_overlap(&i->local, i->common.only_v6, dest, false))
+	if (i->local_port != dest_port || i->socket->protocol != protocol ||
+	    !ip_addr_overlap(&i->local, i->common.only_v6, dest, false))
 		return 0;
 	if (!packet_reaches(ifindex, vrf, i->socket->bound_ifindex))
 		return 0;
@@ -50,7 +51,7 @@ static int score(const struct inet_socket *i, const struct ip_addr *dest, u16 de
 	return ip_addr_equal(&i->remote, source) && i->remote_port == source_port ? points + 4 : 0;
 }
 
-struct inet_socket *inet_find(struct inet_net *n, const struct ip_addr *dest, u16 dest_port,
+struct inet_socket *inet_find(struct inet_net *n, u8 protocol, const struct ip_addr *dest, u16 dest_port,
 			      const struct ip_addr *source, u16 source_port, u32 ifindex, u32 vrf)
 {
 	struct inet_socket *i, *best = NULL;
@@ -58,7 +59,7 @@ struct inet_socket *inet_find(struct inet_net *n, const struct ip_addr *dest, u1
 
 	assert_held(&n->lock);
 	list_for_each_entry (i, bucket(n, dest_port), port_link) {
-		int points = score(i, dest, dest_port, source, source_port, ifindex, vrf);
+		int points = score(i, protocol, dest, dest_port, source, source_port, ifindex, vrf);
 
 		if (points > most) {
 			most = points;
@@ -78,7 +79,7 @@ static bool taken(struct inet_net *n, const struct inet_socket *want, const stru
 	struct inet_socket *i;
 
 	list_for_each_entry (i, bucket(n, port), port_link)
-		if (i->local_port == port &&
+		if (i->local_port == port && i->socket->protocol == want->socket->protocol &&
 		    (!i->socket->bound_ifindex || !want->socket->bound_ifindex ||
 		     i->socket->bound_ifindex == want->socket->bound_ifindex) &&
 		    ip_addr_overlap(&i->local, i->common.only_v6, addr, want->common.only_v6) &&
@@ -291,7 +292,9 @@ static int check_protocol(const struct socket *s)
 		return s->protocol && s->protocol != IPPROTO_TCP ? -EPROTONOSUPPORT : 0;
 	if (s->type != SOCK_DGRAM)
 		return -ESOCKTNOSUPPORT;
-	return s->protocol && s->protocol != IPPROTO_UDP && s->protocol != icmp ? -EPROTONOSUPPORT : 0;
+	return s->protocol && s->protocol != IPPROTO_UDP && s->protocol != IPPROTO_UDPLITE && s->protocol != icmp
+		       ? -EPROTONOSUPPORT
+		       : 0;
 }
 
 static int create(struct socket *s)
@@ -308,7 +311,8 @@ static int create(struct socket *s)
 	} else if (s->protocol == IPPROTO_ICMP || s->protocol == IPPROTO_ICMPV6) {
 		err = ping_create(s);
 	} else {
-		s->protocol = IPPROTO_UDP;
+		if (!s->protocol)
+			s->protocol = IPPROTO_UDP;
 		err = udp_create(s);
 	}
 	if (!err) {

@@ -146,6 +146,9 @@ struct inet_socket {
 	bool shut_read, shut_write, bound_addr; /* bound_addr: bind named it */
 	u32 icmp_filter;                        /* ICMP_FILTER; types above 31 pass */
 	u32 icmp6_filter[8];
+	/* UDP-Lite: bytes that checksums cover and must cover, 0: all; whether that was said */
+	u16 lite_covers, lite_least;
+	bool lite_limits, lite_asks;
 };
 
 struct inet_name { /* a parsed address */
@@ -272,12 +275,12 @@ struct icmp_error {                         /* an ICMP error about something tha
 	size_t len;
 };
 
-/* udp.c */
+/* udp.c: UDP, and UDP-Lite as another protocol with ports of its own */
 extern const struct socket_ops udp_ops;
 int __must_check udp_create(struct socket *s);
 /* A packet whose data is at the UDP header; consumes it. */
-void udp_input(struct packet *p, const struct ip_addr *source, const struct ip_addr *destination);
-void udp_error(struct inet_net *n, const struct icmp_error *e);
+void udp_input(struct packet *p, u8 protocol, const struct ip_addr *source, const struct ip_addr *destination);
+void udp_error(struct inet_net *n, u8 protocol, const struct icmp_error *e);
 
 /* datagram.c: what UDP, raw and ping sockets have in common */
 struct inet_socket *inet_socket_new(struct socket *s);
@@ -328,7 +331,7 @@ void stream_stop(struct inet_net *i);
 bool inet_may_bind(const struct socket *s, u16 port);                                         /* privileged ports */
 int __must_check inet_bind_port(struct inet_socket *i, const struct ip_addr *addr, u16 port); /* port 0: any free one */
 void inet_unbind_port(struct inet_socket *i);
-struct inet_socket *inet_find(struct inet_net *n, const struct ip_addr *dest, u16 dest_port,
+struct inet_socket *inet_find(struct inet_net *n, u8 protocol, const struct ip_addr *dest, u16 dest_port,
 			      const struct ip_addr *source, u16 source_port, u32 ifindex,
 			      u32 vrf); /* inet_net.lock held */
 

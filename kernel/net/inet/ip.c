@@ -155,8 +155,8 @@ void ip_deliver(struct packet *p, u8 protocol, const struct ip_addr *from, const
 	bool raw = raw_input(p, protocol, from, to), v4 = ip_addr_is_v4(from);
 
 	inet_count(i, COUNT_IP_DELIVERED);
-	if (protocol == IPPROTO_UDP) {
-		udp_input(p, from, to);
+	if (protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE) {
+		udp_input(p, protocol, from, to);
 	} else if (protocol == IPPROTO_TCP) {
 		stream_input(p, from, to);
 	} else if (protocol == IPPROTO_ICMP && v4) {
@@ -389,7 +389,7 @@ int ip_output_by(struct net *n, struct socket *s, const struct inet_common *c, s
 		packet_free(p);
 		return -EMSGSIZE;
 	}
-	if (many && protocol == IPPROTO_UDP && !c->no_loop && r->dev != n->loopback)
+	if (many && (protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE) && !c->no_loop && r->dev != n->loopback)
 		loop_back(n, p);
 	return ip_send_ready(s, p, r, true);
 }

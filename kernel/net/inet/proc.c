@@ -99,6 +99,8 @@ SOCKETS(show_tcp, IPPROTO_TCP, false)
 SOCKETS(show_tcp6, IPPROTO_TCP, true)
 SOCKETS(show_udp, IPPROTO_UDP, false)
 SOCKETS(show_udp6, IPPROTO_UDP, true)
+SOCKETS(show_udplite, IPPROTO_UDPLITE, false)
+SOCKETS(show_udplite6, IPPROTO_UDPLITE, true)
 SOCKETS(show_raw, IPPROTO_RAW, false)
 SOCKETS(show_raw6, IPPROTO_RAW, true)
 SOCKETS(show_icmp, IPPROTO_ICMP, false)
@@ -334,6 +336,7 @@ static int show_netstat(struct net *n, struct strbuf *out)
 static struct net_file files[] = {
 	{ .name = "tcp", .show = show_tcp },           { .name = "tcp6", .show = show_tcp6 },
 	{ .name = "udp", .show = show_udp },           { .name = "udp6", .show = show_udp6 },
+	{ .name = "udplite", .show = show_udplite },   { .name = "udplite6", .show = show_udplite6 },
 	{ .name = "raw", .show = show_raw },           { .name = "raw6", .show = show_raw6 },
 	{ .name = "icmp", .show = show_icmp },         { .name = "icmp6", .show = show_icmp6 },
 	{ .name = "sockstat", .show = show_sockstat }, { .name = "sockstat6", .show = show_sockstat6 },

@@ -247,6 +247,7 @@ static int show_one(struct tcp *t, void *arg)
 				      .receive_bytes = t->state == TS_LISTEN ? t->nr_ready : t->queued,
 				      .inode = s && s->file ? s->file->inode->ino : 0,
 				      .retransmits = t->retries,
+				      .ifindex = device(t),
 				      .backlog = t->backlog,
 				      .cookie = t,
 				      .tcp = t };

@@ -4,9 +4,11 @@
  *
  * Idea: a packet carries headers and payload in one block from send to receive; the receiver's queue holds it with
  * `data` at the payload, headers just before it. A queue that is full drops, as UDP may, and counts. What is sent to
- * many is copied to each socket that listens.
+ * many is copied to each socket that listens. UDP-Lite is the same with a checksum that may leave the end of the
+ * payload out: the length field says how much it covers, and 0 means all.
  *
- * Contract: socket_ops of net/socket.h for SOCK_DGRAM. Format: RFC 768. Behaviour: udp(7), ip(7).
+ * Contract: socket_ops of net/socket.h for SOCK_DGRAM. Formats: RFC 768, RFC 3828. Behaviour: udp(7), udplite(7),
+ * ip(7).
  *
  * Locks: inet_net.lock for finding a socket by port; queue_lock for a queue. The finder puts the packet in with the
  * first held, so that release cannot free the socket in between.
@@ -20,12 +22,30 @@
 
 #include "inet_priv.h"
 
+#define OPT_SEND_COVERS    10 /* of udplite(7) */
+#define OPT_RECEIVE_COVERS 11
+
 static struct inet_socket *of(struct socket *s)
 {
 	return s->proto;
 }
 
 /* ---- in --------------------------------------------------------------------------------------------------- */
+
+/* Of UDP-Lite. note[0]: the bytes covered. */
+static bool is_sound_lite(struct packet *p, const struct ip_addr *source, const struct ip_addr *destination)
+{
+	const struct udphdr *u = (const struct udphdr *)p->data;
+	u32 len = (u32)packet_len(p), covered;
+
+	if (len < sizeof(*u) || !u->check)
+		return false;
+	covered = u->len ? host16(u->len) : len;
+	if (covered < sizeof(*u) || covered > len)
+		return false;
+	p->note[0] = covered;
+	return !ip_checksum(u, covered, ip_pseudo_sum(source, destination, IPPROTO_UDPLITE, len));
+}
 
 static bool is_sound(struct packet *p, const struct ip_addr *source, const struct ip_addr *destination)
 {
@@ -41,22 +61,31 @@ static bool is_sound(struct packet *p, const struct ip_addr *source, const struc
 	       !ip_checksum(u, packet_len(p), ip_pseudo_sum(source, destination, IPPROTO_UDP, host16(u->len)));
 }
 
+/* UDPLITE_RECV_CSCOV: what is covered in part alone must be so at least that far; 0: not at all. */
+static bool covers_enough(const struct inet_socket *i, const struct packet *p)
+{
+	if (i->socket->protocol != IPPROTO_UDPLITE || !i->lite_asks || p->note[0] == packet_len(p))
+		return true;
+	return i->lite_least && p->note[0] >= i->lite_least;
+}
+
 /* True: p is the socket's now. */
 static bool give(struct inet_socket *i, struct packet *p)
 {
-	bool kept =
-		inet_allows(i->socket, p) && inet_passes_filter(i->socket, p, UDP_BYTES) && inet_queue(i, p, UDP_BYTES);
+	bool kept = covers_enough(i, p) && inet_allows(i->socket, p) && inet_passes_filter(i->socket, p, UDP_BYTES) &&
+		    inet_queue(i, p, UDP_BYTES);
 
 	inet_count(inet_of(i->socket->net), kept ? COUNT_UDP_IN : COUNT_UDP_NO_ROOM);
 	return kept;
 }
 
-static bool listens_to(const struct inet_socket *i, const struct packet *p, const struct ip_addr *to, u16 port,
-		       const struct ip_addr *from, u16 from_port)
+static bool listens_to(const struct inet_socket *i, const struct packet *p, u8 protocol, const struct ip_addr *to,
+		       u16 port, const struct ip_addr *from, u16 from_port)
 {
 	const struct inet_membership *m;
 
-	if (i->local_port != port || !ip_addr_overlap(&i->local, i->common.only_v6, to, false) ||
+	if (i->local_port != port || i->socket->protocol != protocol ||
+	    !ip_addr_overlap(&i->local, i->common.only_v6, to, false) ||
 	    !packet_reaches(p->ifindex, p->vrf, i->socket->bound_ifindex))
 		return false;
 	if (i->remote_port && (i->remote_port != from_port || !ip_addr_equal(&i->remote, from)))
@@ -71,7 +100,8 @@ static bool listens_to(const struct inet_socket *i, const struct packet *p, cons
 }
 
 /* To all that listen. */
-static void spread(struct inet_net *n, struct packet *p, const struct ip_addr *from, const struct ip_addr *to)
+static void spread(struct inet_net *n, struct packet *p, u8 protocol, const struct ip_addr *from,
+		   const struct ip_addr *to)
 {
 	const struct udphdr *u = (const struct udphdr *)p->data;
 	struct inet_socket *i;
@@ -80,7 +110,7 @@ static void spread(struct inet_net *n, struct packet *p, const struct ip_addr *f
 	list_for_each_entry (i, &n->ports[host16(u->dest) % INET_BUCKETS], port_link) {
 		struct packet *copy;
 
-		if (!listens_to(i, p, to, u->dest, from, u->source))
+		if (!listens_to(i, p, protocol, to, u->dest, from, u->source))
 			continue;
 		copy = packet_copy(p, ALLOC_ATOMIC);
 		if (copy && !give(i, copy))
@@ -90,7 +120,7 @@ static void spread(struct inet_net *n, struct packet *p, const struct ip_addr *f
 	packet_free(p);
 }
 
-void udp_input(struct packet *p, const struct ip_addr *source, const struct ip_addr *destination)
+void udp_input(struct packet *p, u8 protocol, const struct ip_addr *source, const struct ip_addr *destination)
 {
 	const struct udphdr *u = (const struct udphdr *)p->data;
 	struct inet_net *n = inet_of(p->net);
@@ -98,17 +128,17 @@ void udp_input(struct packet *p, const struct ip_addr *source, const struct ip_a
 	bool kept = false;
 	ulong irq;
 
-	if (!is_sound(p, source, destination)) {
+	if (protocol == IPPROTO_UDP ? !is_sound(p, source, destination) : !is_sound_lite(p, source, destination)) {
 		inet_count(n, COUNT_UDP_IN_ERRORS);
 		packet_free(p);
 		return;
 	}
 	if (p->kind == PACKET_BROADCAST || addr_is_multicast(destination)) {
-		spread(n, p, source, destination);
+		spread(n, p, protocol, source, destination);
 		return;
 	}
 	irq = spin_lock_irqsave(&n->lock);
-	i = inet_find(n, destination, u->dest, source, u->source, p->ifindex, p->vrf);
+	i = inet_find(n, protocol, destination, u->dest, source, u->source, p->ifindex, p->vrf);
 	if (i)
 		kept = give(i, p);
 	spin_unlock_irqrestore(&n->lock, irq);
@@ -120,7 +150,7 @@ void udp_input(struct packet *p, const struct ip_addr *source, const struct ip_a
 		packet_free(p);
 }
 
-void udp_error(struct inet_net *n, const struct icmp_error *e)
+void udp_error(struct inet_net *n, u8 protocol, const struct icmp_error *e)
 {
 	struct udphdr u;
 	struct inet_socket *i;
@@ -128,7 +158,7 @@ void udp_error(struct inet_net *n, const struct icmp_error *e)
 
 	memcpy(&u, e->transport, sizeof(u));
 	irq = spin_lock_irqsave(&n->lock);
-	i = inet_find(n, &e->source, u.source, &e->destination, u.dest, e->ifindex, e->vrf);
+	i = inet_find(n, protocol, &e->source, u.source, &e->destination, u.dest, e->ifindex, e->vrf);
 	if (i)
 		inet_queue_error(i, e, UDP_BYTES);
 	spin_unlock_irqrestore(&n->lock, irq);
@@ -189,9 +219,22 @@ static int make_packet(struct inet_socket *i, struct sock_msg *m, u16 port, stru
 	}
 	u = packet_push(p, sizeof(*u));
 	*u = (struct udphdr){ .source = i->local_port, .dest = port, .len = host16(len + UDP_BYTES) };
-	p->sum_later = true;
+	p->sum_later = i->socket->protocol == IPPROTO_UDP;
 	*out = p;
 	return 0;
+}
+
+static void sum_lite(const struct inet_socket *i, struct packet *p, const struct ip_addr *source,
+		     const struct ip_addr *destination)
+{
+	struct udphdr *u = (struct udphdr *)p->data;
+	u32 len = (u32)packet_len(p), covered = i->lite_covers && i->lite_covers < len ? i->lite_covers : len;
+
+	if (i->lite_limits && i->lite_covers < len)
+		u->len = host16(i->lite_covers);
+	u->check = ip_checksum(u, covered, ip_pseudo_sum(source, destination, IPPROTO_UDPLITE, len));
+	if (!u->check)
+		u->check = 0xffff;
 }
 
 static ssize_t send(struct socket *s, struct sock_msg *m)
@@ -222,12 +265,14 @@ static ssize_t send(struct socket *s, struct sock_msg *m)
 		err = make_packet(i, m, to.port, &p);
 	if (err)
 		return err;
+	if (s->protocol == IPPROTO_UDPLITE)
+		sum_lite(i, p, &source, &to.addr);
 	rcu_read_lock();
 	err = ip_route(s->net, &to.addr, ifindex, &r);
 	if (err)
 		packet_free(p);
 	else
-		err = ip_output_by(s->net, s, &once.common, p, IPPROTO_UDP, &source, &to.addr, &r);
+		err = ip_output_by(s->net, s, &once.common, p, (u8)s->protocol, &source, &to.addr, &r);
 	rcu_read_unlock();
 	inet_count(inet_of(s->net), COUNT_UDP_OUT);
 	return err ? err : (ssize_t)len;
@@ -274,6 +319,43 @@ static int name(struct socket *s, bool peer, struct sock_addr *out)
 	return 0;
 }
 
+static int setsockopt(struct socket *s, int level, int opt, const void *value, int len)
+{
+	struct inet_socket *i = of(s);
+	int v;
+
+	if (level != IPPROTO_UDPLITE || s->protocol != IPPROTO_UDPLITE)
+		return inet_setsockopt(s, level, opt, value, len);
+	if (len < (int)sizeof(v))
+		return -EINVAL;
+	memcpy(&v, value, sizeof(v));
+	v = v ? clamp(v, UDP_BYTES, 0xffff) : 0;
+	if (opt == OPT_SEND_COVERS) {
+		i->lite_covers = (u16)v;
+		i->lite_limits = true;
+	} else if (opt == OPT_RECEIVE_COVERS) {
+		i->lite_least = (u16)v;
+		i->lite_asks = true;
+	} else {
+		return -ENOPROTOOPT;
+	}
+	return 0;
+}
+
+static int getsockopt(struct socket *s, int level, int opt, void *value, int *len)
+{
+	struct inet_socket *i = of(s);
+	int v = opt == OPT_SEND_COVERS ? i->lite_covers : i->lite_least;
+
+	if (level != IPPROTO_UDPLITE || s->protocol != IPPROTO_UDPLITE)
+		return inet_getsockopt(s, level, opt, value, len);
+	if (opt != OPT_SEND_COVERS && opt != OPT_RECEIVE_COVERS)
+		return -ENOPROTOOPT;
+	*len = min(*len, (int)sizeof(v));
+	memcpy(value, &v, (size_t)*len);
+	return 0;
+}
+
 static void release(struct socket *s)
 {
 	inet_unbind_port(of(s));
@@ -290,8 +372,8 @@ const struct socket_ops udp_ops = {
 	.shutdown = inet_shut,
 	.poll = inet_poll,
 	.ioctl = inet_ioctl,
-	.setsockopt = inet_setsockopt,
-	.getsockopt = inet_getsockopt,
+	.setsockopt = setsockopt,
+	.getsockopt = getsockopt,
 };
 
 int udp_create(struct socket *s)

@@ -37,14 +37,18 @@ static int take_files(struct unix_msg *msg, const struct control *c)
 {
 	size_t n = (c->len - sizeof(*c)) / sizeof(int);
 	const int *fds = (const int *)c->data;
+	struct file **more;
 
-	if (n > MAX_FDS || msg->files)
+	if (n > MAX_FDS - msg->nr_files) /* of all control messages together */
 		return -EINVAL;
 	if (!n)
 		return 0;
-	msg->files = kcalloc(n, sizeof(*msg->files), ALLOC_CHARGED);
-	if (!msg->files)
+	more = kcalloc(msg->nr_files + n, sizeof(*more), ALLOC_CHARGED);
+	if (!more)
 		return -ENOMEM;
+	memcpy(more, msg->files, msg->nr_files * sizeof(*more));
+	kfree(msg->files);
+	msg->files = more;
 	for (size_t i = 0; i < n; i++) {
 		struct fd_ref r = fd_get_path(fds[i]);
 

@@ -21,7 +21,8 @@
 #include <vfs/upcalls.h>
 #include "process_priv.h"
 
-#define MAX_QUEUES 3 /* that one file's poll op hands over */
+#define URGENT     BIT(31) /* among the events: SIGURG is due */
+#define MAX_QUEUES 3       /* that one file's poll op hands over */
 
 struct source {
 	struct wait_entry w;
@@ -123,7 +124,6 @@ static void tell(struct work *w)
 	siginfo_t info = { .si_fd = 0 };
 	struct owner o;
 
-	events &= EPOLLMSG | file_poll(a->file, NULL);
 	spin_lock(&a->lock);
 	o = a->owner;
 	if (o.pid)
@@ -131,6 +131,12 @@ static void tell(struct work *w)
 	spin_unlock(&a->lock);
 	if (!o.pid)
 		return;
+	if (events & URGENT) {
+		const struct owner urgent = { o.type, o.pid, o.uid, o.euid, SIGURG, o.fd };
+
+		send_to_owner(&urgent, NULL);
+	}
+	events &= EPOLLMSG | file_poll(a->file, NULL);
 	for (unsigned i = 0; i < ARRAY_SIZE(reasons); i++) {
 		if (!(events & reasons[i].event))
 			continue;
@@ -153,6 +159,12 @@ void upcall_file_async(struct file *f, unsigned events)
 {
 	atomic_or(&f->async->events, events);
 	deferred_queue(&f->async->announce);
+}
+
+void upcall_file_urgent(struct file *f)
+{
+	if (f->async)
+		upcall_file_async(f, URGENT);
 }
 
 static bool source_wake(struct wait_entry *w, unsigned events)

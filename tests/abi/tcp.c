@@ -767,6 +767,106 @@ CASE(window_clamp)
 	close(s[1]);
 }
 
+static volatile sig_atomic_t urgent_signals;
+
+static void on_urgent(int sig)
+{
+	urgent_signals = urgent_signals + (sig == SIGURG);
+}
+
+static int number(int s, unsigned long what)
+{
+	int n = -1;
+
+	want_eq(ioctl(s, what, &n), 0);
+	return n;
+}
+
+static void until_readable(int s, int n)
+{
+	for (int i = 0; i < 1000 && number(s, FIONREAD) != n; i++)
+		usleep(5000);
+	want_eq(number(s, FIONREAD), n);
+}
+
+static void sends(int s, const char *text, int flags)
+{
+	want_eq(send(s, text, strlen(text), flags), (long)strlen(text));
+}
+
+static void gets(int s, const char *text, int flags)
+{
+	char got[100] = "";
+
+	want_eq(recv(s, got, sizeof(got) - 1, flags), (long)strlen(text));
+	want(!strcmp(got, text));
+}
+
+CASE(urgent)
+{
+	struct iovec v = { &(char){ 0 }, 1 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+	int s[2];
+	char c;
+
+	pair(s);
+	want_errno(recv(s[1], &c, 1, MSG_OOB), EINVAL);
+	want_eq(number(s[1], SIOCATMARK), 0);
+	signal(SIGURG, on_urgent);
+	want_eq(fcntl(s[1], F_SETOWN, getpid()), 0);
+	sends(s[0], "abc", 0);
+	sends(s[0], "X", MSG_OOB);
+	sends(s[0], "def", 0);
+	want(waited(s[1], POLLPRI) == POLLPRI);
+	for (int i = 0; i < 1000 && !urgent_signals; i++)
+		usleep(5000);
+	want_eq(urgent_signals, 1);
+	until_readable(s[1], 3);
+	want_eq(number(s[1], SIOCATMARK), 0);
+	gets(s[1], "abc", MSG_PEEK);
+	gets(s[1], "abc", 0);
+	want_eq(number(s[1], SIOCATMARK), 1);
+	gets(s[1], "X", MSG_OOB | MSG_PEEK);
+	want_eq(recvmsg(s[1], &m, MSG_OOB), 1);
+	want(m.msg_flags & MSG_OOB);
+	want_errno(recv(s[1], &c, 1, MSG_OOB), EINVAL);
+	want_eq(polled(s[1], POLLPRI | POLLIN), POLLIN);
+	gets(s[1], "def", 0);
+	want_eq(number(s[1], SIOCATMARK), 0);
+	want_errno(recv(s[1], &c, 1, MSG_OOB), EINVAL);
+
+	sends(s[0], "pqr", MSG_OOB); /* the last one alone */
+	until_readable(s[1], 2);
+	gets(s[1], "pq", 0);
+	want_eq(polled(s[1], POLLPRI | POLLIN), POLLPRI);
+	want_errno(recv(s[1], &c, 1, MSG_DONTWAIT), EAGAIN); /* goes by it */
+	want_errno(recv(s[1], &c, 1, MSG_OOB), EINVAL);
+
+	sends(s[0], "A", MSG_OOB);
+	want(waited(s[1], POLLPRI) == POLLPRI);
+	sends(s[0], "B", MSG_OOB);
+	sends(s[0], "c", 0);
+	for (int i = 0; i < 1000 && recv(s[1], &c, 1, MSG_OOB | MSG_PEEK) == 1 && c != 'B'; i++)
+		usleep(5000);
+	gets(s[1], "B", MSG_OOB);
+	want(waited(s[1], POLLIN) == POLLIN);
+	gets(s[1], "c", 0);
+
+	want_eq(setsockopt(s[1], SOL_SOCKET, SO_OOBINLINE, &(int){ 1 }, sizeof(int)), 0);
+	sends(s[0], "gh", 0);
+	sends(s[0], "Y", MSG_OOB);
+	sends(s[0], "i", 0);
+	until_readable(s[1], 4);
+	want_errno(recv(s[1], &c, 1, MSG_OOB), EINVAL);
+	gets(s[1], "gh", 0);
+	want_eq(number(s[1], SIOCATMARK), 1);
+	gets(s[1], "Yi", 0);
+	want_eq(number(s[1], SIOCATMARK), 0);
+	close(s[0]);
+	close(s[1]);
+	signal(SIGURG, SIG_DFL);
+}
+
 int main(void)
 {
 	loopback_up();
@@ -790,5 +890,6 @@ int main(void)
 	RUN(processes);
 	RUN(deferred_accept);
 	RUN(window_clamp);
+	RUN(urgent);
 	return abi_status();
 }

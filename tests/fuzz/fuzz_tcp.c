@@ -52,6 +52,9 @@ static u32 mtu(struct tcp_host *h, struct tcp *t)
 static void event(struct tcp *t)
 {
 }
+static void urgent(struct tcp *t)
+{
+}
 static void set_alarm(struct tcp_host *h, u64 at)
 {
 }
@@ -64,7 +67,8 @@ static void forget(struct tcp *t)
 {
 	w.alive--;
 }
-static const struct tcp_host_ops ops = { now, any, output, allow, mtu, device, event, set_alarm, child, forget, NULL };
+static const struct tcp_host_ops ops = { now,   any,    output,    allow, mtu,    device,
+					 event, urgent, set_alarm, child, forget, NULL };
 
 struct record {
 	u8 what, flags;
@@ -96,6 +100,7 @@ static void segment(const struct record *r, const u8 *bytes, size_t left, struct
 static void user(u8 what, struct tcp *t)
 {
 	struct tcp_chunk *c;
+	u8 byte;
 	u32 len;
 
 	switch (what % 8) {
@@ -103,11 +108,15 @@ static void user(u8 what, struct tcp *t)
 		c = tcp_chunk_alloc(3000);
 		memset(c->data, 1, 3000);
 		c->len = 3000;
-		(void)!tcp_append(t, c, what & 8);
+		(void)!tcp_append(t, c, what >> 3 & (TCP_MORE | TCP_URGENT));
 		break;
 	case 1:
-		if (tcp_readable(t, 0, &len))
+		if (tcp_readable(t, 0, &len)) {
+			(void)tcp_mark(t, what >> 3, &len);
+			(void)tcp_take_urgent(t, what & 8, &byte);
+			(void)tcp_plain_bytes(t);
 			tcp_consume(t, len);
+		}
 		break;
 	case 2: tcp_shutdown(t, what & 8, what & 16); break;
 	case 3: tcp_set_flags(t, what & 8, what & 16, what & 32); break;

@@ -108,6 +108,11 @@ static void sim_event(struct tcp *t)
 {
 	w.events++;
 }
+static u64 urgent_signals;
+static void sim_urgent(struct tcp *t)
+{
+	urgent_signals++;
+}
 static void sim_alarm(struct tcp_host *h, u64 at)
 {
 	w.alarm[h != &w.host[0]] = at;
@@ -121,8 +126,8 @@ static void sim_forget(struct tcp *t)
 {
 	w.forgotten++;
 }
-static const struct tcp_host_ops sim_ops = { sim_now,   sim_random, sim_output, sim_allow,  sim_mtu, sim_device,
-					     sim_event, sim_alarm,  sim_child,  sim_forget, NULL };
+static const struct tcp_host_ops sim_ops = { sim_now,   sim_random, sim_output, sim_allow, sim_mtu,    sim_device,
+					     sim_event, sim_urgent, sim_alarm,  sim_child, sim_forget, NULL };
 
 static int setup(void **state)
 {
@@ -508,6 +513,49 @@ static void unread_data_resets(void **state)
 	finish();
 }
 
+/* One urgent byte behind plain ones, over a wire that loses a third. */
+static void urgent_byte(void **state)
+{
+	struct tcp_chunk *c;
+	struct tcp *a, *b;
+	u8 byte = 0;
+	u32 len = 0;
+
+	connect_two(&a, &b);
+	w.loss = 300;
+	assert_int_equal(tcp_take_urgent(b, false, &byte), -EINVAL);
+	c = tcp_chunk_alloc(3000);
+	c->len = 3000;
+	memset(c->data, 'a', 2999);
+	c->data[2999] = 'U';
+	urgent_signals = 0;
+	assert_int_equal(tcp_append(a, c, TCP_URGENT), 0);
+	c = tcp_chunk_alloc(1);
+	c->len = 1;
+	c->data[0] = 'z';
+	assert_int_equal(tcp_append(a, c, 0), 0);
+	for (int i = 0; i < 10000 && b->queued < 3001; i++)
+		assert_true(step(~0ULL));
+	assert_int_equal(urgent_signals, 1);
+	assert_int_equal(tcp_plain_bytes(b), 2999);
+	for (u32 done = 0; done < 2999; done += len) {
+		assert_non_null(tcp_readable(b, 0, &len));
+		assert_int_equal(tcp_mark(b, 0, &len), MARK_PLAIN);
+		tcp_consume(b, len);
+	}
+	assert_true(tcp_at_mark(b));
+	assert_int_equal(tcp_take_urgent(b, true, &byte), 1);
+	assert_int_equal(tcp_take_urgent(b, false, &byte), 1);
+	assert_int_equal(byte, 'U');
+	assert_int_equal(tcp_take_urgent(b, false, &byte), -EINVAL);
+	assert_int_equal(tcp_mark(b, 0, &len), MARK_URGENT);
+	tcp_consume(b, 1);
+	assert_int_equal(*tcp_readable(b, 0, &len), 'z');
+	assert_int_equal(tcp_mark(b, 0, &len), MARK_PLAIN);
+	tcp_consume(b, 1);
+	close_both(a, b);
+}
+
 static void dead_peer(void **state)
 {
 	struct tcp *a, *b;
@@ -671,25 +719,13 @@ static void malformed_options(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { T(clean_stream),
-					    T(lossy_stream),
-					    T(lossy_small_segments),
-					    T(shuffled_stream),
-					    T(everything_wrong),
-					    T(big_segments),
-					    T(plain_peer),
-					    T(closed_window),
-					    T(refused),
-					    T(nobody_there),
-					    T(orderly_close),
-					    T(both_close_at_once),
-					    T(unread_data_resets),
-					    T(dead_peer),
-					    T(crossed_calls),
-					    T(full_backlog),
-					    T(ports),
-					    T(forged_segments),
-					    T(malformed_options) };
+	const struct CMUnitTest tests[] = { T(clean_stream),       T(lossy_stream),     T(lossy_small_segments),
+					    T(shuffled_stream),    T(everything_wrong), T(big_segments),
+					    T(plain_peer),         T(closed_window),    T(refused),
+					    T(nobody_there),       T(orderly_close),    T(both_close_at_once),
+					    T(unread_data_resets), T(urgent_byte),      T(dead_peer),
+					    T(crossed_calls),      T(full_backlog),     T(ports),
+					    T(forged_segments),    T(malformed_options) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <poll.h>
@@ -235,6 +236,9 @@ static u32 device(struct tcp *t)
 static void event(struct tcp *t)
 {
 }
+static void urgent(struct tcp *t)
+{
+}
 static void set_alarm(struct tcp_host *h, u64 at)
 {
 	w.alarm = at;
@@ -255,6 +259,7 @@ static const struct tcp_host_ops ops = { .now = now_ns,
 					 .mtu = mtu,
 					 .device = device,
 					 .event = event,
+					 .urgent = urgent,
 					 .alarm = set_alarm,
 					 .child = child,
 					 .forget = forget };
@@ -589,6 +594,46 @@ static void refused(void **state)
 	close(fd);
 }
 
+/* The urgent byte in both directions: both sides count it the same way. */
+static void urgent_byte(void **state)
+{
+	struct pair pairs[NR_PAIRS] = { 0 }, *p = &pairs[0];
+	struct tcp_chunk *c;
+	char got[16] = "";
+	u8 byte = 0;
+	int n = 0;
+
+	if (!w.ready)
+		skip();
+	w.loss = w.twice = w.jitter_us = 0;
+	for (int i = 1; i < NR_PAIRS; i++)
+		pairs[i].linux_calls = true; /* there is no other of ours */
+	open_pair(p, 0);
+	for (int i = 0; i < 400 && !p->up; i++) {
+		turn();
+		accept_linux(pairs);
+	}
+	assert_true(p->up);
+	c = tcp_chunk_alloc(3);
+	c->len = 3;
+	memcpy(c->data, "abU", 3);
+	assert_int_equal(tcp_append(p->t, c, TCP_URGENT), 0);
+	assert_int_equal(send(p->fd, "xyzV", 4, MSG_OOB), 4);
+	for (int i = 0;
+	     i < 400 && (tcp_take_urgent(p->t, true, &byte) != 1 || recv(p->fd, got, 1, MSG_OOB | MSG_PEEK) != 1); i++)
+		turn();
+	assert_int_equal(byte, 'V');
+	assert_int_equal(tcp_plain_bytes(p->t), 3);
+	assert_int_equal(recv(p->fd, got, 1, MSG_OOB), 1);
+	assert_int_equal(got[0], 'U');
+	assert_int_equal(recv(p->fd, got, sizeof(got), 0), 2);
+	assert_memory_equal(got, "ab", 2);
+	assert_int_equal(ioctl(p->fd, SIOCATMARK, &n), 0);
+	assert_int_equal(n, 1);
+	tcp_close(p->t, true);
+	close(p->fd);
+}
+
 /* No end of a connection stays behind; TIME-WAIT, a minute here, is ended by the host's end. */
 static void nothing_is_left(void **state)
 {
@@ -613,10 +658,10 @@ static void nothing_is_left(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(clean),           cmocka_unit_test(at_five_percent_loss),
-		cmocka_unit_test(doubled),         cmocka_unit_test(reordered),
-		cmocka_unit_test(all_of_it),       cmocka_unit_test(refused),
-		cmocka_unit_test(nothing_is_left),
+		cmocka_unit_test(clean),       cmocka_unit_test(at_five_percent_loss),
+		cmocka_unit_test(doubled),     cmocka_unit_test(reordered),
+		cmocka_unit_test(all_of_it),   cmocka_unit_test(refused),
+		cmocka_unit_test(urgent_byte), cmocka_unit_test(nothing_is_left),
 	};
 
 	return cmocka_run_group_tests_name("tcp and Linux's TCP", tests, group_setup, NULL);

@@ -10,14 +10,6 @@ make -s kernel DEBUG=1 && make -s build/user/init || exit 1
 
 { echo "$guest_checks"; cat <<'GUEST'; } > "$tmp/guest"
 ip=/net/ip ss=/net/ss ping=/net/ping
-namespace() { # NAME: as `ip netns` knows them; mounts here are private, so it is made by hand
-	mkdir -p /run/netns
-	: > "/run/netns/$1"
-	unshare -n sleep 1000 &
-	until_true '[ "$(readlink /proc/$!/ns/net)" != "$(readlink /proc/self/ns/net)" ]'
-	mount -o bind "/proc/$!/ns/net" "/run/netns/$1"
-	kill $!
-}
 check "ip addr" '*lo: <LOOPBACK,UP,LOWER_UP> mtu 65536*inet 127.0.0.1/8 scope host lo*inet6 ::1/128 scope host*' "$ip addr show dev lo"
 check "ip addr of the card" '*inet 10.0.2.15/24 brd 10.0.2.255 scope global eth0*' "$ip addr show dev eth0"
 check "ip route" '*default via 10.0.2.2 dev eth0*10.0.2.0/24 dev eth0 proto kernel scope link src 10.0.2.15*' "$ip route"
@@ -37,8 +29,7 @@ $ip monitor link > /tmp/monitor &
 monitor=$!
 sleep 0.5
 
-namespace blue
-check "ip netns" 'blue*' "$ip netns"
+check "ip netns" 'blue*' "$ip netns add blue && $ip netns"
 check "a pair" '*v1@v0*link/ether*v0@v1*' "$ip link add v0 type veth peer name v1 && $ip link show type veth"
 check "ip monitor" "*: v0: <BROADCAST*" "until_true \"grep -q v0: /tmp/monitor\"; cat /tmp/monitor"
 kill $monitor
@@ -68,9 +59,15 @@ until_true 'grep -q listening /tmp/told'
 echo one | /net/nc -u -w 1 127.0.0.1 7999
 check "tcpdump on loopback, to a file and back" '*127.0.0.1.7999: UDP, length 4*' 'until_true "grep -q captured /tmp/told"; /net/tcpdump -Z root -nn -r /tmp/file 2> /dev/null'
 check "/proc/net/dev" '*lo:*eth0:*v0:*' 'cat /proc/net/dev'
-check "the namespace ends, and its device's peer with it" '' "umount /run/netns/blue; until_true '! $ip link show v0 > /dev/null 2>&1'; $ip link show v0 2> /dev/null"
+check "the namespace ends, and its device's peer with it" '' "$ip netns del blue; until_true '! $ip link show v0 > /dev/null 2>&1'; $ip link show v0 2> /dev/null"
 check "ss counts" '*TCP:*' "$ss -s"
 check "ss of local and packet sockets" '*Netid*' "$ss -xa; $ss -0; $ss -an"
+nc -l -U /tmp/local > /dev/null 2>&1 &
+until_true 'test -S /tmp/local'
+check "ss of a local listener" '*u_str LISTEN *0 *5* /tmp/local *' "$ss -xl"
+sleep 5 | nc -U /tmp/local &
+check "ss of both ends" '*u_str*ESTAB*/tmp/local*' "until_true '$ss -x | grep -q /tmp/local'; $ss -xp"
+check "/proc/net/unix" 'Num       RefCount Protocol Flags    Type St Inode Path*/tmp/local*' 'cat /proc/net/unix'
 exit $failures
 GUEST
 # shellcheck disable=SC2086

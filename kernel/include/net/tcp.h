@@ -53,7 +53,8 @@ struct tcp_host_ops {
 	bool (*allow_input)(struct tcp *t, struct packet *p); /* programs of the owner's tenant */
 	u32 (*mtu)(struct tcp_host *h, struct tcp *t);        /* of the way to t's peer */
 	u32 (*device)(struct tcp *t);                         /* the ifindex that it is bound to; 0: none */
-	void (*event)(struct tcp *t); /* something became true that t's owner may wait for; not called without owner */
+	void (*event)(struct tcp *t);  /* something became true that t's owner may wait for; not called without owner */
+	void (*urgent)(struct tcp *t); /* urgent data are on their way; t has an owner */
 	void (*alarm)(struct tcp_host *h, u64 at);             /* call tcp_host_alarm then; ~0: not needed */
 	int (*child)(struct tcp *listener, struct tcp *child); /* a connection begins: it takes on its listener's tag */
 	void (*forget)(struct tcp *t);                         /* it is about to be freed */
@@ -81,6 +82,8 @@ struct tcp_chunk { /* bytes to be sent, as the user gave them */
 	u32 len, room;
 	u8 data[];
 };
+
+enum tcp_urgent { URGENT_NONE, URGENT_ANNOUNCED, URGENT_THERE, URGENT_READ };
 
 struct tcp_range {
 	u32 start, end;
@@ -157,6 +160,13 @@ struct tcp {
 	u64 rude_ack_at; /* when a segment outside the window was last answered */
 	bool fin_received, shut_read, quick_ack, need_ack, receive_buffer_fixed;
 
+	/* urgent data: one byte in each direction (RFC 6093) */
+	bool urgent_out, stale_urgent; /* stale: the byte at stale_seq was urgent, unread when the next one came */
+	u32 snd_up;                    /* behind the urgent byte that we sent last */
+	u32 urgent_seq, stale_seq;
+	enum tcp_urgent urgent;
+	u8 urgent_byte;
+
 	/* options agreed upon */
 	bool sack_ok, time_ok;
 	u32 ts_recent, ts_offset;
@@ -202,11 +212,21 @@ struct tcp *tcp_accept(struct tcp *t, void *owner); /* NULL: none waits */
 /* Bytes that may be queued now; -EPIPE, or the positive error of t, negated. */
 ssize_t tcp_send_room(struct tcp *t);
 struct tcp_chunk *__must_check tcp_chunk_alloc(u32 len);
-/* Takes over the chunk. more: hold a last short segment back. */
-int __must_check tcp_append(struct tcp *t, struct tcp_chunk *c, bool more);
+#define TCP_MORE   1U /* hold a last short segment back */
+#define TCP_URGENT 2U /* the chunk's last byte is urgent */
+/* Takes over the chunk. */
+int __must_check tcp_append(struct tcp *t, struct tcp_chunk *c, unsigned how);
 /* The bytes that wait from offset on (NULL: none). One reader at a time: they stay until tcp_consume. */
 const u8 *tcp_readable(struct tcp *t, u32 offset, u32 *len);
 void tcp_consume(struct tcp *t, u32 len);
+/* What the byte at offset is; *len is cut so that it ends before the next one that is not plain. MARK_URGENT: reads
+ * stop here, and leave it out unless it is to be in line. MARK_STALE: left out in any case but that. */
+enum tcp_mark { MARK_PLAIN, MARK_URGENT, MARK_STALE };
+enum tcp_mark tcp_mark(struct tcp *t, u32 offset, u32 *len);
+/* 1: *byte is it; -EAGAIN: announced only; -EINVAL: there is none; 0: and none will come. keep: as if unread. */
+int tcp_take_urgent(struct tcp *t, bool keep, u8 *byte);
+bool tcp_at_mark(const struct tcp *t);
+u32 tcp_plain_bytes(const struct tcp *t); /* that can be read up to the urgent one */
 void tcp_shutdown(struct tcp *t, bool read, bool write);
 void tcp_close(struct tcp *t, bool abort);                                 /* t is gone for its owner */
 void tcp_set_flags(struct tcp *t, int no_delay, int cork, int keep_alive); /* -1: as it is */

@@ -6,7 +6,7 @@
  * Bytes are copied from user memory into chunks before the core sees them, and out of received packets while only this
  * reader may take them away; so no user memory is touched under the core's lock.
  *
- * Contract: socket_ops of net/socket.h for SOCK_STREAM; tcp(7), connect(2), accept(2). Out-of-band data: not built.
+ * Contract: socket_ops of net/socket.h for SOCK_STREAM; tcp(7), connect(2), accept(2).
  *
  * Locks: the core's host lock (RANK_SOCKET) inside its calls; stream->reading around a copy to the user.
  */
@@ -105,7 +105,16 @@ static void event(struct tcp *t)
 	struct socket *s = t->owner;
 
 	take_error(s, t);
-	waitq_wake(&s->wait, -1, EPOLLIN | EPOLLOUT | EPOLLHUP | EPOLLRDNORM | EPOLLWRNORM | EPOLLRDHUP | EPOLLERR);
+	waitq_wake(&s->wait, -1,
+		   EPOLLIN | EPOLLOUT | EPOLLHUP | EPOLLRDNORM | EPOLLWRNORM | EPOLLRDHUP | EPOLLERR | EPOLLPRI);
+}
+
+static void urgent(struct tcp *t)
+{
+	const struct socket *s = t->owner;
+
+	if (s->file)
+		upcall_file_urgent(s->file);
 }
 
 static void set_alarm(struct tcp_host *h, u64 at)
@@ -174,6 +183,7 @@ static const struct tcp_host_ops host_ops = {
 	.mtu = mtu,
 	.device = device,
 	.event = event,
+	.urgent = urgent,
 	.alarm = set_alarm,
 	.child = child,
 	.forget = forget,
@@ -519,6 +529,7 @@ static ssize_t send_piece(struct tcp *t, struct sock_msg *m, size_t room)
 {
 	u32 n = (u32)min(min(m->iter.count, room), (size_t)TCP_CHUNK_MAX), got;
 	struct tcp_chunk *c = tcp_chunk_alloc(max(n, (u32)SMALL_CHUNK));
+	unsigned how;
 	int err;
 
 	if (!c)
@@ -529,7 +540,10 @@ static ssize_t send_piece(struct tcp *t, struct sock_msg *m, size_t room)
 		kfree(c);
 		return -EFAULT;
 	}
-	err = tcp_append(t, c, m->flags & MSG_MORE || (got == n && m->iter.count));
+	how = m->flags & MSG_MORE || (got == n && m->iter.count) ? TCP_MORE : 0;
+	if (m->flags & MSG_OOB && !m->iter.count)
+		how |= TCP_URGENT;
+	err = tcp_append(t, c, how);
 	return err ? err : (ssize_t)got;
 }
 
@@ -538,8 +552,6 @@ static ssize_t send(struct socket *s, struct sock_msg *m)
 	struct tcp *t = stream_of(s)->tcp;
 	ssize_t total = 0, n = 0;
 
-	if (m->flags & MSG_OOB)
-		return -EOPNOTSUPP;
 	while (m->iter.count) {
 		n = socket_take_error(s);
 		if (!n)
@@ -571,17 +583,31 @@ static bool has_ended(const struct tcp *t)
 	return t->fin_received || t->shut_read || s == TS_CLOSE || s == TS_TIME_WAIT;
 }
 
-/* Copies what is there, from offset on (peeking) or taking it. 0: nothing is. */
-static ssize_t copy_received(struct stream *st, struct sock_msg *m, u32 offset)
+/* Copies what is there, from offset on (peeking) or taking it. 0: nothing is. begun: this read has bytes already, so it
+ * ends at an urgent one (*stop). */
+static ssize_t copy_received(struct stream *st, struct sock_msg *m, u32 offset, bool begun, bool *stop)
 {
+	bool oob_inline = ((struct socket *)st->tcp->owner)->oob_inline;
 	ssize_t total = 0;
 	const u8 *at;
 	u32 len;
 
 	mutex_lock(&st->reading);
 	while (m->iter.count && (at = tcp_readable(st->tcp, offset, &len))) {
+		enum tcp_mark mark = tcp_mark(st->tcp, offset, &len);
 		u32 n = (u32)min((size_t)len, m->iter.count), got = n;
 
+		if (mark == MARK_URGENT && (begun || total)) {
+			*stop = true;
+			break;
+		}
+		if (mark != MARK_PLAIN && !oob_inline) {
+			if (m->flags & MSG_PEEK)
+				offset++;
+			else
+				tcp_consume(st->tcp, 1);
+			continue;
+		}
 		if (m->flags & MSG_TRUNC)
 			iter_advance(&m->iter, n);
 		else
@@ -600,15 +626,32 @@ static ssize_t copy_received(struct stream *st, struct sock_msg *m, u32 offset)
 	return total;
 }
 
+static ssize_t receive_urgent(struct socket *s, struct sock_msg *m)
+{
+	struct tcp *t = stream_of(s)->tcp;
+	u8 byte;
+	int n = s->oob_inline ? -EINVAL : tcp_take_urgent(t, m->flags & MSG_PEEK, &byte);
+
+	if (n <= 0)
+		return n;
+	m->out_flags |= MSG_OOB;
+	if (!m->iter.count) {
+		m->out_flags |= MSG_TRUNC;
+		return 0;
+	}
+	return m->flags & MSG_TRUNC || iter_copy_out(&byte, 1, &m->iter) ? 1 : -EFAULT;
+}
+
 static ssize_t receive(struct socket *s, struct sock_msg *m)
 {
 	struct stream *st = stream_of(s);
 	struct tcp *t = st->tcp;
 	size_t count = m->iter.count, target = m->flags & MSG_WAITALL ? count : min((size_t)s->receive_low, count);
 	ssize_t total = 0, n = 0;
+	bool stop = false;
 
 	if (m->flags & MSG_OOB)
-		return -EINVAL;
+		return receive_urgent(s, m);
 	if (t->state == TS_LISTEN || (t->state == TS_CLOSE && !st->was_connected && !st->connecting)) {
 		n = socket_take_error(s);
 		return n ? n : -ENOTCONN;
@@ -618,10 +661,10 @@ static ssize_t receive(struct socket *s, struct sock_msg *m)
 	while (m->iter.count) {
 		u32 offset = m->flags & MSG_PEEK ? (u32)total : 0;
 
-		n = copy_received(st, m, offset);
+		n = copy_received(st, m, offset, total > 0, &stop);
 		if (n > 0)
 			total += n;
-		if (n < 0 || (total && (size_t)total >= target))
+		if (n < 0 || stop || (total && (size_t)total >= target))
 			break;
 		if (n > 0)
 			continue;
@@ -654,7 +697,9 @@ static unsigned poll(struct socket *s, struct poll_table *pt)
 		mask |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
 	if (is_calling(t))
 		return mask;
-	if (READ_ONCE(t->queued) >= s->receive_low)
+	if (READ_ONCE(t->urgent) == URGENT_THERE)
+		mask |= EPOLLPRI;
+	if (READ_ONCE(t->queued) >= s->receive_low + (!s->oob_inline && tcp_at_mark(t)))
 		mask |= EPOLLIN | EPOLLRDNORM;
 	if (t->shut_write || closed || tcp_send_room(t) >= (ssize_t)(t->send_buffer / 3))
 		mask |= EPOLLOUT | EPOLLWRNORM;
@@ -670,11 +715,11 @@ static long ioctl(struct socket *s, unsigned cmd, ulong arg)
 	case FIONREAD:
 		if (t->state == TS_LISTEN)
 			return -EINVAL;
-		n = (int)t->queued;
+		n = (int)(s->oob_inline ? t->queued : tcp_plain_bytes(t));
 		break;
 	case SIOCOUTQ: n = t->state == TS_CLOSE ? 0 : (int)(t->write_seq - t->snd_una); break;
 	case SIOCOUTQNSD: n = t->state == TS_CLOSE ? 0 : (int)(t->write_seq - t->snd_nxt); break;
-	case SIOCATMARK: n = 0; break;
+	case SIOCATMARK: n = tcp_at_mark(t); break;
 	default: return -ENOTTY;
 	}
 	return user_put((void __user *)arg, &n, sizeof(n));

@@ -5,8 +5,8 @@
  * Idea: the walk of net/inet.h makes one view a socket; what fits the request becomes a message. Filter programs inside
  * the request (by port, by address) are ss' own business: it filters what it gets as well.
  *
- * Contract: sock_diag(7), SOCK_DIAG_BY_FAMILY with struct inet_diag_req_v2 for TCP, UDP and raw. Local sockets, packet
- * and netlink sockets: ENOENT, and ss reads /proc/net.
+ * Contract: sock_diag(7), SOCK_DIAG_BY_FAMILY with struct inet_diag_req_v2 for TCP, UDP and raw, struct unix_diag_req
+ * for local sockets. Packet and netlink sockets: ENOENT, and ss reads /proc/net.
  *
  * Locks: the walk holds the tables' spin lock.
  */
@@ -14,7 +14,9 @@
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <linux/tcp.h>
+#include <linux/unix_diag.h>
 #include <net/tcp.h>
+#include <net/unix.h>
 
 #include "netlink_priv.h"
 
@@ -100,12 +102,79 @@ static int show(const struct inet_socket_view *v, void *arg)
 	return l->exact;
 }
 
+/* ---- local sockets ---------------------------------------------------------------------------------------------- */
+
+struct local_listing {
+	struct nl_reply *r;
+	struct unix_diag_req q;
+	u16 flags;
+	bool exact;
+	unsigned nr;
+};
+
+static void put_local(struct local_listing *l, const struct unix_socket_view *v)
+{
+	struct unix_diag_vfs file = { .udiag_vfs_ino = (u32)v->file_inode, .udiag_vfs_dev = v->file_dev };
+	struct unix_diag_rqlen queues = { .udiag_rqueue = v->receive_bytes, .udiag_wqueue = v->send_bytes };
+	u32 memory[SK_MEMINFO_VARS] = {
+		[SK_MEMINFO_RMEM_ALLOC] = v->receive_bytes, [SK_MEMINFO_RCVBUF] = 212992, [SK_MEMINFO_SNDBUF] = 212992
+	};
+
+	if (l->q.udiag_show & UDIAG_SHOW_NAME && v->name.len > 2)
+		nl_put(l->r, UNIX_DIAG_NAME, v->name.bytes + 2, (size_t)v->name.len - 2);
+	if (l->q.udiag_show & UDIAG_SHOW_VFS && v->file_inode)
+		nl_put(l->r, UNIX_DIAG_VFS, &file, sizeof(file));
+	if (l->q.udiag_show & UDIAG_SHOW_PEER && v->peer_inode)
+		nl_put_u32(l->r, UNIX_DIAG_PEER, (u32)v->peer_inode);
+	if (l->q.udiag_show & UDIAG_SHOW_RQLEN)
+		nl_put(l->r, UNIX_DIAG_RQLEN, &queues, sizeof(queues));
+	if (l->q.udiag_show & UDIAG_SHOW_MEMINFO)
+		nl_put(l->r, UNIX_DIAG_MEMINFO, memory, sizeof(memory));
+	if (l->q.udiag_show & UDIAG_SHOW_UID)
+		nl_put_u32(l->r, UNIX_DIAG_UID, v->uid);
+	nl_put_u8(l->r, UNIX_DIAG_SHUTDOWN, v->shut);
+}
+
+static int show_local(const struct unix_socket_view *v, void *arg)
+{
+	struct local_listing *l = arg;
+	struct unix_diag_msg *m;
+
+	if (l->exact ? l->q.udiag_ino != (u32)v->inode || !v->inode : !(l->q.udiag_states >> v->state & 1))
+		return 0;
+	m = nl_begin(l->r, SOCK_DIAG_BY_FAMILY, l->flags, sizeof(*m));
+	*m = (struct unix_diag_msg){
+		.udiag_family = PF_UNIX, .udiag_type = (u8)v->type, .udiag_state = v->state, .udiag_ino = (u32)v->inode
+	};
+	memcpy(m->udiag_cookie, &v->cookie, sizeof(v->cookie));
+	put_local(l, v);
+	nl_end(l->r);
+	l->nr++;
+	return l->exact;
+}
+
+static int local_request(const struct nl_request *q, struct nl_reply *r)
+{
+	struct local_listing l = { .r = r, .exact = (q->h->nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP };
+
+	if (q->len < sizeof(l.q))
+		return -EINVAL;
+	memcpy(&l.q, q->body, sizeof(l.q));
+	if (l.q.sdiag_protocol || (l.exact && !l.q.udiag_ino))
+		return -EINVAL;
+	l.flags = l.exact ? 0 : NLM_F_MULTI;
+	unix_sockets_show(q->net, show_local, &l);
+	return l.exact && !l.nr ? -ENOENT : 0;
+}
+
 int diag_request(const struct nl_request *q, struct nl_reply *r)
 {
 	struct listing l = { .r = r };
 
 	if (q->h->nlmsg_type != SOCK_DIAG_BY_FAMILY)
 		return fail(EINVAL, "sock_diag message %u", q->h->nlmsg_type);
+	if (q->len && *(const u8 *)q->body == PF_UNIX)
+		return local_request(q, r);
 	if (q->len < sizeof(l.q))
 		return q->len && (*(const u8 *)q->body == PF_INET || *(const u8 *)q->body == PF_INET6) ? -EINVAL
 												       : -ENOENT;

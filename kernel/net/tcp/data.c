@@ -259,6 +259,32 @@ static void owe_ack(struct tcp *t, u32 len)
 		t->delack_at = tcp_now(t) + DELAY_ACK;
 }
 
+/* An urgent byte is announced at seq. What was urgent before and still waits to be read there is lost as such. */
+static void announce(struct tcp *t, u32 seq)
+{
+	if (seq_lt(seq, tcp_copied(t)) || seq_lt(seq, t->rcv_nxt) || (t->urgent && seq_le(seq, t->urgent_seq)))
+		return;
+	if (t->owner)
+		t->host->ops->urgent(t);
+	if (t->urgent && t->urgent_seq == tcp_copied(t) && t->queued) {
+		t->stale_urgent = true;
+		t->stale_seq = t->urgent_seq;
+	}
+	t->urgent = URGENT_ANNOUNCED;
+	t->urgent_seq = seq;
+}
+
+void tcp_urgent(struct tcp *t, const struct packet *p, const struct segment *s)
+{
+	if (s->has_urgent) /* the pointer names the byte behind it: RFC 6093, 3.1 */
+		announce(t, s->seq + s->urgent - (s->urgent != 0));
+	if (t->urgent == URGENT_ANNOUNCED && t->urgent_seq - s->seq < s->len) {
+		t->urgent_byte = p->data[t->urgent_seq - s->seq];
+		t->urgent = URGENT_THERE;
+		tcp_event(t);
+	}
+}
+
 void tcp_data(struct tcp *t, struct packet *p, const struct segment *s)
 {
 	struct tcp_note *n = note_of(p);

@@ -95,6 +95,8 @@ static bool parse(struct packet *p, struct segment *s, u16 *from, u16 *to)
 			       .syn = h[13] & 2,
 			       .rst = h[13] & 4,
 			       .has_ack = h[13] & 16,
+			       .has_urgent = h[13] & 32,
+			       .urgent = get16(h + 18),
 			       .len = (u32)(packet_len(p) - header) };
 	if (!tcp_parse_options(h + HEADER, header - HEADER, s->syn, &s->opt))
 		return false;
@@ -394,6 +396,8 @@ static void synced_input(struct tcp *t, struct packet *p, const struct segment *
 		tcp_fail(t, ECONNRESET); /* nobody will ever read it */
 		goto drop;
 	}
+	if ((s->has_urgent || t->urgent == URGENT_ANNOUNCED) && takes_data(t))
+		tcp_urgent(t, p, s);
 	if ((s->len || s->fin) && takes_data(t)) {
 		tcp_data(t, p, s);
 		return;

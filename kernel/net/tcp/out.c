@@ -26,6 +26,7 @@
 #define RST         4
 #define PSH         8
 #define ACK         16
+#define URG         32
 
 static void put16(u8 *at, u16 v)
 {
@@ -168,6 +169,17 @@ static void copy_stream(struct tcp *t, struct packet *p, u32 seq, u32 len)
 	}
 }
 
+/* It names the byte behind the urgent one, as far as 16 bits reach. */
+static void point_to_urgent(struct tcp *t, u8 *h, u32 seq)
+{
+	if (seq_le(t->snd_up, t->snd_una)) {
+		t->urgent_out = false;
+	} else if (seq_lt(seq, t->snd_up)) {
+		h[13] |= URG;
+		put16(h + 18, (u16)min(t->snd_up - seq, 0xffffU));
+	}
+}
+
 /* Sends a segment of len stream bytes from seq on; false: no memory. */
 static bool emit(struct tcp *t, u32 seq, u32 len, unsigned flags)
 {
@@ -188,6 +200,8 @@ static bool emit(struct tcp *t, u32 seq, u32 len, unsigned flags)
 	h[13] = (u8)flags;
 	put16(h + 14, take_window(t, flags));
 	put32(h + 16, 0); /* checksum, urgent */
+	if (t->urgent_out)
+		point_to_urgent(t, h, seq);
 	memcpy(h + HEADER, options, n);
 	if (flags & ACK) {
 		t->need_ack = false;

@@ -49,6 +49,8 @@ struct segment {                   /* one received segment, parsed */
 	u32 seq, ack, len, window; /* len: payload only */
 	bool syn, fin, rst, has_ack;
 	u32 ifindex, vrf; /* where it came in */
+	bool has_urgent;
+	u16 urgent; /* pointer */
 	struct tcp_options opt;
 };
 
@@ -105,6 +107,12 @@ static inline void tcp_set_state(struct tcp *t, enum tcp_state s)
 	t->state = s;
 }
 
+/* The next byte for the reader. */
+static inline u32 tcp_copied(const struct tcp *t)
+{
+	return t->rcv_nxt - t->fin_received - t->queued;
+}
+
 /* table.c */
 struct tcp *tcp_alloc(struct tcp_host *h, bool is_v6, const struct tcp *parent); /* whose payer pays; NULL: current's */
 void tcp_hash(struct tcp *t);
@@ -159,6 +167,7 @@ u32 tcp_cubic_loss(struct tcp *t, u32 flight); /* the window after it */
 /* data.c */
 void tcp_data(struct tcp *t, struct packet *p, const struct segment *s); /* consumes p */
 void tcp_keep(struct tcp *t, const struct packet *p, bool keeps);        /* among what came: its payer's memory */
+void tcp_urgent(struct tcp *t, const struct packet *p, const struct segment *s);
 void tcp_free_received(struct tcp *t);
 void tcp_free_late(struct tcp *t);                                              /* what came out of order */
 void tcp_measure_sack(const struct tcp *t, struct tcp_range *out, unsigned *n); /* what to tell the peer */

@@ -162,7 +162,7 @@ struct tcp_chunk *tcp_chunk_alloc(u32 len)
 	return c;
 }
 
-int tcp_append(struct tcp *t, struct tcp_chunk *c, bool more)
+int tcp_append(struct tcp *t, struct tcp_chunk *c, unsigned how)
 {
 	ulong irq = lock(t);
 	struct tcp_chunk *last = list_empty(&t->chunks) ? NULL : list_last_entry(&t->chunks, struct tcp_chunk, link);
@@ -173,6 +173,11 @@ int tcp_append(struct tcp *t, struct tcp_chunk *c, bool more)
 		return -EPIPE;
 	}
 	t->write_seq += c->len;
+	if (how & TCP_URGENT) {
+		t->snd_up = t->write_seq;
+		t->urgent_out = true;
+		t->push_now = true;
+	}
 	if (last && last->room - last->len >= c->len) {
 		memcpy(last->data + last->len, c->data, c->len);
 		last->len += c->len;
@@ -180,7 +185,7 @@ int tcp_append(struct tcp *t, struct tcp_chunk *c, bool more)
 	} else {
 		list_add_tail(&c->link, &t->chunks);
 	}
-	if (!more || t->write_seq - t->snd_nxt >= t->mss)
+	if (!(how & TCP_MORE) || t->write_seq - t->snd_nxt >= t->mss)
 		tcp_push(t);
 	else if (!t->cork_at)
 		t->cork_at = tcp_now(t) + CORK_NS;
@@ -235,6 +240,10 @@ void tcp_consume(struct tcp *t, u32 len)
 			packet_free(p);
 		}
 	}
+	if (t->urgent && seq_lt(t->urgent_seq, tcp_copied(t)))
+		t->urgent = URGENT_NONE;
+	if (t->stale_urgent && seq_lt(t->stale_seq, tcp_copied(t)))
+		t->stale_urgent = false;
 	if (tcp_has_peer_state(t->state) && t->state != TS_TIME_WAIT && !t->fin_received) {
 		u32 gain = tcp_receive_edge(t) - t->rcv_edge;
 
@@ -244,6 +253,65 @@ void tcp_consume(struct tcp *t, u32 len)
 		tcp_alarm_update(t);
 	}
 	unlock(t, irq);
+}
+
+static void cut_before(u32 seq, u32 at, u32 *len)
+{
+	if (seq_lt(at, seq))
+		*len = min(*len, seq - at);
+}
+
+enum tcp_mark tcp_mark(struct tcp *t, u32 offset, u32 *len)
+{
+	enum tcp_mark mark = MARK_PLAIN;
+	ulong irq;
+	u32 at;
+
+	if (likely(!t->urgent && !t->stale_urgent))
+		return mark;
+	irq = lock(t);
+	at = tcp_copied(t) + offset;
+	if (t->stale_urgent && at == t->stale_seq)
+		mark = MARK_STALE;
+	if (t->urgent && at == t->urgent_seq)
+		mark = MARK_URGENT;
+	if (t->stale_urgent)
+		cut_before(t->stale_seq, at, len);
+	if (t->urgent)
+		cut_before(t->urgent_seq, at, len);
+	unlock(t, irq);
+	return mark;
+}
+
+int tcp_take_urgent(struct tcp *t, bool keep, u8 *byte)
+{
+	ulong irq = lock(t);
+	int n = 1;
+
+	if (t->urgent == URGENT_NONE || t->urgent == URGENT_READ)
+		n = -EINVAL;
+	else if (t->urgent == URGENT_ANNOUNCED)
+		n = t->state == TS_CLOSE || t->shut_read || t->fin_received ? 0 : -EAGAIN;
+	if (n == 1) {
+		*byte = t->urgent_byte;
+		t->urgent = keep ? URGENT_THERE : URGENT_READ;
+	}
+	unlock(t, irq);
+	return n;
+}
+
+bool tcp_at_mark(const struct tcp *t)
+{
+	return t->urgent && t->urgent_seq == tcp_copied(t);
+}
+
+u32 tcp_plain_bytes(const struct tcp *t)
+{
+	u32 at = tcp_copied(t);
+
+	if (t->urgent && seq_le(at, t->urgent_seq) && seq_lt(t->urgent_seq, at + t->queued))
+		return t->urgent_seq - at;
+	return t->queued;
 }
 
 /* ---- leaving

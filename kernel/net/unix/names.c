@@ -14,6 +14,7 @@
 #include <lib/printf.h>
 #include <lib/string.h>
 #include <linux/fcntl.h>
+#include <net/unix.h>
 #include <vfs/names.h>
 #include <vfs/uapi.h>
 #include "unix_priv.h"
@@ -22,6 +23,38 @@
 
 static struct mutex names_lock = MUTEX_INIT(names_lock, RANK_SUBSYS);
 static LIST(abstract);
+static LIST(all);
+
+void unix_enlist(struct unix_sock *u, struct socket *s)
+{
+	mutex_lock(&names_lock);
+	u->socket = s;
+	list_add_tail(&u->all_link, &all);
+	mutex_unlock(&names_lock);
+}
+
+void unix_own(struct unix_sock *u, struct socket *s)
+{
+	mutex_lock(&names_lock);
+	u->socket = s;
+	mutex_unlock(&names_lock);
+}
+
+void unix_sockets_show(struct net *n, int (*fn)(const struct unix_socket_view *v, void *arg), void *arg)
+{
+	struct unix_socket_view v;
+	struct unix_sock *u;
+
+	mutex_lock(&names_lock);
+	list_for_each_entry (u, &all, all_link) {
+		if (u->net != n)
+			continue;
+		unix_view(u, &v);
+		if (fn(&v, arg))
+			break;
+	}
+	mutex_unlock(&names_lock);
+}
 
 static bool is_abstract(const struct sock_addr *a)
 {
@@ -137,6 +170,8 @@ void unix_unbind(struct unix_sock *u)
 		list_del(&u->abstract_link);
 	u->inode = NULL;
 	u->name.len = 0;
+	u->socket = NULL;
+	list_del_init(&u->all_link);
 	mutex_unlock(&names_lock);
 	inode_put(i);
 }

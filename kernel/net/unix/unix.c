@@ -40,7 +40,8 @@ static struct ucred_msg my_cred(void)
 	return (struct ucred_msg){ pid_nr_global(current->process->pid), current->cred->euid.v, current->cred->egid.v };
 }
 
-static struct unix_sock *unix_alloc(int type, struct net *net)
+/* s NULL: an end that waits to be accepted. */
+static struct unix_sock *unix_alloc(int type, struct net *net, struct socket *s)
 {
 	struct unix_sock *u = kzalloc(sizeof(*u), ALLOC_CHARGED);
 
@@ -56,6 +57,7 @@ static struct unix_sock *unix_alloc(int type, struct net *net)
 	u->type = type;
 	u->net = net;
 	u->cred = my_cred();
+	unix_enlist(u, s);
 	return u;
 }
 
@@ -186,7 +188,7 @@ static int enqueue(struct unix_sock *u, struct unix_sock *l, struct unix_sock *c
 
 static int connect_stream(struct socket *s, struct unix_sock *l, bool nonblock)
 {
-	struct unix_sock *u = unix_of(s), *child = unix_alloc(u->type, u->net);
+	struct unix_sock *u = unix_of(s), *child = unix_alloc(u->type, u->net, NULL);
 	int err;
 
 	if (!child)
@@ -205,7 +207,7 @@ static int connect_stream(struct socket *s, struct unix_sock *l, bool nonblock)
 		err = wait_event_interruptible_until(&l->space, backlog_free(l), socket_deadline(s->send_timeout_ns));
 	} while (!err);
 	if (err)
-		unix_put(child);
+		unix_close(child);
 	else
 		wake(l);
 	return err == -ETIME ? -EAGAIN : err;
@@ -300,6 +302,7 @@ static int unix_accept(struct socket *s, struct socket *fresh, bool nonblock)
 			return err == -ETIME ? -EAGAIN : err;
 	}
 	waitq_wake_all(&l->space);
+	unix_own(c, fresh);
 	fresh->ops = &unix_ops;
 	fresh->proto = c;
 	return 0;
@@ -709,7 +712,7 @@ static int unix_create(struct socket *s)
 		return -ESOCKTNOSUPPORT;
 	if (s->protocol && s->protocol != PF_UNIX)
 		return -EPROTONOSUPPORT;
-	s->proto = unix_alloc(s->type, s->net);
+	s->proto = unix_alloc(s->type, s->net, s);
 	if (!s->proto)
 		return -ENOMEM;
 	s->ops = &unix_ops;

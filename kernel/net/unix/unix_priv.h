@@ -51,6 +51,8 @@ struct unix_sock {
 	struct sock_addr name;     /* unix_names_lock */
 	struct inode *inode;       /* unix_names_lock: bound to a path */
 	struct list abstract_link; /* unix_names_lock */
+	struct list all_link;      /* unix_names_lock; until it is closed */
+	struct socket *socket;     /* unix_names_lock; NULL: not accepted yet, or closed */
 	struct net *net;
 };
 
@@ -62,12 +64,18 @@ void unix_get(struct unix_sock *u);
 void unix_put(struct unix_sock *u);
 
 /* names.c */
+void unix_enlist(struct unix_sock *u, struct socket *s); /* a new end */
+void unix_own(struct unix_sock *u, struct socket *s);    /* it is accepted */
 int unix_bind(struct socket *s, const struct sock_addr *a);
 int unix_auto_bind(struct unix_sock *u);
 /* The socket bound to an address, counted. -ECONNREFUSED, -ENOENT, -EACCES, -EPROTOTYPE. */
 int __must_check unix_find(struct unix_sock *from, const struct sock_addr *a, struct unix_sock **out);
-void unix_unbind(struct unix_sock *u);
+void unix_unbind(struct unix_sock *u); /* it is closed: out of all lists */
 void unix_name(struct unix_sock *u, struct sock_addr *out);
+
+/* show.c */
+struct unix_socket_view;
+void unix_view(struct unix_sock *u, struct unix_socket_view *v); /* names_lock held */
 
 /* message.c */
 int __must_check unix_msg_make(struct socket *s, struct sock_msg *m, size_t len, bool with_control,

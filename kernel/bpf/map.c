@@ -33,6 +33,8 @@ static const struct bpf_map_ops *const types[] = {
 	[BPF_MAP_TYPE_QUEUE] = &bpf_queue_ops,
 	[BPF_MAP_TYPE_STACK] = &bpf_stack_ops,
 	[BPF_MAP_TYPE_RINGBUF] = &bpf_ringbuf_ops,
+	[BPF_MAP_TYPE_SK_STORAGE] = &bpf_sk_storage_ops,
+	[BPF_MAP_TYPE_BLOOM_FILTER] = &bpf_bloom_ops,
 };
 
 bool bpf_map_is_percpu(const struct bpf_map *map)

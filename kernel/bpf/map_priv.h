@@ -17,7 +17,7 @@
 extern const struct bpf_map_ops bpf_array_ops, bpf_percpu_array_ops, bpf_hash_ops, bpf_percpu_hash_ops,
 	bpf_lru_hash_ops, bpf_lru_percpu_hash_ops;
 extern const struct bpf_map_ops bpf_lpm_ops, bpf_queue_ops, bpf_stack_ops, bpf_ringbuf_ops, bpf_fd_array_ops,
-	bpf_fd_hash_ops, bpf_storage_ops, bpf_percpu_storage_ops;
+	bpf_fd_hash_ops, bpf_storage_ops, bpf_percpu_storage_ops, bpf_bloom_ops, bpf_sk_storage_ops;
 
 void bpf_map_init(struct bpf_map *map, const struct bpf_map_ops *ops, const union bpf_attr *attr);
 void bpf_map_release_object(const struct bpf_map *map, void *obj); /* what a slot of an fd map held */

@@ -164,10 +164,37 @@ static int read_key(const struct sys *s, const struct bpf_map *map, u64 user, vo
 	return user ? fail(EINVAL, "key for a map without keys") : 0;
 }
 
+/* Of socket storage: the key is a descriptor; it becomes the socket, which is held until let_go. */
+static int hold_owner(const struct sys *s, struct bpf_map *map, void **key, void **owner)
+{
+	int err = -EOPNOTSUPP;
+	void *pointer;
+	s32 fd;
+
+	*owner = NULL;
+	if (map->type != BPF_MAP_TYPE_SK_STORAGE)
+		return 0;
+	memcpy(&fd, *key, sizeof(fd));
+	pointer = big_alloc(1, sizeof(*owner));
+	if (!pointer)
+		return -ENOMEM;
+	*owner = s->ops->hold ? s->ops->hold(map->type, fd, &err) : NULL;
+	memcpy(pointer, owner, sizeof(*owner));
+	big_free(*key);
+	*key = pointer;
+	return *owner ? 0 : err;
+}
+
+static void let_go(const struct bpf_map *map, void *owner)
+{
+	if (owner)
+		bpf_env.drop(map->type, owner);
+}
+
 static int map_lookup(const struct sys *s, union bpf_attr *a)
 {
 	struct bpf_map *map;
-	void *key = NULL, *value;
+	void *key = NULL, *value = NULL, *owner = NULL;
 	int err;
 
 	if (!rest_is_zero(a, flags) || a->flags & ~(u64)BPF_F_LOCK)
@@ -176,9 +203,16 @@ static int map_lookup(const struct sys *s, union bpf_attr *a)
 	err = err ? err : read_key(s, map, a->key, &key);
 	if (err)
 		return err;
-	value = big_alloc(1, bpf_map_value_bytes(map));
-	err = value ? bpf_map_copy_out(map, key, value, a->flags) : -ENOMEM;
+	err = hold_owner(s, map, &key, &owner);
+	if (!err)
+		value = big_alloc(1, bpf_map_value_bytes(map));
+	if (value && map->type == BPF_MAP_TYPE_BLOOM_FILTER) /* whether this value is in it */
+		err = s->ops->copy_in(value, a->value, bpf_map_value_bytes(map));
+	else
+		err = err ? err : value ? 0 : -ENOMEM;
+	err = err ? err : bpf_map_copy_out(map, key, value, a->flags);
 	err = err ? err : s->ops->copy_out(a->value, value, bpf_map_value_bytes(map));
+	let_go(map, owner);
 	big_free(key);
 	big_free(value);
 	return err;
@@ -238,7 +272,7 @@ static int set_object(const struct sys *s, struct bpf_map *map, const void *key,
 static int map_update(const struct sys *s, union bpf_attr *a)
 {
 	struct bpf_map *map;
-	void *key = NULL, *value = NULL;
+	void *key = NULL, *value = NULL, *owner = NULL;
 	int err;
 
 	if (!rest_is_zero(a, flags))
@@ -248,11 +282,13 @@ static int map_update(const struct sys *s, union bpf_attr *a)
 		return err;
 	atomic_inc(&map->writers);
 	err = READ_ONCE(map->frozen) ? -EPERM : read_key(s, map, a->key, &key);
+	err = err ? err : hold_owner(s, map, &key, &owner);
 	err = err ? err : bpf_sys_read(s, a->value, bpf_map_value_bytes(map), &value);
 	if (!err)
 		err = bpf_map_holds_fds(map->type) ? set_object(s, map, key, value, a->flags)
 						   : bpf_map_copy_in(map, key, value, a->flags);
 	atomic_dec(&map->writers);
+	let_go(map, owner);
 	big_free(key);
 	big_free(value);
 	return err;
@@ -261,7 +297,7 @@ static int map_update(const struct sys *s, union bpf_attr *a)
 static int map_delete(const struct sys *s, union bpf_attr *a)
 {
 	struct bpf_map *map;
-	void *key;
+	void *key, *owner;
 	int err;
 
 	if (!rest_is_zero(a, key))
@@ -274,7 +310,9 @@ static int map_delete(const struct sys *s, union bpf_attr *a)
 	err = read_key(s, map, a->key, &key);
 	if (err)
 		return err;
-	err = map->ops->remove(map, key);
+	err = hold_owner(s, map, &key, &owner);
+	err = err ? err : map->ops->remove(map, key);
+	let_go(map, owner);
 	big_free(key);
 	return err;
 }

@@ -219,7 +219,8 @@ static int check_meaning(struct venv *env, struct call *c, u32 regno, u8 arg)
 	case ARG_VALUE:
 	case ARG_UNINIT_VALUE:
 		if (c->map)
-			return vmem_helper(env, regno, (s32)c->map->value_size, false, arg == ARG_UNINIT_VALUE);
+			return vmem_helper(env, regno, (s32)c->map->value_size, false,
+					   arg == ARG_UNINIT_VALUE && c->map->type != BPF_MAP_TYPE_BLOOM_FILTER);
 		vlog(env, "invalid map_ptr to access map->value\n");
 		return -EACCES;
 	case ARG_SIZE:
@@ -247,12 +248,17 @@ static int check_meaning(struct venv *env, struct call *c, u32 regno, u8 arg)
 	return 0;
 }
 
-/* Programs of socket options name the socket, where others name their context. */
+/* Programs of socket options name the socket, where others name their context; those whose context is a socket name
+ * that where others name one. */
 static u8 argument(const struct venv *env, const struct call *c, u32 n)
 {
 	bool option = c->id == BPF_FUNC_setsockopt || c->id == BPF_FUNC_getsockopt;
 
-	return option && !n && env->load->type == BPF_PROG_TYPE_CGROUP_SOCKOPT ? ARG_SOCK_COMMON : c->h->args[n];
+	if (option && !n && env->load->type == BPF_PROG_TYPE_CGROUP_SOCKOPT)
+		return ARG_SOCK_COMMON;
+	if (c->id == BPF_FUNC_sk_storage_get && n == 1 && env->load->type == BPF_PROG_TYPE_CGROUP_SOCK)
+		return ARG_CTX;
+	return c->h->args[n];
 }
 
 static int check_arg(struct venv *env, struct call *c, u32 n)

@@ -27,6 +27,22 @@
 #define ERR(e) ((u64)(s64)(e))
 #define FN(n)  static u64 n(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5)
 
+/* The socket; its file is what is counted. */
+static struct socket *hold_socket(s32 fd, int *err)
+{
+	struct fd_ref r = fd_get(fd);
+	struct socket *s = r.file ? socket_of_file(r.file) : NULL;
+
+	*err = s ? 0 : r.file ? -ENOTSOCK : -EBADF;
+	if (s) {
+		file_get(r.file);
+		s->has_storage = true; /* perhaps, soon */
+	}
+	if (r.file)
+		fd_put(r);
+	return s;
+}
+
 void *bpf_held_get(u32 map_type, s32 fd, int *err)
 {
 	struct tenant *t = NULL;
@@ -36,6 +52,8 @@ void *bpf_held_get(u32 map_type, s32 fd, int *err)
 		*err = cgroup_tenant_of_fd(fd, &t);
 		return *err ? NULL : t;
 	}
+	if (map_type == BPF_MAP_TYPE_SK_STORAGE)
+		return hold_socket(fd, err);
 	r = fd_get(fd);
 	*err = r.file && perf_event_of(r.file) ? 0 : -EBADF;
 	if (!*err)
@@ -49,6 +67,10 @@ void bpf_held_drop(u32 map_type, void *obj)
 {
 	if (map_type == BPF_MAP_TYPE_CGROUP_ARRAY) {
 		tenant_put(obj);
+		return;
+	}
+	if (map_type == BPF_MAP_TYPE_SK_STORAGE) {
+		file_put(((struct socket *)obj)->file);
 		return;
 	}
 	rcu_synchronize(); /* programs that took it from its slot */

@@ -15,6 +15,7 @@
 #include <bpf/cgroup.h>
 #include <bpf/ctx.h>
 #include <bpf/helper.h>
+#include <bpf/sock_storage.h>
 #include <cgroup/cgroup.h>
 #include <lib/err.h>
 #include <lib/string.h>
@@ -43,6 +44,13 @@ static struct socket *socket_of_view(u64 view)
 static struct socket *socket_of_ctx(u64 ctx)
 {
 	return ctx ? socket_of_view(*(const u64 *)ctx) : NULL;
+}
+
+static u32 type_running(void)
+{
+	const struct bpf_cgroup_run *run = bpf_cgroup_running();
+
+	return run ? run->item->prog->type : BPF_PROG_TYPE_UNSPEC;
 }
 
 /* ---- cgroups ----------------------------------------------------------------------------------------------------- */
@@ -119,6 +127,32 @@ FN(user)
 	return s && s->file ? s->file->inode->uid.v : OVERFLOW_UID;
 }
 
+/* Programs whose context is a socket hand that over. */
+static struct socket *socket_to_keep_with(u64 r2)
+{
+	struct socket *s = type_running() == BPF_PROG_TYPE_CGROUP_SOCK ? socket_of_ctx(r2) : socket_of_view(r2);
+
+	return s && s->ops ? s : NULL; /* not a connection that has no socket yet, or any more */
+}
+
+FN(storage_get)
+{
+	struct socket *s = socket_to_keep_with(r2);
+
+	if (!s)
+		return 0;
+	if (r4)
+		s->has_storage = true;
+	return (u64)(ulong)bpf_sock_storage_get((struct bpf_map *)r1, s, (const void *)r3, r4);
+}
+
+FN(storage_delete)
+{
+	struct socket *s = socket_to_keep_with(r2);
+
+	return s ? ERR(bpf_sock_storage_delete((struct bpf_map *)r1, s)) : ERR(-EINVAL);
+}
+
 FN(full_socket)
 {
 	return r1; /* every view is of a full one */
@@ -169,13 +203,6 @@ static bool may_set(int level, int name)
 			return true;
 	return level == IPPROTO_TCP || (level == IPPROTO_IP && name == IP_TOS) ||
 	       (level == IPPROTO_IPV6 && name == IPV6_TCLASS);
-}
-
-static u32 type_running(void)
-{
-	const struct bpf_cgroup_run *run = bpf_cgroup_running();
-
-	return run ? run->item->prog->type : BPF_PROG_TYPE_UNSPEC;
 }
 
 /* The connection, if the program runs inside of TCP. */
@@ -286,6 +313,8 @@ void bpf_helpers_net_init(void)
 		{ BPF_FUNC_get_socket_uid, user },
 		{ BPF_FUNC_sk_fullsock, full_socket },
 		{ BPF_FUNC_tcp_sock, tcp_socket },
+		{ BPF_FUNC_sk_storage_get, storage_get },
+		{ BPF_FUNC_sk_storage_delete, storage_delete },
 		{ BPF_FUNC_get_current_task, task },
 		{ BPF_FUNC_setsockopt, set_option },
 		{ BPF_FUNC_getsockopt, get_option },

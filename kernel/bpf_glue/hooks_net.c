@@ -15,6 +15,7 @@
 #include <asm/socket.h>
 #include <bpf/cgroup.h>
 #include <bpf/ctx.h>
+#include <bpf/sock_storage.h>
 #include <bpf_glue/bpf.h>
 #include <core/log.h>
 #include <core/rcu.h>
@@ -142,6 +143,11 @@ static u32 filter(struct socket *s, struct packet *p)
 	return keep;
 }
 
+static void drop_storage(struct socket *s)
+{
+	bpf_sock_storage_drop(s);
+}
+
 static void drop_filter(struct socket *s)
 {
 	bpf_prog_put(s->filter);
@@ -237,7 +243,8 @@ static const struct net_hooks hooks = { .ingress = ingress,
 					.set_filter = set_filter,
 					.tcp = bpf_hook_tcp,
 					.filter = filter,
-					.drop_filter = drop_filter };
+					.drop_filter = drop_filter,
+					.drop_storage = drop_storage };
 
 void bpf_hooks_net_init(void)
 {

@@ -97,6 +97,8 @@ int socket_create(int family, int type, int protocol, struct socket **out)
 		return -ENOMEM;
 	err = f->create(s);
 	if (err) {
+		if (s->has_storage)
+			net_hooks->drop_storage(s);
 		ns_put(&s->net->ns);
 		tenant_put(s->tenant);
 		kfree(s);
@@ -130,6 +132,8 @@ void socket_free(struct socket *s)
 {
 	if (s->ops)
 		s->ops->release(s);
+	if (s->has_storage)
+		net_hooks->drop_storage(s);
 	if (s->filter)
 		net_hooks->drop_filter(s);
 	tenant_put(s->tenant);

@@ -10,6 +10,7 @@
  * Locks: none.
  */
 #include <sys/mman.h>
+#include <linux/btf.h>
 #include "bpf.h"
 
 #define SKB    BPF_PROG_TYPE_CGROUP_SKB
@@ -441,6 +442,142 @@ CASE(who_makes_a_socket)
 	close(s);
 }
 
+/* ---- what programs keep with sockets ---- */
+
+/* BTF of a 4-byte key and an 8-byte value. */
+static int two_integers(void)
+{
+	static const struct {
+		struct btf_header h;
+		struct btf_type key;
+		uint32_t key_bits;
+		struct btf_type value;
+		uint32_t value_bits;
+		char names[10];
+	} t = { { .magic = BTF_MAGIC,
+		  .version = 1,
+		  .hdr_len = sizeof(struct btf_header),
+		  .type_len = 2 * (sizeof(struct btf_type) + 4),
+		  .str_off = 2 * (sizeof(struct btf_type) + 4),
+		  .str_len = 9 },
+		{ .name_off = 1, .info = BTF_KIND_INT << 24, .size = 4 },
+		BTF_INT_SIGNED << 24 | 32,
+		{ .name_off = 5, .info = BTF_KIND_INT << 24, .size = 8 },
+		64,
+		"\0int\0u64" };
+
+	return bpf(BPF_BTF_LOAD, ATTR(.btf = PTR(&t), .btf_size = sizeof(t.h) + t.h.type_len + t.h.str_len));
+}
+
+static int of_sockets(int btf, int flags, int key, int entries)
+{
+	return bpf(BPF_MAP_CREATE,
+		   ATTR(.map_type = BPF_MAP_TYPE_SK_STORAGE, .key_size = key, .value_size = 8, .max_entries = entries,
+			.map_flags = flags, .btf_fd = btf, .btf_key_type_id = 1, .btf_value_type_id = 2));
+}
+
+static int kept;
+
+static int use_kept(void)
+{
+	int s = socket(AF_INET, SOCK_DGRAM, 0), other = 0;
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(9),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	uint64_t v = 0;
+
+	for (int i = 0; i < 3; i++)
+		sendto(s, "x", 1, 0, (void *)&to, sizeof(to));
+	if (map_get(kept, &s, &v) || v != 77 + 3)
+		return 1;
+	v = 5;
+	if (map_set(kept, &s, &v, BPF_EXIST) || !map_set(kept, &s, &v, BPF_NOEXIST) || errno != EEXIST)
+		return 2;
+	sendto(s, "x", 1, 0, (void *)&to, sizeof(to));
+	if (map_get(kept, &s, &v) || v != 6)
+		return 3;
+	if (map_del(kept, &s) || !map_del(kept, &s) || errno != ENOENT || !map_get(kept, &s, &v) || errno != ENOENT)
+		return 4;
+	sendto(s, "x", 1, 0, (void *)&to, sizeof(to)); /* the other program makes it anew */
+	if (map_get(kept, &s, &v) || v != 1)
+		return 5;
+	other = open("/dev/null", O_RDONLY);
+	return !map_get(kept, &other, &v) || errno != ENOTSOCK ? 6 : 0;
+}
+
+CASE(storage_of_sockets)
+{
+	int btf = two_integers(), s = socket(AF_INET, SOCK_DGRAM, 0), none = -1, create, count;
+	uint64_t v = 0;
+
+	want(btf >= 0);
+	kept = of_sockets(btf, BPF_F_NO_PREALLOC, 4, 0);
+	want(kept >= 0);
+	want_errno(of_sockets(btf, 0, 4, 0), EINVAL);
+	want_errno(of_sockets(btf, BPF_F_NO_PREALLOC, 8, 0), EINVAL);
+	want_errno(of_sockets(btf, BPF_F_NO_PREALLOC, 4, 1), EINVAL);
+	want_errno(map_new(BPF_MAP_TYPE_SK_STORAGE, 4, 8, 0, BPF_F_NO_PREALLOC), EINVAL);
+	create = LOAD(SOCK, BPF_CGROUP_INET_SOCK_CREATE, MOVR(2, 1), ST(D, 10, -8, 77), LDMAP(1, kept), MOVR(3, 10),
+		      ALU(ADD, 3, -8), MOV(4, BPF_SK_STORAGE_GET_F_CREATE), CALL(sk_storage_get), MOV(0, 1), EXIT());
+	count = LOAD(SKB, OUT, LDX(D, 2, 1, offsetof(struct __sk_buff, sk)), JMP(JEQ, 2, 0, 10), LDMAP(1, kept),
+		     MOV(3, 0), MOV(4, BPF_SK_STORAGE_GET_F_CREATE), CALL(sk_storage_get), JMP(JEQ, 0, 0, 2), MOV(1, 1),
+		     ATOMIC(D, BPF_ADD, 0, 0, 1), MOV(0, 1), EXIT(), MOV(0, 1), EXIT());
+	want(create >= 0);
+	want(count >= 0);
+	want_eq(attach(cg, create, BPF_CGROUP_INET_SOCK_CREATE, 0), 0);
+	want_eq(attach(cg, count, OUT, 0), 0);
+	want_eq(in_cgroup(NAME, use_kept), 0);
+	want_errno(map_get(kept, &s, &v), ENOENT); /* of another cgroup */
+	want_errno(map_get(kept, &none, &v), EBADF);
+	want_eq(map_set(kept, &s, &v, BPF_NOEXIST), 0);
+	want_errno(map_next(kept, &s, &none), 524 /* ENOTSUPP */);
+	want_eq(detach(cg, create, BPF_CGROUP_INET_SOCK_CREATE), 0);
+	want_eq(detach(cg, count, OUT), 0);
+	close(s);
+	close(kept);
+	close(create);
+	close(count);
+	close(btf);
+}
+
+static int bloom(int value, int entries, int key, int extra)
+{
+	return bpf(BPF_MAP_CREATE, ATTR(.map_type = BPF_MAP_TYPE_BLOOM_FILTER, .key_size = key, .value_size = value,
+					.max_entries = entries, .map_extra = extra));
+}
+
+CASE(bloom_filters)
+{
+	int m = bloom(8, 1000, 0, 3), prog;
+	uint64_t v = 4711, other = 815;
+
+	want(m >= 0);
+	want_errno(bloom(8, 0, 0, 0), EINVAL);
+	want_errno(bloom(8, 10, 4, 0), EINVAL);
+	want_errno(bloom(0, 10, 0, 0), EINVAL);
+	want_errno(bloom(8, 10, 0, 16), EINVAL);
+	want_errno(map_get(m, NULL, &v), ENOENT);
+	want_eq(map_set(m, NULL, &v, BPF_ANY), 0);
+	want_errno(map_set(m, NULL, &v, BPF_EXIST), EINVAL);
+	want_eq(map_get(m, NULL, &v), 0);
+	want_eq(v, 4711);
+	want_errno(map_get(m, NULL, &other), ENOENT);
+	want_errno(map_del(m, NULL), EOPNOTSUPP);
+	want_errno(map_next(m, NULL, &v), EOPNOTSUPP);
+	prog = LOAD(BPF_PROG_TYPE_SOCKET_FILTER, 0, LD64(1, 815), STX(D, 10, -8, 1), LDMAP(1, m), MOVR(2, 10),
+		    ALU(ADD, 2, -8), MOV(3, 0), CALL(map_push_elem), LDMAP(1, m), MOVR(2, 10), ALU(ADD, 2, -8),
+		    CALL(map_peek_elem), EXIT());
+	want(prog >= 0);
+	want_eq(bpf(BPF_PROG_TEST_RUN,
+		    ATTR(.test = { .prog_fd = (uint32_t)prog, .data_in = PTR(tree), .data_size_in = 14 })),
+		0);
+	want_eq(map_get(m, NULL, &other), 0);
+	want(LOAD(BPF_PROG_TYPE_SOCKET_FILTER, 0, LDMAP(1, m), MOVR(2, 10), ALU(ADD, 2, -8), CALL(map_peek_elem),
+		  EXIT()) < 0); /* what is asked for must be there */
+	close(m);
+	close(prog);
+}
+
 /* ---- connections ---- */
 
 struct moments {
@@ -614,6 +751,8 @@ int main(void)
 	RUN(control_files_as_programs_see_them);
 	RUN(who_sends);
 	RUN(who_makes_a_socket);
+	RUN(storage_of_sockets);
+	RUN(bloom_filters);
 	RUN(connections);
 	RUN(pictures_of_connections);
 	RUN(helpers_of_some_hooks_only);

@@ -19,6 +19,7 @@
 #include <bpf/ctx.h>
 #include <bpf/helper.h>
 #include <bpf/prog.h>
+#include <bpf/sock_storage.h>
 #include <lib/err.h>
 #include "../../kernel/bpf/scalar.h"
 
@@ -488,6 +489,54 @@ static void queue_and_stack(void **state)
 	bpf_map_put(s);
 }
 
+static void bloom_filter(void **state)
+{
+	struct bpf_map *b = make(BPF_MAP_TYPE_BLOOM_FILTER, 0, 4, 200, 0);
+	u32 wrong = 0;
+
+	for (u32 i = 0; i < 200; i++)
+		assert_int_equal(b->ops->push(b, &i, 0), 0);
+	for (u32 i = 0; i < 200; i++)
+		assert_int_equal(b->ops->peek(b, &i), 0);
+	for (u32 i = 1000; i < 11000; i++)
+		wrong += !b->ops->peek(b, &i);
+	assert_true(wrong < 1500); /* 5 functions, 1.4 bits each: a few in a hundred */
+	bpf_map_put(b);
+}
+
+static void storage_of_sockets(void **state)
+{
+	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_SK_STORAGE,
+				.key_size = 4,
+				.value_size = 8,
+				.map_flags = BPF_F_NO_PREALLOC,
+				.btf_key_type_id = 1,
+				.btf_value_type_id = 2 };
+	struct bpf_map *m[2];
+	u64 owners[1000] = { 0 }, v = 7, *p;
+
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(bpf_map_new(&attr, NULL, &m[i]), 0);
+	for (int i = 0; i < 1000; i++) {
+		assert_null(bpf_sock_storage_get(m[i & 1], &owners[i], &v, 0));
+		p = bpf_sock_storage_get(m[i & 1], &owners[i], i & 2 ? &v : NULL, BPF_SK_STORAGE_GET_F_CREATE);
+		assert_int_equal(*p, i & 2 ? 7 : 0);
+		*p = (u64)i;
+	}
+	for (int i = 0; i < 1000; i++) {
+		assert_int_equal(*(u64 *)bpf_sock_storage_get(m[i & 1], &owners[i], NULL, 0), i);
+		assert_null(bpf_sock_storage_get(m[~i & 1], &owners[i], NULL, 0));
+	}
+	assert_null(bpf_sock_storage_get(m[0], &owners[0], NULL, 2));
+	assert_int_equal(bpf_sock_storage_delete(m[0], &owners[0]), 0);
+	assert_int_equal(bpf_sock_storage_delete(m[0], &owners[0]), -ENOENT);
+	bpf_sock_storage_drop(&owners[1]);
+	assert_null(bpf_sock_storage_get(m[1], &owners[1], NULL, 0));
+	bpf_map_put(m[0]);
+	assert_non_null(bpf_sock_storage_get(m[1], &owners[3], NULL, 0));
+	bpf_map_put(m[1]); /* with its entries: LeakSanitizer would tell */
+}
+
 static void ring_buffer(void **state)
 {
 	struct bpf_map *r = make(BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0);
@@ -534,6 +583,8 @@ int main(void)
 		cmocka_unit_test(lru_is_exact),
 		cmocka_unit_test(lpm_against_a_list),
 		cmocka_unit_test(queue_and_stack),
+		cmocka_unit_test(bloom_filter),
+		cmocka_unit_test(storage_of_sockets),
 		cmocka_unit_test(ring_buffer),
 	};
 

@@ -680,6 +680,60 @@ static void forge(struct tcp *to, u32 seq, u8 flags)
 	tcp_input(to->host, p, &to->remote, &to->local);
 }
 
+/* ---- a flood of calls */
+
+/* A call from an invented address. */
+static void call_from(struct tcp *l, u32 n)
+{
+	struct packet *p = packet_alloc(20, ALLOC_ATOMIC);
+	struct ip_addr from = ip_addr_v4(net_host32(0xc6336400U + n)), to = addr_of(1);
+	u16 port = net_host16((u16)(1024 + n));
+	u8 *h = packet_put(p, 20);
+
+	memset(h, 0, 20);
+	memcpy(h, &port, 2);
+	memcpy(h + 2, &l->local_port, 2);
+	memcpy(h + 4, &n, 4);
+	h[12] = 5 << 4;
+	h[13] = 2;
+	h[14] = 16;
+	tcp_input(l->host, p, &from, &to);
+}
+
+static void cookies(void **state)
+{
+	struct tcp *l = listen_at(80, 5), *a, *b, *late;
+
+	w.cut = true;
+	for (u32 n = 0; n < 400; n++)
+		call_from(l, n);
+	assert_int_equal(l->nr_children, 129);
+	assert_int_equal(w.host[1].cookies_sent, 400 - 129);
+	w.cut = false;
+	a = call(80);
+	run_for(NSEC_PER_SEC);
+	b = tcp_accept(l, &owner_mark);
+	assert_non_null(b);
+	assert_int_equal(w.host[1].cookies_taken, 1);
+	assert_true(b->sack_ok && b->time_ok && b->snd_scale && b->rcv_scale == 7 && b->mss == a->mss);
+	exchange(a, b, 1000000, 0);
+	forge(l, 1, 16); /* no cookie */
+	assert_int_equal(l->nr_ready, 0);
+	w.host[1].cookies = 0; /* now the queue is a wall again */
+	w.cut = true;
+	for (u32 n = 400; n < 600; n++)
+		call_from(l, n);
+	w.cut = false;
+	late = call(80);
+	run_for(NSEC_PER_SEC / 2);
+	assert_int_equal(late->state, TS_SYN_SENT);
+	tcp_close(late, true);
+	tcp_close(a, false);
+	tcp_close(b, false);
+	tcp_close(l, false);
+	finish();
+}
+
 static void forged_segments(void **state)
 {
 	struct tcp *a, *b;
@@ -725,7 +779,7 @@ int main(void)
 					    T(nobody_there),       T(orderly_close),    T(both_close_at_once),
 					    T(unread_data_resets), T(urgent_byte),      T(dead_peer),
 					    T(crossed_calls),      T(full_backlog),     T(ports),
-					    T(forged_segments),    T(malformed_options) };
+					    T(forged_segments),    T(cookies),          T(malformed_options) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

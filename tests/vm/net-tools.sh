@@ -62,10 +62,10 @@ check "/proc/net/dev" '*lo:*eth0:*v0:*' 'cat /proc/net/dev'
 check "the namespace ends, and its device's peer with it" '' "$ip netns del blue; until_true '! $ip link show v0 > /dev/null 2>&1'; $ip link show v0 2> /dev/null"
 check "ss counts" '*TCP:*' "$ss -s"
 check "ss of local and packet sockets" '*Netid*' "$ss -xa; $ss -0; $ss -an"
-nc -l -U /tmp/local > /dev/null 2>&1 &
+/net/nc -l -U /tmp/local > /dev/null 2>&1 &
 until_true 'test -S /tmp/local'
 check "ss of a local listener" '*u_str LISTEN *0 *5* /tmp/local *' "$ss -xl"
-sleep 5 | nc -U /tmp/local &
+sleep 5 | /net/nc -U /tmp/local &
 check "ss of both ends" '*u_str*ESTAB*/tmp/local*' "until_true '$ss -x | grep -q /tmp/local'; $ss -xp"
 check "/proc/net/unix" 'Num       RefCount Protocol Flags    Type St Inode Path*/tmp/local*' 'cat /proc/net/unix'
 exit $failures

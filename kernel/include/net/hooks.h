@@ -53,7 +53,8 @@ struct net_hooks { /* one user: the cgroup programs */
 	int (*set_filter)(struct socket *s, int name, const void *value, int len);
 	/* How many bytes from data on the socket's filter keeps; 0: none. Any context. */
 	u32 (*filter)(struct socket *s, struct packet *p);
-	void (*drop_filter)(struct socket *s); /* the socket ends */
+	void (*drop_filter)(struct socket *s);  /* the socket ends */
+	void (*drop_storage)(struct socket *s); /* so too */
 };
 extern const struct net_hooks *net_hooks; /* set once, before a key is raised */
 

@@ -114,6 +114,7 @@ struct socket {
 	u8 stamps;          /* SO_TIMESTAMP: 1; SO_TIMESTAMPNS: 2 */
 	u64 last_stamp_ns;  /* of the packet that was received last; wall time */
 	bool any_port;      /* this bind may take a privileged port: a program said so */
+	bool has_storage;   /* programs keep something with it: owned by net_hooks */
 	bool filter_locked; /* SO_LOCK_FILTER */
 	void *filter;       /* SO_ATTACH_FILTER: RCU; owned by net_hooks */
 };

@@ -71,6 +71,8 @@ struct tcp_host {
 	struct rb_root alarms;
 	u64 armed; /* what ops->alarm was last told */
 	u32 nr_orphans;
+	u64 cookie_key[2], cookies_until; /* until: after the last cookie that may still come back */
+	u32 cookies;                      /* net.ipv4.tcp_syncookies: 0 never, 1 when a queue is full, 2 always */
 	u64 cookies_sent, cookies_taken, overflows, timeouts;
 	u64 in_segments, out_segments, retransmits, resets_sent, bad_segments;
 	struct list connections[TCP_BUCKETS]; /* by both ends */

@@ -102,7 +102,8 @@ static u16 free_port(struct inet_net *n, const struct inet_socket *i, const stru
 
 bool inet_may_bind(const struct socket *s, u16 port)
 {
-	return !port || host16(port) >= PRIVILEGED || s->any_port || ns_capable(s->net->ns.owner, CAP_NET_BIND_SERVICE);
+	return !port || host16(port) >= inet_of(s->net)->unprivileged_from || s->any_port ||
+	       ns_capable(s->net->ns.owner, CAP_NET_BIND_SERVICE);
 }
 
 int inet_bind_port(struct inet_socket *i, const struct ip_addr *addr, u16 port)
@@ -338,6 +339,7 @@ static int start(struct net *net)
 		list_init(&n->ports[b]);
 	list_init(&n->raw);
 	n->next_port = FIRST_FREE;
+	n->unprivileged_from = PRIVILEGED;
 	n->ident = (u32)random_u64();
 	neighbours_init(n);
 	inet_routes_init(n);

@@ -82,8 +82,9 @@ struct inet_net {
 	struct deferred tick_job;
 	bool ticking;
 	u32 ident;
-	bool forward[2];  /* net.ipv4.ip_forward, net.ipv6.conf.all.forwarding */
-	u64 errors_until; /* ICMP errors are limited: when the next may go out, less a burst */
+	bool forward[2];       /* net.ipv4.ip_forward, net.ipv6.conf.all.forwarding */
+	u32 unprivileged_from; /* net.ipv4.ip_unprivileged_port_start */
+	u64 errors_until;      /* ICMP errors are limited: when the next may go out, less a burst */
 	struct timer tcp_timer;
 	struct deferred tcp_job;
 	struct tcp_host tcp;

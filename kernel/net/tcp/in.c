@@ -7,7 +7,7 @@
  * number, reset, SYN and acknowledgement, and only then take data. A reset or a SYN that does not hit the exact number
  * is answered with an acknowledgement instead of obeyed (RFC 5961), old timestamps are refused (RFC 7323, PAWS).
  *
- * Contract: net/tcp.h. Consumes the packet. A listener makes the child at once; SYN cookies are not built.
+ * Contract: net/tcp.h. Consumes the packet. A listener makes the child at once, or answers with a cookie (cookie.c).
  *
  * Locks: the host's lock is taken here.
  */
@@ -17,7 +17,8 @@
 
 #include "tcp_priv.h"
 
-#define HEADER 20
+#define HEADER         20
+#define COOKIE_LIFE_NS (192 * NSEC_PER_SEC)
 
 static u32 get32(const u8 *b)
 {
@@ -129,9 +130,9 @@ static void take_syn(struct tcp *t, const struct segment *s)
 	t->cwnd = FIRST_WINDOW_SEGS * t->mss;
 }
 
-static void begin_sending(struct tcp *t)
+static void begin_sending(struct tcp *t, u32 iss)
 {
-	t->iss = (u32)t->host->ops->random();
+	t->iss = iss;
 	t->snd_una = t->snd_nxt = t->snd_max = t->recover = t->high_rxt = t->iss;
 	t->write_seq = t->chunk_seq = t->snd_small = t->iss + 1;
 }
@@ -147,7 +148,7 @@ static void first_timeout(struct tcp *t)
 
 void tcp_start_connect(struct tcp *t)
 {
-	begin_sending(t);
+	begin_sending(t, (u32)t->host->ops->random());
 	tcp_set_mss(t, 0);
 	tcp_set_state(t, TS_SYN_SENT);
 	t->last_received = tcp_now(t);
@@ -157,7 +158,8 @@ void tcp_start_connect(struct tcp *t)
 	tcp_send_syn(t);
 }
 
-static struct tcp *make_child(struct tcp *l)
+static struct tcp *make_child(struct tcp *l, const struct ip_addr *source, u16 from, const struct ip_addr *destination,
+			      u16 to)
 {
 	struct tcp *t = tcp_alloc(l->host, l->is_v6, l);
 
@@ -187,41 +189,104 @@ static struct tcp *make_child(struct tcp *l)
 		kfree(t);
 		return NULL;
 	}
-	return t;
-}
-
-static void listener_input(struct tcp *l, const struct segment *s, const struct ip_addr *source, u16 from,
-			   const struct ip_addr *destination, u16 to)
-{
-	struct tcp *t;
-
-	if (s->rst)
-		return;
-	if (s->has_ack) {
-		tcp_reset_reply(l->host, s, destination, to, source, from);
-		return;
-	}
-	if (!s->syn || l->nr_ready > l->backlog || l->nr_children - l->nr_ready > max(l->backlog, 128U))
-		return;
-	t = make_child(l);
-	if (!t)
-		return;
 	t->local = *destination;
 	t->remote = *source;
 	t->local_port = to;
 	t->remote_port = from;
+	return t;
+}
+
+/* It was in no table. */
+static void forget_child(struct tcp *t)
+{
+	t->host->ops->forget(t);
+	kfree(t);
+}
+
+static void adopt(struct tcp *l, struct tcp *t)
+{
 	tcp_inherit_port(t);
-	begin_sending(t);
-	take_syn(t, s);
 	t->parent = l;
 	list_add_tail(&t->child_link, &l->children);
 	l->nr_children++;
 	t->state = TS_SYN_RECV;
 	t->last_received = tcp_now(t);
 	tcp_hash(t);
+}
+
+static void answer_by_cookie(struct tcp *t)
+{
+	struct tcp_host *h = t->host;
+
+	if (t->time_ok) {
+		tcp_cookie_time(t);
+	} else { /* there is no place to remember them in */
+		t->sack_ok = false;
+		t->rcv_scale = t->snd_scale = 0;
+	}
+	begin_sending(t, tcp_cookie(t));
+	t->state = TS_SYN_RECV;
+	tcp_send_syn(t);
+	h->cookies_sent++;
+	h->cookies_until = tcp_now(t) + COOKIE_LIFE_NS;
+	forget_child(t);
+}
+
+static void listener_input(struct tcp *l, const struct segment *s, const struct ip_addr *source, u16 from,
+			   const struct ip_addr *destination, u16 to)
+{
+	struct tcp_host *h = l->host;
+	bool full = l->nr_children - l->nr_ready > max(l->backlog, 128U);
+	struct tcp *t;
+
+	if (s->rst)
+		return;
+	if (s->has_ack) {
+		tcp_reset_reply(h, s, destination, to, source, from);
+		return;
+	}
+	if (!s->syn || l->nr_ready > l->backlog || (full && !h->cookies)) {
+		h->overflows += s->syn;
+		return;
+	}
+	t = make_child(l, source, from, destination, to);
+	if (!t)
+		return;
+	begin_sending(t, (u32)h->ops->random());
+	take_syn(t, s);
+	if (full || h->cookies > 1) {
+		answer_by_cookie(t);
+		return;
+	}
+	adopt(l, t);
 	first_timeout(t);
 	tcp_send_syn(t);
 	tcp_alarm_update(t);
+}
+
+/* The last step of a call that was answered by a cookie makes its connection; NULL: it is none. */
+static struct tcp *find_by_cookie(struct tcp *l, const struct segment *s, const struct ip_addr *source, u16 from,
+				  const struct ip_addr *destination, u16 to)
+{
+	struct segment syn;
+	struct tcp *t;
+
+	if (!s->has_ack || s->syn || s->rst || tcp_now(l) >= l->host->cookies_until || l->nr_ready > l->backlog)
+		return NULL;
+	t = make_child(l, source, from, destination, to);
+	if (!t)
+		return NULL;
+	if (!tcp_cookie_read(t, s, &syn)) {
+		forget_child(t);
+		return NULL;
+	}
+	l->host->cookies_taken++;
+	begin_sending(t, s->ack - 1);
+	take_syn(t, &syn);
+	t->snd_nxt = t->snd_max = t->iss + 1; /* what the cookie was sent with, and the window that it promised */
+	t->rcv_edge = t->rcv_nxt + min(tcp_receive_edge(t) - t->rcv_nxt, 0xffffU);
+	adopt(l, t);
+	return t;
 }
 
 static void established(struct tcp *t, const struct segment *s)
@@ -488,6 +553,11 @@ void tcp_input(struct tcp_host *h, struct packet *p, const struct ip_addr *sourc
 			return;
 		}
 		p->data = payload;
+	}
+	if (t && t->state == TS_LISTEN) {
+		struct tcp *called = find_by_cookie(t, &s, source, from, destination, to);
+
+		t = called ? called : t;
 	}
 	if (!t || t->state == TS_LISTEN) {
 		if (t)

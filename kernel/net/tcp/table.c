@@ -24,6 +24,9 @@
 void tcp_host_init(struct tcp_host *h, const struct tcp_host_ops *ops, void *priv)
 {
 	*h = (struct tcp_host){ .ops = ops, .priv = priv, .alarms = RB_ROOT, .armed = ~0ULL };
+	h->cookies = 1;
+	h->cookie_key[0] = ops->random();
+	h->cookie_key[1] = ops->random();
 	spin_init(&h->lock, RANK_SOCKET);
 	for (unsigned i = 0; i < TCP_BUCKETS; i++) {
 		list_init(&h->connections[i]);

@@ -160,6 +160,12 @@ void tcp_rtt_sample(struct tcp *t, u64 ns);
 void tcp_free_sent(struct tcp *t, bool all);
 void tcp_fail(struct tcp *t, int error); /* with a reset to the peer */
 
+/* cookie.c: t is a child whose ends are set */
+u32 tcp_cookie(struct tcp *t);       /* the first sequence number that says it all; take_syn has run */
+void tcp_cookie_time(struct tcp *t); /* puts the options into its timestamps */
+/* The call that s acknowledges, when its number is a cookie of ours. */
+bool __must_check tcp_cookie_read(struct tcp *t, const struct segment *s, struct segment *syn);
+
 /* cubic.c */
 void tcp_cubic_grow(struct tcp *t, u32 acked);
 u32 tcp_cubic_loss(struct tcp *t, u32 flight); /* the window after it */

@@ -429,9 +429,38 @@ CASE(sock_diag)
 /* ---- bpf(2) --------------------------------------------------------------------------------------------------------
  */
 
+static char memory[4096];
+
+static uint64_t place(unsigned offset)
+{
+	return (uint64_t)(uintptr_t)(memory + offset);
+}
+
+/* Attributes that would make something, so that there are maps and programs to refer to. */
+static void sound_attributes(union bpf_attr *a, unsigned cmd)
+{
+	static const struct bpf_insn program[] = { { .code = BPF_ALU64 | BPF_MOV | BPF_K },
+						   { .code = BPF_JMP | BPF_EXIT } };
+
+	memset(a, 0, sizeof(*a));
+	if (cmd == BPF_MAP_CREATE) {
+		a->map_type = 1 + rnd() % 30;
+		a->key_size = rnd() % 4 ? 4 : rnd() % 24;
+		a->value_size = rnd() % 4 ? 8 : rnd() % 64;
+		a->max_entries = rnd() % 4 ? 8 : rnd() % 8192;
+	} else {
+		memcpy(memory, program, sizeof(program));
+		strcpy(memory + 64, "GPL");
+		a->prog_type = 1 + rnd() % 31;
+		a->expected_attach_type = rnd() % 4 ? 0 : rnd() % 40;
+		a->insns = place(0);
+		a->insn_cnt = 2;
+		a->license = place(64);
+	}
+}
+
 CASE(bpf_attributes)
 {
-	static char memory[4096];
 	struct rlimit many = { 64, 64 };
 	int made = 0;
 
@@ -439,20 +468,28 @@ CASE(bpf_attributes)
 	for (int i = 0; i < rounds * 2; i++) {
 		union bpf_attr a;
 		uint32_t *w = (uint32_t *)&a;
-		unsigned size = rnd() % 8 ? sizeof(a) : rnd() % 200;
+		unsigned size = rnd() % 8 ? sizeof(a) : rnd() % 200, cmd = rnd() % 38, words = rnd() % (sizeof(a) / 4);
 		int fd;
 
+		if (rnd() % 4)
+			words = rnd() % 12;
+		for (unsigned k = 0; k < 256; k++)
+			memory[rnd() % sizeof(memory)] = (char)rnd();
 		memset(&a, 0, sizeof(a));
-		for (unsigned k = 0; k < sizeof(a) / 4; k++)
+		for (unsigned k = 0; k < words; k++)
 			w[k] = rnd() % 3 ? 0 : rnd() % (rnd() % 2 ? 16 : 4096);
 		for (unsigned k = rnd() % 3; k; k--) { /* pointers stand at even places */
-			uint64_t at = (uint64_t)(uintptr_t)(memory + rnd() % 2048);
+			uint64_t at = place(rnd() % 2048);
 
 			memcpy(w + rnd() % 12 * 2, &at, sizeof(at));
 		}
-		for (unsigned k = 0; k < 256; k++)
-			memory[rnd() % sizeof(memory)] = (char)rnd();
-		fd = (int)syscall(SYS_bpf, rnd() % 38, &a, size < sizeof(a) ? size : sizeof(a));
+		if (rnd() % 4 == 0) {
+			cmd = rnd() % 2 ? BPF_MAP_CREATE : BPF_PROG_LOAD;
+			sound_attributes(&a, cmd);
+			if (rnd() % 2)
+				w[rnd() % 20] ^= 1U << rnd() % 32;
+		}
+		fd = (int)syscall(SYS_bpf, cmd, &a, size < sizeof(a) ? size : sizeof(a));
 		if (fd > 2 && fd < 64 && rnd() % 4)
 			close(fd); /* the others are what later rounds refer to */
 		made += fd > 2;

@@ -54,10 +54,10 @@ until_true 'grep -q listening /tmp/told'
 $ping -n -c 2 -i 0.3 -W 10 10.1.0.2 > /dev/null
 check "tcpdump" '*IP 10.1.0.1 > 10.1.0.2: ICMP echo request, id *, seq 1, length 64*IP 10.1.0.2 > 10.1.0.1: ICMP echo reply*' 'until_true "grep -q captured /tmp/told"; cat /tmp/captured'
 check "tcpdump counts" '*4 packets captured*0 packets dropped by kernel*' 'cat /tmp/told'
-/net/tcpdump -Z root -nn -U -w /tmp/file -c 1 -i lo udp port 7999 2> /tmp/told &
-until_true 'grep -q listening /tmp/told'
+/net/tcpdump -Z root -nn -U -w /tmp/file -c 1 -i lo udp port 7999 2> /tmp/told-lo &
+until_true 'grep -q listening /tmp/told-lo'
 echo one | /net/nc -u -w 1 127.0.0.1 7999
-check "tcpdump on loopback, to a file and back" '*127.0.0.1.7999: UDP, length 4*' 'until_true "grep -q captured /tmp/told"; /net/tcpdump -Z root -nn -r /tmp/file 2> /dev/null'
+check "tcpdump on loopback, to a file and back" '*127.0.0.1.7999: UDP, length 4*' 'until_true "grep -q captured /tmp/told-lo"; /net/tcpdump -Z root -nn -r /tmp/file 2> /dev/null'
 check "/proc/net/dev" '*lo:*eth0:*v0:*' 'cat /proc/net/dev'
 check "the namespace ends, and its device's peer with it" '' "$ip netns del blue; until_true '! $ip link show v0 > /dev/null 2>&1'; $ip link show v0 2> /dev/null"
 check "ss counts" '*TCP:*' "$ss -s"

@@ -100,6 +100,7 @@ int gpu_client_open(struct gpu_dev *d, struct tenant *tenant, const struct vgpu_
 	str_copy(c->name, name, sizeof(c->name));
 	list_init(&c->contexts);
 	vgpu_tenant_init(&c->account, limits ? limits : &all, random_u64());
+	c->account.limits.work_log2 = d->work_log2;
 	c->account.charge = charge;
 	c->account.uncharge = uncharge;
 	vgpu_space_init(&c->space, &c->account, &d->resource_ids);

@@ -23,7 +23,8 @@ static void must(bool c)
 		abort();
 }
 
-static void open_tenant(struct vgpu_tenant *t, struct vgpu_ids *ids, struct vgpu_space *s, struct vgpu_ctx **c)
+static void open_tenant(bool bounds_work, struct vgpu_tenant *t, struct vgpu_ids *ids, struct vgpu_space *s,
+			struct vgpu_ctx **c)
 {
 	struct vgpu_limits l = vgpu_default_limits;
 	struct vgpu_res_args a = {
@@ -34,6 +35,7 @@ static void open_tenant(struct vgpu_tenant *t, struct vgpu_ids *ids, struct vgpu
 	l.memory_bytes = 1 << 20;
 	l.objects = 64;
 	l.sub_contexts = 4;
+	l.work_log2 = bounds_work ? 24 : 0;
 	vgpu_tenant_init(t, &l, 5);
 	vgpu_ids_init(ids, 5);
 	ids->next = HOST_BASE;
@@ -98,7 +100,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	struct vgpu_space s;
 	struct vgpu_ctx *c;
 
-	open_tenant(&t, &ids, &s, &c);
+	open_tenant(size % 2, &t, &ids, &s, &c);
 	while (size >= 3) {
 		u32 n = min((u32)(data[1] | data[2] << 8), (u32)((size - 3) / 4)), cut = data[0];
 		struct vgpu_stream info;

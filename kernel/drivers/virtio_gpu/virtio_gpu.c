@@ -25,10 +25,11 @@
 #include <linux/virtio_ids.h>
 #include "virtio_gpu_priv.h"
 
-#define RING     256
-#define HANG_NS  (30 * NSEC_PER_SEC) /* the host's renderer may be a processor with much else to do */
-#define ASK_NS   (5 * NSEC_PER_SEC)
-#define EDID_ONE 128
+#define RING      256
+#define HANG_NS   (30 * NSEC_PER_SEC) /* the host's renderer may be a processor with much else to do */
+#define WORK_LOG2 35 /* instructions: some seconds of software rendering; nobody can stop a draw or a dispatch */
+#define ASK_NS    (5 * NSEC_PER_SEC)
+#define EDID_ONE  128
 
 struct virtio_gpu {
 	struct gpu_dev dev;
@@ -306,6 +307,8 @@ static int probe(struct virtio_dev *d)
 	g->dev.parent = d->pci;
 	g->dev.has_3d = virtio_has(d, VIRTIO_GPU_F_VIRGL);
 	g->dev.hang_ns = HANG_NS;
+	if (g->dev.has_3d)
+		g->dev.work_log2 = WORK_LOG2;
 	virtqueue_irq_off(g->control);
 	virtio_ready(d);
 	err = ask_all(g);

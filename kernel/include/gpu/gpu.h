@@ -110,6 +110,7 @@ struct gpu_dev {
 	bool has_3d;        /* contexts and virgl streams */
 	u64 memory_bytes;   /* of all resources together; ~0: unknown */
 	u64 hang_ns;        /* 0: the default of two seconds */
+	u32 work_log2;      /* what one draw may ask for, struct vgpu_limits; 0: a reset ends what takes too long */
 	u32 nr_scanouts;    /* of the display; 0: none */
 	u32 width, height;  /* of the display at boot */
 	const u8 *edid;     /* 128 bytes, or NULL */

@@ -27,6 +27,9 @@ struct vgpu_limits {
 	u32 submit_bytes;                         /* of one command stream */
 	u32 shader_bytes;                         /* of one shader's text */
 	u32 draw_vertices_log2, grid_groups_log2; /* of one draw (with instances) and one dispatch */
+	/* Instructions of one draw (each texel of its target once) and of one dispatch, see shader.h: what has no bound
+	 * and what is indirect is refused. 0: no such limit, for devices that end what takes too long. */
+	u32 work_log2;
 };
 
 extern const struct vgpu_limits vgpu_default_limits;

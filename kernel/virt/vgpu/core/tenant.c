@@ -252,6 +252,7 @@ static void free_sub(struct vgpu_ctx *c, struct vgpu_sub *sub)
 	t->objects -= sub->objects.count;
 	t->sub_contexts--;
 	vgpu_map_free(&sub->objects);
+	vgpu_work_free(sub);
 	kfree(sub);
 }
 

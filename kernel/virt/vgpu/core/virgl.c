@@ -37,34 +37,10 @@ struct rule {
 };
 
 #define ANY       0xffff
-#define STAGES    6 /* vertex, fragment, geometry, tessellation control and evaluation, compute */
+#define STAGES    VGPU_STAGES
 #define CMD(w)    ((w)&0xff)
 #define OBJECT(w) (((w) >> 8) & 0xff)
 #define LEN(w)    ((w) >> 16)
-
-enum opcode {
-	NOP = 0,
-	CREATE_OBJECT = 1,
-	BIND_OBJECT = 2,
-	DESTROY_OBJECT = 3,
-	SET_SUB_CTX = 28,
-	CREATE_SUB_CTX = 29,
-	DESTROY_SUB_CTX = 30,
-};
-
-enum object {
-	BLEND = 1,
-	RASTERIZER,
-	DSA,
-	SHADER,
-	VERTEX_ELEMENTS,
-	SAMPLER_VIEW,
-	SAMPLER_STATE,
-	SURFACE,
-	QUERY,
-	SO_TARGET,
-	MSAA_SURFACE
-};
 
 /* ---- checks that the table's columns cannot say ---- */
 
@@ -84,7 +60,7 @@ static int check_draw(const struct vgpu_ctx *c, const u32 *w, u32 n)
 
 	if (n != 12 && n != 14 && n != 20)
 		return fail(EINVAL, "draw of %u words", n);
-	/* An indirect draw takes its numbers from a buffer: only the limit on time bounds it. */
+	/* An indirect draw takes its numbers from a buffer: see work.c. */
 	if (over_log2(w[2], max(w[5], 1u), log2))
 		return fail(E2BIG, "draw of %u vertices in %u instances", w[2], w[5]);
 	if (n == 20 && w[15] && w[18] > 1u << 16)
@@ -371,6 +347,7 @@ static void destroy_object(struct vgpu_ctx *c, struct vgpu_sub *sub, u32 handle)
 
 	if (!old)
 		return; /* the renderer ignores it, too */
+	vgpu_work_forget(sub, handle);
 	vgpu_uncharge(c->space->tenant, *old >> 8);
 	c->space->tenant->objects--;
 	vgpu_map_del(&sub->objects, handle);
@@ -437,6 +414,8 @@ static int apply_command(struct vgpu_ctx *c, const struct rule *r, u32 *w)
 		destroy_object(c, sub, w[1]);
 	else if (op >= SET_SUB_CTX && op <= DESTROY_SUB_CTX)
 		rc = apply_sub_ctx(c, w);
+	if (!rc && c->space->tenant->limits.work_log2)
+		rc = vgpu_work_note(c, sub, w);
 	for (u32 i = 0; i < ARRAY_SIZE(r->id); i++)
 		if (r->id[i] && r->id[i] <= n)
 			translate(c, &w[r->id[i]]);

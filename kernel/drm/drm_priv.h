@@ -45,7 +45,9 @@ struct drm_file {
 	struct drm_dev *dev;
 	bool is_render;
 	u32 id; /* in fdinfo */
-	bool universal_planes;
+	bool universal_planes, is_atomic;
+	bool has_name; /* GET_UNIQUE says where the device is: once a version of the interface has been chosen */
+	u32 nr_blobs;  /* kms->lock */
 	/* kms_events.c */
 	struct list flying, events; /* page flips that will happen, and that have and are not read */
 	u32 nr_flips, flips;        /* of both lists; that have happened */

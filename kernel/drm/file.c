@@ -90,11 +90,11 @@ static long set_client_cap(struct drm_file *f, void *arg)
 
 	if (!f->dev->kms)
 		return -EOPNOTSUPP;
-	if (a->value > 1)
+	if (a->value > 1 + (a->capability == DRM_CLIENT_CAP_ATOMIC))
 		return -EINVAL;
 	switch (a->capability) {
 	case DRM_CLIENT_CAP_UNIVERSAL_PLANES: f->universal_planes = a->value; return 0;
-	case DRM_CLIENT_CAP_ATOMIC: return -EOPNOTSUPP;
+	case DRM_CLIENT_CAP_ATOMIC: f->is_atomic = f->universal_planes = a->value; return 0;
 	case DRM_CLIENT_CAP_STEREO_3D:
 	case DRM_CLIENT_CAP_ASPECT_RATIO: return 0;
 	default: return -EINVAL;
@@ -108,7 +108,8 @@ static long get_unique(struct drm_file *f, void *arg)
 	char name[32] = "";
 	int err;
 
-	drm_sysfs_bus_id(f->dev, name, sizeof(name));
+	if (f->has_name)
+		drm_sysfs_bus_id(f->dev, name, sizeof(name));
 	err = put_text(&length, (char __user *)a->unique, name);
 	a->unique_len = length;
 	return err;
@@ -121,6 +122,7 @@ static long set_version(struct drm_file *f, void *arg)
 
 	if (!known)
 		return -EINVAL;
+	f->has_name |= a->drm_di_major == 1 && a->drm_di_minor >= 1;
 	*a = (struct drm_set_version){ 1, 4, 0, 1 };
 	return 0;
 }

@@ -7,7 +7,8 @@
  * go to the device (dumb buffers; the rest is there already), the scanout is set to it, the picture is flushed. The
  * client whose buffer is shown holds the device's display.
  *
- * Contract: <drm/drm_mode.h>, the legacy half. Modes are the display's own and a list of usual ones that fit it.
+ * Contract: <drm/drm_mode.h>, the legacy half (atomic.c has the other one). Modes are the display's own and a list of
+ * usual ones that fit it.
  *
  * Locks: kms->lock. Frame buffers are counted: what is shown stays until something else is.
  */
@@ -116,7 +117,8 @@ long drm_kms_connector(struct drm_file *f, void *arg)
 	kfree(modes);
 	if (!err)
 		err = put_id(a->encoders_ptr, &a->count_encoders, KMS_ENCODER);
-	a->count_props = 0;
+	if (!err)
+		err = drm_kms_put_properties(f, KMS_CONNECTOR, a->props_ptr, a->prop_values_ptr, &a->count_props);
 	a->encoder_id = KMS_ENCODER;
 	a->connector_type = DRM_MODE_CONNECTOR_VIRTUAL;
 	a->connector_type_id = 1;
@@ -154,17 +156,6 @@ long drm_kms_plane(struct drm_file *f, void *arg)
 	return put_list(a->format_type_ptr, &a->count_format_types, formats, ARRAY_SIZE(formats), sizeof(formats[0]));
 }
 
-/* No object has properties: those are the atomic interface's. */
-long drm_kms_properties(struct drm_file *f, void *arg)
-{
-	struct drm_mode_obj_get_properties *a = arg;
-
-	if (a->obj_id < KMS_PLANE || a->obj_id > KMS_CONNECTOR)
-		return -ENOENT;
-	a->count_props = 0;
-	return 0;
-}
-
 /* ---- frame buffers ---- */
 
 static void put_fb(struct drm_fb *fb)
@@ -176,7 +167,7 @@ static void put_fb(struct drm_fb *fb)
 }
 
 /* kms->lock held. */
-static struct drm_fb *find_fb(struct drm_kms *k, u32 id)
+struct drm_fb *kms_find_fb(struct drm_kms *k, u32 id)
 {
 	struct drm_fb *fb;
 
@@ -214,7 +205,7 @@ static int add(struct drm_file *f, struct drm_mode_fb_cmd2 *a)
 			       .owner = f };
 	refcount_set(&fb->refs, 1);
 	mutex_lock(&k->lock);
-	a->fb_id = fb->id = k->next_fb++;
+	a->fb_id = fb->id = k->next_id++;
 	list_add_tail(&fb->link, &k->fbs);
 	mutex_unlock(&k->lock);
 	return 0;
@@ -262,7 +253,7 @@ static int request(struct drm_fb *fb, u32 type, u32 width, u32 height, u32 x, u3
 }
 
 /* The pixels of fb become the picture; done is told when they are. kms->lock held. */
-static int show(struct drm_kms *k, struct drm_fb *fb, struct gpu_done *done)
+int kms_show(struct drm_kms *k, struct drm_fb *fb, struct gpu_done *done)
 {
 	u32 w = k->mode.hdisplay, h = k->mode.vdisplay;
 	int err = 0;
@@ -287,7 +278,7 @@ static int show(struct drm_kms *k, struct drm_fb *fb, struct gpu_done *done)
 }
 
 /* kms->lock held. */
-static void go_dark(struct drm_kms *k)
+void kms_go_dark(struct drm_kms *k)
 {
 	struct vgpu_request r = { .type = VIRTIO_GPU_CMD_SET_SCANOUT };
 	struct gpu_client *c;
@@ -300,6 +291,13 @@ static void go_dark(struct drm_kms *k)
 	gpu_client_drop_display(c);
 	put_fb(k->shown);
 	k->shown = NULL;
+}
+
+/* kms->lock held. */
+static void switch_off(struct drm_kms *k)
+{
+	kms_go_dark(k);
+	k->state = (struct kms_state){ false, false, false };
 }
 
 long drm_kms_get_crtc(struct drm_file *f, void *arg)
@@ -323,7 +321,7 @@ long drm_kms_get_crtc(struct drm_file *f, void *arg)
 /* kms->lock held. */
 static int set_mode(struct drm_kms *k, const struct drm_mode_crtc *a)
 {
-	struct drm_fb *fb = a->fb_id == ~0u ? k->shown : find_fb(k, a->fb_id);
+	struct drm_fb *fb = a->fb_id == ~0u ? k->shown : kms_find_fb(k, a->fb_id);
 	struct drm_kms old = *k;
 	int err;
 
@@ -334,13 +332,15 @@ static int set_mode(struct drm_kms *k, const struct drm_mode_crtc *a)
 	k->mode = a->mode;
 	k->x = a->x;
 	k->y = a->y;
-	err = show(k, fb, NULL);
+	err = kms_show(k, fb, NULL);
 	if (err) {
 		k->mode = old.mode;
 		k->x = old.x;
 		k->y = old.y;
+		return err;
 	}
-	return err;
+	k->state = (struct kms_state){ true, true, true };
+	return 0;
 }
 
 long drm_kms_set_crtc(struct drm_file *f, void *arg)
@@ -362,7 +362,7 @@ long drm_kms_set_crtc(struct drm_file *f, void *arg)
 	if (a->mode_valid)
 		err = set_mode(k, a);
 	else
-		go_dark(k);
+		switch_off(k);
 	mutex_unlock(&k->lock);
 	return err;
 }
@@ -379,11 +379,11 @@ long drm_kms_page_flip(struct drm_file *f, void *arg)
 		return -ENOENT;
 	if (a->flags & ~DRM_MODE_PAGE_FLIP_EVENT || a->reserved)
 		return -EINVAL;
-	if (a->flags & DRM_MODE_PAGE_FLIP_EVENT && !(flip = drm_flip_new(f, a->user_data)))
+	if (a->flags & DRM_MODE_PAGE_FLIP_EVENT && !(flip = drm_flip_new(f, a->user_data, NULL)))
 		return -ENOMEM;
 	mutex_lock(&k->lock);
-	fb = find_fb(k, a->fb_id);
-	err = !fb ? -ENOENT : !k->shown ? -EBUSY : show(k, fb, flip);
+	fb = kms_find_fb(k, a->fb_id);
+	err = !fb ? -ENOENT : !k->shown ? -EBUSY : kms_show(k, fb, flip);
 	mutex_unlock(&k->lock);
 	if (err && flip)
 		drm_flip_cancel(flip);
@@ -398,11 +398,11 @@ long drm_kms_dirty_fb(struct drm_file *f, void *arg)
 	int err = 0;
 
 	mutex_lock(&k->lock);
-	fb = find_fb(k, a->fb_id);
+	fb = kms_find_fb(k, a->fb_id);
 	if (!fb)
 		err = -ENOENT;
 	else if (fb == k->shown)
-		err = show(k, fb, NULL);
+		err = kms_show(k, fb, NULL);
 	mutex_unlock(&k->lock);
 	return err;
 }
@@ -412,7 +412,7 @@ static void remove(struct drm_kms *k, struct drm_fb *fb)
 {
 	list_del(&fb->link);
 	if (k->shown == fb)
-		go_dark(k);
+		switch_off(k);
 	put_fb(fb);
 }
 
@@ -422,7 +422,7 @@ long drm_kms_remove_fb(struct drm_file *f, void *arg)
 	struct drm_fb *fb;
 
 	mutex_lock(&k->lock);
-	fb = find_fb(k, *(u32 *)arg);
+	fb = kms_find_fb(k, *(u32 *)arg);
 	if (fb && fb->owner == f)
 		remove(k, fb);
 	else
@@ -442,6 +442,7 @@ void drm_kms_file_closes(struct drm_file *f)
 	list_for_each_entry_safe (fb, next, &k->fbs, link)
 		if (fb->owner == f)
 			remove(k, fb);
+	kms_drop_blobs(k, f);
 	mutex_unlock(&k->lock);
 	drm_kms_drop_events(f);
 }
@@ -455,7 +456,8 @@ int drm_kms_create(struct gpu_dev *gpu, struct drm_kms **out)
 	k->gpu = gpu;
 	mutex_init(&k->lock, RANK_SUBSYS);
 	list_init(&k->fbs);
-	k->next_fb = KMS_FIRST_FB;
+	list_init(&k->blobs);
+	k->next_id = KMS_FIRST_FREE;
 	*out = k;
 	return 0;
 }

@@ -26,6 +26,7 @@ struct flip {
 	struct gpu_done done;
 	struct list link; /* file->flying or file->events */
 	struct drm_file *file;
+	struct drm_fence *fence; /* or NULL */
 	struct drm_event_vblank event;
 };
 
@@ -37,6 +38,7 @@ static void on_done(struct gpu_done *d, int err)
 	u64 now = clock_ns();
 	ulong irq = spin_lock_irqsave(&flips_lock);
 	struct drm_file *f = p->file;
+	struct drm_fence *fence = p->fence;
 
 	p->event.tv_sec = (u32)(now / NSEC_PER_SEC);
 	p->event.tv_usec = (u32)(now % NSEC_PER_SEC / NSEC_PER_USEC);
@@ -49,9 +51,11 @@ static void on_done(struct gpu_done *d, int err)
 	spin_unlock_irqrestore(&flips_lock, irq);
 	if (!f)
 		kfree(p);
+	if (fence)
+		fence->done.fn(&fence->done, err);
 }
 
-struct gpu_done *drm_flip_new(struct drm_file *f, u64 user_data)
+struct gpu_done *drm_flip_new(struct drm_file *f, u64 user_data, struct drm_fence *fence)
 {
 	struct flip *p = kzalloc(sizeof(*p), ALLOC_KERNEL);
 	bool room;
@@ -61,6 +65,7 @@ struct gpu_done *drm_flip_new(struct drm_file *f, u64 user_data)
 		return NULL;
 	p->done.fn = on_done;
 	p->file = f;
+	p->fence = fence;
 	p->event.base.type = DRM_EVENT_FLIP_COMPLETE;
 	p->event.base.length = sizeof(p->event);
 	p->event.user_data = user_data;
@@ -86,6 +91,8 @@ void drm_flip_cancel(struct gpu_done *d)
 	list_del(&p->link);
 	p->file->nr_flips--;
 	spin_unlock_irqrestore(&flips_lock, irq);
+	if (p->fence)
+		drm_fence_cancel(p->fence);
 	kfree(p);
 }
 

@@ -10,25 +10,31 @@
  *
  * Contract: gles [--color RRGGBB] [--frames N] [--seconds S] [--load LOOPS] [--size N] [--pause-ms N] [--async]
  * [--draws N]
- *           [--ppm FILE [--scene]] [--hog MIB]. Prints `ok NAME` or `not ok NAME: why` a case and a line `frames ...`
- * for loads; exit 0 if all is right. --hog allocates textures of 1 MiB until GL refuses, and says how many it got.
+ *           [--ppm FILE [--scene]] [--hog MIB] [--loops N] [--fb DEVICE]. Prints `ok NAME` or `not ok NAME: why` a case
+ * and a line `frames ...` for loads; exit 0 if all is right. --hog allocates textures of 1 MiB until GL refuses, and
+ * says how many it got;
+ * --fb writes the picture of --scene into a frame buffer device;
+ * --loops computes in a loop that a uniform ends after N rounds.
  *
  * Locks: none; one thread.
  */
 #include <EGL/egl.h>
 #include <EGL/eglext.h>
 #include <GLES3/gl31.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <linux/fb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
-static int size = 256, load, frames = 1, hog, pause_ms, async, scene, draws = 1;
+static int size = 256, load, frames = 1, hog, loops, pause_ms, async, scene, draws = 1;
 static double seconds;
 static unsigned color = 0x20c040;
-static const char *ppm;
+static const char *ppm, *fb;
 static int failures;
 
 static double now(void)
@@ -179,6 +185,31 @@ static void write_ppm(const unsigned char *rgba)
 	fclose(f);
 }
 
+/* Into the upper left corner of a screen of 32 bits a pixel. */
+static void show(const unsigned char *rgba)
+{
+	struct fb_fix_screeninfo info;
+	int fd = open(fb, O_RDWR);
+
+	if (size > 1024 || fd < 0 || ioctl(fd, FBIOGET_FSCREENINFO, &info))
+		give_up(fb);
+	for (int y = 0; y < size; y++) {
+		const unsigned char *row = rgba + 4 * (size - 1 - y) * size;
+		unsigned char out[4 * 1024];
+
+		for (int x = 0; x < size; x++) {
+			out[4 * x] = row[4 * x + 2];
+			out[4 * x + 1] = row[4 * x + 1];
+			out[4 * x + 2] = row[4 * x];
+			out[4 * x + 3] = 255;
+		}
+		if (pwrite(fd, out, 4 * size, (off_t)y * info.line_length) != 4 * size)
+			give_up(fb);
+	}
+	close(fd);
+	verdict("shown", 1, "");
+}
+
 static void check_pixels(const char *name)
 {
 	unsigned char *p = malloc(4 * size * size), want[4] = { color >> 16, color >> 8, color, 255 };
@@ -247,7 +278,10 @@ static void draw_scene(void)
 	glBufferData(GL_ARRAY_BUFFER, sizeof(corners), corners, GL_STATIC_DRAW);
 	glDrawArrays(GL_TRIANGLES, 0, 3);
 	glReadPixels(0, 0, size, size, GL_RGBA, GL_UNSIGNED_BYTE, p);
-	write_ppm(p);
+	if (ppm)
+		write_ppm(p);
+	if (fb)
+		show(p);
 	free(p);
 }
 
@@ -280,6 +314,39 @@ static void check_compute(void)
 	verdict("compute", got && !wrong, why);
 }
 
+static const char looping[] =
+	"#version 310 es\n"
+	"layout(local_size_x = 64) in;\n"
+	"layout(std430, binding = 0) buffer B { uint v[]; };\n"
+	"uniform int n;\n"
+	"void main() { uint s = gl_GlobalInvocationID.x; for (int i = 0; i < n; i++) s = s * 3u + 1u;\n"
+	"v[gl_GlobalInvocationID.x] = s; }\n";
+
+static void check_loops(void)
+{
+	static unsigned v[64];
+	GLuint p = program(shader(GL_COMPUTE_SHADER, looping), 0), b;
+	const unsigned *got;
+	int wrong = 0;
+
+	glUseProgram(p);
+	glUniform1i(glGetUniformLocation(p, "n"), loops);
+	glGenBuffers(1, &b);
+	glBindBufferBase(GL_SHADER_STORAGE_BUFFER, 0, b);
+	glBufferData(GL_SHADER_STORAGE_BUFFER, sizeof(v), v, GL_DYNAMIC_COPY);
+	glDispatchCompute(1, 1, 1);
+	glMemoryBarrier(GL_BUFFER_UPDATE_BARRIER_BIT);
+	got = glMapBufferRange(GL_SHADER_STORAGE_BUFFER, 0, sizeof(v), GL_MAP_READ_BIT);
+	for (unsigned i = 0; got && i < 64; i++) {
+		unsigned s = i;
+
+		for (int k = 0; k < loops; k++)
+			s = s * 3 + 1;
+		wrong += got[i] != s;
+	}
+	verdict("loops", got && !wrong, "wrong numbers");
+}
+
 static void take_memory(void)
 {
 	int got = 0;
@@ -301,7 +368,8 @@ static int parse(int argc, char **argv)
 		{ "color", 1, NULL, 'c' }, { "frames", 1, NULL, 'f' },   { "seconds", 1, NULL, 't' },
 		{ "load", 1, NULL, 'l' },  { "size", 1, NULL, 's' },     { "ppm", 1, NULL, 'p' },
 		{ "hog", 1, NULL, 'h' },   { "pause-ms", 1, NULL, 'w' }, { "async", 0, NULL, 'a' },
-		{ "scene", 0, NULL, 'j' }, { "draws", 1, NULL, 'd' },    { NULL, 0, NULL, 0 },
+		{ "scene", 0, NULL, 'j' }, { "draws", 1, NULL, 'd' },    { "loops", 1, NULL, 'o' },
+		{ "fb", 1, NULL, 'b' },    { NULL, 0, NULL, 0 },
 	};
 	int opt;
 
@@ -318,6 +386,8 @@ static int parse(int argc, char **argv)
 		case 'a': async = 1; break;
 		case 'j': scene = 1; break;
 		case 'd': draws = atoi(optarg); break;
+		case 'b': fb = optarg; break;
+		case 'o': loops = atoi(optarg); break;
 		default: return 2;
 		}
 	}
@@ -337,9 +407,11 @@ int main(int argc, char **argv)
 		draw_frames();
 		check_pixels("triangle after load");
 	}
-	if (ppm && scene)
+	if ((ppm || fb) && scene)
 		draw_scene();
 	check_compute();
+	if (loops)
+		check_loops();
 	if (hog)
 		take_memory();
 	return failures ? 1 : 0;

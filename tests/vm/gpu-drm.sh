@@ -41,17 +41,25 @@ for g in a b; do
 	[ $(sed -n 's/usage_usec //p' $g/gpu.stat) -gt 0 ] && [ $(cat $g/gpu.memory.peak) -gt 65536 ] && [ $(cat $g/gpu.memory.current) = 0 ] && echo $g charged
 done
 kmscube -D /dev/dri/card0 -c 10 && echo flipped
+kmscube -A -D /dev/dri/card0 -c 10 > /tmp/cube 2>&1 && echo flipped atomically; sed 's/^/# atomic: /' /tmp/cube | tail -3
+modetest -M virtio_gpu -a -c -p > /tmp/modes 2>&1; grep -c 'EDID:\|IN_FENCE_FD:\|MODE_ID:' /tmp/modes | sed 's/^/properties: /'
+modetest -M virtio_gpu -a -s 34@32:1024x768 -P 31@32:1024x768 < /dev/null > /tmp/mode 2>&1; echo "modetest $? $(grep -v gamma /tmp/mode | grep -c -i fail)"; sed 's/^/# /' /tmp/mode
+gles --loops 300 | tail -1; gles --loops 5000 | tail -1 # the second one asks for more than anyone may
+gles --loops 30 | tail -1
 echo 24M > a/gpu.memory.max
 (echo 0 > a/cgroup.procs; gles --hog 64)
 EOF
 # shellcheck disable=SC2046
-timeout 120 tools/qemu-run --gpu 3d --mem 1G --timeout 100 $(adds build/gpu/gles /usr/bin/kmscube $L/libEGL_mesa.so.0 $L/libEGL.so.1 $L/dri/virtio_gpu_dri.so) \
+timeout 120 tools/qemu-run --gpu 3d --mem 1G --timeout 100 $(adds build/gpu/gles /usr/bin/kmscube $(command -v modetest) $L/libEGL_mesa.so.0 $L/libEGL.so.1 $L/dri/virtio_gpu_dri.so) \
 	--add /usr/share/glvnd/egl_vendor.d/50_mesa.json:/usr/share/glvnd/egl_vendor.d/50_mesa.json \
 	--add build/programs/gpujobs:/bin/gpujobs --add "$dir/guest.sh:/guest.sh" -- /bin/sh /guest.sh > "$dir/out" 2>&1
 check "what is sent to the GPU comes back" "grep -qx same $dir/out"
 check "Mesa finds virgl" "grep -q '^# virgl' $dir/out"
 check "a triangle and a compute shader are right" "grep -qx rendered $dir/out && [ \$(grep -c '^ok triangle' $dir/out) -ge 3 ] && [ \$(grep -c '^ok compute' $dir/out) -ge 3 ]"
 check "kmscube flips pages on the card" "grep -qx flipped $dir/out && grep -q 'Rendered 9 frames' $dir/out"
+check "and by the atomic interface, with fences" "grep -qx 'flipped atomically' $dir/out && [ \$(grep -c 'Rendered 9 frames' $dir/out) = 2 ]"
+check "modetest finds properties and EDID, and sets mode and plane together" "grep -qx 'properties: 3' $dir/out && grep -qx 'modetest 0 0' $dir/out"
+check "a loop that a uniform bounds is right, one too long is refused and harms nobody" "[ \$(grep -cx 'ok loops' $dir/out) = 2 ] && grep -q '^not ok loops' $dir/out"
 check "two groups at once" "grep -qx 'a rendered' $dir/out && grep -qx 'b rendered' $dir/out"
 check "each has its account, empty at the end" "grep -qx 'a charged' $dir/out && grep -qx 'b charged' $dir/out"
 hog=$(sed -n 's/^hog \([0-9]*\) MiB.*/\1/p' "$dir/out")

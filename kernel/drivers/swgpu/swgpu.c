@@ -27,6 +27,7 @@
 #include <lib/crc32c.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <virt/vgpu/edid.h>
 #include <task/timer.h>
 
 #define PIXELS_MAX (16u << 20) /* bytes of one resource whose pixels are kept */
@@ -330,6 +331,7 @@ static const struct attr *const files[] = { &job_ns,    &draw_ns,   &other_ns, &
 
 static void swgpu_init(void)
 {
+	static u8 edid[EDID_BYTES];
 	char word[4];
 
 	if (!boot_param("swgpu", word, sizeof(word)))
@@ -343,6 +345,8 @@ static void swgpu_init(void)
 	gpu.other_ns = 2 * NSEC_PER_USEC;
 	gpu.dev.ops = &ops;
 	str_copy(gpu.dev.name, "virtio_gpu", sizeof(gpu.dev.name));
+	vgpu_edid_make(1024, 768, edid);
+	gpu.dev.edid = edid;
 	gpu.dev.has_3d = true;
 	gpu.dev.memory_bytes = 256ull << 20;
 	gpu.dev.nr_scanouts = 1;

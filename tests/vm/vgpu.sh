@@ -1,7 +1,8 @@
 #!/bin/bash
 # Virtual GPUs: `ostrom vm run --gpu`. Guests without a kernel draw, and the host reads the pixels back, at the guest's end and
 # while it runs; a hostile one beside it changes nothing; a killed one leaves nothing;
-# no submission comes to the monitor; two guests and the host share the GPU's time 1:2:1; a guest draws in 3D by virgl. In the
+# no submission comes to the monitor; two guests and the host share the GPU's time 1:2:1; exits of a request are
+# counted; a guest alone finishes as many frames as the host does; a guest draws in 3D by virgl. In the
 # long run Debian's Linux drives the device with its own driver.
 cd "$(dirname "$0")/../.." || exit 2
 make -s kernel build/user/init build/user/ostrom-vm build/programs/gpujobs || exit 1
@@ -70,29 +71,53 @@ start() { # COLOUR PERCENT: its device in $d, its number in $p
 	for d in /sys/bus/mdev/devices/*; do [ "$d" = "$first" ] || break; done
 }
 finished() { sed -n 's/finished //p' "$1/vendor/statistics"; }
+exits() { /ostrom vm stat "$1" | cut -d ' ' -f 4; sed -n 's/requests //p' "$2/vendor/statistics"; }
 start R 25%; a=$p first=$d
 start G 50%; b=$p second=$d
-gpujobs frames 3 9 3 > /host & h=$!
+gpujobs frames 4 9 3 > /host & h=$!
 sleep 0.5
 a1=$(finished $first) b1=$(finished $second); sleep 2; a2=$(finished $first) b2=$(finished $second)
+exits $b $second > /e1; sleep 1; exits $b $second > /e2
+echo EXITS $(cat /e1 /e2)
 wait $h
 echo "FRAMES $((a2 - a1)) $((b2 - b1)) $(cat /host)"
-kill -9 $a $b
+kill -9 $a $b; wait $a $b; sleep 0.3
+alone() { # NAME: a guest that has the GPU to itself, then the host
+	first=; start B 50%
+	f1=$(finished $d); sleep 1; f2=$(finished $d)
+	kill -9 $p; wait $p; sleep 0.3
+	echo "ALONE $1 $((f2 - f1)) $(gpujobs frames 1 9 3)"
+}
+alone long
+echo 50000 > /sys/module/swgpu/parameters/job_ns; echo 20000 > /sys/module/swgpu/parameters/draw_ns
+alone short
 S
 timeout 200 tools/qemu-run --icount --timeout 190 --append swgpu --add build/programs/gpujobs:/bin/gpujobs --add build/user/ostrom-vm:/ostrom \
 	--add "$dir/frames:/frames" --add "$dir/script:/script" -- sh /script > "$dir/out" 2>&1
 read -r a b h < <(sed -n 's/^FRAMES \([0-9]*\) \([0-9]*\) \([0-9]*\)/\1 \2 \3/p' "$dir/out")
-h=$((h * 2 / 3)) sum=$((a + b + h))
+h=$((h / 2)) sum=$((a + b + h))
 near() { [ $(($1 > $2 ? $1 - $2 : $2 - $1)) -le $(($2 * 3 / 100 + 1)) ]; }
 echo "# finished frames in two seconds: a quarter $a, a half $b, the host $h"
 check "two guests and the host get 1:2:1 of the GPU's time" "[ $sum -gt 900 ] && near $a $((sum / 4)) && near $b $((sum / 2))"
 
+read -r e1 r1 e2 r2 < <(sed -n 's/^EXITS //p' "$dir/out")
+echo "# $((r2 - r1)) requests of the second guest, $((e2 - e1)) exits"
+# the guest here waits for each of its interrupts; a halt, and what ends an interrupt at the local APIC, are exits as well
+check "a request costs three exits: the doorbell, the halt and the end of the interrupt" "[ $((r2 - r1)) -gt 200 ] && [ $((e2 - e1)) -le $(((r2 - r1) * 3 + 3)) ]"
+
+for kind in long short; do
+	read -r guest host < <(sed -n "s/^ALONE $kind //p" "$dir/out")
+	echo "# $kind frames alone, a second: a guest $guest, the host $host"
+	check "a guest alone gets 95 % of what the host gets ($kind frames)" "[ ${guest:-0} -gt 100 ] && [ $((guest * 100)) -ge $((host * 95)) ]"
+done
+
 # 3D: QEMU's GPU with virgl below, a recorded stream of the guest's above
-printf 'ls /sys/class/mdev_bus\n/ostrom vm run --kernel /virgl --mem 32M --gpu 25%%; echo "status $?"\n' > "$dir/script"
+printf 'ls /sys/class/mdev_bus\n/ostrom vm run --kernel /virgl --mem 32M --gpu 25%% --screenshot /v.ppm; echo "status $?"; od -An -v -tx1 -N 27 /v.ppm\n' > "$dir/script"
 timeout 150 tools/qemu-run --gpu 3d --timeout 140 --add build/user/ostrom-vm:/ostrom --add "$dir/virgl:/virgl" --add "$dir/script:/script" -- sh /script \
 	> "$dir/out" 2>&1
 if grep -q '^gpu0' "$dir/out"; then
 	check "two contexts of a guest draw by virgl, with right pixels" "grep -q '^ok two contexts draw' $dir/out"
+	check "the host reads a texture that is shown" "grep -q '^ 50 36 0a 33 32 20 33 32 0a 32 35 35 0a 00 00 ff' $dir/out && grep -q '^ 00 00 ff 00 00 ff 00 00 ff' $dir/out"
 	check "forged streams are refused" "grep -q '^ok forged streams are refused' $dir/out && grep -q '^status 0' $dir/out"
 else
 	echo "skipped: 3D, no driver of QEMU's GPU, or no QEMU with GL"

@@ -110,5 +110,6 @@ static int bare_main(void)
 	check(all(b, 0xff0000ff), "blue");
 	check(submit(2, unknown, 1) >= VIRTIO_GPU_RESP_ERR_UNSPEC, "an unknown command");
 	say("ok forged streams are refused\n");
+	check(gpu_scanout(12, SIZE, SIZE) == OK, "the texture is shown"); /* the host reads it at the end */
 	return 0;
 }

@@ -408,7 +408,7 @@ void vgpu_set_up(struct vgpu *g)
 	waitq_init(&g->wait);
 	set_up_pci(g);
 	vdev_init(&g->virtio, 1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_RING_F_INDIRECT_DESC |
-				      (u64)g->gpu->has_3d << VIRTIO_GPU_F_VIRGL);
+				      1ULL << VIRTIO_GPU_F_EDID | (u64)g->gpu->has_3d << VIRTIO_GPU_F_VIRGL);
 	g->config.num_scanouts = 1;
 	for (unsigned i = 0; i < GPU_CAPSETS; i++)
 		g->config.num_capsets += g->gpu->capset[i].id != 0;

@@ -8,7 +8,7 @@
  *
  *      guest's pages --TRANSFER_TO_HOST_2D--> image --SET_SCANOUT--> region: rows of the scanout, one behind the other
  *
- * The GPU has the resource too; its copy cannot be read back in 2D.
+ * The GPU has the resource too; its copy cannot be read back in 2D. Of 3D resources it can: snapshot.c.
  *
  * Contract: vgpu.h; VFIO_DEVICE_QUERY_GFX_PLANE of linux/vfio.h, style region, the primary plane.
  *
@@ -127,10 +127,14 @@ void vgpu_image_load(struct vgpu_object *o, const struct vgpu_box *box, u64 offs
 
 /* ---- the plane ---- */
 
-static const struct vgpu_image *shown(struct vgpu *g)
+/* The picture that the host reads, and which part of it. */
+static const struct vgpu_image *shown(struct vgpu *g, struct vgpu_box *box)
 {
 	u64 *v = g->scanout.resource ? vgpu_map_get(&g->objects, g->scanout.resource) : NULL;
 
+	*box = g->shot.image ? g->shot.box : g->scanout.box;
+	if (g->shot.image)
+		return g->shot.image;
 	return v ? ((struct vgpu_object *)(ulong)*v)->image : NULL;
 }
 
@@ -138,6 +142,7 @@ static int query_plane(struct vgpu *g, void __user *arg)
 {
 	struct vfio_device_gfx_plane_info p;
 	const struct vgpu_image *i;
+	struct vgpu_box box;
 	int err = user_get(&p, arg, sizeof(p));
 
 	if (err)
@@ -151,12 +156,13 @@ static int query_plane(struct vgpu *g, void __user *arg)
 	p = (struct vfio_device_gfx_plane_info){
 		.argsz = sizeof(p), .flags = p.flags, .drm_plane_type = p.drm_plane_type, .region_index = VGPU_PLANE
 	};
+	vgpu_snapshot(g);
 	mutex_lock(&g->lock);
-	i = shown(g);
+	i = shown(g, &box);
 	if (i) {
 		p.drm_format = drm_format(i->format);
-		p.width = g->scanout.box.w;
-		p.height = g->scanout.box.h;
+		p.width = box.w;
+		p.height = box.h;
 		p.stride = 4 * p.width;
 		p.size = p.stride * p.height;
 	}
@@ -172,16 +178,16 @@ long vgpu_plane_ioctl(struct vgpu *g, unsigned cmd, void __user *arg)
 int vgpu_plane_read(struct vgpu *g, u64 offset, void *buf, size_t n)
 {
 	const struct vgpu_image *i;
-	const struct vgpu_box *b = &g->scanout.box;
+	struct vgpu_box b;
 
 	memset(buf, 0, n);
 	mutex_lock(&g->lock);
-	i = shown(g);
-	while (i && n && offset < 4ULL * b->w * b->h) {
-		u64 row = offset / (4ULL * b->w), in_row = offset % (4ULL * b->w);
-		size_t part = min((u64)n, 4ULL * b->w - in_row);
+	i = shown(g, &b);
+	while (i && n && offset < 4ULL * b.w * b.h) {
+		u64 row = offset / (4ULL * b.w), in_row = offset % (4ULL * b.w);
+		size_t part = min((u64)n, 4ULL * b.w - in_row);
 
-		image_read(i, (b->y + row) * 4ULL * i->width + 4ULL * b->x + in_row, buf, part);
+		image_read(i, (b.y + row) * 4ULL * i->width + 4ULL * b.x + in_row, buf, part);
 		buf = (char *)buf + part;
 		offset += part;
 		n -= part;

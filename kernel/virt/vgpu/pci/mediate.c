@@ -20,6 +20,7 @@
 #include <lib/err.h>
 #include <lib/string.h>
 #include <task/sched.h>
+#include <virt/vgpu/edid.h>
 #include "vgpu.h"
 
 #define GOES_ON 1 /* the GPU has it */
@@ -130,6 +131,8 @@ void vgpu_forget(struct vgpu *g)
 	struct vgpu_slot *s;
 
 	g->scanout.resource = 0;
+	vgpu_image_free(g->shot.image);
+	g->shot.image = NULL;
 	for (u32 at = 0; (s = vgpu_map_next(&g->objects, &at));)
 		free_object((struct vgpu_object *)(ulong)s->value);
 	vgpu_map_free(&g->objects);
@@ -168,6 +171,7 @@ static int do_create(struct vgpu *g, struct vgpu_job *j)
 		kfree(o);
 		return err;
 	}
+	o->args = j->r.create;
 	err = pass_on(g, j, NULL);
 	/* What it costs is known to be allowed now. Without memory for it the host sees nothing, the guest works. */
 	if (err == GOES_ON && j->r.type == VIRTIO_GPU_CMD_RESOURCE_CREATE_2D)
@@ -248,6 +252,17 @@ static int do_display_info(struct vgpu *g, struct vgpu_job *j)
 	j->a.display.pmodes[0].r.width = g->max_width;
 	j->a.display.pmodes[0].r.height = g->max_height;
 	j->a.display.pmodes[0].enabled = 1;
+	return 0;
+}
+
+static int do_edid(struct vgpu *g, struct vgpu_job *j)
+{
+	if (j->r.scanout)
+		return -EINVAL;
+	j->a.bytes = sizeof(j->a.edid);
+	j->a.h.type = VIRTIO_GPU_RESP_OK_EDID;
+	j->a.edid.size = EDID_BYTES;
+	vgpu_edid_make(g->max_width, g->max_height, j->a.edid.edid);
 	return 0;
 }
 
@@ -332,6 +347,7 @@ static const struct command {
 	{ VIRTIO_GPU_CMD_TRANSFER_TO_HOST_2D, do_transfer_2d },
 	{ VIRTIO_GPU_CMD_RESOURCE_ATTACH_BACKING, do_attach },
 	{ VIRTIO_GPU_CMD_RESOURCE_DETACH_BACKING, do_detach },
+	{ VIRTIO_GPU_CMD_GET_EDID, do_edid },
 	{ VIRTIO_GPU_CMD_GET_CAPSET_INFO, do_capset_info },
 	{ VIRTIO_GPU_CMD_GET_CAPSET, do_capset },
 	{ VIRTIO_GPU_CMD_CTX_CREATE, do_pass },

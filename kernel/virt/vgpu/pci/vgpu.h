@@ -6,6 +6,7 @@
  *   mediate.c   a request of the control queue: parsed by the core, handed to the GPU as a client's, answered in order
  *   memory.c    the guest's memory behind a resource: pinned, as pieces that the GPU can reach
  *   image.c     2D resources: the pixels that the host may look at; what is shown
+ *   snapshot.c  3D resources: the picture is fetched from the GPU when the host looks
  *   types.c     the mediated devices' types: fractions of the GPU
  *   virtq.c     registers and queues of virtio, pure
  *
@@ -53,7 +54,8 @@ struct vgpu_memory {
 
 /* What we know of a guest's resource besides the GPU. */
 struct vgpu_object {
-	struct vgpu_image *image;   /* NULL: not 2D */
+	struct vgpu_image *image; /* NULL: not 2D */
+	struct vgpu_res_args args;
 	struct vgpu_memory *memory; /* NULL: none, or taken back */
 };
 
@@ -120,6 +122,10 @@ struct vgpu {
 		u32 resource; /* 0: off */
 		struct vgpu_box box;
 	} scanout;
+	struct {
+		struct vgpu_image *image; /* of a texture, when the host looked last; NULL: the scanout's own is read */
+		struct vgpu_box box;
+	} shot;
 	struct vgpu_counts counts;
 };
 
@@ -151,6 +157,8 @@ bool vgpu_image_format(u32 format); /* can be shown */
 /* Rows of box from the guest's memory, the first byte at offset; as far as that goes. */
 void vgpu_image_load(struct vgpu_object *o, const struct vgpu_box *box, u64 offset);
 long vgpu_plane_ioctl(struct vgpu *g, unsigned cmd, void __user *arg);
+/* snapshot.c: g->shot becomes what a texture at the scanout shows now, or nothing. No lock held. */
+void vgpu_snapshot(struct vgpu *g);
 int vgpu_plane_read(struct vgpu *g, u64 offset, void *buf, size_t n);
 
 #endif

@@ -246,7 +246,7 @@ $(B)/user/ostrom: $(ostrom_obj) $(B)/user/libcores.a
 # ---- plug-ins for QEMU's translator (its interface: tools/plugins/qemu_plugin.h) ---------------------------
 
 plugins: $(B)/plugins/cachemodel.so
-$(B)/plugins/%.so: tools/plugins/%.c tools/plugins/model.c $(wildcard tools/plugins/*.h)
+$(B)/plugins/%.so: tools/plugins/%.c tools/plugins/model.c tools/plugins/pace.c $(wildcard tools/plugins/*.h)
 	@mkdir -p $(@D)
 	@echo "  SO  $@"; $(CC) -std=gnu11 -O2 -g $(WARN) -fPIC -shared -fvisibility=hidden $(filter %.c,$^) -lpthread -o $@
 

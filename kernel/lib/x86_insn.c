@@ -192,10 +192,20 @@ static u16 shape_of(const struct x86_insn *i)
 
 /* ---- prefixes ------------------------------------------------------------------------------------------------ */
 
+/* Most bytes are none: told by a bit each. */
+static bool is_legacy_prefix(u8 b)
+{
+	static const u32 bits[8] = { [1] = 0x40404040, [3] = 0xf0, [7] = 0xd0000 };
+
+	return bits[b >> 5] >> (b & 31) & 1;
+}
+
 static bool legacy_prefix(struct cursor *c, struct x86_insn *i, u8 b)
 {
 	static const u8 segments[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65 };
 
+	if (!is_legacy_prefix(b))
+		return false;
 	for (unsigned s = 0; s < ARRAY_SIZE(segments); s++)
 		if (b == segments[s]) {
 			/* In 64-bit code only FS and GS have a base, and the others do not undo them. */
@@ -327,11 +337,16 @@ static int take_number(struct cursor *c, unsigned bytes, u64 *out)
 {
 	u64 v = 0;
 
+	*out = 0;
+	if (!bytes)
+		return 0;
 	if (c->end - c->p < (long)bytes)
 		return -ENODATA;
-	memcpy(&v, c->p, bytes);
+	for (unsigned b = 0; b < bytes; b++)
+		v |= (u64)c->p[b] << b * 8;
 	c->p += bytes;
-	*out = bytes == 1 ? (u64)(s64)(s8)v : bytes == 2 ? (u64)(s64)(s16)v : bytes == 4 ? (u64)(s64)(s32)v : v;
+	v <<= 64 - bytes * 8; /* up and down again: the sign */
+	*out = (u64)((s64)v >> (64 - bytes * 8));
 	return 0;
 }
 
@@ -394,6 +409,8 @@ static int take_immediates(struct cursor *c, struct x86_insn *i, u16 shape)
 	u64 unused;
 	int err;
 
+	if (!(shape & (I1 | I2 | I1_TWICE | IZ | IJ | IV | FAR_PTR)) && (i->opcode & 0xfe) != 0xf6)
+		return 0;
 	if (shape & I1)
 		first = 1;
 	if (shape & I2) {

@@ -3,12 +3,13 @@
  * Problem: perf mem and perf c2c need a PMU that samples loads and stores with their addresses; virtual machines have
  * none.
  *
- * Idea: at a tick in user mode, step a small random number of instructions (emulators stop at the start of a block,
- * processors at the oldest instruction that waits: the random number takes both habits away), decode the next one that
- * has a memory operand, compute the address from the registers before it runs, and deliver a memory sample. Where the
- * line was is inferred by the order of samples (perf/owner.h).
+ * Idea: at a tick in user mode, step through the program, decode what has a memory operand, and sample the Nth access
+ * that the event wants, with N random and small: emulators stop at the start of a block, processors at the oldest
+ * instruction that waits, and the next access after a place taken by chance is most often one behind a long stretch
+ * without any; counting accesses, not instructions, takes these habits away. The address comes from the registers
+ * before the instruction runs; where the line was is inferred by the order of samples (perf/owner.h).
  *
- *   tick -> walk: step, step, ... -> decode -> owner_touch -> DATA_SRC -> waiting events that want loads, stores
+ *   tick -> walk: step, decode, step, decode, ... -> owner_touch -> DATA_SRC -> waiting events that want loads, stores
  *
  * Contract: perf_priv.h. Two PMUs as clients expect them: `cpu` with mem-loads and mem-stores, numbered as Intel does;
  * `ibs_op`, where CPUID says AMD, with one event for both. Weights are the model's, not measured. The trap flag is
@@ -33,9 +34,9 @@
 
 #define FLAG_TRAP        0x100UL
 #define DR6_STEP         0x4000UL
-#define STEPS_MASK       15 /* 1 to 16 instructions */
-#define TRIES            32
-#define WEIGHT_HERE      4 /* cycles that a first-level hit costs, and a line out of another CPU's cache */
+#define ACCESSES_MOST    5  /* the 1st to 5th access is sampled */
+#define STEPS_MOST       64 /* of a walk: what has no access by then goes unsampled */
+#define WEIGHT_HERE      4  /* cycles that a first-level hit costs, and a line out of another CPU's cache */
 #define WEIGHT_ELSEWHERE 90
 
 static struct owner_table *owners; /* made with the first event, kept */
@@ -132,11 +133,12 @@ size_t perf_translate(ulong va, u64 *phys)
 	return PAGE_SIZE;
 }
 
-static enum owner_verdict touch(u64 phys, bool is_write)
+static enum owner_verdict touch(u64 addr, bool is_write)
 {
 	enum owner_verdict v;
+	u64 phys;
 
-	if (!phys)
+	if (!perf_translate(addr, &phys))
 		return OWNER_UNKNOWN;
 	spin_lock(&owners_lock);
 	v = owner_touch(owners, phys / 64 + 1, cpu_id(), is_write);
@@ -166,19 +168,21 @@ static u64 data_source(enum owner_verdict v, bool is_store, bool is_locked)
 	return d.val;
 }
 
-static void deliver(struct perf_walk *w, const struct regs *r, u64 addr, unsigned op, const struct x86_insn *i,
-		    u64 phys)
+static void deliver(struct perf_walk *w, const struct regs *r, u64 addr, unsigned op, const struct x86_insn *i)
 {
-	bool is_store = op == PERF_MEM_OP_STORE;
-	enum owner_verdict v = touch(phys, is_store);
+	bool is_store = op == PERF_MEM_OP_STORE, is_touched = false;
+	enum owner_verdict v = OWNER_UNKNOWN;
 	struct perf_event *e, *next;
 
 	list_for_each_entry_safe (e, next, &w->waiting, fire_link) {
 		struct perf_sample s = { .regs = r, .addr = addr, .period = e->period };
 
-		if (!(wanted(&e->attr) & op))
+		if (!(wanted(&e->attr) & op) || --e->left > 0)
 			continue;
 		list_del_init(&e->fire_link);
+		if (!is_touched)
+			v = touch(addr, is_store);
+		is_touched = true;
 		s.data_source = data_source(v, is_store, i->is_locked);
 		s.weight = v == OWNER_UNKNOWN ? 0 : v >= OWNER_HANDED ? WEIGHT_ELSEWHERE : WEIGHT_HERE;
 		WRITE_ONCE(e->count, e->count + 1);
@@ -190,19 +194,18 @@ static void sample(struct perf_cpu *c, const struct regs *r, const struct x86_in
 {
 	const u64 gpr[16] = { r->ax, r->cx, r->dx,  r->bx,  r->sp,  r->bp,  r->si,  r->di,
 			      r->r8, r->r9, r->r10, r->r11, r->r12, r->r13, r->r14, r->r15 };
-	u64 addr, phys;
+	u64 addr;
 
 	if (!i->has_memory || i->has_no_address || (!i->reads && !i->writes) || i->segment < 6)
 		return;
 	addr = x86_insn_address(i, r->ip, gpr);
 	if (addr >= USER_END || c->busy)
 		return;
-	perf_translate(addr, &phys);
 	c->busy = true;
 	if (i->reads)
-		deliver(&c->walk, r, addr, PERF_MEM_OP_LOAD, i, phys);
+		deliver(&c->walk, r, addr, PERF_MEM_OP_LOAD, i);
 	if (i->writes)
-		deliver(&c->walk, r, addr, PERF_MEM_OP_STORE, i, phys);
+		deliver(&c->walk, r, addr, PERF_MEM_OP_STORE, i);
 	perf_settle(c);
 	c->busy = false;
 }
@@ -279,11 +282,8 @@ bool perf_stepped(struct regs *r, ulong reason)
 		end(c, r);
 		goto out;
 	}
-	if (c->walk.left)
-		c->walk.left--;
-	if (!c->walk.left)
-		sample(c, r, &i);
-	if (list_empty(&c->walk.waiting) || (!c->walk.left && !c->walk.tries--))
+	sample(c, r, &i);
+	if (list_empty(&c->walk.waiting) || !c->walk.steps--)
 		end(c, r);
 	else
 		go_on(c, r, &i);
@@ -292,7 +292,7 @@ out:
 	return ours;
 }
 
-static unsigned random_steps(void)
+static u8 random_accesses(void)
 {
 	u32 *seed = this_cpu_ptr(&step_seed);
 
@@ -301,7 +301,7 @@ static unsigned random_steps(void)
 	*seed ^= *seed << 13;
 	*seed ^= *seed >> 17;
 	*seed ^= *seed << 5;
-	return 1 + (*seed >> 8 & STEPS_MASK);
+	return (u8)(1 + ((*seed >> 16) * ACCESSES_MOST >> 16));
 }
 
 static void memory_tick(struct perf_event *e)
@@ -316,12 +316,14 @@ static void memory_tick(struct perf_event *e)
 		if ((r->flags & FLAG_TRAP) || !decode(r, &i)) /* a tracer steps it */
 			return;
 		c->walk.task = current;
-		c->walk.left = (u8)random_steps();
-		c->walk.tries = TRIES;
+		c->walk.steps = STEPS_MOST;
+		c->walk.accesses = random_accesses();
 		go_on(c, r, &i);
 	}
-	if (c->walk.task && list_empty(&e->fire_link))
+	if (c->walk.task && list_empty(&e->fire_link)) {
+		e->left = c->walk.accesses;
 		list_add_tail(&e->fire_link, &c->walk.waiting);
+	}
 }
 
 const struct perf_kind perf_kind_memory = { .type = PERF_TYPE_RAW,

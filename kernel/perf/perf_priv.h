@@ -90,7 +90,7 @@ struct perf_event {
 	u64 lost;                                            /* g */
 
 	u64 period, last_period; /* l */
-	s64 left;                /* l: until the next sample */
+	s64 left;                /* l: until the next sample; of a walk: accesses */
 	u64 freq_stamp;          /* l */
 	struct timer timer;      /* clocks */
 	u64 timer_left;          /* l: ns until the next sample when it was last taken off */
@@ -124,8 +124,8 @@ struct perf_context {
 struct perf_walk {           /* memory.c: from a tick to the access that is sampled; l */
 	struct task *task;   /* it is being stepped; NULL: no walk */
 	struct list waiting; /* events that want an access, by fire_link */
-	u8 left;             /* instructions until one is looked at */
-	u8 tries;            /* and how many without a memory operand are passed */
+	u8 steps;            /* left */
+	u8 accesses;         /* each event samples the one of this number, of the kinds that it wants */
 };
 
 struct perf_cpu {

@@ -17,8 +17,9 @@
  *
  * Contract: arguments bytes, ways, line, slices, colours, policy=lru|plru, ways<n>=hexmask, tag=address, vtag=address,
  * user=1 (only accesses to addresses of programs are made), kernel=1 (those to the kernel's addresses count for
- * requestor 0, whoever runs), out=file. A report is appended at exit. Addresses are offsets into RAM: equal to physical
- * addresses below the PCI hole. Instruction fetches are not seen by this interface.
+ * requestor 0, whoever runs), pace=N (CPUs in programs run side by side, at most N instructions apart), out=file. A
+ * report is appended at exit. Addresses are offsets into RAM: equal to physical addresses below the PCI hole.
+ * Instruction fetches are not seen by this interface.
  *
  * Locks: one mutex around the model.
  */
@@ -27,6 +28,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "model.h"
+#include "pace.h"
 #include "qemu_plugin.h"
 
 #define WORDS      64
@@ -41,7 +43,7 @@ static struct model *model;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned requestor[MODEL_CPUS];               /* of each CPU */
 static uint64_t tag = 1ull << 63, vtag = 1ull << 63; /* no address is there */
-static uint64_t user_only, kernel_apart;
+static uint64_t user_only, kernel_apart, pace;
 static FILE *out;
 static char locked_insn; /* its address marks locked instructions */
 
@@ -101,10 +103,24 @@ static bool is_locked(const uint8_t *code, size_t n)
 	return i + 1 < n && (code[i] == 0x86 || code[i] == 0x87);
 }
 
+static void on_run(unsigned vcpu, void *instructions)
+{
+	if (vcpu < MODEL_CPUS)
+		pace_user(vcpu, (unsigned)(uintptr_t)instructions);
+}
+
+static void on_idle(uint64_t id, unsigned vcpu)
+{
+	if (vcpu < MODEL_CPUS)
+		pace_idle(vcpu);
+}
+
 static void on_translate(uint64_t id, struct qemu_plugin_tb *tb)
 {
 	size_t n = qemu_plugin_tb_n_insns(tb);
 
+	if (pace && !(qemu_plugin_tb_vaddr(tb) >> 63))
+		qemu_plugin_register_vcpu_tb_exec_cb(tb, on_run, QEMU_PLUGIN_CB_NO_REGS, (void *)n);
 	for (size_t i = 0; i < n; i++) {
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
 		bool locked = is_locked(qemu_plugin_insn_data(insn), qemu_plugin_insn_size(insn));
@@ -156,6 +172,8 @@ static bool parse_option(struct options *o, const char *arg)
 		user_only = strtoull(value, &end, 0);
 	else if (!strncmp(arg, "kernel=", 7))
 		kernel_apart = strtoull(value, &end, 0);
+	else if (!strncmp(arg, "pace=", 5))
+		pace = strtoull(value, &end, 0);
 	else if (!strncmp(arg, "bytes=", 6))
 		o->config.bytes = strtoull(value, &end, 0);
 	else if (!strncmp(arg, "ways=", 5))
@@ -197,6 +215,10 @@ int qemu_plugin_install(uint64_t id, const struct qemu_plugin_info *info, int ar
 	if (!out) {
 		perror(o.path);
 		return -1;
+	}
+	if (pace) {
+		pace_init(pace);
+		qemu_plugin_register_vcpu_idle_cb(id, on_idle);
 	}
 	qemu_plugin_register_vcpu_tb_trans_cb(id, on_translate);
 	qemu_plugin_register_atexit_cb(id, on_exit_report, NULL);

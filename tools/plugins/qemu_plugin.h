@@ -37,13 +37,20 @@ enum { QEMU_PLUGIN_MEM_R = 1, QEMU_PLUGIN_MEM_W = 2, QEMU_PLUGIN_MEM_RW = 3 };
 
 typedef void (*qemu_plugin_tb_fn)(uint64_t id, struct qemu_plugin_tb *tb);
 typedef void (*qemu_plugin_mem_fn)(unsigned vcpu, uint32_t info, uint64_t vaddr, void *user);
+typedef void (*qemu_plugin_run_fn)(unsigned vcpu, void *user);
+typedef void (*qemu_plugin_vcpu_fn)(uint64_t id, unsigned vcpu);
 typedef void (*qemu_plugin_user_fn)(uint64_t id, void *user);
 
 void qemu_plugin_register_vcpu_tb_trans_cb(uint64_t id, qemu_plugin_tb_fn fn);
+/* Before each run of the block. */
+void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, qemu_plugin_run_fn fn, int flags, void *user);
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn, qemu_plugin_mem_fn fn, int flags, int rw,
 				      void *user);
+/* It halts. */
+void qemu_plugin_register_vcpu_idle_cb(uint64_t id, qemu_plugin_vcpu_fn fn);
 void qemu_plugin_register_atexit_cb(uint64_t id, qemu_plugin_user_fn fn, void *user);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
+uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);

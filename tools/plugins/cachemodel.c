@@ -72,6 +72,8 @@ static void on_access(unsigned vcpu, uint32_t info, uint64_t vaddr, void *user)
 	bool store = qemu_plugin_mem_is_store(info), locked = user == &locked_insn;
 	uint64_t paddr;
 
+	if (pace && vaddr >> 63 && vcpu < MODEL_CPUS)
+		pace_kernel_access(vcpu);
 	if (!hw || qemu_plugin_hwaddr_is_io(hw) || vcpu >= MODEL_CPUS || (locked && !store) ||
 	    (user_only && vaddr >> 63))
 		return;

@@ -7,8 +7,9 @@
  * lead allows sleeps until the others are near; the lead is drawn anew each time, so that no loop falls into step
  * with it. Kernels take no time on these clocks: who is in an interrupt is waited for, so that a sampler disturbs
  * programs no more than on a fast machine. Idle CPUs do not count; one that comes back starts where the slowest is. A
- * sleeper that nobody woke for a while takes the others for stuck (a kernel waits for this CPU, or the emulator stops
- * all threads to change its translations) and goes on.
+ * sleeper takes the others for stuck, and goes on, if they do much in the kernel (it waits for an answer of this CPU)
+ * or nothing for long (the emulator stops all threads to change its translations). In between, their threads only wait
+ * for the host.
  *
  *   clock of A  ------------------>|            lead of A
  *   clock of B  ----------->.......|<-- A sleeps here until B comes near
@@ -22,11 +23,14 @@
 #include <time.h>
 #include "pace.h"
 
-#define STUCK_NS 20000000
+#define LOOK_NS       5000000
+#define LOOKS_MOST    50     /* with nothing done */
+#define ACCESSES_MOST 300000 /* in the kernel, while somebody waits */
 
 static struct {
-	uint64_t clock; /* instructions of programs, raised to the slowest's when it comes back */
-	bool runs;      /* a program */
+	uint64_t clock;           /* instructions of programs, raised to the slowest's when it comes back */
+	bool runs;                /* a program */
+	uint64_t kernel_accesses; /* atomic */
 	uint64_t seed;
 	unsigned lead;
 	pthread_cond_t near;
@@ -75,16 +79,38 @@ static void give_up_on(unsigned cpu)
 			cpus[i].runs = false;
 }
 
-static void wait_for_others(unsigned cpu)
+static uint64_t kernel_work_but(unsigned cpu)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < PACE_CPUS; i++)
+		if (i != cpu)
+			n += __atomic_load_n(&cpus[i].kernel_accesses, __ATOMIC_RELAXED);
+	return n;
+}
+
+static bool wait_a_little(unsigned cpu)
 {
 	struct timespec until;
 
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += STUCK_NS;
+	until.tv_nsec += LOOK_NS;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
-	if (pthread_cond_timedwait(&cpus[cpu].near, &lock, &until))
-		give_up_on(cpu);
+	return pthread_cond_timedwait(&cpus[cpu].near, &lock, &until) != 0;
+}
+
+/* Returns when somebody came nearer, or has been given up. */
+static void wait_for_others(unsigned cpu)
+{
+	uint64_t work = kernel_work_but(cpu);
+	unsigned looks = 0;
+
+	while (wait_a_little(cpu))
+		if (++looks == LOOKS_MOST || kernel_work_but(cpu) - work > ACCESSES_MOST) {
+			give_up_on(cpu);
+			return;
+		}
 }
 
 void pace_user(unsigned cpu, unsigned instructions)
@@ -116,4 +142,9 @@ void pace_idle(unsigned cpu)
 	cpus[cpu].runs = false;
 	wake_but(cpu);
 	pthread_mutex_unlock(&lock);
+}
+
+void pace_kernel_access(unsigned cpu)
+{
+	__atomic_fetch_add(&cpus[cpu].kernel_accesses, 1, __ATOMIC_RELAXED);
 }

@@ -16,6 +16,7 @@
 void pace_init(unsigned most);
 /* Before a run of instructions of a program. Waits until the slowest CPU that also runs one is near. */
 void pace_user(unsigned cpu, unsigned instructions);
+void pace_kernel_access(unsigned cpu); /* its kernel touches memory: it is not stuck */
 /* It halts: nobody waits for this CPU until it is back in a program. */
 void pace_idle(unsigned cpu);
 

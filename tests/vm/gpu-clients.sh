@@ -2,7 +2,8 @@
 # alone: shares of real time are judged
 # Programs of Debian that nobody wrote for this: glmark2 (with its own validation of pixels), es2gears, and three GStreamer pipelines
 # at once (upload, convert, scale and download by GL, encoded by x264: transcoding), each in its own tenant. The three
-# films must be the same, and play. Skips what is not installed: glmark2-es2-x11, mesa-utils, gstreamer1.0-{gl,tools,plugins-*}, xvfb.
+# films must be the same, and play; and a WebGL page in Chromium, which checks its pixels. Skips what is not installed: glmark2-es2-x11,
+# mesa-utils, gstreamer1.0-{gl,tools,plugins-*}, chromium, xvfb.
 cd "$(dirname "$0")/../.." || exit 2
 make -s user || exit 1
 command -v Xvfb > /dev/null && { command -v glmark2-es2 || command -v gst-launch-1.0; } > /dev/null || { echo "skip: neither glmark2 nor GStreamer with Xvfb"; exit 77; }
@@ -37,6 +38,11 @@ if gst-inspect-1.0 --exists glupload 2> /dev/null && gst-inspect-1.0 --exists x2
 	done
 	for p in "${pids[@]}"; do wait "$p"; check "a pipeline ends well" "[ $? = 0 ]"; done
 	check "three films of 60 pictures, all the same" "[ -s $dir/1.h264 ] && cmp $dir/1.h264 $dir/2.h264 && cmp $dir/1.h264 $dir/3.h264"
+fi
+if command -v chromium > /dev/null; then
+	ostrom run --name web --memory 1G -- timeout 100 chromium --headless=new --no-sandbox --disable-gpu-sandbox --ozone-platform=x11 --use-gl=angle --use-angle=gl-egl \
+		--ignore-gpu-blocklist --user-data-dir="$dir/chromium" --virtual-time-budget=20000 --timeout=60000 --dump-dom "file://$PWD/tests/gpu/webgl.html" > "$dir/web" 2> /dev/null
+	check "a browser's WebGL page draws on it, with right pixels" "grep -q '<p id=\"r\">renderer .*virgl.*; bad 0<' $dir/web"
 fi
 check "no worker was ended" "! grep -q reset $dir/server.log"
 exit $failed

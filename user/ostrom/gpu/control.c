@@ -191,7 +191,7 @@ static char *do_set(struct control *c, char *args)
 		rc = args ? parse_words(args, &share, &memory, NULL) : -EINVAL;
 	}
 	if (!rc)
-		rc = vgpu_sched_set(&c->broker->sched, &t->entity, &share, now_ns());
+		rc = vgpu_sched_set(&c->broker->sched, &t->entity, &share, device_now(c->broker));
 	if (rc)
 		return answer("error %s", explain(rc));
 	if (memory) {

@@ -4,10 +4,15 @@
  * lie about how long it took.
  *
  * Idea: jobs are sent to workers one by one, chosen by the core's scheduler, and charged by this process's clock from
- * the moment the GPU was free and the job was there until the answer. While nobody else wants the GPU a second job of
- * the same tenant is sent ahead, so that the GPU does not idle between two of one tenant's. While others are about, a
- * long submission is cut at draws into pieces of about `quantum_ns` by what a draw of this tenant took lately. A job
- * over `hang_ns` ends its tenant's worker, and only it.
+ * the moment the GPU was free and the job was there until the answer (in software rendering less what the worker waited
+ * for a processor, meter.c). While nobody else has used the GPU lately a second job of the same tenant is sent ahead,
+ * so that the GPU does not idle between two of one tenant's. While others are about, a long submission is cut at draws
+ * into pieces of about `quantum_ns` by what a draw of this tenant took lately. A job over `hang_ns` ends its tenant's
+ * worker, and only it.
+ *
+ * The scheduler's time is the device's: while the device works it is what is charged, and while it idles it runs as
+ * fast as it lately did. So guarantees and caps are parts of what the device can do, also where the machine gives it
+ * only half of its processors, and a pause of a client and a job of it are measured alike.
  *
  * States of a job: queued at its connection; sent (jobs[0] running, jobs[1] prefetched); done or forgotten.
  *
@@ -22,23 +27,37 @@
 
 #define OPS_A_JOB 256
 
-/* ---- from a connection's queue to the worker ---- */
+/* ---- the device's clock ---- */
 
-static bool others_want(struct tenant *self)
+u64 device_now(struct broker *b)
 {
-	struct tenant *t;
+	u64 since = (double)(now_ns() - b->clock_at_ns) * b->part / VGPU_ONE;
 
-	list_for_each_entry (t, &self->broker->tenants, link)
-		if (t != self && t->entity.queued)
-			return true;
-	return false;
+	b->clock_last_ns = max(b->clock_last_ns, b->clock_ns + since);
+	return b->clock_last_ns;
 }
+
+/* A job begins, or ended with this much charged. */
+static void clock_begin(struct broker *b)
+{
+	b->clock_ns = device_now(b);
+	b->clock_at_ns = now_ns();
+}
+
+static void clock_end(struct broker *b, u64 busy_ns, u64 now)
+{
+	b->clock_ns += busy_ns;
+	b->clock_at_ns = now;
+	b->clock_last_ns = max(b->clock_last_ns, b->clock_ns);
+}
+
+/* ---- from a connection's queue to the worker ---- */
 
 /* Whether somebody else may want the GPU before a long submission would be over: it wants it now, or did lately. */
 static bool others_may_come(struct tenant *self)
 {
 	struct tenant *t;
-	u64 now = now_ns();
+	u64 now = device_now(self->broker);
 
 	list_for_each_entry (t, &self->broker->tenants, link)
 		if (t != self && (t->entity.queued || (t->entity.jobs && now < t->entity.idle_since_ns + NSEC_PER_SEC)))
@@ -143,6 +162,8 @@ static void dispatch(struct broker *b, struct tenant *t)
 
 	ensure(c);
 	*j = (struct job){ .tenant = t, .conn = c, .seq = b->seq, .sent_ns = now_ns() };
+	if (!b->nr_jobs)
+		clock_begin(b);
 	c->jobs++;
 	c->last_job = b->seq;
 	end.ctx = send_ops(c, &j->work) ? WIRE_END_GPU : 0;
@@ -151,6 +172,7 @@ static void dispatch(struct broker *b, struct tenant *t)
 	b->nr_jobs++;
 	t->last_served = c;
 	tenant_send(t, op);
+	tenant_flush(t);
 	if (!runnable(t))
 		vgpu_sched_unqueue(&b->sched, &t->entity);
 }
@@ -170,34 +192,37 @@ static void refresh(struct broker *b, u64 now)
 
 void device_kick(struct broker *b)
 {
-	u64 now = now_ns();
+	u64 now = device_now(b), retry = ~0ull;
 
 	refresh(b, now);
-	b->retry_ns = ~0ull;
 	while (b->nr_jobs < JOBS_MAX) {
 		struct vgpu_entity *e;
-		struct tenant *t;
 
-		/* A second job goes ahead only if it is of the same tenant and nobody else waits. */
-		if (b->nr_jobs && (!b->jobs[0].tenant->entity.queued || others_want(b->jobs[0].tenant)))
+		/* A second job goes ahead only if it is of the same tenant and nobody else will wait for it. */
+		if (b->nr_jobs && (!b->jobs[0].tenant->entity.queued || others_may_come(b->jobs[0].tenant)))
 			break;
-		e = vgpu_sched_pick(&b->sched, now, &b->retry_ns);
+		e = vgpu_sched_pick(&b->sched, now, &retry);
 		if (!e)
 			break;
-		t = container_of(e, struct tenant, entity);
-		dispatch(b, t);
+		dispatch(b, container_of(e, struct tenant, entity));
 	}
+	b->retry_ns = retry == ~0ull ? retry : now_ns() + (u64)((double)(retry - now) * VGPU_ONE / b->part);
 }
 
 /* ---- ends ---- */
 
-static void charge(struct broker *b, struct job *j, u64 now)
+static void charge(struct broker *b, struct job *j)
 {
-	u64 from = max(j->sent_ns, b->last_done_ns), busy = now > from ? now - from : 0;
+	u64 now = now_ns(), from = max(j->sent_ns, b->last_done_ns), busy = now > from ? now - from : 0;
 	struct tenant *t = j->tenant;
 
-	vgpu_sched_charge(&b->sched, &t->entity, busy, now);
+	if (!b->render_node) {
+		busy = meter_busy(&t->meter, t->pid, busy);
+		b->part = ((u64)b->part * 31 + t->meter.part) / 32;
+	}
+	clock_end(b, busy, now);
 	b->last_done_ns = now;
+	vgpu_sched_charge(&b->sched, &t->entity, busy, b->clock_last_ns);
 	if (j->work) {
 		u64 each = busy / j->work;
 
@@ -219,7 +244,7 @@ void device_done(struct tenant *t, u32 seq)
 	/* Only the oldest job can end, and only its own worker can end it. */
 	if (!b->nr_jobs || b->jobs[0].tenant != t || b->jobs[0].seq != seq)
 		return;
-	charge(b, &b->jobs[0], now_ns());
+	charge(b, &b->jobs[0]);
 	c = b->jobs[0].conn;
 	remove_job(b, 0);
 	if (c) {
@@ -235,7 +260,7 @@ void device_forget(struct tenant *t)
 
 	for (u32 i = 0; i < b->nr_jobs;) {
 		if (b->jobs[i].tenant == t) {
-			charge(b, &b->jobs[i], now_ns());
+			charge(b, &b->jobs[i]);
 			if (b->jobs[i].conn)
 				b->jobs[i].conn->jobs--;
 			remove_job(b, i);

@@ -111,7 +111,7 @@ struct row {
 };
 
 struct sample {
-	unsigned long long time;
+	unsigned long long time, gpu_time;
 	struct row rows[256];
 	u32 n;
 };
@@ -124,7 +124,7 @@ static void read_sample(struct sample *s, char *text)
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		struct row *r = &s->rows[s->n];
 
-		if (sscanf(line, "time %llu", &s->time) == 1 || s->n == ARRAY_SIZE(s->rows))
+		if (sscanf(line, "time %llu %llu", &s->time, &s->gpu_time) == 2 || s->n == ARRAY_SIZE(s->rows))
 			continue;
 		s->n += sscanf(line, "tenant %47s %u %u %u %llu %llu %llu %llu %llu %llu %u %llu", r->name, &r->weight,
 			       &r->min, &r->max, &r->busy, &r->jobs, &r->delay, &r->memory, &r->limit, &r->frames,
@@ -143,7 +143,7 @@ static const struct row *find_row(const struct sample *s, const char *name)
 static void print_top(const struct sample *old, const struct sample *new)
 {
 	static const struct row zero;
-	double dt = (new->time - old->time) / 1e9, sum = 0;
+	double dt = (new->time - old->time) / 1e9, gpu = (new->gpu_time - old->gpu_time) / 1e9, sum = 0;
 
 	if (isatty(1))
 		printf("\033[H\033[2J");
@@ -154,11 +154,11 @@ static void print_top(const struct sample *old, const struct sample *new)
 
 		if (!o)
 			o = &zero;
-		sum += (r->busy - o->busy) / 1e7 / dt;
+		sum += (r->busy - o->busy) / 1e7 / gpu;
 		printf("%-20s %6u %6.1f %6.1f %6.1f %8.1f %9.3f %7.1f %9.1f %8.1f\n", r->name, r->weight, r->min / 1e4,
-		       r->max / 1e4, (r->busy - o->busy) / 1e7 / dt, (r->frames - o->frames) / dt,
+		       r->max / 1e4, (r->busy - o->busy) / 1e7 / gpu, (r->frames - o->frames) / dt,
 		       r->jobs > o->jobs ? (r->delay - o->delay) / 1e6 / (r->jobs - o->jobs) : 0.0,
-		       (r->capped - o->capped) / 1e7 / dt, r->memory / 1048576.0, r->limit / 1048576.0);
+		       (r->capped - o->capped) / 1e7 / gpu, r->memory / 1048576.0, r->limit / 1048576.0);
 	}
 	printf("%-20s %27.1f\n", "all", sum);
 	fflush(stdout);

@@ -81,6 +81,15 @@ struct conn {
 
 /* ---- a tenant ---- */
 
+/* What a worker's threads ran and waited for processors, by the last look (meter.c). */
+struct meter {
+	int fds[32];
+	u32 n, looks;
+	u32 part; /* of the clock's time that counts, in millionths */
+	u64 ran, waited;
+	u64 unseen_ns; /* by the clock, since the last look */
+};
+
 struct tenant {
 	struct list link;
 	struct broker *broker;
@@ -102,6 +111,7 @@ struct tenant {
 	struct vgpu_ids ids, ctx_ids;
 	u8 *caps[3]; /* by set, masked */
 	u32 caps_bytes[3];
+	struct meter meter;
 	u8 *in;
 	u32 in_len, in_size;
 	struct list sends; /* struct op: wire messages not yet taken by the worker */
@@ -131,7 +141,8 @@ struct broker {
 	struct job jobs[JOBS_MAX]; /* in order of sending */
 	u32 nr_jobs, seq;
 	u64 last_done_ns, retry_ns;
-	u64 started_ns;
+	u64 clock_ns, clock_at_ns, clock_last_ns; /* the device's clock (device.c), and when by ours it was set */
+	u32 part;                                 /* how fast it runs, in millionths of ours */
 	volatile bool stop;
 };
 
@@ -152,7 +163,8 @@ struct tenant *tenant_find(struct broker *b, const char *name);
 int tenant_start_worker(struct tenant *t);
 /* Ends the worker and every connection: it died, hung, or said what no worker says. */
 void tenant_reset(struct tenant *t, const char *why);
-void tenant_send(struct tenant *t, struct op *op); /* takes op */
+void tenant_send(struct tenant *t, struct op *op); /* takes op; written by the next tenant_flush */
+void tenant_flush(struct tenant *t);
 
 /* conn.c */
 struct op *op_new(enum op_kind kind, u32 bytes, int fd); /* ends the program when out of memory */
@@ -175,6 +187,7 @@ void vtest_accept(struct tenant *t, int fd);
 void vm_accept(struct tenant *t, int fd);
 
 /* device.c */
+u64 device_now(struct broker *b);            /* the scheduler's time */
 void device_kick(struct broker *b);          /* something may be runnable */
 void device_done(struct tenant *t, u32 seq); /* its worker finished job seq */
 void device_forget(struct tenant *t);        /* its worker is gone */
@@ -187,6 +200,11 @@ int parse_share(const char *key, const char *value, struct vgpu_share *share, u6
 int control_connect(const char *dir);
 char *control_ask(int fd, const char *line); /* the answer (malloc), or NULL; an answer starts with "ok" or "error" */
 const char *default_dir(void);
+
+/* meter.c: what a job cost in software rendering, clock_ns by the clock */
+void meter_open(struct meter *m, int pid);
+void meter_close(struct meter *m);
+u64 meter_busy(struct meter *m, int pid, u64 clock_ns);
 
 /* cgroup.c: a group for each worker, where that is possible */
 void cgroup_open(struct broker *b);

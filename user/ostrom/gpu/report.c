@@ -5,7 +5,8 @@
  * Idea: one walk over the tenants fills one row of numbers each; four printers show the same row: a table for people,
  * JSON, OpenMetrics, and `raw` (words, absolute numbers) from which `top` takes differences.
  *
- * Contract: gpu.h. Counters only grow while a tenant lives; busy time is time on the GPU by the broker's clock.
+ * Contract: gpu.h. Counters only grow while a tenant lives; busy time is time on the GPU by the
+ * device's clock (device.c); gpu_time_ns is that clock, so that use over a while is the quotient of two differences.
  * OpenMetrics 1.0: https://github.com/prometheus/OpenMetrics, names end in their unit.
  *
  * Locks: none; called from the broker's loop.
@@ -34,7 +35,7 @@ static void print_raw(struct broker *b, FILE *f)
 {
 	struct tenant *t;
 
-	fprintf(f, "time %llu\n", (unsigned long long)now_ns());
+	fprintf(f, "time %llu %llu\n", (unsigned long long)now_ns(), (unsigned long long)device_now(b));
 	list_for_each_entry (t, &b->tenants, link)
 		fprintf(f, "tenant %s %u %u %u %llu %llu %llu %llu %llu %llu %u %llu\n", t->name,
 			t->entity.share.weight, t->entity.share.min, vgpu_sched_cap(&b->sched, &t->entity),
@@ -46,7 +47,7 @@ static void print_raw(struct broker *b, FILE *f)
 
 static void print_text(struct broker *b, FILE *f)
 {
-	double up = (now_ns() - b->started_ns) / 1e9;
+	double up = max(device_now(b), 1ull) / 1e9;
 	struct tenant *t;
 
 	fprintf(f, "%-20s %6s %6s %6s %9s %6s %9s %8s %8s %7s %6s\n", "TENANT", "WEIGHT", "MIN%", "MAX%", "BUSY-S",
@@ -67,8 +68,8 @@ static void print_json(struct broker *b, FILE *f)
 	const char *comma = "";
 	struct tenant *t;
 
-	fprintf(f, "{\"time_ns\":%llu,\"gpu_busy_ns\":%llu,\"tenants\":[", (unsigned long long)now_ns(),
-		(unsigned long long)b->sched.busy_ns);
+	fprintf(f, "{\"time_ns\":%llu,\"gpu_time_ns\":%llu,\"gpu_busy_ns\":%llu,\"tenants\":[",
+		(unsigned long long)now_ns(), (unsigned long long)device_now(b), (unsigned long long)b->sched.busy_ns);
 	list_for_each_entry (t, &b->tenants, link) {
 		const struct vgpu_entity *e = &t->entity;
 
@@ -152,6 +153,11 @@ static const struct metric metrics[] = {
 
 static void print_openmetrics(struct broker *b, FILE *f)
 {
+	fprintf(f,
+		"# TYPE ostrom_gpu_time_seconds counter\n# HELP ostrom_gpu_time_seconds Time that the GPU had to "
+		"give.\n"
+		"ostrom_gpu_time_seconds_total %.9g\n",
+		device_now(b) / 1e9);
 	for (u32 i = 0; i < ARRAY_SIZE(metrics); i++) {
 		const struct metric *m = &metrics[i];
 		struct tenant *t;

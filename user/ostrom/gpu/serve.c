@@ -251,12 +251,13 @@ int gpu_serve(int argc, char **argv)
 	b->dir = default_dir();
 	b->limits = vgpu_default_limits;
 	b->hang_ns = 10 * NSEC_PER_SEC;
-	b->quantum_ns = 4 * NSEC_PER_MSEC;
+	b->quantum_ns = 2 * NSEC_PER_MSEC;
 	b->seed = random_seed();
 	b->retry_ns = ~0ull;
-	b->started_ns = now_ns();
+	b->clock_at_ns = now_ns();
+	b->part = VGPU_ONE;
 	list_init(&b->tenants);
-	vgpu_sched_init(&b->sched, now_ns());
+	vgpu_sched_init(&b->sched, device_now(b));
 	if (parse_args(b, argc, argv))
 		return 2;
 	setrlimit(RLIMIT_NOFILE, &files); /* a descriptor a client and one a resource in flight */

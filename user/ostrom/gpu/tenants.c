@@ -69,45 +69,66 @@ static void want_write(struct tenant *t)
 	watch_set(t->broker, &t->worker, EPOLLIN | (list_empty(&t->sends) ? 0 : EPOLLOUT));
 }
 
-/* Writes one queued message as far as it goes; true when it is done. */
-static bool write_op(struct tenant *t, struct op *op)
+#define MESSAGES_AT_ONCE 64
+
+/* Messages from the first queued one on that can go together: a descriptor goes with the first byte of its message. */
+static u32 gather(struct tenant *t, struct iovec *iov)
 {
-	while (op->start < op->bytes) {
-		char control[CMSG_SPACE(sizeof(int))] = { 0 };
-		struct iovec iov = { op->data + op->start, op->bytes - op->start };
-		struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-		ssize_t n;
+	struct op *op;
+	u32 n = 0;
 
-		if (op->fd >= 0) {
-			struct cmsghdr *c = (struct cmsghdr *)control;
-
-			c->cmsg_level = SOL_SOCKET;
-			c->cmsg_type = SCM_RIGHTS;
-			c->cmsg_len = CMSG_LEN(sizeof(int));
-			memcpy(CMSG_DATA(c), &op->fd, sizeof(int));
-			m.msg_control = control;
-			m.msg_controllen = sizeof(control);
-		}
-		n = sendmsg(t->worker.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0)
-			return false; /* full, or gone: the loop will hear of that */
-		if (op->fd >= 0)
-			close(op->fd);
-		op->fd = -1;
-		op->start += n;
+	list_for_each_entry (op, &t->sends, link) {
+		if (n == MESSAGES_AT_ONCE || (n && op->fd >= 0))
+			break;
+		iov[n++] = (struct iovec){ op->data + op->start, op->bytes - op->start };
 	}
-	return true;
+	return n;
 }
 
-static void flush(struct tenant *t)
+static ssize_t send_some(struct tenant *t)
+{
+	struct op *first = list_first_entry(&t->sends, struct op, link);
+	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov[MESSAGES_AT_ONCE];
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = gather(t, iov) };
+	ssize_t n;
+
+	if (first->fd >= 0) {
+		struct cmsghdr *c = (struct cmsghdr *)control;
+
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &first->fd, sizeof(int));
+		m.msg_control = control;
+		m.msg_controllen = sizeof(control);
+	}
+	n = sendmsg(t->worker.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n >= 0 && first->fd >= 0) {
+		close(first->fd);
+		first->fd = -1;
+	}
+	return n;
+}
+
+void tenant_flush(struct tenant *t)
 {
 	while (!list_empty(&t->sends)) {
-		struct op *op = list_first_entry(&t->sends, struct op, link);
+		ssize_t n = send_some(t);
 
-		if (!write_op(t, op))
-			break;
-		list_del(&op->link);
-		op_free(op);
+		if (n < 0)
+			break; /* full, or gone: the loop will hear of that */
+		while (n) {
+			struct op *op = list_first_entry(&t->sends, struct op, link);
+			u32 part = min((u64)n, (u64)op->bytes - op->start);
+
+			op->start += part;
+			n -= part;
+			if (op->start < op->bytes)
+				break;
+			list_del(&op->link);
+			op_free(op);
+		}
 	}
 	want_write(t);
 }
@@ -116,8 +137,6 @@ void tenant_send(struct tenant *t, struct op *op)
 {
 	op->start = 0;
 	list_add_tail(&op->link, &t->sends);
-	if (list_first_entry(&t->sends, struct op, link) == op)
-		flush(t);
 }
 
 /* ---- from the worker ---- */
@@ -141,6 +160,8 @@ static bool take_hello(struct tenant *t, const u8 *data, u32 bytes)
 		vgpu_virgl_mask_caps(set, t->caps[set], sizes[set - 1]);
 	}
 	t->ready = true;
+	if (!t->broker->render_node)
+		meter_open(&t->meter, t->pid);
 	list_for_each_entry_safe (c, next, &t->conns, link)
 		c->front->resume(c);
 	return true;
@@ -217,7 +238,7 @@ static void worker_ready(struct watch *w, u32 events)
 	ssize_t n;
 
 	if (events & EPOLLOUT)
-		flush(t);
+		tenant_flush(t);
 	n = recv(w->fd, t->in + t->in_len, t->in_size - t->in_len, MSG_DONTWAIT);
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
 		tenant_reset(t, "its worker died");
@@ -303,6 +324,7 @@ void tenant_reset(struct tenant *t, const char *why)
 		while (waitpid(t->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 		watch_close(t->broker, &t->worker);
+		meter_close(&t->meter);
 		cgroup_remove(t);
 		vgpu_ids_free(&t->ids);
 		vgpu_ids_free(&t->ctx_ids);
@@ -375,7 +397,7 @@ int tenant_create(struct broker *b, const char *name, const struct vgpu_share *s
 	if (!t->in || snprintf(t->path, sizeof(t->path), "%s/tenants/%s", b->dir, name) >= (int)sizeof(t->path) ||
 	    snprintf(t->vm_path, sizeof(t->vm_path), "%s/machines/%s", b->dir, name) >= (int)sizeof(t->vm_path))
 		goto free;
-	rc = vgpu_sched_add(&b->sched, &t->entity, NULL, share, now_ns());
+	rc = vgpu_sched_add(&b->sched, &t->entity, NULL, share, device_now(b));
 	if (rc)
 		goto free;
 	rc = open_sockets(t);

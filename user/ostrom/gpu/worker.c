@@ -48,6 +48,8 @@ FUNCTIONS(DECLARE)
 /* The library's type of a box (virgl_hw.h, which its package does not install): x, y, z, w, h, d. */
 _Static_assert(sizeof(struct vgpu_box) == 24, "a box is six words");
 
+#define IN_BYTES (WIRE_MAX_BYTES + (256u << 10))
+
 static int sock, node_fd = -1;
 static u32 fences_made, fences_done;
 
@@ -126,28 +128,42 @@ static void tell(u32 type, u32 ctx, u32 arg)
 	send_all(&h, sizeof(h));
 }
 
-static int passed_fd = -1;
+/* Input is read in large pieces. Descriptors belong to messages in the order in which both come. */
+static struct {
+	u8 *data; /* whole messages that are not yet run begin at `at` */
+	u32 at, len;
+	int fds[64];
+	u32 nr_fds;
+} in;
 
-/* Reads exactly bytes; a descriptor that comes along is kept in passed_fd. */
-static void recv_all(void *data, size_t bytes)
+static int take_fd(void)
+{
+	int fd = in.nr_fds ? in.fds[0] : -1;
+
+	if (in.nr_fds)
+		memmove(in.fds, in.fds + 1, --in.nr_fds * sizeof(*in.fds));
+	return fd;
+}
+
+/* Reads what is there, at least a byte. */
+static void receive(void)
 {
 	char control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { in.data + in.len, IN_BYTES - in.len };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
+	ssize_t n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 
-	for (char *p = data; bytes;) {
-		struct iovec iov = { p, bytes };
-		struct msghdr m = {
-			.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
-		};
-		ssize_t n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
-		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-
-		if (n == 0 || (n < 0 && errno != EINTR))
-			_exit(0);
-		if (n > 0 && c && c->cmsg_type == SCM_RIGHTS)
-			memcpy(&passed_fd, CMSG_DATA(c), sizeof(int));
-		p += max(n, 0);
-		bytes -= max(n, 0);
+	if (n == 0 || (n < 0 && errno != EINTR))
+		_exit(0);
+	if (n > 0 && c && c->cmsg_type == SCM_RIGHTS) {
+		if (in.nr_fds == ARRAY_SIZE(in.fds))
+			die("too many descriptors");
+		memcpy(&in.fds[in.nr_fds++], CMSG_DATA(c), sizeof(int));
 	}
+	in.len += max(n, 0);
 }
 
 static void hello(void)
@@ -210,12 +226,12 @@ static void unback(u32 host_id)
 
 static void *map_passed(u64 offset, u64 bytes)
 {
-	void *p = passed_fd < 0 ? MAP_FAILED : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, passed_fd, offset);
+	int fd = take_fd();
+	void *p = fd < 0 ? MAP_FAILED : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
 
 	if (p == MAP_FAILED)
 		die("cannot map a client's memory");
-	close(passed_fd);
-	passed_fd = -1;
+	close(fd);
 	return p;
 }
 
@@ -291,9 +307,8 @@ static void create_resource(u32 ctx, const struct wire_create *c)
 	};
 
 	if (vr_resource_create(&a, NULL, 0)) {
-		if (passed_fd >= 0)
-			close(passed_fd);
-		passed_fd = -1;
+		if (c->shm_bytes)
+			close(take_fd());
 		tell(WIRE_FAILED, ctx, WIRE_RES_CREATE);
 		return;
 	}
@@ -442,17 +457,35 @@ static void run_message(const struct wire_header *h, void *data)
 	}
 }
 
-static void serve(void)
+/* Runs the whole messages that were read. */
+static void run_messages(void)
 {
-	static u8 *data; /* aligned for every message */
-	struct pollfd fds[2] = { { .fd = sock, .events = POLLIN }, { .events = POLLIN } };
-
-	data = malloc(WIRE_MAX_BYTES);
-	if (!data)
-		die("out of memory");
-	for (;;) {
+	while (in.len - in.at >= sizeof(struct wire_header)) {
 		struct wire_header h;
 
+		memcpy(&h, in.data + in.at, sizeof(h));
+		if (h.bytes > WIRE_MAX_BYTES)
+			die("a long message");
+		if (in.len - in.at < sizeof(h) + h.bytes)
+			break;
+		/* Payloads are a multiple of four bytes but for names; structures want eight. */
+		memmove(in.data + (in.at & ~7u), in.data + in.at + sizeof(h), h.bytes);
+		run_message(&h, in.data + (in.at & ~7u));
+		in.at += sizeof(h) + h.bytes;
+	}
+	in.len -= in.at;
+	memmove(in.data, in.data + in.at, in.len);
+	in.at = 0;
+}
+
+static void serve(void)
+{
+	struct pollfd fds[2] = { { .fd = sock, .events = POLLIN }, { .events = POLLIN } };
+
+	in.data = malloc(IN_BYTES);
+	if (!in.data)
+		die("out of memory");
+	for (;;) {
 		fds[1].fd = nr_pending ? vr_get_poll_fd() : -1;
 		/* Without a descriptor for fences the library must be asked. */
 		poll(fds, 2, !nr_pending ? -1 : fds[1].fd < 0 ? 1 : 100);
@@ -460,11 +493,8 @@ static void serve(void)
 			retire();
 		if (!(fds[0].revents & (POLLIN | POLLHUP)))
 			continue;
-		recv_all(&h, sizeof(h));
-		if (h.bytes > WIRE_MAX_BYTES)
-			die("a long message");
-		recv_all(data, h.bytes);
-		run_message(&h, data);
+		receive();
+		run_messages();
 	}
 }
 

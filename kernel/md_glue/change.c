@@ -58,11 +58,12 @@ static int change(struct md_array *a, const struct wish *w)
 		a->geo = *md_engine_geo(a->e);
 		a->gave_up = false;
 		mutex_unlock(&a->engine_lock);
+		md_settle(a); /* the superblocks say so */
 	}
 	hold(a, false);
 	if (!err && a->geo.sectors > before)
 		block_grow(&a->block, a->geo.sectors);
-	md_settle(a); /* the superblocks say so */
+	md_kick(a);
 	md_changed(a);
 	return err;
 }

@@ -267,7 +267,9 @@ static bool mend(struct md_array *a, const struct md_status *st)
 {
 	bool taken = false, rebuild = false;
 
-	if (st->sync != MD_SYNC_NONE || st->read_only || a->quiescing || a->gave_up || a->frozen || a->holds)
+	/* Who starts the array, or changes it, waits until there is nothing to do: a pass would make that hours. */
+	if (!READ_ONCE(a->running) || st->sync != MD_SYNC_NONE || st->read_only || a->quiescing || a->gave_up ||
+	    a->frozen || a->holds)
 		return false;
 	for (u32 i = 0; i < a->geo.disks; i++) {
 		if (!(st->failed & BIT(i)))

@@ -22,15 +22,15 @@
 #include <md/journal.h>
 #include "engine_priv.h"
 
-#define BATCH 64   /* stripes written out at once, */
-#define SWEEP 4096 /* from this many places */
+#define BATCH 64  /* stripes written out at once, */
+#define SWEEP 256 /* from this many places */
 
 static void write_out_some(struct md_engine *e)
 {
 	struct md_stripe *sh = list_first_entry(&e->cached, struct md_stripe, link);
 	u64 at = ALIGN_DOWN(sh->sector, e->geo.chunk);
 
-	if (sh->stuck)
+	if (sh->stuck || e->j.leaving > BATCH / 2)
 		return;
 	for (u32 places = 0; e->j.leaving < BATCH && places < SWEEP && e->ncached; places++, at += MD_PAGE_SECTORS) {
 		if (at >= e->geo.member_sectors)

@@ -21,9 +21,12 @@ static int show_partitions(struct strbuf *out)
 
 	strbuf_add(out, "major minor  #blocks  name\n\n");
 	spin_lock(&block_list_lock);
-	list_for_each_entry (d, &block_devices, link)
+	list_for_each_entry (d, &block_devices, link) {
+		if (!d->sectors) /* an unbound loop device, an array that was stopped */
+			continue;
 		strbuf_add(out, "%4u  %7u %10llu %s\n", DEV_MAJOR(d->rdev), DEV_MINOR(d->rdev),
 			   (unsigned long long)d->sectors / 2, d->name);
+	}
 	spin_unlock(&block_list_lock);
 	return 0;
 }

@@ -24,8 +24,9 @@ cat > make.sh <<'G'
 export MDADM_NO_UDEV=1
 for i in $(seq 50); do [ -b /dev/vda5 ] && break; sleep 0.1; done
 mdadm -CR /dev/md0 -l5 -n4 -c16 --assume-clean --write-journal /dev/vda5 /dev/vda1 /dev/vda2 /dev/vda3 /dev/vda4 > /tmp/log 2>&1 || { cat /tmp/log; exit 1; }
-mke2fs -q -F -t ext4 -b 4096 -J size=4 /dev/md0 && mdadm -S /dev/md0 > /tmp/log 2>&1 || { cat /tmp/log; exit 1; }
+MKE2FS -q -F -t ext4 -b 4096 -J size=4 /dev/md0 && mdadm -S /dev/md0 > /tmp/log 2>&1 || { cat /tmp/log; exit 1; }
 G
+sed -i "s|MKE2FS|$(command -v mke2fs)|" make.sh # not the shell's own
 "$root/tools/qemu-run" --timeout 100 --program mdadm --program mke2fs --disk base --add make.sh:/t.sh -- sh /t.sh 2> guest.log || { tail -20 guest.log; exit 1; }
 
 timeout 300 "$OSTROM" cuts record --image base --log log --socket s --once &

@@ -39,7 +39,7 @@ int md_start_sync(struct md_engine *e, enum md_sync kind)
 		return fail(EINVAL, kind == MD_SYNC_RECOVER ? "nothing to rebuild" : "the array is degraded");
 	e->sync.kind = kind;
 	e->sync.position = e->sync.window_end = 0;
-	e->sync.stop = false;
+	e->sync.stop = e->sync.hold = false;
 	e->sync.mismatches = 0;
 	e->sync.err = 0;
 	if (kind == MD_SYNC_RECOVER) {
@@ -136,6 +136,12 @@ bool sync_wants(const struct md_engine *e, u64 sector, u32 sectors)
 	return e->sync.kind != MD_SYNC_RESYNC || intent_needs(e, sector, sectors);
 }
 
+/* Nobody is left to agree with. */
+static bool is_last_copy(const struct md_engine *e)
+{
+	return e->geo.level == 1 && __builtin_popcountll(array_failed(e)) == (int)e->geo.disks - 1;
+}
+
 /* Starts the next window when the last one is over. A window may have nothing to do. */
 void sync_pump(struct md_engine *e)
 {
@@ -144,6 +150,8 @@ void sync_pump(struct md_engine *e)
 
 		if (e->sync.window_end > e->sync.position)
 			window_complete(e);
+		if (e->sync.kind != MD_SYNC_RECOVER && is_last_copy(e))
+			e->sync.position = e->sync.window_end = e->geo.member_sectors;
 		if (e->sync.err || e->sync.stop || e->sync.position >= e->geo.member_sectors) {
 			sync_finish(e);
 			return;

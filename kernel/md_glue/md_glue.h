@@ -66,6 +66,7 @@ struct md_array {
 	bool announced; /* SET_ARRAY_INFO has come */
 	u32 super_minor;
 	bool running, read_only;
+	bool lacks_journal; /* read-only therefore */
 	struct md_geo geo;
 	struct md_super truth; /* of the start: names, times, identity */
 

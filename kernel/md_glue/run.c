@@ -77,8 +77,6 @@ static int refuse(const struct start *s)
 	if (!md_geo_serves(&a->geo, s->plan.missing_slots))
 		return fail(EIO, "%s: %u of %u members are missing or stale", a->block.name, s->plan.missing,
 			    a->geo.disks);
-	if (s->plan.needs_journal)
-		return fail(EINVAL, "%s: its journal is missing", a->block.name);
 	if (md_level_has_parity(a->geo.level) && s->plan.dirty && s->plan.missing && s->plan.journal == MD_NO_SLOT &&
 	    !has_ppl(a))
 		return fail(EIO, "%s: degraded and not stopped cleanly: parity may be stale", a->block.name);
@@ -258,7 +256,7 @@ static void reset(struct md_array *a)
 		md_disk_free(d);
 		mutex_unlock(&a->engine_lock);
 	}
-	a->announced = a->read_only = a->gave_up = a->quiescing = a->frozen = false;
+	a->announced = a->read_only = a->lacks_journal = a->gave_up = a->quiescing = a->frozen = false;
 	a->speed_min = a->speed_max = 0;
 	a->safe_ns = MD_SAFE_NS;
 	a->last_sync = MD_SYNC_NONE;
@@ -334,6 +332,7 @@ static int start_engine(struct start *s)
 	s->config.ops = &ops;
 	s->config.ctx = a;
 	s->config.mode = MD_WRITE_THROUGH;
+	s->config.read_only = s->plan.needs_journal;
 	s->config.stripes = MD_STRIPES;
 	s->config.now = clock_real_ns() / NSEC_PER_SEC;
 	err = fill_members(s);
@@ -371,6 +370,10 @@ static int run(struct start *s)
 		err = start_engine(s);
 	if (err)
 		return err;
+	if (s->plan.needs_journal) { /* what only it had is lost: to look at, until it is back */
+		log_warn("%s: its journal is missing: read-only", a->block.name);
+		a->lacks_journal = a->read_only = a->block.limits.read_only = true;
+	}
 	WRITE_ONCE(a->running, true);
 	block_set_sectors(&a->block, a->geo.sectors);
 	md_kick(a);
@@ -452,6 +455,8 @@ int md_array_set_read_only(struct md_array *a, bool on)
 		return on ? -ENXIO : 0;
 	if (on && atomic_read(&a->block.openers) > 1)
 		return -EBUSY;
+	if (!on && a->lacks_journal)
+		return fail(EINVAL, "%s: its journal is missing", a->block.name);
 	if (on)
 		quiesce(a);
 	mutex_lock(&a->engine_lock);

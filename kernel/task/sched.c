@@ -656,8 +656,9 @@ static void idle_loop(void)
 		irq_disable();
 		while (!(READ_ONCE(q->idle->work) & WORK_RESCHED)) {
 			rcu_poll();
-			if (sched_pull(q))
-				break;
+			if (sched_pull(q) || READ_ONCE(q->idle->work) & WORK_RESCHED)
+				break; /* rcu_poll may have asked for it: whoever wakes a task here would not kick us
+					  then */
 			rcu_idle_enter();
 			cpu_wait_for_irq();
 			rcu_idle_exit();

@@ -3,26 +3,30 @@
  * Problem: where does the time go? The table of `perf report`, from a stream.
  *
  * Idea: an entry for each (command, file, symbol) that occurs, an address standing in where no symbol is known; at the
- * end one table an event, largest period first, equal ones by name. Memory grows with entries, not with samples.
+ * end one table an event, largest period first, equal ones by name. Memory grows with entries, not with samples. With
+ * -g each has the tree of its call chains (chain.c).
  *
- * Contract: perf 6.1's flat table (--no-children -g none); keys can be chosen with --sort. Exit status 1 when the file
- * cannot be used, 129 for a wrong option. Locks: none.
+ * Contract: perf 6.1's table (--no-children; without -g as its -g none); keys can be chosen with --sort. Exit status 1
+ * when the file cannot be used, 129 for a wrong option. Locks: none.
  */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "chain.h"
 #include "ostrom.h"
 #include "perfdata/out.h"
 #include "perfdata/threads.h"
 #include "place.h"
 
-static const char usage_text[] = "usage: ostrom report [OPTIONS]\n"
-				 "  -i, --input FILE   recording (perf.data; - is standard input)\n"
-				 "  -s, --sort LIST    of comm,dso,sym (all three)\n"
-				 "      --kallsyms FILE  kernel symbols of another boot\n"
-				 "      --stdio, --no-children, -g none: accepted, they are what is shown\n";
+static const char usage_text[] =
+	"usage: ostrom report [OPTIONS]\n"
+	"  -i, --input FILE   recording (perf.data; - is standard input)\n"
+	"  -s, --sort LIST    of comm,dso,sym (all three)\n"
+	"      --kallsyms FILE  kernel symbols of another boot\n"
+	"  -g, --call-graph [graph|none][,PERCENT][,caller|callee]  who called it (0.5 % and more, caller)\n"
+	"      --stdio, --no-children: accepted, they are what is shown\n";
 
 enum { OPT_KALLSYMS = 256, OPT_STDIO, OPT_NO_CHILDREN };
 
@@ -30,7 +34,7 @@ static const struct option long_options[] = {
 	{ "input", required_argument, NULL, 'i' },
 	{ "sort", required_argument, NULL, 's' },
 	{ "force", no_argument, NULL, 'f' },
-	{ "call-graph", required_argument, NULL, 'g' },
+	{ "call-graph", optional_argument, NULL, 'g' },
 	{ "kallsyms", required_argument, NULL, OPT_KALLSYMS },
 	{ "stdio", no_argument, NULL, OPT_STDIO },
 	{ "no-children", no_argument, NULL, OPT_NO_CHILDREN },
@@ -46,12 +50,14 @@ struct entry {
 	char comm[48];
 	struct place place; /* of the first sample; what is no key is left out */
 	u64 period;
+	struct chain_node chains;
 };
 
 struct report {
 	const char *input;
 	enum column columns[NR_COLUMNS]; /* in the order shown */
 	u32 nr_columns;
+	struct chain_style chains;
 	struct pd_file *file;
 	struct pd_threads threads;
 	struct places places;
@@ -152,6 +158,8 @@ static int add_sample(struct report *r, const struct pd_sample *s)
 		key.place.file = NULL;
 	e = get_entry(r, &key);
 	if (!e)
+		return -ENOMEM;
+	if (r->chains.is_on && chain_add(&e->chains, &r->places, s, r->chains.from_callee))
 		return -ENOMEM;
 	e->period += s->period;
 	r->samples[s->event->index]++;
@@ -275,6 +283,8 @@ static void put_table(struct report *r, const struct pd_event *ev, struct entry 
 			out_pad(o, text, n, r->columns[c] == COL_SYM && c + 1 == r->nr_columns ? n : width[c]);
 		}
 		out_char(o, '\n');
+		if (r->chains.is_on)
+			chain_print(o, &list[i]->chains, &r->chains, total);
 	}
 	out_str(o, "\n\n");
 }
@@ -347,6 +357,26 @@ static bool parse_sort(struct report *r, const char *list)
 	return r->nr_columns;
 }
 
+static bool parse_chains(struct report *r, const char *text)
+{
+	bool skip_first = r->chains.skip_first;
+
+	if (!chain_parse_style(&r->chains, text)) {
+		say_error("-g: '%s' is not graph or none, a percentage, caller or callee", text);
+		return false;
+	}
+	r->chains.skip_first = skip_first;
+	return true;
+}
+
+/* As perf: the next word is the argument, unless it looks like an option or there is none. */
+static const char *next_word(int argc, char **argv)
+{
+	if (optarg)
+		return optarg;
+	return optind < argc && *argv[optind] != '-' ? argv[optind++] : "";
+}
+
 /* 0, -1 after help, or the exit status. */
 static int parse(struct report *r, int argc, char **argv)
 {
@@ -355,16 +385,20 @@ static int parse(struct report *r, int argc, char **argv)
 	r->input = "perf.data";
 	parse_sort(r, "comm,dso,sym");
 	optind = 0;
-	while ((c = getopt_long(argc, argv, "i:s:fg:h", long_options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "i:s:fg::h", long_options, NULL)) != -1)
 		switch (c) {
 		case 'i': r->input = optarg; break;
 		case 's':
 			if (!parse_sort(r, optarg))
 				return 129;
+			r->chains.skip_first = !strncmp(optarg, "sym", 3);
+			break;
+		case 'g':
+			if (!parse_chains(r, next_word(argc, argv)))
+				return 129;
 			break;
 		case OPT_KALLSYMS: r->places.kallsyms = optarg; break;
 		case 'f':
-		case 'g':
 		case OPT_STDIO:
 		case OPT_NO_CHILDREN: break;
 		default: fputs(usage_text, c == 'h' ? stdout : stderr); return c == 'h' ? -1 : 129;
@@ -379,6 +413,7 @@ static void release(struct report *r)
 			struct entry *e = r->buckets[i];
 
 			r->buckets[i] = e->next;
+			chain_free(&e->chains);
 			free(e);
 		}
 	free(r->buckets);

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "writer.h"
 
@@ -28,6 +29,57 @@ int pw_open(struct pw *w, const char *path)
 		return -errno;
 	w->buf = malloc(BUFFER_BYTES);
 	return w->buf ? 0 : -ENOMEM;
+}
+
+/* What an earlier recording left under this name: a file, or data and data.N in a directory. */
+static int make_room(const char *path)
+{
+	char part[4096];
+
+	if (unlink(path) && errno != EISDIR && errno != EPERM && errno != ENOENT)
+		return -errno;
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return -errno;
+	for (u32 i = 0;; i++) {
+		snprintf(part, sizeof(part), "%s/data.%u", path, i);
+		if (unlink(part))
+			return errno == ENOENT ? 0 : -errno;
+	}
+}
+
+static int open_parts(struct pw *w, const char *path, u32 nr)
+{
+	char part[4096];
+
+	w->parts = calloc(nr, sizeof(*w->parts));
+	if (!w->parts)
+		return -ENOMEM;
+	for (; w->nr_parts < nr; w->nr_parts++) {
+		int fd;
+
+		snprintf(part, sizeof(part), "%s/data.%u", path, w->nr_parts);
+		fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		if (fd < 0)
+			return -errno;
+		w->parts[w->nr_parts] = fd;
+	}
+	return 0;
+}
+
+int pw_open_dir(struct pw *w, const char *path, u32 nr_parts)
+{
+	static const u64 version = 1;
+	char data[4096];
+	int err = make_room(path);
+
+	snprintf(data, sizeof(data), "%s/data", path);
+	if (!err)
+		err = pw_open(w, data);
+	if (!err)
+		err = open_parts(w, path, nr_parts);
+	if (!err)
+		pw_put_u64(w, PD_FEAT_DIR_FORMAT, version);
+	return err;
 }
 
 int pw_event(struct pw *w, const struct perf_event_attr *attr, const char *name, const u64 *ids, u32 nr_ids)
@@ -48,10 +100,10 @@ int pw_event(struct pw *w, const struct perf_event_attr *attr, const char *name,
 	return 0;
 }
 
-static void write_out(struct pw *w, const u8 *p, size_t n)
+static void write_to(struct pw *w, int fd, const u8 *p, size_t n)
 {
 	while (n && !w->error) {
-		ssize_t done = write(w->fd, p, n);
+		ssize_t done = write(fd, p, n);
 
 		if (done < 0 && errno != EINTR)
 			w->error = -errno;
@@ -64,8 +116,13 @@ static void write_out(struct pw *w, const u8 *p, size_t n)
 
 static void flush(struct pw *w)
 {
-	write_out(w, w->buf, w->buffered);
+	write_to(w, w->fd, w->buf, w->buffered);
 	w->buffered = 0;
+}
+
+void pw_write_part(struct pw *w, u32 part, const void *bytes, size_t n)
+{
+	write_to(w, w->parts[part], bytes, n);
 }
 
 void pw_write(struct pw *w, const void *bytes, size_t n)
@@ -77,7 +134,7 @@ void pw_write(struct pw *w, const void *bytes, size_t n)
 		flush(w);
 	if (n > BUFFER_BYTES / 4) {
 		flush(w);
-		write_out(w, bytes, n);
+		write_to(w, w->fd, bytes, n);
 		return;
 	}
 	memcpy(w->buf + w->buffered, bytes, n);
@@ -222,6 +279,10 @@ int pw_finish(struct pw *w)
 	}
 	if (w->fd >= 0 && close(w->fd) && !w->error)
 		w->error = -errno;
+	for (u32 i = 0; i < w->nr_parts; i++)
+		if (close(w->parts[i]) && !w->error)
+			w->error = -errno;
+	free(w->parts);
 	for (u32 i = 0; i < w->nr_events; i++)
 		free(w->events[i].ids);
 	for (unsigned i = 0; i < PD_FEAT_MAX; i++)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Writing perf.data in the file form: header, ids, attributes, then records as they come, then the feature sections.
+ * Writing perf.data: header, ids, attributes, then records as they come, then the feature sections. In the directory
+ * form that is the file "data", and records of one ring each go into data.0, data.1, ...
  *
- *   pw_open, (pw_compress,) pw_event ..., pw_begin, pw_write ..., pw_put ..., pw_finish
+ *   pw_open | pw_open_dir, (pw_compress,) pw_event ..., pw_begin, pw_write ..., pw_put ..., pw_finish
  *
  * Until pw_finish the header says "data size 0", which readers take as a recording that was not closed. Errors stick:
  * the first one is told by pw_finish. Threading: one thread a writer.
@@ -34,9 +35,14 @@ struct pw {
 	size_t buffered;
 	struct pw_feature features[PD_FEAT_MAX];
 	struct pack *pack; /* NULL: not compressed */
+	int *parts;        /* of the directory form: descriptors; NULL: the file form */
+	u32 nr_parts;
 };
 
 int __must_check pw_open(struct pw *w, const char *path);
+/* A directory with so many parts; a recording of that name, in either form, is replaced. Not to be compressed. */
+int __must_check pw_open_dir(struct pw *w, const char *path, u32 nr_parts);
+void pw_write_part(struct pw *w, u32 part, const void *bytes, size_t n);
 int __must_check pw_event(struct pw *w, const struct perf_event_attr *attr, const char *name, const u64 *ids,
 			  u32 nr_ids);
 int __must_check pw_begin(struct pw *w);

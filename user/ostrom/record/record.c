@@ -5,8 +5,8 @@
  * Idea: options fill a rec_options; recorder.c does the work. `sched record` is the same with perf's list of sched
  * tracepoints, one sample an event and large rings.
  *
- * Contract: options of perf record that are common: -a -p -e -F -c -o -g -m -q -z, the command after them. Exit status
- * is the command's, 1 when recording failed, 129 for a wrong option.
+ * Contract: options of perf record that are common: -a -p -e -F -c -o -g -m -q -z --threads, the command after them.
+ * Exit status is the command's, 1 when recording failed, 129 for a wrong option.
  *
  * Locks: none.
  */
@@ -26,7 +26,10 @@ static const char usage_text[] =
 	"  -g                   call chains                -o, --output FILE  (perf.data)\n"
 	"  -m, --mmap-pages N   pages a ring (128)         -q, --quiet\n"
 	"  -z, --compression-level[=N]  compress with zstd (1)\n"
+	"      --threads        the directory form: each CPU's records in a file of their own (not with -z)\n"
 	"  -R, --raw-samples    accepted; tracepoints always carry their data\n";
+
+enum { OPT_THREADS = 256 };
 
 static const struct option long_options[] = {
 	{ "event", required_argument, NULL, 'e' },
@@ -39,6 +42,7 @@ static const struct option long_options[] = {
 	{ "quiet", no_argument, NULL, 'q' },
 	{ "raw-samples", no_argument, NULL, 'R' },
 	{ "compression-level", optional_argument, NULL, 'z' },
+	{ "threads", optional_argument, NULL, OPT_THREADS },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -115,6 +119,7 @@ static int parse(struct request *q, int argc, char **argv, const char **events)
 		case 'm': q->o.ring_pages = pages_option(optarg); break;
 		case 'q': q->o.quiet = true; break;
 		case 'R': break;
+		case OPT_THREADS: q->o.directory = true; break;
 		case 'z': q->o.zstd_level = optarg ? max(1, min(atoi(optarg), 22)) : 1; break;
 		case 'p':
 			if (add_pids(q, optarg))
@@ -122,6 +127,10 @@ static int parse(struct request *q, int argc, char **argv, const char **events)
 			/* fall through */
 		default: fputs(usage_text, c == 'h' ? stdout : stderr); return c == 'h' ? -1 : 129;
 		}
+	}
+	if (q->o.directory && q->o.zstd_level) {
+		say_error("--threads and -z: the directory form is not compressed");
+		return 129;
 	}
 	if (optind < argc)
 		q->o.command = argv + optind;

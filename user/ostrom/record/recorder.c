@@ -49,6 +49,7 @@ struct recorder {
 	pid_t child;
 	int start_pipe;
 	u32 rounds;
+	u64 part_bytes; /* written into files of the directory form */
 	char *why;
 	size_t why_bytes;
 };
@@ -236,11 +237,10 @@ static unsigned trailer_bytes(const struct perf_event_attr *a)
 
 static int begin_file(struct recorder *r)
 {
-	int err = pw_open(&r->w, r->o->output);
+	int err = r->o->directory ? pw_open_dir(&r->w, r->o->output, r->ncpus) : pw_open(&r->w, r->o->output);
 
 	if (!err && r->o->zstd_level)
 		err = pw_compress(&r->w, r->o->zstd_level);
-
 	if (err)
 		return refuse(r, -err, r->o->output);
 	for (u32 e = 0; e < r->o->nr_events && !err; e++)
@@ -259,6 +259,16 @@ static int begin_file(struct recorder *r)
 	return 0;
 }
 
+static void write_stretch(struct recorder *r, const struct ring *g, const u8 *bytes, u64 n)
+{
+	if (!r->o->directory) {
+		pw_write_records(&r->w, bytes, n);
+		return;
+	}
+	pw_write_part(&r->w, (u32)(g - r->rings), bytes, n);
+	r->part_bytes += n;
+}
+
 /* Writes what one ring holds; the bytes. */
 static u64 drain_ring(struct recorder *r, struct ring *g)
 {
@@ -273,8 +283,8 @@ static u64 drain_ring(struct recorder *r, struct ring *g)
 		return 0;
 	at = tail & (g->bytes - 1);
 	part = min(head - tail, g->bytes - at);
-	pw_write_records(&r->w, data + at, part);
-	pw_write_records(&r->w, data, head - tail - part);
+	write_stretch(r, g, data + at, part);
+	write_stretch(r, g, data, head - tail - part);
 	smp_store_release(&g->page->data_tail, head);
 	return head - tail;
 }
@@ -288,7 +298,8 @@ static void drain(struct recorder *r)
 		n += drain_ring(r, &r->rings[cpu]);
 	if (!n)
 		return;
-	pw_write(&r->w, &round, sizeof(round));
+	if (!r->o->directory) /* there each file is in order, and readers look at all of them */
+		pw_write(&r->w, &round, sizeof(round));
 	r->rounds++;
 }
 
@@ -421,7 +432,7 @@ int rec_record(const struct rec_options *o, struct rec_result *res, char *why, s
 	res->command_pid = r.child;
 	if (!err) {
 		err = run(&r, &res->command_status);
-		res->bytes = r.w.data_bytes;
+		res->bytes = r.w.data_bytes + r.part_bytes;
 		res->rounds = r.rounds;
 		err = finish_file(&r);
 	} else if (r.w.buf) {

@@ -29,6 +29,7 @@ struct rec_options {
 	double seconds; /* 0: no limit */
 	u32 ring_pages; /* a power of two */
 	int zstd_level; /* 0: not compressed */
+	bool directory; /* the directory form: each CPU's records in a file of their own */
 	bool data_maps; /* also record mappings of data */
 	bool quiet;
 	int argc; /* our own command line, for the file */

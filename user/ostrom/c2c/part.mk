@@ -1,2 +1,2 @@
 # Contended cache lines. Zydis has no pkg-config file in Debian 12.
-ldlibs := -lZydis
+ldlibs := -lZydis -lncurses -ltinfo

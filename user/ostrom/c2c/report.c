@@ -21,6 +21,7 @@ static const char usage_text[] =
 	"  -i, --input FILE    recording (perf.data)     -n, --lines N     at most N lines (10)\n"
 	"  -p, --pid PID       one process               --json            for programs\n"
 	"  --before FILE       compare with an earlier recording\n"
+	"  --tui               walk through the lines in the terminal\n"
 	"  --check             exit status 3 if a line is fought over\n"
 	"perf's tables:\n"
 	"  --stdio             all sections              --stats           the counters only\n"
@@ -28,7 +29,7 @@ static const char usage_text[] =
 	"  --full-symbols      names in full width       --no-source       without source lines\n"
 	"  --show-all          lines below a thousandth, too\n";
 
-enum { OPT_JSON = 256, OPT_BEFORE, OPT_CHECK, OPT_STDIO, OPT_STATS, OPT_FULL, OPT_NO_SOURCE, OPT_SHOW_ALL };
+enum { OPT_JSON = 256, OPT_BEFORE, OPT_TUI, OPT_CHECK, OPT_STDIO, OPT_STATS, OPT_FULL, OPT_NO_SOURCE, OPT_SHOW_ALL };
 
 static const struct option long_options[] = {
 	{ "input", required_argument, NULL, 'i' },
@@ -36,6 +37,7 @@ static const struct option long_options[] = {
 	{ "pid", required_argument, NULL, 'p' },
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "before", required_argument, NULL, OPT_BEFORE },
+	{ "tui", no_argument, NULL, OPT_TUI },
 	{ "check", no_argument, NULL, OPT_CHECK },
 	{ "stdio", no_argument, NULL, OPT_STDIO },
 	{ "stats", no_argument, NULL, OPT_STATS },
@@ -52,7 +54,7 @@ struct request {
 	const char *input, *before;
 	u32 lines;
 	s32 pid;
-	bool json, check;
+	bool json, tui, check;
 	bool stdio, stats_only, full_symbols, no_source, show_all, by_pid;
 	enum c2c_display display;
 };
@@ -96,7 +98,9 @@ static int show(const struct request *q, struct out *o)
 		return 1;
 	if (!c2c_analyse(is, q->input, q->pid) && is->samples) {
 		status = q->check && is->nr_reports ? 3 : 0;
-		if (q->json)
+		if (q->tui)
+			status = view_run(is) ? 1 : status;
+		else if (q->json)
 			words_json(o, is);
 		else if (!q->before)
 			words_print(o, is, q->lines);
@@ -200,6 +204,7 @@ int c2c_report_main(int argc, char **argv)
 		case 'p': q.pid = atoi(optarg); break;
 		case OPT_JSON: q.json = true; break;
 		case OPT_BEFORE: q.before = optarg; break;
+		case OPT_TUI: q.tui = true; break;
 		case OPT_CHECK: q.check = true; break;
 		default:
 			if (c != 'h' && c != '?' && table_option(&q, c))

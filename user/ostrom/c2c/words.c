@@ -98,7 +98,7 @@ static void put_advice(struct out *o, const struct line_report *r)
 		}
 }
 
-static void put_line(struct out *o, const struct c2c_analysis *c, const struct line_report *r, u32 no)
+void words_line(struct out *o, const struct c2c_analysis *c, const struct line_report *r, u32 no)
 {
 	const struct field_name *f = &r->parts[0].name;
 
@@ -123,7 +123,7 @@ void words_print(struct out *o, const struct c2c_analysis *c, u32 max_lines)
 	if (!c->nr_reports)
 		out_str(o, "No cache line is fought over.\n");
 	for (u32 i = 0; i < c->nr_reports && i < max_lines; i++)
-		put_line(o, c, &c->reports[i], i + 1);
+		words_line(o, c, &c->reports[i], i + 1);
 }
 
 /* ---- JSON ---- */

@@ -48,6 +48,9 @@ int c2c_add_sample(struct c2c_analysis *c, const struct pd_sample *s);
 int c2c_finish(struct c2c_analysis *c);
 void c2c_analysis_free(struct c2c_analysis *c);
 void words_print(struct out *o, const struct c2c_analysis *c, u32 max_lines);
+void words_line(struct out *o, const struct c2c_analysis *c, const struct line_report *r, u32 no); /* one paragraph */
+/* view.c: the same in the terminal, to walk through. 0, or -errno: no terminal. */
+int view_run(const struct c2c_analysis *c);
 void words_json(struct out *o, const struct c2c_analysis *c);
 /* "field of a, 8 bytes at 16": the name as people write it. */
 void words_field(const struct line_part *p, char *out, size_t n);

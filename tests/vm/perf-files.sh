@@ -4,7 +4,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 make -s user || exit 1
-jobs=(man-pages report-same)
+jobs=(man-pages report-same c2c-view)
 [ "${TEST_MODE:-}" = all ] && jobs+=(timehist-matrix c2c-bar)
 ran=0
 for j in "${jobs[@]}"; do

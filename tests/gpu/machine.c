@@ -480,6 +480,21 @@ static void pause_resume(void)
 	verdict("after it the guest's resources are there", same(), "other pixels");
 }
 
+/* QEMU tells of its memory again while the rings run: nothing changes for the guest. */
+static void new_table(void)
+{
+	struct {
+		u32 n, pad;
+		u64 gpa, size, user, offset;
+	} table = { 1, 0, GPA, MEMORY, (uintptr_t)memory, 0 };
+
+	tell(5, &table, sizeof(table), memory_fd);
+	memset(picture, 0, sizeof(picture));
+	draw(0, 0, WIDTH, HEIGHT, 0x908070);
+	settle(300);
+	verdict("a new memory table, and the guest goes on", same(), "other pixels");
+}
+
 /* A driver that begins anew may use the same ids. */
 static void restart(void)
 {
@@ -550,6 +565,10 @@ static void forged_memory(void)
 	begin();
 	tell(24, (u32[]){ 0xfffffff0, 0xffff, 0 }, 12, -1);
 	verdict("configuration out of range", sent_away(), "answered");
+	finish();
+	begin();
+	tell(12, &(u64){ 0 }, 8, memory_fd);
+	verdict("a doorbell that is a file", sent_away(), "accepted");
 	finish();
 	begin();
 	tell(77, NULL, 0, -1);
@@ -645,6 +664,7 @@ int main(int argc, char **argv)
 		pixels_3d();
 		pixels_cursor();
 		pause_resume();
+		new_table();
 		restart();
 		finish();
 	} else if (!strcmp(argv[2], "forged")) {

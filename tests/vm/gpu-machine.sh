@@ -56,7 +56,7 @@ nested() {
 	done
 	# shellcheck disable=SC2046
 	timeout 900 tools/linux-guest -t 880 -M 4G -m kvm_amd -q "-cpu max,+svm,+npt" -b build/user/ostrom -b qemu-system-x86_64 "${files[@]}" \
-		$(with_libs $L/libvirglrenderer.so.1 $L/libEGL_mesa.so.0 $L/libEGL.so.1 $L/dri/swrast_dri.so) \
+		$(with_libs $L/libvirglrenderer.so.1 $L/libEGL_mesa.so.0 $L/libEGL.so.1 $L/libGL.so.1 $L/libGLESv2.so.2 $L/dri/swrast_dri.so) \
 		-f /usr/share/glvnd/egl_vendor.d/50_mesa.json:/usr/share/glvnd/egl_vendor.d/50_mesa.json -- "$(cat "$dir/host")"
 }
 if echo quit | timeout 20 qemu-system-x86_64 -nodefaults -display none -S -monitor stdio ${machine//768M/16M} -m 16M > "$dir/probe" 2>&1 && ! grep -q 'requires kvm' "$dir/probe"; then

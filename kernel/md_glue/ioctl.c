@@ -166,7 +166,7 @@ static long change(struct md_array *a, unsigned cmd, ulong arg)
 	switch (cmd) {
 	case SET_ARRAY_INFO: return set_array_info(a, arg);
 	case ADD_NEW_DISK: return add_new_disk(a, arg);
-	case RUN_ARRAY: return md_array_run(a);
+	case RUN_ARRAY: return md_array_run(a, false);
 	case STOP_ARRAY: return md_array_stop(a);
 	case STOP_ARRAY_RO: return md_array_set_read_only(a, true);
 	case RESTART_ARRAY_RW: return md_array_set_read_only(a, false);

@@ -115,7 +115,7 @@ struct md_disk *md_disk_find(struct md_array *a, u32 rdev);
 u32 md_disk_role(const struct md_array *a, const struct md_disk *d); /* bits MD_DISK_* */
 
 /* run.c: under a->lock */
-int md_array_run(struct md_array *a);
+int md_array_run(struct md_array *a, bool read_only);
 int md_array_stop(struct md_array *a);
 int md_array_set_read_only(struct md_array *a, bool on);
 

@@ -35,6 +35,7 @@ struct start { /* what is needed during the start only */
 	struct md_config config;
 	void *bitmap, *bad[MD_MAX_DISKS];
 	struct list only; /* struct only_page: the journal alone has them */
+	bool read_only;
 };
 
 struct only_page {
@@ -332,7 +333,7 @@ static int start_engine(struct start *s)
 	s->config.ops = &ops;
 	s->config.ctx = a;
 	s->config.mode = MD_WRITE_THROUGH;
-	s->config.read_only = s->plan.needs_journal;
+	s->config.read_only = s->read_only;
 	s->config.stripes = MD_STRIPES;
 	s->config.now = clock_real_ns() / NSEC_PER_SEC;
 	err = fill_members(s);
@@ -358,6 +359,8 @@ static int run(struct start *s)
 
 	if (err)
 		return err;
+	a->lacks_journal = s->plan.needs_journal; /* what only it had is lost: to look at, until it is back */
+	s->read_only |= a->lacks_journal;
 	mutex_lock(&a->engine_lock);
 	seat(s);
 	mutex_unlock(&a->engine_lock);
@@ -370,10 +373,9 @@ static int run(struct start *s)
 		err = start_engine(s);
 	if (err)
 		return err;
-	if (s->plan.needs_journal) { /* what only it had is lost: to look at, until it is back */
+	if (a->lacks_journal)
 		log_warn("%s: its journal is missing: read-only", a->block.name);
-		a->lacks_journal = a->read_only = a->block.limits.read_only = true;
-	}
+	a->read_only = a->block.limits.read_only = s->read_only;
 	WRITE_ONCE(a->running, true);
 	block_set_sectors(&a->block, a->geo.sectors);
 	md_kick(a);
@@ -384,7 +386,7 @@ static int run(struct start *s)
 	return 0;
 }
 
-int md_array_run(struct md_array *a)
+int md_array_run(struct md_array *a, bool read_only)
 {
 	struct start *s;
 	struct only_page *p, *next;
@@ -396,6 +398,7 @@ int md_array_run(struct md_array *a)
 	if (!s)
 		return -ENOMEM;
 	s->a = a;
+	s->read_only = read_only;
 	list_init(&s->only);
 	err = run(s);
 	list_for_each_entry_safe (p, next, &s->only, link)

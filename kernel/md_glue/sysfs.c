@@ -187,9 +187,9 @@ static int show_array(struct attr_dir *dir, const struct attr *attr, struct strb
 static int set_state(struct md_array *a, char *text, size_t len)
 {
 	if (word_is(text, len, "readonly"))
-		return md_array_set_read_only(a, true);
+		return a->running ? md_array_set_read_only(a, true) : md_array_run(a, true);
 	if (!strcmp(text, "clean") || !strcmp(text, "active") || !strcmp(text, "read-auto"))
-		return a->running ? md_array_set_read_only(a, false) : md_array_run(a);
+		return a->running ? md_array_set_read_only(a, false) : md_array_run(a, false);
 	if (!strcmp(text, "clear") || !strcmp(text, "inactive"))
 		return md_array_stop(a);
 	return fail(EINVAL, "no state that can be set: %s", text);

@@ -34,7 +34,7 @@ struct wish {
 static void hold(struct md_array *a, bool on)
 {
 	mutex_lock(&a->engine_lock);
-	a->holds = on;
+	a->holds += on ? 1 : -1u;
 	mutex_unlock(&a->engine_lock);
 	rcu_synchronize(); /* reads past the engine look */
 }
@@ -137,4 +137,22 @@ int md_array_set_stripes(struct md_array *a, u64 stripes)
 	if (stripes > UINT32_MAX)
 		return -EINVAL;
 	return change(a, &(struct wish){ .apply = apply_stripes, .number = stripes });
+}
+
+int md_array_suspend(struct md_array *a, u64 lo, u64 hi)
+{
+	bool on = lo < hi, was = a->suspend_lo < a->suspend_hi;
+	struct md_status st;
+
+	md_snapshot(a, &st);
+	if (on && !was && st.sync != MD_SYNC_NONE)
+		return fail(EBUSY, "%s: a pass is under way", a->block.name);
+	a->suspend_lo = lo;
+	a->suspend_hi = hi;
+	if (on != was)
+		hold(a, on);
+	if (on && !was)
+		md_settle(a);
+	md_kick(a);
+	return 0;
 }

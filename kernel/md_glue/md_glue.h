@@ -80,8 +80,10 @@ struct md_array {
 	struct md_pace pace;
 	u32 speed_min, speed_max; /* KiB/s; 0: the system's */
 	bool frozen;              /* no pass begins by itself */
-	bool holds;               /* requests wait until a change is made */
-	bool gave_up;             /* a pass ended without success: not again until the configuration changes */
+	unsigned holds;           /* requests wait until a change is made, or as long as they are suspended: */
+	u64 suspend_lo,
+		suspend_hi; /* array sectors; all wait while this is a range: for programs that look at members */
+	bool gave_up;       /* a pass ended without success: not again until the configuration changes */
 	enum md_sync last_sync;
 
 	struct spinlock queue_lock;
@@ -126,6 +128,7 @@ int md_bitmap_remove(struct md_array *a);
 int md_array_set_size(struct md_array *a, u64 sectors); /* of each member; 0: all that there is */
 int md_array_set_mirrors(struct md_array *a, u32 disks);
 int md_array_set_stripes(struct md_array *a, u64 stripes);
+int md_array_suspend(struct md_array *a, u64 lo, u64 hi);
 
 /* pace.c: engine_lock */
 void md_pace_start(struct md_array *a, const struct md_status *st, u64 now);

@@ -258,7 +258,8 @@ static void reset(struct md_array *a)
 		mutex_unlock(&a->engine_lock);
 	}
 	a->announced = a->read_only = a->lacks_journal = a->gave_up = a->quiescing = a->frozen = false;
-	a->speed_min = a->speed_max = 0;
+	a->speed_min = a->speed_max = a->holds = 0;
+	a->suspend_lo = a->suspend_hi = 0;
 	a->safe_ns = MD_SAFE_NS;
 	a->last_sync = MD_SYNC_NONE;
 	a->block.limits.read_only = false;
@@ -432,6 +433,7 @@ int md_array_stop(struct md_array *a)
 	if (atomic_read(&a->block.openers) > 1 || block_partitions_used(&a->block))
 		return fail(EBUSY, "%s is in use", a->block.name);
 	if (a->running) {
+		(void)md_array_suspend(a, 0, 0);
 		cache_write_range(a->block.cache_file->inode->cache, 0, ~0ULL, ~0ULL, WRITE_SYNC);
 		cache_wait_range(a->block.cache_file->inode->cache, 0, ~0ULL);
 		quiesce(a);

@@ -60,6 +60,8 @@ enum array_file {
 	SPEED,
 	SPEED_MIN,
 	SPEED_MAX,
+	SUSPEND_LO,
+	SUSPEND_HI,
 };
 
 static const char *state_word(const struct md_array *a, const struct md_status *st)
@@ -172,6 +174,8 @@ static int show_array(struct attr_dir *dir, const struct attr *attr, struct strb
 		break;
 	case SPEED_MIN: show_speed_limit(a, false, out); break;
 	case SPEED_MAX: show_speed_limit(a, true, out); break;
+	case SUSPEND_LO: strbuf_add(out, "%llu\n", (unsigned long long)a->suspend_lo); break;
+	case SUSPEND_HI: strbuf_add(out, "%llu\n", (unsigned long long)a->suspend_hi); break;
 	case ARRAY_SIZE_FILE: strbuf_add(out, "default\n"); break;
 	case RESHAPE_POSITION: strbuf_add(out, "none\n"); break;
 	case READ_ERRORS: strbuf_add(out, "20\n"); break;
@@ -301,6 +305,9 @@ static int set_number(struct md_array *a, enum array_file file, char *text, size
 		return fail(EINVAL, "no number: %s", text);
 	if (file == CACHE_SIZE)
 		return md_array_set_stripes(a, n);
+	if (file == SUSPEND_LO || file == SUSPEND_HI)
+		return md_array_suspend(a, file == SUSPEND_LO ? n : a->suspend_lo,
+					file == SUSPEND_HI ? n : a->suspend_hi);
 	if (file == DISKS)
 		return n && n <= MD_MAX_DISKS ? md_array_set_mirrors(a, (u32)n) : -EINVAL;
 	return n > ~0ULL / 2 ? -EINVAL : md_array_set_size(a, n * 2);
@@ -322,7 +329,8 @@ static int set_array(struct attr_dir *dir, const struct attr *attr, char *text, 
 		err = set_speed(attr->data == SPEED_MIN ? &a->speed_min : &a->speed_max, text, len);
 	else if (attr->data == SAFE_DELAY)
 		err = set_safe_delay(a, text, len);
-	else if (attr->data == DISKS || attr->data == COMPONENT || attr->data == CACHE_SIZE)
+	else if (attr->data == DISKS || attr->data == COMPONENT || attr->data == CACHE_SIZE ||
+		 attr->data == SUSPEND_LO || attr->data == SUSPEND_HI)
 		err = set_number(a, (enum array_file)attr->data, text, len);
 	else
 		err = word_is(text, len, "") ? -EINVAL : md_sync_action(a, text);
@@ -360,6 +368,8 @@ static const struct attr *const array_attrs[] = {
 	WRITE("sync_speed_max", SPEED_MAX),
 	READ("array_size", ARRAY_SIZE_FILE),
 	WRITE("stripe_cache_size", CACHE_SIZE),
+	WRITE("suspend_lo", SUSPEND_LO),
+	WRITE("suspend_hi", SUSPEND_HI),
 	READ("stripe_cache_active", CACHE_ACTIVE),
 	WRITE("journal_mode", JOURNAL_MODE),
 	READ("consistency_policy", POLICY),

@@ -210,7 +210,8 @@ static void vacate(struct md_array *a, u32 slot)
 	md_disk_unseat(d);
 }
 
-/* The one that had this slot if it is back, or one that had none. */
+/* The one that had this slot if it is back, or of those that had none the youngest: mdadm adds the one that it means
+ * last. */
 static struct md_disk *find_spare(struct md_array *a, u32 slot)
 {
 	struct md_disk *d, *any = NULL;
@@ -223,7 +224,7 @@ static struct md_disk *find_spare(struct md_array *a, u32 slot)
 		had = md_can_return(a->e, &d->sb);
 		if (had == slot)
 			return d;
-		if (had == MD_NO_SLOT && !any)
+		if (had == MD_NO_SLOT)
 			any = d;
 	}
 	return any;

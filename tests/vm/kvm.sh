@@ -2,7 +2,8 @@
 # first
 # SPDX-License-Identifier: MIT
 # Ostrom as a host: `ostrom vm` on /dev/kvm runs Ostrom in Ostrom, to a command's output and status; with a disk; with the
-# ABI tests inside; and a guest that is killed leaves no memory behind. The hypervisor runs on emulated SVM (one CPU).
+# ABI tests inside; and a guest that is paused, goes on and is killed, at any moment, leaves no memory
+# behind. The hypervisor runs on emulated SVM (one CPU).
 cd "$(dirname "$0")/../.." || exit 2
 make -s kernel build/user/init build/user/ostrom-vm abi || exit 1
 dir=$(mktemp -d) failed=0
@@ -54,10 +55,11 @@ guest --cmd sh -c 'echo up; while :; do :; done'
 cat > "$dir/script" <<'S'
 free_kb() { while read -r k v rest; do [ "$k" = MemFree: ] && echo "$v"; done < /proc/meminfo; }
 run() { /ostrom vm run --kernel /kernel --initrd /initrd > /log 2>&1 & p=$!; i=0; while [ $i -lt 150 ] && ! grep -q '^up' /log; do i=$((i + 1)); sleep 0.3; done; kill -9 $p; wait $p; sleep 0.3; }
+cut() { /ostrom vm run --kernel /kernel --initrd /initrd --cpus 2 > /dev/null 2>&1 & p=$!; sleep $1; kill -STOP $p; sleep 0.1; kill -CONT $p; sleep 0.1; kill -9 $p; wait $p; sleep 0.3; }
 run
 before=$(free_kb)
 run
-run
+for moment in 0 0.1 0.3 0.6 1 1.5; do cut $moment; done
 after=$(free_kb)
 grep -c '^up' /log
 echo "before $before after $after"

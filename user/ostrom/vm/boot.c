@@ -24,7 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "ostrom.h"
-#include "vm.h"
+#include "virtio.h"
 
 #define START_INFO  0x6000
 #define MODULES     0x6100
@@ -187,7 +187,7 @@ static int write_cmdline(struct vm *vm, const struct vm_options *o)
 	const char *dashes = strstr(o->append, " -- ");
 	int before = dashes ? (int)(dashes - o->append) : (int)strlen(o->append), n;
 
-	for (unsigned i = 0; i < o->nr_disks; i++)
+	for (unsigned i = 0; virtio_nth(i); i++)
 		sprintf(devices + strlen(devices), " virtio_mmio.device=0x%llx@0x%llx:%u", VIRTIO_STEP,
 			VIRTIO_BASE + i * VIRTIO_STEP, VIRTIO_IRQ + i);
 	n = snprintf(to, CMDLINE_MAX, "%.*s%s%s", before, o->append, devices, o->append + before);

@@ -7,7 +7,8 @@
  *
  * Contract: vm.h. Only the same user and root are answered. The reply to "picture" is width and height, a line, and the
  * pixels in three bytes each; to "stat" lines of text: of each CPU how often it left the guest, as the kernel counts
- * (where it says so), and how often that came to the monitor.
+ * (where it says so), and how often that came to the monitor; of each virtio device its requests and how many exits to
+ * the monitor they took (reading and acknowledging interrupts; notifications take none).
  *
  * Locks: none; the thread that feeds the console serves.
  */
@@ -21,7 +22,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "ostrom.h"
-#include "vm.h"
+#include "virtio.h"
 
 static socklen_t name_of(struct sockaddr_un *a, int pid)
 {
@@ -59,29 +60,45 @@ static bool send_all(int fd, const void *data, size_t n)
 /* From /proc/self/fdinfo of a CPU. */
 static uint64_t kernel_exits(int fd)
 {
-	char path[64], line[128];
-	unsigned long long n = 0;
-	FILE *f;
+	char text[512], *at;
+	ssize_t n = fd < 0 || lseek(fd, 0, SEEK_SET) ? -1 : read(fd, text, sizeof(text) - 1);
 
-	sprintf(path, "/proc/self/fdinfo/%d", fd);
-	f = fopen(path, "r");
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "kvm-exits: %llu", &n) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return n;
+	text[n > 0 ? n : 0] = '\0';
+	at = strstr(text, "kvm-exits:");
+	return at ? strtoull(at + 10, NULL, 10) : 0;
 }
 
-static void send_stat(struct vm *vm, int fd)
+static bool send_cpus(struct vm *vm, int fd)
 {
 	char line[96];
 
 	for (unsigned i = 0; i < vm->nr_cpus; i++) {
 		int n = sprintf(line, "cpu %u exits %llu monitor %llu\n", i,
-				(unsigned long long)kernel_exits(vm->cpu[i].fd),
+				(unsigned long long)kernel_exits(vm->cpu[i].info_fd),
 				(unsigned long long)__atomic_load_n(&vm->cpu[i].returns, __ATOMIC_RELAXED));
 
+		if (!send_all(fd, line, (size_t)n))
+			return false;
+	}
+	return true;
+}
+
+static void send_stat(struct vm *vm, int fd)
+{
+	char line[160];
+
+	if (!send_cpus(vm, fd))
+		return;
+	for (unsigned i = 0;; i++) {
+		const struct virtio_device *d = virtio_nth(i);
+		int n;
+
+		if (!d)
+			return;
+		n = sprintf(line, "%s %u requests %llu exits %llu a-request %.2f interrupts %llu\n", d->kind->name, i,
+			    (unsigned long long)d->requests, (unsigned long long)d->exits,
+			    d->requests ? (double)d->exits / (double)d->requests : 0.0,
+			    (unsigned long long)d->interrupts);
 		if (!send_all(fd, line, (size_t)n))
 			return;
 	}
@@ -160,13 +177,16 @@ int vm_screenshot(int pid, const char *path)
 {
 	struct vm_picture p = { 0 };
 	int fd = ask(pid, "picture\n"), err = -1;
+	FILE *f;
 
 	if (fd < 0)
 		return -1;
 	if (receive(fd, &p))
 		say_error("machine %d shows no picture", pid);
+	else if (!(f = fopen(path, "wb")))
+		say_error("%s: %s", path, strerror(errno));
 	else
-		err = vm_write_picture(&p, path);
+		err = vm_write_picture(&p, path, f);
 	close(fd);
 	free(p.rgb);
 	return err;

@@ -230,21 +230,16 @@ void vm_keep_picture(struct vm *vm)
 
 	if (!vm->screenshot || vm_picture(&p))
 		return;
-	vm_write_picture(&p, vm->screenshot);
+	vm_write_picture(&p, vm->screenshot, vm->picture);
 	free(p.rgb);
 	vm->screenshot = NULL;
 }
 
-int vm_write_picture(const struct vm_picture *p, const char *path)
+int vm_write_picture(const struct vm_picture *p, const char *path, FILE *f)
 {
 	size_t n = strlen(path);
 	uint8_t head[13] = { [8] = 8, [9] = 2 };
-	FILE *f = fopen(path, "wb");
 
-	if (!f) {
-		say_error("%s: %s", path, strerror(errno));
-		return -1;
-	}
 	if (n > 4 && !strcmp(path + n - 4, ".ppm")) {
 		fprintf(f, "P6\n%u %u\n255\n", p->width, p->height);
 		fwrite(p->rgb, 3, (size_t)p->width * p->height, f);

@@ -7,6 +7,7 @@
  *
  *      KVM_RUN --> port or memory exit --> range found: device under vm->lock --> KVM_RUN
  *                                          none: reads are all ones, writes vanish
+ *      queue's eventfd, network --> main thread: device under vm->lock
  *
  * Contract: vm.h. The first CPU starts at the kernel's PVH entry; the others wait for its start-up messages.
  * Sources: KVM's virt/kvm/api.rst; PVH boot protocol (state of the first CPU).
@@ -25,7 +26,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "ostrom.h"
-#include "vm.h"
+#include "virtio.h"
 
 #define CRASHED       125
 #define CPUID_ENTRIES 128
@@ -129,7 +130,9 @@ static int make_cpu(struct vm *vm, unsigned n)
 {
 	struct vm_cpu *c = &vm->cpu[n];
 
-	*c = (struct vm_cpu){ .vm = vm, .index = n };
+	char path[64];
+
+	*c = (struct vm_cpu){ .vm = vm, .index = n, .info_fd = -1 };
 	c->fd = ioctl(vm->fd, KVM_CREATE_VCPU, n);
 	if (c->fd < 0)
 		return fail("CPU");
@@ -138,6 +141,8 @@ static int make_cpu(struct vm *vm, unsigned n)
 		return fail("CPU");
 	if (set_cpuid(vm, c) || (n == 0 && set_start(vm, c)))
 		return fail("CPU registers");
+	sprintf(path, "/proc/self/fdinfo/%d", c->fd);
+	c->info_fd = open(path, O_RDONLY | O_CLOEXEC);
 	return 0;
 }
 
@@ -252,27 +257,89 @@ void vm_stop(struct vm *vm, int exit_code)
 		say_error("stop: %s", strerror(errno));
 }
 
-/* Feeds the console and answers at the control socket until the machine ends. */
+void vm_wake(struct vm *vm)
+{
+	uint64_t one = 1;
+
+	(void)!write(vm->wake_fd, &one, sizeof(one));
+}
+
+static void take_input(struct vm *vm, struct pollfd *p)
+{
+	uint8_t buf[256];
+	ssize_t n = read(p->fd, buf, sizeof(buf));
+
+	if (n <= 0)
+		p->fd = -1;
+	else if (!vm_console_input(vm, buf, (size_t)n))
+		vm_serial_input(vm, buf, (size_t)n);
+}
+
+static void drain(int fd)
+{
+	uint64_t n;
+
+	(void)!read(fd, &n, sizeof(n));
+}
+
+/* The descriptors of a device: one a queue, then its own. */
+enum { OF_DEVICE = VIRTIO_QUEUES + 1 };
+
+static void list_device(const struct virtio_device *d, struct pollfd *p)
+{
+	for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
+		p[i] = (struct pollfd){ .fd = d->queue[i].kick, .events = POLLIN };
+	p[VIRTIO_QUEUES] = (struct pollfd){ .fd = d->full ? -1 : d->fd, .events = POLLIN };
+}
+
+static void serve_device(struct virtio_device *d, const struct pollfd *p)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < OF_DEVICE; i++)
+		any |= p[i].revents != 0;
+	if (!any)
+		return;
+	pthread_mutex_lock(&d->vm->lock);
+	for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
+		if (!p[i].revents)
+			continue;
+		drain(p[i].fd);
+		d->kind->kick(d, i);
+	}
+	if (p[VIRTIO_QUEUES].revents && d->kind->ready)
+		d->kind->ready(d);
+	pthread_mutex_unlock(&d->vm->lock);
+}
+
+/* Serves devices, feeds the console and answers at the control socket until the machine ends. */
 static void serve(struct vm *vm)
 {
-	struct pollfd p[3] = { { vm->stop_fd, POLLIN, 0 }, { 0, POLLIN, 0 }, { vm->control_fd, POLLIN, 0 } };
-	uint8_t buf[256];
+	enum { STOP, INPUT, CONTROL, WAKE, DEVICES };
+	struct pollfd p[DEVICES + VIRTIO_MAX * OF_DEVICE] = {
+		{ vm->stop_fd, POLLIN, 0 }, { 0, POLLIN, 0 }, { vm->control_fd, POLLIN, 0 }, { vm->wake_fd, POLLIN, 0 }
+	};
+	struct virtio_device *d;
+	nfds_t n;
 
 	for (;;) {
-		if (poll(p, 3, -1) < 0 && errno != EINTR)
-			return;
-		if (p[0].revents)
-			return;
-		if (p[1].revents) {
-			ssize_t n = read(0, buf, sizeof(buf));
-
-			if (n > 0)
-				vm_serial_input(vm, buf, (size_t)n);
-			else
-				p[1].fd = -1;
+		for (n = 0; (d = virtio_nth((unsigned)n)); n++)
+			list_device(d, p + DEVICES + n * OF_DEVICE);
+		if (poll(p, DEVICES + n * OF_DEVICE, -1) < 0) {
+			if (errno != EINTR)
+				return;
+			continue;
 		}
-		if (p[2].revents)
+		if (p[STOP].revents)
+			return;
+		if (p[INPUT].revents)
+			take_input(vm, &p[INPUT]);
+		if (p[CONTROL].revents)
 			vm_control_serve(vm);
+		if (p[WAKE].revents)
+			drain(vm->wake_fd);
+		for (n = 0; (d = virtio_nth((unsigned)n)); n++)
+			serve_device(d, p + DEVICES + n * OF_DEVICE);
 	}
 }
 
@@ -326,6 +393,8 @@ static int add_devices(struct vm *vm, const struct vm_options *o)
 	for (unsigned i = 0; i < o->nr_disks; i++)
 		if (vm_disk(vm, i, o->disk[i]))
 			return -1;
+	if ((o->net && vm_net(vm, o->net)) || (o->console && vm_console(vm)) || (o->rng && vm_rng(vm)))
+		return -1;
 	if (o->gpu_percent && vm_gpu(vm, o->gpu_percent))
 		return -1;
 	for (unsigned i = 0; i < o->nr_vfio; i++)
@@ -339,7 +408,8 @@ int vm_create(struct vm *vm, const struct vm_options *o)
 	*vm = (struct vm){ .kvm = -1, .fd = -1, .control_fd = -1, .nr_cpus = o->cpus, .bytes = o->bytes };
 	pthread_mutex_init(&vm->lock, NULL);
 	vm->stop_fd = eventfd(0, EFD_CLOEXEC);
-	if (vm->stop_fd < 0)
+	vm->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (vm->stop_fd < 0 || vm->wake_fd < 0)
 		return fail("eventfd");
 	if (open_kvm(vm) || make_memory(vm) || add_devices(vm, o) || vm_load(vm, o))
 		return -1;

@@ -7,12 +7,13 @@
  * crashes 125.
  *
  * Contract: `ostrom vm run --kernel ELF [--initrd FILE] [--append WORDS] [--cpus N] [--mem SIZE] [--disk IMAGE]...
- * [--gpu PERCENT] [--screenshot FILE] [--vfio UUID]... [-- COMMAND...]`; `ostrom vm screenshot PID FILE`, `ostrom vm
- * stat PID`. The kernel is an ELF file with a PVH entry (Ostrom, Linux's vmlinux). Status 2: wrong usage; 1: no machine
- * could be made.
+ * [--net INTERFACE] [--console serial|virtio] [--rng] [--unconfined] [--gpu PERCENT] [--screenshot FILE] [--vfio
+ * UUID]... [-- COMMAND...]`; `ostrom vm screenshot PID FILE`, `ostrom vm stat PID`. The kernel is an ELF file with a
+ * PVH entry (Ostrom, Linux's vmlinux). Status 2: wrong usage; 1: no machine could be made.
  *
  * Locks: none here.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,7 +68,9 @@ static void usage(FILE *f)
 	fprintf(f,
 		"usage: ostrom vm run --kernel ELF [--initrd FILE] [--append WORDS] [--cpus N] [--mem SIZE] [--disk "
 		"IMAGE]...\n"
-		"                     [--gpu PERCENT] [--screenshot FILE] [--vfio UUID]... [-- COMMAND [ARG...]]\n"
+		"                     [--net INTERFACE] [--console serial|virtio] [--rng] [--gpu PERCENT] "
+		"[--screenshot FILE]\n"
+		"                     [--vfio UUID]... [--unconfined] [-- COMMAND [ARG...]]\n"
 		"       ostrom vm screenshot PID FILE\n"
 		"       ostrom vm stat PID\n\n"
 		"Runs a kernel with a PVH entry on /dev/kvm, its console on this terminal. With a command, it is given "
@@ -76,7 +79,11 @@ static void usage(FILE *f)
 		"--gpu 25%% gives it a part of the GPU, made now and gone at its end; --screenshot writes what it "
 		"shows "
 		"then (PNG, or\n"
-		"PPM if the name ends so); --vfio gives it a mediated device that exists.\n");
+		"PPM if the name ends so); --vfio gives it a mediated device that exists. --net makes it a station of "
+		"its own on\n"
+		"an interface of this machine. Once the guest runs the monitor can open nothing and start nothing; "
+		"--unconfined\n"
+		"leaves that out.\n");
 }
 
 /* "console=ttyS0 ... -- COMMAND"; kept until the end. */
@@ -104,12 +111,13 @@ static char *command_line(const char *append, char **command, int nr)
 
 static int parse(int argc, char **argv, struct vm_options *o)
 {
-	static const struct option longs[] = { { "kernel", 1, NULL, 'k' }, { "initrd", 1, NULL, 'i' },
-					       { "append", 1, NULL, 'a' }, { "cpus", 1, NULL, 'c' },
-					       { "mem", 1, NULL, 'm' },    { "disk", 1, NULL, 'd' },
-					       { "gpu", 1, NULL, 'g' },    { "screenshot", 1, NULL, 's' },
-					       { "vfio", 1, NULL, 'v' },   { "help", 0, NULL, 'h' },
-					       { NULL, 0, NULL, 0 } };
+	static const struct option longs[] = {
+		{ "kernel", 1, NULL, 'k' }, { "initrd", 1, NULL, 'i' },     { "append", 1, NULL, 'a' },
+		{ "cpus", 1, NULL, 'c' },   { "mem", 1, NULL, 'm' },        { "disk", 1, NULL, 'd' },
+		{ "gpu", 1, NULL, 'g' },    { "screenshot", 1, NULL, 's' }, { "vfio", 1, NULL, 'v' },
+		{ "help", 0, NULL, 'h' },   { "net", 1, NULL, 'n' },        { "console", 1, NULL, 't' },
+		{ "rng", 0, NULL, 'r' },    { "unconfined", 0, NULL, 'u' }, { NULL, 0, NULL, 0 }
+	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "+h", longs, NULL)) != -1) {
@@ -145,6 +153,16 @@ static int parse(int argc, char **argv, struct vm_options *o)
 			}
 			break;
 		case 's': o->screenshot = optarg; break;
+		case 'n': o->net = optarg; break;
+		case 'r': o->rng = true; break;
+		case 'u': o->open = true; break;
+		case 't':
+			o->console = !strcmp(optarg, "virtio");
+			if (!o->console && strcmp(optarg, "serial")) {
+				say_error("--console: serial or virtio");
+				return -1;
+			}
+			break;
 		case 'v':
 			if (o->nr_vfio == VM_VFIO_MAX) {
 				say_error("at most %d devices", VM_VFIO_MAX);
@@ -163,9 +181,22 @@ static int parse(int argc, char **argv, struct vm_options *o)
 	return 0;
 }
 
+/* The last things that have to be opened, or changed on the terminal. */
+static int keep_files(struct vm *vm, const struct vm_options *o)
+{
+	vm->screenshot = o->screenshot;
+	vm->picture = o->screenshot ? fopen(o->screenshot, "wb") : NULL;
+	if (vm->screenshot && !vm->picture) {
+		say_error("%s: %s", o->screenshot, strerror(errno));
+		return -1;
+	}
+	raw_terminal();
+	return 0;
+}
+
 static int run(int argc, char **argv)
 {
-	struct vm_options o = { .append = "console=ttyS0", .cpus = 1, .bytes = 256 << 20 };
+	struct vm_options o = { .cpus = 1, .bytes = 256 << 20 };
 	static struct vm vm;
 	int status = 1;
 
@@ -179,10 +210,10 @@ static int run(int argc, char **argv)
 	}
 	if (parse(argc - 1, argv + 1, &o))
 		return 2;
+	if (!o.append)
+		o.append = o.console ? "console=hvc0 ostrom.tty=hvc0" : "console=ttyS0";
 	o.append = command_line(o.append, argv + 1 + optind, argc - 1 - optind);
-	if (o.append && vm_create(&vm, &o) == 0) {
-		raw_terminal();
-		vm.screenshot = o.screenshot;
+	if (o.append && vm_create(&vm, &o) == 0 && keep_files(&vm, &o) == 0 && (o.open || vm_confine() == 0)) {
 		status = vm_run(&vm);
 		vm_keep_picture(&vm);
 		if (vm.screenshot)

@@ -15,10 +15,7 @@
 #include "ostrom.h"
 #include "vm.h"
 
-static struct {
-	struct kvm_irq_routing head;
-	struct kvm_irq_routing_entry row[VM_GSIS];
-} packed;
+static _Alignas(8) uint8_t packed[sizeof(struct kvm_irq_routing) + VM_GSIS * sizeof(struct kvm_irq_routing_entry)];
 static struct kvm_irq_routing_entry rows[VM_GSIS];
 static bool used[VM_GSIS];
 static unsigned next = VM_IOAPIC_PINS;
@@ -30,11 +27,13 @@ int vm_gsi(void)
 
 static void give(struct vm *vm)
 {
-	packed.head = (struct kvm_irq_routing){ 0 };
+	struct kvm_irq_routing *table = (void *)packed;
+
+	*table = (struct kvm_irq_routing){ 0 };
 	for (unsigned i = 0; i < VM_GSIS; i++)
 		if (used[i])
-			packed.row[packed.head.nr++] = rows[i];
-	if (ioctl(vm->fd, KVM_SET_GSI_ROUTING, &packed))
+			table->entries[table->nr++] = rows[i];
+	if (ioctl(vm->fd, KVM_SET_GSI_ROUTING, table))
 		say_error("interrupt routes are refused");
 }
 

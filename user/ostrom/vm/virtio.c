@@ -1,69 +1,60 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: the guest's disks.
+ * Problem: each of the guest's virtio devices has the same registers and the same rings, all of it written by the
+ * guest.
  *
- * Idea: virtio-blk behind virtio-mmio, one queue. A notification walks the ring and serves each chain at once by
- * preadv, pwritev and fdatasync, straight from and to the guest's memory.
+ * Idea: virtio-mmio with one set of registers a device, and chains handed to the device as two lists of pieces. Where
+ * KVM can, a notification is an eventfd that the device thread waits for: the CPU stays in the guest.
  *
- * Contract: vm.h. Everything that the guest wrote (addresses, lengths, indexes) is checked before it is used; a chain
- * that makes no sense is answered with an I/O error, a ring that makes none is left alone. Source: VIRTIO 1.2, 2.7
- * (split rings), 4.2 (MMIO, version 2), 5.2 (block device).
+ * Contract: virtio.h. Everything that the guest wrote (addresses, lengths, indexes) is checked before it is used: a
+ * chain that makes no sense is given back empty, a ring that makes none is left alone. Source: VIRTIO 1.2, 2.7 (split
+ * rings), 4.2 (MMIO, version 2).
  *
  * Locks: vm->lock, held by every caller.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include "ostrom.h"
-#include "vm.h"
+#include "virtio.h"
 
 #define QUEUE_MAX 256
-#define CHAIN_MAX 64
-#define SECTOR    512
-#define FEATURES  (1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_BLK_F_FLUSH | 1ULL << VIRTIO_BLK_F_SEG_MAX)
 
-static struct disk {
-	struct vm *vm;
-	int fd;
-	unsigned irq;
-	uint64_t sectors, features;
-	uint32_t feature_page, driver_page, status, interrupt;
-	uint32_t size, ready;
-	uint64_t desc, avail, used;
-	uint16_t next;
-} disks[VIRTIO_MAX];
+static struct virtio_device devices[VIRTIO_MAX];
+static unsigned nr;
 
-struct chain {
-	struct iovec v[CHAIN_MAX];
-	bool writable[CHAIN_MAX];
-	unsigned nr;
-};
+/* ---- rings ---- */
 
-/* ---- the ring ---- */
-
-static bool take_chain(struct disk *d, uint16_t head, struct chain *c)
+/* Into the list that it belongs to; false: it makes no sense. */
+static bool add_piece(struct virtio_device *d, struct virtio_chain *c, const struct vring_desc *x)
 {
-	const struct vring_desc *table = vm_memory(d->vm, d->desc, d->size * sizeof(*table));
+	void *at = vm_memory(d->vm, x->addr, x->len);
+	bool in = x->flags & VRING_DESC_F_WRITE;
 
-	c->nr = 0;
-	for (uint16_t i = head;;) {
+	if (!at || (x->flags & VRING_DESC_F_INDIRECT) || c->nr_out + c->nr_in == VIRTIO_CHAIN || (!in && c->nr_in))
+		return false;
+	if (in)
+		c->in[c->nr_in++] = (struct iovec){ at, x->len };
+	else
+		c->out[c->nr_out++] = (struct iovec){ at, x->len };
+	return true;
+}
+
+static bool gather(struct virtio_device *d, const struct virtio_queue *q, struct virtio_chain *c)
+{
+	const struct vring_desc *table = vm_memory(d->vm, q->desc, q->size * sizeof(*table));
+
+	for (uint16_t i = c->head;;) {
 		struct vring_desc x;
 
-		if (!table || i >= d->size || c->nr == CHAIN_MAX)
+		if (!table || i >= q->size)
 			return false;
-		x = table[i];
-		c->v[c->nr].iov_base = vm_memory(d->vm, x.addr, x.len);
-		c->v[c->nr].iov_len = x.len;
-		c->writable[c->nr] = x.flags & VRING_DESC_F_WRITE;
-		if (!c->v[c->nr++].iov_base)
+		x = table[i]; /* once: the guest may change it meanwhile */
+		if (!add_piece(d, c, &x))
 			return false;
 		if (!(x.flags & VRING_DESC_F_NEXT))
 			return true;
@@ -71,123 +62,163 @@ static bool take_chain(struct disk *d, uint16_t head, struct chain *c)
 	}
 }
 
-static uint8_t transfer(struct disk *d, uint64_t sector, struct chain *c, bool write)
+static uint16_t *avail_ring(struct virtio_device *d, const struct virtio_queue *q)
 {
-	ssize_t want = 0, got;
-
-	for (unsigned i = 1; i + 1 < c->nr; i++) {
-		want += (ssize_t)c->v[i].iov_len;
-		if (c->writable[i] == write)
-			return VIRTIO_BLK_S_IOERR;
-	}
-	if (sector > d->sectors || (uint64_t)want > (d->sectors - sector) * SECTOR)
-		return VIRTIO_BLK_S_IOERR;
-	got = write ? pwritev(d->fd, c->v + 1, (int)c->nr - 2, (off_t)(sector * SECTOR))
-		    : preadv(d->fd, c->v + 1, (int)c->nr - 2, (off_t)(sector * SECTOR));
-	return got == want ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR;
+	return q->ready && q->size && !(q->avail & 1) ? vm_memory(d->vm, q->avail, 4 + q->size * 2) : NULL;
 }
 
-/* Header, data, one status byte. Returns the bytes that were written to the guest. */
-static uint32_t serve(struct disk *d, struct chain *c)
+static struct vring_used *used_ring(struct virtio_device *d, const struct virtio_queue *q)
 {
-	struct virtio_blk_outhdr h;
-	uint8_t *status, result = VIRTIO_BLK_S_UNSUPP;
-	uint32_t written = 1;
-
-	if (c->nr < 2 || c->v[0].iov_len < sizeof(h) || c->writable[0] || !c->writable[c->nr - 1] ||
-	    !c->v[c->nr - 1].iov_len)
-		return 0;
-	memcpy(&h, c->v[0].iov_base, sizeof(h));
-	status = (uint8_t *)c->v[c->nr - 1].iov_base + c->v[c->nr - 1].iov_len - 1;
-	switch (h.type) {
-	case VIRTIO_BLK_T_IN:
-		result = transfer(d, h.sector, c, false);
-		for (unsigned i = 1; i + 1 < c->nr; i++)
-			written += (uint32_t)c->v[i].iov_len;
-		break;
-	case VIRTIO_BLK_T_OUT: result = transfer(d, h.sector, c, true); break;
-	case VIRTIO_BLK_T_FLUSH: result = fdatasync(d->fd) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK; break;
-	case VIRTIO_BLK_T_GET_ID:
-		if (c->nr > 2 && c->writable[1] && c->v[1].iov_len >= VIRTIO_BLK_ID_BYTES) {
-			memset(c->v[1].iov_base, 0, VIRTIO_BLK_ID_BYTES);
-			sprintf(c->v[1].iov_base, "ostrom-%u", d->irq - VIRTIO_IRQ);
-			result = VIRTIO_BLK_S_OK;
-			written += VIRTIO_BLK_ID_BYTES;
-		}
-		break;
-	default: break;
-	}
-	*status = result;
-	return written;
+	return q->used & 3 ? NULL : vm_memory(d->vm, q->used, 4 + q->size * sizeof(struct vring_used_elem));
 }
 
-static void serve_ring(struct disk *d)
+bool virtio_take(struct virtio_device *d, unsigned queue, struct virtio_chain *c)
 {
-	uint16_t *avail = vm_memory(d->vm, d->avail, 4 + d->size * 2);
-	struct vring_used *used = vm_memory(d->vm, d->used, 4 + d->size * sizeof(struct vring_used_elem));
-	bool any = false;
+	struct virtio_queue *q = &d->queue[queue];
+	uint16_t *avail = avail_ring(d, q);
 
-	if (!avail || !used || !d->ready || !d->size)
+	while (avail && used_ring(d, q) && q->next != __atomic_load_n(&avail[1], __ATOMIC_ACQUIRE)) {
+		c->head = avail[2 + q->next % q->size];
+		c->nr_in = c->nr_out = 0;
+		q->next++;
+		d->requests++;
+		if (gather(d, q, c))
+			return true;
+		virtio_give(d, queue, c, 0);
+		virtio_tell(d, queue);
+	}
+	return false;
+}
+
+void virtio_give(struct virtio_device *d, unsigned queue, const struct virtio_chain *c, uint32_t written)
+{
+	struct virtio_queue *q = &d->queue[queue];
+	struct vring_used *used = used_ring(d, q);
+
+	if (!used || !q->size)
 		return;
-	while (d->next != __atomic_load_n(&avail[1], __ATOMIC_ACQUIRE)) {
-		uint16_t head = avail[2 + d->next % d->size];
-		struct chain c;
-		uint32_t written = take_chain(d, head, &c) ? serve(d, &c) : 0;
+	used->ring[used->idx % q->size] = (struct vring_used_elem){ c->head, written };
+	__atomic_store_n(&used->idx, (uint16_t)(used->idx + 1), __ATOMIC_RELEASE);
+}
 
-		used->ring[used->idx % d->size] = (struct vring_used_elem){ head, written };
-		__atomic_store_n(&used->idx, (uint16_t)(used->idx + 1), __ATOMIC_RELEASE);
-		d->next++;
-		any = true;
+void virtio_tell(struct virtio_device *d, unsigned queue)
+{
+	uint16_t *avail = avail_ring(d, &d->queue[queue]);
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!avail || (__atomic_load_n(&avail[0], __ATOMIC_RELAXED) & VRING_AVAIL_F_NO_INTERRUPT))
+		return;
+	d->interrupts++;
+	d->interrupt |= VIRTIO_MMIO_INT_VRING;
+	vm_irq(d->vm, d->irq, false); /* edge-triggered: what was raised and not yet acknowledged is raised again */
+	vm_irq(d->vm, d->irq, true);
+}
+
+size_t virtio_bytes(const struct iovec *v, unsigned n)
+{
+	size_t sum = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		sum += v[i].iov_len;
+	return sum;
+}
+
+static size_t copy(const struct iovec *v, unsigned n, size_t at, char *buf, size_t bytes, bool in)
+{
+	size_t done = 0;
+
+	for (unsigned i = 0; i < n && done < bytes; i++) {
+		size_t part = v[i].iov_len - at;
+
+		if (at >= v[i].iov_len) {
+			at -= v[i].iov_len;
+			continue;
+		}
+		part = part < bytes - done ? part : bytes - done;
+		if (in)
+			memcpy((char *)v[i].iov_base + at, buf + done, part);
+		else
+			memcpy(buf + done, (char *)v[i].iov_base + at, part);
+		done += part;
+		at = 0;
 	}
-	if (any && !(avail[0] & VRING_AVAIL_F_NO_INTERRUPT)) {
-		d->interrupt |= VIRTIO_MMIO_INT_VRING;
-		vm_irq(d->vm, d->irq, true);
-	}
+	return done;
+}
+
+size_t virtio_copy_out(const struct virtio_chain *c, size_t at, void *to, size_t n)
+{
+	return copy(c->out, c->nr_out, at, to, n, false);
+}
+
+size_t virtio_copy_in(const struct virtio_chain *c, size_t at, const void *from, size_t n)
+{
+	return copy(c->in, c->nr_in, at, (char *)from, n, true);
 }
 
 /* ---- registers ---- */
 
-static void read_config(struct disk *d, uint64_t offset, void *data, unsigned len)
+static uint32_t get(struct virtio_device *d, uint64_t offset)
 {
-	struct virtio_blk_config c = { .capacity = d->sectors, .seg_max = CHAIN_MAX - 2 };
+	uint64_t features = d->kind->features | 1ULL << VIRTIO_F_VERSION_1;
+	bool there = d->queue_index < d->kind->queues;
 
-	memset(data, 0, len);
-	if (offset + len <= sizeof(c))
-		memcpy(data, (char *)&c + offset, len);
-}
-
-static uint32_t get(struct disk *d, uint64_t offset)
-{
 	switch (offset) {
 	case VIRTIO_MMIO_MAGIC_VALUE: return 0x74726976;
 	case VIRTIO_MMIO_VERSION: return 2;
-	case VIRTIO_MMIO_DEVICE_ID: return 2;
+	case VIRTIO_MMIO_DEVICE_ID: return d->kind->id;
 	case VIRTIO_MMIO_VENDOR_ID: return 0x5254534f;
-	case VIRTIO_MMIO_DEVICE_FEATURES: return d->feature_page < 2 ? (uint32_t)(FEATURES >> d->feature_page * 32) : 0;
-	case VIRTIO_MMIO_QUEUE_NUM_MAX: return QUEUE_MAX;
-	case VIRTIO_MMIO_QUEUE_READY: return d->ready;
+	case VIRTIO_MMIO_DEVICE_FEATURES: return d->feature_page < 2 ? (uint32_t)(features >> d->feature_page * 32) : 0;
+	case VIRTIO_MMIO_QUEUE_NUM_MAX: return there ? QUEUE_MAX : 0;
+	case VIRTIO_MMIO_QUEUE_READY: return there ? d->queue[d->queue_index].ready : 0;
 	case VIRTIO_MMIO_INTERRUPT_STATUS: return d->interrupt;
 	case VIRTIO_MMIO_STATUS: return d->status;
 	default: return 0;
 	}
 }
 
-static void set_half(uint64_t *v, unsigned high, uint32_t half)
+static void set_half(uint64_t *v, uint64_t high, uint32_t half)
 {
 	*v = high ? (*v & 0xffffffff) | (uint64_t)half << 32 : (*v & ~0xffffffffULL) | half;
 }
 
-static void set_status(struct disk *d, uint32_t v)
+static void set_status(struct virtio_device *d, uint32_t v)
 {
 	d->status = v;
-	if (!v) {
-		d->ready = d->interrupt = d->size = 0;
-		d->next = 0;
-		vm_irq(d->vm, d->irq, false);
+	if (v)
+		return;
+	d->interrupt = 0;
+	for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
+		d->queue[i] = (struct virtio_queue){ .kick = d->queue[i].kick };
+	d->full = false;
+	if (d->kind->reset)
+		d->kind->reset(d);
+	vm_irq(d->vm, d->irq, false);
+}
+
+static void set_queue(struct virtio_device *d, uint64_t offset, uint32_t v)
+{
+	struct virtio_queue *q;
+
+	if (d->queue_index >= d->kind->queues)
+		return;
+	q = &d->queue[d->queue_index];
+	switch (offset) {
+	case VIRTIO_MMIO_QUEUE_NUM: q->size = v && v <= QUEUE_MAX && !(v & (v - 1)) ? v : 0; break;
+	case VIRTIO_MMIO_QUEUE_READY:
+		q->ready = v & 1;
+		q->next = 0;
+		break;
+	case VIRTIO_MMIO_QUEUE_DESC_LOW:
+	case VIRTIO_MMIO_QUEUE_DESC_HIGH: set_half(&q->desc, offset & 4, v); break;
+	case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
+	case VIRTIO_MMIO_QUEUE_AVAIL_HIGH: set_half(&q->avail, offset & 4, v); break;
+	case VIRTIO_MMIO_QUEUE_USED_LOW:
+	case VIRTIO_MMIO_QUEUE_USED_HIGH: set_half(&q->used, offset & 4, v); break;
+	default: break;
 	}
 }
 
-static void set(struct disk *d, uint64_t offset, uint32_t v)
+static void set(struct virtio_device *d, uint64_t offset, uint32_t v)
 {
 	switch (offset) {
 	case VIRTIO_MMIO_DEVICE_FEATURES_SEL: d->feature_page = v; break;
@@ -196,58 +227,79 @@ static void set(struct disk *d, uint64_t offset, uint32_t v)
 		if (d->driver_page < 2)
 			set_half(&d->features, d->driver_page, v);
 		break;
-	case VIRTIO_MMIO_QUEUE_NUM: d->size = v && v <= QUEUE_MAX && !(v & (v - 1)) ? v : 0; break;
-	case VIRTIO_MMIO_QUEUE_READY:
-		d->ready = v & 1;
-		d->next = 0;
+	case VIRTIO_MMIO_QUEUE_SEL: d->queue_index = v; break;
+	case VIRTIO_MMIO_QUEUE_NOTIFY:
+		if (v < d->kind->queues)
+			d->kind->kick(d, v);
 		break;
-	case VIRTIO_MMIO_QUEUE_NOTIFY: serve_ring(d); break;
 	case VIRTIO_MMIO_INTERRUPT_ACK:
 		d->interrupt &= ~v;
 		vm_irq(d->vm, d->irq, d->interrupt);
 		break;
 	case VIRTIO_MMIO_STATUS: set_status(d, v); break;
-	case VIRTIO_MMIO_QUEUE_DESC_LOW:
-	case VIRTIO_MMIO_QUEUE_DESC_HIGH: set_half(&d->desc, offset & 4, v); break;
-	case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
-	case VIRTIO_MMIO_QUEUE_AVAIL_HIGH: set_half(&d->avail, offset & 4, v); break;
-	case VIRTIO_MMIO_QUEUE_USED_LOW:
-	case VIRTIO_MMIO_QUEUE_USED_HIGH: set_half(&d->used, offset & 4, v); break;
-	default: break;
+	default: set_queue(d, offset, v);
 	}
 }
 
 static void on_access(void *dev, uint64_t offset, void *data, unsigned len, bool write)
 {
-	struct disk *d = dev;
+	struct virtio_device *d = dev;
+	uint64_t at = offset - VIRTIO_MMIO_CONFIG;
 	uint32_t v = 0;
 
-	if (offset >= VIRTIO_MMIO_CONFIG) {
-		if (!write)
-			read_config(d, offset - VIRTIO_MMIO_CONFIG, data, len);
-		return;
-	}
-	if (write) {
+	d->exits++;
+	if (write && offset < VIRTIO_MMIO_CONFIG) {
 		memcpy(&v, data, len < 4 ? len : 4);
 		set(d, offset, v);
+	}
+	if (write)
+		return;
+	memset(data, 0, len);
+	if (offset >= VIRTIO_MMIO_CONFIG) {
+		if (at + len <= sizeof(d->config))
+			memcpy(data, d->config + at, len);
 		return;
 	}
 	v = get(d, offset);
-	memset(data, 0, len);
 	memcpy(data, &v, len < 4 ? len : 4);
 }
 
-int vm_disk(struct vm *vm, unsigned n, const char *path)
-{
-	struct disk *d = &disks[n];
-	struct stat st;
+/* ---- life ---- */
 
-	*d = (struct disk){ .vm = vm, .fd = open(path, O_RDWR | O_CLOEXEC), .irq = VIRTIO_IRQ + n };
-	if (d->fd < 0 || fstat(d->fd, &st)) {
-		say_error("%s: %s", path, strerror(errno));
-		return -1;
+static int make_kick(struct vm *vm, uint64_t base, unsigned queue)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct kvm_ioeventfd e = { .datamatch = queue,
+				   .addr = base + VIRTIO_MMIO_QUEUE_NOTIFY,
+				   .len = 4,
+				   .fd = fd,
+				   .flags = KVM_IOEVENTFD_FLAG_DATAMATCH };
+
+	if (fd >= 0 && ioctl(vm->fd, KVM_IOEVENTFD, &e) == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+struct virtio_device *virtio_add(struct vm *vm, const struct virtio_kind *k, void *own)
+{
+	struct virtio_device *d = &devices[nr];
+	uint64_t base = VIRTIO_BASE + nr * VIRTIO_STEP;
+
+	if (nr == VIRTIO_MAX) {
+		say_error("at most %d disks, network cards, consoles and generators", VIRTIO_MAX);
+		return NULL;
 	}
-	d->sectors = (uint64_t)st.st_size / SECTOR;
-	vm_add_mmio(vm, (struct vm_range){ VIRTIO_BASE + n * VIRTIO_STEP, VIRTIO_STEP, on_access, d });
-	return 0;
+	*d = (struct virtio_device){ .vm = vm, .kind = k, .own = own, .fd = -1, .irq = VIRTIO_IRQ + nr };
+	for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
+		d->queue[i].kick = i < k->queues ? make_kick(vm, base, i) : -1;
+	vm_add_mmio(vm, (struct vm_range){ base, VIRTIO_STEP, on_access, d });
+	nr++;
+	return d;
+}
+
+struct virtio_device *virtio_nth(unsigned n)
+{
+	return n < nr ? &devices[n] : NULL;
 }

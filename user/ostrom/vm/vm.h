@@ -3,7 +3,8 @@
  * `ostrom vm`: a small virtual machine monitor on KVM's interface, for Linux and for Ostrom.
  *
  * Threading: one thread a CPU runs the guest; every device access takes vm->lock, so devices know no other lock. The
- * main thread feeds the console's input. Devices end the machine by vm_stop.
+ * main thread is the device thread: it feeds the console, and serves the queues of virtio devices that the guest
+ * notified. Devices end the machine by vm_stop.
  */
 #ifndef OSTROM_VM_H
 #define OSTROM_VM_H
@@ -13,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define VM_CPUS_MAX  64
 #define VM_LOW_LIMIT 0xc0000000ULL /* memory ends here and goes on at 4 GiB: devices lie between */
@@ -41,7 +43,7 @@ struct vm_range {
 struct vm_cpu {
 	struct vm *vm;
 	unsigned index;
-	int fd;
+	int fd, info_fd; /* info_fd: what the kernel tells of it, -1: nothing */
 	struct kvm_run *run;
 	pthread_t thread;
 	bool started;
@@ -60,9 +62,11 @@ struct vm {
 	unsigned nr_ports, nr_mmio;
 	int control_fd; /* control.c, -1: none */
 	int stop_fd;    /* an eventfd: readable when the machine has ended */
+	int wake_fd;    /* an eventfd: the device thread looks at its descriptors anew */
 	bool stopping;
 	int exit_code;
 	const char *screenshot; /* to be written when the guest says that it ends, or at its end */
+	FILE *picture;          /* its file */
 	uint64_t entry;         /* of the kernel, 32-bit */
 	uint64_t start_info;
 };
@@ -70,7 +74,8 @@ struct vm {
 struct vm_options {
 	const char *kernel, *initrd, *append;
 	const char *disk[VIRTIO_MAX];
-	const char *vfio[VM_VFIO_MAX], *screenshot;
+	const char *vfio[VM_VFIO_MAX], *screenshot, *net;
+	bool console, rng, open;
 	unsigned nr_disks, cpus, nr_vfio, gpu_percent;
 	uint64_t bytes;
 };
@@ -80,6 +85,7 @@ int vm_create(struct vm *vm, const struct vm_options *o);
 int vm_run(struct vm *vm); /* until the machine ends; its exit status */
 void vm_destroy(struct vm *vm);
 void vm_stop(struct vm *vm, int exit_code);
+void vm_wake(struct vm *vm); /* a descriptor of a device may be read again */
 /* A guest's physical range in our memory, NULL: not all of it is memory. */
 void *vm_memory(struct vm *vm, uint64_t gpa, uint64_t bytes);
 void vm_add_ports(struct vm *vm, struct vm_range r);
@@ -112,8 +118,8 @@ struct vm_picture {
 int vm_gpu(struct vm *vm, unsigned percent);
 void vm_gpu_remove(void);
 int vm_picture(struct vm_picture *p);
-int vm_write_picture(const struct vm_picture *p, const char *path);
-void vm_keep_picture(struct vm *vm); /* writes vm->screenshot, once */
+int vm_write_picture(const struct vm_picture *p, const char *path, FILE *f); /* closes f */
+void vm_keep_picture(struct vm *vm);                                         /* writes vm->screenshot, once */
 /* control.c: questions to a machine that runs. */
 int vm_control(void); /* a listening socket, -1: none */
 void vm_control_serve(struct vm *vm);
@@ -129,7 +135,15 @@ void vm_eoi(struct vm *vm, unsigned vector);
 /* serial.c: the console, on our standard input and output. */
 void vm_serial(struct vm *vm);
 void vm_serial_input(struct vm *vm, const uint8_t *bytes, size_t n);
-/* virtio.c: a disk image as the n-th device. */
+/* Virtio devices: a disk image, an interface of the host's to share, a console instead of the serial one, random bytes.
+ */
 int vm_disk(struct vm *vm, unsigned n, const char *path);
+int vm_net(struct vm *vm, const char *interface);
+int vm_net_device(struct vm *vm, int fd); /* on a packet socket */
+int vm_console(struct vm *vm);
+bool vm_console_input(struct vm *vm, const uint8_t *bytes, size_t n); /* false: there is none */
+int vm_rng(struct vm *vm);
+/* confine.c: everything is open; from here on this process can only run the guest. */
+int vm_confine(void);
 
 #endif

@@ -1,0 +1,60 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# The virtio devices of `ostrom vm` on Ostrom: console, network (a station of its own on the host's wire), disk and generator, and the
+# monitor that can open nothing once its guest runs; exits a request; a machine that is stopped and goes on. Debian's Linux
+# with two CPUs.
+cd "$(dirname "$0")/../.." || exit 2
+make -s kernel build/user/init build/user/ostrom-vm || exit 1
+dir=$(mktemp -d) failed=0
+trap 'rm -rf "$dir"' EXIT
+check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; tail -30 "$dir/out"; fi; }
+strip -o "$dir/kernel" build/ostrom.elf
+busybox=$(command -v busybox || echo /bin/busybox)
+guest() { tools/mkinitrd "$dir/guest" --init build/user/init --busybox "$busybox" "$@"; }
+host() {
+	timeout 300 tools/qemu-run --mem ${mem:-1G} --timeout 280 --net --add build/user/ostrom-vm:/ostrom --add "$dir/kernel:/kernel" \
+		--add "$dir/guest:/initrd" --add "$dir/script:/script" -- sh /script > "$dir/out" 2>&1
+}
+
+guest --cmd sh -c 'echo "tty $(tty)"; ip -4 addr show eth0 | grep -o "inet 10.0.2.[0-9]*"; ping -c 2 -W 5 10.0.2.2 | grep received
+dd if=/dev/zero of=/dev/vda bs=4k count=256 conv=fsync 2> /dev/null; echo all-done; i=0; while [ ! -e /stop ] && [ $i -lt 40 ]; do i=$((i + 1)); sleep 0.2; done
+echo "still $i"; exit 9'
+cat > "$dir/script" <<'S'
+free_kb() { while read -r k v rest; do [ "$k" = MemFree: ] && echo "$v"; done < /proc/meminfo; }
+dd if=/dev/zero of=/disk bs=1M count=8 2> /dev/null
+ip -4 addr show eth0 | grep -o "inet 10.0.2.15"
+/ostrom vm run --kernel /kernel --initrd /initrd --disk /disk --net eth0 --console virtio --rng --append "console=hvc0 ostrom.tty=hvc0 ip=dhcp" < /dev/null > /log 2>&1 &
+p=$!
+i=0
+while [ $i -lt 200 ] && ! grep -q all-done /log; do i=$((i + 1)); sleep 0.2; done
+grep Seccomp: /proc/$p/status
+[ "$(readlink /proc/$p/ns/net)" != "$(readlink /proc/self/ns/net)" ] && [ "$(readlink /proc/$p/ns/mnt)" != "$(readlink /proc/self/ns/mnt)" ] && echo "own namespaces"
+ls /proc/$p/root/bin > /dev/null 2>&1 || echo "no files"
+/ostrom vm stat $p
+kill -STOP $p
+sleep 1
+free_kb > /dev/null
+kill -CONT $p
+wait $p
+echo "status $?"
+cat /log
+S
+host
+check "the guest has a console and an address of its own on the wire" "grep -q '^tty /dev/hvc0' $dir/out && grep -q '^inet 10.0.2.16' $dir/out && grep -q '2 packets received' $dir/out"
+check "the monitor is confined" "grep -q '^Seccomp:.2' $dir/out && grep -q '^own namespaces' $dir/out && grep -q '^no files' $dir/out"
+check "stat counts requests and their exits" \
+	"awk '/^disk 0 requests/ && \$4 >= 8 && \$8 > 0 && \$8 < 40 {d = 1} /^net 1 requests/ && \$4 >= 4 {n = 1} /^cpu 0 exits/ && \$4 > 1000 {c = 1} END {exit !(d && n && c)}' $dir/out"
+check "a machine that was stopped goes on to its end" "grep -q '^still' $dir/out && grep -q '^status 9' $dir/out"
+
+if linux=$(tools/linux-guest --fetch 2> /dev/null) && tools/extract-vmlinux "$linux"/boot/vmlinuz-* "$dir/vmlinux" && strip -o "$dir/kernel" "$dir/vmlinux"; then
+	guest --cmd sh -c 'uname -sv; grep -c ^processor /proc/cpuinfo; exit 4'
+	cat > "$dir/script" <<'S'
+/ostrom vm run --kernel /kernel --initrd /initrd --mem 400M --cpus 2 --append "console=ttyS0 quiet" < /dev/null
+echo "status $?"
+S
+	mem=1500M host
+	check "Debian's Linux runs with two CPUs" "grep -q '^Linux.*Debian' $dir/out && grep -q '^2\$' $dir/out && grep -q '^status 4' $dir/out"
+else
+	echo "skipped: no kernel of Debian's to be had"
+fi
+exit $failed

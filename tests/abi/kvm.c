@@ -26,6 +26,7 @@
 #define CODE     0x1000UL
 #define DEVICE   0xd0000UL
 #define APIC_MEM 0xfee00000UL
+#define IOAPIC   0xfec00000UL
 
 struct vm {
 	int kvm, fd, cpu;
@@ -58,6 +59,22 @@ GUEST(guest_timer, "movw $(2f - guest_timer + 0x1000), 0x40 * 4\n movw $0, 0x40 
 GUEST(guest_machine_check,
       "movw $(2f - guest_machine_check + 0x1000), 18 * 4\n movw $0, 18 * 4 + 2\n mov %cr4, %eax\n or $0x40, %al\n"
       "mov %eax, %cr4\n out %al, $0x81\n hlt\n 2: mov $0x401, %ecx\n rdmsr\n out %al, $0x80\n hlt");
+GUEST(guest_steps, "nop\n mov $0x41, %al\n out %al, $0x80\n nop\n hlt");
+GUEST(guest_breakpoints, "movw $(2f - guest_breakpoints + 0x1000), 3 * 4\n movw $0, 3 * 4 + 2\n"
+			 "movw $(2f - guest_breakpoints + 0x1000), 0x21 * 4\n movw $0, 0x21 * 4 + 2\n"
+			 "int $0x21\n int3\n hlt\n 2: incb 0x2000\n iret");
+GUEST(guest_registers, "movl $0x1234, %ecx\n rdmsr\n out %al, $0x80\n movl $0x1a0, %ecx\n rdmsr\n out %al, $0x81\n"
+		       "mov $0x77, %al\n wrmsr\n hlt");
+GUEST(guest_old_controller,
+      "movw $(2f - guest_old_controller + 0x1000), 0x21 * 4\n movw $0, 0x21 * 4 + 2\n mov $0x11, %al\n out %al, $0x20\n"
+      "mov $0x20, %al\n out %al, $0x21\n mov $4, %al\n out %al, $0x21\n mov $1, %al\n out %al, $0x21\n"
+      "mov $0xfd, %al\n out %al, $0x21\n sti\n out %al, $0x90\n 1: hlt\n jmp 1b\n"
+      "2: in $0x21, %al\n out %al, $0x80\n mov $0x20, %al\n out %al, $0x20\n iret");
+GUEST(guest_ioapic, "mov $0xff, %al\n out %al, $0x21\n"
+		    "movw $(2f - guest_ioapic + 0x1000), 0x40 * 4\n movw $0, 0x40 * 4 + 2\n movl $0x1ff, %gs:0xf0\n"
+		    "movl $0x1b, %fs:0\n movl $0, %fs:0x10\n movl $0x1a, %fs:0\n movl $0x8040, %fs:0x10\n"
+		    "movl $1, %fs:0\n movl %fs:0x10, %eax\n shr $16, %eax\n sti\n out %al, $0x90\n 1: hlt\n jmp 1b\n"
+		    "2: movl $0, %gs:0xb0\n mov $0x49, %al\n out %al, $0x80\n iret");
 GUEST(guest_undefined,
       "movw $(2f - guest_undefined + 0x1000), 6 * 4\n movw $0, 6 * 4 + 2\n .byte 0x0f, 0x01, 0xd8\n hlt\n"
       "2: mov $0x55, %al\n out %al, $0x80\n hlt");
@@ -78,11 +95,14 @@ static void segments(uint64_t fs_base)
 	s.cs.base = s.cs.selector = 0;
 	s.fs.base = fs_base;
 	s.fs.limit = 0xffff;
+	s.gs.base = APIC_MEM;
 	s.idt.base = 0;
 	s.idt.limit = 0x3ff;
 	want_eq(ioctl(m.cpu, KVM_SET_SREGS, &s), 0);
 	want_eq(ioctl(m.cpu, KVM_SET_REGS, &r), 0);
 }
+
+enum { NONE, SPLIT, WHOLE }; /* which interrupt controllers are in the kernel */
 
 static void start(const uint8_t *code, const uint8_t *end, int split)
 {
@@ -92,8 +112,10 @@ static void start(const uint8_t *code, const uint8_t *end, int split)
 	want(m.kvm >= 0);
 	m.fd = ioctl(m.kvm, KVM_CREATE_VM, 0);
 	want(m.fd >= 0);
-	if (split)
+	if (split == SPLIT)
 		want_eq(ioctl(m.fd, KVM_ENABLE_CAP, &cap), 0);
+	else if (split == WHOLE)
+		want_eq(ioctl(m.fd, KVM_CREATE_IRQCHIP, 0), 0);
 	m.memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	want(m.memory != MAP_FAILED);
 	memcpy(m.memory + CODE, code, (size_t)(end - code));
@@ -396,6 +418,49 @@ CASE(irq_line)
 	stop();
 }
 
+static void set_line(uint32_t irq, uint32_t level)
+{
+	struct kvm_irq_level l = { .irq = irq, .level = level };
+
+	want_eq(ioctl(m.fd, KVM_IRQ_LINE, &l), 0);
+}
+
+CASE(old_controllers)
+{
+	START(guest_old_controller, WHOLE);
+	want_errno(ioctl(m.fd, KVM_CREATE_IRQCHIP, 0), EEXIST);
+	wrote(0x90, 0xfd, 1);
+	for (int i = 0; i < 3; i++) {
+		set_line(1, 1);
+		set_line(1, 0);
+		wrote(0x80, 0xfd, 1);
+	}
+	stop();
+}
+
+CASE(io_apic)
+{
+	struct kvm_irqchip chip = { .chip_id = KVM_IRQCHIP_IOAPIC }, none = { .chip_id = 7 };
+
+	START(guest_ioapic, WHOLE);
+	segments(IOAPIC);
+	wrote(0x90, 23, 1);
+	set_line(5, 1);
+	wrote(0x80, 0x49, 1);
+	wrote(0x80, 0x49, 1); /* the level lasts */
+	set_line(5, 0);
+	set_line(5, 1);
+	wrote(0x80, 0x49, 1);
+	want_eq(ioctl(m.fd, KVM_GET_IRQCHIP, &chip), 0);
+	want_eq(chip.chip.ioapic.redirtbl[5].fields.vector, 0x40);
+	want_eq(ioctl(m.fd, KVM_SET_IRQCHIP, &chip), 0);
+	want_errno(ioctl(m.fd, KVM_GET_IRQCHIP, &none), EINVAL);
+	stop();
+	START(guest_ioapic, SPLIT);
+	want_errno(ioctl(m.fd, KVM_GET_IRQCHIP, &chip), ENXIO);
+	stop();
+}
+
 CASE(machine_check)
 {
 	uint64_t supported = 0, cap = 1 << 8 | 4, none = 0, unknown = 1ULL << 40 | 4;
@@ -415,6 +480,83 @@ CASE(machine_check)
 	wrote(0x80, 0x35, 1);
 	want_eq(ioctl(m.cpu, KVM_X86_SET_MCE, &e), 0); /* while one is being handled */
 	run_to(KVM_EXIT_SHUTDOWN);
+	stop();
+}
+
+static void stopped_at(uint64_t pc, unsigned exception)
+{
+	run_to(KVM_EXIT_DEBUG);
+	want_eq(m.run->debug.arch.pc, pc);
+	want_eq(m.run->debug.arch.exception, exception);
+}
+
+CASE(single_steps)
+{
+	struct kvm_guest_debug on = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP }, off = { 0 };
+	struct kvm_regs r;
+
+	START(guest_steps, 0);
+	want_eq(ioctl(m.cpu, KVM_SET_GUEST_DEBUG, &on), 0);
+	stopped_at(CODE + 1, 1);
+	want_eq(ioctl(m.cpu, KVM_GET_REGS, &r), 0);
+	want_eq(r.rflags & 0x100, 0); /* the trap flag is the debugger's */
+	want_eq(ioctl(m.cpu, KVM_SET_REGS, &r), 0);
+	want_eq(ioctl(m.cpu, KVM_SET_GUEST_DEBUG, &on),
+		0); /* again, as debuggers do: it is bound to where the CPU is */
+	stopped_at(CODE + 3, 1);
+	wrote(0x80, 0x41, 1);
+	stopped_at(CODE + 5, 1);
+	want_eq(ioctl(m.cpu, KVM_SET_GUEST_DEBUG, &off), 0);
+	run_to(KVM_EXIT_HLT);
+	stop();
+}
+
+/* An emulated processor lets INT3 pass by Linux's intercept: then the guest's own handler has run. */
+CASE(breakpoints)
+{
+	struct kvm_guest_debug on = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP };
+	struct kvm_guest_debug give = { .control = on.control | KVM_GUESTDBG_INJECT_BP };
+
+	START(guest_breakpoints, 0);
+	want_eq(ioctl(m.cpu, KVM_SET_GUEST_DEBUG, &on), 0);
+	want_eq(ioctl(m.cpu, KVM_RUN, 0), 0);
+	if (m.run->exit_reason == KVM_EXIT_DEBUG) {
+		want_eq(m.run->debug.arch.exception, 3);
+		want_eq(m.run->debug.arch.pc, CODE + (uint64_t)(guest_breakpoints_end - guest_breakpoints) - 7);
+		want_eq(m.memory[0x2000], 1); /* INT n is not the debugger's */
+		want_eq(ioctl(m.cpu, KVM_SET_GUEST_DEBUG, &give), 0);
+		run_to(KVM_EXIT_HLT);
+	}
+	want_eq(m.run->exit_reason, KVM_EXIT_HLT);
+	want_eq(m.memory[0x2000], 2);
+	stop();
+}
+
+CASE(registers_answered_by_the_monitor)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_USER_SPACE_MSR,
+				      .args = { KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER } };
+	uint8_t none[1] = { 0 };
+	struct kvm_msr_filter f = { .ranges = { { KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, 1, 0x1a0, none } } };
+	struct kvm_msr_filter bad = { .flags = KVM_MSR_FILTER_DEFAULT_DENY };
+
+	START(guest_registers, 0);
+	want_eq(ioctl(m.fd, KVM_ENABLE_CAP, &cap), 0);
+	want_errno(ioctl(m.fd, KVM_X86_SET_MSR_FILTER, &bad), EINVAL);
+	want_eq(ioctl(m.fd, KVM_X86_SET_MSR_FILTER, &f), 0);
+	run_to(KVM_EXIT_X86_RDMSR);
+	want_eq(m.run->msr.index, 0x1234);
+	want_eq(m.run->msr.reason, KVM_MSR_EXIT_REASON_UNKNOWN);
+	m.run->msr.data = 0x56;
+	wrote(0x80, 0x56, 1);
+	run_to(KVM_EXIT_X86_RDMSR);
+	want_eq(m.run->msr.index, 0x1a0);
+	want_eq(m.run->msr.reason, KVM_MSR_EXIT_REASON_FILTER);
+	m.run->msr.data = 0x57;
+	wrote(0x81, 0x57, 1);
+	run_to(KVM_EXIT_X86_WRMSR);
+	want_eq(m.run->msr.data & 0xff, 0x77);
+	run_to(KVM_EXIT_HLT);
 	stop();
 }
 
@@ -522,16 +664,31 @@ static const struct {
 	{                                                                                                              \
 #n, case_##n                                                                                           \
 	}
-	ROW(version),         ROW(ports),
-	ROW(string_ports),    ROW(device_memory),
-	ROW(memory),          ROW(memory_changes_below),
-	ROW(dirty_log),       ROW(cpuid),
-	ROW(supported_cpuid), ROW(interrupt_by_hand),
-	ROW(apic_timer),      ROW(message_interrupt),
-	ROW(irqfd),           ROW(ioeventfd),
-	ROW(signal_ends_run), ROW(undefined_instruction),
-	ROW(vfio_device),     ROW(wrong_arguments),
-	ROW(irq_line),        ROW(machine_check),
+	ROW(version),
+	ROW(ports),
+	ROW(string_ports),
+	ROW(device_memory),
+	ROW(memory),
+	ROW(memory_changes_below),
+	ROW(dirty_log),
+	ROW(cpuid),
+	ROW(supported_cpuid),
+	ROW(interrupt_by_hand),
+	ROW(apic_timer),
+	ROW(message_interrupt),
+	ROW(irqfd),
+	ROW(ioeventfd),
+	ROW(signal_ends_run),
+	ROW(undefined_instruction),
+	ROW(vfio_device),
+	ROW(wrong_arguments),
+	ROW(irq_line),
+	ROW(machine_check),
+	ROW(old_controllers),
+	ROW(io_apic),
+	ROW(single_steps),
+	ROW(breakpoints),
+	ROW(registers_answered_by_the_monitor),
 };
 
 int main(void)

@@ -71,6 +71,7 @@ _Static_assert(sizeof(struct vmcb) == 4096, "one page");
 #define SVM_INTERCEPT_RDPMC    BIT(15)
 #define SVM_INTERCEPT_CPUID    BIT(18)
 #define SVM_INTERCEPT_IRET     BIT(20)
+#define SVM_INTERCEPT_INTN     BIT(21)
 #define SVM_INTERCEPT_INVD     BIT(22)
 #define SVM_INTERCEPT_HLT      BIT(24)
 #define SVM_INTERCEPT_INVLPGA  BIT(26)
@@ -116,6 +117,7 @@ enum svm_exit {
 	SVM_EXIT_RDPMC = 0x6f,
 	SVM_EXIT_CPUID = 0x72,
 	SVM_EXIT_IRET = 0x74,
+	SVM_EXIT_INTN = 0x75,
 	SVM_EXIT_INVD = 0x76,
 	SVM_EXIT_HLT = 0x78,
 	SVM_EXIT_INVLPGA = 0x7a,

@@ -55,6 +55,7 @@
 	RANK(SUBSYS_SPIN, spin, "innermost lock of a subsystem (perf ring, bpf map bucket, attr lists)")               \
 	RANK(WAITQ, spin, "a wait queue")                                                                              \
 	RANK(EPOLL, spin, "an epoll's ready list")                                                                     \
+	RANK(IRQCHIP, spin, "interrupt controllers of a virtual machine")                                              \
 	RANK(WORK, spin, "work queues, deferred lists")                                                                \
 	RANK(TIMER, spin, "a CPU's timers")                                                                            \
 	RANK(TASK, spin, "one task's scheduling state")                                                                \

@@ -230,7 +230,7 @@ void kvm_cpuid(struct kvm_vcpu *v, u32 leaf, u32 sub, u32 out[4])
 	out[3] = e->edx;
 	if (leaf == 1) {
 		out[2] = (out[2] & ~(u32)BIT(27)) | ((v->g.vmcb->cr4 & CR4_OSXSAVE) ? BIT(27) : 0);
-		if (v->vm->split_irqchip && !(v->apic.base & LAPIC_BASE_ENABLE))
+		if (v->vm->has_apic && !(v->apic.base & LAPIC_BASE_ENABLE))
 			out[3] &= ~(u32)BIT(9);
 	} else if (leaf == 0xd && !sub) {
 		out[1] = xsave_bytes(v->g.xcr0);

@@ -70,29 +70,10 @@ static int on_cpuid(struct kvm_vcpu *v)
 	return 1;
 }
 
-static int on_msr(struct kvm_vcpu *v)
-{
-	u32 msr = (u32)v->g.regs.rcx;
-	u64 value;
-
-	if (v->g.vmcb->exit_info1) {
-		value = v->g.regs.rdx << 32 | (u32)v->g.vmcb->rax;
-		if (kvm_msr_write(v, msr, value, false))
-			return protection(v);
-	} else {
-		if (kvm_msr_read(v, msr, &value, false))
-			return protection(v);
-		v->g.vmcb->rax = (u32)value;
-		v->g.regs.rdx = value >> 32;
-	}
-	kvm_skip(v, 2);
-	return 1;
-}
-
 static int on_hlt(struct kvm_vcpu *v)
 {
 	kvm_skip(v, 1);
-	if (v->vm->split_irqchip) {
+	if (v->vm->has_apic) {
 		v->mp_state = KVM_MP_STATE_HALTED;
 		return 1;
 	}
@@ -183,6 +164,8 @@ static int on_exception(struct kvm_vcpu *v)
 {
 	u8 vector = (u8)(v->g.vmcb->exit_code - SVM_EXIT_EXCEPTION);
 
+	if (v->debug && !kvm_debug_exception(v, vector))
+		return 0;
 	kvm_throw(v, vector, vector == 17, (u32)v->g.vmcb->exit_info1);
 	return 1;
 }
@@ -202,13 +185,13 @@ static const struct {
 	u16 code;
 	exit_fn fn;
 } handlers[] = {
-	{ SVM_EXIT_NPF, on_page_fault }, { SVM_EXIT_IOIO, kvm_port_exit }, { SVM_EXIT_INTR, on_interrupt },
-	{ SVM_EXIT_HLT, on_hlt },        { SVM_EXIT_VINTR, on_window },    { SVM_EXIT_MSR, on_msr },
-	{ SVM_EXIT_CPUID, on_cpuid },    { SVM_EXIT_NMI, on_interrupt },   { SVM_EXIT_INIT, on_interrupt },
-	{ SVM_EXIT_IRET, on_iret },      { SVM_EXIT_XSETBV, on_xsetbv },   { SVM_EXIT_WBINVD, on_nothing },
-	{ SVM_EXIT_INVD, on_nothing },   { SVM_EXIT_VMMCALL, on_vmmcall }, { SVM_EXIT_SHUTDOWN, on_shutdown },
-	{ SVM_EXIT_RDPMC, protection },  { SVM_EXIT_INVLPGA, undefined },  { SVM_EXIT_MONITOR, undefined },
-	{ SVM_EXIT_MWAIT, undefined },
+	{ SVM_EXIT_NPF, on_page_fault }, { SVM_EXIT_IOIO, kvm_port_exit },      { SVM_EXIT_INTR, on_interrupt },
+	{ SVM_EXIT_HLT, on_hlt },        { SVM_EXIT_VINTR, on_window },         { SVM_EXIT_MSR, kvm_msr_exit },
+	{ SVM_EXIT_CPUID, on_cpuid },    { SVM_EXIT_NMI, on_interrupt },        { SVM_EXIT_INIT, on_interrupt },
+	{ SVM_EXIT_IRET, on_iret },      { SVM_EXIT_XSETBV, on_xsetbv },        { SVM_EXIT_WBINVD, on_nothing },
+	{ SVM_EXIT_INVD, on_nothing },   { SVM_EXIT_VMMCALL, on_vmmcall },      { SVM_EXIT_SHUTDOWN, on_shutdown },
+	{ SVM_EXIT_RDPMC, protection },  { SVM_EXIT_INVLPGA, undefined },       { SVM_EXIT_MONITOR, undefined },
+	{ SVM_EXIT_MWAIT, undefined },   { SVM_EXIT_INTN, kvm_soft_interrupt },
 };
 
 static int unknown(struct kvm_vcpu *v)
@@ -228,12 +211,12 @@ static void note_interrupted_event(struct kvm_vcpu *v)
 	v->g.vmcb->event_inject = 0;
 	if (!(info & SVM_EVENT_VALID))
 		return;
-	if ((info & SVM_EVENT_TYPE) == SVM_EVENT_SOFT)
-		return; /* INT n runs again by itself */
+	if ((info & SVM_EVENT_TYPE) == SVM_EVENT_SOFT && v->g.vmcb->rip != v->soft_rip)
+		return; /* INT n runs again by itself, but for one that was delivered from here */
 	v->g.vmcb->event_inject = info;
 }
 
-int kvm_handle_exit(struct kvm_vcpu *v)
+static int dispatch(struct kvm_vcpu *v)
 {
 	u64 code = v->g.vmcb->exit_code;
 
@@ -252,4 +235,15 @@ int kvm_handle_exit(struct kvm_vcpu *v)
 	if (code >= SVM_EXIT_EXCEPTION && code < SVM_EXIT_INTR)
 		return on_exception(v);
 	return code >= SVM_EXIT_VMRUN && code <= SVM_EXIT_SKINIT ? undefined(v) : unknown(v);
+}
+
+/* An instruction that was done here raised no trap. */
+int kvm_handle_exit(struct kvm_vcpu *v)
+{
+	u64 rip = v->g.vmcb->rip;
+	int ret = dispatch(v);
+
+	if (unlikely(kvm_is_stepping(v)) && ret == 1 && v->g.vmcb->rip != rip)
+		return kvm_debug_exit(v, 1);
+	return ret;
 }

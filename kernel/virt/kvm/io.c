@@ -255,6 +255,10 @@ int kvm_port_exit(struct kvm_vcpu *v)
 							       : v->io.insn.segment;
 		return string_port(v, port, in);
 	}
+	if (kvm_chip_port(v, port, in, bytes) || kvm_pit_port(v, port, in, bytes)) {
+		v->g.vmcb->rip = v->io.next_rip;
+		return 1;
+	}
 	if (in)
 		return ask_port(v, true, port, bytes, 1, PORT_IN);
 	v->g.vmcb->rip = v->io.next_rip;
@@ -292,7 +296,7 @@ static int finish_string_in(struct kvm_vcpu *v)
 
 static bool local_apic(struct kvm_vcpu *v, u64 gpa)
 {
-	return v->vm->split_irqchip && (v->apic.base & (LAPIC_BASE_ENABLE | LAPIC_BASE_X2)) == LAPIC_BASE_ENABLE &&
+	return v->vm->has_apic && (v->apic.base & (LAPIC_BASE_ENABLE | LAPIC_BASE_X2)) == LAPIC_BASE_ENABLE &&
 	       (gpa & PAGE_MASK) == (v->apic.base & PAGE_MASK & ((1ULL << 52) - 1));
 }
 
@@ -341,6 +345,10 @@ static int store(struct kvm_vcpu *v, u64 value)
 	if (local_apic(v, v->io.gpa)) {
 		if (!(v->io.gpa & 15))
 			lapic_write(&v->apic, v->io.gpa & 0xfff, (u32)value);
+		return 1;
+	}
+	if (kvm_chip_memory(v->vm, v->io.gpa)) {
+		kvm_chip_write(v->vm, v->io.gpa, (u32)value);
 		return 1;
 	}
 	if (signal_event(v->vm, false, v->io.gpa, v->io.insn.bytes, value & width_mask(v->io.insn.bytes)))
@@ -433,6 +441,8 @@ int kvm_mmio(struct kvm_vcpu *v, u64 gpa, bool write)
 		return finish(v, 0);
 	if (local_apic(v, gpa))
 		return finish(v, lapic_read(&v->apic, gpa & 0xfff));
+	if (kvm_chip_memory(v->vm, gpa))
+		return finish(v, kvm_chip_read(v->vm, gpa));
 	return ask_mmio(v, false, 0);
 }
 
@@ -449,6 +459,8 @@ int kvm_complete_io(struct kvm_vcpu *v)
 		memcpy(&data, v->run->mmio.data, 8);
 		data &= width_mask(v->io.insn.bytes);
 		return v->io.insn.op == INSN_MOVS ? finish_move(v, data) : finish(v, data);
+	case MSR_READ:
+	case MSR_WRITE: return kvm_complete_msr(v, what == MSR_WRITE);
 	default: return 1;
 	}
 }

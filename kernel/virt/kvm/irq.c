@@ -104,14 +104,20 @@ static void free_routes(struct rcu_head *head)
 	kfree(container_of(head, struct kvm_routes, rcu));
 }
 
-static int check_routes(const struct kvm_routes *r)
+static bool is_route(const struct kvm_vm *vm, const struct kvm_irq_routing_entry *e)
 {
-	for (unsigned i = 0; i < r->nr; i++) {
-		const struct kvm_irq_routing_entry *e = &r->entry[i];
+	if (e->gsi >= KVM_GSIS)
+		return false;
+	if (e->type == KVM_IRQ_ROUTING_IRQCHIP)
+		return vm->chip && !e->flags && kvm_chip_has(&e->u.irqchip);
+	return e->type == KVM_IRQ_ROUTING_MSI && !(e->flags & ~KVM_MSI_VALID_DEVID);
+}
 
-		if (e->gsi >= KVM_GSIS || e->type != KVM_IRQ_ROUTING_MSI || (e->flags & ~KVM_MSI_VALID_DEVID))
+static int check_routes(const struct kvm_vm *vm, const struct kvm_routes *r)
+{
+	for (unsigned i = 0; i < r->nr; i++)
+		if (!is_route(vm, &r->entry[i]))
 			return -EINVAL;
-	}
 	return 0;
 }
 
@@ -131,7 +137,7 @@ int kvm_set_routes(struct kvm_vm *vm, const struct kvm_irq_routing __user *from)
 	r->nr = head.nr;
 	err = user_get(r->entry, (const char __user *)from + sizeof(head), head.nr * sizeof(r->entry[0]));
 	if (!err)
-		err = check_routes(r);
+		err = check_routes(vm, r);
 	if (err) {
 		kfree(r);
 		return err;
@@ -142,8 +148,8 @@ int kvm_set_routes(struct kvm_vm *vm, const struct kvm_irq_routing __user *from)
 	return 0;
 }
 
-/* CPUs reached, -1: nobody listens. */
-static int raise_gsi(struct kvm_vm *vm, u32 gsi)
+/* CPUs or controllers reached, -1: nobody listens. A message has no level: it goes when its line rises. */
+int kvm_set_gsi(struct kvm_vm *vm, u32 gsi, bool high)
 {
 	struct kvm_routes *r;
 	int reached = -1;
@@ -153,7 +159,11 @@ static int raise_gsi(struct kvm_vm *vm, u32 gsi)
 	for (unsigned i = 0; r && i < r->nr; i++) {
 		const struct kvm_irq_routing_entry *e = &r->entry[i];
 
-		if (e->gsi == gsi)
+		if (e->gsi != gsi)
+			continue;
+		if (e->type == KVM_IRQ_ROUTING_IRQCHIP)
+			reached = max(reached, 0) + kvm_chip_line(vm, &e->u.irqchip, high);
+		else if (high)
 			reached =
 				max(reached, 0) +
 				kvm_signal_msi(vm, (u64)e->u.msi.address_hi << 32 | e->u.msi.address_lo, e->u.msi.data);
@@ -162,12 +172,11 @@ static int raise_gsi(struct kvm_vm *vm, u32 gsi)
 	return reached;
 }
 
-/* A message has no level: it goes when its line rises. */
 int kvm_irq_line(struct kvm_vm *vm, struct kvm_irq_level *l)
 {
 	if (l->irq >= KVM_GSIS)
 		return -EINVAL;
-	l->status = l->level ? raise_gsi(vm, l->irq) : -1;
+	l->status = kvm_set_gsi(vm, l->irq, l->level);
 	return 0;
 }
 
@@ -179,7 +188,8 @@ bool kvm_wants_eoi(struct kvm_vm *vm, u8 vector)
 	rcu_read_lock();
 	r = rcu_deref(vm->routes);
 	for (unsigned i = 0; r && i < r->nr && !found; i++)
-		found = (u8)r->entry[i].u.msi.data == vector && (r->entry[i].u.msi.data & BIT(15));
+		found = r->entry[i].type == KVM_IRQ_ROUTING_MSI && (u8)r->entry[i].u.msi.data == vector &&
+			(r->entry[i].u.msi.data & BIT(15));
 	rcu_read_unlock();
 	return found;
 }
@@ -199,8 +209,11 @@ static bool signalled(struct wait_entry *w, unsigned events)
 {
 	struct irqfd *f = container_of(w, struct irqfd, wait);
 
-	if (events & EPOLLIN)
-		(void)raise_gsi(f->vm, f->gsi);
+	if (!(events & EPOLLIN))
+		return false;
+	(void)kvm_set_gsi(f->vm, f->gsi, true);
+	if (f->vm->chip)
+		(void)kvm_set_gsi(f->vm, f->gsi, false);
 	return false;
 }
 

@@ -63,19 +63,23 @@ struct kvm_vm {
 	u64 flush_gen;                    /* a: raised when nested entries lost rights */
 	cpumask_t running;                /* a: CPUs that are in the guest, or about to enter it */
 	struct pt_shadow shadow;
-	struct kvm_vcpu *vcpu[KVM_VCPUS]; /* I once below nr_vcpus */
-	unsigned nr_vcpus;                /* L; release */
-	bool split_irqchip;               /* L; before the first CPU */
-	bool has_vfio;                    /* L */
-	struct kvm_routes *routes;        /* RCU; L */
-	struct list irqfds, ioeventfds;   /* L; ioeventfds also under io_lock */
+	struct kvm_vcpu *vcpu[KVM_VCPUS];    /* I once below nr_vcpus */
+	unsigned nr_vcpus;                   /* L; release */
+	bool has_apic;                       /* L; before the first CPU: local APICs are here */
+	struct kvm_chip *chip;               /* release; before the first CPU: all other controllers are here, too */
+	struct kvm_pit *pit;                 /* release: the interval timer, where it is ours */
+	bool has_vfio;                       /* L */
+	struct kvm_routes *routes;           /* RCU; L */
+	struct kvm_msr_filters *msr_filters; /* RCU; L */
+	u32 msr_exits;                       /* L: KVM_MSR_EXIT_REASON_* that go to the VMM */
+	struct list irqfds, ioeventfds;      /* L; ioeventfds also under io_lock */
 	struct spinlock io_lock;
 	s64 clock_offset_ns; /* kvmclock: added to clock_ns */
 };
 
-enum kvm_request { REQ_TIMER, REQ_NMI, REQ_INIT, REQ_STARTUP, REQ_CLOCK, REQ_SHUTDOWN };
+enum kvm_request { REQ_TIMER, REQ_NMI, REQ_INIT, REQ_STARTUP, REQ_CLOCK, REQ_SHUTDOWN, REQ_MSR_MAP };
 
-enum kvm_completion { DONE, PORT_IN, PORT_STRING_IN, PORT_OUT, MMIO_READ, MMIO_WRITE };
+enum kvm_completion { DONE, PORT_IN, PORT_STRING_IN, PORT_OUT, MMIO_READ, MMIO_WRITE, MSR_READ, MSR_WRITE };
 
 struct kvm_vcpu {
 	struct kvm_vm *vm; /* I */
@@ -112,9 +116,9 @@ struct kvm_vcpu {
 		u64 gpa;
 		u64 next_rip;
 		u32 count; /* of a string at a port */
-	} io; /* V: what the VMM was asked to do; never read back from the run area, which the VMM can change */
-	u64 sigmask;
-	bool has_sigmask;
+	} io;         /* V: what the VMM was asked to do; never read back from the run area, which the VMM can change */
+	u32 debug;    /* V: KVM_GUESTDBG_*; 0: no debugger */
+	u64 soft_rip; /* V: behind the INT n that is being delivered */
 	unsigned nr_cpuid; /* V */
 	struct kvm_cpuid_entry2 *cpuid;
 	u64 misc_enable;
@@ -173,7 +177,8 @@ unsigned kvm_fetch(struct kvm_vcpu *v, u8 out[15]); /* bytes of the instruction 
 int __must_check kvm_vcpu_create(struct kvm_vm *vm, ulong id); /* a descriptor */
 void kvm_vcpu_free(struct kvm_vcpu *v);
 void kvm_vcpu_reset(struct kvm_vcpu *v, bool by_init);
-void kvm_kick(struct kvm_vcpu *v); /* it looks at its requests soon; any context */
+void kvm_use_msr_map(struct kvm_vcpu *v); /* as the machine's filter wants */
+void kvm_kick(struct kvm_vcpu *v);        /* it looks at its requests soon; any context */
 void kvm_request(struct kvm_vcpu *v, enum kvm_request r);
 
 /* run.c */
@@ -191,7 +196,28 @@ int __must_check kvm_complete_io(struct kvm_vcpu *v);
 int __must_check kvm_ioeventfd(struct kvm_vm *vm, const struct kvm_ioeventfd *e);
 void kvm_ioeventfds_free(struct kvm_vm *vm);
 
-/* msr.c, cpuid.c, state.c: -EINVAL where the guest gets #GP. */
+/* debug.c */
+#define KVM_DEBUG_KNOWN                                                                                                \
+	((u32)(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_INJECT_DB |       \
+	       KVM_GUESTDBG_INJECT_BP | KVM_GUESTDBG_BLOCKIRQ))
+static inline bool kvm_is_stepping(const struct kvm_vcpu *v)
+{
+	return v->debug & KVM_GUESTDBG_SINGLESTEP;
+}
+int kvm_debug_set(struct kvm_vcpu *v, void *buf); /* a row of state.c */
+void kvm_debug_reset(struct kvm_vcpu *v);
+u64 kvm_debug_flags(const struct kvm_vcpu *v, u64 rflags, bool to_guest);
+int kvm_debug_exit(struct kvm_vcpu *v, u8 vector);
+int kvm_debug_exception(struct kvm_vcpu *v, u8 vector);
+int kvm_soft_interrupt(struct kvm_vcpu *v);
+
+/* msr_filter.c */
+int __must_check kvm_set_msr_filter(struct kvm_vm *vm, const struct kvm_msr_filter *k);
+void kvm_msr_filters_free(struct kvm_vm *vm);
+int __must_check kvm_msr_exit(struct kvm_vcpu *v);
+int __must_check kvm_complete_msr(struct kvm_vcpu *v, bool write);
+
+/* msr.c, cpuid.c, state.c: -EINVAL where the guest gets #GP, -ENXIO for a register that is not there. */
 int __must_check kvm_msr_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host);
 int __must_check kvm_msr_write(struct kvm_vcpu *v, u32 msr, u64 value, bool host);
 int __must_check kvm_msr_list(struct kvm_msr_list __user *list);
@@ -201,6 +227,26 @@ int __must_check kvm_cpuid_supported(struct kvm_cpuid2 __user *list);
 int __must_check kvm_cpuid_set(struct kvm_vcpu *v, const struct kvm_cpuid2 __user *list);
 long kvm_state_ioctl(struct kvm_vcpu *v, unsigned cmd, void __user *arg); /* -ENOTTY: not one of these */
 bool kvm_efer_ok(u64 efer);
+
+/* chip.c: the machine's interrupt controllers but for local APICs; only where vm->chip is. */
+int __must_check kvm_chip_create(struct kvm_vm *vm);
+void kvm_chip_free(struct kvm_vm *vm);
+bool kvm_chip_has(const struct kvm_irq_routing_irqchip *to);                               /* there is such an input */
+int kvm_chip_line(struct kvm_vm *vm, const struct kvm_irq_routing_irqchip *to, bool high); /* any context */
+void kvm_chip_eoi(struct kvm_vm *vm, u8 vector);
+bool kvm_pic_waits(const struct kvm_vcpu *v); /* also without a chip: false */
+u8 kvm_pic_acknowledge(struct kvm_vcpu *v);
+bool kvm_chip_port(struct kvm_vcpu *v, u16 port, bool in, u8 bytes); /* false: not one of its ports; also without */
+bool kvm_chip_memory(struct kvm_vm *vm, u64 gpa);                    /* likewise */
+u32 kvm_chip_read(struct kvm_vm *vm, u64 gpa);
+void kvm_chip_write(struct kvm_vm *vm, u64 gpa, u32 value);
+int __must_check kvm_chip_state(struct kvm_vm *vm, struct kvm_irqchip *k, bool set);
+
+/* pit.c: likewise. */
+int __must_check kvm_pit_create(struct kvm_vm *vm, const struct kvm_pit_config *k);
+void kvm_pit_free(struct kvm_vm *vm);
+bool kvm_pit_port(struct kvm_vcpu *v, u16 port, bool in, u8 bytes);
+int __must_check kvm_pit_state(struct kvm_vm *vm, struct kvm_pit_state2 *k, bool set);
 
 /* mce.c */
 int __must_check kvm_mce_read(struct kvm_vcpu *v, u32 msr, u64 *out);
@@ -213,6 +259,7 @@ int kvm_mce_raise(struct kvm_vcpu *v, void *buf);
 void kvm_apic_send(struct kvm_vm *vm, struct kvm_vcpu *from, const struct lapic_message *m);
 int kvm_signal_msi(struct kvm_vm *vm, u64 address, u32 data); /* CPUs reached; any context */
 int __must_check kvm_set_routes(struct kvm_vm *vm, const struct kvm_irq_routing __user *r);
+int kvm_set_gsi(struct kvm_vm *vm, u32 gsi, bool high); /* whom it reached, -1: nobody; any context */
 int __must_check kvm_irq_line(struct kvm_vm *vm, struct kvm_irq_level *l);
 int __must_check kvm_irqfd(struct kvm_vm *vm, const struct kvm_irqfd *f);
 void kvm_irqfds_free(struct kvm_vm *vm);

@@ -42,6 +42,7 @@ enum {
 	R_SELF = 0x3f0,
 };
 #define LVT_MASKED     BIT(16)
+#define MODE_EXTERNAL  7
 #define TIMER_ONESHOT  0
 #define TIMER_PERIODIC 1
 #define TIMER_DEADLINE 2
@@ -149,6 +150,13 @@ static void end_of_interrupt(struct lapic *l)
 	*bit_word(l, R_ISR, (u8)v) &= ~(1U << v % 32);
 	if (*bit_word(l, R_TMR, (u8)v) & 1U << v % 32)
 		l->ops->eoi(l, (u8)v);
+}
+
+bool lapic_takes_external(const struct lapic *l)
+{
+	u32 lint0 = get(l, R_LINT0);
+
+	return !(l->base & LAPIC_BASE_ENABLE) || (!(lint0 & LVT_MASKED) && (lint0 >> 8 & 7) == MODE_EXTERNAL);
 }
 
 u8 lapic_task_priority(const struct lapic *l)

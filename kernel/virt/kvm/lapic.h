@@ -65,6 +65,7 @@ int lapic_highest_request(const struct lapic *l); /* whatever its priority; -1: 
 void lapic_accept(struct lapic *l, u8 vector);    /* IRR -> ISR */
 /* Whether a message with this destination means this APIC. */
 bool lapic_matches(const struct lapic *l, u32 dest, bool logical, bool x2);
+bool lapic_takes_external(const struct lapic *l); /* what the old interrupt controllers send */
 u8 lapic_task_priority(const struct lapic *l);
 void lapic_set_task_priority(struct lapic *l, u8 tpr);
 /* After the registers were loaded from outside (KVM_SET_LAPIC): the timer runs as they say. */

@@ -144,7 +144,7 @@ int kvm_msr_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host)
 		*out = v->mtrr[i];
 		return 0;
 	}
-	if (msr >= 0x800 && msr < 0x900 && v->vm->split_irqchip)
+	if (msr >= 0x800 && msr < 0x900 && v->vm->has_apic)
 		return lapic_msr_read(&v->apic, msr, out);
 	switch (msr) {
 	case 0x10: *out = kvm_guest_tsc(v); return 0;
@@ -156,7 +156,7 @@ int kvm_msr_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host)
 	case MSR_KVM_SYSTEM_TIME_NEW: *out = v->clock_msr; return 0;
 	case MSR_KVM_WALL_CLOCK:
 	case MSR_KVM_WALL_CLOCK_NEW: *out = v->wall_msr; return 0;
-	default: return -EINVAL;
+	default: return -ENXIO;
 	}
 }
 
@@ -165,7 +165,7 @@ static int write_special(struct kvm_vcpu *v, u32 msr, u64 value, bool host)
 	switch (msr) {
 	case 0x10: v->g.vmcb->tsc_offset += value - kvm_guest_tsc(v); return 0;
 	case 0x1b:
-		if (host || v->vm->split_irqchip)
+		if (host || v->vm->has_apic)
 			return lapic_set_base(&v->apic, value);
 		v->apic.base = value;
 		return 0;
@@ -183,7 +183,7 @@ static int write_special(struct kvm_vcpu *v, u32 msr, u64 value, bool host)
 		if (!host)
 			kvm_wall_write(v);
 		return 0;
-	default: return -EINVAL;
+	default: return -ENXIO;
 	}
 }
 
@@ -214,7 +214,7 @@ int kvm_msr_write(struct kvm_vcpu *v, u32 msr, u64 value, bool host)
 		v->mtrr[i] = value;
 		return 0;
 	}
-	if (msr >= 0x800 && msr < 0x900 && v->vm->split_irqchip)
+	if (msr >= 0x800 && msr < 0x900 && v->vm->has_apic)
 		return lapic_msr_write(&v->apic, msr, value);
 	return write_special(v, msr, value, host);
 }

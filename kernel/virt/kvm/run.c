@@ -83,10 +83,11 @@ static void close_window(struct kvm_vcpu *v)
 
 static void inject_interrupt(struct kvm_vcpu *v)
 {
-	int vector = v->vm->split_irqchip ? lapic_deliverable(&v->apic) : -1;
+	int vector = v->vm->has_apic ? lapic_deliverable(&v->apic) : -1;
+	bool old = kvm_pic_waits(v);
 
-	if (v->ext_irq < 0 && vector < 0) {
-		int waiting = v->vm->split_irqchip ? lapic_highest_request(&v->apic) : -1;
+	if (v->ext_irq < 0 && vector < 0 && !old) {
+		int waiting = v->vm->has_apic ? lapic_highest_request(&v->apic) : -1;
 
 		if (waiting >= 0) /* held back by the task priority, which the guest lowers without an exit */
 			open_window(v, (unsigned)waiting >> 4, false);
@@ -101,6 +102,10 @@ static void inject_interrupt(struct kvm_vcpu *v)
 	if (v->ext_irq >= 0) {
 		inject(v, SVM_EVENT_INTR | (u64)v->ext_irq);
 		v->ext_irq = -1;
+		return;
+	}
+	if (old) {
+		inject(v, SVM_EVENT_INTR | kvm_pic_acknowledge(v));
 		return;
 	}
 	lapic_accept(&v->apic, (u8)vector);
@@ -121,7 +126,8 @@ static void choose_event(struct kvm_vcpu *v)
 		v->g.vmcb->intercept[0] |= SVM_INTERCEPT_IRET;
 		inject(v, SVM_EVENT_NMI | 2);
 	}
-	inject_interrupt(v);
+	if (likely(!(v->debug & KVM_GUESTDBG_BLOCKIRQ)))
+		inject_interrupt(v);
 }
 
 /* ---- requests, sleep ---- */
@@ -160,12 +166,15 @@ static void serve_requests(struct kvm_vcpu *v)
 		start_up(v);
 	if (take(v, REQ_CLOCK))
 		kvm_clock_update(v);
+	if (take(v, REQ_MSR_MAP))
+		kvm_use_msr_map(v);
 }
 
 static bool has_event(const struct kvm_vcpu *v)
 {
 	return v->exception.pending || (v->nmi_queued && !v->nmi_masked) ||
-	       ((v->g.vmcb->rflags & FLAG_IF) && (v->ext_irq >= 0 || lapic_deliverable(&v->apic) >= 0));
+	       ((v->g.vmcb->rflags & FLAG_IF) &&
+		(v->ext_irq >= 0 || lapic_deliverable(&v->apic) >= 0 || kvm_pic_waits(v)));
 }
 
 /* Until the CPU has something to do. -EINTR: a signal for the thread. */
@@ -191,7 +200,7 @@ static int sleep(struct kvm_vcpu *v)
 
 static void sync_task_priority_in(struct kvm_vcpu *v)
 {
-	u64 tpr = v->vm->split_irqchip ? lapic_task_priority(&v->apic) >> 4 : v->run->cr8 & 15;
+	u64 tpr = v->vm->has_apic ? lapic_task_priority(&v->apic) >> 4 : v->run->cr8 & 15;
 
 	v->g.vmcb->virtual_irq = (v->g.vmcb->virtual_irq & ~SVM_VIRQ_TPR) | tpr;
 }
@@ -200,7 +209,7 @@ static void sync_task_priority_out(struct kvm_vcpu *v)
 {
 	u8 tpr = v->g.vmcb->virtual_irq & 15;
 
-	if (v->vm->split_irqchip && tpr != lapic_task_priority(&v->apic) >> 4)
+	if (v->vm->has_apic && tpr != lapic_task_priority(&v->apic) >> 4)
 		lapic_set_task_priority(&v->apic, (u8)(tpr << 4));
 }
 
@@ -292,7 +301,11 @@ static bool tell_eoi(struct kvm_vcpu *v)
 
 static int loop(struct kvm_vcpu *v)
 {
+	bool stepped = v->io.what != DONE && kvm_is_stepping(v);
 	int go = v->io.what == DONE ? 1 : kvm_complete_io(v);
+
+	if (unlikely(stepped) && go > 0)
+		return kvm_debug_exit(v, 1);
 
 	while (go > 0) {
 		serve_requests(v);
@@ -342,7 +355,7 @@ int kvm_run(struct kvm_vcpu *v)
 	ensure(!arch_fpu_swap(&v->fpu)); /* current has an area: the guest's */
 	v->run->if_flag = !!(v->g.vmcb->rflags & FLAG_IF);
 	v->run->ready_for_interrupt_injection = can_interrupt(v) && v->ext_irq < 0 && !v->g.vmcb->event_inject;
-	v->run->cr8 = v->vm->split_irqchip ? lapic_task_priority(&v->apic) >> 4 : v->g.vmcb->virtual_irq & 15;
+	v->run->cr8 = v->vm->has_apic ? lapic_task_priority(&v->apic) >> 4 : v->g.vmcb->virtual_irq & 15;
 	v->run->apic_base = v->apic.base;
 	return err;
 }

@@ -32,8 +32,9 @@ static int get_regs(struct kvm_vcpu *v, void *buf)
 	const struct vmcb *c = v->g.vmcb;
 
 	*(struct kvm_regs *)buf =
-		(struct kvm_regs){ c->rax, r->rbx, r->rcx, r->rdx, r->rsi, r->rdi, c->rsp, r->rbp, r->r8,
-				   r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15, c->rip, c->rflags };
+		(struct kvm_regs){ c->rax, r->rbx, r->rcx, r->rdx, r->rsi, r->rdi,
+				   c->rsp, r->rbp, r->r8,  r->r9,  r->r10, r->r11,
+				   r->r12, r->r13, r->r14, r->r15, c->rip, kvm_debug_flags(v, c->rflags, false) };
 	return 0;
 }
 
@@ -46,7 +47,7 @@ static int set_regs(struct kvm_vcpu *v, void *buf)
 	v->g.vmcb->rax = k->rax;
 	v->g.vmcb->rsp = k->rsp;
 	v->g.vmcb->rip = k->rip;
-	v->g.vmcb->rflags = (k->rflags & 0x3f7fd7) | 2;
+	v->g.vmcb->rflags = kvm_debug_flags(v, (k->rflags & 0x3f7fd7) | 2, true);
 	v->exception.pending = false;
 	return 0;
 }
@@ -98,7 +99,7 @@ static int get_sregs(struct kvm_vcpu *v, void *buf)
 				 .cr2 = c->cr2,
 				 .cr3 = c->cr3,
 				 .cr4 = c->cr4,
-				 .cr8 = v->vm->split_irqchip ? lapic_task_priority(&v->apic) >> 4 : c->virtual_irq & 15,
+				 .cr8 = v->vm->has_apic ? lapic_task_priority(&v->apic) >> 4 : c->virtual_irq & 15,
 				 .efer = c->efer & ~EFER_SVME,
 				 .apic_base = v->apic.base };
 	if (v->ext_irq >= 0)
@@ -141,7 +142,7 @@ static int set_sregs(struct kvm_vcpu *v, void *buf)
 	c->cr3 = k->cr3;
 	c->cr4 = k->cr4;
 	c->efer = k->efer | EFER_SVME;
-	if (v->vm->split_irqchip) {
+	if (v->vm->has_apic) {
 		lapic_set_task_priority(&v->apic, (u8)(k->cr8 << 4));
 		ensure(!lapic_set_base(&v->apic, k->apic_base));
 	} else {
@@ -299,7 +300,7 @@ static int set_mp_state(struct kvm_vcpu *v, void *buf)
 {
 	u32 s = ((struct kvm_mp_state *)buf)->mp_state;
 
-	if (s > KVM_MP_STATE_SIPI_RECEIVED || (!v->vm->split_irqchip && s != KVM_MP_STATE_RUNNABLE))
+	if (s > KVM_MP_STATE_SIPI_RECEIVED || (!v->vm->has_apic && s != KVM_MP_STATE_RUNNABLE))
 		return -EINVAL;
 	v->mp_state = s;
 	return 0;
@@ -307,7 +308,7 @@ static int set_mp_state(struct kvm_vcpu *v, void *buf)
 
 static int get_lapic(struct kvm_vcpu *v, void *buf)
 {
-	if (!v->vm->split_irqchip)
+	if (!v->vm->has_apic)
 		return -EINVAL;
 	memcpy(buf, v->apic.regs, LAPIC_BYTES);
 	*(u32 *)((char *)buf + 0x390) = lapic_read(&v->apic, 0x390);
@@ -316,7 +317,7 @@ static int get_lapic(struct kvm_vcpu *v, void *buf)
 
 static int set_lapic(struct kvm_vcpu *v, void *buf)
 {
-	if (!v->vm->split_irqchip)
+	if (!v->vm->has_apic)
 		return -EINVAL;
 	memcpy(v->apic.regs, buf, LAPIC_BYTES);
 	lapic_restart_timer(&v->apic);
@@ -326,7 +327,7 @@ static int set_lapic(struct kvm_vcpu *v, void *buf)
 /* A page that mirrors the task priority, for guests whose code the VMM patches; VMMs also say that there is none. */
 static int no_vapic(struct kvm_vcpu *v, void *buf)
 {
-	return v->vm->split_irqchip && !((struct kvm_vapic_addr *)buf)->vapic_addr ? 0 : -EINVAL;
+	return v->vm->has_apic && !((struct kvm_vapic_addr *)buf)->vapic_addr ? 0 : -EINVAL;
 }
 
 static int inject_interrupt(struct kvm_vcpu *v, void *buf)
@@ -411,6 +412,7 @@ static const struct {
 	{ KVM_SET_LAPIC, set_lapic },
 	{ KVM_SET_VAPIC_ADDR, no_vapic },
 	{ KVM_INTERRUPT, inject_interrupt },
+	{ KVM_SET_GUEST_DEBUG, kvm_debug_set },
 	{ KVM_X86_SETUP_MCE, kvm_mce_setup },
 	{ KVM_X86_SET_MCE, kvm_mce_raise },
 };

@@ -30,23 +30,28 @@
 
 /* ---- the bitmaps that all CPUs share: every port and, but for a few, every register is caught ---- */
 
-static u8 *port_map, *msr_map;
+static u8 *port_map, *msr_map, *all_msrs_map;
 
 static int make_maps(void)
 {
-	struct page *ports, *msrs;
+	struct page *ports, *msrs, *all;
 
 	if (msr_map)
 		return 0;
 	ports = page_alloc(2, 0, NULL);
 	msrs = page_alloc(1, 0, NULL);
-	if (!ports || !msrs) {
+	all = page_alloc(1, 0, NULL);
+	if (!ports || !msrs || !all) {
 		if (ports)
 			page_put(ports);
 		if (msrs)
 			page_put(msrs);
+		if (all)
+			page_put(all);
 		return -ENOMEM;
 	}
+	all_msrs_map = page_virt(all);
+	memset(all_msrs_map, 0xff, SVM_MSRPM_BYTES);
 	port_map = page_virt(ports);
 	memset(port_map, 0xff, SVM_IOPM_BYTES);
 	msr_map = page_virt(msrs);
@@ -75,6 +80,11 @@ static void set_intercepts(struct vmcb *c)
 	c->intercept_exceptions = BIT(1) | BIT(17);
 }
 
+void kvm_use_msr_map(struct kvm_vcpu *v)
+{
+	v->g.vmcb->msrpm_base = virt_to_phys(READ_ONCE(v->vm->msr_filters) ? all_msrs_map : msr_map);
+}
+
 void kvm_vcpu_reset(struct kvm_vcpu *v, bool by_init)
 {
 	struct vmcb *c = v->g.vmcb;
@@ -84,7 +94,7 @@ void kvm_vcpu_reset(struct kvm_vcpu *v, bool by_init)
 	memset(c, 0, sizeof(*c));
 	set_intercepts(c);
 	c->iopm_base = virt_to_phys(port_map);
-	c->msrpm_base = virt_to_phys(msr_map);
+	kvm_use_msr_map(v);
 	c->tsc_offset = tsc_offset;
 	c->nested_paging = 1;
 	c->nested_cr3 = virt_to_phys(v->vm->root);
@@ -109,7 +119,8 @@ void kvm_vcpu_reset(struct kvm_vcpu *v, bool by_init)
 	v->ext_irq = -1;
 	v->asid_gen = 0;
 	v->g.xcr0 = 1;
-	if (v->vm->split_irqchip)
+	kvm_debug_reset(v);
+	if (v->vm->has_apic)
 		lapic_reset(&v->apic);
 }
 
@@ -177,12 +188,14 @@ static void apic_send(struct lapic *l, const struct lapic_message *m)
 	kvm_apic_send(vcpu_of_apic(l)->vm, vcpu_of_apic(l), m);
 }
 
-/* A level-triggered source's controller is the VMM's: it must hear of the end. */
+/* A level-triggered source's controller must hear of the end; it is here or the VMM's. */
 static void apic_eoi(struct lapic *l, u8 vector)
 {
 	struct kvm_vcpu *v = vcpu_of_apic(l);
 
-	if (kvm_wants_eoi(v->vm, vector))
+	if (v->vm->chip)
+		kvm_chip_eoi(v->vm, vector);
+	else if (kvm_wants_eoi(v->vm, vector))
 		v->eoi[vector / 64] |= BIT(vector % 64);
 }
 
@@ -321,7 +334,7 @@ static struct kvm_vcpu *make(struct kvm_vm *vm, ulong id)
 	v->apic.id = v->id;
 	v->apic.base = LAPIC_DEFAULT_BASE | LAPIC_BASE_ENABLE | (id ? 0 : LAPIC_BASE_BSP);
 	v->misc_enable = 1;
-	v->mp_state = id && vm->split_irqchip ? KVM_MP_STATE_UNINITIALIZED : KVM_MP_STATE_RUNNABLE;
+	v->mp_state = id && vm->has_apic ? KVM_MP_STATE_UNINITIALIZED : KVM_MP_STATE_RUNNABLE;
 	if (get_pages(v)) {
 		kvm_vcpu_free(v);
 		return NULL;

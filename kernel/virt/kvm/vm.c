@@ -26,7 +26,8 @@
 #include <vfs/vfs.h>
 #include "kvm_priv.h"
 
-#define KVM_DEV DEV(10, 232)
+#define KVM_DEV   DEV(10, 232)
+#define MSR_EXITS (KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER)
 
 static struct mutex enable_lock = MUTEX_INIT(enable_lock, RANK_SUBSYS);
 
@@ -76,11 +77,14 @@ void kvm_vm_put(struct kvm_vm *vm)
 	if (!refcount_dec_and_test(&vm->refs))
 		return;
 	kvm_irqfds_free(vm);
+	kvm_pit_free(vm);
 	kvm_ioeventfds_free(vm);
 	for (unsigned i = 0; i < vm->nr_vcpus; i++)
 		kvm_vcpu_free(vm->vcpu[i]);
 	kvm_memory_free(vm); /* also waits for whoever still reads the routes */
 	kfree(vm->routes);
+	kvm_msr_filters_free(vm);
+	kvm_chip_free(vm);
 	mm_drop(vm->mm);
 	tenant_put(vm->tenant);
 	kfree(vm);
@@ -104,10 +108,15 @@ static const struct {
 	{ KVM_CAP_NR_MEMSLOTS, KVM_SLOTS },
 	{ KVM_CAP_READONLY_MEM, 1 },
 	{ KVM_CAP_SPLIT_IRQCHIP, 1 },
-	{ KVM_CAP_IRQCHIP, 1 }, /* VMMs ask for it before they ask for a split one */
+	{ KVM_CAP_IRQCHIP, 1 },
+	{ KVM_CAP_PIT2, 1 },
+	{ KVM_CAP_PIT_STATE2, 1 },
 	{ KVM_CAP_IRQ_INJECT_STATUS, 1 },
 	{ KVM_CAP_IRQ_ROUTING, KVM_GSIS },
 	{ KVM_CAP_MCE, KVM_MCE_BANKS },
+	{ KVM_CAP_SET_GUEST_DEBUG, 1 },
+	{ KVM_CAP_X86_USER_SPACE_MSR, 1 },
+	{ KVM_CAP_X86_MSR_FILTER, 1 },
 	{ KVM_CAP_IRQFD, 1 },
 	{ KVM_CAP_IOEVENTFD, 1 },
 	{ KVM_CAP_IOEVENTFD_ANY_LENGTH, 1 },
@@ -128,6 +137,8 @@ static const struct {
 
 long kvm_check_extension(struct kvm_vm *vm, ulong cap)
 {
+	if (cap == KVM_CAP_SET_GUEST_DEBUG2)
+		return KVM_DEBUG_KNOWN;
 	for (unsigned i = 0; i < ARRAY_SIZE(caps); i++)
 		if (caps[i].cap == cap)
 			return caps[i].value;
@@ -159,11 +170,15 @@ static int enable_cap(struct kvm_vm *vm, void __user *arg)
 
 	if (err)
 		return err;
+	if (c.cap == KVM_CAP_X86_USER_SPACE_MSR && !c.flags && !(c.args[0] & ~(u64)MSR_EXITS)) {
+		vm->msr_exits = (u32)c.args[0];
+		return 0;
+	}
 	if (c.flags || c.cap != KVM_CAP_SPLIT_IRQCHIP)
 		return -EINVAL;
-	if (vm->nr_vcpus || vm->split_irqchip)
+	if (vm->nr_vcpus || vm->has_apic)
 		return vm->nr_vcpus ? -EINVAL : -EEXIST;
-	vm->split_irqchip = true;
+	vm->has_apic = true;
 	return 0;
 }
 
@@ -177,16 +192,58 @@ static int event_fds(struct kvm_vm *vm, unsigned cmd, void __user *arg)
 		err = user_get(&io, arg, sizeof(io));
 		return err ? err : kvm_ioeventfd(vm, &io);
 	}
-	if (!vm->split_irqchip)
+	if (!vm->has_apic)
 		return -EINVAL;
 	err = user_get(&irq, arg, sizeof(irq));
 	return err ? err : kvm_irqfd(vm, &irq);
 }
 
+static int set_msr_filter(struct kvm_vm *vm, void __user *arg)
+{
+	struct kvm_msr_filter *k = kzalloc(sizeof(*k), 0);
+	int err = k ? user_get(k, arg, sizeof(*k)) : -ENOMEM;
+
+	if (!err)
+		err = kvm_set_msr_filter(vm, k);
+	kfree(k);
+	return err;
+}
+
+static int chip_state(struct kvm_vm *vm, bool set, void __user *arg)
+{
+	struct kvm_irqchip *k = kzalloc(sizeof(*k), 0);
+	int err = k ? user_get(k, arg, sizeof(*k)) : -ENOMEM;
+
+	if (!err)
+		err = kvm_chip_state(vm, k, set);
+	if (!err && !set)
+		err = user_put(arg, k, sizeof(*k));
+	kfree(k);
+	return err;
+}
+
+static int create_pit(struct kvm_vm *vm, void __user *arg)
+{
+	struct kvm_pit_config k;
+	int err = user_get(&k, arg, sizeof(k));
+
+	return err ? err : kvm_pit_create(vm, &k);
+}
+
+static int pit_state(struct kvm_vm *vm, bool set, void __user *arg)
+{
+	struct kvm_pit_state2 k;
+	int err = set ? user_get(&k, arg, sizeof(k)) : 0;
+
+	if (!err)
+		err = kvm_pit_state(vm, &k, set);
+	return err || set ? err : user_put(arg, &k, sizeof(k));
+}
+
 static int irq_line(struct kvm_vm *vm, unsigned cmd, void __user *arg)
 {
 	struct kvm_irq_level l;
-	int err = vm->split_irqchip ? user_get(&l, arg, sizeof(l)) : -ENXIO;
+	int err = vm->has_apic ? user_get(&l, arg, sizeof(l)) : -ENXIO;
 
 	if (!err)
 		err = kvm_irq_line(vm, &l);
@@ -200,7 +257,7 @@ static int signal_msi(struct kvm_vm *vm, void __user *arg)
 
 	if (err)
 		return err;
-	if (!vm->split_irqchip || (m.flags & ~KVM_MSI_VALID_DEVID))
+	if (!vm->has_apic || (m.flags & ~KVM_MSI_VALID_DEVID))
 		return -EINVAL;
 	return kvm_signal_msi(vm, (u64)m.address_hi << 32 | m.address_lo, m.data) > 0;
 }
@@ -231,11 +288,18 @@ static long locked_ioctl(struct kvm_vm *vm, unsigned cmd, void __user *arg)
 	case KVM_GET_DIRTY_LOG: return get_dirty_log(vm, arg);
 	case KVM_CREATE_VCPU: return kvm_vcpu_create(vm, (ulong)arg);
 	case KVM_ENABLE_CAP: return enable_cap(vm, arg);
-	case KVM_SET_GSI_ROUTING: return vm->split_irqchip ? kvm_set_routes(vm, arg) : -EINVAL;
+	case KVM_SET_GSI_ROUTING: return vm->has_apic ? kvm_set_routes(vm, arg) : -EINVAL;
 	case KVM_IRQFD:
 	case KVM_IOEVENTFD: return event_fds(vm, cmd, arg);
 	case KVM_IRQ_LINE:
 	case KVM_IRQ_LINE_STATUS: return irq_line(vm, cmd, arg);
+	case KVM_CREATE_IRQCHIP: return kvm_chip_create(vm);
+	case KVM_CREATE_PIT2: return create_pit(vm, arg);
+	case KVM_GET_PIT2:
+	case KVM_SET_PIT2: return pit_state(vm, cmd == KVM_SET_PIT2, arg);
+	case KVM_GET_IRQCHIP:
+	case KVM_SET_IRQCHIP: return chip_state(vm, cmd == KVM_SET_IRQCHIP, arg);
+	case KVM_X86_SET_MSR_FILTER: return set_msr_filter(vm, arg);
 	case KVM_SIGNAL_MSI: return signal_msi(vm, arg);
 	case KVM_GET_CLOCK:
 	case KVM_SET_CLOCK: return vm_clock(vm, cmd, arg);

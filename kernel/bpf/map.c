@@ -62,6 +62,7 @@ void bpf_map_init(struct bpf_map *map, const struct bpf_map_ops *ops, const unio
 	map->value_size = attr->value_size;
 	map->max_entries = attr->max_entries;
 	map->flags = attr->map_flags;
+	map->extra = attr->map_extra;
 	map->elem_bytes = ALIGN_UP(attr->value_size, 8U);
 	map->spin_lock_off = map->timer_off = -1;
 	refcount_set(&map->refs, 1);

@@ -15,6 +15,8 @@
 #include "sys_priv.h"
 #include "verify_priv.h"
 
+#define BIND_MOST 4 /* maps that BPF_PROG_BIND_MAP may add */
+
 static int check_request(const struct bpf_load *l)
 {
 	if (l->flags & ~(u32)BPF_LOAD_FLAGS)
@@ -68,9 +70,31 @@ static void venv_free(struct venv *env)
 	kfree(env);
 }
 
+/* Readers look without a lock: a slot is filled before it counts. */
+int bpf_prog_bind(struct bpf_prog *prog, struct bpf_map *map)
+{
+	static struct bpf_lock lock;
+	ulong irq = bpf_lock(&lock);
+	u32 n = prog->nr_maps, i = 0;
+	int err = 0;
+
+	while (i < n && prog->maps[i] != map)
+		i++;
+	if (i == n && n == prog->maps_room) {
+		err = -E2BIG;
+	} else if (i == n) {
+		bpf_map_get(map);
+		prog->maps[n] = map;
+		smp_store_release(&prog->nr_maps, n + 1);
+	}
+	bpf_unlock(&lock, irq);
+	return err;
+}
+
 static int fill_maps(struct bpf_prog *prog, const struct venv *env)
 {
-	prog->maps = kcalloc(env->nr_maps + 1, sizeof(*prog->maps), 0);
+	prog->maps_room = env->nr_maps + BIND_MOST;
+	prog->maps = kcalloc(prog->maps_room, sizeof(*prog->maps), 0);
 	prog->call_maps = big_alloc(env->len, sizeof(*prog->call_maps));
 	if (!env->allow_leaks)
 		prog->alu_limits = big_alloc(env->len, sizeof(*prog->alu_limits));

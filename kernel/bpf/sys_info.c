@@ -127,6 +127,7 @@ static void map_info(const struct bpf_map *map, struct bpf_map_info *info)
 				       .value_size = map->value_size,
 				       .max_entries = map->max_entries,
 				       .map_flags = map->flags,
+				       .map_extra = map->extra,
 				       .btf_id = map->btf ? bpf_btf_id(map->btf) : 0,
 				       .btf_key_type_id = map->btf_key_id,
 				       .btf_value_type_id = map->btf_value_id };

@@ -360,6 +360,20 @@ static int map_take(const struct sys *s, union bpf_attr *a)
 	return err;
 }
 
+static int bind_map(const struct sys *s, const union bpf_attr *a)
+{
+	struct bpf_prog *prog;
+	struct bpf_map *map;
+
+	if (!rest_is_zero(a, prog_bind_map.flags) || a->prog_bind_map.flags)
+		return -EINVAL;
+	prog = bpf_sys_object(s, (s32)a->prog_bind_map.prog_fd, BPF_OBJ_PROG);
+	if (!prog)
+		return -EBADF;
+	map = bpf_sys_object(s, (s32)a->prog_bind_map.map_fd, BPF_OBJ_MAP);
+	return map ? bpf_prog_bind(prog, map) : -EBADF;
+}
+
 static int map_freeze(const struct sys *s, union bpf_attr *a)
 {
 	struct bpf_map *map;
@@ -433,6 +447,7 @@ static int dispatch(const struct sys *s, u32 cmd, union bpf_attr *a)
 	case BPF_BTF_GET_FD_BY_ID: return fd_by_id(s, a, BPF_OBJ_BTF);
 	case BPF_LINK_GET_NEXT_ID: return next_id(s, a, BPF_OBJ_LINK);
 	case BPF_LINK_GET_FD_BY_ID: return fd_by_id(s, a, BPF_OBJ_LINK);
+	case BPF_PROG_BIND_MAP: return bind_map(s, a);
 	case BPF_LINK_UPDATE: return bpf_sys_link_update(s, a);
 	case BPF_LINK_DETACH: return bpf_sys_link_detach(s, a);
 	}

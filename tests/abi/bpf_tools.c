@@ -208,6 +208,38 @@ CASE(statistics)
 	close(prog);
 }
 
+static int bind_map(int prog, int map, unsigned flags)
+{
+	return bpf(BPF_PROG_BIND_MAP, ATTR(.prog_bind_map = { (uint32_t)prog, (uint32_t)map, flags }));
+}
+
+CASE(bound_maps)
+{
+	int m = map_new(BPF_MAP_TYPE_ARRAY, 4, 8, 1, 0), other = map_new(BPF_MAP_TYPE_HASH, 4, 8, 1, 0);
+	int prog = LOAD(BPF_PROG_TYPE_SOCKET_FILTER, 0, LDMAP(1, other), MOV(0, 1), EXIT());
+	struct bpf_map_info i = { 0 };
+	uint32_t id;
+
+	want(m >= 0 && other >= 0 && prog >= 0);
+	want_eq(bpf(BPF_OBJ_GET_INFO_BY_FD, ATTR(.info = { (uint32_t)m, sizeof(i), PTR(&i) })), 0);
+	id = i.id;
+	want_eq(info_of(prog).nr_map_ids, 1);
+	want_errno(bind_map(prog, m, 1), EINVAL);
+	want_errno(bind_map(prog, -1, 0), EBADF);
+	want_errno(bind_map(-1, m, 0), EBADF);
+	want_eq(bind_map(prog, m, 0), 0);
+	want_eq(info_of(prog).nr_map_ids, 2);
+	want_eq(bind_map(prog, m, 0), 0); /* it is there already */
+	want_eq(bind_map(prog, other, 0), 0);
+	want_eq(info_of(prog).nr_map_ids, 2);
+	close(m);
+	m = bpf(BPF_MAP_GET_FD_BY_ID, ATTR(.map_id = id));
+	want(m >= 0); /* the program keeps it */
+	close(m);
+	close(prog);
+	close(other);
+}
+
 /* BTF of one function, int f(void), and a line of it. */
 struct types {
 	struct btf_header h;
@@ -338,6 +370,7 @@ int main(void)
 	RUN(walk_of_a_trie);
 	RUN(batches_of_others);
 	RUN(statistics);
+	RUN(bound_maps);
 	RUN(lines_and_functions);
 	RUN(samples);
 	return abi_status();

@@ -41,6 +41,7 @@ struct bpf_map {
 	const struct bpf_map_ops *ops;
 	u32 type, key_size, value_size, max_entries, flags;
 	u32 id;
+	u64 extra;                    /* map_extra */
 	u32 elem_bytes;               /* value_size rounded up to 8 */
 	s32 spin_lock_off, timer_off; /* inside the value, -1 without */
 	char name[BPF_OBJ_NAME_LEN];

@@ -107,8 +107,8 @@ struct bpf_prog {
 	u64 load_ns;
 	u32 verified_insns;
 	u64 ctx_fields; /* which entries of the type's field table are read */
-	u32 nr_maps;
-	struct bpf_map **maps;
+	u32 nr_maps, maps_room;
+	struct bpf_map **maps; /* those that the code uses, then those bound to it */
 	u32 max_pkt_off;
 	refcount_t refs;
 	struct bpf_btf *btf;
@@ -124,6 +124,8 @@ struct bpf_prog {
 
 int __must_check bpf_prog_new(const struct bpf_load *load, struct bpf_prog **out);
 void bpf_prog_get(struct bpf_prog *prog);
+int __must_check bpf_prog_bind(struct bpf_prog *prog,
+			       struct bpf_map *map); /* it lives as long as prog; -E2BIG: too many */
 void bpf_prog_put(struct bpf_prog *prog);
 
 u64 bpf_interpret(const struct bpf_prog *prog, const void *ctx);

@@ -396,6 +396,14 @@ static struct net_protocol *classify(struct net_device *d, struct packet *p)
 	return NULL;
 }
 
+/* To an IPv6 address of ours, which belongs to a device: there it came in, as on Linux. */
+static void enter_own(struct packet *p)
+{
+	if (p->own_ifindex)
+		p->ifindex = p->own_ifindex;
+	p->own_ifindex = 0;
+}
+
 /* What comes in by a device of a VRF is the VRF's too: those who watch that see it. */
 static void enter_vrf(struct net_device *d, struct packet *p)
 {
@@ -436,6 +444,7 @@ void net_device_receive(struct net_device *d, struct packet *p)
 	if (p->link_header && !list_empty(&taps))
 		show_taps(p);
 	enter_vrf(d, p);
+	enter_own(p);
 	if (proto && p->kind != PACKET_OTHERHOST)
 		proto->input(p);
 	else

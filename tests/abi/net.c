@@ -701,6 +701,61 @@ IN_OWN_NET(a_pair_between_namespaces)
 	want_eq(status, 0);
 }
 
+/* The address fe80:: of a device, once it may be used. */
+static int own_address(const char *device, struct sockaddr_in6 *a)
+{
+	for (int i = 0; i < 100; i++, usleep(100000)) {
+		FILE *f = fopen("/proc/net/if_inet6", "r");
+		unsigned index, prefix, scope, flags;
+		char hex[33], name[17];
+
+		while (fscanf(f, "%32s %x %x %x %x %16s", hex, &index, &prefix, &scope, &flags, name) == 6) {
+			if (strcmp(name, device) != 0 || strncmp(hex, "fe80", 4) != 0 || flags & 0x40)
+				continue;
+			for (int k = 0; k < 16; k++)
+				sscanf(hex + 2 * k, "%2hhx", &a->sin6_addr.s6_addr[k]);
+			a->sin6_scope_id = index;
+			fclose(f);
+			return 1;
+		}
+		fclose(f);
+	}
+	return 0;
+}
+
+IN_OWN_NET(own_link_local)
+{
+	int fd = sock(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE), l = sock(AF_INET6, SOCK_STREAM, 0),
+	    c = sock(AF_INET6, SOCK_STREAM, 0), u = sock(AF_INET6, SOCK_DGRAM, 0), s;
+	struct sockaddr_in6 a = { .sin6_family = AF_INET6 }, got = { .sin6_family = AF_INET6 };
+	struct timeval patience = { 5, 0 };
+	socklen_t len = sizeof(got);
+	char b[2];
+
+	want_eq(make_pair(fd), 0);
+	want_eq(change_flags("lo", IFF_UP, 0), 0);
+	want_eq(change_flags("v0", IFF_UP, 0), 0);
+	want_eq(change_flags("v1", IFF_UP, 0), 0);
+	want(own_address("v0", &a));
+	want_eq(listen(l, 5), 0);
+	want_eq(getsockname(l, (struct sockaddr *)&got, &len), 0);
+	a.sin6_port = got.sin6_port;
+	setsockopt(c, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	want_eq(connect(c, NAME(a)), 0);
+	s = accept(l, (struct sockaddr *)&got, &len);
+	want(s >= 0);
+	want_eq(got.sin6_scope_id, a.sin6_scope_id);
+	want_eq(setsockopt(u, SOL_SOCKET, SO_BINDTODEVICE, "v0", 3), 0);
+	setsockopt(u, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	a.sin6_port = htons(7777);
+	got = a;
+	got.sin6_addr = in6addr_any;
+	want_eq(bind(u, NAME(got)), 0);
+	s = sock(AF_INET6, SOCK_DGRAM, 0);
+	want_eq(sendto(s, "x", 1, 0, NAME(a)), 1);
+	want_eq(recv(u, b, sizeof(b), 0), 1);
+}
+
 static int see_socket(struct nlmsghdr *h, void *arg)
 {
 	struct inet_diag_msg *d = NLMSG_DATA(h);
@@ -746,6 +801,7 @@ int main(void)
 	RUN(packet_socket);
 	RUN(packet_ring);
 	RUN(a_pair_between_namespaces);
+	RUN(own_link_local);
 	RUN(sockets_by_diag);
 	return abi_status();
 }

@@ -27,8 +27,9 @@ struct packet {
 	struct net *net;
 	struct socket *socket; /* sender's, while it goes out; NULL on the way in */
 	u32 ifindex;
-	u32 vrf;      /* number of the VRF's device that it came through, or that an answer belongs to; 0: none */
-	u16 protocol; /* of the network header, ETH_P_*, host order */
+	u32 vrf;         /* number of the VRF's device that it came through, or that an answer belongs to; 0: none */
+	u32 own_ifindex; /* out, over loopback: the device whose address it goes to, where it will count as come in */
+	u16 protocol;    /* of the network header, ETH_P_*, host order */
 	u32 mark, priority;
 	u64 stamp_ns;
 	bool sum_ok; /* in: the transport's checksum needs no look: it never left the machine, or the device judged it

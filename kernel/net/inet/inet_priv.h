@@ -200,7 +200,8 @@ struct ip_route {
 	struct ip_addr source, next_hop;
 	struct net_device *dev; /* as long as the RCU read side */
 	u32 ifindex, mtu;
-	u8 type; /* RTN_LOCAL, RTN_UNICAST, RTN_BROADCAST, RTN_MULTICAST */
+	u32 own_ifindex; /* RTN_LOCAL of IPv6: the device that has the address */
+	u8 type;         /* RTN_LOCAL, RTN_UNICAST, RTN_BROADCAST, RTN_MULTICAST */
 };
 /* -ENETUNREACH, -EHOSTUNREACH, -EINVAL, -EACCES. Under RCU if out->dev is looked at. */
 int __must_check ip_route(struct net *n, const struct ip_addr *destination, u32 bound_ifindex, struct ip_route *out);

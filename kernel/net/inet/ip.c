@@ -337,6 +337,7 @@ int ip_send_ready(struct socket *s, struct packet *p, const struct ip_route *r, 
 
 	p->network = p->data;
 	p->ifindex = r->ifindex;
+	p->own_ifindex = r->own_ifindex;
 	p->net = d->net;
 	p->dev = d;
 	if (s) {

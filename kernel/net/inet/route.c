@@ -563,6 +563,8 @@ int ip_route(struct net *n, const struct ip_addr *to, u32 ifindex, struct ip_rou
 				  .ifindex = d->ifindex,
 				  .mtu = r->mtu ? min(r->mtu, d->mtu) : d->mtu,
 				  .type = r->type };
+	if (r->type == RTN_LOCAL && !ip_addr_is_v4(to) && d == n->loopback)
+		out->own_ifindex = r->dev->ifindex;
 	if (r->type != RTN_LOCAL)
 		out->mtu = known_path_mtu(inet_of(n), to, out->mtu);
 	if (r->type == RTN_LOCAL)

@@ -42,7 +42,7 @@ nested() {
 	tools/linux-guest -o "$dir/initrd" -m virtio_pci -m virtio_gpu -b build/gpu/gles -b kmscube $(mesa) -- "$guest" || return 1
 	cat > "$dir/host" <<-END
 		grep -c svm /proc/cpuinfo; ls /dev/kvm
-		OSTROM_WHY=1 ostrom gpu serve --dir /run/g --verbose 2> /run/server.log &
+		OSTROM_WHY=1 ostrom gpu serve --dir /run/g --verbose --hang-ms 300000 2> /run/server.log &
 		while ! [ -S /run/g/control ]; do sleep 0.2; done
 		ostrom gpu create --dir /run/g vm share=50% memory=256M
 		QEMU_MODULE_DIR=$qemu qemu-system-x86_64 -L /usr/share/qemu -accel kvm,kernel-irqchip=split -cpu host -M q35 -m 768M -nodefaults -display none -no-reboot \\

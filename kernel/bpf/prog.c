@@ -152,6 +152,7 @@ static int build(struct venv *env, struct bpf_prog **out)
 	prog->verified_insns = env->processed;
 	prog->ctx_fields = env->ctx_fields;
 	prog->max_pkt_off = env->max_pkt_off;
+	prog->max_ctx_off = env->max_ctx_off;
 	prog->load_ns = bpf_env.boot_ns();
 	if (l->btf) {
 		bpf_btf_get(l->btf);

@@ -423,8 +423,10 @@ int bpf_ctx_access(struct venv *env, s32 off, u32 size, enum vaccess a, struct v
 		vreg_set_pointer(out, V_TP_BUFFER);
 		return 0;
 	}
-	if (env->rules->plain)
+	if (env->rules->plain) {
+		env->max_ctx_off = max(env->max_ctx_off, (u32)off + size);
 		return env->rules->plain(env, off, size, a);
+	}
 	if (off < 0 || off + size > env->rules->ctx_bytes || off % (s32)size)
 		return -EACCES;
 	f = find_field(env, off, size, a);

@@ -186,6 +186,7 @@ struct venv {
 
 	u64 ctx_fields;
 	u32 max_pkt_off;
+	u32 max_ctx_off; /* of a context that is read as it is */
 	bool ctx_written, has_tail_call, changes_packet;
 	bool explore_limits; /* of the unprivileged: a variable was added to a pointer */
 	bool hook_only;      /* a result that only the named hook understands */

@@ -14,7 +14,9 @@
 #include <bpf/cgroup.h>
 #include <bpf/ctx.h>
 #include <bpf/helper.h>
+#include <bpf/prog.h>
 #include <cgroup/cgroup.h>
+#include <core/log.h>
 #include <core/rcu.h>
 #include <lib/err.h>
 #include <lib/string.h>
@@ -161,8 +163,49 @@ FN(task_under)
 	return ERR(is_under(current->tenant, (struct bpf_map *)r1, (u32)r2));
 }
 
+/* ---- programs on events ---------------------------------------------------------------------------------------- */
+
+/* Where a tracepoint fires nothing can be allocated: run queues may be locked. */
+static bool allocates(const struct bpf_prog *p)
+{
+	for (u32 i = 0; i < p->nr_maps; i++)
+		if ((p->maps[i]->type == BPF_MAP_TYPE_HASH || p->maps[i]->type == BPF_MAP_TYPE_PERCPU_HASH ||
+		     p->maps[i]->type == BPF_MAP_TYPE_LPM_TRIE) &&
+		    (p->maps[i]->flags & BPF_F_NO_PREALLOC))
+			return true;
+	return false;
+}
+
+static int program_get(int fd, bool for_tracepoint, struct bpf_prog **out, u32 *reads)
+{
+	struct fd_ref r = fd_get(fd);
+	enum bpf_object kind;
+	struct bpf_prog *p;
+	u32 flags;
+	int err;
+
+	if (!r.file)
+		return -EBADF;
+	p = bpf_file_object(r.file, &kind, &flags);
+	err = !p || kind != BPF_OBJ_PROG ? -EINVAL : 0;
+	if (!err && p->type != (for_tracepoint ? BPF_PROG_TYPE_TRACEPOINT : BPF_PROG_TYPE_PERF_EVENT))
+		err = fail(EINVAL, "perf: a program of type %u", p->type);
+	if (!err && allocates(p))
+		err = fail(EINVAL, "perf: the program's maps allocate when it runs");
+	if (!err) {
+		bpf_prog_get(p);
+		*out = p;
+		*reads = p->max_ctx_off;
+	}
+	fd_put(r);
+	return err;
+}
+
+static const struct perf_program_ops program_ops = { .get = program_get, .put = bpf_prog_put, .run = bpf_prog_run };
+
 void bpf_held_init(void)
 {
+	perf_programs_set(&program_ops);
 	bpf_helper_set(BPF_FUNC_perf_event_output, event_output);
 	bpf_helper_set(BPF_FUNC_skb_under_cgroup, packet_under);
 	bpf_helper_set(BPF_FUNC_current_task_under_cgroup, task_under);

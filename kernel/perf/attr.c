@@ -59,8 +59,6 @@ static int check_sample(struct perf_event_attr *a, const struct perf_limits *lim
 		a->sample_max_stack = (u16)limits->max_stack;
 	if (!err && (t & PERF_SAMPLE_REGS_INTR))
 		err = check_regs(a->sample_regs_intr);
-	if (!err && (t & PERF_SAMPLE_CGROUP))
-		err = fail(EINVAL, "perf: samples do not carry cgroup ids");
 	if (!err && (t & PERF_SAMPLE_WEIGHT) && (t & PERF_SAMPLE_WEIGHT_STRUCT))
 		err = fail(EINVAL, "perf: two kinds of weight");
 	return err;

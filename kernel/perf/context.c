@@ -7,7 +7,8 @@
  * nowhere; its events become active with it. Every change to a context runs under its lock and, while it is active, on
  * its CPU (an interrupt is sent there), so that the lists of active events that fire on a CPU belong to that CPU alone
  * and firing needs no lock. Enabled and running times are read off the context's own clock, which stands still while
- * its task does not run.
+ * its task does not run. Events of a tenant are in the contexts of CPUs, and active while one of its tasks runs: each
+ * switch turns them on and off one by one, and for them that is all the time there is.
  *
  *        switch_out                 switch_in
  *   ACTIVE ---------> INACTIVE ---------------> ACTIVE      (OFF stays OFF)
@@ -22,6 +23,7 @@
 #include <arch/thread.h>
 #include <core/clock.h>
 #include <core/log.h>
+#include <task/tenant.h>
 
 DEFINE_PER_CPU(struct perf_cpu, perf_cpu);
 
@@ -49,7 +51,7 @@ static void times_at(const struct perf_event *e, u64 t, u64 *enabled, u64 *runni
 {
 	u64 delta = t - e->stamp;
 
-	*enabled = e->enabled_ns + (effective(e) >= PERF_INACTIVE ? delta : 0);
+	*enabled = e->enabled_ns + (effective(e) >= (e->tenant ? PERF_ACTIVE : PERF_INACTIVE) ? delta : 0);
 	*running = e->running_ns + (effective(e) >= PERF_ACTIVE ? delta : 0);
 }
 
@@ -76,7 +78,7 @@ static void set_state(struct perf_event *e, enum perf_state s, u64 now)
 
 static bool matches(const struct perf_event *e)
 {
-	return e->cpu < 0 || e->cpu == (int)cpu_id();
+	return (e->cpu < 0 || e->cpu == (int)cpu_id()) && (!e->tenant || tenant_is_below(current->tenant, e->tenant));
 }
 
 static void activate(struct perf_event *e, u64 now)
@@ -244,6 +246,8 @@ static void add(struct perf_context *ctx, void *arg)
 
 	e->stamp = context_time(ctx, now);
 	list_add_tail(&e->ctx_link, &ctx->events);
+	if (e->tenant)
+		per_cpu_ptr(&perf_cpu, e->cpu)->nr_of_tenants++;
 	if (e->leader != e) {
 		list_add_tail(&e->sibling_link, &e->leader->siblings);
 		e->leader->nr_siblings++;
@@ -285,6 +289,8 @@ static void take_out(struct perf_context *ctx, void *arg)
 
 	deactivate(e, now);
 	set_state(e, PERF_OFF, now);
+	if (e->tenant)
+		per_cpu_ptr(&perf_cpu, e->cpu)->nr_of_tenants--;
 	leave_group(e, now);
 	list_del_init(&e->ctx_link);
 }
@@ -422,6 +428,35 @@ void perf_switch_out(struct task *prev, struct task *next)
 	spin_unlock(&ctx->lock);
 }
 
+/* Events of tenants follow who runs here now. IRQs off. */
+static void follow_tenant(void)
+{
+	struct perf_context *ctx = &this_cpu_ptr(&perf_cpu)->ctx;
+	u64 now = clock_ns();
+	struct perf_event *e;
+
+	spin_lock(&ctx->lock);
+	list_for_each_entry (e, &ctx->events, ctx_link) {
+		if (e->tenant && !matches(e))
+			deactivate(e, now);
+		else if (e->tenant)
+			activate(e, now);
+	}
+	spin_unlock(&ctx->lock);
+	perf_arm_timers();
+}
+
+static void follow_here(void *unused)
+{
+	if (READ_ONCE(this_cpu_ptr(&perf_cpu)->nr_of_tenants))
+		follow_tenant();
+}
+
+void perf_moved_tenant(void)
+{
+	cpu_call(cpu_online_mask(), follow_here, NULL);
+}
+
 void perf_switch_in(struct task *prev)
 {
 	struct perf_context *ctx = rcu_deref(current->perf);
@@ -433,6 +468,8 @@ void perf_switch_in(struct task *prev)
 		spin_unlock(&ctx->lock);
 		perf_arm_timers();
 	}
+	if (unlikely(this_cpu_ptr(&perf_cpu)->nr_of_tenants))
+		follow_tenant();
 	if (current->moved) {
 		current->moved = false;
 		perf_count_sched(COUNT_CPU_MIGRATIONS);

@@ -15,6 +15,7 @@
 #include <alloc/slab.h>
 #include <arch/cpu.h>
 #include <arch/user.h>
+#include <cgroup/cgroup.h>
 #include <core/init.h>
 #include <core/log.h>
 #include <lib/err.h>
@@ -102,6 +103,8 @@ static void free_event(struct rcu_head *head)
 void event_free(struct perf_event *e)
 {
 	e->kind->destroy(e);
+	if (e->tenant)
+		tenant_put(e->tenant);
 	if (e->key_bits & KEY_SWITCH)
 		static_key_dec(&task_switch_key);
 	if (e->key_bits & KEY_LIFE)
@@ -116,7 +119,7 @@ static void raise_keys(struct perf_event *e, bool of_task)
 		       (a->config == PERF_COUNT_SW_CONTEXT_SWITCHES || a->config == PERF_COUNT_SW_CPU_MIGRATIONS ||
 			a->config == PERF_COUNT_SW_CGROUP_SWITCHES);
 
-	if (of_task || a->context_switch || follows)
+	if (of_task || a->context_switch || follows || e->tenant)
 		e->key_bits |= KEY_SWITCH;
 	if (of_task || a->mmap || a->mmap_data || a->mmap2 || a->comm || a->task)
 		e->key_bits |= KEY_LIFE;
@@ -188,7 +191,7 @@ static int check_group(const struct request *r, const struct perf_event *e)
 	const struct perf_event *g = r->group;
 	struct task *task = g->ctx ? g->ctx->task : NULL;
 
-	if (!g->ctx || g->leader != g || g->cpu != r->cpu || task != r->task ||
+	if (!g->ctx || g->leader != g || g->cpu != r->cpu || task != r->task || g->tenant != e->tenant ||
 	    g->attr.use_clockid != e->attr.use_clockid || (g->attr.use_clockid && g->attr.clockid != e->attr.clockid) ||
 	    e->attr.exclusive || e->attr.pinned)
 		return fail(EINVAL, "perf: the group's leader does not fit");
@@ -264,7 +267,10 @@ static int open_event(const struct request *r)
 		err = event_create(&r->attr, NULL, r->cpu, NULL, &e);
 	if (err)
 		return err;
-	err = check_event(r);
+	if (r->flags & PERF_FLAG_PID_CGROUP)
+		err = cgroup_tenant_of_fd(r->pid, &e->tenant);
+	if (!err)
+		err = check_event(r);
 	if (err) {
 		event_free(e);
 		return err;
@@ -293,7 +299,7 @@ struct perf_event *perf_event_of(const struct file *f)
 
 static int find_task(struct request *r)
 {
-	if (r->pid == -1)
+	if (r->pid == -1 || (r->flags & PERF_FLAG_PID_CGROUP))
 		return 0;
 	if (r->pid) {
 		r->task = r->pid > 0 ? task_find_get(r->pid) : NULL;
@@ -357,8 +363,8 @@ int perf_open(void __user *attr, int pid, int cpu, int group_fd, ulong flags)
 		err = perf_attr_allowed_data(&r.attr, &perf_limits);
 	if (err)
 		return err;
-	if (flags & PERF_FLAG_PID_CGROUP)
-		return pid == -1 || cpu == -1 ? -EINVAL : fail(EOPNOTSUPP, "perf: events of a cgroup");
+	if ((flags & PERF_FLAG_PID_CGROUP) && (pid == -1 || cpu == -1))
+		return fail(EINVAL, "perf: events of a cgroup need its descriptor and a CPU");
 	return open_in_group(&r, group_fd);
 }
 
@@ -484,6 +490,7 @@ void perf_release(struct file *f)
 	}
 	context_remove(e);
 	ring_attach(e, NULL);
+	perf_program_detach(e);
 	mutex_unlock(&perf_lock);
 	event_free(e);
 }
@@ -498,6 +505,7 @@ static const struct task_hooks hooks = {
 	.forked = perf_hook_forked,
 	.exec = perf_hook_exec,
 	.renamed = perf_hook_renamed,
+	.moved_tenant = perf_moved_tenant,
 	.exit = perf_hook_exit,
 	.mapped = perf_hook_mapped,
 	.count = perf_count,

@@ -251,7 +251,7 @@ static long ioctl_locked(struct perf_event *e, unsigned cmd, ulong arg)
 	case PERF_EVENT_IOC_SET_OUTPUT: return set_output(e, (int)arg);
 	case PERF_EVENT_IOC_SET_FILTER: return set_filter(e, (const char __user *)arg);
 	case PERF_EVENT_IOC_PAUSE_OUTPUT: return pause_output(e, arg != 0);
-	case PERF_EVENT_IOC_SET_BPF: return fail(EINVAL, "perf: programs cannot be attached to events yet");
+	case PERF_EVENT_IOC_SET_BPF: return perf_program_attach(e, (int)arg);
 	default: return -ENOTTY;
 	}
 }

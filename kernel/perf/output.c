@@ -17,6 +17,7 @@
 #include <arch/thread.h>
 #include <arch/user.h>
 #include <asm/perf_regs.h>
+#include <cgroup/cgroup.h>
 #include <core/clock.h>
 #include <lib/err.h>
 #include <lib/string.h>
@@ -265,12 +266,12 @@ static u32 gather(struct gathered *g, struct perf_event *e, const struct perf_sa
 {
 	u64 t = e->attr.sample_type;
 	/* One word each: ip, tid, time, addr, id, cpu, period, stream, weight, data_src, identifier, transaction,
-	 * phys_addr, data and code page size, weight struct. */
+	 * phys_addr, data and code page size, weight struct, cgroup. */
 	const u64 words = PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ADDR | PERF_SAMPLE_ID |
 			  PERF_SAMPLE_CPU | PERF_SAMPLE_PERIOD | PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_WEIGHT |
 			  PERF_SAMPLE_DATA_SRC | PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_TRANSACTION |
 			  PERF_SAMPLE_PHYS_ADDR | PERF_SAMPLE_DATA_PAGE_SIZE | PERF_SAMPLE_CODE_PAGE_SIZE |
-			  PERF_SAMPLE_WEIGHT_STRUCT;
+			  PERF_SAMPLE_WEIGHT_STRUCT | PERF_SAMPLE_CGROUP;
 	u32 bytes = sizeof(struct perf_event_header) + 8 * (u32)__builtin_popcountll(t & words);
 
 	*g = (struct gathered){ .s = s };
@@ -390,13 +391,14 @@ static void put_first_half(struct perf_ring_write *w, struct perf_event *e, cons
 static void put_pages(struct perf_ring_write *w, u64 t, const struct perf_sample *s)
 {
 	u64 phys = 0, code;
+	size_t bytes = 0;
 
-	if (t & (PERF_SAMPLE_PHYS_ADDR | PERF_SAMPLE_DATA_PAGE_SIZE)) {
-		size_t bytes = perf_translate(s->addr, &phys);
-
-		put_word(w, t & PERF_SAMPLE_PHYS_ADDR, phys);
-		put_word(w, t & PERF_SAMPLE_DATA_PAGE_SIZE, bytes);
-	}
+	if (t & (PERF_SAMPLE_PHYS_ADDR | PERF_SAMPLE_DATA_PAGE_SIZE))
+		bytes = perf_translate(s->addr, &phys);
+	put_word(w, t & PERF_SAMPLE_PHYS_ADDR, phys);
+	if (t & PERF_SAMPLE_CGROUP)
+		put_word(w, true, cgroup_id(current->tenant));
+	put_word(w, t & PERF_SAMPLE_DATA_PAGE_SIZE, bytes);
 	if (t & PERF_SAMPLE_CODE_PAGE_SIZE)
 		put_word(w, true, perf_translate(s->regs->ip, &code));
 }
@@ -486,7 +488,11 @@ void perf_settle(struct perf_cpu *c)
 
 void perf_overflow(struct perf_event *e, const struct perf_sample *s)
 {
-	output(e, s);
+	const struct bpf_prog *program = rcu_deref(owner_of(e)->program);
+
+	if (likely(!program) || e->kind == &perf_kind_tracepoint ||
+	    perf_program_wants(this_cpu_ptr(&perf_cpu), program, s))
+		output(e, s);
 	if (READ_ONCE(e->limit) && !__atomic_sub_fetch(&e->limit, 1, __ATOMIC_SEQ_CST) && list_empty(&e->stop_link))
 		list_add_tail(&e->stop_link, &this_cpu_ptr(&perf_cpu)->to_stop);
 }

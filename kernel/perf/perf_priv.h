@@ -71,6 +71,7 @@ struct perf_event {
 	const struct perf_kind *kind;     /* I */
 	u64 id;                           /* I */
 	int cpu;                          /* I: -1 any */
+	struct tenant *tenant;            /* I: counts while one of its tasks, or of those below, runs; NULL: whoever */
 	struct file *file;                /* I; NULL: inherited */
 	struct perf_event *parent;        /* I: of an inherited one: the one with the file */
 	struct list children, child_link; /* p */
@@ -108,6 +109,7 @@ struct perf_event {
 	u32 hung_up; /* poll gives EPOLLHUP */
 
 	struct perf_filter *filter; /* p; readers: IRQs off */
+	struct bpf_prog *program;   /* p; readers: IRQs off. NULL: none */
 	u32 key_bits;               /* I: which static branches it holds */
 	struct rcu_head rcu;
 };
@@ -130,11 +132,13 @@ struct perf_walk {           /* memory.c: from a tick to the access that is samp
 
 struct perf_cpu {
 	struct perf_context ctx;
+	unsigned nr_of_tenants;          /* c: events in ctx that have one */
 	struct list counts[COUNT_KINDS]; /* active events by what they count */
 	struct list points[TRACE_ALL];
 	struct list sideband; /* active events that want to be told about tasks and mappings */
 	struct list to_arm, to_stop;
 	struct perf_walk walk;
+	bool in_program;
 	bool busy; /* inside a delivery: what it causes itself is not delivered */
 	u64 chain[PERF_MAX_STACK_DEFAULT + 16];
 };
@@ -173,6 +177,7 @@ void event_values(struct perf_event *e, struct event_values *out);      /* with 
 void event_values_here(struct perf_event *e, struct event_values *out); /* active here, IRQs off */
 void perf_switch_out(struct task *prev, struct task *next);
 void perf_switch_in(struct task *prev);
+void perf_moved_tenant(void); /* a task has another tenant now: events of tenants look again, on all CPUs */
 
 /* ---- event.c ---- */
 bool perf_is_perfmon(void); /* current may do what perf_event_paranoid forbids */
@@ -233,6 +238,14 @@ void perf_clock_init(struct perf_event *e);
 void perf_clock_destroy(struct perf_event *e);
 void perf_clock_stop(struct perf_event *e);
 void perf_clock_arm(struct perf_event *e);
+
+/* ---- program.c ---- */
+struct programs;
+const struct programs *perf_programs_of(unsigned id); /* of a tracepoint; NULL: none. IRQs off, here and below */
+bool perf_programs_pass(struct perf_cpu *c, const struct programs *p, const void *record);
+bool perf_program_wants(struct perf_cpu *c, const struct bpf_prog *program, const struct perf_sample *s);
+int __must_check perf_program_attach(struct perf_event *e, int fd); /* perf_lock held */
+void perf_program_detach(struct perf_event *e);
 
 /* ---- memory.c ---- */
 #define PERF_TYPE_IBS_OP    9 /* numbers above PERF_TYPE_MAX are a kernel's own; clients read them from sysfs */

@@ -43,10 +43,13 @@ void perf_tracepoint(unsigned id, const void *record, size_t size, u64 count, st
 	struct list *events = &c->points[id - TRACE_FIRST_ID];
 	struct perf_caller caller;
 	struct perf_sample s = { .raw = record, .raw_bytes = (u32)size };
+	const struct programs *programs = perf_programs_of(id);
 	struct perf_event *e, *next;
 	bool other = about && about != current && about->perf;
 
-	if (c->busy || (list_empty(events) && !other))
+	if (c->busy || (list_empty(events) && !other && !programs))
+		return;
+	if (unlikely(programs) && !perf_programs_pass(c, programs, record))
 		return;
 	c->busy = true;
 	s.regs = PERF_CALLER_REGS(&caller);

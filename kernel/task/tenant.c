@@ -18,6 +18,7 @@
 #include <core/log.h>
 #include <core/spin.h>
 #include <lib/err.h>
+#include <task/hooks.h>
 #include <task/task.h>
 #include <task/tenant.h>
 #include "sched_priv.h"
@@ -412,6 +413,8 @@ bool tenant_move_task(struct task *task, struct tenant *to)
 	spin_unlock_irqrestore(&task->lock, flags);
 	if (tell)
 		tenant_changed_hook();
+	if (moves && static_branch(&task_switch_key))
+		task_hooks->moved_tenant();
 	if (moves && from->cpus_effective != to->cpus_effective)
 		(void)!sched_set_affinity(task, CPUMASK_ALL);
 	if (moves)

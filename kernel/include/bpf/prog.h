@@ -110,6 +110,7 @@ struct bpf_prog {
 	u32 nr_maps, maps_room;
 	struct bpf_map **maps; /* those that the code uses, then those bound to it */
 	u32 max_pkt_off;
+	u32 max_ctx_off; /* bytes of a tracepoint's record or of registers that it may read */
 	refcount_t refs;
 	struct bpf_btf *btf;
 	struct bpf_func_info *funcs; /* BTF records, as loaded */

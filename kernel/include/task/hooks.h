@@ -38,6 +38,7 @@ struct task_hooks {
 	void (*forked)(struct task *child);       /* visible, not yet running */
 	void (*exec)(void);                       /* runs the new program; its memory is in place */
 	void (*renamed)(struct task *t);          /* by prctl or a write to comm */
+	void (*moved_tenant)(void);               /* some task, by whoever is current */
 	void (*exit)(void);                       /* still has its memory */
 	void (*mapped)(struct mm *m, ulong addr); /* a new VMA begins there */
 	void (*count)(enum task_count what, u64 n, const struct regs *regs, ulong addr);

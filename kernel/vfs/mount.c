@@ -25,10 +25,6 @@
 
 #define BUCKETS 256
 
-/* Flags that belong to a mount; the others are the super's. */
-#define MOUNT_FLAGS                                                                                                    \
-	(MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME)
-
 struct mutex mount_lock = MUTEX_INIT(mount_lock, RANK_MOUNT_TREE);
 static struct mount *buckets[BUCKETS];
 static struct kcache *mount_cache;
@@ -56,7 +52,7 @@ struct mount *mount_on(struct mount *m, struct dentry *d)
 
 /* ---- life ----------------------------------------------------------------------------------------------- */
 
-static struct mount *mount_alloc(struct super *s, struct dentry *root, unsigned flags)
+struct mount *mount_alloc(struct super *s, struct dentry *root, unsigned flags)
 {
 	struct mount *m = kcache_alloc(mount_cache, ALLOC_ZERO);
 
@@ -224,9 +220,7 @@ static void to_top(struct path *p)
 	}
 }
 
-/* m goes on top of what is at `at`; a fresh mount of what is there already is refused. The caller holds mount_lock and
- * gives m's reference. */
-static int graft(struct mount *m, const struct path *at, bool fresh)
+int mount_graft(struct mount *m, const struct path *at, bool fresh)
 {
 	struct path p = *at;
 	int err = 0;
@@ -252,11 +246,10 @@ static int graft(struct mount *m, const struct path *at, bool fresh)
 	return err;
 }
 
-int mount_new(const char *type, const char *source, const struct path *at, unsigned flags, const char *data)
+int mount_make_super(const char *type, const char *source, unsigned flags, const char *data, struct super **out,
+		     struct dentry **root)
 {
 	struct fs_type *t = fs_find(type);
-	struct dentry *root;
-	struct mount *m;
 	struct super *s;
 	int err;
 
@@ -267,18 +260,36 @@ int mount_new(const char *type, const char *source, const struct path *at, unsig
 	err = super_create(t, source, flags & (MS_RDONLY | MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME), data, &s);
 	if (err)
 		return err;
-	root = s->root;
+	*root = s->root;
 	if (t->mount_root)
-		err = t->mount_root(s, &root);
-	m = err ? NULL : mount_alloc(s, root, flags);
-	if (t->mount_root && !err)
-		dentry_put(root);
+		err = t->mount_root(s, root);
+	else
+		dentry_get(*root);
+	if (err) {
+		super_put(s);
+		return err;
+	}
+	*out = s;
+	return 0;
+}
+
+int mount_new(const char *type, const char *source, const struct path *at, unsigned flags, const char *data)
+{
+	struct dentry *root;
+	struct mount *m;
+	struct super *s;
+	int err = mount_make_super(type, source, flags, data, &s, &root);
+
+	if (err)
+		return err;
+	m = mount_alloc(s, root, flags);
+	dentry_put(root);
 	if (!m) {
 		super_put(s);
-		return err ? err : -ENOMEM;
+		return -ENOMEM;
 	}
 	mutex_lock(&mount_lock);
-	err = graft(m, at, true);
+	err = mount_graft(m, at, true);
 	if (err)
 		mount_leave_peers(m);
 	mutex_unlock(&mount_lock);
@@ -415,7 +426,7 @@ int mount_bind(const struct path *from, const struct path *at, bool recursive)
 		      ? mount_copy_tree(from->mnt, from->dentry, recursive, MOUNT_COPY_BIND, &copy)
 		      : -EINVAL;
 	if (!err) {
-		err = graft(copy, at, false);
+		err = mount_graft(copy, at, false);
 		if (err)
 			mount_dissolve(copy, &dead);
 		else
@@ -440,6 +451,15 @@ int mount_move(const struct path *from, const struct path *at)
 	int err = 0;
 
 	mutex_lock(&mount_lock);
+	if (m->floats && from->dentry == m->root) {
+		err = at->mnt->peers && mount_has_unbindable(m) ? -EINVAL : mount_graft(m, at, false);
+		if (!err) {
+			m->floats = false; /* its reference is the tree's now */
+			mount_join_tree(m, m->ns);
+		}
+		mutex_unlock(&mount_lock);
+		return err;
+	}
 	if (from->dentry != m->root || !m->parent || m->ns != mount_ns_current() || at->mnt->ns != m->ns ||
 	    m->parent->peers || (at->mnt->peers && mount_has_unbindable(m)))
 		err = -EINVAL;
@@ -466,6 +486,27 @@ int mount_move(const struct path *from, const struct path *at)
 	return err;
 }
 
+/* mount_lock held. */
+static int reconfigure(struct super *s, unsigned flags, const char *data)
+{
+	unsigned super_flags = flags & (MS_RDONLY | MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME);
+	int err = s->ops && s->ops->remount ? s->ops->remount(s, super_flags, data) : 0;
+
+	if (!err)
+		s->flags = super_flags;
+	return err;
+}
+
+int mount_reconfigure(struct super *s, unsigned flags, const char *data)
+{
+	int err;
+
+	mutex_lock(&mount_lock);
+	err = reconfigure(s, flags, data);
+	mutex_unlock(&mount_lock);
+	return err;
+}
+
 int mount_remount(const struct path *at, unsigned flags, const char *data, bool bind_only)
 {
 	struct mount *m = at->mnt;
@@ -477,13 +518,8 @@ int mount_remount(const struct path *at, unsigned flags, const char *data, bool 
 	if (m->locked & ~flags)
 		return -EPERM;
 	mutex_lock(&mount_lock);
-	if (!bind_only) {
-		unsigned super_flags = flags & (MS_RDONLY | MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME);
-
-		err = s->ops && s->ops->remount ? s->ops->remount(s, super_flags, data) : 0;
-		if (!err)
-			s->flags = super_flags;
-	}
+	if (!bind_only)
+		err = reconfigure(s, flags, data);
 	if (!err) {
 		unsigned f = flags & MOUNT_FLAGS;
 

@@ -20,7 +20,14 @@ enum mount_copy {
 	MOUNT_COPY_SLAVE, /* only gets changes */
 };
 
+/* Flags that belong to a mount; the others are the super's. */
+#define MOUNT_FLAGS                                                                                                    \
+	(MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME)
+
 /* ---- mount.c ---- */
+struct mount *mount_alloc(struct super *s, struct dentry *root, unsigned flags); /* NULL; takes over s's reference */
+/* m goes on top of what is at `at`; fresh: a mount of what is there already is refused. Takes over m's reference. */
+int __must_check mount_graft(struct mount *m, const struct path *at, bool fresh);
 struct mount *mount_next_in_tree(struct mount *m, struct mount *top);
 /* The copy of the mount tree from `top` on, whose root is `root`; only mounts below root. */
 int __must_check mount_copy_tree(struct mount *top, struct dentry *root, bool recursive, enum mount_copy how,
@@ -37,6 +44,7 @@ void mount_free_dead(struct list *dead);
 void mount_inherit(struct mount *copy, struct mount *from, enum mount_copy how);
 void mount_leave_peers(struct mount *m);
 void mount_leave_master(struct mount *m);
+int __must_check mount_set_type(struct mount *top, unsigned type, bool recursive); /* MS_SHARED ...; -ENOMEM */
 bool mount_has_unbindable(struct mount *top);
 /* The tree m is about to be attached at a dentry of `parent`: attaches copies wherever parent's changes go. -ENOMEM:
  * nothing was attached. */

@@ -115,21 +115,30 @@ static int set_tree_shared(struct mount *top, bool recursive)
 	return err;
 }
 
-int mount_set_propagation(const struct path *at, unsigned type, bool recursive)
+int mount_set_type(struct mount *top, unsigned type, bool recursive)
 {
-	struct mount *top = at->mnt;
 	int err = 0;
 
-	mutex_lock(&mount_lock);
-	if (at->dentry != top->root || top->ns != mount_ns_current())
-		err = -EINVAL;
-	else if (type == MS_SHARED)
+	if (type == MS_SHARED)
 		err = set_tree_shared(top, recursive);
 	else
 		for (struct mount *m = top; m; m = recursive ? mount_next_in_tree(m, top) : NULL)
 			set_type(m, type);
 	if (!err)
 		mount_changed(top->ns);
+	return err;
+}
+
+int mount_set_propagation(const struct path *at, unsigned type, bool recursive)
+{
+	struct mount *top = at->mnt;
+	int err;
+
+	mutex_lock(&mount_lock);
+	if (at->dentry != top->root || top->ns != mount_ns_current())
+		err = -EINVAL;
+	else
+		err = mount_set_type(top, type, recursive);
 	mutex_unlock(&mount_lock);
 	return err;
 }

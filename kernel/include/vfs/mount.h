@@ -34,8 +34,23 @@ int __must_check mount_remount(const struct path *at, unsigned flags, const char
 /* type: MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE of mount(2); recursive: also of all below. -EINVAL: at is not
  * a mount's root; -ENOMEM. */
 int __must_check mount_set_propagation(const struct path *at, unsigned type, bool recursive);
+/* The second half of mount_remount: the super's own flags and options, for those who hold a path to it. */
+int __must_check mount_reconfigure(struct super *s, unsigned flags, const char *data);
 int __must_check mount_umount(const struct path *at, int flags);
 int __must_check mount_pivot(const struct path *new_root, const struct path *put_old);
+/* ---- trees without a place (mount_float.c): what fsmount and open_tree give, and move_mount takes ---- */
+
+/* A super of this type, counted, with what shall be the root of its mounts, counted. */
+int __must_check mount_make_super(const char *type, const char *source, unsigned flags, const char *data,
+				  struct super **s, struct dentry **root);
+/* A mount of it, flags MS_*, in a descriptor (O_PATH). It goes when that is closed, unless it has been moved. */
+int __must_check mount_float(struct super *s, struct dentry *root, unsigned flags, struct file **out);
+int __must_check mount_float_copy(const struct path *from, bool recursive, struct file **out);
+/* Flags (MS_*) to set and to clear and, unless 0, a kind of propagation: at, which is a mount's root, or all below too.
+ * Nothing changes unless all can: -EPERM where a flag is locked. */
+int __must_check mount_change(const struct path *at, unsigned set, unsigned clear, unsigned propagation,
+			      bool recursive);
+
 /* A mount outside every namespace (pipefs, sockets, devtmpfs' own): its root. */
 int __must_check mount_kernel(struct fs_type *t, struct path *out);
 /* The mount on dentry d of m: not counted, under RCU; NULL: none. */

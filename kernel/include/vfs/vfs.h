@@ -291,6 +291,7 @@ struct mount {
 	struct mount_peers *master;        /* m: gets changes from these; NULL: not a slave */
 	struct list peer_link, slave_link; /* m */
 	bool unbindable;                   /* m */
+	bool floats;                       /* m: the root of a tree without a place, which a descriptor holds */
 	struct rcu_head rcu;
 };
 void mount_get(struct mount *m);

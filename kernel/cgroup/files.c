@@ -106,25 +106,6 @@ static int parse_switch(char *text, u64 *v)
 	return 0;
 }
 
-static int set_kill(struct attr_dir *d, const struct attr *a, char *text, size_t len)
-{
-	struct cgroup *c = cgroup_of(d->owner);
-	u64 v;
-	int err = parse_switch(text, &v);
-
-	if (err || !v)
-		return err ? err : -ERANGE;
-	mutex_lock(&cgroup_lock);
-	if (d->removed)
-		err = -ENODEV;
-	else if (c->threaded)
-		err = -EOPNOTSUPP; /* it would kill threads of processes that are not its own */
-	else
-		for_each_below(c, kill_own, true);
-	mutex_unlock(&cgroup_lock);
-	return err;
-}
-
 static void freeze_own(struct cgroup *c, bool on)
 {
 	struct cgroup_ids n;
@@ -148,26 +129,14 @@ static int show_freeze(struct attr_dir *d, const struct attr *a, struct strbuf *
 	return 0;
 }
 
-static int set_freeze(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+static int apply_freeze(struct cgroup *c, bool on)
 {
-	struct cgroup *c = cgroup_of(d->owner);
-	u64 v;
-	int err = parse_switch(text, &v);
-
-	if (err)
-		return err;
-	mutex_lock(&cgroup_lock);
-	if (d->removed)
-		err = -ENODEV;
-	else if (c->freeze != (bool)v) {
-		c->freeze = v;
-		for_each_below(c, freeze_own, v);
-	}
-	mutex_unlock(&cgroup_lock);
-	return err;
+	if (c->freeze == on)
+		return 0;
+	c->freeze = on;
+	for_each_below(c, freeze_own, on);
+	return 0;
 }
-
-/* ---- pressure, or none ---- */
 
 static int show_pressure(struct attr_dir *d, const struct attr *a, struct strbuf *out)
 {
@@ -175,17 +144,33 @@ static int show_pressure(struct attr_dir *d, const struct attr *a, struct strbuf
 	return 0;
 }
 
-static int set_pressure(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+static int apply_pressure(struct cgroup *c, bool on)
 {
-	struct cgroup *c = cgroup_of(d->owner);
+	c->no_pressure = !on;
+	return cgroup_show_files(c, c->enabled);
+}
+
+static int apply_kill(struct cgroup *c, bool on)
+{
+	if (c->threaded)
+		return -EOPNOTSUPP; /* it would kill threads of processes that are not its own */
+	for_each_below(c, kill_own, true);
+	return 0;
+}
+
+/* Files that take 0 or 1; kill takes 1. */
+enum { FREEZE, PRESSURE, KILL };
+static int (*const switches[])(struct cgroup *c, bool on) = { apply_freeze, apply_pressure, apply_kill };
+
+static int set_switch(struct attr_dir *d, const struct attr *a, char *text, size_t len)
+{
 	u64 v;
 	int err = parse_switch(text, &v);
 
-	if (err)
-		return err;
+	if (err || (a->data == KILL && !v))
+		return err ? err : -ERANGE;
 	mutex_lock(&cgroup_lock);
-	c->no_pressure = !v;
-	err = d->removed ? -ENODEV : cgroup_show_files(c, c->enabled);
+	err = d->removed ? -ENODEV : switches[a->data](cgroup_of(d->owner), v);
 	mutex_unlock(&cgroup_lock);
 	return err;
 }
@@ -198,9 +183,9 @@ FILE(events, "cgroup.events", 0444, show_events, NULL, 0);
 FILE(stat, "cgroup.stat", 0444, show_stat, NULL, 0);
 FILE(depth, "cgroup.max.depth", 0644, show_limit, set_limit, 1);
 FILE(descendants, "cgroup.max.descendants", 0644, show_limit, set_limit, 0);
-FILE(freeze, "cgroup.freeze", 0644, show_freeze, set_freeze, 0);
-FILE(pressure, "cgroup.pressure", 0644, show_pressure, set_pressure, 0);
-FILE(kill, "cgroup.kill", 0200, NULL, set_kill, 0);
+FILE(freeze, "cgroup.freeze", 0644, show_freeze, set_switch, FREEZE);
+FILE(pressure, "cgroup.pressure", 0644, show_pressure, set_switch, PRESSURE);
+FILE(kill, "cgroup.kill", 0200, NULL, set_switch, KILL);
 
 const struct attr *const cgroup_core_files[] = { &cgroup_file_type,
 						 &cgroup_file_procs,

@@ -7,14 +7,14 @@ make -s kernel build/user/init || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 musl-gcc -static -O1 -o "$dir/hog" tests/programs/memory/hog.c || exit 1
-truncate -s 128M "$dir/disk"
+truncate -s 160M "$dir/disk"
 mke2fs -q -F -t ext4 -b 4096 "$dir/disk" || exit 1
 cat > "$dir/guest.sh" <<'G'
 export PATH=$PATH:/usr/sbin:/sbin
 mkdir -p /m; mount -t ext4 /dev/vda /m
 i=0; while [ $i -lt 200 ]; do echo $i > /m/small.$i; i=$((i+1)); done
 i=0; while [ $i -lt 200 ]; do rm /m/small.$i; i=$((i+2)); done; sync
-dd if=/dev/zero of=/m/swap bs=1M count=64 2> /dev/null; chmod 600 /m/swap
+dd if=/dev/zero of=/m/swap bs=1M count=96 2> /dev/null; chmod 600 /m/swap
 truncate -s 8M /m/holes; mkswap /m/holes > /dev/null 2>&1
 swapon /m/holes 2> /dev/null; echo "holes $?"
 swapon /m/swap 2> /dev/null; echo "plain $?"
@@ -43,7 +43,7 @@ line() { grep -q -E "^$1\$" "$dir/out"; }
 field() { sed -n "s/^$1 //p" "$dir/out" | cut -d' ' -f"$2"; }
 check "a file with holes is refused" "line 'holes [1-9][0-9]*'"
 check "a file without a header is refused" "line 'plain [1-9][0-9]*'"
-check "a file becomes swap" "grep -q -E '^swapon 0 /m/swap[[:space:]]+file[[:space:]]+65532' $dir/out"
+check "a file becomes swap" "grep -q -E '^swapon 0 /m/swap[[:space:]]+file[[:space:]]+98300' $dir/out"
 check "once" "line 'again [1-9][0-9]*'"
 check "nobody writes to it, cuts it or removes it" "line 'write [1-9]' && line 'truncate [1-9]' && line 'remove [1-9]'"
 check "its file system stays mounted" "line 'umount [1-9][0-9]*'"

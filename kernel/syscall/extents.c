@@ -69,10 +69,10 @@ static long block_of(struct file *f, int __user *arg)
 /* ---- all runs ---- */
 
 struct telling {
-	struct fiemap head;
 	struct fiemap_extent __user *out;
 	struct file_extent held; /* told when it is known whether it is the last */
 	bool holds;
+	struct fiemap head; /* without its array: last */
 };
 
 /* 1: no room for more. */

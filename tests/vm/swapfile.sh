@@ -19,6 +19,7 @@ truncate -s 8M /m/holes; mkswap /m/holes > /dev/null 2>&1
 swapon /m/holes 2> /dev/null; echo "holes $?"
 swapon /m/swap 2> /dev/null; echo "plain $?"
 mkswap /m/swap > /dev/null 2>&1; echo "mkswap $?"
+umount /m; mount -t ext4 /dev/vda /m # nothing of it in the page cache
 swapon /m/swap; echo "swapon $? $(sed -n 2p /proc/swaps)"
 swapon /m/swap 2> /dev/null; echo "again $?"
 (echo x >> /m/swap) 2> /dev/null; echo "write $?"

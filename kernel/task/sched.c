@@ -656,9 +656,9 @@ static void idle_loop(void)
 		irq_disable();
 		while (!(READ_ONCE(q->idle->work) & WORK_RESCHED)) {
 			rcu_poll();
+			/* rcu_poll may have set the flag: with it set, nobody would kick this CPU out of its halt. */
 			if (sched_pull(q) || READ_ONCE(q->idle->work) & WORK_RESCHED)
-				break; /* rcu_poll may have asked for it: whoever wakes a task here would not kick us
-					  then */
+				break;
 			rcu_idle_enter();
 			cpu_wait_for_irq();
 			rcu_idle_exit();

@@ -294,8 +294,9 @@ struct kit {
 #define STEP 4096
 static const u8 zeroes[STEP] __aligned(64);
 
-/* One step of one block: P is the XOR of everything else; data is found by P; Q is computed. */
-static void one(const struct kit *k, u8 *const *d, unsigned n, unsigned x, size_t bytes)
+/* One step of one block: P is the XOR of everything else; data is found by P; Q is computed. __noinline, here and
+ * below: the lists of pointers are large, and inlined they would all be in one frame. */
+static __noinline void one(const struct kit *k, u8 *const *d, unsigned n, unsigned x, size_t bytes)
 {
 	const u8 *v[GF256_MAX_DATA + 1];
 	unsigned m = 0;
@@ -311,7 +312,8 @@ static void one(const struct kit *k, u8 *const *d, unsigned n, unsigned x, size_
 }
 
 /* P' and Q' are those of the data that is there. */
-static void without(const struct kit *k, u8 *const *d, unsigned n, unsigned x, unsigned y, u8 *p, u8 *q, size_t bytes)
+static __noinline void without(const struct kit *k, u8 *const *d, unsigned n, unsigned x, unsigned y, u8 *p, u8 *q,
+			       size_t bytes)
 {
 	const u8 *v[GF256_MAX_DATA];
 

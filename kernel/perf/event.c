@@ -35,8 +35,8 @@
 struct mutex perf_lock = MUTEX_INIT(perf_lock, RANK_SUBSYS);
 struct perf_limits perf_limits = { .paranoid = 2, .max_sample_rate = 100000, .max_stack = PERF_MAX_STACK_DEFAULT };
 int perf_mlock_kb = 516;
-static const struct perf_kind *const kinds[] = { &perf_kind_software, &perf_kind_clock, &perf_kind_tracepoint,
-						 &perf_kind_memory, &perf_kind_memory_ops };
+static const struct perf_kind *const kinds[] = { &perf_kind_software, &perf_kind_clock,      &perf_kind_tracepoint,
+						 &perf_kind_memory,   &perf_kind_memory_ops, &perf_kind_breakpoint };
 
 bool perf_is_perfmon(void)
 {
@@ -213,6 +213,8 @@ static int attach(const struct request *r, struct perf_event *e)
 		return err;
 	if (r->group)
 		err = check_group(r, e);
+	if (!err && e->kind == &perf_kind_breakpoint && !perf_breakpoint_fits(ctx, e->cpu))
+		err = fail(ENOSPC, "perf: no debug register is left");
 	if (err) {
 		context_drop_if_empty(ctx);
 		return err;

@@ -34,6 +34,7 @@
 
 #define FLAG_TRAP        0x100UL
 #define DR6_STEP         0x4000UL
+#define DR6_SLOTS        15UL
 #define ACCESSES_MOST    5  /* the 1st to 5th access is sampled */
 #define STEPS_MOST       64 /* of a walk: what has no access by then goes unsampled */
 #define WEIGHT_HERE      4  /* cycles that a first-level hit costs, and a line out of another CPU's cache */
@@ -175,7 +176,7 @@ static void deliver(struct perf_walk *w, const struct regs *r, u64 addr, unsigne
 	struct perf_event *e, *next;
 
 	list_for_each_entry_safe (e, next, &w->waiting, fire_link) {
-		struct perf_sample s = { .regs = r, .addr = addr, .period = e->period };
+		struct perf_sample s = { .regs = r, .addr = addr, .period = e->period, .may_tell = true };
 
 		if (!(wanted(&e->attr) & op) || --e->left > 0)
 			continue;
@@ -274,8 +275,11 @@ bool perf_stepped(struct regs *r, ulong reason)
 	ulong irq = irq_save();
 	struct perf_cpu *c = this_cpu_ptr(&perf_cpu);
 	bool ours = c->walk.task == current && (reason & DR6_STEP);
+	unsigned hits = (unsigned)(reason >> ARCH_WATCH_SHIFT);
 	struct x86_insn i;
 
+	if (unlikely(hits))
+		perf_watch_hit(r, hits);
 	if (!ours)
 		goto out;
 	if (!decode(r, &i)) {
@@ -289,7 +293,7 @@ bool perf_stepped(struct regs *r, ulong reason)
 		go_on(c, r, &i);
 out:
 	irq_restore(irq);
-	return ours;
+	return (hits || ours) && !(reason & (DR6_SLOTS | (ours ? 0 : DR6_STEP)));
 }
 
 static u8 random_accesses(void)

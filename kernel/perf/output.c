@@ -489,12 +489,15 @@ void perf_settle(struct perf_cpu *c)
 void perf_overflow(struct perf_event *e, const struct perf_sample *s)
 {
 	const struct bpf_prog *program = rcu_deref(owner_of(e)->program);
+	bool is_last = READ_ONCE(e->limit) && !__atomic_sub_fetch(&e->limit, 1, __ATOMIC_SEQ_CST);
 
 	if (likely(!program) || e->kind == &perf_kind_tracepoint ||
 	    perf_program_wants(this_cpu_ptr(&perf_cpu), program, s))
 		output(e, s);
-	if (READ_ONCE(e->limit) && !__atomic_sub_fetch(&e->limit, 1, __ATOMIC_SEQ_CST) && list_empty(&e->stop_link))
+	if (is_last && list_empty(&e->stop_link))
 		list_add_tail(&e->stop_link, &this_cpu_ptr(&perf_cpu)->to_stop);
+	if (s->may_tell)
+		perf_tell(e, s->addr, is_last ? EPOLLHUP : EPOLLIN);
 }
 
 bool perf_excluded(const struct perf_event *e, const struct regs *regs)

@@ -18,6 +18,7 @@
 #define PERF_PRIV_H
 
 #include <arch/percpu.h>
+#include <arch/thread.h>
 #include <core/irq.h>
 #include <core/trace.h>
 #include <mm/mapping.h>
@@ -49,7 +50,7 @@ struct perf_kind {                             /* a source of events */
 	void (*tick)(struct perf_event *e);          /* of those with a timer: in its interrupt, while active */
 };
 extern const struct perf_kind perf_kind_software, perf_kind_clock, perf_kind_tracepoint, perf_kind_memory,
-	perf_kind_memory_ops;
+	perf_kind_memory_ops, perf_kind_breakpoint;
 
 struct perf_ring {
 	struct perf_ring_data data; /* g */
@@ -97,6 +98,7 @@ struct perf_event {
 	u64 timer_left;          /* l: ns until the next sample when it was last taken off */
 	int limit;               /* atomic: REFRESH: overflows until it goes off; 0: none */
 	u32 wake_count;          /* g: samples since the last wake-up */
+	int slot;                /* l: breakpoints: of the CPU, -1: none */
 
 	struct list fire_link; /* l: perf_cpu's lists */
 	struct list side_link; /* l */
@@ -138,6 +140,7 @@ struct perf_cpu {
 	struct list sideband; /* active events that want to be told about tasks and mappings */
 	struct list to_arm, to_stop;
 	struct perf_walk walk;
+	struct perf_event *watches[ARCH_WATCHES]; /* active breakpoints, by slot */
 	bool in_program;
 	bool busy; /* inside a delivery: what it causes itself is not delivered */
 	u64 chain[PERF_MAX_STACK_DEFAULT + 16];
@@ -153,6 +156,7 @@ struct perf_sample {
 	u64 addr, period, weight, data_source; /* addr: the program's; 0 none */
 	const void *raw;
 	u32 raw_bytes;
+	bool may_tell; /* no locks are held: current may be sent a signal */
 };
 
 /* ---- context.c ---- */
@@ -239,6 +243,10 @@ void perf_clock_destroy(struct perf_event *e);
 void perf_clock_stop(struct perf_event *e);
 void perf_clock_arm(struct perf_event *e);
 
+/* ---- breakpoint.c ---- */
+bool perf_breakpoint_fits(const struct perf_context *ctx, int cpu);
+void perf_watch_hit(struct regs *r, unsigned slots); /* IRQs off */
+
 /* ---- program.c ---- */
 struct programs;
 const struct programs *perf_programs_of(unsigned id); /* of a tracepoint; NULL: none. IRQs off, here and below */
@@ -246,6 +254,9 @@ bool perf_programs_pass(struct perf_cpu *c, const struct programs *p, const void
 bool perf_program_wants(struct perf_cpu *c, const struct bpf_prog *program, const struct perf_sample *s);
 int __must_check perf_program_attach(struct perf_event *e, int fd); /* perf_lock held */
 void perf_program_detach(struct perf_event *e);
+
+/* ---- tell.c ---- */
+void perf_tell(struct perf_event *e, u64 addr, unsigned events); /* EPOLL*; IRQs off, no locks */
 
 /* ---- memory.c ---- */
 #define PERF_TYPE_IBS_OP    9 /* numbers above PERF_TYPE_MAX are a kernel's own; clients read them from sysfs */

@@ -21,7 +21,7 @@
 
 #define PERIOD_LEAST_NS 10000
 
-static void fire(struct perf_cpu *c, struct list *events, u64 n, const struct regs *regs, ulong addr)
+static void fire(struct perf_cpu *c, struct list *events, u64 n, const struct regs *regs, ulong addr, bool may_tell)
 {
 	struct perf_event *e, *next;
 
@@ -29,7 +29,7 @@ static void fire(struct perf_cpu *c, struct list *events, u64 n, const struct re
 		return;
 	c->busy = true;
 	list_for_each_entry_safe (e, next, events, fire_link) {
-		struct perf_sample s = { .regs = regs, .addr = addr };
+		struct perf_sample s = { .regs = regs, .addr = addr, .may_tell = may_tell };
 
 		perf_deliver(e, n, &s);
 	}
@@ -44,7 +44,7 @@ void perf_count(enum task_count what, u64 n, const struct regs *regs, ulong addr
 	struct perf_caller caller;
 
 	if (!list_empty(&c->counts[what]))
-		fire(c, &c->counts[what], n, regs ? regs : PERF_CALLER_REGS(&caller), addr);
+		fire(c, &c->counts[what], n, regs ? regs : PERF_CALLER_REGS(&caller), addr, regs != NULL);
 	irq_restore(irq);
 }
 
@@ -55,7 +55,7 @@ void perf_count_sched(enum task_count what)
 	struct perf_caller caller;
 
 	if (!list_empty(&c->counts[what]))
-		fire(c, &c->counts[what], 1, PERF_CALLER_REGS(&caller), 0);
+		fire(c, &c->counts[what], 1, PERF_CALLER_REGS(&caller), 0, false);
 }
 
 static int software_init(struct perf_event *e)
@@ -107,7 +107,7 @@ static void clock_tick(struct perf_event *e)
 {
 	struct perf_cpu *c = this_cpu_ptr(&perf_cpu);
 	const struct regs *regs = irq_regs();
-	struct perf_sample s = { .regs = regs, .period = e->period };
+	struct perf_sample s = { .regs = regs, .period = e->period, .may_tell = true };
 
 	if (!regs || c->busy || perf_excluded(e, regs) || (e->attr.exclude_idle && is_idle(current)))
 		return;

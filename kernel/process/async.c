@@ -117,10 +117,8 @@ static const struct reason {
 	{ EPOLLOUT, POLL_OUT, EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND },
 };
 
-static void tell(struct work *w)
+static void tell_owner(struct async *a, unsigned events)
 {
-	struct async *a = container_of(w, struct async, work);
-	unsigned events = atomic_xchg(&a->events, 0);
 	siginfo_t info = { .si_fd = 0 };
 	struct owner o;
 
@@ -148,6 +146,20 @@ static void tell(struct work *w)
 		break;
 	}
 	pid_put(o.pid);
+}
+
+static void tell(struct work *w)
+{
+	struct async *a = container_of(w, struct async, work);
+	unsigned events = atomic_xchg(&a->events, 0);
+
+	tell_owner(a, events & (EPOLLMSG | file_poll(a->file, NULL)));
+}
+
+void async_tell(struct file *f, unsigned events)
+{
+	if (f->async)
+		tell_owner(f->async, events);
 }
 
 static void announce(struct deferred *d)

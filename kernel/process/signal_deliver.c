@@ -19,6 +19,7 @@
  */
 #include "process_priv.h"
 #include "process_trace.h"
+#include <arch/thread.h>
 #include <arch/upcalls.h>
 #include <arch/user.h>
 #include <asm/unistd.h>
@@ -377,6 +378,8 @@ static const struct {
 	[17] = { SIGBUS, BUS_ADRALN }, [19] = { SIGFPE, FPE_FLTINV },
 };
 
+#define DR6_TRACER 0x400fUL /* slots and the single step */
+
 /* Vectors: AMD64 Architecture Programmer's Manual volume 2, section 8.2. -1: the kernel's own code (SI_KERNEL). */
 void upcall_user_exception(struct regs *r, unsigned vector, ulong error)
 {
@@ -385,6 +388,9 @@ void upcall_user_exception(struct regs *r, unsigned vector, ulong error)
 	ulong addr;
 
 	if (vector == 1 && static_branch(&task_step_key) && task_hooks->stepped(r, error))
+		return;
+	if (vector == 1 && error >> ARCH_WATCH_SHIFT &&
+	    !(error & DR6_TRACER)) /* a watch, and its event has just gone */
 		return;
 	if (vector == 1 && (error & 15)) /* DR6: a debug register, not a single step */
 		code = TRAP_HWBKPT;

@@ -109,7 +109,7 @@ void svm_run(struct svm_guest *g)
 		load_breakpoints(g->dr);
 	svm_enter(&g->regs, g->vmcb_phys, this_cpu_read(host_state));
 	if (armed)
-		load_breakpoints(current->arch.debug_regs);
+		arch_load_debug_regs(current);
 	if (own_aux)
 		msr_write(MSR_TSC_AUX, cpu_id());
 	if (own_xcr0)

@@ -33,6 +33,12 @@ static DEFINE_PER_CPU(ulong, loaded_fs);
 static DEFINE_PER_CPU(ulong, loaded_gs);
 static DEFINE_PER_CPU(bool, debug_loaded);
 
+struct watches { /* the kernel's own, whoever runs; IRQs off */
+	u64 addr[ARCH_WATCHES];
+	u64 control[ARCH_WATCHES]; /* its bits of DR7; 0: free */
+};
+static DEFINE_PER_CPU(struct watches, watches);
+
 struct regs *task_regs(struct task *t)
 {
 	return (struct regs *)((char *)t->stack + KERNEL_STACK_BYTES) - 1;
@@ -83,18 +89,68 @@ static void load_bases(struct task *t)
 	}
 }
 
+/* Two bits a slot that enable it, four more that say what it watches. */
+#define DR7_ENABLE(slot) (3ULL << 2 * (slot))
+#define DR7_SLOT(slot)   (DR7_ENABLE(slot) | 15ULL << (16 + 4 * (slot)))
+
+/* The tracer's slots, and where it has none the kernel's own. */
 static void load_debug(const struct task *t)
 {
-	const u64 *d = t->arch.debug_regs;
+	const struct watches *w = this_cpu_ptr(&watches);
+	u64 d[4], control = t->arch.debug_regs[7];
 
+	for (unsigned slot = 0; slot < ARCH_WATCHES; slot++) {
+		bool own = w->control[slot] && !(t->arch.debug_regs[7] & DR7_ENABLE(slot));
+
+		d[slot] = own ? w->addr[slot] : t->arch.debug_regs[slot];
+		if (own)
+			control = (control & ~DR7_SLOT(slot)) | w->control[slot];
+	}
 	__asm__ volatile("mov %0, %%db7" : : "r"(0x400UL));
-	this_cpu_write(debug_loaded, d[7] != 0);
-	if (!d[7])
+	this_cpu_write(debug_loaded, control != 0);
+	if (!control)
 		return;
 	__asm__ volatile("mov %0, %%db0; mov %1, %%db1; mov %2, %%db2; mov %3, %%db3"
 			 :
 			 : "r"(d[0]), "r"(d[1]), "r"(d[2]), "r"(d[3]));
-	__asm__ volatile("mov %0, %%db7" : : "r"(d[7]));
+	__asm__ volatile("mov %0, %%db7" : : "r"(control));
+}
+
+int arch_watch_set(ulong addr, enum arch_watch kind, unsigned len)
+{
+	static const u8 lengths[] = { [1] = 0, [2] = 1, [4] = 3, [8] = 2 };
+	struct watches *w = this_cpu_ptr(&watches);
+
+	for (unsigned slot = 0; slot < ARCH_WATCHES; slot++) {
+		if (w->control[slot] || (current->arch.debug_regs[7] & DR7_ENABLE(slot)))
+			continue;
+		w->addr[slot] = addr;
+		w->control[slot] = 1ULL << 2 * slot | ((u64)kind | (u64)lengths[len] << 2) << (16 + 4 * slot);
+		load_debug(current);
+		return (int)slot;
+	}
+	return -1;
+}
+
+void arch_watch_clear(unsigned slot)
+{
+	this_cpu_ptr(&watches)->control[slot] = 0;
+	load_debug(current);
+}
+
+ulong watch_take_hits(struct regs *r, ulong reason)
+{
+	const struct watches *w = this_cpu_ptr(&watches);
+	ulong hits = 0;
+
+	for (unsigned slot = 0; slot < ARCH_WATCHES; slot++) {
+		if (!(reason >> slot & 1) || !w->control[slot] || (current->arch.debug_regs[7] & DR7_ENABLE(slot)))
+			continue;
+		hits |= 1UL << slot;
+		if (!(w->control[slot] >> (16 + 4 * slot) & 3)) /* ARCH_WATCH_EXECUTE: it runs now, once */
+			r->flags |= FLAG_RF;
+	}
+	return (reason & ~hits) | hits << ARCH_WATCH_SHIFT;
 }
 
 void arch_load_debug_regs(struct task *t)

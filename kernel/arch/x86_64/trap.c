@@ -175,7 +175,8 @@ static void debug_trap(struct regs *r)
 	__asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
 	__asm__ volatile("mov %0, %%dr6" : : "r"(0xffff0ff0UL));
 	if (regs_user(r)) {
-		current->arch.debug_regs[6] = dr6;
+		dr6 = watch_take_hits(r, dr6);
+		current->arch.debug_regs[6] = (u32)dr6;
 		irq_enable();
 		upcall_user_exception(r, VEC_DB, dr6);
 	} else {

@@ -227,6 +227,8 @@ void fpu_init(void);
 void fpu_init_cpu(void);
 int fpu_first_use(void); /* #NM of current. 0 or -ENOMEM */
 void fpu_switch(struct task *prev, struct task *next);
+/* thread.c */
+ulong watch_take_hits(struct regs *r, ulong reason); /* DR6 with the kernel's own hits moved up */
 /* smp.c */
 void smp_handle_call(void);
 void __noreturn x86_start_secondary(unsigned cpu);

@@ -52,6 +52,15 @@ int __must_check arch_set_fs_base(ulong base);
 int __must_check arch_set_gs_base(ulong base);
 /* Debug registers of current were changed: loads them. */
 void arch_load_debug_regs(struct task *t);
+/* Slots of this CPU's debug registers that no tracer of the current task uses, for the kernel's own watches. IRQs off;
+ * a slot stays until it is cleared, whoever runs. set: a slot, or -1: none is free. User addresses; len 1, 2, 4, 8. The
+ * reason of a debug trap in user mode (DR6) has a bit from ARCH_WATCH_SHIFT on for each slot that hit, and in its low
+ * bits the tracer's. */
+#define ARCH_WATCHES     4
+#define ARCH_WATCH_SHIFT 32
+enum arch_watch { ARCH_WATCH_EXECUTE = 0, ARCH_WATCH_WRITE = 1, ARCH_WATCH_ACCESS = 3 };
+int arch_watch_set(ulong addr, enum arch_watch kind, unsigned len);
+void arch_watch_clear(unsigned slot);
 /* FPU state in the standard XSAVE layout, for ptrace and core dumps. The task is stopped or
  * current. 0 or -errno. */
 size_t arch_fpu_bytes(void);

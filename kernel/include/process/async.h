@@ -20,5 +20,7 @@ int async_signal(struct file *f);
 void async_set_fd(struct file *f, int fd); /* what si_fd tells; the file has an owner */
 /* Signals begin or end; fd is what si_fd tells. A file that cannot be polled never sends any. -ENOMEM. */
 int __must_check async_enable(struct file *f, int fd, bool on);
+/* The owner, if there is one, is told now, without asking the file. Process context. */
+void async_tell(struct file *f, unsigned events);
 
 #endif

@@ -134,7 +134,6 @@ static void tell_owner(struct async *a, unsigned events)
 
 		send_to_owner(&urgent, NULL);
 	}
-	events &= EPOLLMSG | file_poll(a->file, NULL);
 	for (unsigned i = 0; i < ARRAY_SIZE(reasons); i++) {
 		if (!(events & reasons[i].event))
 			continue;
@@ -153,7 +152,7 @@ static void tell(struct work *w)
 	struct async *a = container_of(w, struct async, work);
 	unsigned events = atomic_xchg(&a->events, 0);
 
-	tell_owner(a, events & (EPOLLMSG | file_poll(a->file, NULL)));
+	tell_owner(a, events & (URGENT | EPOLLMSG | file_poll(a->file, NULL)));
 }
 
 void async_tell(struct file *f, unsigned events)

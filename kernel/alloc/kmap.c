@@ -24,7 +24,8 @@
 #define WINDOW_BASE 0xffffc90000000000UL
 #define WINDOW_END  (WINDOW_BASE + (512UL << 30))
 
-#define BIG (256UL << 10) /* from here on pages need not be contiguous */
+#define BIG   (256UL << 10) /* from here on pages need not be contiguous */
+#define LARGE (1UL << 20)   /* vmem_alloc looks before it takes so much */
 
 struct area {
 	struct rb_node node;
@@ -142,12 +143,26 @@ static void unmap_pages(struct area *a, size_t bytes)
 	}
 }
 
+/* A large request takes what is free or cached, but the last sixteenth of the memory: it fails rather than has
+ * processes killed for it, or leaves nothing to those that come after. */
+static bool is_affordable(size_t bytes)
+{
+	struct page_stats s;
+	u64 there;
+
+	if (bytes < LARGE)
+		return true;
+	page_stats(&s);
+	there = s.free + (s.cached > s.shmem ? s.cached - s.shmem : 0);
+	return bytes / PAGE_SIZE + s.total / 16 <= there;
+}
+
 void *vmem_alloc(size_t bytes)
 {
 	struct area *a;
 
 	bytes = ALIGN_UP(bytes, PAGE_SIZE);
-	a = bytes ? reserve(bytes, false) : NULL;
+	a = bytes && is_affordable(bytes) ? reserve(bytes, false) : NULL;
 	if (!a)
 		return NULL;
 	for (size_t i = 0; i < bytes; i += PAGE_SIZE) {

@@ -127,22 +127,26 @@ void vgpu_image_load(struct vgpu_object *o, const struct vgpu_box *box, u64 offs
 
 /* ---- the plane ---- */
 
-/* The picture that the host reads, and which part of it. */
-static const struct vgpu_image *shown(struct vgpu *g, struct vgpu_box *box)
+static const struct vgpu_image *shown(struct vgpu *g)
 {
 	u64 *v = g->scanout.resource ? vgpu_map_get(&g->objects, g->scanout.resource) : NULL;
 
-	*box = g->shot.image ? g->shot.box : g->scanout.box;
-	if (g->shot.image)
-		return g->shot.image;
 	return v ? ((struct vgpu_object *)(ulong)*v)->image : NULL;
+}
+
+/* virtio's number; 0: nothing is shown, or nothing that can be. g->lock held. */
+static u32 shown_format(struct vgpu *g)
+{
+	const struct vgpu_image *i = shown(g);
+	const struct vgpu_object *o = i ? NULL : vgpu_texture(g);
+
+	return i ? i->format : o ? o->args.format : 0;
 }
 
 static int query_plane(struct vgpu *g, void __user *arg)
 {
 	struct vfio_device_gfx_plane_info p;
-	const struct vgpu_image *i;
-	struct vgpu_box box;
+	u32 format;
 	int err = user_get(&p, arg, sizeof(p));
 
 	if (err)
@@ -156,13 +160,12 @@ static int query_plane(struct vgpu *g, void __user *arg)
 	p = (struct vfio_device_gfx_plane_info){
 		.argsz = sizeof(p), .flags = p.flags, .drm_plane_type = p.drm_plane_type, .region_index = VGPU_PLANE
 	};
-	vgpu_snapshot(g);
 	mutex_lock(&g->lock);
-	i = shown(g, &box);
-	if (i) {
-		p.drm_format = drm_format(i->format);
-		p.width = box.w;
-		p.height = box.h;
+	format = shown_format(g);
+	if (format) {
+		p.drm_format = drm_format(format);
+		p.width = g->scanout.box.w;
+		p.height = g->scanout.box.h;
 		p.stride = 4 * p.width;
 		p.size = p.stride * p.height;
 	}
@@ -181,8 +184,11 @@ int vgpu_plane_read(struct vgpu *g, u64 offset, void *buf, size_t n)
 	struct vgpu_box b;
 
 	memset(buf, 0, n);
+	if (!offset)
+		vgpu_snapshot(g);
 	mutex_lock(&g->lock);
-	i = shown(g, &b);
+	i = g->shot.image ? g->shot.image : shown(g);
+	b = g->shot.image ? g->shot.box : g->scanout.box;
 	while (i && n && offset < 4ULL * b.w * b.h) {
 		u64 row = offset / (4ULL * b.w), in_row = offset % (4ULL * b.w);
 		size_t part = min((u64)n, 4ULL * b.w - in_row);

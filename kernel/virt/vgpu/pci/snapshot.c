@@ -3,8 +3,9 @@
  * Problem: a guest that draws in 3D shows a texture that exists at the GPU alone; the host wants to see it, and the
  * guest's memory behind it must not change for that.
  *
- * Idea: when somebody looks, the texture's memory is exchanged for pages of ours, the picture is fetched, and the
- *guest's memory is put back: five requests of the guest's own client in a row, between which none of the guest's come.
+ * Idea: when somebody reads the picture from its begin, the texture's memory is exchanged for pages of ours, the
+ * picture is fetched, and the guest's memory is put back: five requests of the guest's own client in a row, between
+ * which none of the guest's come.
  *
  *	detach guest's -- attach ours -- transfer from the GPU -- detach ours -- attach guest's
  *	                                                            release: the picture is there
@@ -102,22 +103,15 @@ static int exchange(struct vgpu *g, struct vgpu_object *o, struct snapshot *s)
 	return err;
 }
 
-/* What is shown, if it is a texture that can be looked at. g->lock held. */
-static struct vgpu_object *texture(struct vgpu *g)
+struct vgpu_object *vgpu_texture(struct vgpu *g)
 {
 	u64 *v = g->scanout.resource ? vgpu_map_get(&g->objects, g->scanout.resource) : NULL;
 	struct vgpu_object *o = v ? (struct vgpu_object *)(ulong)*v : NULL;
-
-	return o && !o->image && o->args.target == VGPU_2D && o->args.samples <= 1 && vgpu_image_format(o->args.format)
-		       ? o
-		       : NULL;
-}
-
-static bool fits(const struct vgpu *g, const struct vgpu_object *o)
-{
 	const struct vgpu_box *b = &g->scanout.box;
 
-	return b->x + (u64)b->w <= o->args.width && b->y + (u64)b->h <= o->args.height;
+	if (!o || o->image || o->args.target != VGPU_2D || o->args.samples > 1 || !vgpu_image_format(o->args.format))
+		return NULL;
+	return b->x + (u64)b->w <= o->args.width && b->y + (u64)b->h <= o->args.height ? o : NULL;
 }
 
 void vgpu_snapshot(struct vgpu *g)
@@ -130,8 +124,8 @@ void vgpu_snapshot(struct vgpu *g)
 
 	mutex_lock(&g->lock);
 	box = g->scanout.box;
-	o = texture(g);
-	if (o && fits(g, o) && !g->resetting)
+	o = vgpu_texture(g);
+	if (o && !g->resetting)
 		s = create(g, &o->args);
 	if (s)
 		err = exchange(g, o, s);

@@ -123,7 +123,7 @@ struct vgpu {
 		struct vgpu_box box;
 	} scanout;
 	struct {
-		struct vgpu_image *image; /* of a texture, when the host looked last; NULL: the scanout's own is read */
+		struct vgpu_image *image; /* of a texture, when the host began to read; NULL: the scanout's own */
 		struct vgpu_box box;
 	} shot;
 	struct vgpu_counts counts;
@@ -157,8 +157,9 @@ bool vgpu_image_format(u32 format); /* can be shown */
 /* Rows of box from the guest's memory, the first byte at offset; as far as that goes. */
 void vgpu_image_load(struct vgpu_object *o, const struct vgpu_box *box, u64 offset);
 long vgpu_plane_ioctl(struct vgpu *g, unsigned cmd, void __user *arg);
-/* snapshot.c: g->shot becomes what a texture at the scanout shows now, or nothing. No lock held. */
+/* snapshot.c: g->shot becomes what a texture at the scanout shows now, or nothing. No lock held; waits for the GPU. */
 void vgpu_snapshot(struct vgpu *g);
+struct vgpu_object *vgpu_texture(struct vgpu *g); /* at the scanout; NULL: none that can be looked at. g->lock held */
 int vgpu_plane_read(struct vgpu *g, u64 offset, void *buf, size_t n);
 
 #endif

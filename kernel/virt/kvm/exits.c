@@ -70,7 +70,7 @@ static int on_cpuid(struct kvm_vcpu *v)
 	return 1;
 }
 
-static int on_hlt(struct kvm_vcpu *v)
+int kvm_halt(struct kvm_vcpu *v)
 {
 	kvm_skip(v, 1);
 	if (v->vm->has_apic) {
@@ -186,7 +186,7 @@ static const struct {
 	exit_fn fn;
 } handlers[] = {
 	{ SVM_EXIT_NPF, on_page_fault }, { SVM_EXIT_IOIO, kvm_port_exit },      { SVM_EXIT_INTR, on_interrupt },
-	{ SVM_EXIT_HLT, on_hlt },        { SVM_EXIT_VINTR, on_window },         { SVM_EXIT_MSR, kvm_msr_exit },
+	{ SVM_EXIT_HLT, kvm_halt },      { SVM_EXIT_VINTR, on_window },         { SVM_EXIT_MSR, kvm_msr_exit },
 	{ SVM_EXIT_CPUID, on_cpuid },    { SVM_EXIT_NMI, on_interrupt },        { SVM_EXIT_INIT, on_interrupt },
 	{ SVM_EXIT_IRET, on_iret },      { SVM_EXIT_XSETBV, on_xsetbv },        { SVM_EXIT_WBINVD, on_nothing },
 	{ SVM_EXIT_INVD, on_nothing },   { SVM_EXIT_VMMCALL, on_vmmcall },      { SVM_EXIT_SHUTDOWN, on_shutdown },

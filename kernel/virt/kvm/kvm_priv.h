@@ -185,6 +185,7 @@ void kvm_request(struct kvm_vcpu *v, enum kvm_request r);
 int __must_check kvm_run(struct kvm_vcpu *v);
 
 /* exits.c: 1 go on in the guest, 0 back to the VMM (v->run says why), -errno. */
+int kvm_halt(struct kvm_vcpu *v); /* HLT: 1 to go on, 0 for the VMM */
 int __must_check kvm_handle_exit(struct kvm_vcpu *v);
 void kvm_throw(struct kvm_vcpu *v, u8 vector, bool has_code, u32 code);
 void kvm_skip(struct kvm_vcpu *v, unsigned opcode_bytes);

@@ -23,8 +23,9 @@
 #include <task/tenant.h>
 #include "kvm_priv.h"
 
-#define FLAG_IF 0x200ULL
-#define ISA_SVM 2 /* kvm_exit tells whose exit codes these are */
+#define FLAG_IF    0x200ULL
+#define OPCODE_HLT 0xf4
+#define ISA_SVM    2 /* kvm_exit tells whose exit codes these are */
 
 /* ---- address space numbers: a CPU hands them out in turn, and flushes all when they are used up ---- */
 
@@ -299,6 +300,15 @@ static bool tell_eoi(struct kvm_vcpu *v)
 	return false;
 }
 
+/* Interrupted between STI and HLT. QEMU's translator (7.2) forgets the shadow at VMRUN: the interrupt for which the
+ * guest is about to halt would come before the HLT, and the guest would sleep on. So the HLT is done here. */
+static bool stands_at_hlt(struct kvm_vcpu *v)
+{
+	u8 code[15];
+
+	return unlikely(v->g.vmcb->interrupt_shadow & 1) && kvm_fetch(v, code) && code[0] == OPCODE_HLT;
+}
+
 static int loop(struct kvm_vcpu *v)
 {
 	bool stepped = v->io.what != DONE && kvm_is_stepping(v);
@@ -335,6 +345,8 @@ static int loop(struct kvm_vcpu *v)
 		if (unlikely(current->work & WORK_THROTTLE))
 			sched_throttle_point();
 		go = enter(v) ? kvm_handle_exit(v) : 1;
+		if (go > 0 && stands_at_hlt(v))
+			go = kvm_halt(v);
 	}
 	return go;
 }

@@ -390,6 +390,24 @@ static void hog(unsigned k, volatile long *made)
 	pause();
 }
 
+/* What outlives who made it. */
+static void remove_ipc(void)
+{
+	struct semid_ds sem;
+	struct msqid_ds msg;
+	struct seminfo info;
+	int last, id;
+
+	last = msgctl(0, MSG_INFO, (void *)&info);
+	for (int i = 0; i <= last; i++)
+		if ((id = msgctl(i, MSG_STAT, &msg)) >= 0)
+			msgctl(id, IPC_RMID, NULL);
+	last = semctl(0, 0, SEM_INFO, &info);
+	for (int i = 0; i <= last; i++)
+		if ((id = semctl(i, 0, SEM_STAT, &sem)) >= 0)
+			semctl(id, 0, IPC_RMID);
+}
+
 static void run(const char *folder, unsigned k)
 {
 	volatile long *made = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -428,7 +446,7 @@ static void run(const char *folder, unsigned k)
 		snprintf(name, sizeof(name), "/sys/fs/cgroup/delegated/%ld", i);
 		rmdir(name);
 	}
-	for (int i = 0; i < 100 && (system("rm -rf /tmp/h; ipcrm -a 2> /dev/null"), rmdir(folder)); i++)
+	for (int i = 0; i < 100 && (remove_ipc(), system("rm -rf /tmp/h"), rmdir(folder)); i++)
 		usleep(50000);
 	munmap((void *)made, 4096);
 }

@@ -10,7 +10,7 @@
  *
  * Contract: process/async.h, vfs/upcalls.h. The sender's rights are those of who set the owner.
  *
- * Locks: async_lock (RANK_SUBSYS) serialises changes of all files; a->lock (RANK_SUBSYS_SPIN) guards the owner.
+ * Locks: async_lock (RANK_ASYNC) serialises changes of all files; a->lock (RANK_SUBSYS_SPIN) guards the owner.
  */
 #include <asm/siginfo.h>
 #include <core/irq.h>
@@ -48,7 +48,7 @@ struct async {
 	struct source source[MAX_QUEUES];
 };
 
-static struct mutex async_lock = MUTEX_INIT(async_lock, RANK_SUBSYS);
+static struct mutex async_lock = MUTEX_INIT(async_lock, RANK_ASYNC);
 
 /* ---- sending --------------------------------------------------------------------------------------------------- */
 

@@ -26,7 +26,7 @@ swapon /m/swap 2> /dev/null; echo "again $?"
 truncate -s 1M /m/swap 2> /dev/null; echo "truncate $?"
 rm -f /m/swap 2> /dev/null; echo "remove $?"
 umount /m 2> /dev/null; echo "umount $?"
-/hog 40 2 fork
+/hog 36 2 fork
 echo "swapped $(sed -n 's/^pswpout //p' /proc/vmstat) $(sed -n 's/^pswpin //p' /proc/vmstat)"
 swapoff /m/swap; echo "swapoff $?"
 (echo x > /m/swap.new) && rm /m/swap.new && echo "alive"

@@ -50,7 +50,7 @@ check "memory.max under a flood of dirty pages" "held dirty && [ $(field wrote 1
 check "memory.max under a fork bomb, others can fork, it can be killed" "held bomb && grep -q '^forks [1-9][0-9]* still' $dir/out"
 check "memory.max when a tmpfs is filled: the filler is killed" "held tmpfs && [ $(field filled 1) -eq 137 ]"
 check "memory.max under private memory that grows" "held anon"
-check "memory.max counts the kernel's objects: folders without end" "[ $(field folders 1) -ne 0 ] && [ $(field objects 1) -le 16842752 ] && [ $(field left 1) -le 65536 ]"
+check "memory.max counts the kernel's objects: folders without end" "[ $(field folders 1) -ne 0 ] && [ $(field objects 1) -le 16842752 ] && [ $(field left 1) -le 262144 ]"
 check "the tenants can be removed" "[ $(field rmdir 1) -eq 0 ]"
 check "with 10,000 tenants a context switch costs the same within 5 %" "same 2"
 check "and a page fault" "same 4"

@@ -47,7 +47,7 @@ dd if=/dev/zero of=/dev/vda bs=4k count=64 conv=fsync; ping -c 1 127.0.0.1
 WORK
 echo 10 > /proc/sys/vm/dirty_writeback_centisecs; echo 10 > /proc/sys/vm/dirty_expire_centisecs
 mount -t cgroup2 c /sys/fs/cgroup 2> /dev/null; ifconfig lo up
-trace-cmd record -e block -e writeback -e net -e cgroup -e kmem -o parts sh work.sh > parts.log 2>&1
+trace-cmd record -b 6000 -e block -e writeback -e net -e cgroup -e kmem -o parts sh work.sh > parts.log 2>&1
 trace-cmd report -i parts > parts.txt 2>> parts.log
 tar cf - .
 END

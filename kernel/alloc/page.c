@@ -377,7 +377,6 @@ static bool colour_limited(unsigned flags)
 }
 
 #define RECLAIM_TRIES 64
-#define BARREN_TRIES  4 /* in a row that freed nothing: the first may find every page in use lately */
 #define KILLS         8 /* processes that may die for one allocation */
 #define COSTLY_ORDER  3 /* nobody dies for a larger block: it is the neighbourhood that is missing, not memory */
 
@@ -386,15 +385,16 @@ static u32 take_reclaiming(unsigned node, unsigned order)
 {
 	u32 pfn = 0;
 
-	for (int tries = 0, barren = 0, kills = 0; !pfn; tries++) {
-		barren = upcall_reclaim(NULL, max(32UL, 2UL << order)) ? 0 : barren + 1;
+	for (int tries = 0, kills = 0; !pfn; tries++) {
+		u64 freed = upcall_reclaim(NULL, max(32UL, 2UL << order));
+
 		page_drain_cpu();
 		pfn = take_shared(&nodes[node], order, upcall_alloc_is_dying());
-		if (pfn || (barren < BARREN_TRIES && tries < RECLAIM_TRIES))
+		if (pfn || (freed && tries < RECLAIM_TRIES))
 			continue;
 		if (order > COSTLY_ORDER || kills++ == KILLS || !upcall_out_of_memory(NULL))
 			break;
-		tries = barren = 0;
+		tries = 0;
 	}
 	return pfn;
 }

@@ -16,7 +16,7 @@ host() {
 		--add "$dir/guest:/initrd" --add "$dir/script:/script" -- sh /script > "$dir/out" 2>&1
 }
 
-guest --cmd sh -c 'echo "tty $(tty)"; ip -4 addr show eth0 | grep -o "inet 10.0.2.[0-9]*"; ping -c 2 -W 5 10.0.2.2 | grep received
+guest --cmd sh -c 'echo "tty $(tty)"; ip -4 addr show eth0 | grep -o "inet 10.0.2.[0-9]*"; ping -c 2 -W 5 10.0.2.2 | grep received || ping -c 2 -W 5 10.0.2.2 | grep received
 dd if=/dev/zero of=/dev/vda bs=4k count=256 conv=fsync 2> /dev/null; echo all-done; i=0; while [ ! -e /stop ] && [ $i -lt 40 ]; do i=$((i + 1)); sleep 0.2; done
 echo "still $i"; exit 9'
 cat > "$dir/script" <<'S'

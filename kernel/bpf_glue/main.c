@@ -234,12 +234,6 @@ int bpf_classic_load(const struct sock_filter *code, u32 len, bool seccomp, stru
 /* ---- /proc/sys ------------------------------------------------------------------------------------------------------
  */
 
-static int show_u32(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
-{
-	strbuf_add(out, "%u\n", *(u32 *)a->data);
-	return 0;
-}
-
 static int parse_u32(char *text, u32 max, u32 *out)
 {
 	u64 v;
@@ -305,12 +299,14 @@ static int set_limit(struct attr_dir *dir, const struct attr *a, char *text, siz
 	return 0;
 }
 
-static const struct attr unprivileged = { "unprivileged_bpf_disabled",  0644, show_u32, set_unprivileged, NULL,
+static const struct attr unprivileged = { "unprivileged_bpf_disabled",  0644, attr_show_u32, set_unprivileged, NULL,
 					  (ulong)&unprivileged_disabled };
-static const struct attr stats = { "bpf_stats_enabled", 0644, show_u32, set_stats, NULL, (ulong)&stats_enabled };
-static const struct attr enable = { "bpf_jit_enable", 0644, show_u32, set_jit, NULL, (ulong)&bpf_jit_enable };
-static const struct attr harden = { "bpf_jit_harden", 0600, show_u32, set_jit, NULL, (ulong)&bpf_jit_harden };
-static const struct attr kallsyms = { "bpf_jit_kallsyms", 0600, show_u32, set_jit, NULL, (ulong)&bpf_jit_kallsyms };
+static const struct attr stats = { "bpf_stats_enabled", 0644, attr_show_u32, set_stats, NULL, (ulong)&stats_enabled };
+static const struct attr enable = { "bpf_jit_enable", 0644, attr_show_u32, set_jit, NULL, (ulong)&bpf_jit_enable };
+static const struct attr harden = { "bpf_jit_harden", 0600, attr_show_u32, set_jit, NULL, (ulong)&bpf_jit_harden };
+static const struct attr kallsyms = {
+	"bpf_jit_kallsyms", 0600, attr_show_u32, set_jit, NULL, (ulong)&bpf_jit_kallsyms
+};
 static const struct attr limit = { "bpf_jit_limit", 0600, show_limit, set_limit, NULL, 0 };
 static const struct attr *const kernel_attrs[] = { &unprivileged, &stats, NULL };
 static const struct attr *const net_attrs[] = { &enable, &harden, &kallsyms, &limit, NULL };

@@ -287,6 +287,36 @@ void attr_notify(void)
 		attr_notify_hook();
 }
 
+/* ---- files of one number ------------------------------------------------------------------------------ */
+
+int attr_parse_u32(char *text, size_t len, u32 low, u32 high, u32 *out)
+{
+	u64 v;
+
+	while (len && (text[len - 1] == '\n' || text[len - 1] == ' '))
+		text[--len] = '\0';
+	if (str_to_u64(text, 10, &v) || v < low || v > high)
+		return -EINVAL;
+	*out = (u32)v;
+	return 0;
+}
+
+int attr_show_u32(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%u\n", READ_ONCE(*(const u32 *)a->data));
+	return 0;
+}
+
+int attr_set_u32(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
+{
+	u32 v;
+	int err = attr_parse_u32(text, len, 0, INT32_MAX, &v);
+
+	if (!err)
+		WRITE_ONCE(*(u32 *)a->data, v);
+	return err;
+}
+
 /* ---- owners --------------------------------------------------------------------------------------- */
 
 static struct attr_owner *find_owner(struct attr_dir *d, const struct attr *a)

@@ -16,7 +16,6 @@
  */
 #include <core/attr.h>
 #include <core/init.h>
-#include <lib/string.h>
 #include <linux/capability.h>
 #include <mm/commit.h>
 #include <mm/swap.h>
@@ -80,49 +79,33 @@ bool commit_allows(const struct mm *m, u64 pages)
 
 /* ---- /proc/sys/vm ----------------------------------------------------------------------------------------------- */
 
-static int show(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
-{
-	strbuf_add(out, "%u\n", *(const u32 *)a->data);
-	return 0;
-}
-
-static int set_up_to(u32 *where, char *text, size_t len, u64 most)
-{
-	u64 v;
-
-	while (len && (text[len - 1] == '\n' || text[len - 1] == ' '))
-		text[--len] = '\0';
-	if (str_to_u64(text, 10, &v) || v > most)
-		return -EINVAL;
-	WRITE_ONCE(*where, (u32)v);
-	return 0;
-}
-
 static int set_mode(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
 {
-	return set_up_to((u32 *)a->data, text, len, NEVER);
-}
+	u32 v;
+	int err = attr_parse_u32(text, len, 0, NEVER, &v);
 
-static int set(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
-{
-	return set_up_to((u32 *)a->data, text, len, INT32_MAX);
+	if (!err)
+		WRITE_ONCE(overcommit, v);
+	return err;
 }
 
 /* The limit is a ratio or a number: who sets one takes back the other. */
 static int set_ratio(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
 {
-	int err = set(dir, a, text, len);
+	int err = attr_set_u32(dir, a, text, len);
 
 	if (!err)
 		WRITE_ONCE(*(&ratio == (u32 *)a->data ? &kbytes : &ratio), 0);
 	return err;
 }
 
-static const struct attr mode_attr = { "overcommit_memory", 0644, show, set_mode, NULL, (ulong)&overcommit };
-static const struct attr ratio_attr = { "overcommit_ratio", 0644, show, set_ratio, NULL, (ulong)&ratio };
-static const struct attr kbytes_attr = { "overcommit_kbytes", 0644, show, set_ratio, NULL, (ulong)&kbytes };
-static const struct attr admin_attr = { "admin_reserve_kbytes", 0644, show, set, NULL, (ulong)&admin_reserve_kbytes };
-static const struct attr user_attr = { "user_reserve_kbytes", 0644, show, set, NULL, (ulong)&user_reserve_kbytes };
+static const struct attr mode_attr = { "overcommit_memory", 0644, attr_show_u32, set_mode, NULL, (ulong)&overcommit };
+static const struct attr ratio_attr = { "overcommit_ratio", 0644, attr_show_u32, set_ratio, NULL, (ulong)&ratio };
+static const struct attr kbytes_attr = { "overcommit_kbytes", 0644, attr_show_u32, set_ratio, NULL, (ulong)&kbytes };
+static const struct attr admin_attr = { "admin_reserve_kbytes", 0644, attr_show_u32,
+					attr_set_u32,           NULL, (ulong)&admin_reserve_kbytes };
+static const struct attr user_attr = { "user_reserve_kbytes", 0644, attr_show_u32,
+				       attr_set_u32,          NULL, (ulong)&user_reserve_kbytes };
 static const struct attr *const attrs[] = { &mode_attr, &ratio_attr, &kbytes_attr, &admin_attr, &user_attr, NULL };
 
 /* The reserves of a small machine are a small part of it. */

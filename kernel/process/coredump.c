@@ -580,27 +580,13 @@ static int set_pattern(struct attr_dir *dir, const struct attr *a, char *text, s
 	return 0;
 }
 
-static int show_uses_pid(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
-{
-	strbuf_add(out, "%u\n", READ_ONCE(core_uses_pid));
-	return 0;
-}
-
-static int set_uses_pid(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
-{
-	u64 v;
-
-	if (len && text[len - 1] == '\n')
-		text[--len] = '\0';
-	if (str_to_u64(text, 10, &v) || v > INT32_MAX)
-		return -EINVAL;
-	WRITE_ONCE(core_uses_pid, v);
-	return 0;
-}
-
 static const struct attr *const attrs[] = {
 	&(const struct attr){ .name = "core_pattern", .mode = 0644, .show = show_pattern, .set = set_pattern },
-	&(const struct attr){ .name = "core_uses_pid", .mode = 0644, .show = show_uses_pid, .set = set_uses_pid },
+	&(const struct attr){ .name = "core_uses_pid",
+			      .mode = 0644,
+			      .show = attr_show_u32,
+			      .set = attr_set_u32,
+			      .data = (ulong)&core_uses_pid },
 	NULL,
 };
 

@@ -16,7 +16,6 @@
 #include <core/log.h>
 #include <core/random.h>
 #include <lib/err.h>
-#include <lib/string.h>
 #include <linux/capability.h>
 #include <linux/utsname.h>
 #include <alloc/page.h>
@@ -56,35 +55,7 @@ static int show_number(struct attr_dir *dir, const struct attr *a, struct strbuf
 	return 0;
 }
 
-/* ---- numbers that can be set: a->data is where they are -------------------------------------------------------- */
-
-static int show_u32(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
-{
-	strbuf_add(out, "%u\n", *(const u32 *)a->data);
-	return 0;
-}
-
-static int parse_u32(char *text, size_t len, u32 low, u32 high, u32 *out)
-{
-	u64 v;
-
-	while (len && (text[len - 1] == '\n' || text[len - 1] == ' '))
-		text[--len] = '\0';
-	if (str_to_u64(text, 10, &v) || v < low || v > high)
-		return -EINVAL;
-	*out = v;
-	return 0;
-}
-
-static int set_u32(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
-{
-	u32 v;
-	int err = parse_u32(text, len, 0, INT32_MAX, &v);
-
-	if (!err)
-		WRITE_ONCE(*(u32 *)a->data, v);
-	return err;
-}
+/* ---- numbers that can be set ------------------------------------------------------------------------------------ */
 
 static int show_pid_max(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
 {
@@ -95,7 +66,7 @@ static int show_pid_max(struct attr_dir *dir, const struct attr *a, struct strbu
 static int set_pid_max(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
 {
 	u32 v;
-	int err = parse_u32(text, len, 0, INT32_MAX, &v);
+	int err = attr_parse_u32(text, len, 0, INT32_MAX, &v);
 
 	return err ? err : pid_set_max(v);
 }
@@ -110,7 +81,7 @@ static int show_pipe_max(struct attr_dir *dir, const struct attr *a, struct strb
 static int set_pipe_max(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
 {
 	u32 v, slots = 1;
-	int err = parse_u32(text, len, PAGE_SIZE, 1U << 31, &v);
+	int err = attr_parse_u32(text, len, PAGE_SIZE, 1U << 31, &v);
 
 	while (!err && slots * PAGE_SIZE < v)
 		slots *= 2;
@@ -163,7 +134,7 @@ static int show_uuid(struct attr_dir *dir, const struct attr *a, struct strbuf *
 	{                                                                                                              \
 		.name = file, .mode = 0644, .show = fn, .set = how, .data = (ulong)(value)                             \
 	}
-#define VALUE(file, where) CHANGES(file, show_u32, set_u32, where)
+#define VALUE(file, where) CHANGES(file, attr_show_u32, attr_set_u32, where)
 #define SHOWN(file, fn, value)                                                                                         \
 	&(const struct attr)                                                                                           \
 	{                                                                                                              \

@@ -542,12 +542,6 @@ void writeback_sync_all(bool wait)
 
 /* ---- /proc/sys/vm --------------------------------------------------------------------------------------- */
 
-static int show_u32(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
-{
-	strbuf_add(out, "%u\n", *(u32 *)a->data);
-	return 0;
-}
-
 static int show_u64(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
 {
 	strbuf_add(out, "%llu\n", (unsigned long long)*(u64 *)a->data);
@@ -596,8 +590,8 @@ static int set_time(struct attr_dir *dir, const struct attr *a, char *text, size
 	return 0;
 }
 
-static const struct attr ratio = { "dirty_ratio", 0644, show_u32, set_ratio, NULL, (ulong)&controls.ratio };
-static const struct attr background_ratio = { "dirty_background_ratio",         0644, show_u32, set_ratio, NULL,
+static const struct attr ratio = { "dirty_ratio", 0644, attr_show_u32, set_ratio, NULL, (ulong)&controls.ratio };
+static const struct attr background_ratio = { "dirty_background_ratio",         0644, attr_show_u32, set_ratio, NULL,
 					      (ulong)&controls.background_ratio };
 static const struct attr bytes = { "dirty_bytes", 0644, show_u64, set_bytes, NULL, (ulong)&controls.bytes };
 static const struct attr background_bytes = { "dirty_background_bytes",         0644, show_u64, set_bytes, NULL,

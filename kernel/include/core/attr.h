@@ -80,6 +80,13 @@ struct attr_link {
 	struct attr_dir *target;
 };
 
+/* show and set for a number that stands at a->data: a u32, set to 0 ... INT32_MAX. */
+int attr_show_u32(struct attr_dir *dir, const struct attr *a, struct strbuf *out);
+int attr_set_u32(struct attr_dir *dir, const struct attr *a, char *text, size_t len);
+/* What a set function was given as a decimal number of low ... high; spaces and ends of lines after it do not matter.
+ * -EINVAL. */
+int __must_check attr_parse_u32(char *text, size_t len, u32 low, u32 high, u32 *out);
+
 int __must_check attr_dir_init(struct attr_dir *d, struct attr_dir *parent, const char *name,
 			       const struct attr *const *attrs, const struct attr_dir_ops *ops, void *owner);
 void attr_dir_remove(struct attr_dir *d);

@@ -14,7 +14,6 @@
 #include <core/init.h>
 #include <core/log.h>
 #include <lib/err.h>
-#include <lib/string.h>
 #include <net/net.h>
 
 #include "inet_priv.h"
@@ -32,18 +31,6 @@ static int show_text(struct attr_dir *dir, const struct attr *a, struct strbuf *
 	return 0;
 }
 
-static int parse(char *text, size_t len, u32 most, u32 *out)
-{
-	u64 v;
-
-	while (len && (text[len - 1] == '\n' || text[len - 1] == ' '))
-		text[--len] = '\0';
-	if (str_to_u64(text, 10, &v) || v > most)
-		return -EINVAL;
-	*out = (u32)v;
-	return 0;
-}
-
 /* a->data: 0 for IPv4, 1 for IPv6. */
 static int show_forward(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
 {
@@ -54,7 +41,7 @@ static int show_forward(struct attr_dir *dir, const struct attr *a, struct strbu
 static int set_forward(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
 {
 	u32 v;
-	int err = parse(text, len, INT32_MAX, &v);
+	int err = attr_parse_u32(text, len, 0, INT32_MAX, &v);
 
 	if (!err)
 		WRITE_ONCE(mine()->forward[a->data], v != 0);
@@ -70,7 +57,7 @@ static int show_unprivileged(struct attr_dir *dir, const struct attr *a, struct 
 static int set_unprivileged(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
 {
 	u32 v;
-	int err = parse(text, len, BIND_MOST, &v);
+	int err = attr_parse_u32(text, len, 0, BIND_MOST, &v);
 
 	if (!err)
 		WRITE_ONCE(mine()->unprivileged_from, v);
@@ -86,7 +73,7 @@ static int show_cookies(struct attr_dir *dir, const struct attr *a, struct strbu
 static int set_cookies(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
 {
 	u32 v;
-	int err = parse(text, len, 2, &v);
+	int err = attr_parse_u32(text, len, 0, 2, &v);
 
 	if (!err)
 		WRITE_ONCE(mine()->tcp.cookies, v);

@@ -81,9 +81,9 @@ struct md_array {
 	u32 speed_min, speed_max; /* KiB/s; 0: the system's */
 	bool frozen;              /* no pass begins by itself */
 	unsigned holds;           /* requests wait until a change is made, or as long as they are suspended: */
-	u64 suspend_lo,
-		suspend_hi; /* array sectors; all wait while this is a range: for programs that look at members */
-	bool gave_up;       /* a pass ended without success: not again until the configuration changes */
+	/* Array sectors; all wait while this is a range: for programs that look at members. */
+	u64 suspend_lo, suspend_hi;
+	bool gave_up; /* a pass ended without success: not again until the configuration changes */
 	enum md_sync last_sync;
 
 	struct spinlock queue_lock;

@@ -32,10 +32,8 @@
 #include <vfs/uapi.h>
 #include <vfs/vfs.h>
 
-#define FXSAVE_BYTES 512
-#define XFEATURES_AT 464 /* the ABI's software bytes: which parts the state has */
-#define NAME_BYTES   128
-#define CORE_LEAST   PAGE_SIZE
+#define NAME_BYTES 128
+#define CORE_LEAST PAGE_SIZE
 
 /* ---- the notes' structures (sys/procfs.h on x86-64) -------------------------------------------------- */
 
@@ -102,7 +100,6 @@ static struct core_thread *describe_thread(int sig)
 {
 	struct core_thread *t = kzalloc(sizeof(*t) + arch_fpu_bytes(), ALLOC_KERNEL);
 	struct process *p = current->process;
-	u64 features = arch_fpu_features();
 
 	if (!t)
 		return NULL;
@@ -122,8 +119,7 @@ static struct core_thread *describe_thread(int sig)
 	};
 	for (unsigned i = 0; i < USER_WORDS; i++)
 		t->status.words[i] = thread_user_word(current, i);
-	t->status.has_fpu = !arch_fpu_get(current, t->fpu, arch_fpu_bytes());
-	memcpy(t->fpu + XFEATURES_AT, &features, sizeof(features));
+	t->status.has_fpu = !thread_user_fpu(current, t->fpu, arch_fpu_bytes());
 	return t;
 }
 
@@ -532,7 +528,7 @@ static int open_core(const char *name, struct file **out)
 	return file_open_kernel(name, O_WRONLY | O_CREAT | O_EXCL | O_LARGEFILE, 0600, out);
 }
 
-int process_dump_core(int sig, const siginfo_t *info)
+void process_dump_core(int sig, const siginfo_t *info)
 {
 	struct core_dump d = { .threads = LIST_INIT(d.threads), .info = info };
 	u64 limit = process_rlimit(RLIMIT_CORE);
@@ -542,7 +538,7 @@ int process_dump_core(int sig, const siginfo_t *info)
 
 	core_name(name, sizeof(name), sig);
 	if (limit < CORE_LEAST || READ_ONCE(current->mm->dumpable) != 1 || !name[0] || name[0] == '|')
-		return 0;
+		return;
 	d.limit = (s64)min(limit, (u64)INT64_MAX);
 	if (gather_threads(&d, sig)) {
 		err = open_core(name, &d.file);
@@ -553,12 +549,10 @@ int process_dump_core(int sig, const siginfo_t *info)
 	}
 	list_for_each_entry_safe (t, next, &d.threads, link)
 		kfree(t);
-	if (err && err != -EFBIG) { /* cut at the limit is as asked for */
+	if (err && err != -EFBIG) /* cut at the limit is as asked for */
 		log_info("core: %s (%d) left no file %s: error %d", current->comm, current->tid, name, -err);
-		return 0;
-	}
-	current->process->exit_status |= 0x80;
-	return 0x80;
+	else
+		current->process->exit_status |= 0x80;
 }
 
 /* ---- /proc/sys/kernel -------------------------------------------------------------------------------------------- */

@@ -23,13 +23,24 @@
 #include <linux/sched.h>
 #include <process/ptrace.h>
 
-#define FLAG_TRAP 0x100 /* EFLAGS.TF */
+#define FLAG_TRAP    0x100 /* EFLAGS.TF */
+#define XFEATURES_AT 464   /* of the software bytes: what the state has */
 
 ulong thread_user_word(const struct task *t, unsigned word)
 {
 	if (word < sizeof(struct regs) / 8)
 		return ((const ulong *)task_regs((struct task *)t))[word];
 	return word == WORD_FS_BASE ? t->arch.fs_base : word == WORD_GS_BASE ? t->arch.gs_base : 0;
+}
+
+int thread_user_fpu(struct task *t, void *buf, size_t bytes)
+{
+	u64 features = arch_fpu_features();
+	int err = arch_fpu_get(t, buf, bytes);
+
+	if (!err && bytes > XFEATURES_AT)
+		memcpy((char *)buf + XFEATURES_AT, &features, sizeof(features));
+	return err;
 }
 
 /* ---- stopping ------------------------------------------------------------------------------------------- */

@@ -262,7 +262,9 @@ static void default_action(struct process *p, int sig, const siginfo_t *info, ul
 		return;
 	}
 	spin_unlock_irqrestore(&p->siglock, *irq);
-	process_exit_group(sig | (SIG_MASK_CORE & SIGMASK(sig) ? process_dump_core(sig, info) : 0));
+	if (SIG_MASK_CORE & SIGMASK(sig))
+		process_dump_core(sig, info);
+	process_exit_group(sig);
 }
 
 /* The next signal that needs a handler; 0: none. Does not return if the program ends. */

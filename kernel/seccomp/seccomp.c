@@ -133,7 +133,8 @@ static void __noreturn kill(const struct regs *r, bool whole)
 	log_info("seccomp: %s (%d) ended for system call %ld", current->comm, current->tid, (long)r->orig_ax);
 	if (whole || READ_ONCE(current->process->nr_threads) == 1) {
 		describe(&info, r, 0);
-		process_exit_group(SIGSYS | process_dump_core(SIGSYS, &info));
+		process_dump_core(SIGSYS, &info);
+		process_exit_group(SIGSYS);
 	}
 	process_exit_thread(SIGSYS);
 }

@@ -41,8 +41,6 @@
 #define FLAG_TRAP     0x100UL
 #define DR7_VALID     0xffff03ffUL
 #define OPTIONS_KNOWN ((unsigned)(0xff | PTRACE_O_EXITKILL))
-#define FXSAVE_BYTES  512
-#define XFEATURES_AT  464
 
 /* ---- registers ---------------------------------------------------------------------------------------------- */
 
@@ -143,15 +141,12 @@ static int set_regs(struct ptrace_link *l, const void __user *from, size_t bytes
 static int move_fpu(struct ptrace_link *l, ulong at, size_t bytes, bool set)
 {
 	void *buf = kzalloc(bytes, ALLOC_KERNEL);
-	u64 features = arch_fpu_features();
 	int err = buf ? 0 : -ENOMEM;
 
 	if (!err && set)
 		err = user_copy_in(buf, (void __user *)at, bytes) ? -EFAULT : arch_fpu_set(l->task, buf, bytes);
 	else if (!err)
-		err = arch_fpu_get(l->task, buf, bytes);
-	if (!err && !set && bytes > XFEATURES_AT) /* which parts there are: the software bytes of the ABI */
-		memcpy((char *)buf + XFEATURES_AT, &features, sizeof(features));
+		err = thread_user_fpu(l->task, buf, bytes);
 	if (!err && !set)
 		err = user_copy_out((void __user *)at, buf, bytes) ? -EFAULT : 0;
 	kfree(buf);

@@ -106,9 +106,8 @@ struct process {
 	bool cont_told;             /* s: the parent knows of the last SIGCONT */
 	int wait_event;             /* s: what wait4 has not yet fetched: 0, CLD_STOPPED, CLD_CONTINUED */
 	struct task *exec_thread;   /* s: a thread that is in exec and kills the others; waits at child_wait */
-	struct core_dump
-		*core;    /* s: a core file is about to be written; threads that end leave their registers in it */
-	int death_signal; /* o: prctl(PR_SET_PDEATHSIG) */
+	struct core_dump *core;     /* s: about to be written: threads that end leave their registers in it */
+	int death_signal;           /* o: prctl(PR_SET_PDEATHSIG) */
 
 	void *tty;                                    /* f: controlling terminal; the tty part owns it */
 	struct rlimit rlimits[RLIM_NLIMITS];          /* s for writers */
@@ -206,9 +205,8 @@ void __noreturn process_start_init(void);
 int __must_check process_exec(const char *path, const char *const argv[],
 			      const char *const envp[]); /* kernel strings */
 void __noreturn process_exit_group(int status);          /* as wait4 gives it */
-/* The process ends by sig: writes a core file if it may (core(5)). What a status has more then, 0x80; or 0. No locks.
- */
-int process_dump_core(int sig, const siginfo_t *info);
+/* The process ends by sig: writes a core file if it may (core(5)) and marks its status so. No locks. */
+void process_dump_core(int sig, const siginfo_t *info);
 void __noreturn process_exit_thread(int status); /* of current alone */
 
 #endif

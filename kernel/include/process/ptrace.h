@@ -52,6 +52,10 @@ static inline bool ptrace_is_traced(const struct task *t)
 #define WORD_FS_BASE 21
 #define WORD_GS_BASE 22
 ulong thread_user_word(const struct task *t, unsigned word);
+/* Of such a thread: the first bytes of its XSAVE area in the standard form, with what there is (XCR0) among the legacy
+ * part's software bytes (asm/sigcontext.h). As arch_fpu_get. */
+#define FXSAVE_BYTES 512
+int __must_check thread_user_fpu(struct task *t, void *buf, size_t bytes);
 
 /* ---- requests: kernel/syscall/ptrace.c ---- */
 int __must_check ptrace_attach(struct task *t, struct process *tracer, bool seize, unsigned options);

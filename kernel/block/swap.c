@@ -135,7 +135,7 @@ static int learn_runs(struct block_swap *s, u64 slots)
 {
 	struct inode *i = s->file->inode;
 	u32 nr;
-	int err = i->cache && i->cache->wb ? cache_sync_file(s->file, 0, ~0ULL) : 0;
+	int err = cache_sync_all(s->file);
 
 	if (!err)
 		err = find_runs(i, slots, NULL, &nr);

@@ -58,3 +58,10 @@ void packet_free(struct packet *p)
 {
 	kfree(p);
 }
+
+void packet_hold(const void *owner, const struct packet *p, bool keeps)
+{
+	s64 bytes = (s64)ksize(p);
+
+	kmalloc_hold(owner, keeps ? bytes : -bytes);
+}

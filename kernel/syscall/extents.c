@@ -27,11 +27,6 @@
 
 #define EXTENTS_MOST (UINT32_MAX / sizeof(struct fiemap_extent))
 
-static int write_out(struct file *f)
-{
-	return f->inode->cache && f->inode->cache->wb ? cache_sync_file(f, 0, ~0ULL) : 0;
-}
-
 /* ---- one block ---- */
 
 static long block_of(struct file *f, int __user *arg)
@@ -49,7 +44,7 @@ static long block_of(struct file *f, int __user *arg)
 		return -EFAULT;
 	if (block < 0)
 		return -EINVAL;
-	err = write_out(f);
+	err = cache_sync_all(f);
 	if (!err)
 		err = i->ops->extent(i, (u64)block * bytes, &e);
 	if (err)
@@ -140,7 +135,7 @@ static long all_extents(struct file *f, struct fiemap __user *arg)
 		t.head.fm_flags &= ~(FIEMAP_FLAG_SYNC | FIEMAP_FLAG_CACHE);
 		return user_put(arg, &t.head, sizeof(t.head)) ? -EFAULT : -EBADR;
 	}
-	err = write_out(f);
+	err = cache_sync_all(f);
 	if (!err)
 		err = walk(i, &t);
 	return err ? err : user_put(arg, &t.head, sizeof(t.head));

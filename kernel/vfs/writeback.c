@@ -244,6 +244,13 @@ int cache_sync_file(struct file *f, u64 first, u64 last)
 	return cache_sync_for(f->inode->cache, f, first, last);
 }
 
+int cache_sync_all(struct file *f)
+{
+	struct page_cache *c = f->inode->cache;
+
+	return c && c->wb ? cache_sync_file(f, 0, ~0ULL) : 0;
+}
+
 int cache_sync_for(struct page_cache *c, struct file *f, u64 first, u64 last)
 {
 	s64 n = cache_write_range(c, first, last, ~0ULL, WRITE_SYNC);

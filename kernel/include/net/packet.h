@@ -55,6 +55,14 @@ static inline bool packet_reaches(u32 ifindex, u32 vrf, u32 bound)
 	return bound ? bound == ifindex || bound == vrf : !vrf;
 }
 
+/* Bytes that a packet counts for among what a socket may hold. */
+static inline u32 packet_cost(const struct packet *p)
+{
+	return (u32)(p->end - p->head + sizeof(*p));
+}
+/* Its memory comes to, or leaves, the payer of `owner`: a slab object with a queue that p is on. */
+void packet_hold(const void *owner, const struct packet *p, bool keeps);
+
 static inline size_t packet_len(const struct packet *p)
 {
 	return p->tail - p->data;

@@ -59,6 +59,7 @@ s64 cache_write_range(struct page_cache *c, u64 first, u64 last, u64 max, unsign
 void cache_wait_range(struct page_cache *c, u64 first, u64 last);
 /* Both, and the error state as this file has not yet seen it. */
 int __must_check cache_sync_file(struct file *f, u64 first, u64 last);
+int __must_check cache_sync_all(struct file *f); /* all of any file; 0 where nothing is written back */
 /* The same where the file that saw the error is another one than the cache's own (the many files of one disk). */
 int __must_check cache_sync_for(struct page_cache *c, struct file *f, u64 first, u64 last);
 /* The cache's write op calls it for each page when the device is done with it. Any context that may take spin locks. */

@@ -49,18 +49,11 @@ struct inet_socket *inet_socket_new(struct socket *s)
 	return i;
 }
 
-static s64 cost(const struct packet *p)
-{
-	return (s64)(p->end - p->head + sizeof(*p));
-}
-
 /* The queues' memory is its payer's. */
 static void keep(struct inet_socket *i, const struct packet *p, bool keeps)
 {
-	s64 bytes = cost(p), held = (s64)ksize(p);
-
-	i->queued_bytes += (u32)(keeps ? bytes : -bytes);
-	kmalloc_hold(i, keeps ? held : -held);
+	i->queued_bytes += keeps ? packet_cost(p) : -packet_cost(p);
+	packet_hold(i, p, keeps);
 }
 
 static void drop_all(struct inet_socket *i, struct list *queue)
@@ -114,8 +107,8 @@ bool inet_allows(struct socket *s, struct packet *p)
 bool inet_queue(struct inet_socket *i, struct packet *p, size_t skip)
 {
 	ulong irq = spin_lock_irqsave(&i->queue_lock);
-	bool room =
-		(list_empty(&i->queue) || i->queued_bytes + (u64)cost(p) <= i->socket->receive_buffer) && !i->shut_read;
+	bool room = (list_empty(&i->queue) || i->queued_bytes + (u64)packet_cost(p) <= i->socket->receive_buffer) &&
+		    !i->shut_read;
 
 	if (room) {
 		packet_pull(p, skip);

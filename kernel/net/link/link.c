@@ -84,7 +84,7 @@ static bool queue(struct link_socket *l, const struct packet *p, u32 snap)
 	memcpy(copy->note, &n, sizeof(n));
 	list_add_tail(&copy->link, &l->queue);
 	l->queued_bytes += (u32)(copy->end - copy->head);
-	kmalloc_hold(l, (s64)ksize(copy));
+	packet_hold(l, copy, true);
 	return true;
 }
 
@@ -123,7 +123,7 @@ static struct packet *take(struct link_socket *l, bool peek)
 	if (p && !peek) {
 		list_del_init(&p->link);
 		l->queued_bytes -= (u32)(p->end - p->head);
-		kmalloc_hold(l, -(s64)ksize(p));
+		packet_hold(l, p, false);
 	}
 	spin_unlock_irqrestore(&l->queue_lock, irq);
 	return p;

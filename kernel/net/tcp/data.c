@@ -13,7 +13,7 @@
  * Locks: the host's lock. Readers look at `received` without it between tcp_readable and tcp_consume: packets there are
  * only appended to, never changed or freed by the input side.
  */
-#include <alloc/slab.h>
+#include <alloc/page.h>
 #include <lib/string.h>
 
 #include "tcp_priv.h"
@@ -21,17 +21,10 @@
 #define SMALL  1024 /* bytes: pieces below are copied together */
 #define BUNDLE 4096
 
-static s64 cost(const struct packet *p)
-{
-	return (s64)(p->end - p->head + sizeof(*p));
-}
-
 void tcp_keep(struct tcp *t, const struct packet *p, bool keeps)
 {
-	s64 bytes = cost(p), held = (s64)ksize(p);
-
-	t->memory += (u32)(keeps ? bytes : -bytes);
-	kmalloc_hold(t, keeps ? held : -held);
+	t->memory += keeps ? packet_cost(p) : -packet_cost(p);
+	packet_hold(t, p, keeps);
 }
 
 static void free_list(struct tcp *t, struct list *l)

@@ -365,15 +365,16 @@ CASE(message_interrupt)
 	stop();
 }
 
+/* Line 5 is a message to the first processor, vector 0x40. */
+static const struct {
+	struct kvm_irq_routing head;
+	struct kvm_irq_routing_entry entry[1];
+} routes = { .head.nr = 1,
+	     .entry = {
+		     { .gsi = 5, .type = KVM_IRQ_ROUTING_MSI, .u.msi = { .address_lo = 0xfee00000, .data = 0x40 } } } };
+
 CASE(irqfd)
 {
-	struct {
-		struct kvm_irq_routing head;
-		struct kvm_irq_routing_entry entry[1];
-	} routes = { .head.nr = 1,
-		     .entry = { { .gsi = 5,
-				  .type = KVM_IRQ_ROUTING_MSI,
-				  .u.msi = { .address_lo = 0xfee00000, .data = 0x40 } } } };
 	int fd = eventfd(0, EFD_CLOEXEC);
 	struct kvm_irqfd irqfd = { .fd = (unsigned)fd, .gsi = 5 };
 	uint64_t one = 1;
@@ -391,13 +392,6 @@ CASE(irqfd)
 
 CASE(irq_line)
 {
-	struct {
-		struct kvm_irq_routing head;
-		struct kvm_irq_routing_entry entry[1];
-	} routes = { .head.nr = 1,
-		     .entry = { { .gsi = 5,
-				  .type = KVM_IRQ_ROUTING_MSI,
-				  .u.msi = { .address_lo = 0xfee00000, .data = 0x40 } } } };
 	struct kvm_irq_level up = { .irq = 5, .level = 1 }, down = { .irq = 5 };
 
 	START(guest_timer, 1);

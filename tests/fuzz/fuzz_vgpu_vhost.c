@@ -4,7 +4,7 @@
  * hostile, into a process that serves all tenants.
  *
  * Idea: the front end itself (vhost.c, vm.c, display.c) with a real socket pair, real guest memory and event
- * descriptors; the device is played here, which checks that each op is a whole wire message. The first byte says
+ * descriptors; vgpu_broker.h plays the device, which checks that each op is a whole wire message. The first byte says
  * whether the rest is messages of QEMU, requests of a guest, its memory with its rings, or what QEMU's display says. At
  * the end the connection is freed, the account must be zero and no descriptor left.
  *
@@ -14,79 +14,17 @@
 #include <fcntl.h>
 #include <linux/vhost_types.h>
 #include <linux/virtio_ring.h>
-#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "vgpu_broker.h"
 #include "../../user/ostrom/gpu/vm.h"
-#include "../../user/ostrom/gpu/wire.h"
 
 #define MEMORY 65536
 
-int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
-
-static void must(bool c)
+static bool may_queue(u32 type, bool has_fd)
 {
-	if (!c)
-		abort();
-}
-
-/* ---- what the front end needs of the rest of the broker ---- */
-
-void say_error(const char *fmt, ...)
-{
-}
-
-int watch_add(struct broker *b, struct watch *w, u32 events)
-{
-	return 0;
-}
-
-void watch_set(struct broker *b, struct watch *w, u32 events)
-{
-}
-
-void watch_close(struct broker *b, struct watch *w)
-{
-	close(w->fd);
-	w->fd = -1;
-}
-
-void device_forget_conn(struct conn *c)
-{
-}
-
-static struct tenant *served;
-static bool busy;
-
-/* Takes what is queued and finishes it at once. */
-void device_kick(struct broker *b)
-{
-	struct tenant *t = served;
-	struct conn *c;
-
-	if (busy)
-		return;
-	busy = true;
-	while (!list_empty(&t->conns) && (c = list_first_entry(&t->conns, struct conn, link), conn_runnable(c))) {
-		c->jobs = 1;
-		c->last_job++;
-		while (conn_pass_replies(c), !list_empty(&c->ops)) {
-			struct op *op = list_first_entry(&c->ops, struct op, link);
-			struct wire_header h;
-
-			must(op->bytes >= sizeof(h));
-			memcpy(&h, op->data, sizeof(h));
-			must(op->bytes == sizeof(h) + h.bytes && h.type >= WIRE_CTX_CREATE && h.type <= WIRE_SHOW);
-			must((op->fd >= 0) <= (h.type == WIRE_MEMORY || h.type == WIRE_SCREEN));
-			op_free(conn_pop(c));
-		}
-		c->jobs = 0;
-		conn_progress(c, c->last_job);
-	}
-	busy = false;
+	return type >= WIRE_CTX_CREATE && type <= WIRE_SHOW && has_fd <= (type == WIRE_MEMORY || type == WIRE_SCREEN);
 }
 
 /* ---- QEMU ---- */
@@ -224,39 +162,16 @@ static void run(struct tenant *t, int fd, const u8 *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
-	struct broker b = { .epoll = -1 };
-	struct tenant t = { .broker = &b, .ready = true };
-	struct vgpu_limits l = vgpu_default_limits;
-	u8 caps[1376] = { 0 };
+	struct broker b;
+	struct tenant t;
 	int pair[2];
-	struct vm *v;
 
 	if (!size || socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
 		return 0;
-	l.memory_bytes = 8 << 20;
-	l.submit_bytes = 64 << 10;
-	vgpu_tenant_init(&t.account, &l, 3);
-	vgpu_ids_init(&t.ids, 3);
-	vgpu_ids_init(&t.ctx_ids, 3);
-	list_init(&t.conns);
-	t.caps[1] = t.caps[2] = caps;
-	t.caps_bytes[1] = 308;
-	t.caps_bytes[2] = sizeof(caps);
-	served = &t;
+	tenant_begin(&t, &b);
 	vm_accept(&t, pair[0]);
 	run(&t, pair[1], data, size);
 	close(pair[1]);
-	v = vm_now(&t);
-	if (v && !v->conn.ended)
-		conn_end(&v->conn, NULL);
-	while (!list_empty(&t.conns))
-		conn_free(list_first_entry(&t.conns, struct conn, link));
-	must(!t.account.memory && !t.account.resources && !t.account.contexts && !t.account.objects &&
-	     !t.ids.used.count);
-	vgpu_ids_free(&t.ids);
-	vgpu_ids_free(&t.ctx_ids);
-	pair[1] = open("/dev/null", O_RDONLY);
-	must(pair[1] < 64); /* descriptors do not pile up */
-	close(pair[1]);
+	tenant_end(&t);
 	return 0;
 }

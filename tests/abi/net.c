@@ -37,6 +37,7 @@
 #include <linux/sock_diag.h>
 #include <linux/veth.h>
 #include "abi.h"
+#include "netlink.h"
 
 /* ---- tools --------------------------------------------------------------------------------------------------------
  */
@@ -120,23 +121,6 @@ static void begin(struct request *r, int type, int flags, size_t body)
 				  .nlmsg_type = (unsigned short)type,
 				  .nlmsg_flags = (unsigned short)(NLM_F_REQUEST | flags),
 				  .nlmsg_seq = 77 };
-}
-
-static struct rtattr *attr(struct request *r, int type, const void *data, size_t len)
-{
-	struct rtattr *a = (struct rtattr *)((char *)r + NLMSG_ALIGN(r->h.nlmsg_len));
-
-	a->rta_type = (unsigned short)type;
-	a->rta_len = (unsigned short)RTA_LENGTH(len);
-	if (len)
-		memcpy(RTA_DATA(a), data, len);
-	r->h.nlmsg_len = NLMSG_ALIGN(r->h.nlmsg_len) + RTA_ALIGN(a->rta_len);
-	return a;
-}
-
-static void end_nest(struct request *r, struct rtattr *a)
-{
-	a->rta_len = (unsigned short)((char *)r + r->h.nlmsg_len - (char *)a);
 }
 
 /* Sends and returns the acknowledgement's code. */
@@ -255,15 +239,15 @@ static int make_pair(int fd)
 	struct rtattr *info, *data, *peer;
 
 	begin(&r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(r.link));
-	attr(&r, IFLA_IFNAME, "v0", 3);
-	info = attr(&r, IFLA_LINKINFO, NULL, 0);
-	attr(&r, IFLA_INFO_KIND, "veth", 4);
-	data = attr(&r, IFLA_INFO_DATA, NULL, 0);
-	peer = attr(&r, VETH_INFO_PEER, &none, sizeof(none));
-	attr(&r, IFLA_IFNAME, "v1", 3);
-	end_nest(&r, peer);
-	end_nest(&r, data);
-	end_nest(&r, info);
+	netlink_add(&r.h, IFLA_IFNAME, "v0", 3);
+	info = netlink_add(&r.h, IFLA_LINKINFO, NULL, 0);
+	netlink_add(&r.h, IFLA_INFO_KIND, "veth", 4);
+	data = netlink_add(&r.h, IFLA_INFO_DATA, NULL, 0);
+	peer = netlink_add(&r.h, VETH_INFO_PEER, &none, sizeof(none));
+	netlink_add(&r.h, IFLA_IFNAME, "v1", 3);
+	netlink_end(&r.h, peer);
+	netlink_end(&r.h, data);
+	netlink_end(&r.h, info);
 	return ask(fd, &r);
 }
 
@@ -287,11 +271,11 @@ IN_OWN_NET(links_by_netlink)
 	begin(&r, RTM_NEWLINK, 0, sizeof(r.link));
 	r.link.ifi_index = (int)if_nametoindex("v0");
 	r.link.ifi_flags = r.link.ifi_change = IFF_UP;
-	attr(&r, IFLA_MTU, &mtu, sizeof(mtu));
+	netlink_add(&r.h, IFLA_MTU, &mtu, sizeof(mtu));
 	want_eq(ask(fd, &r), 0);
 	begin(&r, RTM_NEWLINK, 0, sizeof(r.link));
 	r.link.ifi_index = (int)if_nametoindex("v1");
-	attr(&r, IFLA_IFNAME, "lo", 3);
+	netlink_add(&r.h, IFLA_IFNAME, "lo", 3);
 	want_eq(ask(fd, &r), -EEXIST);
 	begin(&r, RTM_NEWLINK, 0, sizeof(r.link));
 	r.link.ifi_index = 4711;
@@ -300,7 +284,7 @@ IN_OWN_NET(links_by_netlink)
 	r.link.ifi_index = 1;
 	want_eq(ask(fd, &r), -EOPNOTSUPP);
 	begin(&r, RTM_DELLINK, 0, sizeof(r.link));
-	attr(&r, IFLA_IFNAME, "v0", 3);
+	netlink_add(&r.h, IFLA_IFNAME, "v0", 3);
 	want_eq(ask(fd, &r), 0);
 	want_eq(if_nametoindex("v1"), 0);
 }
@@ -313,8 +297,8 @@ static int add_address(int fd, unsigned index, const char *addr, int prefix, int
 	begin(&r, type, type == RTM_NEWADDR ? NLM_F_CREATE | NLM_F_EXCL : 0, sizeof(r.addr));
 	r.addr =
 		(struct ifaddrmsg){ .ifa_family = AF_INET, .ifa_prefixlen = (unsigned char)prefix, .ifa_index = index };
-	attr(&r, IFA_LOCAL, &a.sin_addr, 4);
-	attr(&r, IFA_ADDRESS, &a.sin_addr, 4);
+	netlink_add(&r.h, IFA_LOCAL, &a.sin_addr, 4);
+	netlink_add(&r.h, IFA_ADDRESS, &a.sin_addr, 4);
 	return ask(fd, &r);
 }
 
@@ -330,8 +314,8 @@ static int change_route(int fd, int type, const char *to, int prefix, const char
 				  .rtm_protocol = RTPROT_STATIC,
 				  .rtm_scope = type == RTM_NEWROUTE ? RT_SCOPE_UNIVERSE : RT_SCOPE_NOWHERE,
 				  .rtm_type = type == RTM_NEWROUTE ? RTN_UNICAST : 0 };
-	attr(&r, RTA_DST, &a.sin_addr, 4);
-	attr(&r, RTA_GATEWAY, &g.sin_addr, 4);
+	netlink_add(&r.h, RTA_DST, &a.sin_addr, 4);
+	netlink_add(&r.h, RTA_GATEWAY, &g.sin_addr, 4);
 	return ask(fd, &r);
 }
 
@@ -674,7 +658,7 @@ IN_OWN_NET(a_pair_between_namespaces)
 	want_eq(make_pair(fd), 0);
 	begin(&r, RTM_NEWLINK, 0, sizeof(r.link));
 	r.link.ifi_index = (int)if_nametoindex("v1");
-	attr(&r, IFLA_NET_NS_PID, &pid, sizeof(pid));
+	netlink_add(&r.h, IFLA_NET_NS_PID, &pid, sizeof(pid));
 	want_eq(ask(fd, &r), 0);
 	want_eq(if_nametoindex("v1"), 0);
 	want_eq(change_flags("lo", IFF_UP, 0), 0);

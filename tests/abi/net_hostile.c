@@ -33,6 +33,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include "abi.h"
+#include "netlink.h"
 
 #define NAME_A "hostile0"
 #define NAME_B "hostile1"
@@ -54,18 +55,6 @@ struct request {
 	char body[1024];
 };
 
-static void *add(struct request *r, int type, const void *data, size_t len)
-{
-	struct rtattr *a = (void *)((char *)r + NLMSG_ALIGN(r->h.nlmsg_len));
-
-	a->rta_type = (unsigned short)type;
-	a->rta_len = (unsigned short)RTA_LENGTH(len);
-	if (len)
-		memcpy(RTA_DATA(a), data, len);
-	r->h.nlmsg_len = NLMSG_ALIGN(r->h.nlmsg_len) + RTA_ALIGN(a->rta_len);
-	return a;
-}
-
 static void begin(struct request *r, int type, int flags, const void *head, size_t len)
 {
 	memset(r, 0, sizeof(*r));
@@ -73,11 +62,6 @@ static void begin(struct request *r, int type, int flags, const void *head, size
 	r->h.nlmsg_flags = (unsigned short)(NLM_F_REQUEST | flags);
 	r->h.nlmsg_len = NLMSG_LENGTH(len);
 	memcpy(NLMSG_DATA(&r->h), head, len);
-}
-
-static void end(struct request *r, struct rtattr *nest)
-{
-	nest->rta_len = (unsigned short)((char *)r + r->h.nlmsg_len - (char *)nest);
 }
 
 static void drain(int s)
@@ -95,15 +79,15 @@ static void pair_request(struct request *r)
 	struct rtattr *info, *data, *peer;
 
 	begin(r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, &i, sizeof(i));
-	add(r, IFLA_IFNAME, NAME_A, sizeof(NAME_A));
-	info = add(r, IFLA_LINKINFO, NULL, 0);
-	add(r, IFLA_INFO_KIND, "veth", 5);
-	data = add(r, IFLA_INFO_DATA, NULL, 0);
-	peer = add(r, 1 /* VETH_INFO_PEER */, &i, sizeof(i));
-	add(r, IFLA_IFNAME, NAME_B, sizeof(NAME_B));
-	end(r, peer);
-	end(r, data);
-	end(r, info);
+	netlink_add(&r->h, IFLA_IFNAME, NAME_A, sizeof(NAME_A));
+	info = netlink_add(&r->h, IFLA_LINKINFO, NULL, 0);
+	netlink_add(&r->h, IFLA_INFO_KIND, "veth", 5);
+	data = netlink_add(&r->h, IFLA_INFO_DATA, NULL, 0);
+	peer = netlink_add(&r->h, 1 /* VETH_INFO_PEER */, &i, sizeof(i));
+	netlink_add(&r->h, IFLA_IFNAME, NAME_B, sizeof(NAME_B));
+	netlink_end(&r->h, peer);
+	netlink_end(&r->h, data);
+	netlink_end(&r->h, info);
 }
 
 static void configure(const char *name, const char *addr)
@@ -383,13 +367,13 @@ static size_t sound(struct request *r, int protocol)
 		r->h.nlmsg_type = RTM_GETLINK;
 	for (unsigned n = rnd() % 6; n; n--) {
 		char data[64];
-		struct rtattr *nest = rnd() % 4 ? NULL : add(r, (int)(rnd() % 60), NULL, 0);
+		struct rtattr *nest = rnd() % 4 ? NULL : netlink_add(&r->h, (int)(rnd() % 60), NULL, 0);
 
 		for (unsigned i = 0; i < sizeof(data); i++)
 			data[i] = rnd() % 3 ? 0 : (char)rnd();
-		add(r, (int)(rnd() % 60), data, rnd() % 3 ? 4 : rnd() % sizeof(data));
+		netlink_add(&r->h, (int)(rnd() % 60), data, rnd() % 3 ? 4 : rnd() % sizeof(data));
 		if (nest)
-			end(r, nest);
+			netlink_end(&r->h, nest);
 	}
 	return r->h.nlmsg_len;
 }

@@ -16,15 +16,13 @@ dir=$(mktemp -d) || exit 1
 server=
 trap '[ -n "$server" ] && kill "$server" 2> /dev/null; rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
+. "$root/tests/vm/cuts/record.sh"
 status=0
 check() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1: got '$2', wanted '$3'"; status=1; fi; }
 
 mkdir -p t/keep t/work
 for i in $(seq 40); do for n in $(seq $i); do echo "kept $i $n"; done > t/keep/k$i; done
 truncate -s 24M base && mke2fs -q -F -t ext4 -b 1024 -J size=1 -d t base || exit 1
-timeout 300 "$OSTROM" cuts record --image base --log log --socket s --once &
-server=$!
-for _ in $(seq 100); do [ -S s.mark ] && break; sleep 0.05; done
 # file N is synced before "mark N" is said; every fourth replaces another by rename, every fifth grows, every sixth goes.
 cat > guest.sh <<'G'
 mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && cd /mnt/work || exit 3
@@ -50,14 +48,7 @@ while [ $i -le 40 ]; do
 done
 cd / && umount /mnt && echo finished
 G
-"$root/tools/qemu-run" --timeout 250 --add guest.sh:/t.sh --qemu "-drive file=nbd+unix:///?socket=$dir/s,format=raw,if=none,id=n,cache=writeback -device virtio-blk-pci,drive=n" \
-	-- sh /t.sh 2> guest.log | while read -r word n; do
-	[ "$word" = mark ] && { "$OSTROM" cuts mark --socket s "$n" || echo "no mark"; }
-	[ "$word" = finished ] && : > finished
-done
-[ -e finished ] || { echo "not ok: the guest did not finish"; tail -20 guest.log; exit 1; }
-wait "$server"; server=
-"$OSTROM" cuts info --log log
+record_guest
 cat > checker.sh <<'C'
 #!/bin/sh
 # Journal replay by us and by e2fsck from the same disk: the same files, and both clean. Then each file up to the mark.

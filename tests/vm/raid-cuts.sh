@@ -16,6 +16,7 @@ dir=$(mktemp -d) || exit 1
 server=
 trap '[ -n "$server" ] && kill "$server" 2> /dev/null; rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
+. "$root/tests/vm/cuts/record.sh"
 
 # The array and the file system, before anything is recorded.
 truncate -s 42M base
@@ -29,9 +30,6 @@ G
 sed -i "s|MKE2FS|$(command -v mke2fs)|" make.sh # not the shell's own
 "$root/tools/qemu-run" --timeout 100 --program mdadm --program mke2fs --disk base --add make.sh:/t.sh -- sh /t.sh 2> guest.log || { tail -20 guest.log; exit 1; }
 
-timeout 300 "$OSTROM" cuts record --image base --log log --socket s --once &
-server=$!
-for _ in $(seq 100); do [ -S s.mark ] && break; sleep 0.05; done
 cat > guest.sh <<'G'
 export MDADM_NO_UDEV=1
 for i in $(seq 50); do [ -b /dev/vda5 ] && break; sleep 0.1; done
@@ -49,15 +47,7 @@ while [ $i -le 40 ]; do
 done
 cd / && umount /mnt && mdadm -S /dev/md0 > /dev/null 2>&1 && echo finished
 G
-"$root/tools/qemu-run" --timeout 250 --program mdadm --add guest.sh:/t.sh \
-	--qemu "-drive file=nbd+unix:///?socket=$dir/s,format=raw,if=none,id=n,cache=writeback -device virtio-blk-pci,drive=n" \
-	-- sh /t.sh 2> guest.log | while read -r word n; do
-	[ "$word" = mark ] && { "$OSTROM" cuts mark --socket s "$n" || echo "no mark"; }
-	[ "$word" = finished ] && : > finished
-done
-[ -e finished ] || { echo "not ok: the guest did not finish"; tail -20 guest.log; exit 1; }
-wait "$server"; server=
-"$OSTROM" cuts info --log log
+record_guest --program mdadm
 cat > checker.sh <<'C'
 #!/bin/bash
 for i in 1 2 3 4 5; do dd if="$1" of=m$i bs=1M skip=$((1 + (i - 1) * 8)) count=8 conv=sparse 2> /dev/null; done

@@ -32,20 +32,9 @@ static bool may_queue(u32 type, bool has_fd)
 static void say(int fd, u32 request, const void *payload, u32 n, int passed)
 {
 	u32 h[3] = { request, 1, n };
-	char control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec iov[2] = { { h, sizeof(h) }, { (void *)payload, n } };
-	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
-	struct cmsghdr *c = (struct cmsghdr *)control;
 
-	if (passed >= 0) {
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &passed, sizeof(int));
-		m.msg_control = control;
-		m.msg_controllen = sizeof(control);
-	}
-	must(sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) > 0);
+	must(send_pieces(fd, iov, 2, passed) > 0);
 }
 
 static struct vm *vm_now(struct tenant *t)

@@ -11,8 +11,10 @@
  *
  * Locks: none; single-threaded until a subcommand starts threads.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "ostrom.h"
 
 extern const struct subcommand *const __start_ostrom_subcommands[];
@@ -30,6 +32,16 @@ void say_error(const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fputc('\n', stderr);
+}
+
+bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool taken = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return taken;
 }
 
 static void print_help(FILE *out)

@@ -22,6 +22,8 @@ struct subcommand {
 
 extern bool called_as_perf; /* by a link named perf: defaults are perf's */
 
+/* Into a file that is there (of /proc, /sys), in one write. False: not taken, errno says why. */
+bool write_text(const char *path, const char *text);
 void say_error(const char *fmt, ...) __printf(1, 2);
 
 #endif

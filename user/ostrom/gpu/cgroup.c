@@ -12,9 +12,7 @@
  * on it. Locks: none; called from the broker's loop.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "gpu.h"
@@ -22,18 +20,12 @@
 #define DRIVER_BYTES (512ull << 20) /* the renderer, the driver and what they allocate beyond the charge rule */
 #define THREADS_MAX  "256"
 
-static int write_file(const char *folder, const char *name, const char *text)
+static void set(const char *folder, const char *name, const char *text)
 {
-	char path[320];
-	int fd, rc = -1;
+	char path[352];
 
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		rc = write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -1;
-		close(fd);
-	}
-	return rc;
+	write_text(path, text);
 }
 
 /* Our own group's folder in the unified hierarchy. */
@@ -65,29 +57,29 @@ void cgroup_open(struct broker *b)
 	static char own[256];
 
 	if (b->cgroup) {
-		write_file(b->cgroup, "cgroup.subtree_control", "+memory");
-		write_file(b->cgroup, "cgroup.subtree_control", "+pids");
-		write_file(b->cgroup, "cgroup.subtree_control", "+cpu");
+		set(b->cgroup, "cgroup.subtree_control", "+memory");
+		set(b->cgroup, "cgroup.subtree_control", "+pids");
+		set(b->cgroup, "cgroup.subtree_control", "+cpu");
 	} else if (own_group(own, sizeof(own))) {
 		b->cgroup = own;
 	}
 }
 
-static void folder_of(const struct tenant *t, char *path, size_t size)
+static bool folder_of(const struct tenant *t, char *path, size_t size)
 {
+	if (!t->broker->cgroup)
+		return false;
 	snprintf(path, size, "%s/ostrom-gpu-%s", t->broker->cgroup, t->name);
+	return true;
 }
 
 void cgroup_create(struct tenant *t)
 {
 	char path[320];
 
-	if (!t->broker->cgroup)
+	if (!folder_of(t, path, sizeof(path)) || (mkdir(path, 0755) && errno != EEXIST))
 		return;
-	folder_of(t, path, sizeof(path));
-	if (mkdir(path, 0755) && errno != EEXIST)
-		return;
-	write_file(path, "pids.max", THREADS_MAX);
+	set(path, "pids.max", THREADS_MAX);
 	cgroup_limit(t);
 }
 
@@ -95,29 +87,24 @@ void cgroup_limit(const struct tenant *t)
 {
 	char path[320], bytes[24];
 
-	if (!t->broker->cgroup)
+	if (!folder_of(t, path, sizeof(path)))
 		return;
-	folder_of(t, path, sizeof(path));
 	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)(t->account.limits.memory_bytes + DRIVER_BYTES));
-	write_file(path, "memory.max", bytes);
+	set(path, "memory.max", bytes);
 }
 
 void cgroup_enter(const struct tenant *t)
 {
 	char path[320];
 
-	if (!t->broker->cgroup)
-		return;
-	folder_of(t, path, sizeof(path));
-	write_file(path, "cgroup.procs", "0");
+	if (folder_of(t, path, sizeof(path)))
+		set(path, "cgroup.procs", "0");
 }
 
 void cgroup_remove(const struct tenant *t)
 {
 	char path[320];
 
-	if (!t->broker->cgroup)
-		return;
-	folder_of(t, path, sizeof(path));
-	rmdir(path);
+	if (folder_of(t, path, sizeof(path)))
+		rmdir(path);
 }

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "gpu.h"
 #include "wire.h"
@@ -99,6 +100,23 @@ bool conn_runnable(const struct conn *c)
 bool conn_busy(const struct conn *c)
 {
 	return c->jobs || c->nr_submits || c->nr_work;
+}
+
+ssize_t send_pieces(int sock, struct iovec *iov, u32 n, int fd)
+{
+	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct cmsghdr *c = (struct cmsghdr *)control;
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = n };
+
+	if (fd >= 0) {
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+		m.msg_control = control;
+		m.msg_controllen = sizeof(control);
+	}
+	return sendmsg(sock, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* ---- answers ---- */

@@ -14,6 +14,7 @@
 #ifndef GPU_GPU_H
 #define GPU_GPU_H
 
+#include <sys/uio.h>
 #include <lib/list.h>
 #include <lib/types.h>
 #include <virt/vgpu/sched.h>
@@ -175,7 +176,9 @@ int __must_check conn_ctx_create(struct conn *c, u32 id, struct vgpu_ctx **out);
 void conn_enqueue(struct conn *c, struct op *op); /* takes op; an answer with nothing before it is given at once */
 struct op *conn_pop(struct conn *c);
 void conn_pass_replies(struct conn *c); /* answers at the head belong to the last job */
-bool conn_busy(const struct conn *c);   /* work is queued or at the device */
+/* Sends pieces over a socket, fd (-1: none) with the first byte. What sendmsg returns; it does not wait. */
+ssize_t send_pieces(int sock, struct iovec *iov, u32 n, int fd);
+bool conn_busy(const struct conn *c); /* work is queued or at the device */
 bool conn_runnable(const struct conn *c);
 void conn_progress(struct conn *c, u32 seq);    /* job seq ended: answers that waited are due */
 void conn_empty(struct conn *c);                /* the client starts anew: destroys all that it had */

@@ -61,16 +61,6 @@ static int parse(struct request *r, int argc, char **argv)
 	return optind < argc ? 0 : -EINVAL;
 }
 
-static void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		(void)!write(fd, text, strlen(text));
-		close(fd);
-	}
-}
-
 /* A user namespace in which we are who we are, with the right to mount. */
 static int enter_user_namespace(void)
 {
@@ -80,11 +70,11 @@ static int enter_user_namespace(void)
 
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNS))
 		return -errno;
-	write_file("/proc/self/setgroups", "deny");
+	write_text("/proc/self/setgroups", "deny");
 	snprintf(map, sizeof(map), "%u %u 1", uid, uid);
-	write_file("/proc/self/uid_map", map);
+	write_text("/proc/self/uid_map", map);
 	snprintf(map, sizeof(map), "%u %u 1", gid, gid);
-	write_file("/proc/self/gid_map", map);
+	write_text("/proc/self/gid_map", map);
 	return 0;
 }
 

@@ -88,22 +88,9 @@ static u32 gather(struct tenant *t, struct iovec *iov)
 static ssize_t send_some(struct tenant *t)
 {
 	struct op *first = list_first_entry(&t->sends, struct op, link);
-	char control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec iov[MESSAGES_AT_ONCE];
-	struct msghdr m = { .msg_iov = iov, .msg_iovlen = gather(t, iov) };
-	ssize_t n;
+	ssize_t n = send_pieces(t->worker.fd, iov, gather(t, iov), first->fd);
 
-	if (first->fd >= 0) {
-		struct cmsghdr *c = (struct cmsghdr *)control;
-
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &first->fd, sizeof(int));
-		m.msg_control = control;
-		m.msg_controllen = sizeof(control);
-	}
-	n = sendmsg(t->worker.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n >= 0 && first->fd >= 0) {
 		close(first->fd);
 		first->fd = -1;

@@ -123,22 +123,12 @@ static bool reply_word(struct vtest *c, u32 id, u32 word)
 /* One byte with a descriptor, or without one: the client's request for memory is refused. */
 static bool reply_fd(struct vtest *c, int fd)
 {
-	char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
+	char byte = 0;
 	struct iovec iov = { &byte, 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *h = (struct cmsghdr *)control;
 
 	if (c->out_len)
 		return false; /* it does not read its replies */
-	if (fd >= 0) {
-		h->cmsg_level = SOL_SOCKET;
-		h->cmsg_type = SCM_RIGHTS;
-		h->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(h), &fd, sizeof(int));
-		m.msg_control = control;
-		m.msg_controllen = sizeof(control);
-	}
-	return sendmsg(c->conn.watch.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
+	return send_pieces(c->conn.watch.fd, &iov, 1, fd) == 1;
 }
 
 /* ---- commands: each returns NULL, or why the client is sent away ---- */

@@ -33,16 +33,6 @@ static char uuid[37];
 
 /* ---- the device ---- */
 
-static int put_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : write(fd, text, strlen(text));
-
-	if (fd >= 0)
-		close(fd);
-	return n < 0 ? -1 : 0;
-}
-
 /* The largest N of TYPE N under the parent with 100 / N >= percent. */
 static unsigned best_type(const char *parent, unsigned percent)
 {
@@ -85,7 +75,7 @@ static int create(const char *parent, unsigned n)
 
 	make_uuid();
 	snprintf(path, sizeof(path), BUSES "/%s/mdev_supported_types/" TYPE "%u/create", parent, n);
-	if (put_text(path, uuid) == 0)
+	if (write_text(path, uuid))
 		return 0;
 	uuid[0] = '\0';
 	say_error("a %u%% part of the GPU: %s", 100 / n, errno == ENOSPC ? "not that much is left" : strerror(errno));
@@ -112,7 +102,7 @@ int vm_gpu(struct vm *vm, unsigned percent)
 	if (err || vm_vfio(vm, uuid))
 		return -1;
 	snprintf(path, sizeof(path), "/sys/bus/mdev/devices/%s/remove_on_close", uuid);
-	if (put_text(path, "1"))
+	if (!write_text(path, "1"))
 		say_error("%s: %s", path, strerror(errno));
 	return 0;
 }
@@ -124,7 +114,7 @@ void vm_gpu_remove(void)
 	if (!uuid[0])
 		return;
 	snprintf(path, sizeof(path), "/sys/bus/mdev/devices/%s/remove", uuid);
-	put_text(path, "1"); /* most often it has gone by itself */
+	write_text(path, "1"); /* most often it has gone by itself */
 }
 
 /* ---- the picture ---- */

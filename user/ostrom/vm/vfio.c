@@ -146,9 +146,9 @@ static void update_vectors(struct vfio *v)
 
 static void switch_msix(struct vfio *v, bool on)
 {
-	struct {
+	union {
 		struct vfio_irq_set s;
-		int32_t fd[VECTORS];
+		char bytes[sizeof(struct vfio_irq_set) + VECTORS * sizeof(int32_t)];
 	} set = { .s = { .argsz = sizeof(set),
 			 .flags = VFIO_IRQ_SET_ACTION_TRIGGER |
 				  (on ? VFIO_IRQ_SET_DATA_EVENTFD : VFIO_IRQ_SET_DATA_NONE),
@@ -156,7 +156,7 @@ static void switch_msix(struct vfio *v, bool on)
 			 .count = on ? v->nr_vectors : 0 } };
 
 	for (unsigned i = 0; i < v->nr_vectors; i++)
-		set.fd[i] = v->vector[i].event;
+		memcpy(set.s.data + i * sizeof(int32_t), &v->vector[i].event, sizeof(int32_t));
 	if (ioctl(v->fd, VFIO_DEVICE_SET_IRQS, &set))
 		fail("interrupts");
 	v->msix_on = on;

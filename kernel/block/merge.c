@@ -38,6 +38,11 @@ static bool is_before(const struct merge_item *a, const struct merge_item *b)
 	return a->sector + a->bytes / SECTOR == b->sector;
 }
 
+bool merge_follows(const struct merge_item *g, const struct merge_item *i, const struct merge_limits *l)
+{
+	return is_before(g, i) && may_join(g, i, l);
+}
+
 /* Group b goes behind group a. */
 static void join(struct merge_item *a, struct merge_item *b)
 {
@@ -56,11 +61,11 @@ enum merge_result merge_add(struct list *queue, struct merge_item *i, const stru
 	for (; at != queue && look && i->kind != MERGE_NEVER; at = at->prev, look--) {
 		struct merge_item *g = list_entry(at, struct merge_item, link);
 
-		if (is_before(g, i) && may_join(g, i, l)) {
+		if (merge_follows(g, i, l)) {
 			join(g, i);
 			return MERGE_BACK;
 		}
-		if (is_before(i, g) && may_join(i, g, l)) {
+		if (merge_follows(i, g, l)) {
 			list_add(&i->link, &g->link); /* its place in the queue */
 			list_del(&g->link);
 			join(i, g);

@@ -4,9 +4,9 @@
  * for, and a waiter who polls should neither burn a CPU for the whole service time nor come too late.
  *
  * Idea: the decisions are pure cores (block/wbt.h, block/poll.h); this file gives them the clock, a lock, sleeping
- * waiters and the device. A throttled writer sleeps in a list of its class and is released holding its place. A polling
- * waiter asks the model what to do next until its bio is finished: spin, sleep until a moment, or leave it to the
- * interrupt.
+ * waiters and the device. A throttled writer sleeps in a list of its class and is released holding its place. A place
+ * is a request's: what joins one that the caller's plug holds back needs none of its own. A polling waiter asks the
+ * model what to do next until its bio is finished: spin, sleep until a moment, or leave it to the interrupt.
  *
  * Contract: block_policy_* of block_priv.h, and the files queue/io_poll, io_poll_delay and wbt_lat_usec.
  *
@@ -151,7 +151,7 @@ int block_policy_admit(struct bio *b)
 	if (!p->wbt.target_ns)
 		return 0;
 	if (c != WBT_EXEMPT)
-		return admit_write(p, b, c);
+		return block_queue_joins(b) ? 0 : admit_write(p, b, c);
 	irq = spin_lock_irqsave(&p->lock);
 	if (b->op == BLOCK_READ)
 		wbt_read_issued(&p->wbt, b, clock_ns());

@@ -128,8 +128,20 @@ static bool may_merge(const struct bio *b)
 {
 	const u16 alone = BIO_PREFLUSH | BIO_HIPRI | BIO_NOWAIT | BIO_ALONE;
 
-	return b->op <= BLOCK_DISCARD && b->op != BLOCK_FLUSH && b->stage == STAGE_DATA && !(b->flags & alone) &&
-	       b->dev->whole->nomerges < 2;
+	return b->op <= BLOCK_DISCARD && b->op != BLOCK_FLUSH && !(b->flags & alone) && b->dev->whole->nomerges < 2;
+}
+
+/* What merging asks of a transfer of data at this sector of the disk. */
+static void describe(struct merge_item *m, const struct bio *b, u64 sector)
+{
+	merge_item_init(m);
+	m->target = b->dev;
+	m->kind = may_merge(b) ? b->op | (u32)(b->flags & (BIO_FUA | BIO_FAILFAST)) << 8 : MERGE_NEVER;
+	m->sector = sector;
+	m->bytes = b->bytes;
+	m->vecs = b->nr_vecs;
+	m->first_offset = b->nr_vecs ? b->vecs[0].offset : 0;
+	m->last_end = b->nr_vecs ? b->vecs[b->nr_vecs - 1].offset + b->vecs[b->nr_vecs - 1].bytes : 0;
 }
 
 /* Into a plug's or a software queue; true: it is a group of its own there. */
@@ -139,14 +151,9 @@ static bool add_to(struct list *queue, struct bio *b)
 	struct merge_item *m = &b->merge;
 	enum merge_result result;
 
-	merge_item_init(m);
-	m->target = b->dev;
-	m->kind = may_merge(b) ? b->op | (u32)(b->flags & (BIO_FUA | BIO_FAILFAST)) << 8 : MERGE_NEVER;
-	m->sector = b->sector;
-	m->bytes = b->bytes;
-	m->vecs = b->nr_vecs;
-	m->first_offset = b->nr_vecs ? b->vecs[0].offset : 0;
-	m->last_end = b->nr_vecs ? b->vecs[b->nr_vecs - 1].offset + b->vecs[b->nr_vecs - 1].bytes : 0;
+	describe(m, b, b->sector);
+	if (b->stage != STAGE_DATA)
+		m->kind = MERGE_NEVER;
 	result = merge_add(queue, m, &l, b->dev->whole->nomerges ? 1 : LOOK);
 	if (result == MERGE_BACK && trace_on(block_bio_backmerge))
 		block_trace_bio(TRACE_block_bio_backmerge, b);
@@ -401,11 +408,23 @@ void upcall_plug_flush(struct plug *p)
 	}
 }
 
+bool block_queue_joins(const struct bio *b)
+{
+	const struct plug *p = in_irq() ? NULL : current->plug;
+	struct merge_limits l = limits_for(b);
+	struct merge_item m;
+
+	if (!p || list_empty(&p->items))
+		return false;
+	describe(&m, b, b->sector + b->dev->start);
+	return merge_follows(list_last_entry(&p->items, struct merge_item, link), &m, &l);
+}
+
 static bool hold_back(struct bio *b)
 {
 	struct plug *p = in_irq() ? NULL : current->plug;
 
-	if (!p || !may_merge(b))
+	if (!p || b->stage != STAGE_DATA || !may_merge(b))
 		return false;
 	if (!p->count && trace_on(block_plug))
 		block_trace_plug();

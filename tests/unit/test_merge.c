@@ -69,6 +69,23 @@ static void groups_join(void **state)
 	assert_ptr_equal(a.chain.prev, &c.link);
 }
 
+static void follows_is_what_merges_at_the_back(void **state)
+{
+	struct merge_limits small = { 8192, 256, 0 };
+	struct merge_item a = item(0, 8), b = item(8, 8), before = item(0, 8), apart = item(24, 8), third = item(16, 8);
+	LIST(q);
+
+	add(&q, &a, &wide);
+	assert_true(merge_follows(&a, &b, &small));
+	assert_false(merge_follows(&a, &before, &small));
+	assert_false(merge_follows(&a, &apart, &small));
+	assert_int_equal(add(&q, &b, &small), MERGE_BACK);
+	assert_true(merge_follows(&a, &third, &wide));
+	assert_false(merge_follows(&a, &third, &small));
+	third.kind = MERGE_NEVER;
+	assert_false(merge_follows(&a, &third, &wide));
+}
+
 static void kept_apart(void **state)
 {
 	struct merge_limits two_vecs = { 1 << 20, 2, 0 }, small = { 8192, 256, 0 }, paged = { 1 << 20, 256, 4096 };
@@ -149,6 +166,7 @@ static void covers_the_same(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(back_and_front), cmocka_unit_test(groups_join),
+					    cmocka_unit_test(follows_is_what_merges_at_the_back),
 					    cmocka_unit_test(kept_apart), cmocka_unit_test(covers_the_same) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,8 @@ enum merge_result { MERGE_NONE, MERGE_BACK, MERGE_FRONT };
 
 /* A group of one. */
 void merge_item_init(struct merge_item *i);
+/* Would i, one transfer, join group g at its end? */
+bool merge_follows(const struct merge_item *g, const struct merge_item *i, const struct merge_limits *l);
 /* Adds group i to the queue: into one of the `look` youngest groups if it fits there, else at the tail. */
 enum merge_result merge_add(struct list *queue, struct merge_item *i, const struct merge_limits *l, unsigned look);
 

@@ -8,7 +8,7 @@
  * Contract: no crash, no leak, no read outside. Locks: none.
  */
 // links: user/ostrom/perfdata/image.c user/ostrom/c2c/names.c
-// libs: -lelf -ldw -lZydis
+// libs: -lelf -ldw -lZydis -liberty
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>

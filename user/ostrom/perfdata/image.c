@@ -14,6 +14,8 @@
 #include <elfutils/libdwelf.h>
 #include <fcntl.h>
 #include <gelf.h>
+#include <libiberty/demangle.h>
+#undef ARRAY_SIZE /* libiberty has one, too */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
@@ -38,19 +40,25 @@ static void read_loads(struct image *im)
 	}
 }
 
+void image_build_id(const struct image *im, char *out, size_t size)
+{
+	const u8 *id;
+	ssize_t n = im->elf ? dwelf_elf_gnu_build_id(im->elf, (const void **)&id) : 0;
+	size_t at = 0;
+
+	*out = 0;
+	for (ssize_t i = 0; i < n && at + 3 <= size; i++)
+		at += snprintf(out + at, size - at, "%02x", id[i]);
+}
+
 static void open_debug_file(struct image *im)
 {
-	char path[128];
-	const u8 *id;
-	ssize_t n = dwelf_elf_gnu_build_id(im->elf, (const void **)&id);
-	int at;
+	char path[128], id[65];
 
-	if (n < 2 || n > 32)
+	image_build_id(im, id, sizeof(id));
+	if (strlen(id) < 4)
 		return;
-	at = snprintf(path, sizeof(path), "/usr/lib/debug/.build-id/%02x/", id[0]);
-	for (ssize_t i = 1; i < n; i++)
-		at += snprintf(path + at, sizeof(path) - at, "%02x", id[i]);
-	snprintf(path + at, sizeof(path) - at, ".debug");
+	snprintf(path, sizeof(path), "/usr/lib/debug/.build-id/%.2s/%s.debug", id, id + 2);
 	im->debug_fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (im->debug_fd >= 0)
 		im->debug_elf = elf_begin(im->debug_fd, ELF_C_READ_MMAP, NULL);
@@ -255,12 +263,15 @@ static void read_symbols(struct image *im)
 	drop_aliases(im);
 }
 
-static void load(struct image *im)
+static void load(struct image *im, const char *root)
 {
+	char path[4096];
 	struct stat st;
 	void *p;
-	int fd = open(im->path, O_RDONLY | O_CLOEXEC);
+	int fd;
 
+	snprintf(path, sizeof(path), "%s%s", root ? root : "", im->path);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
 	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size > 0) {
@@ -316,7 +327,7 @@ struct image *image_get(struct images *s, const char *path)
 	im->next = s->list;
 	s->list = im;
 	if (*path == '/' && path[1] != '/')
-		load(im);
+		load(im, s->root);
 	else if (!strcmp(path, "[vdso]"))
 		load_vdso(im);
 	return im;
@@ -338,6 +349,8 @@ void images_free(struct images *s)
 			elf_end(im->elf);
 		if (im->bytes)
 			munmap((void *)im->bytes, im->nr_bytes);
+		for (u32 i = 0; i < im->nr_syms; i++)
+			free(im->syms[i].plain);
 		free(im->syms);
 		free(im->plt_names);
 		free(im);
@@ -360,7 +373,7 @@ u64 image_vaddr(const struct image *im, const struct pd_map *m, u64 addr)
 	return image_vaddr_at(im, addr - m->start + m->pgoff);
 }
 
-const struct image_sym *image_symbol(const struct image *im, u64 vaddr, bool is_object)
+struct image_sym *image_symbol(const struct image *im, u64 vaddr, bool is_object)
 {
 	u32 lo = 0, hi = im->nr_syms;
 
@@ -373,12 +386,32 @@ const struct image_sym *image_symbol(const struct image *im, u64 vaddr, bool is_
 			hi = mid;
 	}
 	for (u32 back = 0; lo-- > 0 && back < 64; back++) {
-		const struct image_sym *s = &im->syms[lo];
+		struct image_sym *s = &im->syms[lo];
 
 		if (s->is_object == is_object && vaddr < s->end)
 			return s;
 	}
 	return NULL;
+}
+
+/* The demangler stops without a word at what follows the name, so the mark of a linkage table's entry is put back. */
+static char *demangle(const char *mangled)
+{
+	char *plain = cplus_demangle(mangled, DMGL_NO_OPTS), *marked;
+	const char *mark = strstr(mangled, "@plt");
+
+	if (!plain || !mark || asprintf(&marked, "%s%s", plain, mark) < 0)
+		return plain;
+	free(plain);
+	return marked;
+}
+
+const char *image_symbol_name(struct image_sym *s)
+{
+	if (!s->is_plain_known && s->name[0] == '_' && (s->name[1] == 'Z' || s->name[1] == 'R'))
+		s->plain = demangle(s->name);
+	s->is_plain_known = true;
+	return s->plain ? s->plain : s->name;
 }
 
 const u8 *image_code(const struct image *im, const struct pd_map *m, u64 addr, u64 *start, bool *exact, u64 *bytes)

@@ -12,10 +12,11 @@
 #include "maps.h"
 
 struct image_sym {
-	u64 start, end; /* link addresses */
-	const char *name;
-	u32 order; /* in its table */
-	bool is_object, is_weak, is_global;
+	u64 start, end;   /* link addresses */
+	const char *name; /* as the file has it */
+	char *plain;      /* C++'s name as it was written, by image_symbol_name; NULL: the same */
+	u32 order;        /* in its table */
+	bool is_object, is_weak, is_global, is_plain_known;
 };
 
 struct image {
@@ -39,6 +40,7 @@ struct image {
 
 struct images {
 	struct image *list;
+	const char *root; /* where the files of the recorded machine lie here (perf's --symfs); NULL: / */
 };
 
 struct image *image_get(struct images *s, const char *path);
@@ -50,7 +52,11 @@ u64 image_vaddr_at(const struct image *im, u64 offset);
 /* Bytes of code at a mapped address: from *start (a function's start if *exact) to the end of what is mapped, or NULL.
  */
 const u8 *image_code(const struct image *im, const struct pd_map *m, u64 addr, u64 *start, bool *exact, u64 *bytes);
-const struct image_sym *image_symbol(const struct image *im, u64 vaddr, bool is_object);
+struct image_sym *image_symbol(const struct image *im, u64 vaddr, bool is_object);
+/* What people read: C++'s names without parameters, others as they are. */
+const char *image_symbol_name(struct image_sym *s);
+/* The build id, lower case; "" if the file has none. */
+void image_build_id(const struct image *im, char *out, size_t n);
 Dwarf *image_dwarf(struct image *im);
 
 #endif

@@ -83,10 +83,31 @@ static void mark_ignored(struct ksyms *k)
 				k->syms[i].is_ignored = true;
 }
 
+void ksyms_finish(struct ksyms *k)
+{
+	u32 n = 0;
+
+	qsort(k->syms, k->nr, sizeof(*k->syms), by_addr);
+	for (u32 i = 1; i < k->nr; i++) {
+		n += k->syms[i].addr != k->syms[n].addr;
+		k->syms[n] = k->syms[i];
+	}
+	k->nr = n + 1;
+	mark_ignored(k);
+}
+
+const struct ksym *ksyms_named(const struct ksyms *k, const char *name)
+{
+	for (u32 i = 0; i < k->nr; i++)
+		if (!strcmp(k->names + k->syms[i].name, name))
+			return &k->syms[i];
+	return NULL;
+}
+
 int ksyms_load(struct ksyms *k, const char *path)
 {
 	size_t bytes;
-	u32 room = 0, n = 0;
+	u32 room = 0;
 	struct ksym s;
 
 	memset(k, 0, sizeof(*k));
@@ -108,13 +129,7 @@ int ksyms_load(struct ksyms *k, const char *path)
 	}
 	if (!k->nr)
 		return ksyms_free(k), -EPERM;
-	qsort(k->syms, k->nr, sizeof(s), by_addr);
-	for (u32 i = 1; i < k->nr; i++) {
-		n += k->syms[i].addr != k->syms[n].addr;
-		k->syms[n] = k->syms[i];
-	}
-	k->nr = n + 1;
-	mark_ignored(k);
+	ksyms_finish(k);
 	return 0;
 }
 

@@ -10,13 +10,13 @@
  * Contract: writer.h. Locks: none.
  */
 #include <ctype.h>
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+#include "ksyms.h"
 #include "writer.h"
 
 /* A small file's text, terminated; "" if it cannot be read. The caller frees. */
@@ -131,37 +131,21 @@ static void put_nodes(struct pw *w)
 	}
 }
 
-/* The kernel's build id from its notes, as one record of the BUILD_ID section. */
+/* The kernel's build id, as one record of the BUILD_ID section. */
 static void put_kernel_build_id(struct pw *w)
 {
-	size_t n, at = 0;
-	char *notes = read_text("/sys/kernel/notes", &n);
+	struct {
+		struct perf_event_header h;
+		s32 pid;
+		u8 id[20], id_bytes, pad[3];
+		char name[24];
+	} r = { .h = { PD_BUILD_ID, PERF_RECORD_MISC_KERNEL | (1 << 15), sizeof(r) },
+		.pid = -1,
+		.name = "[kernel.kallsyms]" };
 
-	while (notes && at + sizeof(Elf64_Nhdr) <= n) {
-		Elf64_Nhdr h;
-		size_t desc;
-		struct {
-			struct perf_event_header h;
-			s32 pid;
-			u8 id[20], id_bytes, pad[3];
-			char name[24];
-		} r = { .h = { PD_BUILD_ID, PERF_RECORD_MISC_KERNEL | (1 << 15), sizeof(r) },
-			.pid = -1,
-			.name = "[kernel.kallsyms]" };
-
-		memcpy(&h, notes + at, sizeof(h));
-		desc = at + sizeof(h) + ALIGN_UP(h.n_namesz, 4u);
-		if (desc > n || h.n_descsz > n - desc)
-			break;
-		if (h.n_type == NT_GNU_BUILD_ID && h.n_descsz <= sizeof(r.id)) {
-			r.id_bytes = h.n_descsz;
-			memcpy(r.id, notes + desc, h.n_descsz);
-			pw_put(w, PD_FEAT_BUILD_ID, &r, sizeof(r));
-			break;
-		}
-		at = desc + ALIGN_UP(h.n_descsz, 4u);
-	}
-	free(notes);
+	r.id_bytes = kernel_running_id(r.id);
+	if (r.id_bytes)
+		pw_put(w, PD_FEAT_BUILD_ID, &r, sizeof(r));
 }
 
 void pw_machine_features(struct pw *w, int argc, char **argv)

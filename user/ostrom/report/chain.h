@@ -9,7 +9,7 @@
 #define REPORT_CHAIN_H
 
 #include "perfdata/out.h"
-#include "place.h"
+#include "perfdata/place.h"
 
 struct chain_node {
 	struct chain_node *next, *children;

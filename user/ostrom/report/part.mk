@@ -1,3 +1,2 @@
-# report, script: samples with names. libtraceevent prints tracepoints by their own formats, libiberty reads C++'s names.
+# report, script: samples with names. libtraceevent prints tracepoints by their own formats.
 libs := libtraceevent
-ldlibs := -liberty

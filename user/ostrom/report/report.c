@@ -16,26 +16,28 @@
 #include <unistd.h>
 #include "chain.h"
 #include "ostrom.h"
+#include "perfdata/dump.h"
 #include "perfdata/out.h"
+#include "perfdata/place.h"
 #include "perfdata/threads.h"
-#include "place.h"
 
 static const char usage_text[] =
 	"usage: ostrom report [OPTIONS]\n"
 	"  -i, --input FILE   recording (perf.data; - is standard input)\n"
 	"  -s, --sort LIST    of comm,dso,sym (all three)\n"
-	"      --kallsyms FILE  kernel symbols of another boot\n"
 	"  -g, --call-graph [graph|none][,PERCENT][,caller|callee]  who called it (0.5 % and more, caller)\n"
-	"      --stdio, --no-children: accepted, they are what is shown\n";
+	"  -D, --dump-raw-trace  the records as they are, nothing else\n"
+	"      --stdio, --no-children: accepted, they are what is shown\n" PLACE_OPTIONS_HELP;
 
-enum { OPT_KALLSYMS = 256, OPT_STDIO, OPT_NO_CHILDREN };
+enum { OPT_STDIO = 256, OPT_NO_CHILDREN };
 
 static const struct option long_options[] = {
 	{ "input", required_argument, NULL, 'i' },
 	{ "sort", required_argument, NULL, 's' },
 	{ "force", no_argument, NULL, 'f' },
+	{ "dump-raw-trace", no_argument, NULL, 'D' },
 	{ "call-graph", optional_argument, NULL, 'g' },
-	{ "kallsyms", required_argument, NULL, OPT_KALLSYMS },
+	PLACE_LONG_OPTIONS,
 	{ "stdio", no_argument, NULL, OPT_STDIO },
 	{ "no-children", no_argument, NULL, OPT_NO_CHILDREN },
 	{ "help", no_argument, NULL, 'h' },
@@ -65,6 +67,7 @@ struct report {
 	u32 nr_buckets, nr;
 	u64 *samples, *periods; /* by event */
 	u64 lost;
+	bool dump;
 	struct out out;
 };
 
@@ -177,7 +180,7 @@ static int on_record(void *arg, const struct pd_sample *s)
 	if (s->type == PERF_RECORD_LOST_SAMPLES && s->size >= 16)
 		r->lost += pd_u64(s->rec + 8);
 	err = pd_threads_record(&r->threads, s);
-	return err ? err : pd_spaces_record(&r->places.spaces, s);
+	return err ? err : places_follow(&r->places, s);
 }
 
 /* ---- printing ---- */
@@ -315,6 +318,12 @@ static int show(struct report *r)
 	r->periods = calloc(nr, sizeof(*r->periods));
 	if (!r->samples || !r->periods)
 		return -ENOMEM;
+	places_begin(&r->places, r->file);
+	if (r->dump) {
+		err = pd_dump(r->file, &r->out);
+		out_flush(&r->out);
+		return err;
+	}
 	err = pd_for_each(r->file, &c);
 	out_printf(&r->out,
 		   "# To display the perf.data header info, please use --header/--header-only options.\n#\n#\n"
@@ -385,7 +394,7 @@ static int parse(struct report *r, int argc, char **argv)
 	r->input = "perf.data";
 	parse_sort(r, "comm,dso,sym");
 	optind = 0;
-	while ((c = getopt_long(argc, argv, "i:s:fg::h", long_options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "i:s:fDg::k:h", long_options, NULL)) != -1)
 		switch (c) {
 		case 'i': r->input = optarg; break;
 		case 's':
@@ -397,11 +406,15 @@ static int parse(struct report *r, int argc, char **argv)
 			if (!parse_chains(r, next_word(argc, argv)))
 				return 129;
 			break;
-		case OPT_KALLSYMS: r->places.kallsyms = optarg; break;
+		case 'D': r->dump = true; break;
 		case 'f':
 		case OPT_STDIO:
 		case OPT_NO_CHILDREN: break;
-		default: fputs(usage_text, c == 'h' ? stdout : stderr); return c == 'h' ? -1 : 129;
+		default:
+			if (places_option(&r->places, c, optarg))
+				break;
+			fputs(usage_text, c == 'h' ? stdout : stderr);
+			return c == 'h' ? -1 : 129;
 		}
 	return 0;
 }

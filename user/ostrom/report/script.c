@@ -19,26 +19,28 @@
 #include <traceevent/trace-seq.h>
 #include <unistd.h>
 #include "ostrom.h"
+#include "perfdata/dump.h"
 #include "perfdata/out.h"
+#include "perfdata/place.h"
 #include "perfdata/threads.h"
-#include "place.h"
 
 static const char usage_text[] =
 	"usage: ostrom script [OPTIONS]\n"
 	"  -i, --input FILE     recording (perf.data; - is standard input)\n"
 	"  -F, --fields LIST    of comm,tid,pid,time,cpu,period,event,trace,ip,sym,symoff,dso\n"
 	"  -G, --hide-call-graph  addresses only\n"
-	"      --kallsyms FILE  kernel symbols of another boot\n"
-	"      --max-stack N    at most N frames (127)\n";
+	"      --max-stack N    at most N frames (127)\n"
+	"  -D, --dump-raw-trace   the records as they are, nothing else\n" PLACE_OPTIONS_HELP;
 
-enum { OPT_KALLSYMS = 256, OPT_MAX_STACK };
+enum { OPT_MAX_STACK = 256 };
 
 static const struct option long_options[] = {
 	{ "input", required_argument, NULL, 'i' },
 	{ "fields", required_argument, NULL, 'F' },
 	{ "force", no_argument, NULL, 'f' },
+	{ "dump-raw-trace", no_argument, NULL, 'D' },
 	{ "hide-call-graph", no_argument, NULL, 'G' },
-	{ "kallsyms", required_argument, NULL, OPT_KALLSYMS },
+	PLACE_LONG_OPTIONS,
 	{ "max-stack", required_argument, NULL, OPT_MAX_STACK },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -65,7 +67,7 @@ enum field {
 struct script {
 	const char *input;
 	u32 fields; /* 0: by the kind of event */
-	bool hide_chains, has_chains;
+	bool hide_chains, has_chains, dump;
 	u32 max_stack;
 	int event_width;
 	struct pd_file *file;
@@ -105,7 +107,7 @@ static int parse(struct script *s, int argc, char **argv)
 	s->input = "perf.data";
 	s->max_stack = 127;
 	optind = 0;
-	while ((c = getopt_long(argc, argv, "i:F:fGh", long_options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "i:F:fDGk:h", long_options, NULL)) != -1)
 		switch (c) {
 		case 'i': s->input = optarg; break;
 		case 'F':
@@ -113,10 +115,14 @@ static int parse(struct script *s, int argc, char **argv)
 				return 129;
 			break;
 		case 'f': break;
+		case 'D': s->dump = true; break;
 		case 'G': s->hide_chains = true; break;
-		case OPT_KALLSYMS: s->places.kallsyms = optarg; break;
 		case OPT_MAX_STACK: s->max_stack = strtoul(optarg, NULL, 0); break;
-		default: fputs(usage_text, c == 'h' ? stdout : stderr); return c == 'h' ? -1 : 129;
+		default:
+			if (places_option(&s->places, c, optarg))
+				break;
+			fputs(usage_text, c == 'h' ? stdout : stderr);
+			return c == 'h' ? -1 : 129;
 		}
 	return 0;
 }
@@ -256,7 +262,7 @@ static int on_record(void *arg, const struct pd_sample *r)
 		return s->out.error;
 	}
 	err = pd_threads_record(&s->threads, r);
-	return err ? err : pd_spaces_record(&s->places.spaces, r);
+	return err ? err : places_follow(&s->places, r);
 }
 
 /* The formats that the file carries, and its tables of strings and names. */
@@ -287,6 +293,7 @@ static int show(struct script *s)
 	struct pd_consumer c = { .record = on_record, .arg = s };
 	int err = load_formats(s);
 
+	places_begin(&s->places, s->file);
 	for (u32 i = 0; i < pd_nr_events(s->file); i++) {
 		const struct pd_event *e = pd_event(s->file, i);
 
@@ -294,7 +301,7 @@ static int show(struct script *s)
 		s->has_chains |= !!(e->attr.sample_type & PERF_SAMPLE_CALLCHAIN);
 	}
 	if (!err)
-		err = pd_for_each(s->file, &c);
+		err = s->dump ? pd_dump(s->file, &s->out) : pd_for_each(s->file, &c);
 	if (out_flush(&s->out) && s->out.error != -EPIPE)
 		say_error("writing: %s", strerror(-s->out.error));
 	if (*pd_damage(s->file))

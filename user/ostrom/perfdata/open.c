@@ -176,6 +176,8 @@ static void name_event(struct pd_file *f, struct pd_event *e)
 		snprintf(e->name, sizeof(e->name), "%s:%s", e->tp->system, e->tp->name);
 	else if (!*e->name && e->attr.type == PERF_TYPE_SOFTWARE)
 		snprintf(e->name, sizeof(e->name), "%s", software_name(e->attr.config));
+	else if (!*e->name && e->attr.type == PERF_TYPE_RAW)
+		snprintf(e->name, sizeof(e->name), "raw %#llx", (unsigned long long)e->attr.config);
 	else if (!*e->name)
 		snprintf(e->name, sizeof(e->name), "type%u:%llx", e->attr.type, (unsigned long long)e->attr.config);
 }

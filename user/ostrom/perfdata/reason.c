@@ -3,64 +3,66 @@
  * Problem: the scheduler says only that a thread sleeps; people ask for what.
  *
  * Idea: the kernel's call chain at the switch names the function that waits. A table of parts of function names, read
- * from the innermost frame outwards, gives the reason; the task state decides where no name does.
+ * from the innermost frame outwards, gives the reason; the task state decides where no name does. A thread that
+ * could go on and leaves its CPU to nobody was not preempted: its cgroup's quota is used up. A thread that could
+ * go on and leaves its CPU idle was not preempted: its cgroup's quota is used up.
  *
- * Contract: why.h. Names are those of Linux 4.10 to 6.18. Locks: none.
+ * Contract: reason.h. Names are those of Linux 4.10 to 6.18. Locks: none.
  */
-#include "why.h"
+#include "reason.h"
 
 static const struct {
 	const char *part;
-	enum why_reason reason;
+	enum wait_reason reason;
 } table[] = {
-	{ "futex", WHY_LOCK },
-	{ "mutex_lock", WHY_LOCK },
-	{ "rwsem_down", WHY_LOCK },
-	{ "percpu_down", WHY_LOCK },
-	{ "__down", WHY_LOCK },
-	{ "rt_mutex", WHY_LOCK },
-	{ "io_schedule", WHY_IO },
-	{ "folio_wait", WHY_IO },
-	{ "wait_on_page", WHY_IO },
-	{ "blkdev_", WHY_IO },
-	{ "jbd2_", WHY_IO },
-	{ "submit_bio_wait", WHY_IO },
-	{ "io_cqring_wait", WHY_IO },
-	{ "read_events", WHY_IO },
-	{ "balance_dirty_pages", WHY_IO },
-	{ "rq_qos_wait", WHY_IO },
-	{ "blk_mq_get_tag", WHY_IO },
-	{ "nanosleep", WHY_TIMER },
-	{ "ep_poll", WHY_EVENTS },
-	{ "do_epoll_wait", WHY_EVENTS },
-	{ "do_select", WHY_EVENTS },
-	{ "do_sys_poll", WHY_EVENTS },
-	{ "do_poll", WHY_EVENTS },
-	{ "pipe_", WHY_DATA },
-	{ "unix_stream", WHY_DATA },
-	{ "unix_dgram", WHY_DATA },
-	{ "tcp_", WHY_DATA },
-	{ "udp_", WHY_DATA },
-	{ "sock_", WHY_DATA },
-	{ "n_tty_read", WHY_DATA },
-	{ "wait_woken", WHY_DATA },
-	{ "eventfd_read", WHY_DATA },
-	{ "inet_", WHY_DATA },
-	{ "do_wait", WHY_CHILD },
-	{ "kernel_wait", WHY_CHILD },
-	{ "sigtimedwait", WHY_TIMER },
-	{ "sigsuspend", WHY_EVENTS },
-	{ "do_swap_page", WHY_MEMORY },
-	{ "try_to_free", WHY_MEMORY },
-	{ "shrink_", WHY_MEMORY },
-	{ "compact_", WHY_MEMORY },
-	{ "mem_cgroup_handle", WHY_MEMORY },
+	{ "futex", WAIT_LOCK },
+	{ "mutex_lock", WAIT_LOCK },
+	{ "rwsem_down", WAIT_LOCK },
+	{ "percpu_down", WAIT_LOCK },
+	{ "__down", WAIT_LOCK },
+	{ "rt_mutex", WAIT_LOCK },
+	{ "io_schedule", WAIT_IO },
+	{ "folio_wait", WAIT_IO },
+	{ "wait_on_page", WAIT_IO },
+	{ "blkdev_", WAIT_IO },
+	{ "jbd2_", WAIT_IO },
+	{ "submit_bio_wait", WAIT_IO },
+	{ "io_cqring_wait", WAIT_IO },
+	{ "read_events", WAIT_IO },
+	{ "balance_dirty_pages", WAIT_IO },
+	{ "rq_qos_wait", WAIT_IO },
+	{ "blk_mq_get_tag", WAIT_IO },
+	{ "nanosleep", WAIT_TIMER },
+	{ "ep_poll", WAIT_EVENTS },
+	{ "do_epoll_wait", WAIT_EVENTS },
+	{ "do_select", WAIT_EVENTS },
+	{ "do_sys_poll", WAIT_EVENTS },
+	{ "do_poll", WAIT_EVENTS },
+	{ "pipe_", WAIT_DATA },
+	{ "unix_stream", WAIT_DATA },
+	{ "unix_dgram", WAIT_DATA },
+	{ "tcp_", WAIT_DATA },
+	{ "udp_", WAIT_DATA },
+	{ "sock_", WAIT_DATA },
+	{ "n_tty_read", WAIT_DATA },
+	{ "wait_woken", WAIT_DATA },
+	{ "eventfd_read", WAIT_DATA },
+	{ "inet_", WAIT_DATA },
+	{ "do_wait", WAIT_CHILD },
+	{ "kernel_wait", WAIT_CHILD },
+	{ "sigtimedwait", WAIT_TIMER },
+	{ "sigsuspend", WAIT_EVENTS },
+	{ "do_swap_page", WAIT_MEMORY },
+	{ "try_to_free", WAIT_MEMORY },
+	{ "shrink_", WAIT_MEMORY },
+	{ "compact_", WAIT_MEMORY },
+	{ "mem_cgroup_handle", WAIT_MEMORY },
 };
 
-enum why_reason why_reason_of(const struct ksyms *k, const struct pd_sample *s, int state)
+enum wait_reason wait_reason_of(const struct ksyms *k, const struct pd_sample *s, int state, bool to_idle)
 {
 	if ((state & 0xff) == 0)
-		return WHY_PREEMPTED;
+		return to_idle ? WAIT_THROTTLED : WAIT_PREEMPTED;
 	for (u32 i = 0; i < s->chain_nr; i++) {
 		u64 ip = pd_u64(s->chain + i * 8);
 		const struct ksym *sym = ip < (u64)PERF_CONTEXT_MAX ? ksyms_find(k, ip) : NULL;
@@ -69,20 +71,21 @@ enum why_reason why_reason_of(const struct ksyms *k, const struct pd_sample *s, 
 			if (strstr(k->names + sym->name, table[t].part))
 				return table[t].reason;
 	}
-	return state & 2 ? WHY_IO : WHY_OTHER;
+	return state & 2 ? WAIT_IO : WAIT_OTHER;
 }
 
-const char *why_reason_text(enum why_reason r)
+const char *wait_reason_text(enum wait_reason r)
 {
-	static const char *const text[] = { "waits for a CPU",   "preempted",       "waits for locks",
-					    "waits for I/O",     "waits for data",  "waits for events",
-					    "waits for a child", "sleeps by timer", "waits for memory",
-					    "waits otherwise" };
+	static const char *const text[] = { "waits for a CPU",  "preempted",         "throttled by quota",
+					    "waits for locks",  "waits for I/O",     "waits for data",
+					    "waits for events", "waits for a child", "sleeps by timer",
+					    "waits for memory", "waits otherwise" };
 
 	return text[r];
 }
 
-bool why_is_delay(enum why_reason r)
+bool wait_is_delay(enum wait_reason r)
 {
-	return r == WHY_RUNQUEUE || r == WHY_PREEMPTED || r == WHY_LOCK || r == WHY_IO || r == WHY_MEMORY;
+	return r == WAIT_RUNQUEUE || r == WAIT_PREEMPTED || r == WAIT_THROTTLED || r == WAIT_LOCK || r == WAIT_IO ||
+	       r == WAIT_MEMORY;
 }

@@ -9,8 +9,9 @@
  * delivered. The queue is a few ascending runs (one a CPU), so a heap of runs by their first time gives the order
  * without moving an entry; of two equal times the earlier in the file comes first. What survives the delivery at the
  * end of round k is from round k itself: unpacked blocks of older rounds go back. Pages of the file need not even stay
- * until then: every MiB those read are unmapped, and what is delivered later comes back from the page cache. Records
- * without a time (those that the recorder synthesised) are delivered as they come, as perf does.
+ * until then (and are brought in ahead by another thread, ahead.c): every MiB those read are unmapped, and what is
+ * delivered later comes back from the page cache. Records without a time (those that the recorder synthesised) are
+ * delivered as they come, as perf does.
  *
  *      round k-1        round k          FINISHED_ROUND
  *   ..[cpu0][cpu1]   [cpu0][cpu1][cpu2]  | deliver time <= max(round k-1), keep the rest, forget
@@ -25,16 +26,25 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <zstd.h>
+#include "ahead.h"
 #include "perfdata_priv.h"
 
 #define AHEAD       12        /* records to prefetch before they are delivered */
 #define AHEAD_BYTES 2048      /* bytes to prefetch before they are scanned */
 #define WINDOW      (1 << 20) /* bytes read, or delivered and lying four times as far apart, between two unmappings */
 
+#define NO_EVENT 0xffff
+
 struct entry {
 	u64 time;
-	const u8 *rec;
+	u64 rec : 48;   /* user addresses have no more */
+	u64 event : 16; /* index of a sample's; NO_EVENT: another record, or its id is unknown */
 };
+
+static inline const u8 *record_of(const struct entry *e)
+{
+	return (const u8 *)(uintptr_t)e->rec;
+}
 
 struct run { /* ascending entries of the queue */
 	u32 at, end;
@@ -62,8 +72,8 @@ struct stream {
 	size_t carry_bytes;
 	u64 round_start, released, at; /* offsets in the file; at: how far it was read */
 	const u8 *in_map;
-	bool skips;    /* some event is unwanted */
-	u64 delivered; /* bytes since the last unmapping */
+	struct ahead *ahead; /* NULL: none */
+	u64 delivered;       /* bytes since the last unmapping */
 };
 
 /* ---- the queue ---- */
@@ -97,14 +107,14 @@ static int begin_run(struct stream *s)
 	return 0;
 }
 
-static inline int enqueue(struct stream *s, u64 time, const u8 *rec)
+static inline int enqueue(struct stream *s, u64 time, const u8 *rec, const struct pd_event *e)
 {
 	if (s->nr == s->room && grow_queue(s))
 		return -ENOMEM;
 	if ((time < s->run_time || !s->nr) && begin_run(s))
 		return -ENOMEM;
 	s->run_time = time;
-	s->queue[s->nr++] = (struct entry){ time, rec };
+	s->queue[s->nr++] = (struct entry){ time, (uintptr_t)rec, e ? e->index : NO_EVENT };
 	s->max_time = max(s->max_time, time);
 	return 0;
 }
@@ -199,17 +209,16 @@ static struct pd_event *event_of_sideband(struct pd_file *f, const u8 *rec, u16 
 	return e ? e : &f->events[0];
 }
 
-static int deliver(struct stream *s, const u8 *rec)
+/* e: of a sample. */
+static int deliver(struct stream *s, const u8 *rec, struct pd_event *e)
 {
 	struct pd_file *f = s->f;
 	struct pd_sample sample;
-	struct pd_event *e;
 	u32 type = pd_u32(rec);
 	u16 size = pd_u16(rec + 6);
 	int err;
 
 	if (type == PERF_RECORD_SAMPLE) {
-		e = event_of_sample(f, rec, size);
 		if (!e) {
 			f->counts.unknown_ids++;
 			return 0;
@@ -241,15 +250,15 @@ static void unmap_read(struct stream *s)
 static int deliver_queued(struct stream *s, const struct entry *e, const struct entry *end)
 {
 	if (e + AHEAD < end) {
-		__builtin_prefetch(e[AHEAD].rec);
-		__builtin_prefetch(e[AHEAD].rec + 64);
+		__builtin_prefetch(record_of(&e[AHEAD]));
+		__builtin_prefetch(record_of(&e[AHEAD]) + 64);
 	}
-	s->delivered += pd_u16(e->rec + 6);
+	s->delivered += pd_u16(record_of(e) + 6);
 	if (s->delivered > WINDOW / 4) {
 		unmap_read(s);
 		s->delivered = 0;
 	}
-	return deliver(s, e->rec);
+	return deliver(s, record_of(e), e->event == NO_EVENT ? NULL : &s->f->events[e->event]);
 }
 
 /* Delivers from the first run of the heap while its entry is the oldest, at most until the limit. */
@@ -312,33 +321,27 @@ static int finish_round(struct stream *s, u64 offset)
 
 /* ---- reading ---- */
 
-static inline u64 time_of_sample(struct stream *s, const u8 *rec, u16 size)
+static inline u64 time_of_sample(struct stream *s, const u8 *rec, u16 size, const struct pd_event *e)
 {
-	const struct pd_event *e;
 	u16 at = s->f->time_offset;
 
-	if (s->f->times_differ) {
-		e = event_of_sample(s->f, rec, size);
+	if (s->f->times_differ)
 		at = e ? e->at.time : 0;
-	}
 	return at && at + 8 <= size ? pd_u64(rec + at) : UINT64_MAX;
 }
 
 static inline int take_sample(struct stream *s, const u8 *rec, u16 size)
 {
-	u64 time = time_of_sample(s, rec, size);
-	const struct pd_event *e;
+	struct pd_event *e = event_of_sample(s->f, rec, size);
+	u64 time = time_of_sample(s, rec, size, e);
 
 	if (s->c->unordered || !time || time == UINT64_MAX)
-		return deliver(s, rec);
-	if (s->skips) {
-		e = event_of_sample(s->f, rec, size);
-		if (e && e->unwanted) { /* it still counts for what the round may deliver */
-			s->max_time = max(s->max_time, time);
-			return 0;
-		}
+		return deliver(s, rec, e);
+	if (e && e->unwanted) { /* it still counts for what the round may deliver */
+		s->max_time = max(s->max_time, time);
+		return 0;
 	}
-	return enqueue(s, time, rec);
+	return enqueue(s, time, rec, e);
 }
 
 static int take_record(struct stream *s, const u8 *rec, u32 type, u16 size)
@@ -356,8 +359,8 @@ static int take_record(struct stream *s, const u8 *rec, u32 type, u16 size)
 	if (e->trailer_time && e->trailer_time + 8 <= size)
 		time = pd_u64(rec + size - e->trailer_time);
 	if (s->c->unordered || !time || time == UINT64_MAX)
-		return deliver(s, rec);
-	return enqueue(s, time, rec);
+		return deliver(s, rec, NULL);
+	return enqueue(s, time, rec, NULL);
 }
 
 /* The records in p; the number of bytes consumed, or -errno. A cut record at the end is left. */
@@ -465,6 +468,7 @@ static void pause_at(struct stream *s, u64 at, u64 done, u64 total)
 {
 	s->at = at;
 	unmap_read(s);
+	ahead_move(s->ahead, at);
 	pd_progress(s->f, done, total);
 }
 
@@ -476,6 +480,7 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 	int err = 0;
 
 	s->in_map = map;
+	s->ahead = s->f->is_pipe ? NULL : ahead_begin(map, from, end);
 	s->round_start = s->released = s->at = from;
 	while (at < end && !err) {
 		const u8 *rec = map + at;
@@ -499,6 +504,7 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 		at += min(payload(s, rec, type, size), end - at);
 	}
 	s->at = at;
+	ahead_end(s->ahead);
 	return err;
 }
 
@@ -508,8 +514,6 @@ int pd_for_each(struct pd_file *f, const struct pd_consumer *c)
 	int err;
 
 	memset(&f->counts, 0, sizeof(f->counts));
-	for (u32 i = 0; i < f->nr_events; i++)
-		s.skips |= f->events[i].unwanted;
 	err = read_span(&s, f->map, f->data.offset, f->data.offset + f->data.size);
 	for (u32 i = 0; i < f->nr_parts && !err; i++)
 		err = read_span(&s, f->parts[i].map, 0, f->parts[i].bytes);

@@ -12,10 +12,10 @@
 
 #include "perfdata.h"
 
-struct pd_thread {          /* what a look-up and a row need is one cache line */
-	s32 tid, pid, ppid; /* ppid: the thread that forked it, -1 unknown */
-	u8 label_len;       /* 0: label is stale */
-	bool dead, comm_set;
+struct pd_thread {                       /* what a look-up and a row need is one cache line */
+	s32 tid, pid, ppid;              /* ppid: the thread that forked it, -1 unknown */
+	u8 label_len;                    /* 0: label is stale */
+	bool dead, comm_set, has_leader; /* its process's first thread is in the table */
 	struct pd_thread *next;
 	void *priv;     /* the consumer's, malloc'ed: freed with the table */
 	char label[32]; /* "comm[tid/pid]" as timehist shows it */

@@ -26,10 +26,11 @@ static const char usage_text[] =
 	"  -g                   call chains                -o, --output FILE  (perf.data)\n"
 	"  -m, --mmap-pages N   pages a ring (128)         -q, --quiet\n"
 	"  -z, --compression-level[=N]  compress with zstd (1)\n"
+	"      --locks          contended kernel locks, too, for timehist's table of waits\n"
 	"      --threads        the directory form: each CPU's records in a file of their own (not with -z)\n"
 	"  -R, --raw-samples    accepted; tracepoints always carry their data\n";
 
-enum { OPT_THREADS = 256 };
+enum { OPT_THREADS = 256, OPT_LOCKS };
 
 static const struct option long_options[] = {
 	{ "event", required_argument, NULL, 'e' },
@@ -42,6 +43,7 @@ static const struct option long_options[] = {
 	{ "quiet", no_argument, NULL, 'q' },
 	{ "raw-samples", no_argument, NULL, 'R' },
 	{ "compression-level", optional_argument, NULL, 'z' },
+	{ "locks", no_argument, NULL, OPT_LOCKS },
 	{ "threads", optional_argument, NULL, OPT_THREADS },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -52,7 +54,7 @@ struct request {
 	s32 pids[256];
 	const char *events; /* comma-separated, appended in the order given */
 	u64 period, freq;
-	bool chains;
+	bool chains, locks;
 };
 
 static int add_events(struct request *q, const char *list, char *why, size_t n)
@@ -120,6 +122,7 @@ static int parse(struct request *q, int argc, char **argv, const char **events)
 		case 'q': q->o.quiet = true; break;
 		case 'R': break;
 		case OPT_THREADS: q->o.directory = true; break;
+		case OPT_LOCKS: q->locks = true; break;
 		case 'z': q->o.zstd_level = optarg ? max(1, min(atoi(optarg), 22)) : 1; break;
 		case 'p':
 			if (add_pids(q, optarg))
@@ -180,6 +183,10 @@ static int run_record(struct request *q, int argc, char **argv, const char *fixe
 	status = parse(q, argc, argv, &events);
 	if (status)
 		return max(status, 0);
+	if (q->locks && add_events(q, "lock:contention_begin,lock:contention_end", why, sizeof(why))) {
+		say_error("--locks: %s", why);
+		return 1;
+	}
 	if (add_events(q, fixed ? fixed : events, why, sizeof(why)) || add_sideband(q, why, sizeof(why))) {
 		say_error("%s", why);
 		return 1;

@@ -97,6 +97,8 @@ bool th_skip(struct timehist *th, struct pd_thread *t, const struct th_event *e,
 {
 	bool skip = false;
 
+	if (!th->is_filtered)
+		return false;
 	if (th_filtered(th, t)) {
 		skip = true;
 		th->skipped++;
@@ -122,6 +124,7 @@ static void add_stat(struct th_stats *st, u64 val)
 static void close_turn(struct th_runtime *r, u64 t, u64 tprev, bool summary)
 {
 	r->dt_run = r->dt_delay = r->dt_sleep = r->dt_iowait = r->dt_preempt = 0;
+	r->wait = r->last_wait;
 	if (tprev) {
 		r->dt_run = t - tprev;
 		if (r->ready_time && r->ready_time <= tprev)
@@ -145,6 +148,7 @@ static void close_turn(struct th_runtime *r, u64 t, u64 tprev, bool summary)
 	r->total_sleep += r->dt_sleep;
 	r->total_iowait += r->dt_iowait;
 	r->total_preempt += r->dt_preempt;
+	r->total_wait[r->wait] += r->dt_sleep + r->dt_iowait + r->dt_preempt;
 }
 
 static struct pd_thread *switched_out(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
@@ -152,11 +156,15 @@ static struct pd_thread *switched_out(struct timehist *th, const struct th_event
 	struct pd_thread *t;
 
 	/* the sample's own ids make a thread known even where the switch is accounted to another */
-	pd_thread_get(&th->threads, s->pid, s->tid);
+	t = pd_thread_get(&th->threads, s->pid, s->tid);
 	if (is_idle(e, s))
 		return th_idle(th, s->cpu);
-	t = pd_thread_get(&th->threads, s->pid, s->tid ? s->tid : s->pid);
-	pd_thread_get(&th->threads, s->pid, s->pid);
+	if (!s->tid)
+		t = pd_thread_get(&th->threads, s->pid, s->pid);
+	if (t && !t->has_leader) {
+		pd_thread_get(&th->threads, s->pid, s->pid);
+		t->has_leader = true;
+	}
 	if (th->opt.idle_hist && th_idle(th, s->cpu))
 		th->cpus[s->cpu].last_thread = t;
 	return t;
@@ -228,6 +236,8 @@ static int on_switch(struct timehist *th, const struct th_event *e, const struct
 		r = th_runtime(who);
 		if (!r)
 			return -ENOMEM;
+		if (r->last_wait == TH_PREEMPTED && r->last_cpu == s->cpu && th->cpus[s->cpu].idle_from > r->last_time)
+			r->last_wait = TH_THROTTLED; /* its CPU had nothing to do, and it still did not run */
 		account_turn(th, e, s, who, r, &t, state);
 	}
 	if (!th->hist_start && t >= th->start)
@@ -237,9 +247,14 @@ static int on_switch(struct timehist *th, const struct th_event *e, const struct
 	if (r) {
 		r->last_time = s->time;
 		r->last_state = state;
+		r->last_cpu = s->cpu;
+		if (th_wants_waits(th))
+			r->last_wait = th_wait_of(th, e, s, r, state);
 		r->ready_time = 0;
 		r->waker = 0;
 	}
+	if (!pd_field_int(e->next_pid, s->raw, s->raw_bytes))
+		th->cpus[s->cpu].idle_from = s->time;
 	th->cpus[s->cpu].last_switch = s->time;
 	return th->error;
 }
@@ -262,6 +277,18 @@ static int on_wakeup(struct timehist *th, const struct th_event *e, const struct
 	}
 	if (th->opt.wakeups && !th->timeline && !outside_window(th, s->time))
 		th_print_wakeup(th, e, s, who);
+	return 0;
+}
+
+/* A thread fights for a lock from contention_begin to contention_end, also while it does not run. */
+static int on_contention(struct timehist *th, const struct pd_sample *s, bool begins)
+{
+	struct pd_thread *who = pd_thread_get(&th->threads, s->pid, s->tid);
+	struct th_runtime *r = who ? th_runtime(who) : NULL;
+
+	if (!r)
+		return -ENOMEM;
+	r->is_contended = begins;
 	return 0;
 }
 
@@ -298,6 +325,8 @@ int th_record(void *arg, const struct pd_sample *s)
 	case TH_SWITCH: return on_switch(th, e, s);
 	case TH_WAKEUP: return on_wakeup(th, e, s);
 	case TH_MIGRATE: return on_migrate(th, e, s);
+	case TH_CONTENDED:
+	case TH_ACQUIRED: return on_contention(th, s, e->kind == TH_CONTENDED);
 	default: return 0;
 	}
 }

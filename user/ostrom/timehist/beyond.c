@@ -2,9 +2,10 @@
  *
  * Problem: the default report shows how long a thread waited, not who ended the wait, and programs cannot read it.
  *
- * Idea: --json prints each turn as one JSON object a line, with the wait split by kind and the waker. --why TASK keeps
- * the longest delays of one task (by name, process or thread number) with the chain of wake-ups that led to each: who
- * woke it, who woke that one, and so on.
+ * Idea: perf knows three kinds of waiting, by the state alone; lock and throttled are told apart by the call chain, the
+ * tracepoints of contended locks, and CPUs that were left idle (reason.c). --json prints each turn as one JSON object a
+ * line, with the wait split by kind and the waker. --why TASK keeps the longest delays of one task (by name, process or
+ * thread number) with the chain of wake-ups that led to each: who woke it, who woke that one, and so on.
  *
  * Contract: timehist.h. Memory: WHY_DELAYS entries. Locks: none.
  */
@@ -23,6 +24,64 @@ static void put_string(struct out *o, const char *s)
 	out_char(o, '"');
 }
 
+static const char *const wait_keys[TH_WAITS] = { "sleep", "iowait", "lock", "preempt", "throttled" };
+static const char *const wait_words[TH_WAITS] = { "asleep", "uninterruptible (I/O)", "behind a lock", "preempted",
+						  "throttled by its quota" };
+
+static u64 wait_ns(const struct th_runtime *r)
+{
+	return r->dt_sleep + r->dt_iowait + r->dt_preempt; /* one of them is not zero */
+}
+
+bool th_wants_waits(const struct timehist *th)
+{
+	return th->opt.json || th->opt.why || th->opt.waits;
+}
+
+enum th_wait th_wait_of(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
+			const struct th_runtime *r, int state)
+{
+	static const struct ksyms none;
+	bool to_idle = !pd_field_int(e->next_pid, s->raw, s->raw_bytes);
+
+	switch (wait_reason_of(s->chain_nr ? places_kernel(&th->places) : &none, s, state, to_idle)) {
+	case WAIT_PREEMPTED: return TH_PREEMPTED;
+	case WAIT_THROTTLED: return TH_THROTTLED;
+	case WAIT_LOCK: return TH_LOCK;
+	case WAIT_IO:
+	case WAIT_MEMORY: return r->is_contended ? TH_LOCK : TH_IO;
+	default: return r->is_contended ? TH_LOCK : TH_SLEEP;
+	}
+}
+
+void th_print_waits(struct timehist *th)
+{
+	static const char *const titles[TH_WAITS] = { "sleep", "I/O", "lock", "preempted", "throttled" };
+	struct out *o = &th->out;
+	u32 nr;
+	struct pd_thread **list = pd_threads_in_order(&th->threads, &nr);
+
+	if (!list)
+		return;
+	out_printf(o, "%-*s  %12s  %12s", th->comm_width, "task", "run (msec)", "delay");
+	for (u32 i = 0; i < TH_WAITS; i++)
+		out_printf(o, "  %12s", titles[i]);
+	out_char(o, '\n');
+	for (u32 i = 0; i < nr; i++) {
+		const struct th_runtime *r = list[i]->priv;
+
+		if (!r || !r->run.n || th_filtered(th, list[i]))
+			continue;
+		out_printf(o, "%-*s", th->comm_width, th_label(th, list[i]));
+		out_ms(o, r->total_run, 11);
+		out_ms(o, r->total_delay, 9);
+		for (u32 k = 0; k < TH_WAITS; k++)
+			out_ms(o, r->total_wait[k], 9);
+		out_char(o, '\n');
+	}
+	free(list);
+}
+
 void th_print_json(struct timehist *th, const struct th_event *e, const struct pd_sample *s, const struct pd_thread *t,
 		   u64 time, int state)
 {
@@ -33,14 +92,13 @@ void th_print_json(struct timehist *th, const struct th_event *e, const struct p
 		return;
 	out_printf(o, "{\"time_ns\":%llu,\"cpu\":%u,\"comm\":", (unsigned long long)time, s->cpu);
 	put_string(o, t->comm);
-	out_printf(o, ",\"tid\":%d,\"pid\":%d,\"run_ns\":%llu,\"delay_ns\":%llu,\"sleep_ns\":%llu", t->tid, t->pid,
-		   (unsigned long long)r->dt_run, (unsigned long long)r->dt_delay, (unsigned long long)r->dt_sleep);
-	out_printf(
-		o,
-		",\"iowait_ns\":%llu,\"preempt_ns\":%llu,\"state\":%d,\"next_tid\":%d,\"waker_tid\":%d,\"lost\":%s}\n",
-		(unsigned long long)r->dt_iowait, (unsigned long long)r->dt_preempt, state,
-		(s32)pd_field_int(e->next_pid, s->raw, s->raw_bytes), r->was_waker,
-		r->last_time < th->last_lost ? "true" : "false");
+	out_printf(o, ",\"tid\":%d,\"pid\":%d,\"run_ns\":%llu,\"delay_ns\":%llu", t->tid, t->pid,
+		   (unsigned long long)r->dt_run, (unsigned long long)r->dt_delay);
+	for (u32 i = 0; i < TH_WAITS; i++)
+		out_printf(o, ",\"%s_ns\":%llu", wait_keys[i], (unsigned long long)(i == r->wait ? wait_ns(r) : 0));
+	out_printf(o, ",\"state\":%d,\"next_tid\":%d,\"waker_tid\":%d,\"lost\":%s}\n", state,
+		   (s32)pd_field_int(e->next_pid, s->raw, s->raw_bytes), r->was_waker,
+		   r->last_time < th->last_lost ? "true" : "false");
 }
 
 static bool is_asked(const struct timehist *th, const struct pd_thread *t)
@@ -74,7 +132,7 @@ static void note_chain(struct timehist *th, const struct th_runtime *r, struct t
 void th_note_delay(struct timehist *th, const struct pd_thread *t, const struct pd_sample *s)
 {
 	const struct th_runtime *r = t->priv;
-	u64 wait = r->dt_sleep + r->dt_iowait + r->dt_preempt;
+	u64 wait = wait_ns(r);
 	u32 at = th->nr_delays;
 
 	if (!is_asked(th, t) || !wait)
@@ -87,9 +145,7 @@ void th_note_delay(struct timehist *th, const struct pd_thread *t, const struct 
 	memmove(&th->delays[at + 1], &th->delays[at], (th->nr_delays - at - 1) * sizeof(th->delays[0]));
 	th->delays[at] = (struct th_delay){ .time = s->time - r->dt_run,
 					    .wait = wait,
-					    .sleep = r->dt_sleep,
-					    .iowait = r->dt_iowait,
-					    .preempt = r->dt_preempt,
+					    .kind = r->wait,
 					    .delay = r->dt_delay,
 					    .tid = t->tid,
 					    .cpu = s->cpu,
@@ -105,13 +161,13 @@ void th_print_delays(struct timehist *th)
 		out_printf(o, "%s never waited in this recording\n", th->opt.why);
 	for (u32 i = 0; i < th->nr_delays; i++) {
 		const struct th_delay *d = &th->delays[i];
-		const char *kind = d->preempt ? "preempted" : d->iowait ? "uninterruptible (I/O)" : "asleep";
+		bool was_stopped = d->kind == TH_PREEMPTED || d->kind == TH_THROTTLED;
 
 		out_time_us(o, d->time, 15);
 		out_printf(o, " [%04u] tid %d ran again after ", d->cpu, d->tid);
 		out_ms(o, d->wait, 1);
-		out_printf(o, "ms %s", kind);
-		if (!d->preempt) {
+		out_printf(o, "ms %s", wait_words[d->kind]);
+		if (!was_stopped) {
 			out_str(o, ", of it ");
 			out_ms(o, d->delay, 1);
 			out_str(o, "ms ready behind others");
@@ -120,7 +176,7 @@ void th_print_delays(struct timehist *th)
 		for (u32 k = 0; k < d->nr_chain; k++)
 			out_printf(o, "%*s%s %s\n", 18 + (int)k * 2, "", k ? "who was woken by" : "woken by",
 				   d->chain[k]);
-		if (!d->nr_chain && !d->preempt)
+		if (!d->nr_chain && !was_stopped)
 			out_printf(o, "%*swoken by an interrupt or a timer\n", 18, "");
 	}
 }

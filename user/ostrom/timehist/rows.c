@@ -112,6 +112,7 @@ static void put_chain(struct timehist *th, const struct pd_sample *s)
 {
 	u32 n = pd_chain_length(s, min(th->opt.max_stack, 1u << 20) + 2);
 	bool in_kernel = false, first = true;
+	const struct ksyms *names = places_kernel(&th->places);
 	struct out *o = &th->out;
 
 	for (u32 i = 0; i < n; i++) {
@@ -122,11 +123,11 @@ static void put_chain(struct timehist *th, const struct pd_sample *s)
 			in_kernel = ip == (u64)PERF_CONTEXT_KERNEL;
 			continue;
 		}
-		k = in_kernel ? ksyms_find(&th->ksyms, ip) : NULL;
+		k = in_kernel ? ksyms_find(names, ip) : NULL;
 		if (k && k->is_ignored)
 			continue;
 		out_str(o, first ? " " : " <- ");
-		out_str(o, k ? th->ksyms.names + k->name : "[unknown]");
+		out_str(o, k ? names->names + k->name : "[unknown]");
 		first = false;
 	}
 }

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "ostrom.h"
+#include "perfdata/dump.h"
 #include "timehist.h"
 #include "timeline.h"
 
@@ -38,8 +39,10 @@ static const char usage_text[] =
 	"  -p, --pid LIST        only these processes      -t, --tid LIST      only these threads\n"
 	"  -g, --call-graph      call chains if recorded       --max-stack N   at most N functions "
 	"(5)\n"
-	"beyond perf:\n"
+	"  -D, --dump-raw-trace  the records as they are, nothing else\n" PLACE_OPTIONS_HELP "beyond perf:\n"
 	"      --why TASK        the longest waits of a task (name, process or thread) and who woke it\n"
+	"      --waits           a table: how long each thread slept, waited for I/O, for locks, was preempted, "
+	"throttled\n"
 	"      --json            one JSON object a turn\n"
 	"      --timeline        a picture in this terminal: CPUs and the tasks that ran most\n"
 	"      --html FILE       the same as a page for a browser\n";
@@ -48,10 +51,9 @@ enum {
 	OPT_STATE = 256,
 	OPT_TIME,
 	OPT_MAX_STACK,
-	OPT_KALLSYMS,
-	OPT_SYMFS,
 	OPT_WHY,
 	OPT_JSON,
+	OPT_WAITS,
 	OPT_TIMELINE,
 	OPT_HTML,
 	OPT_NO, /* + the short letter: --no-X */
@@ -60,13 +62,12 @@ enum {
 static const struct option long_options[] = {
 	{ "input", required_argument, NULL, 'i' },
 	{ "verbose", no_argument, NULL, 'v' },
+	{ "dump-raw-trace", no_argument, NULL, 'D' },
 	{ "force", no_argument, NULL, 'f' },
-	{ "vmlinux", required_argument, NULL, 'k' },
-	{ "kallsyms", required_argument, NULL, OPT_KALLSYMS },
+	PLACE_LONG_OPTIONS,
 	{ "call-graph", no_argument, NULL, 'g' },
 	{ "no-call-graph", no_argument, NULL, OPT_NO + 'g' },
 	{ "max-stack", required_argument, NULL, OPT_MAX_STACK },
-	{ "symfs", required_argument, NULL, OPT_SYMFS },
 	{ "summary", no_argument, NULL, 's' },
 	{ "no-summary", no_argument, NULL, OPT_NO + 's' },
 	{ "with-summary", no_argument, NULL, 'S' },
@@ -88,6 +89,7 @@ static const struct option long_options[] = {
 	{ "help", no_argument, NULL, 'h' },
 	{ "why", required_argument, NULL, OPT_WHY },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "waits", no_argument, NULL, OPT_WAITS },
 	{ "timeline", no_argument, NULL, OPT_TIMELINE },
 	{ "html", required_argument, NULL, OPT_HTML },
 	{ NULL, 0, NULL, 0 },
@@ -104,8 +106,10 @@ static bool *flag_of(struct th_options *o, int c)
 	case 'V': return &o->cpu_visual;
 	case 'I': return &o->idle_hist;
 	case 'g': return &o->callchain;
+	case 'D': return &o->dump;
 	case OPT_STATE: return &o->state;
 	case OPT_JSON: return &o->json;
+	case OPT_WAITS: return &o->waits;
 	case OPT_TIMELINE: return &o->timeline;
 	default: return NULL;
 	}
@@ -119,7 +123,6 @@ static const char **text_of(struct th_options *o, int c)
 	case 't': return &o->tids;
 	case 'C': return &o->cpus;
 	case OPT_TIME: return &o->time;
-	case OPT_KALLSYMS: return &o->kallsyms;
 	case OPT_WHY: return &o->why;
 	case OPT_HTML: return &o->html;
 	default: return NULL;
@@ -127,13 +130,14 @@ static const char **text_of(struct th_options *o, int c)
 }
 
 /* 0, or the exit status. */
-static int parse_options(struct th_options *o, int argc, char **argv)
+static int parse_options(struct timehist *th, int argc, char **argv)
 {
+	struct th_options *o = &th->opt;
 	int c;
 
 	*o = (struct th_options){ .input = "perf.data", .callchain = true, .max_stack = 5 };
 	optind = 0;
-	while ((c = getopt_long(argc, argv, "i:vfk:gsSwnMVIp:t:C:h", long_options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "i:vfDk:gsSwnMVIp:t:C:h", long_options, NULL)) != -1) {
 		bool *flag = flag_of(o, c >= OPT_NO ? c - OPT_NO : c);
 		const char **text = text_of(o, c);
 
@@ -145,7 +149,7 @@ static int parse_options(struct th_options *o, int argc, char **argv)
 			o->max_stack = strtoul(optarg, NULL, 0);
 		else if (c == 'v')
 			o->verbose++;
-		else if (c == 'h' || c == '?')
+		else if (!places_option(&th->places, c, optarg) && c != 'f')
 			return fputs(usage_text, c == 'h' ? stdout : stderr), c == 'h' ? -1 : 129;
 	}
 	if (optind < argc) {
@@ -274,6 +278,10 @@ static int classify(struct timehist *th)
 			k->kind = TH_WAKEUP;
 		else if (!strcmp(e->name, "sched:sched_migrate_task") && th->opt.migrations)
 			k->kind = TH_MIGRATE;
+		else if (!strcmp(e->name, "lock:contention_begin") && th_wants_waits(th))
+			k->kind = TH_CONTENDED;
+		else if (!strcmp(e->name, "lock:contention_end") && th_wants_waits(th))
+			k->kind = TH_ACQUIRED;
 		e->unwanted = k->kind == TH_OTHER && pd_cpus_online(th->file) >= pd_cpus_available(th->file);
 		k->prev_pid = pd_tracepoint_field(e->tp, "prev_pid");
 		k->next_pid = pd_tracepoint_field(e->tp, "next_pid");
@@ -320,10 +328,10 @@ static int prepare(struct timehist *th)
 	for (u32 i = 0; i < th->max_cpu; i++)
 		th_idle(th, i);
 	th->idle_cpus = th->max_cpu;
+	th->opt.summary_only |= th->opt.waits;
 	th->opt.summary |= th->opt.summary_only;
-	if (th->opt.callchain && !th->opt.summary_only && ksyms_load(&th->ksyms, th->opt.kallsyms))
-		say_error("no kernel symbols (%s): call chains show [unknown]; be root, or name a copy with --kallsyms",
-			  th->opt.kallsyms ? th->opt.kallsyms : "/proc/kallsyms");
+	th->is_filtered = th->opt.pids || th->opt.tids || th->opt.idle_hist;
+	places_begin(&th->places, th->file);
 	return 0;
 }
 
@@ -345,17 +353,21 @@ static int report(struct timehist *th)
 	struct pd_consumer c = { .record = th_record, .arg = th };
 	int err = 0;
 
-	if (th->opt.timeline || th->opt.html)
+	if (th->opt.dump)
+		err = pd_dump(th->file, &th->out);
+	else if (th->opt.timeline || th->opt.html)
 		err = timeline_begin(th, th->opt.html ? HTML_WIDTH : TEXT_WIDTH);
 	else if (!th->opt.summary_only && !th->opt.why && !th->opt.json)
 		th_print_header(th);
-	if (!err)
+	if (!err && !th->opt.dump)
 		err = pd_for_each(th->file, &c);
 	if (!err && th->timeline)
 		err = show_timeline(th);
-	if (!err && th->opt.why)
+	if (!err && th->opt.why && !th->opt.dump)
 		th_print_delays(th);
-	if (!err && th->opt.summary)
+	if (!err && th->opt.waits)
+		th_print_waits(th);
+	else if (!err && th->opt.summary && !th->opt.dump)
 		th_print_summary(th);
 	if (out_flush(&th->out) && th->out.error != -EPIPE)
 		say_error("writing the report: %s", strerror(-th->out.error));
@@ -373,7 +385,7 @@ static void release(struct timehist *th)
 		}
 	timeline_free(th->timeline);
 	pd_threads_free(&th->threads);
-	ksyms_free(&th->ksyms);
+	places_free(&th->places);
 	pd_close(th->file);
 	free(th->kinds);
 	free(th->pids.ids);
@@ -389,7 +401,7 @@ int timehist_main(int argc, char **argv)
 
 	if (!th)
 		return 1;
-	status = parse_options(&th->opt, argc, argv);
+	status = places_init(&th->places) ? 1 : parse_options(th, argc, argv);
 	if (status) {
 		free(th);
 		return max(status, 0);

@@ -8,9 +8,10 @@
 #ifndef TIMEHIST_H
 #define TIMEHIST_H
 
-#include "perfdata/ksyms.h"
 #include "perfdata/out.h"
 #include "perfdata/perfdata.h"
+#include "perfdata/place.h"
+#include "perfdata/reason.h"
 #include "perfdata/threads.h"
 
 #define TH_MAX_CPUS 4096
@@ -18,6 +19,15 @@
 struct th_stats { /* running mean and variance */
 	double n, mean, m2;
 	u64 min, max;
+};
+
+enum th_wait { /* what perf's three kinds of waiting really were */
+	       TH_SLEEP,
+	       TH_IO,
+	       TH_LOCK,
+	       TH_PREEMPTED,
+	       TH_THROTTLED,
+	       TH_WAITS,
 };
 
 struct th_runtime {     /* of one thread */
@@ -28,17 +38,22 @@ struct th_runtime {     /* of one thread */
 	u64 migrations;
 	struct th_stats run;
 	s32 last_state;
-	struct task_lane *lane; /* of the timeline */
-	s32 waker, was_waker;   /* who woke it; the same for the turn that was closed last */
+	u32 last_cpu;
+	enum th_wait last_wait, wait; /* of the wait that it is in; of the turn that was closed last */
+	u64 total_wait[TH_WAITS];     /* --waits */
+	bool is_contended;            /* between contention_begin and contention_end */
+	struct task_lane *lane;       /* of the timeline */
+	s32 waker, was_waker;         /* who woke it; the same for the turn that was closed last */
 };
 
 struct th_cpu {
 	u64 last_switch;
+	u64 idle_from;                 /* when it was left idle last */
 	struct pd_thread *idle;        /* NULL until needed */
 	struct pd_thread *last_thread; /* -I: who ran before idle */
 };
 
-enum th_kind { TH_OTHER, TH_SWITCH, TH_WAKEUP, TH_MIGRATE };
+enum th_kind { TH_OTHER, TH_SWITCH, TH_WAKEUP, TH_MIGRATE, TH_CONTENDED, TH_ACQUIRED };
 
 struct th_event { /* what an event of the file means to us, and its fields */
 	enum th_kind kind;
@@ -51,9 +66,9 @@ struct id_list {
 };
 
 struct th_options {
-	const char *input, *time, *pids, *tids, *cpus, *kallsyms, *why, *html;
+	const char *input, *time, *pids, *tids, *cpus, *why, *html;
 	bool summary, summary_only, wakeups, next, migrations, cpu_visual, idle_hist, state, callchain;
-	bool json, timeline;
+	bool json, timeline, dump, waits;
 	unsigned max_stack, verbose;
 };
 
@@ -61,7 +76,8 @@ struct th_options {
 #define TH_CHAIN  6
 
 struct th_delay { /* --why: one of the longest */
-	u64 time, wait, sleep, iowait, preempt, delay;
+	u64 time, wait, delay;
+	enum th_wait kind;
 	s32 tid;
 	u32 cpu, nr_chain;
 	bool lost; /* events were lost during it */
@@ -77,6 +93,7 @@ struct timehist {
 	u32 idle_cpus; /* CPUs that the idle table of the summary covers */
 	u32 max_cpu;   /* as perf counts it: CPUs online, or the highest CPU seen if greater */
 	struct id_list pids, tids;
+	bool is_filtered; /* -p, -t or -I: not every event counts */
 	bool has_cpu_list;
 	u64 cpu_list[TH_MAX_CPUS / 64];
 	u64 start, end; /* --time, 0 is open */
@@ -86,7 +103,7 @@ struct timehist {
 	struct th_delay delays[TH_DELAYS]; /* longest first */
 	u32 nr_delays;
 	struct timeline *timeline; /* NULL unless asked for */
-	struct ksyms ksyms;        /* empty unless call chains are shown */
+	struct places places;      /* the kernel's names for call chains */
 	int comm_width;
 	int error;
 	struct out out;
@@ -113,6 +130,10 @@ void th_print_migration(struct timehist *th, const struct th_event *e, const str
 void th_print_lost(struct timehist *th, const struct pd_sample *s);
 
 /* beyond.c: what perf does not have */
+bool th_wants_waits(const struct timehist *th);
+enum th_wait th_wait_of(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
+			const struct th_runtime *r, int state);
+void th_print_waits(struct timehist *th); /* --waits: the table */
 void th_print_json(struct timehist *th, const struct th_event *e, const struct pd_sample *s, const struct pd_thread *t,
 		   u64 time, int state);
 void th_note_delay(struct timehist *th, const struct pd_thread *t, const struct pd_sample *s);

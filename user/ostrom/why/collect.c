@@ -60,7 +60,7 @@ static struct why_thread *get_thread(struct why *w, s32 tid)
 	return t;
 }
 
-static void blame(struct why *w, enum why_reason reason, const char *who, u64 ns)
+static void blame(struct why *w, enum wait_reason reason, const char *who, u64 ns)
 {
 	struct why_cause *c = w->causes;
 
@@ -79,14 +79,14 @@ static void blame(struct why *w, enum why_reason reason, const char *who, u64 ns
 	c->count++;
 }
 
-static void add_wait(struct why *w, enum why_reason reason, u64 ns)
+static void add_wait(struct why *w, enum wait_reason reason, u64 ns)
 {
 	w->wait_ns[reason] += ns;
 	w->waits[reason]++;
 }
 
 /* Who ran on the CPU between from and to. */
-static void blame_runners(struct why *w, enum why_reason reason, u32 cpu, u64 from, u64 to)
+static void blame_runners(struct why *w, enum wait_reason reason, u32 cpu, u64 from, u64 to)
 {
 	u64 nr = w->cpus[cpu].nr;
 
@@ -115,7 +115,7 @@ static void end_turn(struct why *w, u32 cpu, u64 now)
 	memcpy(t->comm, w->cpus[cpu].comm, sizeof(t->comm));
 }
 
-static void switch_off(struct why *w, struct why_thread *t, const struct pd_sample *s, int state)
+static void switch_off(struct why *w, struct why_thread *t, const struct pd_sample *s, int state, bool to_idle)
 {
 	if (t->on_ns)
 		w->run_ns += s->time - t->on_ns;
@@ -123,25 +123,47 @@ static void switch_off(struct why *w, struct why_thread *t, const struct pd_samp
 	if (state & (EXIT_DEAD | EXIT_ZOMBIE))
 		return; /* it does not wait, it is gone */
 	t->off_ns = s->time;
-	t->reason = why_reason_of(&w->ksyms, s, state);
-	t->ready_ns = t->reason == WHY_PREEMPTED ? s->time : 0;
+	t->cpu = s->cpu;
+	t->reason = wait_reason_of(places_kernel(&w->lines.places), s, state, to_idle);
+	t->ready_ns = t->reason == WAIT_PREEMPTED || t->reason == WAIT_THROTTLED ? s->time : 0;
 	*t->waker = 0;
+}
+
+/* Was the CPU idle at some time? */
+static bool was_idle(const struct why *w, u32 cpu, u64 from, u64 to)
+{
+	u64 nr = w->cpus[cpu].nr;
+
+	for (u64 i = 0; i < min(nr, (u64)WHY_TURNS); i++) {
+		const struct why_turn *t = &w->cpus[cpu].turns[(nr - 1 - i) % WHY_TURNS];
+
+		if (t->to <= from)
+			return false;
+		if (!t->tid && t->from > from && t->from < to)
+			return true;
+	}
+	return false;
 }
 
 static void switch_on(struct why *w, struct why_thread *t, u32 cpu, u64 now)
 {
 	u64 ready = t->ready_ns ? t->ready_ns : t->off_ns;
-	enum why_reason queue = t->reason == WHY_PREEMPTED ? WHY_PREEMPTED : WHY_RUNQUEUE;
+	enum wait_reason queue = WAIT_RUNQUEUE;
 
+	if (t->reason == WAIT_PREEMPTED && t->cpu == cpu && was_idle(w, cpu, t->off_ns, now))
+		t->reason = WAIT_THROTTLED; /* its CPU had nothing to do, and it still did not run */
+	if (t->reason == WAIT_PREEMPTED || t->reason == WAIT_THROTTLED)
+		queue = t->reason;
 	t->on_ns = now;
-	if (t->off_ns && t->reason != WHY_PREEMPTED && ready > t->off_ns) {
+	if (t->off_ns && queue == WAIT_RUNQUEUE && ready > t->off_ns) {
 		add_wait(w, t->reason, ready - t->off_ns);
 		if (*t->waker)
 			blame(w, t->reason, t->waker, ready - t->off_ns);
 	}
 	if (ready && now > ready) {
 		add_wait(w, queue, now - ready);
-		blame_runners(w, queue, cpu, ready, now);
+		if (queue != WAIT_THROTTLED) /* nobody is behind that */
+			blame_runners(w, queue, cpu, ready, now);
 	}
 	t->off_ns = t->ready_ns = 0;
 }
@@ -164,7 +186,7 @@ static int on_switch(struct reading *r, const struct pd_sample *s)
 	off = get_thread(w, prev);
 	on = get_thread(w, next);
 	if (off)
-		switch_off(w, off, s, pd_field_int(f->prev_state, s->raw, s->raw_bytes));
+		switch_off(w, off, s, pd_field_int(f->prev_state, s->raw, s->raw_bytes), !next);
 	if (on)
 		switch_on(w, on, s->cpu, s->time);
 	w->cpus[s->cpu].since = s->time;
@@ -260,6 +282,7 @@ static int read_file(struct why *w, struct pd_file *f)
 	find_fields(&r.sw, r.sched_switch);
 	find_fields(&r.wk, r.waking);
 	find_fields(&r.wn, r.wakeup_new);
+	places_begin(&w->lines.places, f);
 	err = pd_for_each(f, &c);
 	if (err)
 		return err;
@@ -275,8 +298,6 @@ int why_collect(struct why *w, const char *path)
 
 	w->cpus = calloc(WHY_CPUS, sizeof(*w->cpus));
 	err = w->cpus ? c2c_begin(&w->lines) : -ENOMEM;
-	if (!err && ksyms_load(&w->ksyms, NULL))
-		say_error("no kernel symbols: reasons of sleeps are guessed from the task state");
 	if (!err && pd_open(&f, path, why, sizeof(why))) {
 		say_error("%s", why);
 		return -EINVAL;
@@ -307,7 +328,6 @@ void why_free(struct why *w)
 		free(c);
 	}
 	c2c_analysis_free(&w->lines);
-	ksyms_free(&w->ksyms);
 	free(w->pids);
 	free(w->cpus);
 }

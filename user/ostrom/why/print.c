@@ -18,7 +18,7 @@ static u64 total_ns(const struct why *w)
 {
 	u64 n = w->run_ns;
 
-	for (u32 i = 0; i < WHY_REASONS; i++)
+	for (u32 i = 0; i < WAIT_REASONS; i++)
 		n += w->wait_ns[i];
 	return n;
 }
@@ -43,7 +43,7 @@ static void put_bar(struct out *o, const char *name, u64 ns, u64 total, u64 coun
 	out_char(o, '\n');
 }
 
-static struct why_cause *worst_cause(struct why *w, enum why_reason reason, u64 below)
+static struct why_cause *worst_cause(struct why *w, enum wait_reason reason, u64 below)
 {
 	struct why_cause *worst = NULL;
 
@@ -53,9 +53,9 @@ static struct why_cause *worst_cause(struct why *w, enum why_reason reason, u64 
 	return worst;
 }
 
-static void put_causes(struct out *o, struct why *w, enum why_reason reason)
+static void put_causes(struct out *o, struct why *w, enum wait_reason reason)
 {
-	const char *verb = reason == WHY_RUNQUEUE || reason == WHY_PREEMPTED ? "behind" : "until woken by";
+	const char *verb = reason == WAIT_RUNQUEUE || reason == WAIT_PREEMPTED ? "behind" : "until woken by";
 	u64 below = UINT64_MAX;
 
 	for (int i = 0; i < 3; i++) {
@@ -76,21 +76,29 @@ static void put_times(struct out *o, struct why *w)
 
 	put_bar(o, "runs", w->run_ns, total, 0);
 	for (int wished = 0; wished < 2; wished++)
-		for (u32 r = 0; r < WHY_REASONS; r++) {
-			if (why_is_delay(r) == wished || !w->wait_ns[r])
+		for (u32 r = 0; r < WAIT_REASONS; r++) {
+			if (wait_is_delay(r) == wished || !w->wait_ns[r])
 				continue;
-			put_bar(o, why_reason_text(r), w->wait_ns[r], total, w->waits[r]);
+			put_bar(o, wait_reason_text(r), w->wait_ns[r], total, w->waits[r]);
 			put_causes(o, w, r);
 		}
+}
+
+/* Of the time of all CPUs. */
+static u32 steal_percent(const struct why *w)
+{
+	return percent(w->steal_ns, (w->last_ns - w->first_ns) * w->nr_cpus);
 }
 
 static int verdict(const struct why *w)
 {
 	u64 total = total_ns(w);
 
-	for (u32 r = 0; r < WHY_REASONS; r++)
-		if (why_is_delay(r) && percent(w->wait_ns[r], total) >= NOTEWORTHY)
+	for (u32 r = 0; r < WAIT_REASONS; r++)
+		if (wait_is_delay(r) && percent(w->wait_ns[r], total) >= NOTEWORTHY)
 			return 3;
+	if (steal_percent(w) >= NOTEWORTHY)
+		return 3;
 	return w->lines.nr_reports || w->throttled_periods ? 3 : 0;
 }
 
@@ -108,6 +116,12 @@ static void print_text(struct out *o, struct why *w)
 			o,
 			"Throttled by the CPU quota of its cgroup in %llu periods, %llu ms in all: raise cpu.max.\n\n",
 			(unsigned long long)w->throttled_periods, (unsigned long long)w->throttled_us / 1000);
+	if (steal_percent(w))
+		out_printf(o,
+			   "The hypervisor took %u%% of this virtual machine's CPU time for others (steal, %llu ms of "
+			   "%u CPUs): "
+			   "ask for CPUs of your own.\n\n",
+			   steal_percent(w), (unsigned long long)(w->steal_ns / NSEC_PER_MSEC), w->nr_cpus);
 	if (w->lost)
 		out_printf(o, "%llu events were lost: times are lower bounds.\n\n", (unsigned long long)w->lost);
 	if (w->lines.nr_reports)
@@ -121,7 +135,7 @@ static void put_json_causes(struct out *o, const struct why *w, u32 reason)
 	const char *sep = "";
 
 	for (const struct why_cause *c = w->causes; c; c = c->next) {
-		if (c->reason != (enum why_reason)reason)
+		if (c->reason != (enum wait_reason)reason)
 			continue;
 		out_printf(o, "%s{\"who\":\"", sep);
 		for (const char *p = c->who; *p; p++)
@@ -138,12 +152,14 @@ static void put_json_causes(struct out *o, const struct why *w, u32 reason)
 static void print_json(struct out *o, struct why *w)
 {
 	out_printf(o,
-		   "{\"threads\":%u,\"span_ns\":%llu,\"run_ns\":%llu,\"lost\":%llu,\"throttled_us\":%llu,\"waits\":[",
+		   "{\"threads\":%u,\"span_ns\":%llu,\"run_ns\":%llu,\"lost\":%llu,\"throttled_us\":%llu,\"steal_ns\":%"
+		   "llu,"
+		   "\"waits\":[",
 		   w->nr_threads, (unsigned long long)(w->last_ns - w->first_ns), (unsigned long long)w->run_ns,
-		   (unsigned long long)w->lost, (unsigned long long)w->throttled_us);
-	for (u32 r = 0; r < WHY_REASONS; r++) {
+		   (unsigned long long)w->lost, (unsigned long long)w->throttled_us, (unsigned long long)w->steal_ns);
+	for (u32 r = 0; r < WAIT_REASONS; r++) {
 		out_printf(o, "%s{\"reason\":\"%s\",\"delay\":%s,\"ns\":%llu,\"count\":%llu,\"causes\":[", r ? "," : "",
-			   why_reason_text(r), why_is_delay(r) ? "true" : "false", (unsigned long long)w->wait_ns[r],
+			   wait_reason_text(r), wait_is_delay(r) ? "true" : "false", (unsigned long long)w->wait_ns[r],
 			   (unsigned long long)w->waits[r]);
 		put_json_causes(o, w, r);
 		out_str(o, "]}");

@@ -100,6 +100,20 @@ static int cgroup_members(struct why *w)
 	return w->nr_pids ? 0 : -ESRCH;
 }
 
+/* What the hypervisor gave to others while CPUs of this machine wanted to run: ns of all CPUs since boot. */
+static u64 stolen_ns(void)
+{
+	FILE *f = fopen("/proc/stat", "re");
+	unsigned long long ticks = 0;
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "cpu %*u %*u %*u %*u %*u %*u %*u %llu", &ticks) != 1)
+		ticks = 0;
+	fclose(f);
+	return ticks * (NSEC_PER_SEC / (u64)sysconf(_SC_CLK_TCK));
+}
+
 /* ---- recording ---- */
 
 static int add_events(struct request *q, char *why, size_t n)
@@ -156,7 +170,7 @@ static int look(struct request *q, struct why *w)
 	static char cgroup[4096];
 	struct rec_result res;
 	char why[512];
-	u64 us, periods;
+	u64 us, periods, stolen = stolen_ns();
 
 	if (!w->cgroup && w->pid > 0 && cgroup_of(w->pid, cgroup, sizeof(cgroup)))
 		w->cgroup = cgroup;
@@ -166,6 +180,8 @@ static int look(struct request *q, struct why *w)
 		say_error("%s", why);
 		return -1;
 	}
+	w->steal_ns = stolen_ns() - stolen;
+	w->nr_cpus = (u32)sysconf(_SC_NPROCESSORS_ONLN);
 	if (w->cgroup) {
 		w->throttled_us = cgroup_number(w->cgroup, "throttled_usec") - us;
 		w->throttled_periods = cgroup_number(w->cgroup, "nr_throttled") - periods;

@@ -10,25 +10,11 @@
 #define WHY_WHY_H
 
 #include "c2c/words.h"
-#include "perfdata/ksyms.h"
 #include "perfdata/out.h"
-
-enum why_reason {               /* what a thread that is not running waits for */
-		  WHY_RUNQUEUE, /* woken, but others run */
-		  WHY_PREEMPTED,
-		  WHY_LOCK, /* futex, mutex, rwsem */
-		  WHY_IO,
-		  WHY_DATA,   /* a pipe, a socket, a terminal */
-		  WHY_EVENTS, /* poll, select, epoll */
-		  WHY_CHILD,
-		  WHY_TIMER,  /* sleeps because it asked to */
-		  WHY_MEMORY, /* page faults that wait, reclaim */
-		  WHY_OTHER,
-		  WHY_REASONS,
-};
+#include "perfdata/reason.h"
 
 struct why_cause { /* who is behind a wait */
-	enum why_reason reason;
+	enum wait_reason reason;
 	char who[80]; /* "comm[pid]" */
 	u64 ns, count;
 	struct why_cause *next;
@@ -36,10 +22,11 @@ struct why_cause { /* who is behind a wait */
 
 struct why_thread {
 	s32 tid;
-	enum why_reason reason; /* of the wait that it is in */
-	u64 off_ns;             /* since when it does not run; 0: unknown or running */
-	u64 ready_ns;           /* since when it could run; 0: not woken */
-	u64 on_ns;              /* since when it runs; 0: it does not */
+	enum wait_reason reason; /* of the wait that it is in */
+	u32 cpu;                 /* that it left */
+	u64 off_ns;              /* since when it does not run; 0: unknown or running */
+	u64 ready_ns;            /* since when it could run; 0: not woken */
+	u64 on_ns;               /* since when it runs; 0: it does not */
 	char waker[80];
 	struct why_thread *next;
 };
@@ -62,7 +49,6 @@ struct why {
 	u32 nr_pids;
 	/* findings */
 	struct c2c_analysis lines;
-	struct ksyms ksyms;
 	struct why_thread *threads[256];
 	u32 nr_threads;
 	struct {
@@ -72,19 +58,17 @@ struct why {
 		s32 tid;
 		char comm[16];
 	} * cpus; /* WHY_CPUS */
-	u64 first_ns, last_ns, run_ns, wait_ns[WHY_REASONS], waits[WHY_REASONS], lost;
+	u64 first_ns, last_ns, run_ns, wait_ns[WAIT_REASONS], waits[WAIT_REASONS], lost;
 	struct why_cause *causes;
 	u64 throttled_us, throttled_periods;
+	u64 steal_ns; /* that the CPUs of this virtual machine wanted and did not get, all of them together */
+	u32 nr_cpus;
 	bool has_quota;
 };
 
 /* collect.c: reads the recording. 0 or -errno, messages are said. */
 int why_collect(struct why *w, const char *path);
 void why_free(struct why *w);
-/* reason.c */
-enum why_reason why_reason_of(const struct ksyms *k, const struct pd_sample *s, int state);
-const char *why_reason_text(enum why_reason r);
-bool why_is_delay(enum why_reason r); /* caused by others, not wished by the program */
 /* print.c: exit status 0 nothing delays it, 3 something does. */
 int why_print(struct out *o, struct why *w, bool json);
 

@@ -28,7 +28,7 @@ struct reading {
 
 static int add(struct c2c_analysis *c, const struct pd_sample *s, struct line_access *a)
 {
-	const struct pd_map *data = pd_space_find(&c->spaces, s->pid, a->addr);
+	const struct pd_map *data = pd_space_find(&c->places.spaces, s->pid, a->addr);
 
 	c->samples++;
 	c->loads += !a->is_write;
@@ -39,7 +39,7 @@ static int add(struct c2c_analysis *c, const struct pd_sample *s, struct line_ac
 
 static u16 access_bytes(struct c2c_analysis *c, const struct pd_map *code, u64 ip)
 {
-	struct image *im = code ? image_get(&c->images, code->path) : NULL;
+	struct image *im = code ? image_get(&c->places.images, code->path) : NULL;
 	struct operand_insn insn;
 	u64 start, bytes;
 	bool exact;
@@ -63,13 +63,13 @@ static int add_addressed(struct c2c_analysis *c, const struct pd_sample *s)
 
 	if (!s->addr)
 		return 0;
-	a.bytes = access_bytes(c, pd_space_find(&c->spaces, s->pid, s->ip), s->ip);
+	a.bytes = access_bytes(c, pd_space_find(&c->places.spaces, s->pid, s->ip), s->ip);
 	return add(c, s, &a);
 }
 
-u32 c2c_touches(struct pd_spaces *spaces, struct images *images, const struct pd_sample *s, struct touch *t)
+u32 c2c_touches(struct places *places, const struct pd_sample *s, struct touch *t)
 {
-	const struct pd_map *code = pd_space_find(spaces, s->pid, s->ip);
+	const struct pd_map *code = pd_space_find(&places->spaces, s->pid, s->ip);
 	u64 regs[OPERAND_REGS] = { 0 };
 	u32 k = 0;
 
@@ -78,14 +78,14 @@ u32 c2c_touches(struct pd_spaces *spaces, struct images *images, const struct pd
 	for (u32 i = 0; i < OPERAND_REGS; i++)
 		if (C2C_REGS >> i & 1)
 			regs[i] = pd_u64(s->regs + 8 * k++);
-	return touch_decode(images, code, s->ip, regs, t);
+	return touch_decode(&places->images, code, s->ip, regs, t);
 }
 
 /* A clock sample with registers: what it stands for. */
 static int add_clock(struct c2c_analysis *c, const struct pd_sample *s)
 {
 	struct touch t[TOUCH_MAX];
-	u32 n = c2c_touches(&c->spaces, &c->images, s, t);
+	u32 n = c2c_touches(&c->places, s, t);
 	int err = 0;
 
 	for (u32 i = 0; i < n && !err; i++)
@@ -99,7 +99,7 @@ static int add_clock(struct c2c_analysis *c, const struct pd_sample *s)
 						 .is_write = is_write };
 
 			if ((is_write ? t[i].op.is_write : t[i].op.is_read) &&
-			    pd_space_find(&c->spaces, s->pid, a.addr))
+			    pd_space_find(&c->places.spaces, s->pid, a.addr))
 				err = add(c, s, &a);
 		}
 	return err;
@@ -120,7 +120,7 @@ int c2c_follow(struct c2c_analysis *c, const struct pd_sample *s)
 {
 	int err = pd_threads_record(&c->threads, s);
 
-	return err ? err : pd_spaces_record(&c->spaces, s);
+	return err ? err : places_follow(&c->places, s);
 }
 
 static int on_record(void *arg, const struct pd_sample *s)
@@ -170,10 +170,10 @@ static void name_part(struct c2c_analysis *c, const struct line *l, const struct
 {
 	struct pd_thread *t = pd_thread_find(&c->threads, s->tid);
 	s32 pid = t ? t->pid : (s32)l->space;
-	const struct pd_map *code = pd_space_find(&c->spaces, pid, s->ip);
+	const struct pd_map *code = pd_space_find(&c->places.spaces, pid, s->ip);
 	u64 addr = l->addr + s->offset;
 
-	name_access(&c->images, code, s->ip, pd_space_find(&c->spaces, pid, addr), addr, &p->name);
+	name_access(&c->places.images, code, s->ip, pd_space_find(&c->places.spaces, pid, addr), addr, &p->name);
 }
 
 /* A write of the line's size read as two kinds of access: the samples of a read-modify-write count once. */
@@ -257,11 +257,13 @@ int c2c_begin(struct c2c_analysis *c)
 	int err;
 
 	memset(c, 0, sizeof(*c));
-	err = lines_init(&c->lines);
+	err = places_init(&c->places);
+	if (!err)
+		err = lines_init(&c->lines);
 	return err ? err : pd_threads_init(&c->threads);
 }
 
-int c2c_analyse(struct c2c_analysis *c, const char *path, s32 pid)
+int c2c_analyse(struct c2c_analysis *c, const char *path, s32 pid, const char *root)
 {
 	struct reading r = { c, pid };
 	struct pd_consumer consumer = { .record = on_record, .arg = &r };
@@ -275,6 +277,7 @@ int c2c_analyse(struct c2c_analysis *c, const char *path, s32 pid)
 	}
 	if (err)
 		return err;
+	c->places.images.root = root;
 	c->is_sampled = pd_find_event(f, "ostrom-mem-sampled");
 	err = pd_for_each(f, &consumer);
 	if (!err)
@@ -293,7 +296,6 @@ void c2c_analysis_free(struct c2c_analysis *c)
 {
 	lines_free(&c->lines);
 	pd_threads_free(&c->threads);
-	pd_spaces_free(&c->spaces);
-	images_free(&c->images);
+	places_free(&c->places);
 	free(c->reports);
 }

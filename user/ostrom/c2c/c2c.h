@@ -10,13 +10,21 @@
 
 #include <perf/lines.h>
 #include <perf/operand.h>
-#include "perfdata/image.h"
-#include "perfdata/maps.h"
 #include "perfdata/perfdata.h"
+#include "perfdata/place.h"
 #include "perfdata/threads.h"
 
 /* PERF_SAMPLE_REGS_USER: the sixteen general registers. */
 #define C2C_REGS 0xff00ffull
+
+/* What a clock sample carries, beside the registers. */
+#define C2C_CLOCK_SAMPLE                                                                                               \
+	(PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_CPU |              \
+	 PERF_SAMPLE_REGS_USER)
+
+/* rate.c: samples a second and CPU that take a twentieth of a program's time at most, the rate wished if it can be had.
+ * price_ns: of one sample; 0 if it cannot be told. */
+u64 c2c_affordable_rate(u64 wished, u64 *price_ns);
 
 struct touch { /* one access that a sample stands for */
 	u64 ip;
@@ -31,7 +39,7 @@ struct touch { /* one access that a sample stands for */
 u32 touch_decode(struct images *images, const struct pd_map *code, u64 ip, const u64 *regs, struct touch *out);
 
 /* analyse.c: the same for a clock sample with registers. */
-u32 c2c_touches(struct pd_spaces *spaces, struct images *images, const struct pd_sample *s, struct touch *t);
+u32 c2c_touches(struct places *places, const struct pd_sample *s, struct touch *t);
 
 /* The space and address under which a line is the same for all who share it. */
 void c2c_line_key(const struct pd_map *m, s32 pid, u64 addr, u64 *space, u64 *key);

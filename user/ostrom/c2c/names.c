@@ -139,13 +139,13 @@ static bool find_cu(Dwarf *dw, u64 pc, Dwarf_Die *cu)
 
 static void name_place(struct image *im, u64 vaddr, Dwarf_Die *cu, struct field_name *out)
 {
-	const struct image_sym *f = image_symbol(im, vaddr, false);
+	struct image_sym *f = image_symbol(im, vaddr, false);
 	Dwarf_Line *line = cu ? dwarf_getsrc_die(cu, vaddr) : NULL;
 	const char *file = line ? dwarf_linesrc(line, NULL, NULL) : NULL;
 	int no = 0;
 
 	if (f)
-		snprintf(out->function, sizeof(out->function), "%s", f->name);
+		snprintf(out->function, sizeof(out->function), "%s", image_symbol_name(f));
 	if (!file)
 		return;
 	dwarf_lineno(line, &no);

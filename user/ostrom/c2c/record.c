@@ -27,10 +27,12 @@
 	 PERF_SAMPLE_CPU | PERF_SAMPLE_PERIOD | PERF_SAMPLE_WEIGHT | PERF_SAMPLE_DATA_SRC)
 #define EVENT_NAME    "ostrom-mem-sampled"
 #define ROUND_RECORDS 16384
+#define DEFAULT_HZ    2000
 
 static const char usage_text[] =
 	"usage: ostrom c2c record [OPTIONS] [--] COMMAND [ARGS]\n"
-	"  -F, --freq HZ      samples a second and CPU (2000)   -a, --all-cpus    the whole machine\n"
+	"  -F, --freq HZ      samples a second and CPU (2000, or what 5 % of the time pay for)\n"
+	"  -a, --all-cpus     the whole machine\n"
 	"  -p, --pid PID      attach to a process               -o, --output FILE (perf.data)\n"
 	"  -q, --quiet\n";
 
@@ -44,8 +46,7 @@ static const struct option long_options[] = {
 struct convert {
 	struct pd_file *in;
 	struct pw out;
-	struct pd_spaces spaces;
-	struct images images;
+	struct places places;
 	struct lines lines;
 	u64 id;
 	u64 samples, decoded, touches, since_round;
@@ -89,7 +90,7 @@ static int emit(struct convert *c, const struct pd_sample *s, const struct touch
 				 .cpu = s->cpu,
 				 .bytes = t->op.bytes,
 				 .is_write = is_store };
-	const struct pd_map *m = pd_space_find(&c->spaces, s->pid, t->op.addr);
+	const struct pd_map *m = pd_space_find(&c->places.spaces, s->pid, t->op.addr);
 	struct {
 		struct perf_event_header h;
 		u64 id, ip;
@@ -124,7 +125,7 @@ static int emit(struct convert *c, const struct pd_sample *s, const struct touch
 static int on_sample(struct convert *c, const struct pd_sample *s)
 {
 	struct touch t[TOUCH_MAX];
-	u32 n = c2c_touches(&c->spaces, &c->images, s, t);
+	u32 n = c2c_touches(&c->places, s, t);
 	int err = 0;
 
 	c->samples++;
@@ -145,7 +146,7 @@ static int on_record(void *arg, const struct pd_sample *s)
 
 	if (s->type == PERF_RECORD_SAMPLE)
 		return s->event->index == 0 ? on_sample(c, s) : 0;
-	err = pd_spaces_record(&c->spaces, s);
+	err = places_follow(&c->places, s);
 	pw_write(&c->out, s->rec, s->size);
 	end_round(c);
 	return err;
@@ -179,7 +180,9 @@ static int convert(struct convert *c, const char *from, const char *to, const st
 		say_error("%s", why);
 		return err;
 	}
-	err = lines_init(&c->lines);
+	err = places_init(&c->places);
+	if (!err)
+		err = lines_init(&c->lines);
 	if (!err)
 		err = begin_output(c, to);
 	if (!err)
@@ -190,8 +193,7 @@ static int convert(struct convert *c, const char *from, const char *to, const st
 		err = err ? err : done;
 	}
 	lines_free(&c->lines);
-	images_free(&c->images);
-	pd_spaces_free(&c->spaces);
+	places_free(&c->places);
 	pd_close(c->in);
 	if (err)
 		say_error("%s: %s", to, strerror(-err));
@@ -222,7 +224,7 @@ static int parse(struct rec_options *o, s32 *pid, u64 *freq, int argc, char **ar
 	}
 	if (optind < argc)
 		o->command = argv + optind;
-	if ((o->command || o->nr_pids || o->system_wide) && *freq > 0 && *freq <= 100000)
+	if ((o->command || o->nr_pids || o->system_wide) && *freq <= 100000)
 		return 0;
 	fputs(usage_text, stderr);
 	return 129;
@@ -237,7 +239,7 @@ static int add_clock(struct rec_options *o, u64 freq, char *why, size_t n)
 		err = rec_add_event(o, "dummy", 1, 0, why, n);
 	if (err)
 		return err;
-	a->sample_type |= PERF_SAMPLE_REGS_USER;
+	a->sample_type = C2C_CLOCK_SAMPLE;
 	a->sample_regs_user = C2C_REGS;
 	a->exclude_kernel = a->exclude_hv = 1;
 	a = &o->events[1].attr;
@@ -319,8 +321,9 @@ static int record_and_convert(struct rec_options *o, u64 freq)
 {
 	const char *final = o->output;
 	char clock[4096], why[512];
+	u64 price_ns = 0, rate = freq ? freq : c2c_affordable_rate(DEFAULT_HZ, &price_ns);
 
-	if (add_clock(o, freq, why, sizeof(why))) {
+	if (add_clock(o, rate, why, sizeof(why))) {
 		say_error("%s", why);
 		return 1;
 	}
@@ -328,15 +331,17 @@ static int record_and_convert(struct rec_options *o, u64 freq)
 	o->output = clock;
 	if (!o->quiet)
 		fprintf(stderr,
-			"ostrom c2c: memory events by hardware are not used; sampling by clock, ownership of lines "
-			"is inferred\n");
+			"ostrom c2c: memory events by hardware are not used; sampling by clock %llu times a second and "
+			"CPU "
+			"(%.1f us each), ownership of lines is inferred\n",
+			(unsigned long long)rate, (double)price_ns / 1e3);
 	return record_clock(o, final);
 }
 
 int c2c_record_main(int argc, char **argv)
 {
 	struct rec_options *o = calloc(1, sizeof(*o));
-	u64 freq = 2000;
+	u64 freq = 0; /* not said */
 	s32 pid;
 	int status;
 
@@ -349,7 +354,7 @@ int c2c_record_main(int argc, char **argv)
 	o->argv = argv;
 	status = parse(o, &pid, &freq, argc, argv);
 	if (!status)
-		status = kernel_samples() ? record_accesses(o, freq) : record_and_convert(o, freq);
+		status = kernel_samples() ? record_accesses(o, freq ? freq : DEFAULT_HZ) : record_and_convert(o, freq);
 	free(o);
 	return max(status, 0);
 }

@@ -23,10 +23,12 @@ static const char usage_text[] =
 	"  --before FILE       compare with an earlier recording\n"
 	"  --tui               walk through the lines in the terminal\n"
 	"  --check             exit status 3 if a line is fought over\n"
+	"  --symfs DIR         where the recorded machine's files lie\n"
 	"perf's tables:\n"
 	"  --stdio             all sections              --stats           the counters only\n"
 	"  -d, --display WHICH sort by tot, rmt or lcl   -c, --coalesce LIST  iaddr or pid,iaddr\n"
 	"  --full-symbols      names in full width       --no-source       without source lines\n"
+	"  -N, --node-info     nodes with their shares; -NN with their CPUs\n"
 	"  --show-all          lines below a thousandth, too\n";
 
 enum { OPT_JSON = 256, OPT_BEFORE, OPT_TUI, OPT_CHECK, OPT_STDIO, OPT_STATS, OPT_FULL, OPT_NO_SOURCE, OPT_SHOW_ALL };
@@ -42,8 +44,10 @@ static const struct option long_options[] = {
 	{ "stdio", no_argument, NULL, OPT_STDIO },
 	{ "stats", no_argument, NULL, OPT_STATS },
 	{ "full-symbols", no_argument, NULL, OPT_FULL },
+	{ "node-info", no_argument, NULL, 'N' },
 	{ "no-source", no_argument, NULL, OPT_NO_SOURCE },
 	{ "show-all", no_argument, NULL, OPT_SHOW_ALL },
+	{ "symfs", required_argument, NULL, PLACE_OPT_SYMFS },
 	{ "display", required_argument, NULL, 'd' },
 	{ "coalesce", required_argument, NULL, 'c' },
 	{ "help", no_argument, NULL, 'h' },
@@ -51,10 +55,11 @@ static const struct option long_options[] = {
 };
 
 struct request {
-	const char *input, *before;
+	const char *input, *before, *root;
 	u32 lines;
 	s32 pid;
 	bool json, tui, check;
+	u32 node_detail;
 	bool stdio, stats_only, full_symbols, no_source, show_all, by_pid;
 	enum c2c_display display;
 };
@@ -96,7 +101,7 @@ static int show(const struct request *q, struct out *o)
 
 	if (!is)
 		return 1;
-	if (!c2c_analyse(is, q->input, q->pid) && is->samples) {
+	if (!c2c_analyse(is, q->input, q->pid, q->root) && is->samples) {
 		status = q->check && is->nr_reports ? 3 : 0;
 		if (q->tui)
 			status = view_run(is) ? 1 : status;
@@ -104,7 +109,7 @@ static int show(const struct request *q, struct out *o)
 			words_json(o, is);
 		else if (!q->before)
 			words_print(o, is, q->lines);
-		else if (!c2c_analyse(was, q->before, q->pid))
+		else if (!c2c_analyse(was, q->before, q->pid, q->root))
 			put_comparison(o, was, is);
 	}
 	c2c_analysis_free(is);
@@ -128,6 +133,11 @@ static int show_tables(const struct request *q, struct out *o)
 
 	if (!t)
 		return 1;
+	if (places_init(&t->places)) {
+		free(t);
+		return 1;
+	}
+	t->places.images.root = q->root;
 	t->display = q->display;
 	t->by_pid = q->by_pid;
 	t->no_source = q->no_source;
@@ -135,9 +145,12 @@ static int show_tables(const struct request *q, struct out *o)
 	t->show_all = q->show_all;
 	if (pd_open(&f, q->input, why, sizeof(why))) {
 		say_error("%s", why);
+		table_free(t);
 		free(t);
 		return 1;
 	}
+	nodes_read(&t->nodes, f);
+	t->node_detail = (enum node_detail)min(q->node_detail, (u32)NODE_CPUS);
 	err = pd_for_each(f, &c);
 	if (!err)
 		err = table_sort(t);
@@ -177,11 +190,12 @@ static bool set_coalesce(struct request *q, const char *list)
 /* Options of perf's report; false if c is none or wrong. */
 static bool table_option(struct request *q, int c)
 {
-	q->stdio |= c != 'c' && c != 'd';
+	q->stdio |= c != 'c' && c != 'd' && c != 'N';
 	switch (c) {
 	case OPT_STDIO: return true;
 	case OPT_STATS: return q->stats_only = true;
 	case OPT_FULL: return q->full_symbols = true;
+	case 'N': return ++q->node_detail;
 	case OPT_NO_SOURCE: return q->no_source = true;
 	case OPT_SHOW_ALL: return q->show_all = true;
 	case 'd': return set_display(q, optarg);
@@ -197,7 +211,7 @@ int c2c_report_main(int argc, char **argv)
 	int c, status;
 
 	optind = 0;
-	while ((c = getopt_long(argc, argv, "i:n:p:d:c:h", long_options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "i:n:p:d:c:Nh", long_options, NULL)) != -1) {
 		switch (c) {
 		case 'i': q.input = optarg; break;
 		case 'n': q.lines = atoi(optarg); break;
@@ -206,6 +220,7 @@ int c2c_report_main(int argc, char **argv)
 		case OPT_BEFORE: q.before = optarg; break;
 		case OPT_TUI: q.tui = true; break;
 		case OPT_CHECK: q.check = true; break;
+		case PLACE_OPT_SYMFS: q.root = optarg; break;
 		default:
 			if (c != 'h' && c != '?' && table_option(&q, c))
 				break;

@@ -187,7 +187,7 @@ static struct widths widths_of(const struct c2c_table *t, const struct c2c_line 
 		const struct c2c_name *n = l->entries[i]->name;
 
 		w.symbol = max(w.symbol, n->has_symbol ? (int)strlen(n->symbol) + 4 : 22);
-		w.object = max(w.object, (int)strlen(n->object));
+		w.object = max(w.object, n->has_symbol ? (int)strlen(n->object) : max((int)strlen(n->object), 16));
 		w.source = max(w.source, (int)strlen(n->source));
 	}
 	if (!t->full_symbols) {
@@ -199,6 +199,7 @@ static struct widths widths_of(const struct c2c_table *t, const struct c2c_line 
 
 static void put_heads(struct out *o, const struct c2c_table *t, const struct widths *w)
 {
+	static const char *const titles[] = { "Node", "Node{cpus %hitms %stores}", "Node{cpu list}" };
 	const char *pid = t->by_pid ? "         " : "";
 
 	out_printf(o,
@@ -215,8 +216,9 @@ static void put_heads(struct out *o, const struct c2c_table *t, const struct wid
 		   t->by_pid ? "      Pid" : "", w->symbol, "Symbol", w->object, "Object");
 	if (!t->no_source)
 		out_printf(o, "  %*s", w->source, "Source:Line");
+	out_printf(o, "  %s", titles[t->node_detail]);
 	out_printf(o,
-		   "  Node\n# .....  .......  .......  .......  .......  .......  ..................  ....  ......%s  "
+		   "\n# .....  .......  .......  .......  .......  .......  ..................  ....  ......%s  "
 		   "..................  ........  ........  ........  .......  ........  ",
 		   t->by_pid ? "  ......." : "");
 	out_fill(o, '.', w->symbol);
@@ -247,7 +249,7 @@ static void put_entry(struct out *o, const struct c2c_table *t, const struct c2c
 	if (e->name->has_symbol)
 		snprintf(symbol, sizeof(symbol), "[.] %s", e->name->symbol);
 	else
-		snprintf(symbol, sizeof(symbol), "[.] 0x%016llx", (unsigned long long)e->ip);
+		snprintf(symbol, sizeof(symbol), "[.] %#.16llx", (unsigned long long)e->iaddr);
 	out_printf(o, "  %5s  %6.2f%%  %6.2f%%  %6.2f%%  %6.2f%%  %6.2f%%", "", percent(s->rmt_hitm, sum->rmt_hitm),
 		   percent(s->lcl_hitm, sum->lcl_hitm), percent(s->st_l1hit, sum->st_l1hit),
 		   percent(s->st_l1miss, sum->st_l1miss), percent(s->st_na, sum->st_na));
@@ -261,7 +263,11 @@ static void put_entry(struct out *o, const struct c2c_table *t, const struct c2c
 	out_printf(o, "  %-*.*s  %-*.*s", w->symbol, w->symbol, symbol, w->object, w->object, e->name->object);
 	if (!t->no_source)
 		out_printf(o, "  %-*.*s", w->source, w->source, e->name->source);
-	out_str(o, "   0\n");
+	out_str(o, "  ");
+	if (e->shares)
+		e->shares[t->nodes.nr] = (struct node_shares){ table_hitm(t, s), s->store };
+	nodes_print(o, &t->nodes, e->cpus, e->shares, t->node_detail);
+	out_char(o, '\n');
 }
 
 static void put_pareto(struct out *o, struct c2c_table *t)

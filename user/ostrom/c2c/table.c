@@ -166,6 +166,11 @@ static struct c2c_entry *add_entry(struct c2c_table *t, struct c2c_line *l, cons
 	e = calloc(1, sizeof(*e));
 	if (!e)
 		return NULL;
+	if (t->node_detail == NODE_SHARES) {
+		e->shares = calloc(t->nodes.nr + 1, sizeof(*e->shares));
+		if (!e->shares)
+			return free(e), NULL;
+	}
 	e->line = l;
 	e->path = code ? code->path : NULL;
 	e->code_key = code ? code->inode : 0;
@@ -223,8 +228,8 @@ static void add_weight(struct c2c_mean *m, u64 weight)
 
 static int add_sample(struct c2c_table *t, const struct pd_sample *s)
 {
-	const struct pd_map *code = pd_space_find(&t->spaces, s->pid, s->ip);
-	const struct pd_map *data = pd_space_find(&t->spaces, s->pid, s->addr);
+	const struct pd_map *code = pd_space_find(&t->places.spaces, s->pid, s->ip);
+	const struct pd_map *data = pd_space_find(&t->places.spaces, s->pid, s->addr);
 	const struct c2c_stats *st = stats_of(t, s->data_src, s->addr, code && data);
 	struct c2c_line *l = get_line(t, s, data);
 	struct c2c_entry *e = l ? get_entry(t, l, s, code, data) : NULL;
@@ -232,7 +237,13 @@ static int add_sample(struct c2c_table *t, const struct pd_sample *s)
 	if (!e)
 		return -ENOMEM;
 	add_stats(&e->stats, st);
-	if (s->cpu < 1024)
+	if (e->shares && nodes_of(&t->nodes, s->cpu) >= 0) {
+		struct node_shares *n = &e->shares[nodes_of(&t->nodes, s->cpu)];
+
+		n->hitms += table_hitm(t, st);
+		n->stores += st->store;
+	}
+	if (s->cpu < C2C_CPUS)
 		e->cpus[s->cpu / 64] |= 1ull << (s->cpu % 64);
 	if (st->rmt_hitm)
 		add_weight(&e->rmt, s->weight);
@@ -247,7 +258,7 @@ int table_record(struct c2c_table *t, const struct pd_sample *s)
 {
 	if (s->type == PERF_RECORD_SAMPLE)
 		return add_sample(t, s);
-	return pd_spaces_record(&t->spaces, s);
+	return places_follow(&t->places, s);
 }
 
 u32 table_hitm(const struct c2c_table *t, const struct c2c_stats *st)
@@ -300,8 +311,8 @@ static int by_offset(const void *a, const void *b, void *arg)
 static void fill_name(struct c2c_table *t, struct c2c_name *n)
 {
 	struct field_name name;
-	struct image *im = n->path ? image_get(&t->images, n->path) : NULL;
-	const struct image_sym *sym;
+	struct image *im = n->path ? image_get(&t->places.images, n->path) : NULL;
+	struct place where;
 	const char *slash;
 	u64 vaddr;
 
@@ -310,14 +321,14 @@ static void fill_name(struct c2c_table *t, struct c2c_name *n)
 	vaddr = image_vaddr_at(im, n->offset);
 	slash = strrchr(n->path, '/');
 	snprintf(n->object, sizeof(n->object), "%s", slash ? slash + 1 : n->path);
-	sym = image_symbol(im, vaddr, false);
-	n->has_symbol = sym;
-	snprintf(n->symbol, sizeof(n->symbol), "%s", sym ? sym->name : "");
+	place_in_file(&t->places, n->path, n->offset, &where);
+	n->has_symbol = where.symbol;
+	snprintf(n->symbol, sizeof(n->symbol), "%s", where.symbol ? where.symbol : "");
 	name_code(im, vaddr, &name);
 	if (*name.source)
 		snprintf(n->source, sizeof(n->source), "%s", name.source);
-	else if (sym)
-		snprintf(n->source, sizeof(n->source), "%s+%llu", sym->name, (unsigned long long)(vaddr - sym->start));
+	else if (where.symbol)
+		snprintf(n->source, sizeof(n->source), "%s+%llu", where.symbol, (unsigned long long)where.offset);
 	else
 		snprintf(n->source, sizeof(n->source), "%s[%llx]", n->object, (unsigned long long)vaddr);
 }
@@ -405,6 +416,7 @@ static void free_lines(struct c2c_table *t)
 				struct c2c_entry *e = l->first;
 
 				l->first = e->next_in_line;
+				free(e->shares);
 				free(e);
 			}
 			free(l->entries);
@@ -424,6 +436,5 @@ void table_free(struct c2c_table *t)
 		}
 	free(t->entries);
 	free(t->sorted);
-	pd_spaces_free(&t->spaces);
-	images_free(&t->images);
+	places_free(&t->places);
 }

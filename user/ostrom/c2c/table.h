@@ -6,6 +6,7 @@
 #define C2C_TABLE_H
 
 #include "c2c.h"
+#include "nodes.h"
 #include "perfdata/out.h"
 
 enum c2c_display { DISPLAY_LCL, DISPLAY_RMT, DISPLAY_TOT };
@@ -38,8 +39,9 @@ struct c2c_entry { /* one (offset, code address, process if asked) in a line */
 	u64 file_offset;
 	struct c2c_stats stats;
 	struct c2c_mean rmt, lcl, load; /* weights */
-	u64 cpus[16];                   /* CPUs 0 to 1023 */
-	const struct c2c_name *name;    /* by table_sort, of shown lines */
+	u64 cpus[C2C_CPUS / 64];
+	struct node_shares *shares;  /* one a node, if asked for (-N) */
+	const struct c2c_name *name; /* by table_sort, of shown lines */
 };
 
 struct c2c_line {
@@ -64,6 +66,8 @@ struct c2c_table {
 	struct c2c_stats total, shared;
 	u32 shared_lines;
 	enum c2c_display display;
+	struct c2c_nodes nodes;
+	enum node_detail node_detail;
 	bool by_pid, no_source, full_symbols, show_all;
 	struct c2c_name *names[TABLE_NAMES];
 	struct c2c_class { /* what the last kind of access counts: kinds are few */
@@ -71,8 +75,7 @@ struct c2c_table {
 		bool has_addr, has_maps, is_known;
 		struct c2c_stats stats;
 	} classes[64];
-	struct pd_spaces spaces;
-	struct images images;
+	struct places places;
 	struct pd_threads threads;
 };
 

@@ -28,8 +28,7 @@ struct line_report {
 };
 
 struct c2c_analysis {
-	struct pd_spaces spaces;
-	struct images images;
+	struct places places;
 	struct pd_threads threads;
 	struct lines lines;
 	u64 samples, loads, stores;
@@ -38,8 +37,9 @@ struct c2c_analysis {
 	u32 nr_reports;
 };
 
-/* Reads the file and fills the reports, worst line first. 0 or -errno; messages are said. pid 0: all processes. */
-int c2c_analyse(struct c2c_analysis *c, const char *path, s32 pid);
+/* Reads the file and fills the reports, worst line first. 0 or -errno; messages are said. pid 0: all processes;
+ * root: where the recorded machine's files lie, or NULL. */
+int c2c_analyse(struct c2c_analysis *c, const char *path, s32 pid, const char *root);
 /* The steps of it, for those who read other events of the same file as well: begin, then follow side-band records and
  * add samples in time order, then finish. */
 int c2c_begin(struct c2c_analysis *c);

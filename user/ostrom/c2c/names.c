@@ -125,31 +125,13 @@ static void describe(Dwarf_Die *type, u64 offset, char *path, size_t n)
 	}
 }
 
-static bool find_cu(Dwarf *dw, u64 pc, Dwarf_Die *cu)
-{
-	Dwarf_CU *unit = NULL;
-	Dwarf_Half version;
-	u8 kind;
-
-	while (!dwarf_get_units(dw, unit, &unit, &version, &kind, cu, NULL))
-		if (dwarf_haspc(cu, pc) > 0)
-			return true;
-	return false;
-}
-
-static void name_place(struct image *im, u64 vaddr, Dwarf_Die *cu, struct field_name *out)
+static void name_place(struct image *im, u64 vaddr, struct field_name *out)
 {
 	struct image_sym *f = image_symbol(im, vaddr, false);
-	Dwarf_Line *line = cu ? dwarf_getsrc_die(cu, vaddr) : NULL;
-	const char *file = line ? dwarf_linesrc(line, NULL, NULL) : NULL;
-	int no = 0;
 
 	if (f)
 		snprintf(out->function, sizeof(out->function), "%s", image_symbol_name(f));
-	if (!file)
-		return;
-	dwarf_lineno(line, &no);
-	snprintf(out->source, sizeof(out->source), "%s:%d", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, no);
+	image_source(im, vaddr, out->source, sizeof(out->source));
 }
 
 /* ---- globals ---- */
@@ -317,11 +299,8 @@ static bool operand_at(struct images *images, const struct pd_map *code, u64 ip,
 
 void name_code(struct image *im, u64 vaddr, struct field_name *out)
 {
-	Dwarf_Die cu;
-	bool has_cu = image_dwarf(im) && find_cu(im->dwarf, vaddr, &cu);
-
 	memset(out, 0, sizeof(*out));
-	name_place(im, vaddr, has_cu ? &cu : NULL, out);
+	name_place(im, vaddr, out);
 }
 
 void name_access(struct images *images, const struct pd_map *code, u64 ip, const struct pd_map *data, u64 addr,
@@ -337,8 +316,8 @@ void name_access(struct images *images, const struct pd_map *code, u64 ip, const
 	if (!im)
 		return name_memory(data, out);
 	vaddr = image_vaddr(im, code, ip);
-	has_cu = image_dwarf(im) && find_cu(im->dwarf, vaddr, &cu);
-	name_place(im, vaddr, has_cu ? &cu : NULL, out);
+	has_cu = image_unit(im, vaddr, &cu);
+	name_place(im, vaddr, out);
 	/* globals of the program that the code belongs to, its zeroed data included: same distance as linked */
 	if (name_global(im, addr - (ip - vaddr), addr, out))
 		return;

@@ -443,3 +443,30 @@ Dwarf *image_dwarf(struct image *im)
 	}
 	return im->dwarf;
 }
+
+bool image_unit(struct image *im, u64 vaddr, Dwarf_Die *unit)
+{
+	Dwarf *dw = image_dwarf(im);
+	Dwarf_CU *at = NULL;
+	Dwarf_Half version;
+	u8 kind;
+
+	while (dw && !dwarf_get_units(dw, at, &at, &version, &kind, unit, NULL))
+		if (dwarf_haspc(unit, vaddr) > 0)
+			return true;
+	return false;
+}
+
+bool image_source(struct image *im, u64 vaddr, char *out, size_t n)
+{
+	Dwarf_Die unit;
+	Dwarf_Line *line = image_unit(im, vaddr, &unit) ? dwarf_getsrc_die(&unit, vaddr) : NULL;
+	const char *file = line ? dwarf_linesrc(line, NULL, NULL) : NULL;
+	int no = 0;
+
+	if (!file)
+		return false;
+	dwarf_lineno(line, &no);
+	snprintf(out, n, "%s:%d", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, no);
+	return true;
+}

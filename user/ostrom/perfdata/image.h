@@ -58,5 +58,8 @@ const char *image_symbol_name(struct image_sym *s);
 /* The build id, lower case; "" if the file has none. */
 void image_build_id(const struct image *im, char *out, size_t n);
 Dwarf *image_dwarf(struct image *im);
+/* The compilation unit of an address, and "file.c:12"; false without debug information of it. */
+bool image_unit(struct image *im, u64 vaddr, Dwarf_Die *unit);
+bool image_source(struct image *im, u64 vaddr, char *out, size_t n);
 
 #endif

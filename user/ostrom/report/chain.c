@@ -24,10 +24,9 @@
 #include <string.h>
 #include "chain.h"
 
-#define FRAMES_MOST 127
-#define MARGIN      12 /* columns before the tree */
-#define COLUMN      11 /* a branch: a bar and what its percentage takes */
-#define DEPTH_MOST  256
+#define MARGIN     12 /* columns before the tree */
+#define COLUMN     11 /* a branch: a bar and what its percentage takes */
+#define DEPTH_MOST 256
 
 bool chain_parse_style(struct chain_style *style, const char *text)
 {
@@ -44,10 +43,11 @@ bool chain_parse_style(struct chain_style *style, const char *text)
 		else if (n == 4 && !strncmp(text, "none", n))
 			style->is_on = false;
 		else if (n == 6 && !strncmp(text, "callee", n))
-			style->from_callee = true;
-		else if (n == 6 && !strncmp(text, "caller", n))
+			style->from_callee = style->has_order = true;
+		else if (n == 6 && !strncmp(text, "caller", n)) {
 			style->from_callee = false;
-		else if (n && (n != 5 || strncmp(text, "graph", n)))
+			style->has_order = true;
+		} else if (n && (n != 5 || strncmp(text, "graph", n)))
 			return false;
 	}
 	return true;
@@ -75,44 +75,40 @@ static struct chain_node *child_at(struct chain_node *parent, const struct place
 	return n;
 }
 
-/* The addresses of a chain without its marks, where the sample fell first; in_kernel tells of each. */
-static u32 frames_of(const struct pd_sample *s, u64 ips[FRAMES_MOST], bool in_kernel[FRAMES_MOST])
+void chain_resolve(struct chain_frames *f, struct places *p, const struct pd_sample *s, bool from_callee)
 {
 	bool kernel = (s->misc & PERF_RECORD_MISC_CPUMODE_MASK) == PERF_RECORD_MISC_KERNEL;
-	u32 all = pd_chain_length(s, FRAMES_MOST), n = 0;
+	u32 all = pd_chain_length(s, FRAMES_MOST);
 
-	for (u32 i = 0; i < all && n < FRAMES_MOST; i++) {
+	f->nr = 0;
+	for (u32 i = 0; i < all && f->nr < FRAMES_MOST; i++) {
 		u64 ip = pd_u64(s->chain + i * 8);
 
 		if (ip >= (u64)PERF_CONTEXT_MAX) {
 			kernel = ip == (u64)PERF_CONTEXT_KERNEL;
 			continue;
 		}
-		ips[n] = ip;
-		in_kernel[n++] = kernel;
+		f->ip[f->nr] = ip;
+		place_find(p, s->pid, kernel, ip, &f->where[f->nr++]);
 	}
-	return n;
+	for (u32 i = 0; !from_callee && i < f->nr / 2; i++) {
+		swap(f->ip[i], f->ip[f->nr - 1 - i]);
+		swap(f->where[i], f->where[f->nr - 1 - i]);
+	}
 }
 
-int chain_add(struct chain_node *root, struct places *p, const struct pd_sample *s, bool from_callee)
+int chain_add(struct chain_node *root, const struct chain_frames *f, u32 from, u64 period)
 {
-	bool in_kernel[FRAMES_MOST];
-	u64 ips[FRAMES_MOST];
-	u32 n = frames_of(s, ips, in_kernel);
 	struct chain_node *at = root;
 
-	root->sum += s->period;
-	for (u32 i = 0; i < n; i++) {
-		u32 f = from_callee ? i : n - 1 - i;
-		struct place where;
-
-		place_find(p, s->pid, in_kernel[f], ips[f], &where);
-		at = child_at(at, &where, ips[f]);
+	root->sum += period;
+	for (u32 i = from; i < f->nr; i++) {
+		at = child_at(at, &f->where[i], f->ip[i]);
 		if (!at)
 			return -ENOMEM;
-		at->sum += s->period;
+		at->sum += period;
 	}
-	at->own += s->period;
+	at->own += period;
 	return 0;
 }
 

@@ -4,9 +4,10 @@
  *
  * Idea: an entry for each (command, file, symbol) that occurs, an address standing in where no symbol is known; at the
  * end one table an event, largest period first, equal ones by name. Memory grows with entries, not with samples. With
- * -g each has the tree of its call chains (chain.c).
+ * call chains each has the tree of its own (chain.c), and functions that called it are entries, too (--children), each
+ * with the tree from there on.
  *
- * Contract: perf 6.1's table (--no-children; without -g as its -g none); keys can be chosen with --sort. Exit status 1
+ * Contract: perf 6.1's table, by its defaults; keys can be chosen with --sort (columns.c). Exit status 1
  * when the file cannot be used, 129 for a wrong option. Locks: none.
  */
 #include <errno.h>
@@ -14,22 +15,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "chain.h"
 #include "ostrom.h"
 #include "perfdata/dump.h"
-#include "perfdata/out.h"
-#include "perfdata/place.h"
-#include "perfdata/threads.h"
+#include "report_priv.h"
 
 static const char usage_text[] =
 	"usage: ostrom report [OPTIONS]\n"
 	"  -i, --input FILE   recording (perf.data; - is standard input)\n"
-	"  -s, --sort LIST    of comm,dso,sym (all three)\n"
+	"  -s, --sort LIST    of comm,dso,sym (these three), pid, cpu, srcline, sample, period\n"
 	"  -g, --call-graph [graph|none][,PERCENT][,caller|callee]  who called it (0.5 % and more, caller)\n"
 	"  -D, --dump-raw-trace  the records as they are, nothing else\n"
-	"      --stdio, --no-children: accepted, they are what is shown\n" PLACE_OPTIONS_HELP;
+	"      --children, --no-children  with what a function called, or its own time only (with chains: the first)\n"
+	"      --stdio        accepted, it is what is shown\n" PLACE_OPTIONS_HELP;
 
-enum { OPT_STDIO = 256, OPT_NO_CHILDREN };
+enum { OPT_STDIO = 256, OPT_CHILDREN, OPT_NO_CHILDREN };
 
 static const struct option long_options[] = {
 	{ "input", required_argument, NULL, 'i' },
@@ -39,27 +38,19 @@ static const struct option long_options[] = {
 	{ "call-graph", optional_argument, NULL, 'g' },
 	PLACE_LONG_OPTIONS,
 	{ "stdio", no_argument, NULL, OPT_STDIO },
+	{ "children", no_argument, NULL, OPT_CHILDREN },
 	{ "no-children", no_argument, NULL, OPT_NO_CHILDREN },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
 
-enum column { COL_COMM, COL_DSO, COL_SYM, NR_COLUMNS };
-
-struct entry {
-	struct entry *next;
-	u32 event;
-	char comm[48];
-	struct place place; /* of the first sample; what is no key is left out */
-	u64 period;
-	struct chain_node chains;
-};
-
 struct report {
 	const char *input;
-	enum column columns[NR_COLUMNS]; /* in the order shown */
-	u32 nr_columns;
+	struct columns columns;
 	struct chain_style chains;
+	bool has_style; /* -g was said */
+	enum { CHILDREN_AUTO, CHILDREN_ON, CHILDREN_OFF } children;
+	struct chain_frames frames; /* of the sample at hand */
 	struct pd_file *file;
 	struct pd_threads threads;
 	struct places places;
@@ -73,14 +64,6 @@ struct report {
 
 /* ---- collecting ---- */
 
-static bool has(const struct report *r, enum column c)
-{
-	for (u32 i = 0; i < r->nr_columns; i++)
-		if (r->columns[i] == c)
-			return true;
-	return false;
-}
-
 static u32 hash_of(const struct report *r, const struct entry *e)
 {
 	u64 h = e->event * 31 + (uintptr_t)e->place.file / 16;
@@ -88,6 +71,7 @@ static u32 hash_of(const struct report *r, const struct entry *e)
 	for (const char *p = e->comm; *p; p++)
 		h = h * 33 + (u8)*p;
 	h = h * 33 + (e->place.symbol ? (uintptr_t)e->place.symbol : e->place.addr);
+	h = h * 33 + (u32)e->tid * 131u + (u32)e->cpu + (uintptr_t)e->source / 8;
 	return (h ^ h >> 32) & (r->nr_buckets - 1);
 }
 
@@ -95,7 +79,7 @@ static bool same(const struct entry *a, const struct entry *b)
 {
 	return a->event == b->event && a->place.file == b->place.file && a->place.symbol == b->place.symbol &&
 	       (a->place.symbol || a->place.addr == b->place.addr) && a->place.level == b->place.level &&
-	       !strcmp(a->comm, b->comm);
+	       a->tid == b->tid && a->cpu == b->cpu && a->source == b->source && !strcmp(a->comm, b->comm);
 }
 
 static int grow(struct report *r)
@@ -141,33 +125,70 @@ static struct entry *get_entry(struct report *r, const struct entry *key)
 	return e;
 }
 
+/* The entry of a place in a sample's thread; NULL without memory. */
+static struct entry *entry_at(struct report *r, const struct pd_sample *s, const struct pd_thread *t,
+			      const struct place *where)
+{
+	struct entry key = { .event = s->event->index, .place = *where, .tid = (s32)s->tid, .thread = (s32)s->tid };
+
+	key.cpu = s->event->attr.sample_type & PERF_SAMPLE_CPU ? (s32)s->cpu : -1;
+	memcpy(key.comm, t->comm, sizeof(key.comm));
+	return columns_make_key(&r->columns, &r->places, &key) ? NULL : get_entry(r, &key);
+}
+
+static int add_chain(struct report *r, struct entry *e, u32 from, u64 period)
+{
+	e->depth = max(e->depth, r->frames.nr - from);
+	return chain_add(&e->chains, &r->frames, from, period);
+}
+
+/* Every function of the chain called what took the time, once however often it is in it. */
+static int add_callers(struct report *r, const struct pd_sample *s, const struct pd_thread *t, struct entry *self)
+{
+	struct entry *seen[FRAMES_MOST + 1] = { self };
+	u32 nr = 1;
+
+	for (u32 i = 0; i < r->frames.nr; i++) {
+		struct entry *e = entry_at(r, s, t, &r->frames.where[i]);
+		u32 k = 0;
+
+		if (!e)
+			return -ENOMEM;
+		while (k < nr && seen[k] != e)
+			k++;
+		if (k < nr)
+			continue;
+		seen[nr++] = e;
+		e->total += s->period;
+		if (r->chains.is_on && add_chain(r, e, i, s->period))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int add_sample(struct report *r, const struct pd_sample *s)
 {
 	bool in_kernel = (s->misc & PERF_RECORD_MISC_CPUMODE_MASK) == PERF_RECORD_MISC_KERNEL;
 	struct pd_thread *t = pd_thread_get(&r->threads, s->pid, s->tid);
-	struct entry key = { .event = s->event->index }, *e;
+	struct place where;
+	struct entry *e;
 
 	if (!t)
 		return -ENOMEM;
-	place_find(&r->places, s->pid, in_kernel, s->ip, &key.place);
-	if (has(r, COL_COMM))
-		memcpy(key.comm, t->comm, sizeof(key.comm));
-	if (!has(r, COL_SYM)) {
-		key.place.symbol = NULL;
-		key.place.addr = 0;
-		key.place.level = 0;
-	}
-	if (!has(r, COL_DSO) && !has(r, COL_SYM)) /* a symbol of two files is two, shown or not */
-		key.place.file = NULL;
-	e = get_entry(r, &key);
+	place_find(&r->places, s->pid, in_kernel, s->ip, &where);
+	e = entry_at(r, s, t, &where);
 	if (!e)
 		return -ENOMEM;
-	if (r->chains.is_on && chain_add(&e->chains, &r->places, s, r->chains.from_callee))
+	if (r->chains.is_on || r->children == CHILDREN_ON)
+		chain_resolve(&r->frames, &r->places, s, r->chains.from_callee);
+	if (r->chains.is_on && add_chain(r, e, 0, s->period))
 		return -ENOMEM;
 	e->period += s->period;
+	e->total += s->period;
+	e->samples++;
 	r->samples[s->event->index]++;
 	r->periods[s->event->index] += s->period;
-	return 0;
+	return r->children == CHILDREN_ON ? add_callers(r, s, t, e) : 0;
 }
 
 static int on_record(void *arg, const struct pd_sample *s)
@@ -185,54 +206,21 @@ static int on_record(void *arg, const struct pd_sample *s)
 
 /* ---- printing ---- */
 
-static int by_text(const char *a, const char *b)
-{
-	return !a || !b ? !!b - !!a : strcmp(a, b);
-}
-
 static int by_period(const void *a, const void *b, void *arg)
 {
 	const struct entry *x = *(struct entry *const *)a, *y = *(struct entry *const *)b;
 	const struct report *r = arg;
 
+	if (r->children == CHILDREN_ON) {
+		if (x->total != y->total)
+			return x->total > y->total ? -1 : 1;
+		if (r->chains.is_on && x->thread == y->thread &&
+		    x->depth != y->depth) /* the caller above what it called */
+			return (x->depth > y->depth) == r->chains.from_callee ? 1 : -1;
+	}
 	if (x->period != y->period)
 		return x->period > y->period ? -1 : 1;
-	for (u32 i = 0; i < r->nr_columns; i++) {
-		int d = r->columns[i] == COL_COMM  ? strcmp(x->comm, y->comm)
-			: r->columns[i] == COL_DSO ? by_text(x->place.file->short_name, y->place.file->short_name)
-						   : by_text(x->place.symbol, y->place.symbol);
-		if (d)
-			return d;
-	}
-	if (x->place.file != y->place.file && has(r, COL_SYM))
-		return strcmp(x->place.file->short_name, y->place.file->short_name);
-	return x->place.addr < y->place.addr ? -1 : x->place.addr > y->place.addr;
-}
-
-static const char *const titles[] = { "Command", "Shared Object", "Symbol" };
-
-static int text_of(const struct entry *e, enum column c, char *text, size_t n)
-{
-	if (c == COL_COMM)
-		return snprintf(text, n, "%s", e->comm);
-	if (c == COL_DSO)
-		return snprintf(text, n, "%s", e->place.file->short_name);
-	if (e->place.symbol)
-		return snprintf(text, n, "[%c] %s", e->place.level, e->place.symbol);
-	return snprintf(text, n, "[%c] 0x%016llx", e->place.level, (unsigned long long)e->place.addr);
-}
-
-static int width_of(const struct report *r, struct entry *const *list, u32 nr, enum column c)
-{
-	int w = strlen(titles[c]);
-	char text[1024];
-
-	for (u32 i = 0; i < nr; i++) {
-		w = max(w, text_of(list[i], c, text, sizeof(text)));
-		if (c == COL_DSO && has(r, COL_SYM) && !list[i]->place.symbol)
-			w = max(w, 16); /* perf makes room for an address there */
-	}
-	return w;
+	return columns_compare(&r->columns, x, y);
 }
 
 static void put_count(struct out *o, u64 n)
@@ -249,47 +237,61 @@ static void put_count(struct out *o, u64 n)
 
 static void put_heads(struct report *r, const struct pd_event *e, const int *width)
 {
+	const struct columns *c = &r->columns;
 	struct out *o = &r->out;
 
 	put_count(o, r->samples[e->index]);
-	out_printf(o, " of event '%s'\n# Event count (approx.): %llu\n#\n# Overhead", e->name,
+	out_printf(o, " of event '%s'\n# Event count (approx.): %llu\n#\n", e->name,
 		   (unsigned long long)r->periods[e->index]);
-	for (u32 i = 0; i < r->nr_columns; i++) {
+	out_str(o, r->children == CHILDREN_ON ? "# Children      Self" : "# Overhead");
+	for (u32 i = 0; i < c->nr; i++) {
+		const char *title = columns_title(c->list[i]);
+
 		out_str(o, "  ");
-		out_pad(o, titles[r->columns[i]], strlen(titles[r->columns[i]]), width[i]);
+		out_pad(o, title, (int)strlen(title), width[i]);
 	}
-	out_str(o, "\n# ........");
-	for (u32 i = 0; i < r->nr_columns; i++) {
+	out_str(o, r->children == CHILDREN_ON ? "\n# ........  ........" : "\n# ........");
+	for (u32 i = 0; i < c->nr; i++) {
 		out_str(o, "  ");
 		out_fill(o, '.', width[i]);
 	}
 	out_str(o, "\n#\n");
 }
 
+static void put_row(struct report *r, const struct entry *e, u64 total, const int *width)
+{
+	struct out *o = &r->out;
+	char text[1024];
+
+	if (r->children == CHILDREN_ON)
+		out_printf(o, "  %7.2f%%", total ? 100.0 * e->total / total : 0);
+	out_printf(o, "  %7.2f%%", total ? 100.0 * e->period / total : 0);
+	for (u32 c = 0; c < r->columns.nr; c++) {
+		int n = columns_text(e, r->columns.list[c], text, sizeof(text));
+
+		out_str(o, "  ");
+		if (columns_right(r->columns.list[c]))
+			out_fill(o, ' ', width[c] - n);
+		out_pad(o, text, n, columns_open(&r->columns, c) || columns_right(r->columns.list[c]) ? n : width[c]);
+	}
+	out_char(o, '\n');
+}
+
 static void put_table(struct report *r, const struct pd_event *ev, struct entry **list, u32 nr)
 {
 	u64 total = r->periods[ev->index];
-	struct out *o = &r->out;
 	int width[NR_COLUMNS];
-	char text[1024];
 
 	qsort_r(list, nr, sizeof(*list), by_period, r);
-	for (u32 i = 0; i < r->nr_columns; i++)
-		width[i] = width_of(r, list, nr, r->columns[i]);
+	for (u32 i = 0; i < r->columns.nr; i++)
+		width[i] = columns_width(&r->columns, list, nr, r->columns.list[i]);
 	put_heads(r, ev, width);
 	for (u32 i = 0; i < nr; i++) {
-		out_printf(o, "  %7.2f%%", total ? 100.0 * list[i]->period / total : 0);
-		for (u32 c = 0; c < r->nr_columns; c++) {
-			int n = text_of(list[i], r->columns[c], text, sizeof(text));
-
-			out_str(o, "  ");
-			out_pad(o, text, n, r->columns[c] == COL_SYM && c + 1 == r->nr_columns ? n : width[c]);
-		}
-		out_char(o, '\n');
+		put_row(r, list[i], total, width);
 		if (r->chains.is_on)
-			chain_print(o, &list[i]->chains, &r->chains, total);
+			chain_print(&r->out, &list[i]->chains, &r->chains, total);
 	}
-	out_str(o, "\n\n");
+	out_str(&r->out, "\n\n");
 }
 
 static int put_event(struct report *r, const struct pd_event *ev)
@@ -308,6 +310,30 @@ static int put_event(struct report *r, const struct pd_event *ev)
 	return 0;
 }
 
+/* A recording with call chains is shown with them and with what functions called, unless the user says otherwise. */
+static void choose_form(struct report *r)
+{
+	bool has_chains = false;
+
+	for (u32 i = 0; i < pd_nr_events(r->file); i++)
+		has_chains |= !!(pd_event(r->file, i)->attr.sample_type & PERF_SAMPLE_CALLCHAIN);
+	if (!has_chains) {
+		r->children = CHILDREN_OFF;
+		r->chains.is_on = false;
+		return;
+	}
+	if (r->children == CHILDREN_AUTO)
+		r->children = CHILDREN_ON;
+	if (!r->has_style) {
+		r->chains.is_on = true;
+		r->chains.least_percent = 0.5;
+	}
+	if (r->children == CHILDREN_ON && !r->chains.has_order)
+		r->chains.from_callee = false;
+	else if (!r->has_style)
+		r->chains.from_callee = true;
+}
+
 static int show(struct report *r)
 {
 	struct pd_consumer c = { .record = on_record, .arg = r };
@@ -324,6 +350,7 @@ static int show(struct report *r)
 		out_flush(&r->out);
 		return err;
 	}
+	choose_form(r);
 	err = pd_for_each(r->file, &c);
 	out_printf(&r->out,
 		   "# To display the perf.data header info, please use --header/--header-only options.\n#\n#\n"
@@ -342,30 +369,6 @@ static int show(struct report *r)
 
 /* ---- the command ---- */
 
-static bool parse_sort(struct report *r, const char *list)
-{
-	static const struct {
-		const char *word;
-		enum column c;
-	} words[] = { { "comm", COL_COMM }, { "dso", COL_DSO }, { "sym", COL_SYM }, { "symbol", COL_SYM } };
-	size_t n;
-
-	r->nr_columns = 0;
-	for (; *list; list += n + (list[n] == ',')) {
-		u32 i = 0;
-
-		n = strcspn(list, ",");
-		while (i < ARRAY_SIZE(words) && (strlen(words[i].word) != n || strncmp(words[i].word, list, n)))
-			i++;
-		if (i == ARRAY_SIZE(words) || has(r, words[i].c)) {
-			say_error("--sort: '%.*s' is none of comm, dso, sym, or is named twice", (int)n, list);
-			return false;
-		}
-		r->columns[r->nr_columns++] = words[i].c;
-	}
-	return r->nr_columns;
-}
-
 static bool parse_chains(struct report *r, const char *text)
 {
 	bool skip_first = r->chains.skip_first;
@@ -375,6 +378,7 @@ static bool parse_chains(struct report *r, const char *text)
 		return false;
 	}
 	r->chains.skip_first = skip_first;
+	r->has_style = true;
 	return true;
 }
 
@@ -392,13 +396,13 @@ static int parse(struct report *r, int argc, char **argv)
 	int c;
 
 	r->input = "perf.data";
-	parse_sort(r, "comm,dso,sym");
+	columns_parse(&r->columns, "comm,dso,sym");
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "i:s:fDg::k:h", long_options, NULL)) != -1)
 		switch (c) {
 		case 'i': r->input = optarg; break;
 		case 's':
-			if (!parse_sort(r, optarg))
+			if (!columns_parse(&r->columns, optarg))
 				return 129;
 			r->chains.skip_first = !strncmp(optarg, "sym", 3);
 			break;
@@ -408,8 +412,9 @@ static int parse(struct report *r, int argc, char **argv)
 			break;
 		case 'D': r->dump = true; break;
 		case 'f':
-		case OPT_STDIO:
-		case OPT_NO_CHILDREN: break;
+		case OPT_STDIO: break;
+		case OPT_CHILDREN: r->children = CHILDREN_ON; break;
+		case OPT_NO_CHILDREN: r->children = CHILDREN_OFF; break;
 		default:
 			if (places_option(&r->places, c, optarg))
 				break;
@@ -434,6 +439,7 @@ static void release(struct report *r)
 	free(r->periods);
 	pd_threads_free(&r->threads);
 	places_free(&r->places);
+	columns_free(&r->columns);
 	pd_close(r->file);
 	free(r);
 }

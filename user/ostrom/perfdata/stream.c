@@ -9,7 +9,7 @@
  * delivered. The queue is a few ascending runs (one a CPU), so a heap of runs by their first time gives the order
  * without moving an entry; of two equal times the earlier in the file comes first. What survives the delivery at the
  * end of round k is from round k itself: unpacked blocks of older rounds go back. Pages of the file need not even stay
- * until then (and are brought in ahead by another thread, ahead.c): every MiB those read are unmapped, and what is
+ * until then: every MiB those read are unmapped, and what is
  * delivered later comes back from the page cache. Records without a time (those that the recorder synthesised) are
  * delivered as they come, as perf does.
  *
@@ -26,11 +26,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <zstd.h>
-#include "ahead.h"
 #include "perfdata_priv.h"
 
 #define AHEAD       12        /* records to prefetch before they are delivered */
-#define AHEAD_BYTES 2048      /* bytes to prefetch before they are scanned */
+#define AHEAD_BYTES 4096      /* bytes to prefetch before they are scanned */
 #define WINDOW      (1 << 20) /* bytes read, or delivered and lying four times as far apart, between two unmappings */
 
 #define NO_EVENT 0xffff
@@ -72,7 +71,6 @@ struct stream {
 	size_t carry_bytes;
 	u64 round_start, released, at; /* offsets in the file; at: how far it was read */
 	const u8 *in_map;
-	struct ahead *ahead; /* NULL: none */
 	u64 delivered;       /* bytes since the last unmapping */
 };
 
@@ -468,7 +466,6 @@ static void pause_at(struct stream *s, u64 at, u64 done, u64 total)
 {
 	s->at = at;
 	unmap_read(s);
-	ahead_move(s->ahead, at);
 	pd_progress(s->f, done, total);
 }
 
@@ -480,7 +477,6 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 	int err = 0;
 
 	s->in_map = map;
-	s->ahead = s->f->is_pipe ? NULL : ahead_begin(map, from, end);
 	s->round_start = s->released = s->at = from;
 	while (at < end && !err) {
 		const u8 *rec = map + at;
@@ -495,6 +491,7 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 			next_pause = at + WINDOW;
 		}
 		__builtin_prefetch(rec + min((u64)AHEAD_BYTES, end - at));
+		__builtin_prefetch(rec + min((u64)AHEAD_BYTES + 64, end - at));
 		at += size;
 		if (type == PERF_RECORD_SAMPLE) {
 			err = take_sample(s, rec, size);
@@ -504,7 +501,6 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 		at += min(payload(s, rec, type, size), end - at);
 	}
 	s->at = at;
-	ahead_end(s->ahead);
 	return err;
 }
 

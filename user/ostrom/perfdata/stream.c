@@ -71,7 +71,7 @@ struct stream {
 	size_t carry_bytes;
 	u64 round_start, released, at; /* offsets in the file; at: how far it was read */
 	const u8 *in_map;
-	u64 delivered;       /* bytes since the last unmapping */
+	u64 delivered; /* bytes since the last unmapping */
 };
 
 /* ---- the queue ---- */

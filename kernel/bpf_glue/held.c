@@ -201,7 +201,14 @@ static int program_get(int fd, bool for_tracepoint, struct bpf_prog **out, u32 *
 	return err;
 }
 
-static const struct perf_program_ops program_ops = { .get = program_get, .put = bpf_prog_put, .run = bpf_prog_run };
+static u32 program_id(const struct bpf_prog *p)
+{
+	return p->id;
+}
+
+static const struct perf_program_ops program_ops = {
+	.get = program_get, .put = bpf_prog_put, .run = bpf_prog_run, .id = program_id
+};
 
 void bpf_held_init(void)
 {

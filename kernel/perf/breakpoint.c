@@ -19,6 +19,7 @@
 #include <arch/thread.h>
 #include <core/log.h>
 #include <lib/err.h>
+#include <lib/string.h>
 #include <linux/hw_breakpoint.h>
 
 static int check(const struct perf_event_attr *a)
@@ -92,6 +93,26 @@ bool perf_breakpoint_fits(const struct perf_context *ctx, int cpu)
 	list_for_each_entry (e, &ctx->events, ctx_link)
 		n += e->kind == &perf_kind_breakpoint && (e->cpu == cpu || e->cpu < 0 || cpu < 0);
 	return n < ARCH_WATCHES;
+}
+
+/* Another address, kind or length; everything else must be as it is. perf_lock held. */
+int perf_breakpoint_modify(struct perf_event *e, const struct perf_event_attr *a)
+{
+	struct perf_event_attr same = e->attr;
+	int err = check(a);
+
+	event_disable(e);
+	same.bp_addr = a->bp_addr;
+	same.bp_type = a->bp_type;
+	same.bp_len = a->bp_len;
+	same.disabled = a->disabled;
+	if (!err && memcmp(&same, a, sizeof(same)))
+		err = fail(EINVAL, "perf: only what a breakpoint watches can be modified");
+	if (!err)
+		e->attr = same;
+	if (!e->attr.disabled)
+		event_enable(e);
+	return err;
 }
 
 void perf_watch_hit(struct regs *r, unsigned slots)

@@ -131,7 +131,7 @@ static void raise_keys(struct perf_event *e, bool of_task)
 
 /* ---- opening --------------------------------------------------------------------------------------------- */
 
-static int copy_attr(struct perf_event_attr *a, void __user *from)
+int perf_copy_attr(struct perf_event_attr *a, void __user *from)
 {
 	u8 rest[64];
 	u32 given, own = sizeof(*a);
@@ -356,7 +356,7 @@ int perf_open(void __user *attr, int pid, int cpu, int group_fd, ulong flags)
 
 	if (flags & ~(ulong)FLAGS_KNOWN)
 		return -EINVAL;
-	err = copy_attr(&r.attr, attr);
+	err = perf_copy_attr(&r.attr, attr);
 	if (!err && !perf_is_perfmon())
 		err = perf_attr_allowed_kernel(&r.attr, &perf_limits);
 	if (!err)

@@ -239,6 +239,25 @@ static long pause_output(struct perf_event *e, bool pause)
 	return 0;
 }
 
+static long modify(struct perf_event *e, void __user *from)
+{
+	struct perf_event_attr a;
+	struct perf_event *c;
+	int err = perf_copy_attr(&a, from);
+
+	if (err)
+		return err;
+	if (a.type != e->attr.type)
+		return -EINVAL;
+	if (e->kind != &perf_kind_breakpoint)
+		return -EOPNOTSUPP;
+	err = perf_breakpoint_modify(e, &a);
+	list_for_each_entry (c, &e->children, child_link)
+		if (!err)
+			err = perf_breakpoint_modify(c, &a);
+	return err;
+}
+
 static long ioctl_locked(struct perf_event *e, unsigned cmd, ulong arg)
 {
 	switch (cmd) {
@@ -251,6 +270,8 @@ static long ioctl_locked(struct perf_event *e, unsigned cmd, ulong arg)
 	case PERF_EVENT_IOC_SET_OUTPUT: return set_output(e, (int)arg);
 	case PERF_EVENT_IOC_SET_FILTER: return set_filter(e, (const char __user *)arg);
 	case PERF_EVENT_IOC_PAUSE_OUTPUT: return pause_output(e, arg != 0);
+	case PERF_EVENT_IOC_QUERY_BPF: return perf_program_query(e, (struct perf_event_query_bpf __user *)arg);
+	case PERF_EVENT_IOC_MODIFY_ATTRIBUTES: return modify(e, (void __user *)arg);
 	case PERF_EVENT_IOC_SET_BPF: return perf_program_attach(e, (int)arg);
 	default: return -ENOTTY;
 	}

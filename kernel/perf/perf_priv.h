@@ -96,6 +96,9 @@ struct perf_event {
 	u64 freq_stamp;          /* l */
 	struct timer timer;      /* clocks */
 	u64 timer_left;          /* l: ns until the next sample when it was last taken off */
+	u64 tick_ns;             /* l: clocks: when this tick began */
+	u32 tick_samples;        /* l: since then */
+	bool throttled;          /* l: until the next tick */
 	int limit;               /* atomic: REFRESH: overflows until it goes off; 0: none */
 	u32 wake_count;          /* g: samples since the last wake-up */
 	int slot;                /* l: breakpoints: of the CPU, -1: none */
@@ -184,6 +187,8 @@ void perf_switch_in(struct task *prev);
 void perf_moved_tenant(void); /* a task has another tenant now: events of tenants look again, on all CPUs */
 
 /* ---- event.c ---- */
+/* What a program asks for, checked as far as it does not depend on the kind of event. 0 or -errno. */
+int __must_check perf_copy_attr(struct perf_event_attr *a, void __user *from);
 bool perf_is_perfmon(void); /* current may do what perf_event_paranoid forbids */
 void event_free(struct perf_event *e);
 int __must_check event_create(const struct perf_event_attr *attr, const struct perf_kind *kind, int cpu,
@@ -245,14 +250,16 @@ void perf_clock_arm(struct perf_event *e);
 
 /* ---- breakpoint.c ---- */
 bool perf_breakpoint_fits(const struct perf_context *ctx, int cpu);
-void perf_watch_hit(struct regs *r, unsigned slots); /* IRQs off */
+int __must_check perf_breakpoint_modify(struct perf_event *e, const struct perf_event_attr *a); /* perf_lock held */
+void perf_watch_hit(struct regs *r, unsigned slots);                                            /* IRQs off */
 
 /* ---- program.c ---- */
 struct programs;
 const struct programs *perf_programs_of(unsigned id); /* of a tracepoint; NULL: none. IRQs off, here and below */
 bool perf_programs_pass(struct perf_cpu *c, const struct programs *p, const void *record);
 bool perf_program_wants(struct perf_cpu *c, const struct bpf_prog *program, const struct perf_sample *s);
-int __must_check perf_program_attach(struct perf_event *e, int fd); /* perf_lock held */
+int __must_check perf_program_attach(struct perf_event *e, int fd);                    /* perf_lock held */
+long perf_program_query(struct perf_event *e, struct perf_event_query_bpf __user *to); /* perf_lock held */
 void perf_program_detach(struct perf_event *e);
 
 /* ---- tell.c ---- */

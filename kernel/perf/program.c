@@ -7,14 +7,16 @@
  * kind of event has one program of its own, asked before each of its samples.
  *
  * Contract: perf/output.h (who runs programs), PERF_EVENT_IOC_SET_BPF of perf_event_open(2): EEXIST when the event has
- * one, EINVAL for a program of another type, EACCES when it reads beyond the record, E2BIG for the 65th at a
- * tracepoint. A program inside of which a tracepoint fires does not run again.
+ * one or another event brought the same program to its tracepoint, EINVAL for a program of another type, EACCES when it
+ * reads beyond the record, E2BIG for the 65th at a tracepoint. A program inside of which a tracepoint fires does not
+ * run again.
  *
  * Locks: perf_lock for the tables; readers have IRQs off. A program is let go when no reader can be in it.
  */
 #include "perf_priv.h"
 #include <alloc/slab.h>
 #include <arch/cpu.h>
+#include <arch/user.h>
 #include <core/log.h>
 #include <core/rcu.h>
 #include <lib/err.h>
@@ -97,6 +99,9 @@ static int join(struct perf_event *e)
 		p = kzalloc(sizeof(*p), ALLOC_KERNEL);
 	if (!p)
 		return -ENOMEM;
+	for (unsigned i = 0; i < PROGRAMS_MOST; i++)
+		if (p->of[i] && p->of[i]->program == e->program)
+			return -EEXIST;
 	while (slot < PROGRAMS_MOST && p->of[slot])
 		slot++;
 	if (slot == PROGRAMS_MOST)
@@ -119,6 +124,41 @@ static void leave(struct perf_event *e)
 	rcu_assign(*at, NULL);
 	rcu_synchronize();
 	kfree(p);
+}
+
+/* The numbers of the programs at the event's tracepoint, as many as there is room for. */
+static long ids_of(const struct programs *p, u32 *ids, u32 room)
+{
+	u32 n = 0;
+
+	for (unsigned slot = 0; slot < PROGRAMS_MOST; slot++)
+		if (p->of[slot] && n++ < room)
+			ids[n - 1] = ops->id(p->of[slot]->program);
+	return room && n > room ? -ENOSPC : 0;
+}
+
+long perf_program_query(struct perf_event *e, struct perf_event_query_bpf __user *to)
+{
+	u32 ids[PROGRAMS_MOST] = { 0 }, asked[2]; /* asked: room for numbers, number of programs */
+	const struct programs *p;
+	long result;
+
+	assert(mutex_is_held(&perf_lock));
+	if (!perf_is_perfmon())
+		return -EPERM;
+	if (e->attr.type != PERF_TYPE_TRACEPOINT)
+		return -EINVAL;
+	if (user_get(asked, to, sizeof(asked)))
+		return -EFAULT;
+	if (asked[0] > PROGRAMS_MOST)
+		return -E2BIG;
+	p = of_point[e->attr.config - TRACE_FIRST_ID];
+	asked[1] = p ? p->nr : 0;
+	result = p ? ids_of(p, ids, asked[0]) : 0;
+	if (user_put((char __user *)to + sizeof(u32), &asked[1], sizeof(u32)) ||
+	    user_put((char __user *)to + sizeof(asked), ids, asked[0] * sizeof(u32)))
+		return -EFAULT;
+	return result;
 }
 
 int perf_program_attach(struct perf_event *e, int fd)

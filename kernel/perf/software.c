@@ -20,6 +20,7 @@
 #include <lib/err.h>
 
 #define PERIOD_LEAST_NS 10000
+#define TICKS           250 /* a second: what the limit of samples is counted in */
 
 static void fire(struct perf_cpu *c, struct list *events, u64 n, const struct regs *regs, ulong addr, bool may_tell)
 {
@@ -117,15 +118,49 @@ static void clock_tick(struct perf_event *e)
 	c->busy = false;
 }
 
+static void tell_throttle(struct perf_event *e, u32 type)
+{
+	u64 body[3] = { perf_time(e), e->parent ? e->parent->id : e->id, e->id };
+	struct perf_record r;
+
+	if (!perf_record_begin(&r, e, type, 0, sizeof(body)))
+		return;
+	perf_ring_put(&r.w, body, sizeof(body));
+	perf_record_end(&r);
+}
+
+/* After a sample: when may the next be taken? As many in a tick as kernel.perf_event_max_sample_rate allows, then none
+ * until the next tick. */
+static u64 next_sample(struct perf_event *e, u64 due, u64 now)
+{
+	u64 most = max((perf_limits.max_sample_rate + TICKS - 1) / TICKS, 1ULL);
+
+	if (now - e->tick_ns >= NSEC_PER_SEC / TICKS) {
+		e->tick_ns = now - now % (NSEC_PER_SEC / TICKS);
+		e->tick_samples = 0;
+	}
+	if (++e->tick_samples < most)
+		return due;
+	e->throttled = true;
+	tell_throttle(e, PERF_RECORD_THROTTLE);
+	return max(due, e->tick_ns + NSEC_PER_SEC / TICKS);
+}
+
 static void clock_fire(struct timer *t)
 {
 	struct perf_event *e = container_of(t, struct perf_event, timer);
+	u64 now;
 
 	if (READ_ONCE(e->state) != PERF_ACTIVE || e->on_cpu != cpu_id())
 		return;
+	if (unlikely(e->throttled)) {
+		e->throttled = false;
+		tell_throttle(e, PERF_RECORD_UNTHROTTLE);
+	}
 	e->kind->tick(e);
+	now = clock_ns();
 	if (e->state == PERF_ACTIVE)
-		timer_arm(t, max(t->deadline_ns + e->period, clock_ns() + PERIOD_LEAST_NS / 2), 0);
+		timer_arm(t, next_sample(e, max(t->deadline_ns + e->period, now + PERIOD_LEAST_NS / 2), now), 0);
 }
 
 static u64 clock_period(const struct perf_event *e)

@@ -102,6 +102,39 @@ CASE(tracepoint)
 	close(own), close(prog), close(map);
 }
 
+CASE(asked)
+{
+	int map = map_new(BPF_MAP_TYPE_ARRAY, 4, 16, 1, 0), prog[2];
+	struct perf_event_attr dummy = { .type = PERF_TYPE_SOFTWARE, .config = PERF_COUNT_SW_DUMMY };
+	int e[3], other = event(&dummy, 0, -1);
+	struct {
+		unsigned room, nr, ids[4];
+	} q = { .room = 4 };
+
+	for (int i = 0; i < 2; i++)
+		want((prog[i] = counter(BPF_PROG_TYPE_TRACEPOINT, map)) >= 0);
+	for (int i = 0; i < 3; i++)
+		want((e[i] = point("syscalls/sys_enter_getppid", 0, -1)) >= 0);
+	want_eq(ioctl(e[0], PERF_EVENT_IOC_QUERY_BPF, &q), 0);
+	want(q.nr == 0);
+	for (int i = 0; i < 2; i++)
+		want_eq(ioctl(e[i], PERF_EVENT_IOC_SET_BPF, prog[i]), 0);
+	want_errno(ioctl(e[2], PERF_EVENT_IOC_SET_BPF, prog[0]), EEXIST); /* it is there by another event */
+	want_eq(ioctl(e[2], PERF_EVENT_IOC_QUERY_BPF, &q), 0);
+	want(q.nr == 2 && q.ids[0] && q.ids[1] && q.ids[0] != q.ids[1] && !q.ids[2]);
+	q.room = 1;
+	want_errno(ioctl(e[2], PERF_EVENT_IOC_QUERY_BPF, &q), ENOSPC);
+	want(q.nr == 2);
+	q.room = 0;
+	want_eq(ioctl(e[2], PERF_EVENT_IOC_QUERY_BPF, &q), 0);
+	q.room = 65;
+	want_errno(ioctl(e[2], PERF_EVENT_IOC_QUERY_BPF, &q), E2BIG);
+	want_errno(ioctl(other, PERF_EVENT_IOC_QUERY_BPF, &q), EINVAL);
+	for (int i = 0; i < 3; i++)
+		close(e[i]);
+	close(other), close(prog[0]), close(prog[1]), close(map);
+}
+
 CASE(fields)
 {
 	int map = map_new(BPF_MAP_TYPE_ARRAY, 4, 16, 1, 0), prog;
@@ -176,6 +209,7 @@ int main(void)
 		return 0;
 	}
 	RUN(tracepoint);
+	RUN(asked);
 	RUN(fields);
 	RUN(scheduler);
 	RUN(sample);

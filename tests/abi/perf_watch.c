@@ -102,6 +102,38 @@ CASE(refusals)
 		close(fd[i]);
 }
 
+CASE(modified)
+{
+	struct perf_event_attr a = { 0 }, other;
+	int fd = open_watch(&a, HW_BREAKPOINT_W, (void *)&word, 8), clock;
+
+	want(fd >= 0);
+	word = 1;
+	a.bp_addr = (unsigned long)&neighbour;
+	want(!ioctl(fd, PERF_EVENT_IOC_MODIFY_ATTRIBUTES, &a));
+	word = 2;
+	neighbour = 1;
+	neighbour = 2;
+	want_eq(value(fd), 3);
+	a.disabled = 1;
+	want(!ioctl(fd, PERF_EVENT_IOC_MODIFY_ATTRIBUTES, &a));
+	neighbour = 3;
+	want_eq(value(fd), 3);
+	other = a;
+	other.bp_len = 3;
+	want(ioctl(fd, PERF_EVENT_IOC_MODIFY_ATTRIBUTES, &other) < 0 && errno == EINVAL);
+	other = a;
+	other.inherit = 1;
+	want(ioctl(fd, PERF_EVENT_IOC_MODIFY_ATTRIBUTES, &other) < 0 && errno == EINVAL);
+	other = (struct perf_event_attr){ .type = PERF_TYPE_SOFTWARE, .size = sizeof(other) };
+	want(ioctl(fd, PERF_EVENT_IOC_MODIFY_ATTRIBUTES, &other) < 0 && errno == EINVAL);
+	other.config = PERF_COUNT_SW_DUMMY;
+	clock = (int)syscall(SYS_perf_event_open, &other, 0, -1, -1, 0);
+	want(clock >= 0 && ioctl(clock, PERF_EVENT_IOC_MODIFY_ATTRIBUTES, &other) < 0 && errno == EOPNOTSUPP);
+	close(clock);
+	close(fd);
+}
+
 struct perf_info { /* asm-generic/siginfo.h: the C library's siginfo_t may lack these fields */
 	int signo, error, code;
 	void *addr;
@@ -179,6 +211,7 @@ int main(void)
 {
 	RUN(counts);
 	RUN(refusals);
+	RUN(modified);
 	RUN(sigtrap);
 	RUN(descriptor_signal);
 	RUN(inherited);

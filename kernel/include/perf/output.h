@@ -26,6 +26,7 @@ struct perf_program_ops {
 	int (*get)(int fd, bool for_tracepoint, struct bpf_prog **out, u32 *reads);
 	void (*put)(struct bpf_prog *p);
 	u64 (*run)(const struct bpf_prog *p, const void *context);
+	u32 (*id)(const struct bpf_prog *p);
 };
 void perf_programs_set(const struct perf_program_ops *ops);
 

@@ -150,7 +150,7 @@ int columns_make_key(struct columns *c, struct places *p, struct entry *e)
 		if (!e->source)
 			return -ENOMEM;
 	}
-	if (!columns_have(c, COL_COMM) && !columns_have(c, COL_PID))
+	if (!columns_have(c, COL_COMM))
 		memset(e->comm, 0, sizeof(e->comm));
 	if (!columns_have(c, COL_SYM)) {
 		e->place.symbol = NULL;
@@ -186,8 +186,8 @@ static int compare(enum column c, const struct entry *a, const struct entry *b)
 	case COL_DSO: return by_text(file_name(a), file_name(b));
 	case COL_SYM: return by_text(a->place.symbol, b->place.symbol);
 	case COL_SRCLINE: return by_text(a->source, b->source);
-	case COL_PID: return b->tid - a->tid;
-	case COL_CPU: return b->cpu - a->cpu;
+	case COL_PID: return a->tid - b->tid;
+	case COL_CPU: return a->cpu - b->cpu;
 	default: return 0;
 	}
 }
@@ -227,7 +227,7 @@ int columns_text(const struct entry *e, enum column column, char *text, size_t n
 	switch (column) {
 	case COL_COMM: return snprintf(text, n, "%s", e->comm);
 	case COL_DSO: return snprintf(text, n, "%s", e->place.file->short_name);
-	case COL_PID: return snprintf(text, n, "%7d:%s", e->tid, e->comm);
+	case COL_PID: return snprintf(text, n, "%7d:%s", e->tid, e->who->comm); /* its last name */
 	case COL_CPU: return snprintf(text, n, "%.3d", e->cpu);
 	case COL_SRCLINE: return snprintf(text, n, "%s", e->source);
 	case COL_SAMPLES: return snprintf(text, n, "%llu", (unsigned long long)e->samples);

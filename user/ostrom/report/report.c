@@ -129,7 +129,7 @@ static struct entry *get_entry(struct report *r, const struct entry *key)
 static struct entry *entry_at(struct report *r, const struct pd_sample *s, const struct pd_thread *t,
 			      const struct place *where)
 {
-	struct entry key = { .event = s->event->index, .place = *where, .tid = (s32)s->tid, .thread = (s32)s->tid };
+	struct entry key = { .event = s->event->index, .place = *where, .tid = (s32)s->tid, .who = t };
 
 	key.cpu = s->event->attr.sample_type & PERF_SAMPLE_CPU ? (s32)s->cpu : -1;
 	memcpy(key.comm, t->comm, sizeof(key.comm));
@@ -214,8 +214,7 @@ static int by_period(const void *a, const void *b, void *arg)
 	if (r->children == CHILDREN_ON) {
 		if (x->total != y->total)
 			return x->total > y->total ? -1 : 1;
-		if (r->chains.is_on && x->thread == y->thread &&
-		    x->depth != y->depth) /* the caller above what it called */
+		if (r->chains.is_on && x->who == y->who && x->depth != y->depth) /* the caller above what it called */
 			return (x->depth > y->depth) == r->chains.from_callee ? 1 : -1;
 	}
 	if (x->period != y->period)

@@ -19,9 +19,9 @@ struct entry { /* what is no key is 0 */
 	s32 tid, cpu;
 	const char *source; /* interned */
 	u64 period, samples;
-	u64 total;  /* of it and of what it called */
-	s32 thread; /* of the first sample */
-	u32 depth;  /* frames of the longest chain */
+	u64 total;                   /* of it and of what it called */
+	const struct pd_thread *who; /* of the first sample */
+	u32 depth;                   /* frames of the longest chain */
 	struct chain_node chains;
 };
 

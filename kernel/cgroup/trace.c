@@ -12,6 +12,7 @@
  */
 #include <lib/printf.h>
 #include <lib/string.h>
+#include <task/hooks.h>
 #include <task/task.h>
 #include "cgroup_priv.h"
 #include "trace.h"
@@ -27,16 +28,30 @@ static int level_of(struct cgroup *c)
 	return level;
 }
 
-static u32 put_path(void *record, size_t *size, size_t room, struct cgroup *c)
+static void path_of(struct cgroup *c, char path[PATH_ROOM])
 {
-	char path[PATH_ROOM];
 	struct strbuf text;
 
-	strbuf_init(&text, path, sizeof(path));
+	strbuf_init(&text, path, PATH_ROOM);
 	cgroup_add_path(c, &text);
 	if (!text.len)
 		strbuf_add(&text, "/");
+}
+
+static u32 put_path(void *record, size_t *size, size_t room, struct cgroup *c)
+{
+	char path[PATH_ROOM];
+
+	path_of(c, path);
 	return trace_put_string(record, size, room, path);
+}
+
+void cgroup_tell_name(struct cgroup *c)
+{
+	char path[PATH_ROOM];
+
+	path_of(c, path);
+	task_hooks->tenant_named(cgroup_id(c->tenant), path);
 }
 
 void cgroup_trace(enum trace_id event, struct cgroup *c)

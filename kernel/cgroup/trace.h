@@ -12,6 +12,7 @@ struct cgroup;
 struct task;
 
 void cgroup_trace(enum trace_id event, struct cgroup *c); /* cgroup_mkdir, rmdir, freeze, unfreeze */
+void cgroup_tell_name(struct cgroup *c);                  /* to perf, behind task_life_key */
 void cgroup_trace_attach(struct cgroup *to, const struct task *t);
 
 #endif

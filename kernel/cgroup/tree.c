@@ -24,6 +24,7 @@
 #include <task/task.h>
 #include <vfs/vfs.h>
 #include "cgroup_priv.h"
+#include <task/hooks.h>
 #include "trace.h"
 
 #define SETS 256 /* of up to eight controllers */
@@ -210,6 +211,8 @@ static int make(struct cgroup *parent, const char *name, u16 mode)
 	count_descendants(c, 1);
 	if (trace_on(cgroup_mkdir))
 		cgroup_trace(TRACE_cgroup_mkdir, c);
+	if (static_branch(&task_life_key))
+		cgroup_tell_name(c);
 	return 0;
 }
 

@@ -121,7 +121,7 @@ static void raise_keys(struct perf_event *e, bool of_task)
 
 	if (of_task || a->context_switch || follows || e->tenant)
 		e->key_bits |= KEY_SWITCH;
-	if (of_task || a->mmap || a->mmap_data || a->mmap2 || a->comm || a->task)
+	if (of_task || a->mmap || a->mmap_data || a->mmap2 || a->comm || a->task || a->cgroup)
 		e->key_bits |= KEY_LIFE;
 	if (e->key_bits & KEY_SWITCH)
 		static_key_inc(&task_switch_key);
@@ -508,6 +508,7 @@ static const struct task_hooks hooks = {
 	.exec = perf_hook_exec,
 	.renamed = perf_hook_renamed,
 	.moved_tenant = perf_moved_tenant,
+	.tenant_named = perf_hook_tenant,
 	.exit = perf_hook_exit,
 	.mapped = perf_hook_mapped,
 	.count = perf_count,

@@ -234,6 +234,7 @@ void perf_hook_fork_failed(struct task *child);
 void perf_hook_forked(struct task *child);
 void perf_hook_exec(void);
 void perf_hook_renamed(struct task *t);
+void perf_hook_tenant(u64 id, const char *path);
 void perf_hook_exit(void);
 void perf_hook_mapped(struct mm *m, ulong addr);
 

@@ -3,8 +3,8 @@
  * Problem: samples name addresses and numbers; whoever reads them later must know which program, thread and file those
  * meant at the time.
  *
- * Idea: beside samples, records of what changes names: fork, exit, exec, renaming, new mappings, switches. They go to
- * the events that are active on this CPU (its own and the current task's) and ask for them.
+ * Idea: beside samples, records of what changes names: fork, exit, exec, renaming, new mappings, cgroups, switches.
+ * They go to the events that are active on this CPU (its own and the current task's) and ask for them.
  *
  * Contract: PERF_RECORD_* of linux/perf_event.h. After exec: COMM, then one MMAP for each mapping of the new program.
  *
@@ -23,7 +23,7 @@
 
 bool perf_wants_sideband(const struct perf_event_attr *a)
 {
-	return a->mmap || a->mmap_data || a->mmap2 || a->comm || a->task || a->context_switch;
+	return a->mmap || a->mmap_data || a->mmap2 || a->comm || a->task || a->context_switch || a->cgroup;
 }
 
 static u32 process_number(const struct task *t)
@@ -134,6 +134,27 @@ void perf_hook_renamed(struct task *t)
 	ulong irq = irq_save();
 
 	tell_comm(t, false);
+	irq_restore(irq);
+}
+
+void perf_hook_tenant(u64 id, const char *path)
+{
+	u32 bytes = (u32)strlen(path) + 1;
+	static const u8 zeros[8];
+	struct perf_event *e;
+	ulong irq = irq_save();
+
+	list_for_each_entry (e, &this_cpu_ptr(&perf_cpu)->sideband, side_link) {
+		struct perf_record r;
+
+		if (!e->attr.cgroup ||
+		    !perf_record_begin(&r, e, PERF_RECORD_CGROUP, 0, sizeof(id) + ALIGN_UP(bytes, 8U)))
+			continue;
+		perf_ring_put(&r.w, &id, sizeof(id));
+		perf_ring_put(&r.w, path, bytes);
+		perf_ring_put(&r.w, zeros, ALIGN_UP(bytes, 8U) - bytes);
+		perf_record_end(&r);
+	}
 	irq_restore(irq);
 }
 

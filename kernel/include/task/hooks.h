@@ -35,12 +35,13 @@ struct task_hooks {
 	void (*switch_in)(struct task *prev);
 	int (*fork)(struct task *child); /* built, not yet visible: may refuse */
 	void (*fork_failed)(struct task *child);
-	void (*forked)(struct task *child);       /* visible, not yet running */
-	void (*exec)(void);                       /* runs the new program; its memory is in place */
-	void (*renamed)(struct task *t);          /* by prctl or a write to comm */
-	void (*moved_tenant)(void);               /* some task, by whoever is current */
-	void (*exit)(void);                       /* still has its memory */
-	void (*mapped)(struct mm *m, ulong addr); /* a new VMA begins there */
+	void (*forked)(struct task *child);             /* visible, not yet running */
+	void (*exec)(void);                             /* runs the new program; its memory is in place */
+	void (*renamed)(struct task *t);                /* by prctl or a write to comm */
+	void (*moved_tenant)(void);                     /* some task, by whoever is current */
+	void (*tenant_named)(u64 id, const char *path); /* a new cgroup is there */
+	void (*exit)(void);                             /* still has its memory */
+	void (*mapped)(struct mm *m, ulong addr);       /* a new VMA begins there */
 	void (*count)(enum task_count what, u64 n, const struct regs *regs, ulong addr);
 	bool (*stepped)(struct regs *r,
 			ulong reason);    /* a debug trap from user mode (DR6): true if it was the hook's */

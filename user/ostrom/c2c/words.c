@@ -128,32 +128,18 @@ void words_print(struct out *o, const struct c2c_analysis *c, u32 max_lines)
 
 /* ---- JSON ---- */
 
-static void put_json_string(struct out *o, const char *s)
-{
-	out_char(o, '"');
-	for (; *s; s++) {
-		if (*s == '"' || *s == '\\')
-			out_char(o, '\\');
-		if ((u8)*s < 0x20)
-			out_printf(o, "\\u%04x", *s);
-		else
-			out_char(o, *s);
-	}
-	out_char(o, '"');
-}
-
 static void put_json_part(struct out *o, const struct line_part *p)
 {
 	out_str(o, "{\"object\":");
-	put_json_string(o, p->name.object);
+	out_json_string(o, p->name.object);
 	out_str(o, ",\"field\":");
-	put_json_string(o, p->name.field);
+	out_json_string(o, p->name.field);
 	out_str(o, ",\"type\":");
-	put_json_string(o, p->name.type);
+	out_json_string(o, p->name.type);
 	out_str(o, ",\"function\":");
-	put_json_string(o, p->name.function);
+	out_json_string(o, p->name.function);
 	out_str(o, ",\"source\":");
-	put_json_string(o, p->name.source);
+	out_json_string(o, p->name.source);
 	out_printf(o, ",\"offset\":%u,\"bytes\":%u,\"access\":\"%s\",\"samples\":%llu,\"travels\":%llu,\"tids\":[",
 		   p->offset, p->bytes, p->is_write ? "write" : "read", (unsigned long long)p->samples,
 		   (unsigned long long)p->travels);

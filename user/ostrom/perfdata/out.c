@@ -175,3 +175,14 @@ void out_printf(struct out *o, const char *fmt, ...)
 	if (n > 0)
 		out_bytes(o, line, min((size_t)n, sizeof(line) - 1));
 }
+
+void out_json_string(struct out *o, const char *s)
+{
+	out_char(o, '"');
+	for (; *s; s++)
+		if (*s == '"' || *s == '\\' || (u8)*s < 0x20)
+			out_printf(o, "\\u%04x", (u8)*s);
+		else
+			out_char(o, *s);
+	out_char(o, '"');
+}

@@ -34,6 +34,7 @@ void out_u64(struct out *o, u64 v, int width);                  /* right-justifi
 void out_u64_zero(struct out *o, u64 v, int width);             /* like %0*llu */
 void out_ms(struct out *o, u64 ns, int width);                  /* like "%*lu.%03lu " of ms and us */
 void out_time_us(struct out *o, u64 ns, int width);             /* sec.usec right-justified, width < 40 */
+void out_json_string(struct out *o, const char *s);             /* with its quotes */
 void out_printf(struct out *o, const char *fmt, ...) __printf(2, 3);
 
 /* Where to write next, with room for OUT_SLACK bytes; out_end says where the text ended. */

@@ -13,17 +13,6 @@
 #include <stdlib.h>
 #include "timehist.h"
 
-static void put_string(struct out *o, const char *s)
-{
-	out_char(o, '"');
-	for (; *s; s++)
-		if (*s == '"' || *s == '\\' || (u8)*s < 0x20)
-			out_printf(o, "\\u%04x", (u8)*s);
-		else
-			out_char(o, *s);
-	out_char(o, '"');
-}
-
 static const char *const wait_keys[TH_WAITS] = { "sleep", "iowait", "lock", "preempt", "throttled" };
 static const char *const wait_words[TH_WAITS] = { "asleep", "uninterruptible (I/O)", "behind a lock", "preempted",
 						  "throttled by its quota" };
@@ -91,7 +80,7 @@ void th_print_json(struct timehist *th, const struct th_event *e, const struct p
 	if (!th_cpu_listed(th, s->cpu))
 		return;
 	out_printf(o, "{\"time_ns\":%llu,\"cpu\":%u,\"comm\":", (unsigned long long)time, s->cpu);
-	put_string(o, t->comm);
+	out_json_string(o, t->comm);
 	out_printf(o, ",\"tid\":%d,\"pid\":%d,\"run_ns\":%llu,\"delay_ns\":%llu", t->tid, t->pid,
 		   (unsigned long long)r->dt_run, (unsigned long long)r->dt_delay);
 	for (u32 i = 0; i < TH_WAITS; i++)

@@ -137,14 +137,9 @@ static void put_json_causes(struct out *o, const struct why *w, u32 reason)
 	for (const struct why_cause *c = w->causes; c; c = c->next) {
 		if (c->reason != (enum wait_reason)reason)
 			continue;
-		out_printf(o, "%s{\"who\":\"", sep);
-		for (const char *p = c->who; *p; p++)
-			if (*p == '"' || *p == '\\' || (u8)*p < 0x20)
-				out_printf(o, "\\u%04x", (u8)*p);
-			else
-				out_char(o, *p);
-		out_printf(o, "\",\"ns\":%llu,\"count\":%llu}", (unsigned long long)c->ns,
-			   (unsigned long long)c->count);
+		out_printf(o, "%s{\"who\":", sep);
+		out_json_string(o, c->who);
+		out_printf(o, ",\"ns\":%llu,\"count\":%llu}", (unsigned long long)c->ns, (unsigned long long)c->count);
 		sep = ",";
 	}
 }

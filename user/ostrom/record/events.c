@@ -99,8 +99,9 @@ static int resolve(struct rec_event *e, const char *name, char *why, size_t n)
 	if (strchr(name, ':')) {
 		id = tracepoint_id(name);
 		if (id < 0) {
-			snprintf(why, n, "tracepoint %s: %s (root and a mounted tracefs are needed)", name,
-				 strerror(-id));
+			snprintf(why, n, "tracepoint %s: %s (%s)", name, strerror(-id),
+				 id == -ENOENT ? "this kernel has none of that name: see /sys/kernel/tracing/events"
+					       : "be root, and mount tracefs at /sys/kernel/tracing");
 			return id;
 		}
 		e->attr.type = PERF_TYPE_TRACEPOINT;
@@ -113,7 +114,11 @@ static int resolve(struct rec_event *e, const char *name, char *why, size_t n)
 			e->attr.config = known[i].config;
 			return 0;
 		}
-	snprintf(why, n, "unknown event '%s'", name);
+	snprintf(why, n,
+		 "unknown event '%s': cycles, cpu-clock, task-clock, page-faults, context-switches ... or a tracepoint "
+		 "as "
+		 "system:name (folders of /sys/kernel/tracing/events)",
+		 name);
 	return -EINVAL;
 }
 

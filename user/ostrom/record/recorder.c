@@ -128,8 +128,10 @@ static int find_targets(struct recorder *r)
 
 		snprintf(path, sizeof(path), "/proc/%d/task", r->o->pids[i]);
 		dir = opendir(path);
-		if (!dir)
+		if (!dir) {
+			snprintf(path, sizeof(path), "process %d", r->o->pids[i]);
 			return refuse(r, ESRCH, path);
+		}
 		while ((d = readdir(dir)))
 			if (atoi(d->d_name) > 0 && add_tid(r, atoi(d->d_name)))
 				break;

@@ -91,7 +91,9 @@ static bool parse_fields(struct script *s, const char *list)
 		while (i < ARRAY_SIZE(names) && (strlen(names[i]) != n || strncmp(names[i], list, n)))
 			i++;
 		if (i == ARRAY_SIZE(names)) {
-			say_error("-F: unknown field '%.*s'", (int)n, list);
+			say_error("-F: '%.*s' is none of comm, tid, pid, time, cpu, period, event, trace, ip, sym, "
+				  "symoff, dso",
+				  (int)n, list);
 			return false;
 		}
 		s->fields |= 1u << i;

@@ -314,7 +314,8 @@ static int prepare(struct timehist *th)
 	if (parse_cpus(th, th->opt.cpus))
 		return -EINVAL;
 	if (parse_window(th, th->opt.time)) {
-		fprintf(stderr, "Invalid time string\n");
+		fprintf(stderr, "Invalid time string: --time START,STOP in seconds of the recording's clock (12.5,13), "
+				"either may be left out\n");
 		return -EINVAL;
 	}
 	if (parse_ids(&th->pids, th->opt.pids) || parse_ids(&th->tids, th->opt.tids)) {

@@ -13,6 +13,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -149,6 +150,14 @@ static int find_target(struct request *q, struct why *w, int argc, char **argv)
 	long pid = strtol(t, &end, 10);
 
 	w->name = t;
+	if (argc == 1 && *t && !*end && pid > 0 && kill((pid_t)pid, 0) && errno == ESRCH) {
+		say_error("there is no process %ld", pid);
+		return 1;
+	}
+	if (argc == 1 && *t == '/' && access(t, F_OK)) {
+		say_error("%s is neither a cgroup nor a program", t);
+		return 1;
+	}
 	if (argc == 1 && *t && !*end && pid > 0) {
 		w->pid = pid;
 	} else if (argc == 1 && *t == '/' && (w->cgroup = t) && !cgroup_members(w)) {

@@ -5,8 +5,10 @@
  * Idea: bytes become a near-valid program (initialised registers, forward and bounded backward jumps, pointers into
  * stack, packet, map values with variable offsets, spills, subprograms). If it is accepted, three evaluators run it on
  * the same input: the interpreter (under ASan), the compiled code, and a third one written here, that checks every
- * access against a table of the objects. Results, packet, map value and context must be the same. Raw bytes as
- * instructions are tried as well, they need only not crash.
+ * access against a table of the objects. Results, packet, map value and context must be the same. The programs of the
+ * privileged may compute with addresses, which differ from run to run: the third evaluator follows through registers
+ * and bytes what came from one, and only that is not compared. Raw bytes as instructions are tried as well, they need
+ * only not crash.
  *
  * Contract: libFuzzer; aborts at a disagreement. Locks: none.
  */
@@ -20,9 +22,11 @@
 #include <bpf/prog.h>
 #include <core/log.h>
 
-#define MAP   3
-#define VALUE 64
-#define MAX   220
+#define MAP      3
+#define VALUE    64
+#define PACKET   48
+#define PREAMBLE 29 /* instructions */
+#define MAX      220
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
@@ -88,6 +92,25 @@ static void one_alu(struct gen *g)
 		emit(g, BI(class | op | BPF_X, d, s, 0, 0));
 	else
 		emit(g, BI(class | op | BPF_K, d, 0, 0, imm));
+}
+
+static void one_swap(struct gen *g)
+{
+	static const s32 bits[] = { 16, 32, 64, 16 };
+
+	emit(g, BI(BPF_ALU | BPF_END | (take(g) & 1 ? BPF_TO_BE : BPF_TO_LE), any_reg(g), 0, 0, bits[take(g) & 3]));
+}
+
+/* mark, priority, tc_index and cb[] may be written; the length may be read. */
+static void one_context(struct gen *g)
+{
+	static const u8 fields[] = { 8, 32, 44, 48, 52, 56, 60, 64, 0 };
+	u32 field = fields[take(g) % ARRAY_SIZE(fields)], r = any_reg(g);
+
+	if (take(g) & 1)
+		emit(g, BI(BPF_LDX | BPF_MEM | BPF_W, r, 6, (s16)field, 0));
+	else
+		emit(g, BI(BPF_STX | BPF_MEM | BPF_W, 6, r, (s16)field, 0));
 }
 
 static void one_branch(struct gen *g)
@@ -185,7 +208,7 @@ static void one_loop(struct gen *g)
 
 static void preamble(struct gen *g)
 {
-	const struct bpf_insn head[] = {
+	const struct bpf_insn head[PREAMBLE] = {
 		MOVR(6, 1),
 		LDX(W, 8, 6, 76),
 		LDX(W, 3, 6, 80),
@@ -234,7 +257,7 @@ static void generate(struct gen *g)
 			emit(g, LDX(B, r, 8, (s16)(r * 5)));
 	}
 	for (u32 k = 0; k < 40 && g->p < g->end && g->n < MAX; k++) {
-		switch (take(g) % 8) {
+		switch (take(g) % 10) {
 		case 0:
 		case 1:
 		case 2: one_alu(g); break;
@@ -243,6 +266,8 @@ static void generate(struct gen *g)
 		case 5:
 		case 6: one_object(g); break;
 		case 7: one_loop(g); break;
+		case 8: one_swap(g); break;
+		case 9: one_context(g); break;
 		}
 	}
 	for (int i = 0; i < 13; i++) /* wherever a jump ends */
@@ -262,15 +287,22 @@ static void generate(struct gen *g)
 
 /* ---- the third evaluator ------------------------------------------------------------------------------------ */
 
+/* `addr` says for each byte whether an address went into it. */
 struct object {
-	u8 *at;
+	u8 *at, *addr;
 	u64 bytes;
 };
 
 struct world {
 	struct bpf_skb_ctx skb;
-	u8 packet[48];
+	u8 packet[PACKET];
 	u8 value[VALUE];
+};
+
+/* Of a world, what an address went into. */
+struct blots {
+	u8 skb[sizeof(struct bpf_skb_ctx)], packet[PACKET], value[VALUE];
+	bool result;
 };
 
 struct third {
@@ -278,14 +310,36 @@ struct third {
 	struct object objects[12];
 	u32 nobjects;
 	u64 steps;
+	bool led; /* an address decided which way was taken */
 };
 
-static u8 *shadow(struct third *t, u64 at, u32 bytes)
+/* One call of a function; bit n of `addr`: register n has something of an address. */
+struct frame {
+	u64 r[11];
+	u32 addr;
+};
+
+static u8 *shadow(struct third *t, u64 at, u32 bytes, u8 **addr)
 {
-	for (u32 i = 0; i < t->nobjects; i++)
-		if (at >= (u64)t->objects[i].at && at + bytes <= (u64)t->objects[i].at + t->objects[i].bytes)
+	for (u32 i = 0; i < t->nobjects; i++) {
+		const struct object *o = &t->objects[i];
+
+		if (at >= (u64)o->at && at + bytes <= (u64)o->at + o->bytes) {
+			*addr = o->addr + (at - (u64)o->at);
 			return (u8 *)at;
+		}
+	}
 	panic("accepted program reaches %llx, %u bytes, outside its objects", (unsigned long long)at, bytes);
+}
+
+static void blot(struct frame *f, u32 reg, bool is)
+{
+	f->addr = (f->addr & ~(1U << reg)) | (u32)is << reg;
+}
+
+static bool blotted(const struct frame *f, u32 reg)
+{
+	return f->addr >> reg & 1;
 }
 
 static u64 get(const u8 *p, u32 bytes)
@@ -356,15 +410,29 @@ static bool taken(u8 op, u64 a, u64 b, bool w)
 	abort();
 }
 
-static void exchange(struct third *t, const struct bpf_insn *i, u64 *r, u32 bytes)
+static u64 swapped(u64 v, s32 bits, bool big)
 {
-	u8 *p = shadow(t, r[i->dst_reg] + i->off, bytes);
-	u64 old = get(p, bytes), operand = r[i->src_reg], mask = bytes == 8 ? ~0ULL : UINT32_MAX, now = 0;
+	u64 mask = bits == 64 ? ~0ULL : (1ULL << bits) - 1, out = 0;
 
+	if (!big)
+		return v & mask;
+	for (s32 i = 0; i < bits; i += 8)
+		out = out << 8 | (v >> i & 255);
+	return out;
+}
+
+static void exchange(struct third *t, const struct bpf_insn *i, struct frame *f, u32 bytes)
+{
+	u8 *addr, *p = shadow(t, f->r[i->dst_reg] + i->off, bytes, &addr);
+	u64 old = get(p, bytes), operand = f->r[i->src_reg], mask = bytes == 8 ? ~0ULL : UINT32_MAX, now = 0;
+	bool was = get(addr, bytes), is = was || blotted(f, i->src_reg) || (i->imm == BPF_CMPXCHG && blotted(f, 0));
+
+	memset(addr, is, bytes);
 	if (i->imm == BPF_CMPXCHG) {
-		if (old == (r[0] & mask))
+		if (old == (f->r[0] & mask))
 			put(p, operand, bytes);
-		r[0] = old;
+		f->r[0] = old;
+		blot(f, 0, was);
 		return;
 	}
 	switch (i->imm & ~BPF_FETCH) {
@@ -375,53 +443,100 @@ static void exchange(struct third *t, const struct bpf_insn *i, u64 *r, u32 byte
 	default: now = operand;
 	}
 	put(p, now, bytes);
-	if (i->imm & BPF_FETCH)
-		r[i->src_reg] = old;
+	if (i->imm & BPF_FETCH) {
+		f->r[i->src_reg] = old;
+		blot(f, i->src_reg, was);
+	}
 }
 
-static u64 evaluate(struct third *t, u32 pc, u64 r1, u32 depth)
+static void access_memory(struct third *t, const struct bpf_insn *i, struct frame *f)
 {
-	u8 stack[BPF_STACK_BYTES] = { 0 };
-	u64 r[11] = { [1] = r1, [10] = (u64)(stack + BPF_STACK_BYTES) };
 	static const u8 width[] = { 4, 2, 1, 8 };
+	u32 bytes = width[BPF_SIZE(i->code) >> 3];
+	u8 *addr, *p;
 
-	t->objects[t->nobjects++] = (struct object){ stack, sizeof(stack) };
+	if (BPF_CLASS(i->code) == BPF_STX && BPF_MODE(i->code) == BPF_ATOMIC) {
+		exchange(t, i, f, bytes);
+	} else if (BPF_CLASS(i->code) == BPF_LDX) {
+		p = shadow(t, f->r[i->src_reg] + i->off, bytes, &addr);
+		f->r[i->dst_reg] = get(p, bytes);
+		blot(f, i->dst_reg, get(addr, bytes));
+	} else {
+		bool stx = BPF_CLASS(i->code) == BPF_STX;
+
+		p = shadow(t, f->r[i->dst_reg] + i->off, bytes, &addr);
+		put(p, stx ? f->r[i->src_reg] : (u64)(s64)i->imm, bytes);
+		memset(addr, stx && blotted(f, i->src_reg), bytes);
+	}
+}
+
+static void arithmetic(const struct bpf_insn *i, struct frame *f)
+{
+	u8 op = BPF_OP(i->code);
+	bool wide = BPF_CLASS(i->code) == BPF_ALU64, x = BPF_SRC(i->code) && op != BPF_END && op != BPF_NEG;
+	u64 *d = &f->r[i->dst_reg], b = x ? f->r[i->src_reg] : (u64)(s64)i->imm;
+
+	*d = op == BPF_END ? swapped(*d, i->imm, BPF_SRC(i->code)) : compute(op, *d, b, wide);
+	blot(f, i->dst_reg, (op != BPF_MOV && blotted(f, i->dst_reg)) || (x && blotted(f, i->src_reg)));
+}
+
+static u64 evaluate(struct third *t, u32 pc, u64 r1, bool *addr);
+
+/* Returns how far the program goes on from the next instruction. */
+static s32 jump(struct third *t, const struct bpf_insn *i, struct frame *f, u32 pc)
+{
+	u8 op = BPF_OP(i->code), *addr;
+	u64 b = BPF_SRC(i->code) ? f->r[i->src_reg] : (u64)(s64)i->imm;
+	bool is = blotted(f, 1);
+
+	if (op == BPF_JA)
+		return i->off;
+	if (op == BPF_CALL && i->src_reg) {
+		f->r[0] = evaluate(t, pc + 1 + i->imm, f->r[1], &is);
+		blot(f, 0, is);
+		return 0;
+	}
+	if (op == BPF_CALL) {
+		f->r[0] = (u64)map->ops->lookup(map, shadow(t, f->r[2], 4, &addr));
+		blot(f, 0, true);
+		return 0;
+	}
+	/* The preamble's comparisons end the same way wherever packet and value are. */
+	t->led |= pc >= PREAMBLE && (blotted(f, i->dst_reg) || (BPF_SRC(i->code) && blotted(f, i->src_reg)));
+	return taken(op, f->r[i->dst_reg], b, BPF_CLASS(i->code) == BPF_JMP) ? i->off : 0;
+}
+
+/* *addr: in, whether r1 has something of an address; out, the result. */
+static u64 evaluate(struct third *t, u32 pc, u64 r1, bool *addr)
+{
+	u8 stack[BPF_STACK_BYTES] = { 0 }, blots[BPF_STACK_BYTES] = { 0 };
+	struct frame f = { .r = { [1] = r1, [10] = (u64)(stack + BPF_STACK_BYTES) },
+			   .addr = 1U << 10 | (u32)*addr << 1 };
+
+	t->objects[t->nobjects++] = (struct object){ stack, blots, sizeof(stack) };
 	for (;; pc++) {
 		const struct bpf_insn *i = &t->prog->insns[pc];
-		u8 class = BPF_CLASS(i->code), op = BPF_OP(i->code);
-		u64 b = BPF_SRC(i->code) ? r[i->src_reg] : (u64)(s64)i->imm;
-		u32 bytes = width[BPF_SIZE(i->code) >> 3];
 
 		if (++t->steps > 2000000)
 			panic("accepted program does not end");
-		switch (class) {
+		switch (BPF_CLASS(i->code)) {
 		case BPF_ALU:
-		case BPF_ALU64: r[i->dst_reg] = compute(op, r[i->dst_reg], b, class == BPF_ALU64); break;
-		case BPF_LDX: r[i->dst_reg] = get(shadow(t, r[i->src_reg] + i->off, bytes), bytes); break;
-		case BPF_ST: put(shadow(t, r[i->dst_reg] + i->off, bytes), (u64)(s64)i->imm, bytes); break;
-		case BPF_STX:
-			if (BPF_MODE(i->code) == BPF_ATOMIC)
-				exchange(t, i, r, bytes);
-			else
-				put(shadow(t, r[i->dst_reg] + i->off, bytes), r[i->src_reg], bytes);
-			break;
+		case BPF_ALU64: arithmetic(i, &f); break;
+		case BPF_LDX:
+		case BPF_ST:
+		case BPF_STX: access_memory(t, i, &f); break;
 		case BPF_LD:
-			r[i->dst_reg] = (u64)(u32)i[1].imm << 32 | (u32)i->imm;
+			f.r[i->dst_reg] = (u64)(u32)i[1].imm << 32 | (u32)i->imm;
+			blot(&f, i->dst_reg, true);
 			pc++;
 			break;
 		default:
-			if (op == BPF_EXIT) {
+			if (BPF_OP(i->code) == BPF_EXIT) {
 				t->nobjects--;
-				return r[0];
+				*addr = blotted(&f, 0);
+				return f.r[0];
 			}
-			if (op == BPF_JA)
-				pc += i->off;
-			else if (op == BPF_CALL && i->src_reg)
-				r[0] = evaluate(t, pc + 1 + i->imm, r[1], depth + 1);
-			else if (op == BPF_CALL)
-				r[0] = (u64)map->ops->lookup(map, shadow(t, r[2], 4));
-			else if (taken(op, r[i->dst_reg], b, class == BPF_JMP))
-				pc += i->off;
+			pc += jump(t, i, &f, pc);
 		}
 	}
 }
@@ -435,17 +550,15 @@ static struct bpf_map *find_map(void *arg, s32 idx, bool by_index)
 
 static void fill(struct world *w, const u8 *data, size_t size)
 {
-	static u8 packet[48];
+	static u8 packet[PACKET];
 
 	memset(w, 0, sizeof(*w));
 	for (u32 i = 0; i < sizeof(packet); i++)
 		packet[i] = size ? data[i % size] : 0;
-	w->skb = (struct bpf_skb_ctx){ .data = packet,
-				       .data_end = packet + 48,
-				       .mac = packet,
-				       .net = packet,
-				       .len = 48,
-				       .mark = size > 4 ? data[4] * 0x01010101U : 1 };
+	w->skb.data = w->skb.mac = w->skb.net = packet;
+	w->skb.data_end = packet + PACKET;
+	w->skb.len = PACKET;
+	w->skb.mark = size > 4 ? data[4] * 0x01010101U : 1;
 	for (u32 i = 0; i < VALUE; i++)
 		((u8 *)map->ops->lookup(map, &(u32){ 0 }))[i] = (u8)(i * 7 + size);
 }
@@ -456,39 +569,66 @@ static void keep(struct world *w)
 	memcpy(w->value, map->ops->lookup(map, &(u32){ 0 }), VALUE);
 }
 
+static bool third_run(const struct bpf_prog *prog, struct world *w, struct blots *blots, u64 *result)
+{
+	struct third t = { .prog = prog, .nobjects = 3 };
+	static const u8 pointers[] = { offsetof(struct bpf_skb_ctx, data), offsetof(struct bpf_skb_ctx, data_end),
+				       offsetof(struct bpf_skb_ctx, mac), offsetof(struct bpf_skb_ctx, net) };
+
+	memset(blots, 0, sizeof(*blots));
+	for (u32 i = 0; i < ARRAY_SIZE(pointers); i++)
+		memset(blots->skb + pointers[i], 1, sizeof(void *));
+	t.objects[0] = (struct object){ (u8 *)&w->skb, blots->skb, sizeof(w->skb) };
+	t.objects[1] = (struct object){ w->skb.data, blots->packet, PACKET };
+	t.objects[2] = (struct object){ map->ops->lookup(map, &(u32){ 0 }), blots->value, VALUE };
+	blots->result = true; /* so is r1 */
+	*result = evaluate(&t, 0, (u64)&w->skb, &blots->result);
+	return !t.led;
+}
+
+static u64 compiled_run(const struct bpf_prog *prog, const struct world *w, bool blind)
+{
+	u32 tail;
+	int len;
+
+	mprotect(code, 1 << 16, PROT_READ | PROT_WRITE);
+	len = bpf_jit_x86(prog, code, 1 << 16, (u64)code, &tail, blind);
+	mprotect(code, 1 << 16, PROT_READ | PROT_EXEC);
+	if (len < 0)
+		panic("the compiler refuses: %d", len);
+	return ((u64(*)(const void *))code)(&w->skb);
+}
+
+static void compare(const void *a, const void *b, const void *c, const u8 *blots, size_t bytes, const char *what)
+{
+	for (size_t i = 0; i < bytes; i++)
+		if (!blots[i] && (((const u8 *)a)[i] != ((const u8 *)b)[i] || ((const u8 *)a)[i] != ((const u8 *)c)[i]))
+			panic("%s differs", what);
+}
+
 static void run_all(struct bpf_prog *prog, const u8 *data, size_t size)
 {
 	static struct world a, b, c;
-	struct third t = { .prog = prog };
+	struct blots blots;
 	u64 ra, rb, rc;
-	u32 tail;
-	int len;
 
 	fill(&a, data, size);
 	ra = bpf_interpret(prog, &a.skb);
 	keep(&a);
-	fill(&c, data, size);
-	t.objects[t.nobjects++] = (struct object){ (u8 *)&c.skb, sizeof(c.skb) };
-	t.objects[t.nobjects++] = (struct object){ c.skb.data, 48 };
-	t.objects[t.nobjects++] = (struct object){ map->ops->lookup(map, &(u32){ 0 }), VALUE };
-	rc = evaluate(&t, 0, (u64)&c.skb, 0);
-	keep(&c);
-	mprotect(code, 1 << 16, PROT_READ | PROT_WRITE);
-	len = bpf_jit_x86(prog, code, 1 << 16, (u64)code, &tail, size & 1);
-	mprotect(code, 1 << 16, PROT_READ | PROT_EXEC);
-	if (len < 0)
-		panic("the compiler refuses: %d", len);
 	fill(&b, data, size);
-	rb = ((u64(*)(const void *))code)(&b.skb);
+	rb = compiled_run(prog, &b, size & 1);
 	keep(&b);
-	fuzz_compared += prog->alu_limits != NULL;
-	/* Addresses may be results of the privileged: stack and context differ from run to run. */
-	if (prog->alu_limits && (ra != rb || ra != rc))
+	fill(&c, data, size);
+	if (!third_run(prog, &c, &blots, &rc))
+		return;
+	keep(&c);
+	fuzz_compared++;
+	if (!blots.result && (ra != rb || ra != rc))
 		panic("results differ: interpreter %llx compiler %llx third %llx", (unsigned long long)ra,
 		      (unsigned long long)rb, (unsigned long long)rc);
-	if (prog->alu_limits && (memcmp(a.packet, b.packet, 48) || memcmp(a.packet, c.packet, 48) ||
-				 memcmp(a.value, b.value, VALUE) || memcmp(a.value, c.value, VALUE)))
-		panic("memory differs");
+	compare(a.packet, b.packet, c.packet, blots.packet, PACKET, "packet");
+	compare(a.value, b.value, c.value, blots.value, VALUE, "map value");
+	compare(&a.skb, &b.skb, &c.skb, blots.skb, sizeof(a.skb), "context");
 }
 
 static u64 tried;

@@ -6,9 +6,9 @@
  * stack, packet, map values with variable offsets, spills, subprograms). If it is accepted, three evaluators run it on
  * the same input: the interpreter (under ASan), the compiled code, and a third one written here, that checks every
  * access against a table of the objects. Results, packet, map value and context must be the same. The programs of the
- * privileged may compute with addresses, which differ from run to run: the third evaluator follows through registers
- * and bytes what came from one, and only that is not compared. Raw bytes as instructions are tried as well, they need
- * only not crash.
+ * privileged may compute with addresses and with stack that nobody wrote, which differ from run to run: the third
+ * evaluator follows through registers and bytes what came from there, and only that is not compared. Raw bytes as
+ * instructions are tried as well, they need only not crash.
  *
  * Contract: libFuzzer; aborts at a disagreement. Locks: none.
  */
@@ -287,7 +287,7 @@ static void generate(struct gen *g)
 
 /* ---- the third evaluator ------------------------------------------------------------------------------------ */
 
-/* `addr` says for each byte whether an address went into it. */
+/* `addr` says for each byte whether an address, or stack that nobody wrote, went into it. */
 struct object {
 	u8 *at, *addr;
 	u64 bytes;
@@ -509,10 +509,11 @@ static s32 jump(struct third *t, const struct bpf_insn *i, struct frame *f, u32 
 /* *addr: in, whether r1 has something of an address; out, the result. */
 static u64 evaluate(struct third *t, u32 pc, u64 r1, bool *addr)
 {
-	u8 stack[BPF_STACK_BYTES] = { 0 }, blots[BPF_STACK_BYTES] = { 0 };
+	u8 stack[BPF_STACK_BYTES] = { 0 }, blots[BPF_STACK_BYTES];
 	struct frame f = { .r = { [1] = r1, [10] = (u64)(stack + BPF_STACK_BYTES) },
 			   .addr = 1U << 10 | (u32)*addr << 1 };
 
+	memset(blots, 1, sizeof(blots));
 	t->objects[t->nobjects++] = (struct object){ stack, blots, sizeof(stack) };
 	for (;; pc++) {
 		const struct bpf_insn *i = &t->prog->insns[pc];

@@ -28,7 +28,11 @@
 
 struct nl_buf {
 	struct list link;
-	u32 len, group; /* group: of a notification, 0: an answer */
+	u32 len, group; /* group: of a notification, 0: for this socket alone */
+	u32 from;       /* the sender's port; 0: the kernel */
+	struct {
+		u32 pid, uid, gid;
+	} sender; /* as struct ucred of unix(7); zeros: the kernel */
 	u8 data[];
 };
 
@@ -36,6 +40,7 @@ struct nl_socket {
 	struct list link; /* all_lock */
 	struct socket *socket;
 	u32 port;             /* all_lock; 0: not bound yet */
+	u32 peer, peer_group; /* of connect */
 	u64 groups;           /* bit n-1: group n */
 	struct spinlock lock; /* RANK_SOCKET_QUEUE: queue */
 	struct list queue;

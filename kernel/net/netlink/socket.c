@@ -5,10 +5,11 @@
  *
  * Idea: a request is served inside send, in the caller's context; its answers are queued at the caller's own socket. A
  * notification is a copy a socket that has joined the group. A queue that is full drops notifications and says so once
- * (ENOBUFS), so that the listener can ask anew; answers always fit.
+ * (ENOBUFS), so that the listener can ask anew; answers always fit. What programs send each other takes the same ways;
+ * who writes to one that is full waits.
  *
- * Contract: netlink(7). Protocols: NETLINK_ROUTE, NETLINK_SOCK_DIAG; NETLINK_KOBJECT_UEVENT can be listened to and is
- * silent. Programs among themselves: not built.
+ * Contract: netlink(7). Protocols: NETLINK_ROUTE, NETLINK_SOCK_DIAG; NETLINK_KOBJECT_UEVENT, where the kernel is silent
+ * but programs may speak; NETLINK_USERSOCK, theirs alone.
  *
  * Locks: all_lock (RANK_SOCKET) for the list, names and groups; a socket's lock (RANK_SOCKET_QUEUE) for its queue.
  */
@@ -27,7 +28,11 @@
 #define REQUEST_MOST (64U << 10)
 #define ANSWERS_MOST (16U << 20) /* bytes of answers that wait: a socket that never reads */
 
+#define SOL_SOCKET      1
+#define SCM_CREDENTIALS 2
+
 static LIST(all);
+static struct waitq space = WAITQ_INIT(space); /* somebody has read, where others wait to write */
 static struct spinlock all_lock = SPIN_INIT(RANK_SOCKET);
 
 static struct nl_socket *of(struct socket *s)
@@ -107,6 +112,8 @@ static struct nl_buf *take(struct nl_socket *s, bool peek)
 		s->queued -= b->len;
 	}
 	spin_unlock_irqrestore(&s->lock, irq);
+	if (b && !peek)
+		waitq_wake(&space, -1, EPOLLOUT);
 	return b;
 }
 
@@ -134,6 +141,7 @@ static ssize_t receive(struct socket *s, struct sock_msg *m)
 		m->out_flags |= MSG_TRUNC;
 	if (m->addr) {
 		struct sockaddr_nl a = { .nl_family = PF_NETLINK,
+					 .nl_pid = b->from,
 					 .nl_groups = b->group ? 1U << (b->group - 1) % 32 : 0 };
 
 		memcpy(m->addr->bytes, &a, sizeof(a));
@@ -144,6 +152,8 @@ static ssize_t receive(struct socket *s, struct sock_msg *m)
 
 		socket_put_control(m, SOL_NETLINK, NETLINK_PKTINFO, &i, sizeof(i));
 	}
+	if (s->pass_cred)
+		socket_put_control(m, SOL_SOCKET, SCM_CREDENTIALS, &b->sender, sizeof(b->sender));
 	if (!(m->flags & MSG_PEEK))
 		kfree(b);
 	return m->flags & MSG_TRUNC ? (ssize_t)len : (ssize_t)got;
@@ -207,12 +217,130 @@ static void one_request(struct nl_socket *s, const struct nlmsghdr *h)
 		acknowledge(&q, err);
 }
 
+/* ---- programs among themselves -------------------------------------------------------------------------------------
+ */
+
+static bool has_kernel(int protocol)
+{
+	return protocol != NETLINK_USERSOCK;
+}
+
+static bool may_write(const struct nl_socket *s)
+{
+	return s->socket->protocol == NETLINK_USERSOCK || ns_capable(s->socket->net->ns.owner, CAP_NET_ADMIN);
+}
+
+static int check_destination(const struct nl_socket *s, const struct sockaddr_nl *a)
+{
+	if (a->nl_family != PF_NETLINK)
+		return -EINVAL;
+	return (a->nl_pid || a->nl_groups) && !may_write(s) ? -EPERM : 0;
+}
+
+static u32 first_group(u32 groups)
+{
+	return groups ? (u32)__builtin_ctz(groups) + 1 : 0;
+}
+
+/* Where a message goes: a port (0: the kernel) and a group (0: none). */
+static int destination(const struct nl_socket *s, const struct sock_addr *a, u32 *port, u32 *group)
+{
+	struct sockaddr_nl to;
+	int err;
+
+	*port = s->peer;
+	*group = s->peer_group;
+	if (!a || a->len < (int)sizeof(to))
+		return a && a->len ? -EINVAL : 0;
+	memcpy(&to, a->bytes, sizeof(to));
+	err = check_destination(s, &to);
+	*port = to.nl_pid;
+	*group = first_group(to.nl_groups);
+	return err;
+}
+
+/* One that may hear what `from` says. */
+static bool is_fellow(const struct nl_socket *s, const struct nl_socket *from)
+{
+	return s->socket->net == from->socket->net && s->socket->protocol == from->socket->protocol;
+}
+
+static struct nl_buf *letter(struct nl_socket *to, const struct nl_socket *from, u32 group, const void *data,
+			     size_t len)
+{
+	struct nl_buf *b = kmalloc_paid_like(to, sizeof(*b) + len, ALLOC_ATOMIC);
+
+	if (!b)
+		return NULL;
+	*b = (struct nl_buf){ .len = (u32)len,
+			      .group = group,
+			      .from = from->port,
+			      .sender = { (u32)pid_nr_global(current->process->pid), current->cred->uid.v,
+					  current->cred->gid.v } };
+	memcpy(b->data, data, len);
+	return b;
+}
+
+static void tell_group(const struct nl_socket *from, u32 but, u32 group, const void *data, size_t len)
+{
+	ulong irq = spin_lock_irqsave(&all_lock);
+	struct nl_socket *s;
+
+	list_for_each_entry (s, &all, link) {
+		struct nl_buf *b;
+
+		if (s == from || !is_fellow(s, from) || !(s->groups >> (group - 1) & 1) || s->port == but)
+			continue;
+		b = letter(s, from, group, data, len);
+		if (b)
+			nl_queue(s, b);
+		else
+			s->overrun = true;
+	}
+	spin_unlock_irqrestore(&all_lock, irq);
+}
+
+/* -EAGAIN: its queue is full. */
+static int try_write(const struct nl_socket *from, u32 port, const void *data, size_t len)
+{
+	ulong irq = spin_lock_irqsave(&all_lock);
+	struct nl_socket *s;
+	struct nl_buf *b;
+	int err = -ECONNREFUSED;
+
+	list_for_each_entry (s, &all, link) {
+		if (!port || s->port != port || !is_fellow(s, from))
+			continue;
+		err = s->queued && s->queued + len > s->socket->receive_buffer ? -EAGAIN : 0;
+		b = err ? NULL : letter(s, from, 0, data, len);
+		if (b)
+			nl_queue(s, b);
+		else if (!err)
+			err = -ENOBUFS;
+		break;
+	}
+	spin_unlock_irqrestore(&all_lock, irq);
+	return err;
+}
+
+static int write_to(const struct nl_socket *from, u32 port, const void *data, size_t len, bool nonblock)
+{
+	int err = try_write(from, port, data, len), slept;
+
+	if (err != -EAGAIN || nonblock)
+		return err;
+	slept = wait_event_interruptible_until(&space, (err = try_write(from, port, data, len)) != -EAGAIN,
+					       socket_deadline(from->socket->send_timeout_ns));
+	return slept == -ETIME ? -EAGAIN : slept ? slept : err;
+}
+
 static int bind_port(struct nl_socket *s, u32 port);
 
 static ssize_t send(struct socket *s, struct sock_msg *m)
 {
 	struct nl_socket *n = of(s);
 	size_t len = m->iter.count, at = 0;
+	u32 to, group;
 	u8 *buf;
 	int err = n->port ? 0 : bind_port(n, 0);
 
@@ -222,21 +350,22 @@ static ssize_t send(struct socket *s, struct sock_msg *m)
 		return -EOPNOTSUPP;
 	if (len > REQUEST_MOST)
 		return -EMSGSIZE;
-	if (m->addr && m->addr->len >= (int)sizeof(struct sockaddr_nl)) {
-		struct sockaddr_nl to;
-
-		memcpy(&to, m->addr->bytes, sizeof(to));
-		if (to.nl_family != PF_NETLINK)
-			return -EINVAL;
-		if (to.nl_pid || to.nl_groups)
-			return fail(EPERM, "netlink among programs");
-	}
+	err = destination(n, m->addr, &to, &group);
+	if (err)
+		return err;
 	buf = kmalloc(len + 1, ALLOC_KERNEL);
 	if (!buf)
 		return -ENOBUFS;
 	if (iter_copy_in(buf, len, &m->iter) < len) {
 		kfree(buf);
 		return -EFAULT;
+	}
+	if (group)
+		tell_group(n, to, group, buf, len);
+	if (to || !has_kernel(s->protocol)) {
+		err = write_to(n, to, buf, len, m->flags & MSG_DONTWAIT);
+		kfree(buf);
+		return err ? err : (ssize_t)len;
 	}
 	while (len - at >= sizeof(struct nlmsghdr)) {
 		const struct nlmsghdr *h = (const struct nlmsghdr *)(buf + at);
@@ -286,6 +415,12 @@ static int bind_port(struct nl_socket *s, u32 port)
 	return err;
 }
 
+/* The kernel's groups are everybody's. */
+static bool may_hear(const struct nl_socket *s)
+{
+	return has_kernel(s->socket->protocol) || ns_capable(s->socket->net->ns.owner, CAP_NET_ADMIN);
+}
+
 static int bind(struct socket *s, const struct sock_addr *a)
 {
 	struct sockaddr_nl nl;
@@ -296,6 +431,8 @@ static int bind(struct socket *s, const struct sock_addr *a)
 	memcpy(&nl, a->bytes, sizeof(nl));
 	if (nl.nl_family != PF_NETLINK)
 		return -EINVAL;
+	if (nl.nl_groups && !may_hear(of(s)))
+		return -EPERM;
 	err = bind_port(of(s), nl.nl_pid);
 	if (!err)
 		of(s)->groups = (of(s)->groups & ~0xffffffffULL) | nl.nl_groups;
@@ -305,23 +442,30 @@ static int bind(struct socket *s, const struct sock_addr *a)
 static int connect(struct socket *s, const struct sock_addr *a, bool nonblock)
 {
 	struct sockaddr_nl nl;
+	int err;
 
 	if (a->len < (int)sizeof(nl))
 		return -EINVAL;
 	memcpy(&nl, a->bytes, sizeof(nl));
-	if (nl.nl_pid || nl.nl_groups)
-		return -EPERM;
-	return of(s)->port ? 0 : bind_port(of(s), 0);
+	err = check_destination(of(s), &nl);
+	if (!err && !of(s)->port)
+		err = bind_port(of(s), 0);
+	if (!err) {
+		of(s)->peer = nl.nl_pid;
+		of(s)->peer_group = first_group(nl.nl_groups);
+	}
+	return err;
 }
 
 static int name(struct socket *s, bool peer, struct sock_addr *out)
 {
 	struct sockaddr_nl nl = { .nl_family = PF_NETLINK };
 
-	if (!peer) {
-		nl.nl_pid = of(s)->port;
+	nl.nl_pid = peer ? of(s)->peer : of(s)->port;
+	if (!peer)
 		nl.nl_groups = (u32)of(s)->groups;
-	}
+	else if (of(s)->peer_group)
+		nl.nl_groups = 1U << (of(s)->peer_group - 1);
 	memcpy(out->bytes, &nl, sizeof(nl));
 	out->len = sizeof(nl);
 	return 0;
@@ -340,6 +484,8 @@ static int setsockopt(struct socket *s, int level, int opt, const void *value, i
 	switch (opt) {
 	case NETLINK_ADD_MEMBERSHIP:
 	case NETLINK_DROP_MEMBERSHIP:
+		if (!may_hear(n))
+			return -EPERM;
 		if (v < 1 || v > 64)
 			return -EINVAL;
 		n->groups =
@@ -412,7 +558,8 @@ static int create(struct socket *s)
 
 	if (s->type != SOCK_RAW && s->type != SOCK_DGRAM)
 		return -ESOCKTNOSUPPORT;
-	if (s->protocol != NETLINK_ROUTE && s->protocol != NETLINK_SOCK_DIAG && s->protocol != NETLINK_KOBJECT_UEVENT)
+	if (s->protocol != NETLINK_ROUTE && s->protocol != NETLINK_SOCK_DIAG && s->protocol != NETLINK_KOBJECT_UEVENT &&
+	    s->protocol != NETLINK_USERSOCK)
 		return -EPROTONOSUPPORT;
 	n = kzalloc(sizeof(*n), ALLOC_CHARGED);
 	if (!n)

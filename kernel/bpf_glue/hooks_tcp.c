@@ -6,8 +6,9 @@
  * Idea: TCP's core tells of each moment while a program is attached. The context is a picture of the connection; what
  * programs change goes through helpers, which here act on the connection itself, whose lock is held.
  *
- * Contract: BPF_PROG_TYPE_SOCK_OPS as in Linux 6.1: TIMEOUT_INIT, TCP_CONNECT, ACTIVE and PASSIVE_ESTABLISHED,
- * TCP_LISTEN, and by flag RTO, RETRANS, STATE and RTT. Header options, RWND_INIT, NEEDS_ECN and BASE_RTT are not asked.
+ * Contract: BPF_PROG_TYPE_SOCK_OPS as in Linux 6.1: TIMEOUT_INIT, RWND_INIT, TCP_CONNECT, ACTIVE and
+ * PASSIVE_ESTABLISHED, TCP_LISTEN, and by flag RTO, RETRANS, STATE and RTT. Header options, NEEDS_ECN and BASE_RTT are
+ * not asked.
  *
  * Locks: RCU; called with the host's lock (RANK_SOCKET) held and interrupts off.
  */
@@ -63,7 +64,7 @@ int bpf_hook_tcp(struct socket *s, struct tcp *t, u32 op, const u32 args[3])
 	struct bpf_sock_view v;
 
 	fill_names(&c.user, t);
-	if (op != BPF_SOCK_OPS_TIMEOUT_INIT || t->state != TS_SYN_RECV) {
+	if ((op != BPF_SOCK_OPS_TIMEOUT_INIT && op != BPF_SOCK_OPS_RWND_INIT) || t->state != TS_SYN_RECV) {
 		bpf_fill_socket(&v, s);
 		c.sk = &v;
 		c.user.is_fullsock = 1;

@@ -638,6 +638,7 @@ CASE(connections)
 	want_eq(v.ops[BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB], 1);
 	want_eq(v.ops[BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB], 1);
 	want_eq(v.ops[BPF_SOCK_OPS_TIMEOUT_INIT], 2);
+	want_eq(v.ops[BPF_SOCK_OPS_RWND_INIT], 2);
 	want(v.ops[BPF_SOCK_OPS_RTT_CB] >= 1);
 	want_eq(v.ops[BPF_SOCK_OPS_RETRANS_CB], 0);
 	want_eq(v.states[BPF_TCP_ESTABLISHED], 1); /* the caller's alone: the flags came too late for the listener */

@@ -122,6 +122,7 @@ struct tcp {
 	bool reuse_addr, reuse_port;
 	u32 defer_tries; /* of a listener: bare acknowledgements of children are ignored for so many timeouts; 0: off */
 	u32 window_clamp; /* bytes that the window never exceeds; 0: none */
+	u32 first_window; /* bytes that it has in the SYN, a program's limit; 0: none */
 	u32 uid;
 	u8 program_flags; /* BPF_SOCK_OPS_*_CB_FLAG: what programs want to be told of */
 

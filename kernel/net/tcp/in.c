@@ -137,11 +137,15 @@ static void begin_sending(struct tcp *t, u32 iss)
 	t->write_seq = t->chunk_seq = t->snd_small = t->iss + 1;
 }
 
-/* Programs may know how far the peer is: in ticks of 4 ms, as with Debian's HZ of 250. */
-static void first_timeout(struct tcp *t)
+/* Programs may know how far the peer is, and how much it should send at first: in ticks of 4 ms, as with Debian's HZ of
+ * 250, and in segments. */
+static void ask_for_start(struct tcp *t)
 {
+	int segments = tcp_program(t, BPF_SOCK_OPS_RWND_INIT, 0, 0, 0);
 	int ticks = tcp_program(t, BPF_SOCK_OPS_TIMEOUT_INIT, 0, 0, 0);
 
+	if (segments > 0)
+		t->first_window = min((u32)segments, 0xffffU) * t->advertised_mss;
 	if (ticks > 0)
 		t->rto_ns = min((u64)ticks * 4 * MS, (u64)RTO_MAX);
 }
@@ -154,7 +158,7 @@ void tcp_start_connect(struct tcp *t)
 	t->last_received = tcp_now(t);
 	tcp_hash(t);
 	(void)tcp_program(t, BPF_SOCK_OPS_TCP_CONNECT_CB, 0, 0, 0);
-	first_timeout(t);
+	ask_for_start(t);
 	tcp_send_syn(t);
 }
 
@@ -259,7 +263,7 @@ static void listener_input(struct tcp *l, const struct segment *s, const struct 
 		return;
 	}
 	adopt(l, t);
-	first_timeout(t);
+	ask_for_start(t);
 	tcp_send_syn(t);
 	tcp_alarm_update(t);
 }

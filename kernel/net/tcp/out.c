@@ -126,7 +126,7 @@ static u16 take_window(struct tcp *t, unsigned flags)
 	u32 edge = tcp_receive_edge(t), window = edge - t->rcv_nxt;
 
 	if (flags & SYN) {
-		window = min(window, 0xffffU);
+		window = min(window, t->first_window ? min(t->first_window, 0xffffU) : 0xffffU);
 		t->rcv_edge = seq_max(t->rcv_edge, t->rcv_nxt + window);
 		return (u16)window;
 	}

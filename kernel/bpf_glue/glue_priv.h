@@ -41,4 +41,7 @@ void bpf_host_init(void);
 struct bpf_call; /* one bpf(2): keeps the files that it looked up */
 void *bpf_call_object(struct bpf_call *c, s32 fd, enum bpf_object kind, int *err); /* borrowed for the call */
 
+/* ---- task_fd.c ---- */
+int bpf_task_fd_query(const union bpf_attr *a, u64 uattr);
+
 #endif

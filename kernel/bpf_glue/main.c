@@ -193,6 +193,8 @@ static int other(void *caller, u32 cmd, union bpf_attr *a, u64 uattr, u32 size)
 	case BPF_PROG_DETACH: return REST_IS_ZERO(a, attach_type) ? bpf_detach(caller, a) : -EINVAL;
 	case BPF_PROG_QUERY: return REST_IS_ZERO(a, query.prog_attach_flags) ? bpf_query(a, uattr) : -EINVAL;
 	case BPF_ENABLE_STATS: return enable_stats(a);
+	case BPF_TASK_FD_QUERY:
+		return REST_IS_ZERO(a, task_fd_query.probe_addr) ? bpf_task_fd_query(a, uattr) : -EINVAL;
 	case BPF_LINK_CREATE: return REST_IS_ZERO(a, link_create.flags) ? bpf_link_create(caller, a) : -EINVAL;
 	}
 	return fail(EINVAL, "bpf command %u", cmd);

@@ -187,6 +187,12 @@ int perf_program_attach(struct perf_event *e, int fd)
 	return err;
 }
 
+const struct bpf_prog *perf_program_of(const struct perf_event *e, const char **name)
+{
+	*name = e->kind == &perf_kind_tracepoint ? trace_event((unsigned)e->attr.config)->name : NULL;
+	return rcu_deref(e->program);
+}
+
 void perf_program_detach(struct perf_event *e)
 {
 	struct bpf_prog *program = e->program;

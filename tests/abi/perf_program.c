@@ -188,6 +188,51 @@ CASE(sample)
 	close(e), close(prog), close(map);
 }
 
+/* What a descriptor's event has for a program: as `bpftool perf` asks. */
+static int query(int pid, int fd, int room, union bpf_attr *a, char *name)
+{
+	memset(a, 0, sizeof(*a));
+	memset(name, 'z', 64);
+	a->task_fd_query.pid = (uint32_t)pid;
+	a->task_fd_query.fd = (uint32_t)fd;
+	a->task_fd_query.buf_len = (uint32_t)room;
+	a->task_fd_query.buf = PTR(name);
+	return (int)syscall(SYS_bpf, BPF_TASK_FD_QUERY, a, sizeof(a->task_fd_query));
+}
+
+CASE(who_is_there)
+{
+	int map = map_new(BPF_MAP_TYPE_ARRAY, 4, 16, 1, 0), prog = counter(BPF_PROG_TYPE_TRACEPOINT, map);
+	int fd = point("sched/sched_switch", getpid(), -1), own = open("/", O_RDONLY);
+	struct bpf_prog_info info = { 0 };
+	union bpf_attr a;
+	char name[64];
+
+	want(map >= 0 && prog >= 0 && fd >= 0);
+	want_errno(query(getpid(), fd, 64, &a, name), ENOENT);
+	want_eq(ioctl(fd, PERF_EVENT_IOC_SET_BPF, prog), 0);
+	want_eq(bpf(BPF_OBJ_GET_INFO_BY_FD,
+		    ATTR(.info = { .bpf_fd = (uint32_t)prog, .info_len = sizeof(info), .info = PTR(&info) })),
+		0);
+	want_eq(query(getpid(), fd, 64, &a, name), 0);
+	want(!strcmp(name, "sched_switch"));
+	want_eq(a.task_fd_query.buf_len, 12);
+	want_eq(a.task_fd_query.prog_id, info.id);
+	want_eq(a.task_fd_query.fd_type, BPF_FD_TYPE_TRACEPOINT);
+	want_errno(query(getpid(), fd, 6, &a, name), ENOSPC);
+	want(!strcmp(name, "sched"));
+	want_eq(a.task_fd_query.buf_len, 12);
+	want_eq(query(getpid(), fd, 0, &a, name), 0);
+	want(name[0] == 'z');
+	want_errno(query(getpid(), 999, 64, &a, name), EBADF);
+	want_errno(query(99999999, fd, 64, &a, name), ENOENT);
+	want_errno(query(getpid(), own, 64, &a, name), 524); /* ENOTSUPP */
+	close(own);
+	close(fd);
+	close(prog);
+	close(map);
+}
+
 CASE(refusals)
 {
 	int map = map_new(BPF_MAP_TYPE_ARRAY, 4, 16, 1, 0), wrong = counter(BPF_PROG_TYPE_PERF_EVENT, map);
@@ -213,6 +258,7 @@ int main(void)
 	RUN(fields);
 	RUN(scheduler);
 	RUN(sample);
+	RUN(who_is_there);
 	RUN(refusals);
 	return abi_status();
 }

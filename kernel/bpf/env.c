@@ -11,6 +11,7 @@
  * Locks: none; set once before use.
  */
 #include <bpf/env.h>
+#include <lib/err.h>
 #include <lib/string.h>
 
 static u32 zero(void)
@@ -54,6 +55,11 @@ static void no_wake(void *map)
 {
 }
 
+static int no_peek(void *to, u64 from, u32 bytes, bool user)
+{
+	return -EFAULT;
+}
+
 static void no_relax(void)
 {
 }
@@ -87,6 +93,7 @@ struct bpf_env_ops bpf_env = {
 	.call_rcu = at_once,
 	.drop = no_drop,
 	.ringbuf_wake = no_wake,
+	.peek = no_peek,
 	.relax = no_relax,
 };
 
@@ -113,5 +120,6 @@ void bpf_env_set(const struct bpf_env_ops *ops)
 	TAKE(call_rcu);
 	TAKE(drop);
 	TAKE(ringbuf_wake);
+	TAKE(peek);
 	TAKE(relax);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: the helpers of maps, clocks, strings and packets need no kernel, and tests want them as they are.
+ * Problem: the helpers of maps, clocks and packets need no kernel, and tests want them as they are.
  *
  * Idea: each is a few lines over bpf/map.h, bpf/env.h or the linear packet of bpf/ctx.h. Whoever runs programs calls
  * bpf_helpers_install once; parts that know better (real packets, sockets, cgroups) replace what they own through
@@ -12,7 +12,6 @@
  */
 #include <bpf/ctx.h>
 #include <lib/err.h>
-#include <lib/printf.h>
 #include <lib/string.h>
 #include "helper_priv.h"
 
@@ -205,156 +204,6 @@ FN(for_each_map_elem)
 	return ERR(map_of(r1)->ops->for_each(map_of(r1), visit_one, &v));
 }
 
-/* ---- text ------------------------------------------------------------------------------------------------- */
-
-FN(string_compare)
-{
-	return ERR(strncmp(ptr(r1), ptr(r3), r2));
-}
-
-/* Parses what strtol(3) would of a buffer without terminator. Returns the bytes used. */
-static s64 parse_number(const char *s, u64 len, u64 base, bool allow_sign, bool *negative, u64 *out)
-{
-	u64 i = 0, v = 0, digits = 0;
-
-	if (base & ~0x1fULL || (base != 0 && base != 8 && base != 10 && base != 16))
-		return -EINVAL;
-	while (i < len && (s[i] == ' ' || (s[i] >= '\t' && s[i] <= '\r')))
-		i++;
-	*negative = allow_sign && i < len && s[i] == '-';
-	i += *negative;
-	if ((base == 0 || base == 16) && i + 1 < len && s[i] == '0' && (s[i + 1] | 32) == 'x') {
-		base = 16;
-		i += 2;
-	} else if (base == 0) {
-		base = i < len && s[i] == '0' ? 8 : 10;
-	}
-	for (; i < len; i++, digits++) {
-		u8 c = s[i] | 32;
-		u64 d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 99;
-
-		if (d >= base)
-			break;
-		if (__builtin_mul_overflow(v, base, &v) || __builtin_add_overflow(v, d, &v))
-			return -ERANGE;
-	}
-	*out = v;
-	return digits ? (s64)i : -EINVAL;
-}
-
-FN(string_to_long)
-{
-	bool negative;
-	u64 v;
-	s64 n = parse_number(ptr(r1), r2, r3, true, &negative, &v);
-
-	if (n < 0)
-		return ERR(n);
-	if (v > (u64)INT64_MAX + negative)
-		return ERR(-ERANGE);
-	*(s64 *)r4 = negative ? (s64)-v : (s64)v;
-	return (u64)n;
-}
-
-FN(string_to_ulong)
-{
-	bool negative;
-	u64 v;
-	s64 n = parse_number(ptr(r1), r2, r3, true, &negative, &v);
-
-	if (n < 0)
-		return ERR(n);
-	if (negative)
-		return ERR(-EINVAL);
-	*(u64 *)r4 = v;
-	return (u64)n;
-}
-
-/* One conversion of a format: copied into spec. Returns its length or -EINVAL. Numbers and %% only. */
-static int conversion(const char *f, const char *end, char *spec, bool *is_wide, char *letter)
-{
-	int n = 1;
-
-	*is_wide = false;
-	while (f + n < end && strchr("0123456789-+# ", f[n]) && n < 8)
-		n++;
-	while (f + n < end && f[n] == 'l' && n < 12) {
-		*is_wide = true;
-		n++;
-	}
-	if (f + n >= end || !strchr("diuxXpsc", f[n]))
-		return -EINVAL;
-	*letter = f[n];
-	memcpy(spec, f, n + 1);
-	spec[n + 1] = 0;
-	return n + 1;
-}
-
-static int format_text(struct strbuf *sb, const char *f, const char *end, const u64 *args, u32 nargs)
-{
-	u32 used = 0;
-
-	while (f < end && *f) {
-		char spec[16], letter;
-		bool wide;
-		int n;
-
-		if (*f != '%') {
-			strbuf_put(sb, f++, 1);
-			continue;
-		}
-		if (f + 1 < end && f[1] == '%') {
-			strbuf_put(sb, "%", 1);
-			f += 2;
-			continue;
-		}
-		n = conversion(f, end, spec, &wide, &letter);
-		if (n < 0 || used >= nargs)
-			return -EINVAL;
-		f += n;
-		if (letter == 'p')
-			strbuf_add(sb, "%016llx", (unsigned long long)args[used]);
-		else if (letter == 's')
-			strbuf_add(sb, "%s", "(string)"); /* reading kernel memory is the tracing part's */
-		else {
-			char text[48];
-			bool is_signed = letter == 'd' || letter == 'i';
-			u64 v = wide ? args[used] : is_signed ? (u64)(s64)(s32)args[used] : (u32)args[used];
-
-			text[0] = 0;
-			if (letter == 'c')
-				str_format(text, sizeof(text), "%c", (int)v);
-			else if (is_signed)
-				str_format(text, sizeof(text), "%lld", (long long)v);
-			else
-				str_format(text, sizeof(text),
-					   letter == 'u'   ? "%llu"
-					   : letter == 'x' ? "%llx"
-							   : "%llX",
-					   (unsigned long long)v);
-			strbuf_put(sb, text, strlen(text));
-		}
-		used++;
-	}
-	return 0;
-}
-
-FN(trace_printk)
-{
-	u64 args[3] = { r3, r4, r5 };
-	char line[512];
-	struct strbuf sb;
-	const char *f = ptr(r1);
-
-	if (!r2 || f[r2 - 1])
-		return ERR(-EINVAL);
-	strbuf_init(&sb, line, sizeof(line));
-	if (format_text(&sb, f, f + r2, args, 3))
-		return ERR(-EINVAL);
-	bpf_env.trace(line);
-	return sb.len;
-}
-
 /* ---- packets ------------------------------------------------------------------------------------------------ */
 
 static const u8 *packet_at(const struct bpf_skb_ctx *skb, u32 off, u64 len)
@@ -393,6 +242,20 @@ FN(skb_load_bytes)
 		return ERR(-EFAULT);
 	}
 	memcpy(ptr(r3), p, (u32)r4);
+	return 0;
+}
+
+FN(skb_load_bytes_relative)
+{
+	const struct bpf_skb_ctx *skb = ptr(r1);
+	const u8 *from = r5 == BPF_HDR_START_MAC ? skb->mac : r5 == BPF_HDR_START_NET ? skb->net : NULL;
+	u64 have = from ? (u64)(skb->data_end - from) : 0;
+
+	if (!from || r2 > 0xffff || r2 > have || (u32)r4 > have - r2) {
+		memset(ptr(r3), 0, (u32)r4);
+		return ERR(-EFAULT);
+	}
+	memcpy(ptr(r3), from + r2, (u32)r4);
 	return 0;
 }
 
@@ -496,11 +359,8 @@ static const struct {
 	{ BPF_FUNC_ringbuf_submit, ringbuf_submit },
 	{ BPF_FUNC_ringbuf_discard, ringbuf_discard },
 	{ BPF_FUNC_ringbuf_query, ringbuf_query },
-	{ BPF_FUNC_strncmp, string_compare },
-	{ BPF_FUNC_strtol, string_to_long },
-	{ BPF_FUNC_strtoul, string_to_ulong },
-	{ BPF_FUNC_trace_printk, trace_printk },
 	{ BPF_FUNC_skb_load_bytes, skb_load_bytes },
+	{ BPF_FUNC_skb_load_bytes_relative, skb_load_bytes_relative },
 	{ BPF_FUNC_skb_pull_data, skb_pull_data },
 	{ BPF_FUNC_csum_diff, csum_diff },
 	{ BPF_FUNC_xdp_adjust_head, xdp_adjust_head },
@@ -512,4 +372,5 @@ void bpf_helpers_install(void)
 	for (u32 i = 0; i < ARRAY_SIZE(code); i++)
 		bpf_helper_set(code[i].id, code[i].fn);
 	bpf_helpers_install_cgroup();
+	bpf_helpers_install_text();
 }

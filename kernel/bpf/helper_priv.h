@@ -11,6 +11,10 @@
 
 bpf_helper_fn bpf_helper_code(u32 id); /* never NULL */
 void bpf_helpers_install_cgroup(void); /* by bpf_helpers_install */
+void bpf_helpers_install_text(void);   /* so too */
+
+/* Whether so many arguments are enough for a format that bpf_snprintf understands; -EINVAL. */
+int __must_check bpf_format_check(const char *format, u32 nargs);
 
 /* Classic packet loads: the value in host order, or negative when the packet is too short. */
 s64 bpf_packet_load(const void *ctx, u32 off, u32 bytes);

@@ -12,12 +12,15 @@
  */
 #include <alloc/slab.h>
 #include <arch/cpu.h>
+#include <arch/mmu.h>
+#include <arch/user.h>
 #include <bpf/env.h>
 #include <cgroup/cgroup.h>
 #include <core/clock.h>
 #include <core/log.h>
 #include <core/random.h>
 #include <core/rcu.h>
+#include <lib/err.h>
 #include <lib/string.h>
 #include <process/process.h>
 #include <task/sched.h>
@@ -120,6 +123,17 @@ static void restore(ulong flags)
 	irq_restore(flags);
 }
 
+static int peek(void *to, u64 from, u32 bytes, bool user)
+{
+	bool kernels = from >= USER_END + PAGE_SIZE && (u64)((s64)(from << 16) >> 16) == from;
+
+	if (user)
+		return user_copy_in_nofault(to, (const void __user *)from, bytes) ? -EFAULT : 0;
+	if (!kernels)
+		return -ERANGE;
+	return kernel_peek(to, (const void *)from, bytes) ? -EFAULT : 0;
+}
+
 static void trace(const char *text)
 {
 	log_info("bpf_trace_printk: %s", text);
@@ -144,6 +158,7 @@ void bpf_host_init(void)
 		.call_rcu = call_rcu,
 		.drop = bpf_held_drop,
 		.ringbuf_wake = bpf_files_wake_ring,
+		.peek = peek,
 		.relax = resched_point,
 	};
 

@@ -31,6 +31,7 @@ struct extable_entry {
 	u32 at, fixup, flags, reserved;
 };
 #define EXTABLE_NOFAULT 1
+#define EXTABLE_PEEK    2 /* the address may be the kernel's */
 
 extern char trap_stubs[];
 extern const struct extable_entry extable_start[], extable_end[];
@@ -152,7 +153,7 @@ static void page_fault(struct regs *r)
 		return;
 	}
 	e = extable_find(r->ip);
-	if (!e || addr >= USER_END)
+	if (!e || (addr >= USER_END && !(e->flags & EXTABLE_PEEK)))
 		kernel_trap(r, VEC_PF);
 	if (!(e->flags & EXTABLE_NOFAULT) && (r->flags & FLAG_IF)) {
 		int err;

@@ -18,6 +18,7 @@
 
 size_t user_copy_raw(void *dst, const void *src, size_t n);
 size_t user_copy_raw_nofault(void *dst, const void *src, size_t n);
+size_t kernel_peek_raw(void *dst, const void *src, size_t n);
 size_t user_clear_raw(void *dst, size_t n);
 ssize_t user_string_raw(char *dst, const char *src, size_t max);
 int user_touch_raw(const void *p, bool write);
@@ -76,6 +77,11 @@ size_t user_copy_in_nofault(void *dst, const void __user *src, size_t n)
 size_t user_copy_out_nofault(void __user *dst, const void *src, size_t n)
 {
 	return range_ok(dst, n) ? user_copy_raw_nofault((void __force *)dst, src, n) : n;
+}
+
+size_t kernel_peek(void *dst, const void *src, size_t n)
+{
+	return (ulong)src >= USER_END && (ulong)src + n >= (ulong)src ? kernel_peek_raw(dst, src, n) : n;
 }
 
 size_t user_clear(void __user *dst, size_t n)

@@ -49,6 +49,7 @@
 	.endm
 	COPY user_copy_raw, 0
 	COPY user_copy_raw_nofault, 1
+	COPY kernel_peek_raw, 3
 
 	/* size_t user_clear_raw(void *dst, size_t n) */
 	.balign 16

@@ -49,6 +49,8 @@ size_t __must_check user_clear(void __user *dst, size_t n);
 ssize_t __must_check user_get_string(char *dst, const char __user *src, size_t max);
 /* Touches each page of the range for reading or writing. 0 or -EFAULT. */
 int __must_check user_fault_in(const void __user *p, size_t n, bool write);
+/* Kernel memory that may not be there, or be no address at all: the bytes that were NOT copied. */
+size_t __must_check kernel_peek(void *dst, const void *src, size_t n);
 /* Futex words. 0 or -EFAULT. */
 int __must_check user_load_u32_nofault(const u32 __user *p, u32 *out);
 int __must_check user_cmpxchg_u32_nofault(u32 __user *p, u32 old, u32 new, u32 *found);

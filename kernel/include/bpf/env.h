@@ -31,7 +31,10 @@ struct bpf_env_ops {
 	void (*call_rcu)(void *obj, void (*fn)(void *)); /* fn(obj) after all running programs have ended */
 	void (*drop)(u32 map_type, void *obj);           /* what bpf_sys_ops.hold gave; only cgroups in any context */
 	void (*ringbuf_wake)(void *map);                 /* a consumer may sleep on this ring */
-	void (*relax)(void);                             /* called now and then by long work that may sleep */
+	/* Copies memory of the kernel or the user that may not be there: 0, -EFAULT, or -ERANGE: no address of the
+	 * kernel. */
+	int (*peek)(void *to, u64 from, u32 bytes, bool user);
+	void (*relax)(void); /* called now and then by long work that may sleep */
 };
 
 extern struct bpf_env_ops bpf_env;

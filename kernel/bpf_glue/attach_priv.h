@@ -28,8 +28,11 @@ const struct bpf_cgroup_node *bpf_node_of(const struct tenant *t); /* of a remov
 
 /* ---- hooks_net.c: packets, new sockets, filters ---- */
 struct socket;
+struct bpf_sock;
 struct bpf_sock_view;
+struct inet_names;
 void bpf_fill_socket(struct bpf_sock_view *v, struct socket *s);
+void bpf_fill_names(struct bpf_sock *u, const struct inet_names *names); /* family is set */
 void bpf_hooks_net_init(void);
 
 /* ---- hooks_tcp.c: moments of connections ---- */
@@ -39,6 +42,10 @@ void bpf_hooks_tcp_init(void);
 
 /* ---- helpers_net.c ---- */
 void bpf_helpers_net_init(void);
+
+/* ---- helpers_lookup.c ---- */
+void bpf_helpers_lookup_init(void);
+bool bpf_view_is_full(const struct bpf_sock_view *v); /* not of a connection that has no socket yet or any more */
 
 /* ---- hooks_sysctl.c: /proc/sys ---- */
 void bpf_hooks_sysctl_init(void);

@@ -132,18 +132,24 @@ static struct socket *socket_to_keep_with(u64 r2)
 {
 	struct socket *s = type_running() == BPF_PROG_TYPE_CGROUP_SOCK ? socket_of_ctx(r2) : socket_of_view(r2);
 
-	return s && s->ops ? s : NULL; /* not a connection that has no socket yet, or any more */
+	return s && s->ops && !s->is_connection ? s : NULL; /* not a connection that has no socket yet, or any more */
 }
 
 FN(storage_get)
 {
 	struct socket *s = socket_to_keep_with(r2);
+	void *kept;
 
 	if (!s)
 		return 0;
 	if (r4)
-		s->has_storage = true;
-	return (u64)(ulong)bpf_sock_storage_get((struct bpf_map *)r1, s, (const void *)r3, r4);
+		__atomic_store_n(&s->has_storage, true, __ATOMIC_SEQ_CST);
+	kept = bpf_sock_storage_get((struct bpf_map *)r1, s, (const void *)r3, r4);
+	if (kept && READ_ONCE(s->ended)) { /* one that was looked up */
+		(void)!bpf_sock_storage_delete((struct bpf_map *)r1, s);
+		return 0;
+	}
+	return (u64)(ulong)kept;
 }
 
 FN(storage_delete)
@@ -153,16 +159,11 @@ FN(storage_delete)
 	return s ? ERR(bpf_sock_storage_delete((struct bpf_map *)r1, s)) : ERR(-EINVAL);
 }
 
-FN(full_socket)
-{
-	return r1; /* every view is of a full one */
-}
-
 /* A picture of the connection now. */
 FN(tcp_socket)
 {
 	struct bpf_sock_view *v = (struct bpf_sock_view *)r1;
-	const struct tcp *t = v ? inet_tcp_of(v->socket) : NULL;
+	const struct tcp *t = v && bpf_view_is_full(v) ? v->connection : NULL;
 	u32 mss;
 
 	if (!t)
@@ -311,7 +312,6 @@ void bpf_helpers_net_init(void)
 		{ BPF_FUNC_get_socket_cookie, cookie },
 		{ BPF_FUNC_get_netns_cookie, network_cookie },
 		{ BPF_FUNC_get_socket_uid, user },
-		{ BPF_FUNC_sk_fullsock, full_socket },
 		{ BPF_FUNC_tcp_sock, tcp_socket },
 		{ BPF_FUNC_sk_storage_get, storage_get },
 		{ BPF_FUNC_sk_storage_delete, storage_delete },

@@ -98,4 +98,5 @@ void bpf_hooks_init(void)
 	bpf_hooks_sysctl_init();
 	bpf_hooks_tcp_init();
 	bpf_helpers_net_init();
+	bpf_helpers_lookup_init();
 }

@@ -119,19 +119,12 @@ int bpf_hook_address(struct socket *s, enum net_address_hook h, struct sock_addr
 
 int bpf_hook_bound(struct socket *s)
 {
-	struct sock_addr a = { .len = 0 };
-	struct bpf_sock_addr u = { .user_port = 0 };
 	bool six = s->family == PF_INET6;
 	struct bpf_sock_ctx c = { .sk = &c.view };
-	struct bpf_sock *k = &c.view.user;
 
-	if (s->ops->name(s, false, &a) || !concerns(s, NET_BIND, &a))
+	if (!six && s->family != PF_INET)
 		return 0;
 	bpf_fill_socket(&c.view, s);
-	get_address(&u, &a, six);
-	k->src_ip4 = u.user_ip4;
-	memcpy(k->src_ip6, u.user_ip6, sizeof(k->src_ip6));
-	k->src_port = __builtin_bswap16((u16)u.user_port);
 	return bpf_run_hook(s->tenant, six ? BPF_CGROUP_INET6_POST_BIND : BPF_CGROUP_INET4_POST_BIND, &c, NULL, NULL);
 }
 

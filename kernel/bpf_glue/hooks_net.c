@@ -23,8 +23,10 @@
 #include <lib/string.h>
 #include <linux/filter.h>
 #include <net/hooks.h>
+#include <net/inet.h>
 #include <net/packet.h>
 #include <net/socket.h>
+#include <net/tcp.h>
 #include <task/tenant.h>
 
 #include "attach_priv.h"
@@ -34,8 +36,23 @@ static u16 net16(u16 v)
 	return __builtin_bswap16(v);
 }
 
+void bpf_fill_names(struct bpf_sock *u, const struct inet_names *names)
+{
+	u->src_ip4 = ip_addr_is_v4(&names->local) ? names->local.w[3] : 0;
+	u->dst_ip4 = ip_addr_is_v4(&names->remote) ? names->remote.w[3] : 0;
+	if (u->family == PF_INET6) {
+		memcpy(u->src_ip6, names->local.w, sizeof(u->src_ip6));
+		memcpy(u->dst_ip6, names->remote.w, sizeof(u->dst_ip6));
+	}
+	u->src_port = net16(names->local_port);
+	u->dst_port = names->remote_port;
+	u->state = names->state;
+}
+
 void bpf_fill_socket(struct bpf_sock_view *v, struct socket *s)
 {
+	struct inet_names names;
+
 	*v = (struct bpf_sock_view){ .user = { .bound_dev_if = s->bound_ifindex,
 					       .family = s->family,
 					       .type = s->type,
@@ -43,7 +60,10 @@ void bpf_fill_socket(struct bpf_sock_view *v, struct socket *s)
 					       .mark = s->mark,
 					       .priority = s->priority,
 					       .rx_queue_mapping = -1 },
-				     .socket = s };
+				     .socket = s,
+				     .connection = inet_tcp_of(s) };
+	inet_names_of(s, &names);
+	bpf_fill_names(&v->user, &names);
 }
 
 static void fill_packet(struct bpf_skb_ctx *c, const struct packet *p, struct bpf_sock_view *v, bool in)

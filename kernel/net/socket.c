@@ -128,17 +128,24 @@ int socket_create_like(const struct socket *l, struct socket **out)
 	return 0;
 }
 
+static void free_now(struct rcu_head *h)
+{
+	kfree(container_of(h, struct socket, rcu));
+}
+
 void socket_free(struct socket *s)
 {
 	if (s->ops)
 		s->ops->release(s);
+	__atomic_store_n(&s->ended, true,
+			 __ATOMIC_SEQ_CST); /* before the look: whoever keeps something now takes it back */
 	if (s->has_storage)
 		net_hooks->drop_storage(s);
 	if (s->filter)
 		net_hooks->drop_filter(s);
 	tenant_put(s->tenant);
 	ns_put(&s->net->ns);
-	kfree(s);
+	rcu_call(&s->rcu, free_now);
 }
 
 int socket_file(struct socket *s, unsigned flags, struct file **out)

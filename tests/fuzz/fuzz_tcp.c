@@ -66,6 +66,7 @@ static int child(struct tcp *l, struct tcp *c)
 static void forget(struct tcp *t)
 {
 	w.alive--;
+	kfree(t);
 }
 static const struct tcp_host_ops ops = { now,   any,    output,    allow, mtu,    device,
 					 event, urgent, set_alarm, child, forget, NULL };

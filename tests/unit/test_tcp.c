@@ -125,6 +125,7 @@ static int sim_child(struct tcp *l, struct tcp *child)
 static void sim_forget(struct tcp *t)
 {
 	w.forgotten++;
+	kfree(t);
 }
 static const struct tcp_host_ops sim_ops = { sim_now,   sim_random, sim_output, sim_allow, sim_mtu,    sim_device,
 					     sim_event, sim_urgent, sim_alarm,  sim_child, sim_forget, NULL };

@@ -18,6 +18,7 @@
 struct bpf_sock_view {
 	struct bpf_sock user;
 	void *socket;            /* the kernel's struct socket */
+	void *connection;        /* its struct tcp; NULL: of another kind */
 	struct bpf_tcp_sock tcp; /* filled when a program asks for it */
 };
 

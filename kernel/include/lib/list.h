@@ -88,4 +88,42 @@ static inline void list_splice_tail_init(struct list *from, struct list *to)
 	for (e = list_entry((l)->next, __typeof__(*e), m), n = list_entry(e->m.next, __typeof__(*e), m); &e->m != (l); \
 	     e = n, n = list_entry(n->m.next, __typeof__(*n), m))
 
+/* ---- walks beside writers ----
+ * A bucket of a hash table, read under RCU while others take elements out (list_del_init) and put them into other
+ *buckets. Elements are freed after a grace period, and all heads stand in one array: so a walk that was led astray ends
+ *at an element that points to itself or at another head, notices that, and begins again:
+ *
+ *	do {
+ *		w = list_walk(heads, nr, head);
+ *		while ((e = list_walk_next(&w, struct x, link)))
+ *			...
+ *	} while (w.lost);
+ */
+struct list_walk {
+	const struct list *heads, *end, *head, *at;
+	bool lost;
+};
+
+static inline struct list_walk list_walk(const struct list *heads, size_t nr, const struct list *head)
+{
+	return (struct list_walk){ heads, heads + nr, head, head, false };
+}
+
+static inline struct list *list_walk_step(struct list_walk *w)
+{
+	struct list *n = READ_ONCE(w->at->next);
+
+	w->lost = n != w->head && (n == w->at || (n >= w->heads && n < w->end));
+	if (n == w->head || w->lost)
+		return NULL;
+	w->at = n;
+	return n;
+}
+
+#define list_walk_next(w, type, member)                                                                                \
+	({                                                                                                             \
+		struct list *n_ = list_walk_step(w);                                                                   \
+		n_ ? container_of(n_, type, member) : NULL;                                                            \
+	})
+
 #endif

@@ -85,6 +85,20 @@ struct inet_socket_view {
 	const void *cookie;
 	const void *tcp; /* struct tcp, while fn runs; NULL: no stream */
 };
+/* Names of a socket, or of whom one stands for; under RCU. All 0 for other families. */
+struct socket;
+struct tcp;
+struct inet_names {
+	struct ip_addr local, remote;
+	u16 local_port, remote_port; /* network order */
+	u8 state;                    /* TS_* of net/tcp.h */
+};
+void inet_names_of(const struct socket *s, struct inet_names *out);
+/* Whom a packet from remote to local would reach (IPPROTO_TCP or _UDP), without locks: under RCU, it may be ending.
+ * NULL: nobody. tcp: its connection or listener. */
+struct socket *inet_look_up(struct net *n, u8 protocol, const struct inet_names *names, u32 ifindex, u32 vrf,
+			    struct tcp **tcp);
+struct socket *inet_speaker(struct tcp *t); /* for whom a connection speaks */
 /* Of a view's tcp, while fn runs. */
 struct tcp_info;
 void inet_tcp_info(const void *tcp, struct tcp_info *out);

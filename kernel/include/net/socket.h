@@ -11,6 +11,7 @@
 #ifndef NET_SOCKET_H
 #define NET_SOCKET_H
 
+#include <core/rcu.h>
 #include <lib/list.h>
 #include <linux/socket.h>
 #include <task/task.h>
@@ -94,7 +95,8 @@ struct socket_ops {
 	void (*option_changed)(struct socket *s, int name); /* one of SOL_SOCKET's, kept by the layer; optional */
 };
 
-struct socket {
+struct socket { /* may be read under RCU after its end */
+	struct rcu_head rcu;
 	const struct socket_ops *ops;
 	int family, type, protocol;
 	struct file *file;
@@ -115,6 +117,8 @@ struct socket {
 	u64 last_stamp_ns;  /* of the packet that was received last; wall time */
 	bool any_port;      /* this bind may take a privileged port: a program said so */
 	bool has_storage;   /* programs keep something with it: owned by net_hooks */
+	bool ended;         /* nothing may be kept with it any more */
+	bool is_connection; /* no socket: names for whom a connection without one speaks */
 	bool filter_locked; /* SO_LOCK_FILTER */
 	void *filter;       /* SO_ATTACH_FILTER: RCU; owned by net_hooks */
 };

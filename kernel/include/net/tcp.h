@@ -57,7 +57,7 @@ struct tcp_host_ops {
 	void (*urgent)(struct tcp *t); /* urgent data are on their way; t has an owner */
 	void (*alarm)(struct tcp_host *h, u64 at);             /* call tcp_host_alarm then; ~0: not needed */
 	int (*child)(struct tcp *listener, struct tcp *child); /* a connection begins: it takes on its listener's tag */
-	void (*forget)(struct tcp *t);                         /* it is about to be freed */
+	void (*forget)(struct tcp *t); /* it is over, and in no table: frees it, when nobody looks at it any more */
 	/* Programs of the owner's tenant are told (BPF_SOCK_OPS_* of linux/bpf.h): their answer, -1: none. Called only
 	 * while tcp_program_key has users. */
 	int (*program)(struct tcp *t, u32 op, const u32 args[3]);
@@ -99,7 +99,8 @@ struct tcp_options { /* of one received segment */
 	struct tcp_range sack[4];
 };
 
-/* All fields: host lock, but those set by the owner before use. */
+/* All fields: host lock, but those set by the owner before use. Names, state, owner, tag and numbers may also be read
+ * under RCU. */
 struct tcp {
 	struct tcp_host *host;
 	void *owner;        /* NULL: not accepted yet, or closed */
@@ -192,6 +193,10 @@ void tcp_host_alarm(struct tcp_host *h);
 void tcp_host_stop(struct tcp_host *h);
 /* fn (with the lock held) for each connection and listener that has a port, until it returns non-zero. */
 void tcp_host_each(struct tcp_host *h, int (*fn)(struct tcp *t, void *arg), void *arg);
+/* Whom a segment from remote to local would reach: a connection, else a listener. Under RCU, without the lock: what is
+ * found may be changing or ending. */
+struct tcp *tcp_look_up(struct tcp_host *h, const struct ip_addr *local, u16 local_port, const struct ip_addr *remote,
+			u16 remote_port, u32 ifindex, u32 vrf);
 struct tcp_quote { /* the network reports an error about a segment that we sent */
 	struct ip_addr local, remote;
 	u16 local_port, remote_port;
@@ -239,7 +244,7 @@ int tcp_disconnect(struct tcp *t); /* back to the state after tcp_open, or after
 /* bpf_setsockopt and bpf_getsockopt in a program that tcp_host_ops.program runs: the lock is held. In net/inet. */
 int inet_tcp_program_set(struct tcp *t, int level, int name, const void *value, int len);
 int inet_tcp_program_get(struct tcp *t, int level, int name, void *value, int len);
-/* The connection of a TCP socket; NULL: another kind, or one that is no full socket yet or any more. In net/inet. */
+/* The connection of a TCP socket, or that a socket which is none stands for; NULL: another kind. In net/inet. */
 struct socket;
 struct tcp *inet_tcp_of(const struct socket *s);
 bool tcp_is_connected(const struct tcp *t); /* has a peer: ESTABLISHED and what follows up to TIME_WAIT */

@@ -66,6 +66,11 @@ static void drop_all(struct inet_socket *i, struct list *queue)
 	}
 }
 
+static void free_now(struct rcu_head *h)
+{
+	kfree(container_of(h, struct inet_socket, rcu));
+}
+
 void inet_socket_free(struct inet_socket *i)
 {
 	struct inet_membership *m, *after;
@@ -74,7 +79,7 @@ void inet_socket_free(struct inet_socket *i)
 	drop_all(i, &i->errors);
 	list_for_each_entry_safe (m, after, &i->groups, link)
 		kfree(m);
-	kfree(i);
+	rcu_call(&i->rcu, free_now);
 }
 
 /* ---- in --------------------------------------------------------------------------------------------------------- */

@@ -54,18 +54,23 @@ static int score(const struct inet_socket *i, u8 protocol, const struct ip_addr 
 struct inet_socket *inet_find(struct inet_net *n, u8 protocol, const struct ip_addr *dest, u16 dest_port,
 			      const struct ip_addr *source, u16 source_port, u32 ifindex, u32 vrf)
 {
-	struct inet_socket *i, *best = NULL;
-	int most = 0;
+	struct inet_socket *i, *best;
+	struct list_walk w;
+	int most;
 
-	assert_held(&n->lock);
-	list_for_each_entry (i, bucket(n, dest_port), port_link) {
-		int points = score(i, protocol, dest, dest_port, source, source_port, ifindex, vrf);
+	do {
+		w = list_walk(n->ports, INET_BUCKETS, bucket(n, dest_port));
+		best = NULL;
+		most = 0;
+		while ((i = list_walk_next(&w, struct inet_socket, port_link))) {
+			int points = score(i, protocol, dest, dest_port, source, source_port, ifindex, vrf);
 
-		if (points > most) {
-			most = points;
-			best = i;
+			if (points > most) {
+				most = points;
+				best = i;
+			}
 		}
-	}
+	} while (w.lost);
 	return best;
 }
 

@@ -134,6 +134,7 @@ struct inet_membership {
 
 struct inet_socket {
 	struct inet_common common;
+	struct rcu_head rcu; /* when it is freed */
 	struct socket *socket;
 	struct list port_link; /* inet_net.lock */
 	struct ip_addr local, remote;
@@ -335,7 +336,7 @@ int __must_check inet_bind_port(struct inet_socket *i, const struct ip_addr *add
 void inet_unbind_port(struct inet_socket *i);
 struct inet_socket *inet_find(struct inet_net *n, u8 protocol, const struct ip_addr *dest, u16 dest_port,
 			      const struct ip_addr *source, u16 source_port, u32 ifindex,
-			      u32 vrf); /* inet_net.lock held */
+			      u32 vrf); /* inet_net.lock held, or under RCU for a look */
 
 /* ioctl.c */
 long inet_interface_ioctl(struct socket *s, unsigned cmd, ulong arg);

@@ -42,11 +42,12 @@ bool stream_is_connected(const struct tcp *t)
 
 /* ---- what the core asks of the kernel -------------------------------------------------------------------------- */
 
-static struct socket *speaker(struct tcp *t)
+struct socket *inet_speaker(struct tcp *t)
 {
 	struct stream_tag *tag = t->tag;
+	struct socket *owner = READ_ONCE(t->owner);
 
-	return t->owner ? t->owner : &tag->socket;
+	return owner ? owner : &tag->socket;
 }
 
 static const struct inet_common *common_of(struct tcp *t)
@@ -64,20 +65,20 @@ static void output(struct tcp_host *h, struct tcp *t, struct packet *p, const st
 
 	p->sum_later = true;
 	/* What a program refuses or a route lacks is as if lost: the timers find out. */
-	(void)!ip_output(n->net, t ? speaker(t) : NULL, t ? common_of(t) : &nobody, p, IPPROTO_TCP, source,
+	(void)!ip_output(n->net, t ? inet_speaker(t) : NULL, t ? common_of(t) : &nobody, p, IPPROTO_TCP, source,
 			 destination);
 }
 
 static bool allow_input(struct tcp *t, struct packet *p)
 {
-	struct socket *s = speaker(t);
+	struct socket *s = inet_speaker(t);
 
 	return inet_allows(s, p) && inet_passes_filter(s, p, 20);
 }
 
 static u32 device(struct tcp *t)
 {
-	return speaker(t)->bound_ifindex;
+	return inet_speaker(t)->bound_ifindex;
 }
 
 static u32 mtu(struct tcp_host *h, struct tcp *t)
@@ -136,16 +137,18 @@ static void on_alarm(struct deferred *d)
 
 static int program(struct tcp *t, u32 op, const u32 args[3])
 {
-	return net_hooks->tcp(speaker(t), t, op, args);
+	return net_hooks->tcp(inet_speaker(t), t, op, args);
 }
 
-static struct stream_tag *make_tag(const struct socket *s, const struct inet_common *c, unsigned flags)
+static struct stream_tag *make_tag(struct tcp *t, const struct socket *s, const struct inet_common *c, unsigned flags)
 {
 	struct stream_tag *tag = kzalloc(sizeof(*tag), flags);
 
 	if (!tag)
 		return NULL;
-	tag->socket = (struct socket){ .family = s->family,
+	tag->tcp = t;
+	tag->socket = (struct socket){ .is_connection = true,
+				       .family = s->family,
 				       .type = s->type,
 				       .protocol = s->protocol,
 				       .net = s->net,
@@ -160,19 +163,30 @@ static struct stream_tag *make_tag(const struct socket *s, const struct inet_com
 
 static int child(struct tcp *l, struct tcp *t)
 {
-	struct stream_tag *tag = make_tag(l->owner, &stream_of(l->owner)->common, ALLOC_ATOMIC);
+	struct stream_tag *tag = make_tag(t, l->owner, &stream_of(l->owner)->common, ALLOC_ATOMIC);
 
 	t->tag = tag;
 	return tag ? 0 : -ENOMEM;
+}
+
+static void free_tag(struct rcu_head *h)
+{
+	struct stream_tag *tag = container_of(h, struct stream_tag, rcu);
+
+	kfree(tag->tcp);
+	kfree(tag);
 }
 
 static void forget(struct tcp *t)
 {
 	struct stream_tag *tag = t->tag;
 
-	if (tag)
-		tenant_put(tag->socket.tenant);
-	kfree(tag);
+	if (!tag) {
+		kfree(t);
+		return;
+	}
+	tenant_put(tag->socket.tenant);
+	rcu_call(&tag->rcu, free_tag);
 }
 
 static const struct tcp_host_ops host_ops = {
@@ -313,7 +327,7 @@ int stream_create(struct socket *s)
 	s->ops = &stream_ops;
 	s->receive_buffer = 131072; /* the middle of net.ipv4.tcp_rmem and tcp_wmem */
 	s->send_buffer = 16384;
-	st->tcp->tag = make_tag(s, &st->common, ALLOC_KERNEL);
+	st->tcp->tag = make_tag(st->tcp, s, &st->common, ALLOC_KERNEL);
 	if (!st->tcp->tag) {
 		tcp_close(st->tcp, true);
 		kfree(st);

@@ -22,7 +22,9 @@ struct stream {
 };
 
 struct stream_tag {
-	struct socket socket; /* identity only: family, type, tenant, mark, priority */
+	struct rcu_head rcu;
+	struct tcp *tcp;
+	struct socket socket; /* identity only: family, type, tenant, mark, priority; no ops */
 	struct inet_common common;
 };
 

@@ -211,6 +211,8 @@ struct tcp *inet_tcp_of(const struct socket *s)
 {
 	bool stream = (s->family == PF_INET || s->family == PF_INET6) && s->type == SOCK_STREAM;
 
+	if (s->is_connection)
+		return container_of(s, struct stream_tag, socket)->tcp;
 	return stream && s->proto ? ((struct stream *)s->proto)->tcp : NULL;
 }
 

@@ -200,13 +200,6 @@ static struct tcp *make_child(struct tcp *l, const struct ip_addr *source, u16 f
 	return t;
 }
 
-/* It was in no table. */
-static void forget_child(struct tcp *t)
-{
-	t->host->ops->forget(t);
-	kfree(t);
-}
-
 static void adopt(struct tcp *l, struct tcp *t)
 {
 	tcp_inherit_port(t);
@@ -233,7 +226,7 @@ static void answer_by_cookie(struct tcp *t)
 	tcp_send_syn(t);
 	h->cookies_sent++;
 	h->cookies_until = tcp_now(t) + COOKIE_LIFE_NS;
-	forget_child(t);
+	t->host->ops->forget(t);
 }
 
 static void listener_input(struct tcp *l, const struct segment *s, const struct ip_addr *source, u16 from,
@@ -281,7 +274,7 @@ static struct tcp *find_by_cookie(struct tcp *l, const struct segment *s, const 
 	if (!t)
 		return NULL;
 	if (!tcp_cookie_read(t, s, &syn)) {
-		forget_child(t);
+		t->host->ops->forget(t);
 		return NULL;
 	}
 	l->host->cookies_taken++;

@@ -10,7 +10,8 @@
  * Contract: tcp_priv.h. Port rules: ip(7), tcp(7), socket(7): two holders of one port and overlapping addresses bear
  * each other when both have SO_REUSEADDR and neither listens, or both SO_REUSEPORT and one user.
  *
- * Locks: the host's lock.
+ * Locks: the host's lock. Look-ups may also run under RCU alone (tcp_look_up), where ops->forget frees after a grace
+ * period.
  */
 #include <alloc/slab.h>
 #include <lib/err.h>
@@ -104,12 +105,18 @@ static bool hears(struct tcp *t, u32 ifindex, u32 vrf)
 struct tcp *tcp_find(struct tcp_host *h, const struct ip_addr *local, u16 local_port, const struct ip_addr *remote,
 		     u16 remote_port, u32 ifindex, u32 vrf)
 {
+	const struct list *bucket = &h->connections[bucket_of(local, local_port, remote, remote_port)];
+	struct list_walk w;
 	struct tcp *t;
 
-	list_for_each_entry (t, &h->connections[bucket_of(local, local_port, remote, remote_port)], hash_link)
-		if (t->local_port == local_port && t->remote_port == remote_port && ip_addr_equal(&t->local, local) &&
-		    ip_addr_equal(&t->remote, remote) && hears(t, ifindex, vrf))
-			return t;
+	do {
+		w = list_walk(h->connections, TCP_BUCKETS, bucket);
+		while ((t = list_walk_next(&w, struct tcp, hash_link)))
+			if (t->local_port == local_port && t->remote_port == remote_port &&
+			    ip_addr_equal(&t->local, local) && ip_addr_equal(&t->remote, remote) &&
+			    hears(t, ifindex, vrf))
+				return t;
+	} while (w.lost);
 	return NULL;
 }
 
@@ -126,22 +133,37 @@ static int score(struct tcp *t, const struct ip_addr *local, u16 port, u32 ifind
 struct tcp *tcp_find_listener(struct tcp_host *h, const struct ip_addr *local, u16 port, const struct ip_addr *remote,
 			      u16 remote_port, u32 ifindex, u32 vrf)
 {
-	struct tcp *t, *best = NULL;
-	int most = 0;
-	u32 equals = 0, pick = bucket_of(local, port, remote, remote_port);
+	struct tcp *t, *best;
+	int most;
+	u32 equals, pick = bucket_of(local, port, remote, remote_port);
+	struct list_walk w;
 
-	list_for_each_entry (t, port_bucket(h, port), port_link) {
-		int points = score(t, local, port, ifindex, vrf);
+	do {
+		w = list_walk(h->ports, TCP_BUCKETS, port_bucket(h, port));
+		best = NULL;
+		most = 0;
+		equals = 0;
+		while ((t = list_walk_next(&w, struct tcp, port_link))) {
+			int points = score(t, local, port, ifindex, vrf);
 
-		if (points > most) {
-			most = points;
-			best = t;
-			equals = 1;
-		} else if (points && points == most && t->reuse_port && pick % ++equals == 0) {
-			best = t;
+			if (points > most) {
+				most = points;
+				best = t;
+				equals = 1;
+			} else if (points && points == most && t->reuse_port && pick % ++equals == 0) {
+				best = t;
+			}
 		}
-	}
+	} while (w.lost);
 	return best;
+}
+
+struct tcp *tcp_look_up(struct tcp_host *h, const struct ip_addr *local, u16 local_port, const struct ip_addr *remote,
+			u16 remote_port, u32 ifindex, u32 vrf)
+{
+	struct tcp *t = tcp_find(h, local, local_port, remote, remote_port, ifindex, vrf);
+
+	return t ? t : tcp_find_listener(h, local, local_port, remote, remote_port, ifindex, vrf);
 }
 
 /* ---- ports --------------------------------------------------------------------------------------------------- */
@@ -343,7 +365,6 @@ void tcp_reap(struct tcp *t)
 	if (t->orphaned)
 		t->host->nr_orphans--;
 	t->host->ops->forget(t);
-	kfree(t);
 }
 
 void tcp_enter_time_wait(struct tcp *t)

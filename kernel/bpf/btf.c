@@ -322,7 +322,7 @@ void bpf_btf_set_id(struct bpf_btf *btf, u32 id)
 	btf->id = id;
 }
 
-static const struct btf_type *skip_modifiers(const struct bpf_btf *b, u32 id)
+const struct btf_type *bpf_btf_plain(const struct bpf_btf *b, u32 id)
 {
 	const struct btf_type *t = bpf_btf_type(b, id);
 
@@ -336,7 +336,7 @@ s64 bpf_btf_size(const struct bpf_btf *b, u32 id)
 	u64 times = 1;
 
 	for (;;) {
-		const struct btf_type *t = skip_modifiers(b, id);
+		const struct btf_type *t = bpf_btf_plain(b, id);
 
 		switch (t ? kind_of(t) : 0) {
 		case BTF_KIND_INT:
@@ -363,14 +363,14 @@ s64 bpf_btf_size(const struct bpf_btf *b, u32 id)
 
 static bool is_named(const struct bpf_btf *b, u32 id, const char *name, u32 bytes)
 {
-	const struct btf_type *t = skip_modifiers(b, id);
+	const struct btf_type *t = bpf_btf_plain(b, id);
 
 	return t && kind_of(t) == BTF_KIND_STRUCT && t->size == bytes && !strcmp(bpf_btf_string(b, t->name_off), name);
 }
 
 s32 bpf_btf_find_member(const struct bpf_btf *b, u32 id, const char *name, u32 bytes, u32 align)
 {
-	const struct btf_type *t = skip_modifiers(b, id);
+	const struct btf_type *t = bpf_btf_plain(b, id);
 	u32 kind = t ? kind_of(t) : 0;
 	s32 found = -ENOENT;
 

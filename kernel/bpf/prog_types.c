@@ -355,6 +355,30 @@ const struct bpf_type_rules *bpf_type_rules(u32 type)
 	return type < ARRAY_SIZE(rules) && rules[type].name ? &rules[type] : NULL;
 }
 
+const char *bpf_context_name(u32 type)
+{
+	static const char *const names[] = {
+		[BPF_PROG_TYPE_XDP] = "xdp_md",
+		[BPF_PROG_TYPE_PERF_EVENT] = "bpf_perf_event_data",
+		[BPF_PROG_TYPE_CGROUP_SOCK] = "bpf_sock",
+		[BPF_PROG_TYPE_SOCK_OPS] = "bpf_sock_ops",
+		[BPF_PROG_TYPE_CGROUP_DEVICE] = "bpf_cgroup_dev_ctx",
+		[BPF_PROG_TYPE_SK_MSG] = "sk_msg_md",
+		[BPF_PROG_TYPE_RAW_TRACEPOINT] = "bpf_raw_tracepoint_args",
+		[BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE] = "bpf_raw_tracepoint_args",
+		[BPF_PROG_TYPE_CGROUP_SOCK_ADDR] = "bpf_sock_addr",
+		[BPF_PROG_TYPE_SK_REUSEPORT] = "sk_reuseport_md",
+		[BPF_PROG_TYPE_CGROUP_SYSCTL] = "bpf_sysctl",
+		[BPF_PROG_TYPE_CGROUP_SOCKOPT] = "bpf_sockopt",
+		[BPF_PROG_TYPE_SK_LOOKUP] = "bpf_sk_lookup",
+	};
+	const struct bpf_type_rules *r = bpf_type_rules(type);
+
+	if (r && r->fields == skb_fields)
+		return "__sk_buff";
+	return type < ARRAY_SIZE(names) ? names[type] : NULL;
+}
+
 const char *bpf_prog_type_name(u32 type)
 {
 	return bpf_type_rules(type) ? rules[type].name : NULL;

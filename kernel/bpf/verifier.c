@@ -9,7 +9,8 @@
  *      verify_flow.c   shape, control flow, static facts        verify_alu.c   arithmetic (scalar.c)
  *      verify_state.c  paths, checkpoints, pruning              verify_jmp.c   branches
  *      verify_mem.c    memory (verify_stack.c: the stack)       verify_call.c  helpers, subprograms, callbacks
- *      prog_types.c    what a program type may see              verify_log.c   the log
+ *      verify_func.c   functions that are verified once         verify_log.c   the log
+ *      prog_types.c    what a program type may see
  *
  * Contract: bpf_verify() returns 0 or -errno; verdicts, messages and limits are Linux 6.1's. After success aux[] says
  * which instructions are reached and how accesses are to be rewritten (fixup.c).
@@ -305,6 +306,8 @@ static int check_result(struct venv *env)
 		vlog(env, "R0 leaks addr as return value\n");
 		return -EACCES;
 	}
+	if (vcur(env)->subprog)
+		return vfunc_result(env);
 	bpf_return_range(env, &lo, &hi);
 	if (lo > hi)
 		return 0;
@@ -449,34 +452,56 @@ static int walk(struct venv *env)
 	}
 }
 
-static int start(struct venv *env)
+static int start(struct venv *env, u32 sub)
 {
 	env->table = big_alloc(env->len, sizeof(*env->table));
 	env->cur = kzalloc(sizeof(*env->cur), 0);
 	if (!env->table || !env->cur)
 		return -ENOMEM;
-	env->cur->frames[0] = vframe_new(0, 0, 0);
+	env->cur->frames[0] = vframe_new(0, sub, 0);
 	if (!env->cur->frames[0])
 		return -ENOMEM;
-	vreg_set_pointer(&vregs(env)[1], V_CTX);
+	env->insn = env->subs[sub].start;
+	env->prev = 0;
+	env->last_line = -1;
 	env->scratched_regs = ~0U;
+	env->scratched_slots = 0;
+	if (sub)
+		return vfunc_begin(env, sub);
+	vreg_set_pointer(&vregs(env)[1], V_CTX);
 	return 0;
+}
+
+/* All paths of the program, or of a function that is verified by itself. */
+static int check_function(struct venv *env, u32 sub)
+{
+	int err = start(env, sub);
+
+	err = err ? err : walk(env);
+	vstate_free_all(env);
+	if (!err && !(env->log_level & 2) && !env->log_full) /* what was too long is told by ENOSPC */
+		vlog_rewind(env, 0);
+	if (!err && sub && env->log_level & 3)
+		vlog(env, "Func#%u is safe for any args that match its prototype\n", sub);
+	return err;
 }
 
 int bpf_verify(struct venv *env)
 {
 	int err = vflow_check(env);
 
+	err = err ? err : vfunc_check(env);
 	err = err ? err : vflow_analyse(env);
-	err = err ? err : start(env);
 	if (!err && env->log_level & 2)
 		for (u32 i = 0; i < env->nr_subs; i++)
 			vlog(env, "func#%u @%u\n", i, env->subs[i].start);
-	err = err ? err : walk(env);
+	for (u32 i = 1; !err && i < env->nr_subs; i++)
+		if (env->subs[i].is_global)
+			err = check_function(env, i);
+	err = err ? err : check_function(env, 0);
 	if (!err && env->nr_subs > 1)
 		err = vflow_stack_depth(env);
 	if (env->processed)
 		vlog_stats(env);
-	vstate_free_all(env);
 	return err;
 }

@@ -12,6 +12,7 @@
  *
  * Locks: none (one load, one thread).
  */
+#include "helper_priv.h"
 #include "verify_priv.h"
 
 #define K(kind) (1U << (kind))
@@ -100,6 +101,11 @@ static int check_offset(struct venv *env, u32 regno, u8 arg, bool release)
 	if (K(reg->kind) & bytes && arg != ARG_RINGBUF_MEM)
 		return 0;
 	return vmem_fixed_offset(env, regno, false);
+}
+
+int vcall_check_offset(struct venv *env, u32 regno)
+{
+	return check_offset(env, regno, ARG_ANY, false);
 }
 
 static int check_size_arg(struct venv *env, struct call *c, u32 regno, bool zero_ok, bool raw)
@@ -516,15 +522,21 @@ static void forget_scalars(struct venv *env)
 	}
 }
 
+static int check_room(struct venv *env)
+{
+	if (env->cur->cur + 1 < BPF_MAX_FRAMES)
+		return 0;
+	vlog(env, "the call stack of %u frames is too deep\n", env->cur->cur + 2);
+	return -E2BIG;
+}
+
 static int enter_frame(struct venv *env, u32 subprog, struct vframe **out)
 {
 	struct vstate *st = env->cur;
 	struct vframe *f;
 
-	if (st->cur + 1 >= BPF_MAX_FRAMES) {
-		vlog(env, "the call stack of %u frames is too deep\n", st->cur + 2);
+	if (check_room(env))
 		return -E2BIG;
-	}
 	f = vframe_new(st->cur + 1, subprog, env->insn);
 	if (!f)
 		return -ENOMEM;
@@ -590,11 +602,30 @@ static int call_back(struct venv *env, const struct call *c)
 
 /* ---- the call --------------------------------------------------------------------------------------- */
 
+/* The format is a constant: it must fit the number of arguments. */
+static int check_format(struct venv *env)
+{
+	const struct vreg *fmt = &vregs(env)[3];
+	u64 bytes = vregs(env)[5].v.bits.value, at;
+	int err;
+
+	if (bytes % 8)
+		return -EINVAL;
+	err = fmt->map->ops->value_addr(fmt->map, 0, &at);
+	if (err)
+		return err;
+	err = bpf_format_check((const char *)(at + fmt->off + fmt->v.bits.value), (u32)(bytes / 8));
+	if (err)
+		vlog(env, "Invalid format string\n");
+	return err;
+}
+
 static int check_special(struct venv *env, const struct call *c)
 {
 	const struct vreg *regs = vregs(env);
 
 	switch (c->id) {
+	case BPF_FUNC_snprintf: return check_format(env);
 	case BPF_FUNC_tail_call:
 		if (env->cur->nrefs) {
 			vlog(env, "tail_call would lead to reference leak\n");
@@ -695,13 +726,32 @@ int vcall_helper(struct venv *env, const struct bpf_insn *insn)
 	return err;
 }
 
+/* It has been verified, or will be: what is known of the result is that it is a number. */
+static int call_global(struct venv *env, u32 sub)
+{
+	int err = check_room(env);
+
+	err = err ? err : vfunc_call(env, sub);
+	if (err)
+		return err;
+	clobber(env);
+	if (env->subs[sub].moves_packet)
+		forget_all(env, is_any_packet, 0);
+	vreg_set_unknown(&vregs(env)[0]);
+	env->insn++;
+	return 0;
+}
+
 int vcall_subprog(struct venv *env, const struct bpf_insn *insn)
 {
 	u32 subprog = (u32)vflow_find_sub(env, env->insn + 1 + insn->imm);
 	struct vreg *caller = vregs(env);
 	struct vframe *f;
-	int err = enter_frame(env, subprog, &f);
+	int err;
 
+	if (env->subs[subprog].is_global)
+		return call_global(env, subprog);
+	err = enter_frame(env, subprog, &f);
 	if (err)
 		return err;
 	for (u32 r = 1; r <= 5; r++)

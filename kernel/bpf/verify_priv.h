@@ -145,7 +145,10 @@ struct vsub {
 	u16 stack; /* bytes used */
 	u16 entry_live, entry_precise, entry_stack_ptrs;
 	bool ret_precise, is_callback, has_tail_call, has_ld_abs;
-	bool walked; /* by the check of stack depth, last entered with: */
+	bool is_global;    /* verified by itself (verify_func.c) */
+	bool moves_packet; /* may make pointers into it stale */
+	u32 type_id;       /* of its BTF record; 0: none */
+	bool walked;       /* by the check of stack depth, last entered with: */
 	u32 walked_bytes, walked_frame;
 };
 
@@ -244,6 +247,13 @@ int vcall_helper(struct venv *env, const struct bpf_insn *insn);
 int vcall_subprog(struct venv *env, const struct bpf_insn *insn);
 int vcall_return(struct venv *env);
 int vcall_check_refs(struct venv *env);
+int vcall_check_offset(struct venv *env, u32 regno); /* a pointer to an object that is passed on */
+
+/* verify_func.c: functions that are verified by themselves */
+int vfunc_check(struct venv *env); /* the records of functions */
+int vfunc_call(struct venv *env, u32 sub);
+int vfunc_begin(struct venv *env, u32 sub); /* the frame is there: its arguments */
+int vfunc_result(struct venv *env);
 
 /* verify_spec.c */
 struct vspec {
@@ -368,6 +378,7 @@ struct bpf_type_rules {
 };
 
 const struct bpf_type_rules *bpf_type_rules(u32 type);
+const char *bpf_context_name(u32 type); /* of the structure, in BTF; NULL: none */
 /* 0, or -EACCES; fills what the access gives and how it is rewritten. */
 int bpf_ctx_access(struct venv *env, s32 off, u32 size, enum vaccess a, struct vreg *out);
 int bpf_sock_access(struct venv *env, u8 kind, s32 off, u32 size);

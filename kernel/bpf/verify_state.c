@@ -506,4 +506,8 @@ void vstate_free_all(struct venv *env)
 		free_list(env->table[i]);
 	free_list(env->retired);
 	big_free(env->table);
+	env->cur = NULL;
+	env->retired = NULL;
+	env->table = NULL;
+	env->nr_pending = 0;
 }

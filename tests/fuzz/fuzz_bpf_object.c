@@ -39,8 +39,11 @@ static void judge(struct object *o, struct program *p)
 			      .lines = p->lines,
 			      .nr_lines = p->nlines,
 			      .rights = { true, true, true, true } };
+	static struct bpf_func_info funcs[MAX_FUNCS];
 	struct bpf_prog *prog;
 
+	l.funcs = funcs;
+	l.nr_funcs = program_functions(p, funcs);
 	if (p->len <= 4096 && !bpf_prog_new(&l, &prog))
 		bpf_prog_put(prog);
 }

@@ -28,6 +28,8 @@ const void *bpf_btf_data(const struct bpf_btf *btf, u32 *size);
 u32 bpf_btf_id(const struct bpf_btf *btf);
 void bpf_btf_set_id(struct bpf_btf *btf, u32 id);
 
+const struct btf_type *bpf_btf_plain(const struct bpf_btf *btf,
+				     u32 id); /* behind typedefs and qualifiers; NULL: void */
 /* Size in bytes of a type through typedefs and qualifiers, or -EINVAL. */
 s64 bpf_btf_size(const struct bpf_btf *btf, u32 id);
 /* Offset of the member of struct type `name` (such as bpf_spin_lock) in a map value: -ENOENT without, -E2BIG if there

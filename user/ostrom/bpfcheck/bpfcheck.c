@@ -158,6 +158,7 @@ static int check_program(struct object *o, const struct symbol *entry, const str
 			      .btf = o->btf };
 	const char *section = o->sections[entry->section].name;
 	struct bpf_prog *prog;
+	struct bpf_func_info funcs[MAX_FUNCS];
 	struct program p;
 	char why[256], *reason;
 	s32 insn;
@@ -177,6 +178,8 @@ static int check_program(struct object *o, const struct symbol *entry, const str
 	l.len = p.len;
 	l.lines = p.lines;
 	l.nr_lines = p.nlines;
+	l.funcs = funcs;
+	l.nr_funcs = program_functions(&p, funcs);
 	l.flags = opt->strict ? BPF_F_STRICT_ALIGNMENT : 0;
 	if (!opt->unprivileged)
 		l.rights = (struct bpf_rights){ true, true, true, true };

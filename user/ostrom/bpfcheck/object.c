@@ -27,6 +27,8 @@
 #define MACHINE_BPF 247
 #define WHY         256
 #define MAX_PROGRAM 1000000U
+#define EXT_FUNCS   8 /* in the head of .BTF.ext: offset and length of records */
+#define EXT_LINES   16
 
 static int bad(char *why, const char *fmt, ...) __printf(2, 3);
 static int bad(char *why, const char *fmt, ...)
@@ -95,7 +97,8 @@ static int read_symbols(struct object *o, char *why)
 		o->symbols[i] = (struct symbol){ .section = sym.st_shndx,
 						 .value = sym.st_value,
 						 .bytes = sym.st_size,
-						 .type = GELF_ST_TYPE(sym.st_info) };
+						 .type = GELF_ST_TYPE(sym.st_info),
+						 .hidden = sym.st_other & 3 };
 		o->symbols[i].name = elf_strptr(o->elf, h.sh_link, sym.st_name);
 		if (!o->symbols[i].name)
 			o->symbols[i].name = "";
@@ -104,30 +107,30 @@ static int read_symbols(struct object *o, char *why)
 	return 0;
 }
 
-/* ---- maps ---------------------------------------------------------------------------------------------------- */
-
-static const struct btf_type *plain_type(const struct bpf_btf *b, u32 id)
+/* As libbpf loads it: a hidden function is a static one to the verifier. The types are this object's alone. */
+static void hide_functions(struct object *o)
 {
-	const struct btf_type *t = bpf_btf_type(b, id);
+	for (u32 id = 1; id < bpf_btf_types(o->btf); id++) {
+		struct btf_type *t = (struct btf_type *)bpf_btf_type(o->btf, id);
 
-	while (t) {
-		u32 k = BTF_INFO_KIND(t->info);
-
-		if (k != BTF_KIND_TYPEDEF && k != BTF_KIND_CONST && k != BTF_KIND_VOLATILE && k != BTF_KIND_RESTRICT &&
-		    k != BTF_KIND_TYPE_TAG)
-			break;
-		t = bpf_btf_type(b, t->type);
+		if (BTF_INFO_KIND(t->info) != BTF_KIND_FUNC || BTF_INFO_VLEN(t->info) != BTF_FUNC_GLOBAL)
+			continue;
+		for (u32 i = 0; i < o->nsymbols; i++)
+			if (o->symbols[i].type == STT_FUNC && o->symbols[i].hidden &&
+			    !strcmp(o->symbols[i].name, bpf_btf_string(o->btf, t->name_off)))
+				t->info = (u32)BTF_KIND_FUNC << 24 | BTF_FUNC_STATIC;
 	}
-	return t;
 }
+
+/* ---- maps ---------------------------------------------------------------------------------------------------- */
 
 static bool array_length(const struct bpf_btf *b, u32 id, u32 *out)
 {
-	const struct btf_type *t = plain_type(b, id);
+	const struct btf_type *t = bpf_btf_plain(b, id);
 
 	if (!t || BTF_INFO_KIND(t->info) != BTF_KIND_PTR)
 		return false;
-	t = plain_type(b, t->type);
+	t = bpf_btf_plain(b, t->type);
 	if (!t || BTF_INFO_KIND(t->info) != BTF_KIND_ARRAY)
 		return false;
 	*out = ((const struct btf_array *)(t + 1))->nelems;
@@ -175,7 +178,7 @@ static int map_of_type(struct object *o, const struct btf_type *t, const char *n
 	snprintf(attr.map_name, sizeof(attr.map_name), "%s", name);
 	for (u32 i = 0; i < BTF_INFO_VLEN(t->info); i++) {
 		const char *prop = bpf_btf_string(o->btf, m[i].name_off);
-		const struct btf_type *ptr = plain_type(o->btf, m[i].type);
+		const struct btf_type *ptr = bpf_btf_plain(o->btf, m[i].type);
 		u32 n = 0;
 		bool number = array_length(o->btf, m[i].type, &n);
 
@@ -213,7 +216,7 @@ static int read_maps(struct object *o, char *why)
 			continue;
 		for (u32 i = 0; i < BTF_INFO_VLEN(sec->info); i++) {
 			const struct btf_type *var = bpf_btf_type(o->btf, v[i].type),
-					      *t = var ? plain_type(o->btf, var->type) : NULL;
+					      *t = var ? bpf_btf_plain(o->btf, var->type) : NULL;
 			u64 offset = v[i].offset;
 			int err;
 
@@ -278,6 +281,8 @@ static int read_all(struct object *o, char *why)
 	for (u32 i = 1; !err && i < o->nsections; i++)
 		if (!strcmp(o->sections[i].name, ".BTF") && o->sections[i].data)
 			err = bpf_btf_new(o->sections[i].data, (u32)o->sections[i].bytes, &o->btf, why, WHY);
+	if (!err && o->btf)
+		hide_functions(o);
 	err = err ? err : read_maps(o, why);
 	return err ? err : data_maps(o, why);
 }
@@ -466,12 +471,16 @@ static u32 word(const u8 *p)
 	return v;
 }
 
-static void add_line(struct program *p, u32 f, const u8 *record)
+/* A record of .BTF.ext about the section of function f. */
+typedef void (*take_record)(struct object *o, struct program *p, u32 f, const u8 *record);
+
+static void take_line(struct object *o, struct program *p, u32 f, const u8 *record)
 {
 	u32 insn = word(record) / 8;
 	struct bpf_line_info *more;
 
-	if (insn < p->funcs[f].first || insn - p->funcs[f].first >= p->funcs[f].count)
+	if (insn < p->funcs[f].first || insn - p->funcs[f].first >= p->funcs[f].count ||
+	    !bpf_btf_string(o->btf, word(record + 4)) || !bpf_btf_string(o->btf, word(record + 8)))
 		return;
 	more = realloc(p->lines, (p->nlines + 1) * sizeof(*more));
 	if (!more)
@@ -481,27 +490,32 @@ static void add_line(struct program *p, u32 f, const u8 *record)
 						    word(record + 8), word(record + 12) };
 }
 
-static void read_lines(struct object *o, struct program *p, u32 f)
+static void take_type(struct object *o, struct program *p, u32 f, const u8 *record)
 {
-	u32 head = o->ext_bytes >= 24 ? word(o->ext + 4) : 0;
-	u64 at = o->ext_bytes >= 24 ? (u64)head + word(o->ext + 16) : 0,
-	    end = at + (o->ext_bytes >= 24 ? word(o->ext + 20) : 0);
-	u32 size;
+	if (word(record) / 8 == p->funcs[f].first)
+		p->funcs[f].type = word(record + 4);
+}
 
-	if (!o->btf || o->ext_bytes < 24 || end > o->ext_bytes || end - at < 4)
+/* Each record about the section of f. at: where .BTF.ext's head tells of the kind, least: bytes of a record. */
+static void read_records(struct object *o, struct program *p, u32 f, u32 at, u32 least, take_record take)
+{
+	u32 head = o->ext_bytes >= 24 ? word(o->ext + 4) : 0, size;
+	u64 from = o->ext_bytes >= 24 ? (u64)head + word(o->ext + at) : 0,
+	    end = from + (o->ext_bytes >= 24 ? word(o->ext + at + 4) : 0);
+
+	if (!o->btf || o->ext_bytes < 24 || end > o->ext_bytes || end - from < 4)
 		return;
-	size = word(o->ext + at);
-	at += 4;
-	while (size >= 16 && at + 8 <= end) {
-		const char *name = bpf_btf_string(o->btf, word(o->ext + at));
-		u32 n = word(o->ext + at + 4);
+	size = word(o->ext + from);
+	from += 4;
+	while (size >= least && from + 8 <= end) {
+		const char *name = bpf_btf_string(o->btf, word(o->ext + from));
+		u32 n = word(o->ext + from + 4);
 		bool ours = name && !strcmp(name, o->sections[p->funcs[f].section].name);
 
-		at += 8;
-		for (; n && at + size <= end; n--, at += size)
-			if (ours && bpf_btf_string(o->btf, word(o->ext + at + 4)) &&
-			    bpf_btf_string(o->btf, word(o->ext + at + 8)))
-				add_line(p, f, o->ext + at);
+		from += 8;
+		for (; n && from + size <= end; n--, from += size)
+			if (ours)
+				take(o, p, f, o->ext + from);
 		if (n)
 			return;
 	}
@@ -519,11 +533,22 @@ int object_program(struct object *o, const struct symbol *entry, struct program 
 		err = done ? relocate(o, p, f, done, why) : -ENOMEM;
 		err = err ? err : resolve_calls(o, p, f, done, why);
 		free(done);
-		read_lines(o, p, f);
+		read_records(o, p, f, EXT_LINES, 16, take_line);
+		read_records(o, p, f, EXT_FUNCS, 8, take_type);
 	}
 	if (err < 0)
 		program_free(p);
 	return err < 0 ? err : 0;
+}
+
+u32 program_functions(const struct program *p, struct bpf_func_info *out)
+{
+	for (u32 i = 0; i < p->nfuncs; i++) {
+		if (!p->funcs[i].type)
+			return 0;
+		out[i] = (struct bpf_func_info){ p->funcs[i].at, p->funcs[i].type };
+	}
+	return p->nfuncs;
 }
 
 void program_free(struct program *p)

@@ -28,6 +28,7 @@ struct symbol {
 	u32 section;
 	u64 value, bytes;
 	u8 type;
+	bool hidden;
 };
 
 struct object {
@@ -55,6 +56,7 @@ struct program {
 	u32 nlines;
 	struct {
 		u32 section, first, count, at; /* instructions there, and where they are here */
+		u32 type;                      /* in BTF, 0: not told */
 	} funcs[MAX_FUNCS];
 	u32 nfuncs;
 };
@@ -63,6 +65,8 @@ struct program {
 int object_open(const char *path, struct object *o, char *why);
 void object_close(struct object *o);
 int object_program(struct object *o, const struct symbol *entry, struct program *p, char *why);
+/* Records for the verifier; room for MAX_FUNCS. How many; 0: the object does not tell all. */
+u32 program_functions(const struct program *p, struct bpf_func_info *out);
 void program_free(struct program *p);
 
 #endif

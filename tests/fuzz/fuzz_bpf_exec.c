@@ -43,6 +43,7 @@ struct gen {
 	const u8 *p, *end;
 	struct bpf_insn out[MAX + 64];
 	u32 n;
+	bool privileged; /* what others may never do is mostly left out: it would only be refused */
 };
 
 static u32 take(struct gen *g)
@@ -107,7 +108,7 @@ static void one_context(struct gen *g)
 	static const u8 fields[] = { 8, 32, 44, 48, 52, 56, 60, 64, 0 };
 	u32 field = fields[take(g) % ARRAY_SIZE(fields)], r = any_reg(g);
 
-	if (take(g) & 1)
+	if (take(g) & 1 || !field)
 		emit(g, BI(BPF_LDX | BPF_MEM | BPF_W, r, 6, (s16)field, 0));
 	else
 		emit(g, BI(BPF_STX | BPF_MEM | BPF_W, 6, r, (s16)field, 0));
@@ -130,11 +131,11 @@ static void one_branch(struct gen *g)
 static void one_stack(struct gen *g)
 {
 	static const u8 sizes[] = { BPF_B, BPF_H, BPF_W, BPF_DW };
-	u32 z = take(g) & 3, step = 1 << z;
+	u32 z = g->privileged || take(g) < 8 ? take(g) & 3 : 3, step = 1 << z;
 	s16 off = -(s16)((1 + take(g) % (48 >> z)) * step);
 	u32 r = any_reg(g);
 
-	switch (take(g) % 4) {
+	switch (take(g) % (g->privileged || take(g) < 8 ? 4 : 3)) {
 	case 0: emit(g, BI(BPF_STX | BPF_MEM | sizes[z], 10, r, off, 0)); break;
 	case 1: emit(g, BI(BPF_ST | BPF_MEM | sizes[z], 10, 0, off, number(g))); break;
 	case 2: emit(g, BI(BPF_LDX | BPF_MEM | sizes[z], r, 10, off, 0)); break;
@@ -156,10 +157,10 @@ static void one_object(struct gen *g)
 {
 	static const u8 sizes[] = { BPF_B, BPF_H, BPF_W, BPF_DW };
 	u32 base = take(g) & 1 ? 7 : 8, z = take(g) & 3, r = any_reg(g), by = any_reg(g), w = 0;
-	u32 t = take(g);
+	u32 t = take(g), shapes = base == 7 || t == 7 ? 4 : 3; /* atomics belong to maps */
 	s16 off = t < 4 ? (s16)(t * 20) - 4 : (s16)(t % 3 * 8);
 
-	if (take(g) & 1) {
+	if (take(g) & 1 && (g->privileged || base == 7 || t == 8)) {
 		emit(g, MOVR(1, base));
 		if (take(g) & 1)
 			emit(g, ALU(AND, by, t == 5 ? 63 : 15));
@@ -168,7 +169,7 @@ static void one_object(struct gen *g)
 		emit(g, ALUR(ADD, 1, by));
 		base = 1;
 	}
-	switch (take(g) % 4) {
+	switch (take(g) % shapes) {
 	case 0: emit(g, BI(BPF_STX | BPF_MEM | sizes[z], base, r, off, 0)); break;
 	case 1: emit(g, BI(BPF_ST | BPF_MEM | sizes[z], base, 0, off, number(g))); break;
 	case 2: emit(g, BI(BPF_LDX | BPF_MEM | sizes[z], r, base, off, 0)); break;
@@ -678,6 +679,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 			bpf_prog_put(prog);
 		return 0;
 	}
+	g.privileged = l.rights.perfmon;
 	generate(&g);
 	l.len = g.n;
 	tried++;

@@ -225,6 +225,27 @@ static int replayed_round(unsigned at, unsigned expect_ops)
 	return round;
 }
 
+/* Each write of the superblock, torn: one of its two sectors arrived. */
+static void every_tear(unsigned n)
+{
+	unsigned torn = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		for (unsigned half = 0;
+		     half < 2 && ops[i].n && ops[i].offset <= 1024 && ops[i].offset + ops[i].n >= 2048; half++) {
+			u64 at = 1024 + half * 512;
+
+			make_disk(i, i);
+			memcpy(disk + at, ops[i].data + (at - ops[i].offset), 512);
+			disk_to_file();
+			assert_in_range(replayed_round(i, n), 0, 2);
+			assert_in_range(run("e2fsck -fp image"), 0, 0x100);
+			assert_int_equal(run("e2fsck -fn image"), 0);
+			torn++;
+		}
+	assert_true(torn >= 4);
+}
+
 static void every_cut(const char *options)
 {
 	struct ext4 *fs;
@@ -265,6 +286,7 @@ static void every_cut(const char *options)
 		}
 	}
 	assert_int_equal(round, 2);
+	every_tear(n);
 	print_message("%u writes and flushes, each cut whole\n", n);
 	forget_ops();
 }

@@ -23,6 +23,10 @@ check() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1: got '$2',
 mkdir -p t/keep t/work
 for i in $(seq 40); do for n in $(seq $i); do echo "kept $i $n"; done > t/keep/k$i; done
 truncate -s 24M base && mke2fs -q -F -t ext4 -b 1024 -J size=1 -d t base || exit 1
+# What is to be there, as sizes and sums.
+mkdir -p w/work && cp -r t/keep w/
+for i in $(seq 40); do for n in $(seq 0 $((i * 7 - 1))); do echo "file $i line $n"; done > w/work/file$i; done
+truncate -s 24M want && mke2fs -q -F -t ext4 -d w want && "$OSTROM" ext4 manifest want > manifest.want || exit 1
 # file N is synced before "mark N" is said; every fourth replaces another by rename, every fifth grows, every sixth goes.
 cat > guest.sh <<'G'
 mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && cd /mnt/work || exit 3
@@ -54,22 +58,18 @@ cat > checker.sh <<'C'
 # Journal replay by us and by e2fsck from the same disk: the same files, and both clean. Then each file up to the mark.
 cp "$1" ours
 "$OSTROM" ext4 replay ours > out 2>&1 || { cat out; exit 5; }
-e2fsck -fp "$1" > out 2>&1 || [ $? -le 1 ] || { # it does not look into the journal for a superblock torn between its two sectors
-	grep -q 'Superblock checksum does not match' out || { cat out; exit 1; }
-	cp ours "$1"
-}
+e2fsck -fp "$1" > out 2>&1 || [ $? -le 1 ] || { cat out; exit 1; }
 e2fsck -fn "$1" > out 2>&1 || { cat out; exit 3; }
 e2fsck -fn ours > out 2>&1 || { cat out; exit 6; }
 "$OSTROM" ext4 manifest ours > manifest.ours && "$OSTROM" ext4 manifest "$1" > manifest.theirs || exit 7
 cmp manifest.ours manifest.theirs || { diff manifest.ours manifest.theirs; exit 8; }
-i=1
-while [ $i -le ${CUTS_MARK:-0} ]; do
-	"$OSTROM" ext4 cat ours work/file$i > got
-	n=0; while [ $n -lt $((i * 7)) ]; do echo "file $i line $n"; n=$((n + 1)); done > want
-	cmp -s want got || { echo "file$i is lost (mark $CUTS_MARK)"; exit 9; }
-	i=$((i + 1))
-done
-for i in 1 7 23 40; do "$OSTROM" ext4 cat ours keep/k$i | cmp -s - t/keep/k$i || { echo "keep/k$i is damaged"; exit 10; }; done
+awk -v mark="${CUTS_MARK:-0}" 'NR == FNR { want[$1] = $5 " " $7; next } { got[$1] = $5 " " $7 }
+	END {
+		for (i = 1; i <= mark; i++)
+			if (got["/work/file" i] != want["/work/file" i]) { print "file" i " is lost (mark " mark ")"; exit 9 }
+		for (name in want)
+			if (name ~ /^.keep.k/ && got[name] != want[name]) { print name " is damaged"; exit 10 }
+	}' manifest.want manifest.ours
 C
 chmod +x checker.sh
 verdict=$("$OSTROM" cuts test --image base --log log --cuts "$cuts" -- ./checker.sh {})

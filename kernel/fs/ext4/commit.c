@@ -51,7 +51,7 @@ static int put_sign(struct ext4 *fs, u8 *sb, bool needs_replay, u16 state)
 	put32(fs->sb + SB_INCOMPAT, get32(sb + SB_INCOMPAT));
 	put16(fs->sb + SB_STATE, state);
 	if (has_csum(fs))
-		put32(sb + SB_CSUM, ext4_super_csum(sb));
+		ext4_super_seal(sb);
 	if (!ext4_buffer_is_dirty(fs, SB_AT / fs->block_bytes)) /* else it is part of the transaction */
 		ext4_buffer_forget(fs, SB_AT / fs->block_bytes);
 	return fs->dev.write(fs->dev.ctx, SB_AT, sb, SB_BYTES);
@@ -324,7 +324,7 @@ static int gather_super(struct ext4 *fs)
 	if (fs->journal)
 		put32(sb + SB_INCOMPAT, get32(sb + SB_INCOMPAT) | INCOMPAT_RECOVER);
 	if (has_csum(fs))
-		put32(sb + SB_CSUM, ext4_super_csum(sb));
+		ext4_super_seal(sb);
 	err = ext4_buffer_get_any(fs, SB_AT / fs->block_bytes, &b);
 	if (err)
 		return err;

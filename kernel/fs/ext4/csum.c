@@ -5,7 +5,7 @@
  *
  * Idea: one function a kind that computes what should be there; readers compare, writers store.
  *
- *      superblock    crc32c(~0, bytes before it)
+ *      superblock    crc32c(~0, bytes before it); ours stays what it is when the superblock changes (ext4_super_seal)
  *      group         low 16 bits of crc32c(seed, number, descriptor without the field); without metadata_csum
  * ext4_crc16 inode         crc32c(inode seed, whole record without the two halves) extent block  crc32c(inode seed,
  * header and all places), stored behind them directory     crc32c(inode seed, all but the last 12 bytes), stored in a
@@ -41,6 +41,37 @@ u32 ext4_inode_seed(const struct ext4 *fs, u32 ino, u32 generation)
 u32 ext4_super_csum(const u8 *sb)
 {
 	return crc32c(~0u, sb, SB_CSUM);
+}
+
+#define SUM_POLYNOMIAL 0x82f63b78u
+#define SPARE_BACK     0x4d55119eu /* x^-6592: from the superblock's sum back over the 824 bytes before it */
+
+/* The product of two polynomials modulo the sum's; the highest bit is x^0. */
+static u32 times(u32 a, u32 b)
+{
+	u32 product = 0;
+
+	for (; a; a <<= 1) {
+		if (a & BIT(31))
+			product ^= b;
+		b = b >> 1 ^ (b & 1 ? SUM_POLYNOMIAL : 0);
+	}
+	return product;
+}
+
+/* A power cut may leave one of the superblock's two sectors new and the other old. All that we change lies in the
+ * first, and the sum in the second: so the sum stays as it is on the device, and four bytes of the first that nobody
+ * reads (behind the end of the text of the last mount's place) take up the difference. */
+void ext4_super_seal(u8 *sb)
+{
+	u32 want = get32(sb + SB_CSUM);
+
+	if (sb[SB_SPARE - 1]) { /* such a long text leaves no room */
+		put32(sb + SB_CSUM, ext4_super_csum(sb));
+		return;
+	}
+	put32(sb + SB_SPARE, 0);
+	put32(sb + SB_SPARE, times(ext4_super_csum(sb) ^ want, SPARE_BACK));
 }
 
 u16 ext4_group_csum(const struct ext4 *fs, u32 group)

@@ -80,6 +80,7 @@ enum super_offset {
 	SB_RO_COMPAT = 0x64,
 	SB_UUID = 0x68,
 	SB_LABEL = 0x78,
+	SB_SPARE = 0xc4, /* the last four bytes of s_last_mounted */
 	SB_RESERVED_GDT = 0xce,
 	SB_JOURNAL_INO = 0xe0,
 	SB_LAST_ORPHAN = 0xe8,

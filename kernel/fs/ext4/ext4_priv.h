@@ -111,6 +111,7 @@ u16 ext4_crc16(u16 crc, const void *data, size_t n);
 u32 ext4_inode_seed(const struct ext4 *fs, u32 ino, u32 generation);
 u32 ext4_super_csum(const u8 *sb);
 u16 ext4_group_csum(const struct ext4 *fs, u32 group);
+void ext4_super_seal(u8 *sb); /* after a change of its first sector: the sum in the second fits again */
 u32 ext4_raw_inode_csum(const struct ext4 *fs, u32 ino, const u8 *raw);
 void ext4_raw_inode_put_csum(const struct ext4 *fs, u32 ino, u8 *raw);
 void ext4_seal(const struct ext4 *fs, struct buffer *b); /* stores the checksum that b->sum asks for */

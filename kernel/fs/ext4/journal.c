@@ -307,8 +307,8 @@ static int clear_sign(struct ext4 *fs)
 	if (get32(fs->sb + SB_RO_COMPAT) & RO_METADATA_CSUM && ext4_super_csum(fs->sb) != get32(fs->sb + SB_CSUM))
 		return fail(EUCLEAN, "ext4: the superblock's checksum is wrong, and the journal has no other");
 	put32(fs->sb + SB_INCOMPAT, get32(fs->sb + SB_INCOMPAT) & ~INCOMPAT_RECOVER);
-	put32(fs->sb + SB_CSUM,
-	      get32(fs->sb + SB_RO_COMPAT) & RO_METADATA_CSUM ? ext4_super_csum(fs->sb) : get32(fs->sb + SB_CSUM));
+	if (get32(fs->sb + SB_RO_COMPAT) & RO_METADATA_CSUM)
+		ext4_super_seal(fs->sb);
 	return fs->dev.write(fs->dev.ctx, SB_AT, fs->sb, SB_BYTES);
 }
 

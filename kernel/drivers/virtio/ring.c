@@ -10,6 +10,8 @@
  *      avail: flags idx ring[size]           ours:  ring[idx % size] = head, then idx++
  *      used:  flags idx ring[size]{id,len}   the device's
  *
+ * A device that offers it gets the packed ring instead (packed.c).
+ *
  * Contract: device/virtio.h. Sizes are powers of two. All memory of a ring lies in one block of pages.
  *
  * Locks: the driver's; see device/virtio.h.
@@ -23,6 +25,8 @@
 #include <lib/printf.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
+
+#include "ring_priv.h"
 
 static LIST(drivers);
 static unsigned nr_devices;
@@ -49,7 +53,7 @@ static int negotiate(struct virtio_dev *d, u64 understood)
 
 	if (!(offered & BIT(VIRTIO_F_VERSION_1)))
 		return fail(ENODEV, "%s: legacy device", d->name);
-	d->features = offered & (understood | BIT(VIRTIO_F_VERSION_1));
+	d->features = offered & (understood | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED));
 	d->ops->set_features(d, d->features);
 	d->ops->set_status(d, d->ops->status(d) | VIRTIO_CONFIG_S_FEATURES_OK);
 	if (!(d->ops->status(d) & VIRTIO_CONFIG_S_FEATURES_OK))
@@ -112,9 +116,11 @@ static int allocate_ring(struct virtqueue *vq)
 	vq->desc = page_virt(p);
 	vq->avail = page_virt(p) + desc;
 	vq->used = page_virt(p) + desc + avail;
+	vq->nr_free = vq->size;
+	if (vq->packed)
+		return virtio_packed_init(vq);
 	for (u16 i = 0; i < vq->size; i++)
 		vq->desc[i].next = i + 1;
-	vq->nr_free = vq->size;
 	return 0;
 }
 
@@ -123,6 +129,7 @@ static void free_queue(struct virtqueue *vq)
 	if (vq->desc)
 		page_put(pfn_to_page(virt_to_phys(vq->desc) >> PAGE_SHIFT));
 	kfree(vq->cookies);
+	kfree(vq->chains);
 	kfree(vq);
 }
 
@@ -137,6 +144,7 @@ int virtqueue_create(struct virtio_dev *d, u16 index, u16 max, unsigned cpu, voi
 	vq->dev = d;
 	vq->index = index;
 	vq->callback = callback;
+	vq->packed = virtio_has(d, VIRTIO_F_RING_PACKED);
 	vq->size = d->ops->queue_size(d, index);
 	while (vq->size > max)
 		vq->size /= 2;
@@ -151,12 +159,21 @@ int virtqueue_create(struct virtio_dev *d, u16 index, u16 max, unsigned cpu, voi
 	return 0;
 }
 
-int virtqueue_add(struct virtqueue *vq, const struct virtio_buf *bufs, unsigned n, void *cookie)
+static void fill_table(struct vring_desc *t, const struct virtio_buf *bufs, unsigned n)
 {
-	u16 head = vq->free_head, at = head;
+	for (unsigned i = 0; i < n; i++)
+		t[i] = (struct vring_desc){ .addr = bufs[i].addr,
+					    .len = bufs[i].len,
+					    .flags = (bufs[i].device_writes ? VRING_DESC_F_WRITE : 0) |
+						     (i + 1 < n ? VRING_DESC_F_NEXT : 0),
+					    .next = (u16)(i + 1) };
+}
 
-	if (n > vq->nr_free)
-		return -ENOSPC;
+/* Stores a chain; the first free descriptor behind it. */
+static u16 put_chain(struct virtqueue *vq, const struct virtio_buf *bufs, unsigned n)
+{
+	u16 at = vq->free_head;
+
 	for (unsigned i = 0; i < n; i++) {
 		struct vring_desc *desc = &vq->desc[at];
 
@@ -165,7 +182,27 @@ int virtqueue_add(struct virtqueue *vq, const struct virtio_buf *bufs, unsigned 
 		desc->flags = (bufs[i].device_writes ? VRING_DESC_F_WRITE : 0) | (i + 1 < n ? VRING_DESC_F_NEXT : 0);
 		at = desc->next;
 	}
-	vq->free_head = at;
+	return at;
+}
+
+int virtqueue_add_table(struct virtqueue *vq, const struct virtio_buf *bufs, unsigned n, void *table, void *cookie)
+{
+	u16 head = vq->free_head;
+
+	if (vq->packed)
+		return virtio_packed_add(vq, bufs, n, table, cookie);
+	if ((table ? 1 : n) > vq->nr_free)
+		return -ENOSPC;
+	if (table) {
+		struct virtio_buf whole = { virt_to_phys(table), n * VIRTIO_TABLE_ENTRY, false };
+
+		fill_table(table, bufs, n);
+		vq->free_head = put_chain(vq, &whole, 1);
+		vq->desc[head].flags = VRING_DESC_F_INDIRECT;
+		n = 1;
+	} else {
+		vq->free_head = put_chain(vq, bufs, n);
+	}
 	vq->nr_free -= n;
 	vq->cookies[head] = cookie;
 	vq->avail->ring[vq->next_avail++ & (vq->size - 1)] = head;
@@ -176,7 +213,7 @@ int virtqueue_add(struct virtqueue *vq, const struct virtio_buf *bufs, unsigned 
 void virtqueue_kick(struct virtqueue *vq)
 {
 	smp_mb(); /* the index must be visible before the device's wish is read */
-	if (!(READ_ONCE(vq->used->flags) & VRING_USED_F_NO_NOTIFY))
+	if (vq->packed ? virtio_packed_wants_kick(vq) : !(READ_ONCE(vq->used->flags) & VRING_USED_F_NO_NOTIFY))
 		vq->dev->ops->notify(vq);
 }
 
@@ -186,6 +223,8 @@ void *virtqueue_get(struct virtqueue *vq, u32 *len)
 	u16 head, at;
 	void *cookie;
 
+	if (vq->packed)
+		return virtio_packed_get(vq, len);
 	if (smp_load_acquire(&vq->used->idx) == vq->last_used)
 		return NULL;
 	e = &vq->used->ring[vq->last_used++ & (vq->size - 1)];
@@ -206,12 +245,20 @@ void *virtqueue_get(struct virtqueue *vq, u32 *len)
 
 void virtqueue_irq_off(struct virtqueue *vq)
 {
-	WRITE_ONCE(vq->avail->flags, VRING_AVAIL_F_NO_INTERRUPT);
+	if (vq->packed)
+		virtio_packed_irq(vq, false);
+	else
+		WRITE_ONCE(vq->avail->flags, VRING_AVAIL_F_NO_INTERRUPT);
 }
 
 bool virtqueue_irq_on(struct virtqueue *vq)
 {
-	WRITE_ONCE(vq->avail->flags, 0);
+	if (vq->packed)
+		virtio_packed_irq(vq, true);
+	else
+		WRITE_ONCE(vq->avail->flags, 0);
 	smp_mb();
+	if (vq->packed)
+		return virtio_packed_is_idle(vq);
 	return READ_ONCE(vq->used->idx) == vq->last_used;
 }

@@ -4,7 +4,8 @@
  *
  * Idea: one virtqueue a hardware queue. A request is a chain: header (type, sector), the data pages, one status byte.
  * Headers and status bytes of all tags lie in one array a queue, so that a submission allocates nothing. An interrupt
- * queues a deferred job that reaps; polling reaps in the same way.
+ * queues a deferred job that reaps; polling reaps in the same way. A long chain takes one place of the ring if the
+ * device knows indirect tables: a few are kept a queue, and when all are under way the chain goes as it is.
  *
  * Contract: the block_driver of block/block.h. Format: VIRTIO 1.2, section 5.2.
  *
@@ -22,15 +23,19 @@
 #include <lib/printf.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
+#include <linux/virtio_ring.h>
 
 #define DEPTH    64
 #define MAX_VECS 30
+#define MAX_LONG 254 /* with a table, which fills a page */
+#define TABLES   8
 #define MAX_HWQS 8
 
 struct command { /* by tag; never crosses a page, for it is 32 bytes aligned to 32 */
 	struct virtio_blk_outhdr header;
 	struct virtio_blk_discard_write_zeroes range;
 	u8 status;
+	s8 table; /* of the queue's, or -1 */
 } __aligned(64);
 
 struct queue {
@@ -38,6 +43,9 @@ struct queue {
 	struct block_hwq *hwq;
 	struct command *commands;
 	struct deferred reap;
+	struct virtio_buf bufs[MAX_LONG + 2]; /* hwq->lock: of the chain that is being made */
+	void *tables[TABLES];                 /* NULL: the device takes none */
+	unsigned free_tables;                 /* hwq->lock: a bit for each */
 };
 
 struct virtio_disk {
@@ -69,12 +77,24 @@ static struct virtio_buf buffer(const void *p, u32 len, bool device_writes)
 	return (struct virtio_buf){ virt_to_phys(p), len, device_writes };
 }
 
+/* A chain of n buffers: with a table if it is long and one is free. */
+static int put_chain(struct queue *q, struct command *c, unsigned n, struct bio *b)
+{
+	int err;
+
+	c->table = n > 4 && q->free_tables ? (s8)__builtin_ctz(q->free_tables) : -1;
+	err = virtqueue_add_table(q->vq, q->bufs, n, c->table >= 0 ? q->tables[c->table] : NULL, b);
+	if (!err && c->table >= 0)
+		q->free_tables &= ~(1U << c->table);
+	return err ? -EBUSY : 0;
+}
+
 static int queue_bio(struct block_hwq *h, struct bio *b)
 {
 	struct queue *q = &disk_of(h)->queues[h->index];
 	struct command *c = &q->commands[b->tag];
 	enum block_op op = block_device_op(b);
-	struct virtio_buf bufs[MAX_VECS + 2];
+	struct virtio_buf *bufs = q->bufs;
 	unsigned n = 0;
 
 	c->header = (struct virtio_blk_outhdr){ .type = request_type(op), .sector = op == BLOCK_FLUSH ? 0 : b->sector };
@@ -91,7 +111,7 @@ static int queue_bio(struct block_hwq *h, struct bio *b)
 		bufs[n++] = buffer(&c->range, sizeof(c->range), false);
 	}
 	bufs[n++] = buffer(&c->status, 1, true);
-	return virtqueue_add(q->vq, bufs, n, b) ? -EBUSY : 0;
+	return put_chain(q, c, n, b);
 }
 
 static void commit(struct block_hwq *h)
@@ -114,8 +134,13 @@ static int reap(struct queue *q)
 		u8 status = 0;
 
 		b = virtqueue_get(q->vq, NULL);
-		if (b)
-			status = q->commands[b->tag].status;
+		if (b) {
+			struct command *c = &q->commands[b->tag];
+
+			status = c->status;
+			if (c->table >= 0)
+				q->free_tables |= (1U << c->table);
+		}
 		spin_unlock_irqrestore(&q->hwq->lock, irq);
 		if (!b)
 			return n;
@@ -167,9 +192,9 @@ static void read_limits(struct virtio_disk *disk)
 				   : SECTOR_SIZE;
 	l->physical_block = l->logical_block;
 	l->max_vecs = virtio_has(d, VIRTIO_BLK_F_SEG_MAX)
-			      ? clamp(config32(d, offsetof(struct virtio_blk_config, seg_max)), 1U, (u32)MAX_VECS)
+			      ? clamp(config32(d, offsetof(struct virtio_blk_config, seg_max)), 1U,
+				      virtio_has(d, VIRTIO_RING_F_INDIRECT_DESC) ? (u32)MAX_LONG : (u32)MAX_VECS)
 			      : 1;
-	l->max_bytes = l->max_vecs * PAGE_SIZE;
 	l->read_only = virtio_has(d, VIRTIO_BLK_F_RO);
 	l->write_cache = virtio_has(d, VIRTIO_BLK_F_FLUSH);
 	if (virtio_has(d, VIRTIO_BLK_F_DISCARD))
@@ -180,6 +205,19 @@ static void read_limits(struct virtio_disk *disk)
 				      << SECTOR_SHIFT;
 	l->max_discard_bytes = min(l->max_discard_bytes, 1ULL << 30);
 	l->max_zeroes_bytes = min(l->max_zeroes_bytes, 1ULL << 30);
+}
+
+static int make_tables(struct virtio_disk *disk, struct queue *q)
+{
+	if (!virtio_has(disk->dev, VIRTIO_RING_F_INDIRECT_DESC))
+		return 0;
+	for (unsigned i = 0; i < TABLES; i++) {
+		q->tables[i] = kmalloc((MAX_LONG + 2) * VIRTIO_TABLE_ENTRY, ALLOC_KERNEL);
+		if (!q->tables[i])
+			return -ENOMEM;
+		q->free_tables |= 1U << i;
+	}
+	return 0;
 }
 
 static int create_queues(struct virtio_disk *disk)
@@ -196,8 +234,10 @@ static int create_queues(struct virtio_disk *disk)
 		if (err)
 			return i ? 0 : err;
 		q->commands = kcalloc(DEPTH, sizeof(*q->commands), ALLOC_KERNEL);
-		if (!q->commands)
+		if (!q->commands || make_tables(disk, q))
 			return -ENOMEM;
+		disk->block.limits.max_vecs =
+			min(disk->block.limits.max_vecs, (u16)(q->vq->size - 2)); /* also in a table */
 		deferred_init(&q->reap, reap_deferred);
 		q->vq->priv = q;
 		disk->nr_queues = i + 1;
@@ -220,6 +260,7 @@ static int probe(struct virtio_dev *d)
 	err = create_queues(disk);
 	if (err)
 		return err; /* the device stays in FAILED; its rings may still be known to it and are not freed */
+	disk->block.limits.max_bytes = disk->block.limits.max_vecs * PAGE_SIZE;
 	str_format(disk->block.name, sizeof(disk->block.name), "vd%c", 'a' + nr_disks++);
 	err = block_prepare(&disk->block, disk->nr_queues, DEPTH);
 	if (err)
@@ -235,7 +276,7 @@ static struct virtio_driver virtio_blk = {
 	.id = VIRTIO_ID_BLOCK,
 	.features = BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_RO) |
 		    BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_MQ) | BIT(VIRTIO_BLK_F_DISCARD) |
-		    BIT(VIRTIO_BLK_F_WRITE_ZEROES),
+		    BIT(VIRTIO_BLK_F_WRITE_ZEROES) | BIT(VIRTIO_RING_F_INDIRECT_DESC),
 	.probe = probe,
 };
 

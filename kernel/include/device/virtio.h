@@ -25,7 +25,9 @@ struct virtqueue {
 	struct vring_desc *desc;
 	struct vring_avail *avail;
 	struct vring_used *used;
-	void **cookies; /* by head descriptor */
+	void **cookies; /* by head descriptor; packed: by the chain's number */
+	bool packed, our_round, device_round;
+	u16 *chains; /* packed, by number: its slots; of a free one, the next */
 	void (*callback)(struct virtqueue *vq);
 	void *notify;
 	void *priv; /* the driver's */
@@ -85,8 +87,17 @@ void virtio_ready(struct virtio_dev *d); /* DRIVER_OK: the device may use the qu
 /* Stops the device for good: queues are dead afterwards. */
 void virtio_reset(struct virtio_dev *d);
 
-/* One chain. -ENOSPC: no room now. The device sees it at the next virtqueue_kick. */
-int __must_check virtqueue_add(struct virtqueue *vq, const struct virtio_buf *bufs, unsigned n, void *cookie);
+/* One chain. -ENOSPC: no room now. The device sees it at the next virtqueue_kick. table, if VIRTIO_RING_F_INDIRECT_DESC
+ * was negotiated: VIRTIO_TABLE_ENTRY bytes for each buffer, contiguous, until the chain is finished; then it takes one
+ * place. */
+#define VIRTIO_TABLE_ENTRY 16
+int __must_check virtqueue_add_table(struct virtqueue *vq, const struct virtio_buf *bufs, unsigned n, void *table,
+				     void *cookie);
+static inline int __must_check virtqueue_add(struct virtqueue *vq, const struct virtio_buf *bufs, unsigned n,
+					     void *cookie)
+{
+	return virtqueue_add_table(vq, bufs, n, NULL, cookie);
+}
 void virtqueue_kick(struct virtqueue *vq);
 /* The cookie of the next chain that the device has finished (len: bytes it wrote), or NULL. */
 void *virtqueue_get(struct virtqueue *vq, u32 *len);

@@ -70,6 +70,8 @@ static int check(const struct bio *b)
 	u32 block = d->whole->limits.logical_block;
 	u64 sectors = b->bytes >> SECTOR_SHIFT;
 
+	if (d->whole->dead)
+		return -ENODEV;
 	if (b->op == BLOCK_FLUSH)
 		return 0;
 	if (!b->bytes || b->bytes % block || b->sector % (block >> SECTOR_SHIFT))

@@ -128,7 +128,8 @@ END
 }
 
 faults() {
-	guest fault --program lsblk <<'END'
+	truncate -s 8M "$tmp/fs" && mke2fs -q -F -t ext4 "$tmp/fs"
+	guest fault --program lsblk --add "$tmp/fs:/fs.img" <<'END'
 f=/sys/block/flt0/fault
 rule() { echo clear > $f/rules; echo "$1" > $f/rules; }
 rd() { dd if=/dev/flt0 of=/dev/null bs=4k skip=$1 count=$2 iflag=direct; }
@@ -187,6 +188,24 @@ echo clear > $f/rules
 (exec 3< /dev/flt0; no "in use: not removed" sh -c "echo flt0 > /sys/kernel/fault_block/remove")
 ok "removed" sh -c "echo flt0 > /sys/kernel/fault_block/remove"
 no "gone" [ -e /sys/block/flt0 ]
+cat /fs.img > /dev/vda && sync
+ok "made anew" sh -c "echo vda > /sys/kernel/fault_block/add"
+mkdir -p /m && mount -t ext4 /dev/flt0 /m && echo kept > /m/kept && sync
+exec 4< /dev/flt0
+rule "hang op=write"
+(dd if=/tmp/random of=/m/big bs=64k oflag=direct 2> /dev/null; echo $? > /tmp/status) &
+sleep 0.3
+ok "unplugged while it is mounted and written" sh -c "echo flt0 > /sys/kernel/fault_block/unplug"
+wait
+is "the writer is told" "$(cat /tmp/status)" 1
+no "a reader is told" dd of=/dev/null bs=4k count=1 skip=100 <&4
+exec 4<&-
+no "no name is made any more" sh -c "echo x > /m/new && sync /m/new"
+ok "umount" timeout 20 umount /m
+ok "plugged in again" sh -c "echo vda > /sys/kernel/fault_block/add"
+ok "and mounted" mount -t ext4 /dev/flt0 /m
+is "what was safe is there" "$(cat /m/kept)" kept
+umount /m
 END
 }
 
@@ -213,10 +232,25 @@ job "discards among it" --filename=/dev/vda --ioengine=libaio --iodepth=8 --dire
 END
 }
 
+# The packed ring, on two queues, one small; the first disk is the usual one.
+rings() {
+	truncate -s 64M "$tmp/packed" "$tmp/small"
+	cat <<'END' | guest rings --program fio --qemu "-drive file=$tmp/packed,if=none,format=raw,id=p -device virtio-blk-pci,drive=p,packed=on,num-queues=2,queue-size=128 \
+-drive file=$tmp/small,if=none,format=raw,id=s -device virtio-blk-pci,drive=s,packed=on,indirect_desc=off,num-queues=1,queue-size=16"
+grep . /sys/block/vd?/queue/max_segments
+for d in vdb vdc; do
+	for how in "libaio --iodepth=32 --bs=4k" "libaio --iodepth=64 --bs=512" "psync --bs=1m" "pvsync2 --hipri --bs=16k"; do
+		ok "$d packed, $how" fio --name=x --thread --filename=/dev/$d --ioengine=$how --numjobs=2 --offset_increment=8m --size=4m --direct=1 --rw=randwrite --verify=crc32c --verify_fatal=1
+	done
+done
+ok "a long request in one piece" fio --name=x --thread --filename=/dev/vda --ioengine=psync --bs=4m --size=16m --direct=1 --rw=write --verify=crc32c --verify_fatal=1
+END
+}
+
 status=0
-for c in ${*:-tools loops faults fios}; do
+for c in ${*:-tools loops faults fios rings}; do
 	case $c in
-	tools | loops | faults | fios) $c ;;
+	tools | loops | faults | fios | rings) $c ;;
 	*) echo "no case $c"; exit 2 ;;
 	esac
 done

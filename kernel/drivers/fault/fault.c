@@ -11,8 +11,9 @@
  *                '--cut--> from now on no write goes down
  *
  * Contract: /sys/kernel/fault_block/add takes the name of a disk or partition, which it claims (EBUSY), and makes the
- * next /dev/fltN over it; remove takes fltN (EBUSY while in use). In /sys/block/fltN/fault: `rules` (each line written
- * adds one, "clear" removes all and lets go what hangs), `cut` (0, drop, fail: set and shown), `stat`.
+ * next /dev/fltN over it; remove takes fltN (EBUSY while in use), unplug takes it in any case. In
+ * /sys/block/fltN/fault: `rules` (each line written adds one, "clear" removes all and lets go what hangs), `cut` (0,
+ * drop, fail: set and shown), `stat`.
  *
  * Locks: list_lock (RANK_SUBSYS) for the disks; disk->lock (RANK_DRIVER, irqsave) for rules, counters and held bios.
  */
@@ -421,7 +422,12 @@ static int set_add(struct attr_dir *dir, const struct attr *a, char *text, size_
 	return add(below);
 }
 
-static int set_remove(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
+static bool is_used(struct fault *f)
+{
+	return atomic_read(&f->block.openers) || f->block.holder || block_partitions_used(&f->block);
+}
+
+static int remove_named(char *text, size_t len, bool used_too)
 {
 	struct fault *f, *found = NULL;
 	int err = -ENODEV;
@@ -433,9 +439,7 @@ static int set_remove(struct attr_dir *dir, const struct attr *a, char *text, si
 		if (!strcmp(f->block.name, text))
 			found = f;
 	if (found)
-		err = atomic_read(&found->block.openers) || found->block.holder || block_partitions_used(&found->block)
-			      ? -EBUSY
-			      : 0;
+		err = !used_too && is_used(found) ? -EBUSY : 0;
 	if (!err)
 		list_del(&found->link);
 	mutex_unlock(&list_lock);
@@ -447,9 +451,21 @@ static int set_remove(struct attr_dir *dir, const struct attr *a, char *text, si
 	return 0;
 }
 
+static int set_remove(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
+{
+	return remove_named(text, len, false);
+}
+
+/* As a disk that is pulled out while it is mounted. */
+static int set_unplug(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
+{
+	return remove_named(text, len, true);
+}
+
 static const struct attr add_attr = { "add", 0200, NULL, set_add, NULL, 0 };
 static const struct attr remove_attr = { "remove", 0200, NULL, set_remove, NULL, 0 };
-static const struct attr *const files[] = { &add_attr, &remove_attr, NULL };
+static const struct attr unplug_attr = { "unplug", 0200, NULL, set_unplug, NULL, 0 };
+static const struct attr *const files[] = { &add_attr, &remove_attr, &unplug_attr, NULL };
 
 static void fault_init(void)
 {

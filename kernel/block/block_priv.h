@@ -34,7 +34,8 @@ void block_policy_completed(struct bio *b, u64 took_ns);
 void block_policy_finished(struct bio *b);
 void block_policy_poll(struct bio *b); /* returns when finished, or when it is to be left to the interrupt */
 void block_policy_sleep(struct bio *b);
-void block_wait_finished(struct bio *b); /* bio.c */
+bool block_policy_always_polls(const struct block_dev *d); /* not adaptive: io_poll_delay is -1 or a time */
+void block_wait_finished(struct bio *b);                   /* bio.c */
 int __must_check block_policy_init(struct block_dev *d);
 void block_policy_free(struct block_dev *d);
 /* policy.c's files of queue/ */

@@ -247,6 +247,26 @@ static void sleep_until(struct bio *b, struct block_policy *p, u64 deadline)
 	}
 }
 
+bool block_policy_always_polls(const struct block_dev *d)
+{
+	return d->policy->poll.delay_ns != 0;
+}
+
+#define LOOK_AGAIN_NS (20 * NSEC_PER_USEC)
+
+/* Nobody will interrupt for this one, and its waiter had to stop spinning (or it has no tag yet). */
+static void look_now_and_then(struct bio *b)
+{
+	struct block_dev *d = b->dev->whole;
+
+	for (;;) {
+		for (unsigned i = d->nr_hwqs - d->nr_poll; i < d->nr_hwqs; i++)
+			d->driver->poll(&d->hwqs[i]);
+		if (is_finished(b) || !block_wait_until(b, clock_ns() + LOOK_AGAIN_NS))
+			return;
+	}
+}
+
 /* Leaves the bio to the interrupt, and learns what that costs where polling is an alternative. */
 void block_policy_sleep(struct bio *b)
 {
@@ -255,7 +275,10 @@ void block_policy_sleep(struct bio *b)
 	ulong irq;
 
 	psi_io_begin();
-	block_wait_finished(b);
+	if (unlikely(b->polled))
+		look_now_and_then(b);
+	else
+		block_wait_finished(b);
 	psi_io_end();
 	/* Without polling the first few are enough to know the interrupt's price when polling is switched on. */
 	if (!b->complete_ns || (!b->dev->whole->io_poll && p->interrupts_learnt >= LEARN_FIRST))

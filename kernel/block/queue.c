@@ -45,9 +45,11 @@ struct request { /* several bios as one */
 	struct bio_vec vecs[];
 };
 
-static struct block_hwq *hwq_of_cpu(struct block_dev *d)
+static struct block_hwq *hwq_of_cpu(struct block_dev *d, bool polled)
 {
-	return &d->hwqs[cpu_id() % d->nr_hwqs];
+	unsigned nr = d->nr_hwqs - d->nr_poll;
+
+	return polled ? &d->hwqs[nr + cpu_id() % d->nr_poll] : &d->hwqs[cpu_id() % nr];
 }
 
 /* The lowest free tag behind the one used last, so that tags are spread; -1: none. */
@@ -351,9 +353,22 @@ static void wait_softly(struct block_hwq *h, struct list *bios, struct list *fai
 	}
 }
 
+/* Each has a waiter who polls, and the plan is not one that leaves some of them to the interrupt. */
+static bool are_polled(struct block_dev *disk, struct list *bios)
+{
+	struct bio *b;
+	bool polled = disk->nr_poll && disk->io_poll && block_policy_always_polls(disk);
+
+	list_for_each_entry (b, bios, link)
+		polled = polled && b->flags & BIO_HIPRI && !b->parent;
+	list_for_each_entry (b, bios, link)
+		b->polled = polled;
+	return polled;
+}
+
 static void enqueue_all(struct block_dev *disk, struct list *bios)
 {
-	struct block_hwq *h = hwq_of_cpu(disk);
+	struct block_hwq *h = hwq_of_cpu(disk, are_polled(disk, bios));
 	LIST(failed);
 	ulong irq = spin_lock_irqsave(&h->lock);
 	bool sent = false;

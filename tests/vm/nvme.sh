@@ -3,7 +3,7 @@
 # NVMe by Debian's nvme-cli: two namespaces listed, identified, read and written through the passthrough, and a controller that
 # is reset while a program writes and verifies.
 cd "$(dirname "$0")/../.." || exit 2
-for p in qemu-system-x86_64 nvme; do
+for p in qemu-system-x86_64 nvme fio; do
 	PATH=$PATH:/usr/sbin command -v $p > /dev/null || { echo "skip: no $p"; exit 77; }
 done
 export PATH=$PATH:/usr/sbin
@@ -38,9 +38,17 @@ wait
 for i in 1 2 3 4; do
 	is "and all of it is there, $i" "$(dd if=/dev/nvme0n$((i % 2 + 1)) bs=16k skip=$((i * 256)) count=256 iflag=direct 2> /dev/null | sha256sum)" "$(sha256sum < /tmp/random)"
 done
+before=$(sed -n 's/^ *[0-9]*: *\([0-9]*\) *\([0-9]*\).*nvme.*/\1 \2/p' /proc/interrupts | tr '\n' ' ')
+echo 1 > /sys/block/nvme0n1/queue/io_poll && echo -1 > /sys/block/nvme0n1/queue/io_poll_delay
+for size in 4k 512k; do
+	ok "polled in a queue of its own, $size" fio --name=x --thread --filename=/dev/nvme0n1 --ioengine=pvsync2 --hipri --direct=1 --bs=$size --size=4m --numjobs=2 --offset_increment=8m --rw=randwrite --verify=crc32c --verify_fatal=1
+done
+is "without an interrupt" "$(sed -n 's/^ *[0-9]*: *\([0-9]*\) *\([0-9]*\).*nvme.*/\1 \2/p' /proc/interrupts | tr '\n' ' ')" "$before"
+echo 0 > /sys/block/nvme0n1/queue/io_poll_delay
+ok "adaptive: where the interrupts are" fio --name=x --thread --filename=/dev/nvme0n1 --ioengine=pvsync2 --hipri --direct=1 --bs=4k --size=2m --rw=randwrite --verify=crc32c --verify_fatal=1
 echo finished
 END
-timeout 170 tools/qemu-run --debug-kernel --cpus 2 --timeout 160 --program nvme --add "$tmp/run:/run.sh" --qemu "-drive \
+timeout 170 tools/qemu-run --debug-kernel --cpus 2 --timeout 160 --program nvme --program fio --append nvme.poll_queues=1 --add "$tmp/run:/run.sh" --qemu "-drive \
 file=$tmp/n1,if=none,format=raw,id=n1 -drive file=$tmp/n2,if=none,format=raw,id=n2 -device nvme,id=nv,serial=ostrom1 -device \
 nvme-ns,drive=n1,bus=nv,nsid=1 -device nvme-ns,drive=n2,bus=nv,nsid=2" -- sh /run.sh > "$tmp/out" 2> "$tmp/log"
 grep -E '^(ok|not ok) ' "$tmp/out"

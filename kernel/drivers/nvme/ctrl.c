@@ -5,7 +5,8 @@
  * Idea: the steps of section 7.6.1: disable, give the admin queues, enable, identify, ask for I/O queues (one a CPU, at
  * most 8), create them, list the namespaces; each active namespace becomes a block device. Commands that are not bios'
  * are synchronous, one at a time, and polled. A request that is overdue leads to a reset: the controller is switched
- * off, what it had is queued again, it is set up as before, and all goes on.
+ * off, what it had is queued again, it is set up as before, and all goes on. nvme.poll_queues=N makes N further queues
+ * without interrupts, for requests whose waiter polls.
  *
  *      disabled --CC.EN=1, CSTS.RDY=1--> ready --identify, queues--> live --timeout, NVME_IOCTL_RESET--> resetting -->
  * live
@@ -130,8 +131,8 @@ static void reap_deferred(struct deferred *d)
 	nvme_queue_reap(container_of(d, struct nvme_queue, reap));
 }
 
-/* Memory and an interrupt for a queue; the controller knows nothing of it yet. */
-static int alloc_queue(struct nvme *c, unsigned i)
+/* Memory and, unless it is polled, an interrupt for a queue; the controller knows nothing of it yet. */
+static int alloc_queue(struct nvme *c, unsigned i, bool polled)
 {
 	struct nvme_queue *q = &c->queues[i];
 	u16 id = i + 1;
@@ -139,7 +140,10 @@ static int alloc_queue(struct nvme *c, unsigned i)
 
 	if (err)
 		return err;
+	q->polled = polled;
 	deferred_init(&q->reap, reap_deferred);
+	if (polled)
+		return 0;
 	err = pci_msix_request(c->pci, id, nvme_queue_interrupt, q, i % cpu_count(), "nvme");
 	return min(err, 0);
 }
@@ -149,7 +153,8 @@ static int create_queue(struct nvme *c, struct nvme_queue *q)
 	struct nvme_command cq = { .opcode = ADMIN_CREATE_CQ,
 				   .prp1 = virt_to_phys(q->cq),
 				   .cdw10 = (u32)(q->depth - 1) << 16 | q->id,
-				   .cdw11 = (u32)q->id << 16 | 3 };
+				   .cdw11 = q->polled ? CQ_CONTIGUOUS
+						      : (u32)q->id << 16 | CQ_INTERRUPT | CQ_CONTIGUOUS };
 	struct nvme_command sq = { .opcode = ADMIN_CREATE_SQ,
 				   .prp1 = virt_to_phys(q->sq),
 				   .cdw10 = (u32)(q->depth - 1) << 16 | q->id,
@@ -173,23 +178,34 @@ static int ask_for_queues(struct nvme *c, unsigned wanted, unsigned *granted)
 	return err;
 }
 
+static u64 number_param(const char *name, u64 most, u64 otherwise)
+{
+	char text[8];
+	u64 n;
+
+	return boot_param(name, text, sizeof(text)) && !str_to_u64(text, 10, &n) && n <= most ? n : otherwise;
+}
+
 static int create_queues(struct nvme *c)
 {
-	unsigned wanted = min(cpu_count(), (unsigned)NVME_MAX_QUEUES);
+	unsigned poll = number_param("nvme.poll_queues", NVME_MAX_QUEUES - 1, 0);
+	unsigned wanted = min(cpu_count() + poll, (unsigned)NVME_MAX_QUEUES);
 	int err = ask_for_queues(c, wanted, &wanted);
 
 	if (err)
 		return err;
-	wanted = min(wanted, (unsigned)c->pci->msix_vectors - 1);
+	poll = min(poll, wanted - 1);
+	wanted = min(wanted, (unsigned)c->pci->msix_vectors - 1 + poll);
 	for (unsigned i = 0; i < wanted; i++) {
-		err = alloc_queue(c, i);
+		err = alloc_queue(c, i, i >= wanted - poll);
 		if (!err)
 			err = create_queue(c, &c->queues[i]);
 		if (err)
-			return i ? 0 : err;
+			break;
 		c->nr_queues = i + 1;
 	}
-	return c->nr_queues ? 0 : -ENOSPC;
+	c->nr_poll = c->nr_queues > wanted - poll ? c->nr_queues - (wanted - poll) : 0;
+	return c->nr_queues ? 0 : err ? err : -ENOSPC;
 }
 
 static void fill_limits(struct nvme_namespace *ns)
@@ -267,6 +283,7 @@ static int add_namespace(struct nvme *c, u32 nsid, unsigned depth, u8 *page)
 	err = block_prepare(&ns->block, c->nr_queues, depth);
 	if (err)
 		return err;
+	ns->block.nr_poll = c->nr_poll;
 	for (unsigned i = 0; i < c->nr_queues; i++)
 		ns->block.hwqs[i].priv = &c->queues[i];
 	c->ns[c->nr_ns++] = ns;
@@ -401,16 +418,6 @@ void nvme_rescan(struct nvme *c)
 /* ---- probing --------------------------------------------------------------------------------------------------------
  */
 
-static u64 io_timeout(void)
-{
-	char text[8];
-	u64 s;
-
-	if (!boot_param("nvme.io_timeout", text, sizeof(text)) || str_to_u64(text, 10, &s) || !s || s > 3600)
-		s = IO_TIMEOUT_S;
-	return s * NSEC_PER_SEC;
-}
-
 static bool match(const struct pci_dev *d)
 {
 	return d->class == CLASS_NVME;
@@ -444,7 +451,7 @@ static int probe(struct pci_dev *d)
 		c->pci = d;
 		d->priv = c;
 		c->index = nr_controllers++;
-		c->timeout_ns = io_timeout();
+		c->timeout_ns = max(number_param("nvme.io_timeout", 3600, IO_TIMEOUT_S), 1ULL) * NSEC_PER_SEC;
 		mutex_init(&c->lock, RANK_DEVICE);
 		work_init(&c->reset, reset_work);
 		c->regs = pci_map_bar(d, 0, 0, 0);

@@ -40,6 +40,8 @@ enum nvm_opcode {
 	NVM_DSM = 0x09
 };
 #define FEATURE_QUEUES 0x07
+#define CQ_CONTIGUOUS  1
+#define CQ_INTERRUPT   2
 #define NVM_FUA        BIT(30) /* in command dword 12 */
 #define DSM_DEALLOCATE BIT(2)
 
@@ -81,6 +83,7 @@ struct nvme_queue {
 	struct nvme_sync *sync; /* of the one command that is not a bio's */
 	atomic_t reapers;       /* who take completions just now */
 	bool stopped;           /* nobody may */
+	bool polled;            /* the controller does not interrupt for it */
 	struct deferred reap;
 };
 
@@ -106,8 +109,8 @@ struct nvme {
 	enum nvme_state state; /* lock; any reader */
 	struct work reset;
 	struct nvme_queue queues[NVME_MAX_QUEUES];
-	unsigned nr_queues, queue_depth;
-	struct nvme_namespace *ns[NVME_MAX_NS]; /* constant after probe */
+	unsigned nr_queues, nr_poll, queue_depth; /* nr_poll: the last of them */
+	struct nvme_namespace *ns[NVME_MAX_NS];   /* constant after probe */
 	unsigned nr_ns;
 	u32 max_transfer;
 	bool write_cache, can_zero, can_discard;

@@ -71,7 +71,7 @@ struct bio {
 	bool finished;
 	bool throttled;
 	u8 throttle_class;
-	bool poll_slept;
+	bool poll_slept, polled; /* polled: it is in a queue without interrupts */
 	u64 admit_ns, complete_ns;
 	u64 issue_ns;
 	struct bio *parent; /* of a split */
@@ -152,10 +152,10 @@ struct block_dev {
 	const struct block_driver *driver;
 	void *priv;
 	struct block_hwq *hwqs;
-	unsigned nr_hwqs;
-	struct block_dev *whole; /* of a partition; itself for a disk */
-	u64 start;               /* of a partition, in sectors of the disk */
-	unsigned partition;      /* number, 0: a disk */
+	unsigned nr_hwqs, nr_poll; /* nr_poll: the last ones, whose completions have no interrupt: the waiter polls */
+	struct block_dev *whole;   /* of a partition; itself for a disk */
+	u64 start;                 /* of a partition, in sectors of the disk */
+	unsigned partition;        /* number, 0: a disk */
 	struct block_stats stats;
 	refcount_t refs;
 	bool dead;

@@ -333,7 +333,7 @@ static int create_locked(struct walk *w, struct dentry *d, u16 mode)
 	if (!err && !dir->nlink)
 		err = -ENOENT;
 	if (!err)
-		err = dir->ops->create ? dir->ops->create(dir, d, S_IFREG | (mode & 07777 & ~current_fs->umask))
+		err = dir->ops->create ? dir->ops->create(dir, d, S_IFREG | (mode & 07777 & ~inode_umask(dir)))
 				       : -EACCES;
 	if (err)
 		return err;
@@ -397,7 +397,7 @@ static int open_tmpfile(const struct path *folder, unsigned flags, u16 mode, str
 	if (!p.dentry)
 		return -ENOMEM;
 	write_lock(&dir->lock);
-	err = dir->ops->tmpfile(dir, p.dentry, S_IFREG | (mode & 07777 & ~current_fs->umask));
+	err = dir->ops->tmpfile(dir, p.dentry, S_IFREG | (mode & 07777 & ~inode_umask(dir)));
 	write_unlock(&dir->lock);
 	if (!err) {
 		if (!(flags & O_EXCL))

@@ -21,6 +21,7 @@
 #include <linux/mount.h>
 #include <vfs/uapi.h>
 #include <task/task.h>
+#include <vfs/acl.h>
 #include <vfs/cache.h>
 #include <vfs/writeback.h>
 #include "vfs_priv.h"
@@ -114,6 +115,7 @@ void inode_put(struct inode *i)
 		return;
 	if (i->super->ops && i->super->ops->evict)
 		i->super->ops->evict(i);
+	acl_free(i->acl);
 	kfree(i->locks); /* all owners have gone, so the list is empty */
 	cache_destroy(i->cache);
 	i->cache = NULL;
@@ -161,6 +163,23 @@ struct dentry *inode_alias_get(struct inode *i)
 
 /* ---- rights ---------------------------------------------------------------------------------------- */
 
+u16 inode_umask(const struct inode *dir)
+{
+	return dir->flags & INODE_INHERITS ? 0 : current_fs->umask;
+}
+
+static bool list_grants(const struct inode *i, unsigned may)
+{
+	const struct acl *a;
+	bool grants;
+
+	rcu_read_lock();
+	a = rcu_deref(i->acl);
+	grants = !a || !acl_check(a, i, may);
+	rcu_read_unlock();
+	return grants;
+}
+
 static int check_mode(const struct inode *i, unsigned may)
 {
 	const struct cred *c = current->cred;
@@ -168,6 +187,8 @@ static int check_mode(const struct inode *i, unsigned may)
 
 	if (uid_eq(i->uid, c->fsuid))
 		bits >>= 6;
+	else if (unlikely(i->acl))
+		bits = list_grants(i, may) ? may : 0;
 	else if ((bits >> 3 & 7) != (bits & 7) && in_group(c, i->gid))
 		bits >>= 3;
 	if ((bits & may) == may)

@@ -114,9 +114,9 @@ static int create_end(struct creation *c, int err)
 	return err;
 }
 
-static u16 masked(u16 mode)
+static u16 masked(const struct creation *c, u16 mode)
 {
-	return mode & ~current_fs->umask;
+	return mode & ~inode_umask(c->dir);
 }
 
 static int make_node(struct creation *c, u16 mode, u32 rdev)
@@ -146,7 +146,7 @@ int path_mknod(int dirfd, const char *name, u16 mode, u32 rdev)
 		return create_end(&c, -EPERM);
 	if (S_ISCHR(mode) || S_ISBLK(mode))
 		err = vfs_may_use_device(rdev, S_ISBLK(mode), DEVICE_MKNOD);
-	return create_end(&c, err ? err : make_node(&c, masked(mode), rdev));
+	return create_end(&c, err ? err : make_node(&c, masked(&c, mode), rdev));
 }
 
 int path_make_socket(const char *name, u16 mode, struct inode **out)
@@ -156,7 +156,7 @@ int path_make_socket(const char *name, u16 mode, struct inode **out)
 
 	if (err)
 		return err == -EEXIST ? -EADDRINUSE : err;
-	err = make_node(&c, masked(mode) | S_IFSOCK, 0);
+	err = make_node(&c, masked(&c, mode) | S_IFSOCK, 0);
 	if (!err) {
 		*out = c.d->inode;
 		inode_get(*out);
@@ -181,7 +181,7 @@ int path_mkdir(int dirfd, const char *name, u16 mode)
 		return err;
 	if (!c.dir->ops->mkdir)
 		return create_end(&c, -EPERM);
-	return create_end(&c, c.dir->ops->mkdir(c.dir, c.d, masked(mode & 01777)));
+	return create_end(&c, c.dir->ops->mkdir(c.dir, c.d, masked(&c, mode & 01777)));
 }
 
 int path_symlink(const char *target, int dirfd, const char *name)

@@ -158,7 +158,7 @@ static bool fast_may_pass(const struct inode *i)
 {
 	if (!i || !S_ISDIR(i->mode) || (i->ops && i->ops->permission))
 		return false;
-	return (i->mode & 0111) == 0111 || !inode_permission((struct inode *)i, MAY_EXEC);
+	return ((i->mode & 0111) == 0111 && !i->acl) || !inode_permission((struct inode *)i, MAY_EXEC);
 }
 
 static bool fast_cross_mounts(struct walk *w, struct fast *f)

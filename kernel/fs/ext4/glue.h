@@ -81,6 +81,16 @@ extern const struct inode_ops ext4_dir_inode_ops, ext4_file_inode_ops, ext4_link
 /* names.c */
 int ext4_vfs_create(struct inode *dir, struct dentry *d, u16 mode);
 int ext4_vfs_mkdir(struct inode *dir, struct dentry *d, u16 mode);
+/* lists.c */
+int __must_check ext4_lists_load(struct ext4_super *s,
+				 struct inode *i); /* of one that comes into memory; the lock is held */
+int __must_check ext4_list_set(struct inode *i, const char *name, const void *value, size_t size, int flags);
+int __must_check ext4_list_chmod(struct inode *i, u16 mode); /* i has a list */
+/* What a new inode's access list will be, if the folder has a default one; cuts the mode. The lock is held, here and
+ * then: */
+int __must_check ext4_list_for_new(struct inode *dir, u16 *mode, struct acl **out);
+void ext4_list_inherit(struct inode *dir, struct inode *i, struct acl *list); /* takes over list */
+
 int ext4_vfs_mknod(struct inode *dir, struct dentry *d, u16 mode, u32 rdev);
 int ext4_vfs_symlink(struct inode *dir, struct dentry *d, const char *target);
 int ext4_vfs_tmpfile(struct inode *dir, struct dentry *d, u16 mode);

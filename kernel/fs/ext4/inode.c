@@ -69,6 +69,8 @@ static u32 get_rdev(const struct ext4_inode *in)
 
 static void decode(const struct ext4 *fs, u32 ino, const u8 *raw, struct ext4_inode *out)
 {
+	u32 at;
+
 	*out = (struct ext4_inode){ .ino = ino,
 				    .generation = get32(raw + IN_GENERATION),
 				    .mode = get16(raw + IN_MODE),
@@ -90,6 +92,8 @@ static void decode(const struct ext4 *fs, u32 ino, const u8 *raw, struct ext4_in
 	out->ctime = get_time(fs, raw, IN_CTIME, IN_CTIME_EXTRA);
 	if (fs->inode_bytes > IN_OLD_BYTES && IN_OLD_BYTES + get16(raw + IN_EXTRA) >= IN_CRTIME_EXTRA + 4)
 		out->crtime = get_time(fs, raw, IN_CRTIME, IN_CRTIME_EXTRA);
+	at = IN_OLD_BYTES + (fs->inode_bytes > IN_OLD_BYTES ? get16(raw + IN_EXTRA) : 0);
+	out->has_xattrs = out->acl_block || (at + 4 <= fs->inode_bytes && get32(raw + at) == XATTR_MAGIC);
 	if ((out->mode & S_IFMT) == S_IFCHR || (out->mode & S_IFMT) == S_IFBLK)
 		out->rdev = get_rdev(out);
 }

@@ -14,6 +14,7 @@
 #include <lib/string.h>
 #include <linux/fs.h>
 #include <task/task.h>
+#include <vfs/acl.h>
 #include <vfs/uapi.h>
 #include "glue.h"
 
@@ -29,6 +30,7 @@ static int make(struct inode *dir, struct dentry *d, u16 mode, u32 rdev, const c
 		.mode = mode, .rdev = rdev, .target = target, .target_len = target ? strlen(target) : 0
 	};
 	struct inode *i = NULL;
+	struct acl *list = NULL;
 	struct ext4_inode in;
 	kuid_t uid;
 	kgid_t gid;
@@ -38,9 +40,16 @@ static int make(struct inode *dir, struct dentry *d, u16 mode, u32 rdev, const c
 	what.uid = uid.v;
 	what.gid = gid.v;
 	ext4_lock(s);
-	err = ext4_create(s->fs, &node_of(dir)->in, named ? d->name->str : NULL, named ? d->name->len : 0, &what, &in);
+	err = ext4_list_for_new(dir, &what.mode, &list);
+	if (!err)
+		err = ext4_create(s->fs, &node_of(dir)->in, named ? d->name->str : NULL, named ? d->name->len : 0,
+				  &what, &in);
 	if (!err)
 		err = ext4_node_make(s, &in, &i);
+	if (!err && list)
+		ext4_list_inherit(dir, i, list);
+	else
+		acl_free(list);
 	if (!err && named)
 		ext4_node_show(dir);
 	ext4_unlock(s);

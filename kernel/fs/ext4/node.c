@@ -98,6 +98,8 @@ int ext4_node_make(struct ext4_super *s, const struct ext4_inode *in, struct ino
 	i->priv = n;
 	copy_attributes(i, in);
 	err = set_kind(s, i);
+	if (!err && in->has_xattrs)
+		err = ext4_lists_load(s, i);
 	if (err) {
 		/* Nothing of it may be stored or freed: evict sees that it was never hashed. */
 		ext4_unlock(s);
@@ -298,40 +300,19 @@ static ssize_t listxattr(struct inode *i, char *buf, size_t size)
 	return n;
 }
 
-/* The permissions that an access list stands for: owner, mask (or group), others (acl(5)). */
-static u16 mode_of_acl(u16 mode, const u8 *acl, size_t n)
-{
-	enum { USER_OBJ = 1, GROUP_OBJ = 4, MASK = 0x10, OTHER = 0x20 };
-	bool masked = false;
-
-	for (size_t at = 4; at + 8 <= n; at += 8) {
-		unsigned tag = acl[at] | acl[at + 1] << 8, perm = acl[at + 2] & 7;
-
-		if (tag == USER_OBJ)
-			mode = (mode & ~0700) | perm << 6;
-		else if (tag == OTHER)
-			mode = (mode & ~07) | perm;
-		else if (tag == MASK || (tag == GROUP_OBJ && !masked))
-			mode = (mode & ~070) | perm << 3;
-		masked |= tag == MASK;
-	}
-	return mode;
-}
-
 static int setxattr(struct inode *i, const char *name, const void *value, size_t size, int flags)
 {
 	struct ext4_super *s = of(i);
 	struct ext4_inode *in = &node_of(i)->in;
-	bool is_acl = !strcmp(name, "system.posix_acl_access"), minimal = is_acl && value && size == 4 + 3 * 8;
 	int err;
 
 	ext4_lock(s);
 	(void)take_attributes(i, in);
-	err = ext4_setxattr(s->fs, in, name, minimal ? NULL : value, minimal ? 0 : size, flags);
-	if (err == -ENODATA && minimal && !(flags & 2))
-		err = 0; /* the mode says it all */
-	if (!err && is_acl && value)
-		i->mode = mode_of_acl(i->mode, value, size);
+	if (!strncmp(name, "system.posix_acl_", 17)) {
+		ext4_unlock(s);
+		return ext4_list_set(i, name, value, size, flags);
+	}
+	err = ext4_setxattr(s->fs, in, name, value, size, flags);
 	if (!err) {
 		i->blocks = in->sectors;
 		i->ctime = stamp(in->ctime);
@@ -353,7 +334,9 @@ static int getattr(struct inode *i, struct kstat *st)
 
 static int setattr(struct inode *i, const struct inode_attr *a)
 {
-	return a->mask & ATTR_SIZE ? ext4_set_size(i, a->size) : 0;
+	int err = a->mask & ATTR_MODE && i->acl ? ext4_list_chmod(i, a->mode) : 0;
+
+	return !err && a->mask & ATTR_SIZE ? ext4_set_size(i, a->size) : err;
 }
 
 #define XATTR_OPS .getxattr = getxattr, .listxattr = listxattr, .setxattr = setxattr
@@ -369,10 +352,11 @@ const struct inode_ops ext4_dir_inode_ops = {
 	.unlink = ext4_vfs_unlink,
 	.rmdir = ext4_vfs_rmdir,
 	.rename = ext4_vfs_rename,
+	.setattr = setattr,
 	XATTR_OPS,
 };
 const struct inode_ops ext4_file_inode_ops = {
 	.setattr = setattr, .getattr = getattr, .extent = ext4_file_extent, XATTR_OPS
 };
-const struct inode_ops ext4_special_inode_ops = { XATTR_OPS };
+const struct inode_ops ext4_special_inode_ops = { .setattr = setattr, XATTR_OPS };
 const struct inode_ops ext4_link_inode_ops = { .readlink = readlink, XATTR_OPS };

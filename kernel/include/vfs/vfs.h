@@ -30,6 +30,7 @@ struct task;
 struct strbuf;
 struct poll_table;
 struct page_cache;
+struct acl;
 
 struct timestamp {
 	s64 sec;
@@ -203,6 +204,7 @@ struct inode {
 	void *pipe;           /* FIFO: struct pipe; socket: struct socket * bound to it */
 	void *locks;          /* advisory locks */
 	void *watches;        /* inotify */
+	struct acl *acl;      /* RCU, lock: whom the mode does not know; NULL: nobody */
 	atomic_t write_count; /* >0 writers, <0 execs */
 	u32 flags;            /* INODE_* */
 	struct rcu_head rcu;
@@ -210,6 +212,7 @@ struct inode {
 #define INODE_TMPFILE  BIT(0)      /* O_TMPFILE: may get a name although nlink is 0 */
 #define INODE_MAY_SEAL BIT(1)      /* memfd with MFD_ALLOW_SEALING */
 #define INODE_SWAP     BIT(2)      /* an area of swap: its names stay */
+#define INODE_INHERITS BIT(3)      /* a folder with a default access list: no umask for what is made in it */
 #define INODE_SEALS(f) ((f) >> 16) /* F_SEAL_* of a memfd, in the upper half of flags */
 
 /* ---- super blocks, file systems, mounts ------------------------------------------------------------ */
@@ -447,6 +450,7 @@ int __must_check file_open_at(int dirfd, const char *name, unsigned flags, u16 m
 int __must_check inode_permission(struct inode *i, unsigned may);
 /* exec: nobody may write the file while it runs. -ETXTBSY: somebody does. */
 int __must_check file_deny_write(struct file *f);
+u16 inode_umask(const struct inode *dir); /* what a new file in this folder does not get of its mode */
 void file_allow_write(struct file *f);
 struct inode *__must_check inode_create(struct super *s, u16 mode); /* one reference, nlink 1, times now, owner root */
 void inode_get(struct inode *i);

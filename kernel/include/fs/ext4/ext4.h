@@ -66,7 +66,8 @@ struct ext4_inode {
 	u32 rdev; /* of device nodes, in Linux's new encoding */
 	struct ext4_time atime, mtime, ctime, crtime;
 	u8 raw_block[60];
-	u32 tid; /* the transaction that stored it last */
+	u32 tid;         /* the transaction that stored it last */
+	bool has_xattrs; /* when it was read */
 };
 
 int __must_check ext4_iget(struct ext4 *fs, u32 ino, struct ext4_inode *out);

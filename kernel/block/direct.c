@@ -9,9 +9,13 @@
  *
  *      io --pin--> piece, piece, piece --submit--> ... --> last one finished --> result to the caller, or io->done
  *
- * Contract: block_direct_rw of block_priv.h. Position and length are multiples of the logical block size, memory
- * addresses of 512 bytes (or the block, if smaller), or EINVAL. If a piece fails, the transfer fails. Memory that is
- * not there ends the transfer: the bytes before it count. A buffered copy of the same range is the caller's business.
+ * A file of a file system lies in runs: its owner says where the pinned bytes go (struct direct_ops), and a piece ends
+ * with its run. Holes are zeros without a transfer.
+ *
+ * Contract: block_direct_rw of block_priv.h, block_direct_file of block.h. Position and length are multiples of the
+ * logical block size, memory addresses of 512 bytes (or the block, if smaller), or EINVAL. If a piece fails, the
+ * transfer fails. Memory that is not there ends the transfer: the bytes before it count. A buffered copy of the same
+ * range is the caller's business.
  *
  * Locks: none; pinned pages carry references, counters are atomic.
  */
@@ -19,6 +23,7 @@
 #include <block/block.h>
 #include <core/log.h>
 #include <lib/err.h>
+#include <lib/string.h>
 #include <mm/mm.h>
 #include <task/plug.h>
 #include <task/task.h>
@@ -29,8 +34,17 @@
 #define PIECE_VECS 256
 #define FEW_VECS   16 /* of a piece on the stack, and how many pages are pinned at once */
 
+struct target {
+	struct block_dev *dev;
+	const struct direct_ops *ops; /* NULL: the device itself */
+	struct io *io;
+	enum block_op op;
+	unsigned room; /* pages of the next piece: where runs are short, few are pinned in vain */
+};
+
 struct direct {
 	struct io *io;
+	const struct direct_ops *ops;
 	atomic_t pending; /* pieces under way, and one for who makes them */
 	int error;        /* of the first piece that failed */
 	ssize_t bytes;
@@ -41,6 +55,7 @@ struct piece {
 	struct direct *owner; /* asynchronous */
 	struct piece *next;   /* synchronous */
 	unsigned room;
+	bool is_hole;
 	struct bio_vec vecs[];
 };
 
@@ -94,12 +109,11 @@ static void unpin(struct piece *p, unsigned from)
 		page_put(page_head(p->vecs[--p->bio.nr_vecs].page)); /* of a huge page, the head is counted */
 }
 
-/* What does not fill a block goes back to the iterator: user memory may end in the middle of one. */
-static u32 cut_to_blocks(struct piece *p, u32 bytes, u32 block, struct iter *it)
+/* What does not fill a block (user memory may end in the middle of one), or its run, goes back to the iterator. */
+static u32 cut_to(struct piece *p, u32 bytes, u32 want, struct iter *it)
 {
-	u32 extra = bytes % block;
+	u32 extra = bytes - want;
 
-	bytes -= extra;
 	iter_revert(it, extra);
 	while (extra) {
 		struct bio_vec *v = &p->vecs[p->bio.nr_vecs - 1];
@@ -110,12 +124,13 @@ static u32 cut_to_blocks(struct piece *p, u32 bytes, u32 block, struct iter *it)
 		if (!v->bytes)
 			unpin(p, p->bio.nr_vecs - 1);
 	}
-	return bytes;
+	return want;
 }
 
 /* Fills a piece from the iterator; bytes or -errno (then nothing is pinned). */
-static ssize_t fill(struct piece *p, struct block_dev *d, struct iter *it, bool device_writes)
+static ssize_t fill(struct piece *p, const struct target *t)
 {
+	struct iter *it = &t->io->iter;
 	u32 bytes = 0;
 	ssize_t n = 0;
 
@@ -126,37 +141,78 @@ static ssize_t fill(struct piece *p, struct block_dev *d, struct iter *it, bool 
 			it->skip = 0;
 			continue;
 		}
-		n = append(p, it, device_writes);
+		n = append(p, it, t->op == BLOCK_READ);
 		if (n < 0)
 			break;
 		bytes += n;
 	}
-	bytes = cut_to_blocks(p, bytes, d->whole->limits.logical_block, it);
+	bytes = cut_to(p, bytes, bytes - bytes % t->dev->whole->limits.logical_block, it);
 	return bytes ? (ssize_t)bytes : n;
 }
 
-static unsigned bio_flags(const struct io *io, enum block_op op)
+/* Fills a piece and aims it: bytes, or -errno (then nothing is pinned). */
+static ssize_t prepare(struct piece *p, struct target *t)
 {
+	struct block_run run = { .sector = (u64)t->io->pos >> SECTOR_SHIFT };
+	ssize_t bytes = fill(p, t);
+	int err;
+
+	if (bytes > 0 && t->ops) {
+		err = t->ops->map(t->io, bytes, t->op, &run);
+		if (err) {
+			iter_revert(&t->io->iter, bytes);
+			unpin(p, 0);
+			return err;
+		}
+		if (run.bytes < (u64)bytes) {
+			bytes = cut_to(p, bytes, run.bytes, &t->io->iter);
+			t->room = max(p->bio.nr_vecs * 2, 4U);
+		} else {
+			t->room = min(t->room * 2, (unsigned)PIECE_VECS);
+		}
+	}
+	p->bio.sector = run.sector;
+	p->is_hole = run.is_hole;
+	return bytes;
+}
+
+static unsigned bio_flags(const struct target *t)
+{
+	const struct io *io = t->io;
 	unsigned flags = BIO_SYNC | BIO_DIRECT;
 
 	if (io->flags & IO_HIPRI && !io->done)
 		flags |= BIO_HIPRI;
 	if (io->flags & IO_NOWAIT)
 		flags |= BIO_NOWAIT;
-	if (op == BLOCK_WRITE && io->flags & (IO_DSYNC | IO_SYNC))
+	if (!t->ops && t->op == BLOCK_WRITE && io->flags & (IO_DSYNC | IO_SYNC))
 		flags |= BIO_FUA;
 	return flags;
 }
 
-static void send(struct piece *p, struct block_dev *d, struct io *io, enum block_op op, void (*done)(struct bio *))
+static void send(struct piece *p, const struct target *t, void (*done)(struct bio *))
 {
 	unsigned n = p->bio.nr_vecs;
 
-	bio_init(&p->bio, d, op, io->pos >> SECTOR_SHIFT, p->vecs, n);
-	p->bio.flags = bio_flags(io, op);
+	bio_init(&p->bio, t->dev, t->op, p->bio.sector, p->vecs, n);
+	p->bio.flags = bio_flags(t);
 	p->bio.done = done;
-	io->pos += p->bio.bytes;
-	block_submit(&p->bio);
+	t->io->pos += p->bio.bytes;
+	if (!p->is_hole) {
+		block_submit(&p->bio);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++)
+		memset((char *)page_virt(p->vecs[i].page) + p->vecs[i].offset, 0, p->vecs[i].bytes);
+	done(&p->bio);
+}
+
+/* The transfer is over. */
+static void finish(struct piece *p, const struct direct_ops *ops, struct io *io)
+{
+	if (ops && !p->is_hole)
+		ops->end(io, p->bio.op);
+	unpin(p, 0);
 }
 
 static void note_error(struct direct *t, int status)
@@ -165,9 +221,16 @@ static void note_error(struct direct *t, int status)
 		WRITE_ONCE(t->error, status);
 }
 
-static struct piece *piece_alloc(const struct iter *it)
+static unsigned vecs_for(const struct target *t)
 {
-	unsigned room = min(DIV_ROUND_UP(it->count, PAGE_SIZE) + it->nr - it->at, (size_t)PIECE_VECS);
+	const struct iter *it = &t->io->iter;
+
+	return min(DIV_ROUND_UP(it->count, PAGE_SIZE) + it->nr - it->at, (size_t)t->room);
+}
+
+static struct piece *piece_alloc(const struct target *t)
+{
+	unsigned room = vecs_for(t);
 	struct piece *p = kmalloc(sizeof(*p) + room * sizeof(p->vecs[0]), ALLOC_KERNEL);
 
 	if (p)
@@ -177,25 +240,25 @@ static struct piece *piece_alloc(const struct iter *it)
 
 /* ---- synchronous ------------------------------------------------------------------------------------------ */
 
-static void collect(struct direct *t, struct piece *p)
+static void collect(struct direct *d, const struct target *t, struct piece *p)
 {
-	note_error(t, block_wait(&p->bio));
-	t->bytes += p->bio.bytes;
-	unpin(p, 0);
+	note_error(d, block_wait(&p->bio));
+	d->bytes += p->bio.bytes;
+	finish(p, t->ops, t->io);
 }
 
 /* Any length: all pieces first, then the waiting. */
-static ssize_t move_pieces(struct block_dev *d, struct io *io, enum block_op op)
+static ssize_t move_pieces(struct target *t)
 {
-	struct direct t = { 0 };
+	struct direct d = { 0 };
 	struct piece *first = NULL, **link = &first, *p;
 	struct plug plug;
 	ssize_t n = 0;
 
 	plug_start(&plug);
-	while (io->iter.count) {
-		p = piece_alloc(&io->iter);
-		n = p ? fill(p, d, &io->iter, op == BLOCK_READ) : -ENOMEM;
+	while (t->io->iter.count) {
+		p = piece_alloc(t);
+		n = p ? prepare(p, t) : -ENOMEM;
 		if (n <= 0) {
 			kfree(p);
 			break;
@@ -203,36 +266,63 @@ static ssize_t move_pieces(struct block_dev *d, struct io *io, enum block_op op)
 		p->next = NULL;
 		*link = p;
 		link = &p->next;
-		send(p, d, io, op, block_done_wake);
+		send(p, t, block_done_wake);
 	}
 	plug_finish(&plug);
 	while ((p = first)) {
 		first = p->next;
-		collect(&t, p);
+		collect(&d, t, p);
 		kfree(p);
 	}
-	return t.error ? t.error : t.bytes ? t.bytes : n;
+	return d.error ? d.error : d.bytes ? d.bytes : n;
 }
 
-static ssize_t move_few(struct block_dev *d, struct io *io, enum block_op op)
+static ssize_t move_few(struct target *t)
 {
 	struct {
 		struct piece p;
 		struct bio_vec vecs[FEW_VECS];
 	} few;
-	struct direct t = { 0 };
+	struct direct d = { 0 };
 	ssize_t n;
 
 	few.p.room = FEW_VECS;
-	n = fill(&few.p, d, &io->iter, op == BLOCK_READ);
-	if (n <= 0)
-		return n;
-	send(&few.p, d, io, op, block_done_wake);
-	collect(&t, &few.p);
-	return t.error ? t.error : t.bytes;
+	do {
+		n = prepare(&few.p, t);
+		if (n <= 0)
+			break;
+		send(&few.p, t, block_done_wake);
+		collect(&d, t, &few.p);
+	} while (t->ops && t->io->iter.count && !d.error); /* a file's next run */
+	return d.error ? d.error : d.bytes ? d.bytes : n;
 }
 
 /* ---- asynchronous ----------------------------------------------------------------------------------------- */
+
+/* The first piece, mostly the only one, lies behind what it is a piece of. */
+static struct piece *first_piece(struct direct *d)
+{
+	return (struct piece *)(d + 1);
+}
+
+static void piece_free(struct direct *d, struct piece *p)
+{
+	if (p != first_piece(d))
+		kfree(p);
+}
+
+static struct direct *direct_alloc(const struct target *t)
+{
+	unsigned room = vecs_for(t);
+	struct direct *d = kmalloc(sizeof(*d) + sizeof(struct piece) + room * sizeof(struct bio_vec), ALLOC_KERNEL);
+
+	if (d) {
+		*d = (struct direct){ .io = t->io, .ops = t->ops };
+		atomic_set(&d->pending, 1);
+		first_piece(d)->room = room;
+	}
+	return d;
+}
 
 static void direct_put(struct direct *t)
 {
@@ -248,41 +338,39 @@ static void piece_done(struct bio *b)
 	struct direct *t = p->owner;
 
 	note_error(t, b->status);
-	unpin(p, 0);
-	kfree(p);
+	finish(p, t->ops, t->io);
+	piece_free(t, p);
 	direct_put(t);
 }
 
-static ssize_t start_pieces(struct block_dev *d, struct io *io, enum block_op op)
+static ssize_t start_pieces(struct target *t)
 {
-	struct direct *t = kzalloc(sizeof(*t), ALLOC_KERNEL);
+	struct direct *d = direct_alloc(t);
 	struct plug plug;
 	ssize_t n = 0;
 
-	if (!t)
+	if (!d)
 		return -ENOMEM;
-	t->io = io;
-	atomic_set(&t->pending, 1);
 	plug_start(&plug);
-	while (io->iter.count) {
-		struct piece *p = piece_alloc(&io->iter);
+	while (t->io->iter.count) {
+		struct piece *p = d->bytes ? piece_alloc(t) : first_piece(d);
 
-		n = p ? fill(p, d, &io->iter, op == BLOCK_READ) : -ENOMEM;
+		n = p ? prepare(p, t) : -ENOMEM;
 		if (n <= 0) {
-			kfree(p);
+			piece_free(d, p);
 			break;
 		}
-		p->owner = t;
-		t->bytes += n;
-		atomic_inc(&t->pending);
-		send(p, d, io, op, piece_done);
+		p->owner = d;
+		d->bytes += n;
+		atomic_inc(&d->pending);
+		send(p, t, piece_done);
 	}
 	plug_finish(&plug);
-	if (!t->bytes) {
-		kfree(t);
+	if (!d->bytes) {
+		kfree(d);
 		return n;
 	}
-	direct_put(t);
+	direct_put(d);
 	return -EIOCBQUEUED;
 }
 
@@ -301,28 +389,48 @@ static bool is_aligned(const struct iter *it, u32 block)
 	return true;
 }
 
+bool block_direct_aligned(struct block_dev *d, const struct io *io)
+{
+	u32 block = d->whole->limits.logical_block;
+
+	return !(io->pos % block) && !(io->iter.count % block) && is_aligned(&io->iter, block);
+}
+
+static ssize_t move(struct target *t)
+{
+	struct io *io = t->io;
+
+	if (io->flags & IO_NOWAIT && io->iter.count > PIECE_VECS * PAGE_SIZE)
+		return -EAGAIN;
+	if (io->done)
+		return start_pieces(t);
+	if (io->iter.nr - io->iter.at + io->iter.count / PAGE_SIZE < FEW_VECS)
+		return move_few(t);
+	return move_pieces(t);
+}
+
 ssize_t block_direct_rw(struct block_dev *d, struct io *io, enum block_op op)
 {
+	struct target t = { .dev = d, .io = io, .op = op, .room = PIECE_VECS };
 	u64 end = d->sectors << SECTOR_SHIFT;
-	u32 block = d->whole->limits.logical_block;
 	ssize_t n;
 
-	if (io->pos % block || io->iter.count % block || !is_aligned(&io->iter, block))
-		return fail(EINVAL, "%s: transfer not aligned to %u", d->name, block);
+	if (!block_direct_aligned(d, io))
+		return fail(EINVAL, "%s: transfer not aligned to %u", d->name, d->whole->limits.logical_block);
 	if ((u64)io->pos >= end)
 		return op == BLOCK_READ || !io->iter.count ? 0 : -ENOSPC;
 	io->iter.count = min((u64)io->iter.count, end - io->pos);
 	if (!io->iter.count)
 		return 0;
-	if (io->flags & IO_NOWAIT && io->iter.count > PIECE_VECS * PAGE_SIZE)
-		return -EAGAIN;
-	if (io->done)
-		n = start_pieces(d, io, op);
-	else if (io->iter.nr - io->iter.at + io->iter.count / PAGE_SIZE < FEW_VECS)
-		n = move_few(d, io, op);
-	else
-		n = move_pieces(d, io, op);
+	n = move(&t);
 	if (op == BLOCK_WRITE && n > 0)
 		io->flags &= ~(IO_DSYNC | IO_SYNC); /* each piece was durable when it was done */
 	return n;
+}
+
+ssize_t block_direct_file(struct block_dev *d, const struct direct_ops *ops, struct io *io, enum block_op op)
+{
+	struct target t = { .dev = d, .ops = ops, .io = io, .op = op, .room = PIECE_VECS };
+
+	return move(&t);
 }

@@ -164,33 +164,24 @@ static ssize_t buffered(struct io *io, u64 limit, ssize_t (*rw)(struct io *))
 	return n;
 }
 
-static void forget_range(struct page_cache *c, u64 start, u64 bytes)
-{
-	cache_remove(c, ALIGN_DOWN(start, PAGE_SIZE), ALIGN_UP(start + bytes, PAGE_SIZE));
-}
-
-/* While the cache holds pages: what is dirty in the range is on the device before, and no page of the range survives a
- * write, nor what a buffered reader brought in meanwhile. For that the transfer is waited for. */
+/* While the cache holds pages, the transfer is waited for, so that a write can also forget what a buffered reader
+ * brought in meanwhile. */
 static ssize_t direct_beside_cache(struct block_dev *d, struct io *io, enum block_op op)
 {
 	struct page_cache *c = d->cache_file->inode->cache;
-	u64 start = io->pos, bytes = io->iter.count, last = (start + bytes - 1) / PAGE_SIZE;
+	u64 start = io->pos, bytes = io->iter.count;
 	void (*done)(struct io *, ssize_t) = io->done;
-	ssize_t n;
+	ssize_t n = cache_step_aside(c, start, bytes, op == BLOCK_WRITE, io->flags & IO_NOWAIT);
 
-	if (io->flags & IO_NOWAIT && c->nr_dirty)
-		return -EAGAIN;
-	cache_write_range(c, start / PAGE_SIZE, last, ~0ULL, WRITE_SYNC);
-	cache_wait_range(c, start / PAGE_SIZE, last);
-	if (op == BLOCK_WRITE)
-		forget_range(c, start, bytes);
+	if (n)
+		return n;
 	if (!c->nr_pages)
 		return block_direct_rw(d, io, op);
 	io->done = NULL;
 	n = block_direct_rw(d, io, op);
 	io->done = done;
 	if (op == BLOCK_WRITE)
-		forget_range(c, start, bytes);
+		cache_forget(c, start, bytes);
 	return n;
 }
 
@@ -262,6 +253,11 @@ int block_flush_cache(struct block_dev *d)
 	return err;
 }
 
+static u32 direct_block(const struct file *f)
+{
+	return block_dev_of(f)->whole->limits.logical_block;
+}
+
 static struct page_cache *page_cache(struct file *f);
 
 static const struct file_ops ops = {
@@ -274,6 +270,7 @@ static const struct file_ops ops = {
 	.ioctl = block_ioctl,
 	.fsync = fsync,
 	.fallocate = block_fallocate,
+	.direct_block = direct_block,
 	.page_cache = page_cache,
 };
 
@@ -284,29 +281,6 @@ static struct block_dev *dev_of_cache(struct page_cache *c)
 	return container_of(c->wb, struct block_dev, writeback);
 }
 
-#define AHEAD_FIRST 4
-#define AHEAD_MOST  256 /* vectors of one bio */
-
-/* How many pages come with a miss: one at a random place, more and more where a reader goes on from its last miss.
- * Readers on two CPUs may spoil each other's hint; nothing else depends on it. */
-static unsigned window(struct block_dev *d, u64 index)
-{
-	unsigned most = clamp(d->whole->read_ahead_bytes / (u32)PAGE_SIZE, 1U, (unsigned)AHEAD_MOST);
-	unsigned n = index ? 1 : AHEAD_FIRST, i;
-
-	for (i = 0; i < ARRAY_SIZE(d->streams); i++)
-		if (d->streams[i].next == index && d->streams[i].pages)
-			break;
-	if (i < ARRAY_SIZE(d->streams))
-		n = max(d->streams[i].pages * 2, (unsigned)AHEAD_FIRST);
-	else
-		i = d->next_stream++ % ARRAY_SIZE(d->streams);
-	n = min(n, most);
-	d->streams[i].pages = n;
-	d->streams[i].next = index + n;
-	return n;
-}
-
 /* What lies behind the end of the disk in its last page is zeros. */
 static u32 bytes_on_disk(const struct block_dev *d, u64 index)
 {
@@ -315,73 +289,19 @@ static u32 bytes_on_disk(const struct block_dev *d, u64 index)
 	return at >= d->sectors ? 0 : min((d->sectors - at) << SECTOR_SHIFT, PAGE_SIZE);
 }
 
-/* p and those behind it that the cache lacks, in one transfer. vecs[0] is p. */
-static unsigned gather(struct page_cache *c, struct page *p, unsigned want, struct bio_vec *vecs)
+static int fill(struct page_cache *c, struct page *p, unsigned want)
 {
 	struct block_dev *d = dev_of_cache(c);
-	unsigned n = 1;
-
-	vecs[0] = (struct bio_vec){ p, 0, bytes_on_disk(d, p->index) };
-	for (; n < want && bytes_on_disk(d, p->index + n) == PAGE_SIZE; n++) {
-		struct page *there = cache_find(c, p->index + n);
-
-		if (there) {
-			page_put(there);
-			break;
-		}
-		vecs[n].page = page_alloc(0, 0, current->tenant);
-		if (!vecs[n].page)
-			break;
-		vecs[n].page->index = p->index + n;
-		vecs[n].offset = 0;
-		vecs[n].bytes = PAGE_SIZE;
-	}
-	return n;
-}
-
-/* A page that came along: it joins the cache, unless somebody was faster or it may be old already. */
-static void keep(struct page_cache *c, struct page *p, u64 removals, bool good)
-{
-	if (good) {
-		(void)page_test_set_flag(p, PAGE_UPTODATE);
-		if (!cache_insert_ahead(c, p->index, p, removals))
-			return;
-	}
-	page_put(p);
-}
-
-static int fill_many(struct page_cache *c, struct page *p, unsigned want, struct bio_vec *vecs)
-{
-	u64 removals = READ_ONCE(c->removals);
-	unsigned n = gather(c, p, want, vecs);
-	struct bio b;
-	int err;
-
-	bio_init(&b, dev_of_cache(c), BLOCK_READ, (u64)p->index << (PAGE_SHIFT - SECTOR_SHIFT), vecs, n);
-	b.flags = BIO_SYNC;
-	b.done = block_done_wake;
-	block_submit(&b);
-	err = block_wait(&b);
-	for (unsigned i = 1; i < n; i++)
-		keep(c, vecs[i].page, removals, !err);
-	return err;
-}
-
-static int fill(struct page_cache *c, struct page *p)
-{
-	struct block_dev *d = dev_of_cache(c);
-	u64 at = (u64)p->index << (PAGE_SHIFT - SECTOR_SHIFT);
+	u64 sector = (u64)p->index << (PAGE_SHIFT - SECTOR_SHIFT);
 	u32 bytes = bytes_on_disk(d, p->index);
-	unsigned want = window(d, p->index);
-	struct bio_vec *vecs = want > 1 && bytes == PAGE_SIZE ? kmalloc(want * sizeof(*vecs), ALLOC_KERNEL) : NULL;
-	int err = vecs ? fill_many(c, p, want, vecs) : -EAGAIN;
 
-	kfree(vecs);
-	if (!err)
-		return 0;
-	/* Alone: no memory for more, or something in the window cannot be read. */
+	if (bytes == PAGE_SIZE) {
+		u64 there = (d->sectors - sector) >> (PAGE_SHIFT - SECTOR_SHIFT);
+
+		return block_fill_run(c, p, d, sector, block_fill_window(c, d, p->index, want, there), ~0ULL);
+	}
 	memset(page_virt(p) + bytes, 0, PAGE_SIZE - bytes);
-	return bytes ? block_rw(d, BLOCK_READ, at, page_virt(p), bytes, 0) : 0;
+	return bytes ? block_rw(d, BLOCK_READ, sector, page_virt(p), bytes, 0) : 0;
 }
 
 static struct page_cache *page_cache(struct file *f)

@@ -378,8 +378,10 @@ long sys_fadvise64(int fd, s64 offset, size_t len, int advice)
 		read_ahead(c, offset, len ? len : READ_AHEAD_MOST);
 	else if (c && offset >= 0 && advice == POSIX_FADV_DONTNEED)
 		drop_range(c, offset, len);
+	else if (c && advice <= POSIX_FADV_SEQUENTIAL)
+		c->advice = (u8)advice; /* of the whole file, for all who read it */
 	fd_put(r);
-	return err; /* other advice is what the cache finds out by itself */
+	return err;
 }
 
 long sys_readahead(int fd, s64 offset, size_t count)

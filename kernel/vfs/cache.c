@@ -19,6 +19,7 @@
 #include <lib/err.h>
 #include <lib/string.h>
 #include <linux/capability.h>
+#include <linux/fadvise.h>
 #include <linux/fs.h>
 #include <vfs/uapi.h>
 #include <mm/upcalls.h>
@@ -29,6 +30,8 @@
 #include <vfs/upcalls.h>
 #include <vfs/writeback.h>
 #include "vfs_priv.h"
+
+#define MAP_WANTS 16 /* pages, with one that a mapping's program touched */
 
 static struct kcache *cache_cache, *node_cache;
 
@@ -170,7 +173,7 @@ int cache_insert_ahead(struct page_cache *c, u64 index, struct page *p, u64 remo
 	return insert(c, index, p, &removals);
 }
 
-int cache_get(struct page_cache *c, u64 index, struct page **out)
+static int get(struct page_cache *c, u64 index, u64 want, struct page **out)
 {
 	struct page *p;
 	int err;
@@ -180,7 +183,7 @@ int cache_get(struct page_cache *c, u64 index, struct page **out)
 		if (!p)
 			return -ENOMEM;
 		p->index = index;
-		err = c->ops->fill ? c->ops->fill(c, p) : 0;
+		err = c->ops->fill ? c->ops->fill(c, p, (unsigned)min(want, (u64)UINT16_MAX)) : 0;
 		if (!err) {
 			(void)page_test_set_flag(p, PAGE_UPTODATE);
 			page_get(p);
@@ -196,6 +199,11 @@ int cache_get(struct page_cache *c, u64 index, struct page **out)
 	}
 	*out = p;
 	return 0;
+}
+
+int cache_get(struct page_cache *c, u64 index, struct page **out)
+{
+	return get(c, index, 1, out);
 }
 
 static int reserve(struct page_cache *c, const struct page *p, u64 index)
@@ -298,7 +306,7 @@ void cache_populate(struct page_cache *c, u64 first, u64 n)
 	for (u64 index = first; index < end && !fatal_signal_pending(current); index++) {
 		struct page *p;
 
-		if (cache_get(c, index, &p))
+		if (get(c, index, end - index, &p))
 			return;
 		page_put(p);
 		resched_point();
@@ -348,7 +356,7 @@ static int map_fill(struct mapping *m, u64 index, bool write, struct page **out)
 
 	if (index >= DIV_ROUND_UP((u64)READ_ONCE(c->host->size), PAGE_SIZE))
 		return -EFAULT;
-	err = cache_get(c, index, &p);
+	err = get(c, index, c->advice == POSIX_FADV_RANDOM ? 1 : MAP_WANTS, &p);
 	if (err)
 		return err;
 	if (unlikely(index >= DIV_ROUND_UP((u64)READ_ONCE(c->host->size), PAGE_SIZE))) {
@@ -458,7 +466,7 @@ static ssize_t read_page(struct page_cache *c, struct io *io, size_t len)
 	if (!p) {
 		if (io->flags & IO_NOWAIT)
 			return -EAGAIN;
-		err = cache_get(c, io->pos / PAGE_SIZE, &p);
+		err = get(c, io->pos / PAGE_SIZE, DIV_ROUND_UP(offset + io->iter.count, PAGE_SIZE), &p);
 		if (err)
 			return err;
 	}
@@ -545,11 +553,13 @@ static ssize_t write_page(struct page_cache *c, struct io *io, size_t len)
 	return done;
 }
 
-/* RLIMIT_FSIZE and the file system's greatest size, as write(2) has them. */
-static int limit_write(struct inode *i, struct io *io)
+int cache_write_begin(struct io *io, bool append)
 {
+	struct inode *i = io->file->inode;
 	u64 limit = upcall_rlimit(RLIMIT_FSIZE), max = i->super->max_bytes;
 
+	if (append)
+		io->pos = i->size;
 	if ((u64)io->pos >= limit) {
 		upcall_vfs_signal(SIGXFSZ);
 		return -EFBIG;
@@ -567,6 +577,12 @@ static void drop_privileged_bits(struct inode *i)
 	i->mode &= ~S_ISUID;
 	if (i->mode & S_IXGRP)
 		i->mode &= ~S_ISGID;
+}
+
+void cache_write_end(struct inode *i)
+{
+	drop_privileged_bits(i);
+	inode_touch(i, ATTR_MTIME | ATTR_CTIME);
 }
 
 static ssize_t write_locked(struct inode *i, struct io *io)
@@ -598,15 +614,11 @@ ssize_t cache_write(struct io *io)
 		if (n)
 			break;
 		write_lock(&i->lock);
-		if (io->flags & IO_APPEND && !total)
-			io->pos = i->size;
-		n = limit_write(i, io);
+		n = cache_write_begin(io, io->flags & IO_APPEND && !total);
 		if (!n)
 			n = write_locked(i, io);
-		if (n > 0) {
-			drop_privileged_bits(i);
-			inode_touch(i, ATTR_MTIME | ATTR_CTIME);
-		}
+		if (n > 0)
+			cache_write_end(i);
 		write_unlock(&i->lock);
 		if (n < 0 || fatal_signal_pending(current))
 			break;

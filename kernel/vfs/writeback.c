@@ -239,6 +239,29 @@ void cache_wait_range(struct page_cache *c, u64 first, u64 last)
 	}
 }
 
+void cache_forget(struct page_cache *c, u64 pos, u64 bytes)
+{
+	if (READ_ONCE(c->nr_pages))
+		cache_remove(c, ALIGN_DOWN(pos, PAGE_SIZE), ALIGN_UP(pos + bytes, PAGE_SIZE));
+}
+
+int cache_step_aside(struct page_cache *c, u64 pos, u64 bytes, bool write, bool nowait)
+{
+	u64 first = pos / PAGE_SIZE, last = (pos + bytes - 1) / PAGE_SIZE;
+
+	if (!READ_ONCE(c->nr_pages) || !bytes)
+		return 0;
+	if (READ_ONCE(c->nr_dirty) || atomic_read(&c->nr_writing)) {
+		if (nowait)
+			return -EAGAIN;
+		(void)!cache_write_range(c, first, last, ~0ULL, WRITE_SYNC); /* fsync tells what failed */
+		cache_wait_range(c, first, last);
+	}
+	if (write)
+		cache_forget(c, pos, bytes);
+	return 0;
+}
+
 int cache_sync_file(struct file *f, u64 first, u64 last)
 {
 	return cache_sync_for(f->inode->cache, f, first, last);

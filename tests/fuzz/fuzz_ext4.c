@@ -205,7 +205,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	static bool made;
-	struct ext4_device dev = { NULL, IMAGE_BYTES, false, dev_read, dev_write, dev_flush };
+	struct ext4_device dev = { NULL, IMAGE_BYTES, false, dev_read, dev_write, dev_flush, NULL };
 	struct walk w = { 0 };
 
 	if (!made)

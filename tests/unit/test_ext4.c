@@ -69,7 +69,7 @@ static struct ext4 *open_image(const char *name, unsigned flags)
 {
 	char path[256];
 	struct stat st;
-	struct ext4_device dev = { &image_fd, 0, false, dev_read, dev_write, dev_flush };
+	struct ext4_device dev = { &image_fd, 0, false, dev_read, dev_write, dev_flush, NULL };
 	struct ext4 *fs;
 
 	str_format(path, sizeof(path), "%s/%s", dir, name);
@@ -372,7 +372,7 @@ static void journal_32bit(void **state)
 
 static void a_read_only_device_is_not_replayed(void **state)
 {
-	struct ext4_device dev = { &image_fd, 16 << 20, true, dev_read, dev_write, dev_flush };
+	struct ext4_device dev = { &image_fd, 16 << 20, true, dev_read, dev_write, dev_flush, NULL };
 	struct ext4 *fs;
 	char path[256];
 

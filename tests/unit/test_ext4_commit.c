@@ -63,7 +63,7 @@ static int dev_flush(void *ctx)
 	return 0;
 }
 
-static const struct ext4_device device = { NULL, BYTES, false, dev_read, dev_write, dev_flush };
+static const struct ext4_device device = { NULL, BYTES, false, dev_read, dev_write, dev_flush, NULL };
 
 static void forget_ops(void)
 {

@@ -48,6 +48,14 @@ static int dev_flush(void *ctx)
 	return 0;
 }
 
+/* Rubbish: nobody may need it any more. */
+static int dev_discard(void *ctx, u64 offset, u64 n)
+{
+	assert_true(offset + n <= bytes && n);
+	memset(disk + offset, 0xdb, n);
+	return 0;
+}
+
 static int run(const char *fmt, ...) __printf(1, 2);
 static int run(const char *fmt, ...)
 {
@@ -78,9 +86,10 @@ static void image(bool load)
 
 static void open_fs(void)
 {
-	struct ext4_device d = { NULL, bytes, false, dev_read, dev_write, dev_flush };
+	struct ext4_device d = { NULL, bytes, false, dev_read, dev_write, dev_flush, dev_discard };
 
 	assert_int_equal(ext4_open(&d, 0, &fs), 0);
+	ext4_set_discard(fs, true);
 	ext4_set_time(fs, (struct ext4_time){ 1700000000, 1 });
 }
 
@@ -95,7 +104,13 @@ static void make(const char *options, unsigned mib)
 static void check(void)
 {
 	struct ext4_stat st;
+	u64 told = 0, end;
 
+	ext4_statfs(fs, &st);
+	end = st.first_block + st.blocks;
+	for (u32 g = 0; g <= ext4_group_of(fs, end - 1); g++)
+		assert_int_equal(ext4_trim_group(fs, g, st.first_block, end, 1, &told), 0);
+	assert_in_range(told, 0, st.free_blocks);
 	assert_int_equal(ext4_close(fs), 0);
 	image(false);
 	if (run("e2fsck -fn image")) {

@@ -104,12 +104,11 @@ static u64 file_sectors(const struct loop_backing *k)
 	return bytes >> SECTOR_SHIFT;
 }
 
-/* Only a disk's own file knows direct I/O for certain, and only in whole blocks of it. */
 static bool can_direct(const struct loop_backing *k, u32 block)
 {
-	struct block_dev *d = disk_behind(k->file);
+	u32 unit = k->file->ops->direct_block ? k->file->ops->direct_block(k->file) : 0;
 
-	return d && k->offset % d->limits.logical_block == 0 && block % d->limits.logical_block == 0;
+	return unit && k->offset % unit == 0 && block % unit == 0;
 }
 
 static int check_info(const struct loop_info64 *i, u32 allowed)

@@ -279,6 +279,82 @@ static void search_map(const struct map *m, u32 group, u32 from, u32 to, u32 wan
 	}
 }
 
+/* ---- telling the device --------------------------------------------------------------------------------------------
+ */
+
+void ext4_set_discard(struct ext4 *fs, bool on)
+{
+	fs->discard = on && fs->dev.discard;
+}
+
+u32 ext4_group_of(const struct ext4 *fs, u64 block)
+{
+	return group_of(fs, block);
+}
+
+static int discard(struct ext4 *fs, u32 group, u32 at, u32 n)
+{
+	return fs->dev.discard(fs->dev.ctx, (group_start(fs, group) + at) * fs->block_bytes, (u64)n * fs->block_bytes);
+}
+
+/* The transaction that frees them is safe; nobody has got them yet. */
+void ext4_freed_discard(struct ext4 *fs)
+{
+	struct freed *f;
+
+	list_for_each_entry (f, &fs->freed, link) {
+		struct map m = { .bits = f->bits, .n = blocks_in(fs, f->group) };
+		u32 at = next_bit(&m, 0, true);
+
+		while (at < m.n) {
+			u32 end = next_bit(&m, at, false);
+
+			if (discard(fs, f->group, at, end - at))
+				return; /* only advice */
+			at = next_bit(&m, end, true);
+		}
+	}
+}
+
+static int trim_map(struct ext4 *fs, const struct map *m, u32 group, u32 from, u64 least, u64 *blocks)
+{
+	int err = 0;
+
+	for (u32 at = next_bit(m, from, false); at < m->n && !err;) {
+		u32 end = next_bit(m, at, true);
+
+		if (end - at >= least) {
+			err = discard(fs, group, at, end - at);
+			*blocks += err ? 0 : end - at;
+		}
+		at = next_bit(m, end, false);
+	}
+	return err;
+}
+
+int ext4_trim_group(struct ext4 *fs, u32 group, u64 first, u64 end, u64 least, u64 *blocks)
+{
+	u64 start = group_start(fs, group);
+	struct map m = { .n = min((u64)blocks_in(fs, group), end - start) };
+	struct buffer *b;
+	int err = fs->dev.discard ? ext4_step_begin(fs) : -EOPNOTSUPP;
+
+	if (err)
+		return err;
+	err = load_bitmap(fs, group, &b);
+	if (err)
+		return ext4_step_end(fs, err);
+	m.bits = b->data;
+	m.shadow = shadow_of(fs, group);
+	err = trim_map(fs, &m, group, first > start ? first - start : 0, least, blocks);
+	ext4_buffer_put(fs, b);
+	(void)!ext4_step_end(fs, 0); /* what the device refuses is no change that failed */
+	return err;
+}
+
+/* ---- searching a group
+ * ------------------------------------------------------------------------------------------------ */
+
 static int search_group(struct ext4 *fs, u32 group, u32 from, u32 want, bool exact, struct run *best)
 {
 	struct map m = { .n = blocks_in(fs, group) };

@@ -364,6 +364,8 @@ int ext4_sync(struct ext4 *fs)
 		home = fs->dev.flush(fs->dev.ctx);
 	if (home)
 		fs->error = err = home;
+	if (!err && fs->discard)
+		ext4_freed_discard(fs);
 	if (!err)
 		ext4_freed_release(fs);
 	fs->nr_revokes = 0;

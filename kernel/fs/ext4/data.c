@@ -3,8 +3,8 @@
  * Problem: the bytes of files live in the page cache; the core knows only which block of a file lies where.
  *
  * Idea: a page is filled by asking the core for runs (ext4_map) and reading each run's part straight into the page;
- * the pages behind it that lie in the same run come along in the same transfer (readahead), so that a sequential reader
- * waits once for many pages. Holes, unwritten runs and what lies beyond the end are zeros.
+ * the pages behind it that lie in the same run come along in the same transfer (block/readahead.c), so that a
+ * sequential reader waits once for many pages. Holes, unwritten runs and what lies beyond the end are zeros.
  *
  * Contract: cache_ops of vfs/cache.h, file_ops of vfs.h.
  *
@@ -20,8 +20,6 @@
 #include <task/task.h>
 #include <vfs/uapi.h>
 #include "glue.h"
-
-#define AHEAD_PAGES 32
 
 static struct waitq written = WAITQ_INIT(written);
 
@@ -105,40 +103,6 @@ static int fill_inline(struct page_cache *c, struct page *p)
 	return 0;
 }
 
-/* Makes pages for [index, index + n) that the cache does not hold; how many, ending at the first that it does. */
-static unsigned make_pages(struct page_cache *c, u64 index, unsigned n, struct page **out)
-{
-	unsigned i;
-
-	for (i = 0; i < n; i++) {
-		struct page *p = cache_find(c, index + i);
-
-		if (p) {
-			page_put(p);
-			break;
-		}
-		out[i] = page_alloc(0, 0, current->tenant);
-		if (!out[i])
-			break;
-		out[i]->index = index + i;
-	}
-	return i;
-}
-
-static int read_pages(struct ext4_super *s, u64 block, struct page **pages, unsigned n)
-{
-	struct bio_vec vecs[AHEAD_PAGES];
-	struct bio b;
-
-	for (unsigned i = 0; i < n; i++)
-		vecs[i] = (struct bio_vec){ pages[i], 0, PAGE_SIZE };
-	bio_init(&b, s->dev, BLOCK_READ, block * (s->block_bytes >> SECTOR_SHIFT), vecs, n);
-	b.flags = BIO_SYNC;
-	b.done = block_done_wake;
-	block_submit(&b);
-	return block_wait(&b);
-}
-
 static void zero_beyond(struct page *p, u64 size)
 {
 	u64 at = (u64)p->index * PAGE_SIZE;
@@ -148,29 +112,18 @@ static void zero_beyond(struct page *p, u64 size)
 		       size > at ? at + PAGE_SIZE - size : PAGE_SIZE);
 }
 
-/* The page and those behind it, all in the run e. What was read ahead goes into the cache here; p is the caller's. */
-static int fill_run(struct page_cache *c, struct page *p, const struct ext4_extent *e)
+/* The page and those behind it, all in the run e. */
+static int fill_run(struct page_cache *c, struct page *p, unsigned want, const struct ext4_extent *e)
 {
 	struct ext4_super *s = ext4_super_of(c->host->super);
 	u64 size = READ_ONCE(c->host->size), end = DIV_ROUND_UP(size, PAGE_SIZE);
-	u64 removals = READ_ONCE(c->removals);
-	struct page *pages[AHEAD_PAGES] = { p };
-	unsigned n = min(min((u64)e->count * s->block_bytes / PAGE_SIZE, (u64)AHEAD_PAGES),
-			 end > p->index ? end - p->index : 1);
-	int err;
+	u64 there = min((u64)e->count * s->block_bytes / PAGE_SIZE, end > p->index ? end - p->index : 1);
+	unsigned n = block_fill_window(c, s->dev, p->index, want, there);
 
-	n = 1 + make_pages(c, p->index + 1ULL, max(n, 1U) - 1, pages + 1);
-	err = read_pages(s, e->physical, pages, n);
-	for (unsigned i = 1; i < n; i++) {
-		zero_beyond(pages[i], size);
-		(void)page_test_set_flag(pages[i], PAGE_UPTODATE);
-		if (err || cache_insert_ahead(c, pages[i]->index, pages[i], removals))
-			page_put(pages[i]);
-	}
-	return err;
+	return block_fill_run(c, p, s->dev, e->physical * (s->block_bytes >> SECTOR_SHIFT), n, size);
 }
 
-static int fill(struct page_cache *c, struct page *p)
+static int fill(struct page_cache *c, struct page *p, unsigned want)
 {
 	struct ext4_super *s = ext4_super_of(c->host->super);
 	struct ext4_extent e;
@@ -181,7 +134,7 @@ static int fill(struct page_cache *c, struct page *p)
 	} else {
 		err = map(c->host, (u64)p->index * PAGE_SIZE / s->block_bytes, &e);
 		if (!err && ext4_has_data(&e) && (u64)e.count * s->block_bytes >= PAGE_SIZE)
-			err = fill_run(c, p, &e);
+			err = fill_run(c, p, want, &e);
 		else if (!err)
 			err = fill_by_parts(c, p);
 	}
@@ -246,11 +199,13 @@ static int readdir(struct file *f, struct dir_emit *d)
 }
 
 const struct file_ops ext4_file_ops = {
-	.read = cache_read,
-	.write = cache_write,
+	.read = ext4_file_read,
+	.write = ext4_file_write,
+	.direct_block = ext4_direct_block,
 	.llseek = ext4_llseek,
 	.mmap = cache_mmap,
 	.fsync = ext4_fsync,
 	.fallocate = ext4_fallocate,
+	.ioctl = ext4_ioctl,
 };
-const struct file_ops ext4_dir_ops = { .readdir = readdir, .fsync = ext4_fsync };
+const struct file_ops ext4_dir_ops = { .readdir = readdir, .fsync = ext4_fsync, .ioctl = ext4_ioctl };

@@ -44,6 +44,7 @@ struct freed { /* a group's blocks that are free once the transaction is safe */
 struct ext4 {
 	struct ext4_device dev;
 	bool read_only, ro_unknown; /* ro_unknown: features that are not known for writing */
+	bool discard;               /* what is freed is told to the device */
 	bool may_be_torn;           /* while opening: a superblock of a wrong checksum may be in the journal */
 	u8 sb[SB_BYTES];
 	u32 block_bytes, inodes, inodes_per_group, blocks_per_group, inode_bytes, desc_bytes, groups, first_ino;
@@ -110,8 +111,8 @@ void ext4_buffer_dirty_sum(struct ext4 *fs, struct buffer *b, enum sum sum, u32 
 u16 ext4_crc16(u16 crc, const void *data, size_t n);
 u32 ext4_inode_seed(const struct ext4 *fs, u32 ino, u32 generation);
 u32 ext4_super_csum(const u8 *sb);
-u16 ext4_group_csum(const struct ext4 *fs, u32 group);
 void ext4_super_seal(u8 *sb); /* after a change of its first sector: the sum in the second fits again */
+u16 ext4_group_csum(const struct ext4 *fs, u32 group);
 u32 ext4_raw_inode_csum(const struct ext4 *fs, u32 ino, const u8 *raw);
 void ext4_raw_inode_put_csum(const struct ext4 *fs, u32 ino, u8 *raw);
 void ext4_seal(const struct ext4 *fs, struct buffer *b); /* stores the checksum that b->sum asks for */
@@ -166,6 +167,7 @@ int __must_check ext4_blocks_alloc(struct ext4 *fs, u64 goal, u32 want, u64 *sta
 int __must_check ext4_blocks_free(struct ext4 *fs, u64 start, u32 count, bool metadata);
 int __must_check ext4_zones_make(struct ext4 *fs);
 bool ext4_in_zones(const struct ext4 *fs, u64 start, u64 count);
+void ext4_freed_discard(struct ext4 *fs);
 void ext4_freed_release(struct ext4 *fs); /* the transaction is safe */
 
 /* ialloc.c */

@@ -39,6 +39,8 @@ struct ext4_super {
 
 	enum { ERRORS_CONTINUE_, ERRORS_READ_ONLY } on_error;
 	u32 commit_seconds;
+	bool data_writeback; /* a commit does not wait for data */
+	bool discard;
 	bool told; /* of an error */
 };
 
@@ -61,8 +63,9 @@ static inline struct node *node_of(const struct inode *i)
 }
 
 /* mount.c */
-void ext4_lock(struct ext4_super *s);        /* also tells the core the time */
-void ext4_unlock(struct ext4_super *s);      /* and looks whether the core met an error */
+void ext4_lock(struct ext4_super *s);                              /* also tells the core the time */
+int __must_check ext4_lock_for(struct ext4_super *s, bool nowait); /* -EAGAIN: nowait, and somebody has it */
+void ext4_unlock(struct ext4_super *s);                            /* and looks whether the core met an error */
 void ext4_write_begin(struct ext4_super *s); /* one more write that a flush waits for; under the lock */
 void ext4_write_end(struct ext4_super *s);
 int ext4_flush(struct ext4_super *s); /* what has been written is safe */
@@ -78,9 +81,6 @@ int __must_check ext4_node_store(struct inode *i); /* attributes that the vfs ch
 void ext4_node_show(struct inode *i);              /* links, blocks and times that the core changed go to the vfs */
 extern const struct inode_ops ext4_dir_inode_ops, ext4_file_inode_ops, ext4_link_inode_ops, ext4_special_inode_ops;
 
-/* names.c */
-int ext4_vfs_create(struct inode *dir, struct dentry *d, u16 mode);
-int ext4_vfs_mkdir(struct inode *dir, struct dentry *d, u16 mode);
 /* lists.c */
 int __must_check ext4_lists_load(struct ext4_super *s,
 				 struct inode *i); /* of one that comes into memory; the lock is held */
@@ -91,6 +91,9 @@ int __must_check ext4_list_chmod(struct inode *i, u16 mode); /* i has a list */
 int __must_check ext4_list_for_new(struct inode *dir, u16 *mode, struct acl **out);
 void ext4_list_inherit(struct inode *dir, struct inode *i, struct acl *list); /* takes over list */
 
+/* names.c */
+int ext4_vfs_create(struct inode *dir, struct dentry *d, u16 mode);
+int ext4_vfs_mkdir(struct inode *dir, struct dentry *d, u16 mode);
 int ext4_vfs_mknod(struct inode *dir, struct dentry *d, u16 mode, u32 rdev);
 int ext4_vfs_symlink(struct inode *dir, struct dentry *d, const char *target);
 int ext4_vfs_tmpfile(struct inode *dir, struct dentry *d, u16 mode);
@@ -106,7 +109,16 @@ void ext4_wait_writes(struct node *n);
 void ext4_node_write_end(struct node *n); /* the node may go as soon as its writes are 0 */
 bool ext4_has_data(const struct ext4_extent *e);
 
+/* direct.c: O_DIRECT, and the way to the page cache for what is not */
+ssize_t ext4_file_read(struct io *io);
+ssize_t ext4_file_write(struct io *io);
+u32 ext4_direct_block(const struct file *f);
+
+/* ioctl.c */
+long ext4_ioctl(struct file *f, unsigned cmd, ulong arg);
+
 /* write.c */
+bool ext4_has_room(struct ext4_super *s, u64 blocks); /* besides what dirty pages will want; the lock is held */
 int ext4_cache_reserve(struct page_cache *c, u64 index);
 int ext4_cache_write(struct page_cache *c, u64 index, struct page **pages, unsigned n, unsigned flags);
 int ext4_cache_sync(struct page_cache *c, u64 first, u64 last);

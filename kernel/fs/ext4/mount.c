@@ -29,15 +29,30 @@
 
 static struct waitq written = WAITQ_INIT(written);
 
-void ext4_lock(struct ext4_super *s)
+static void locked(struct ext4_super *s)
 {
 	struct timestamp now = time_now();
 
-	mutex_lock(&s->lock);
 	s->was_memalloc = current->flags & TASK_F_MEMALLOC;
 	current->flags |= TASK_F_MEMALLOC;
 	if (s->fs)
 		ext4_set_time(s->fs, (struct ext4_time){ now.sec, now.nsec });
+}
+
+void ext4_lock(struct ext4_super *s)
+{
+	mutex_lock(&s->lock);
+	locked(s);
+}
+
+int ext4_lock_for(struct ext4_super *s, bool nowait)
+{
+	if (!nowait)
+		mutex_lock(&s->lock);
+	else if (!mutex_trylock(&s->lock))
+		return -EAGAIN;
+	locked(s);
+	return 0;
 }
 
 /* errors=: what does not fit together stops all writing, or only what it concerns. A failed commit always does. */
@@ -175,10 +190,17 @@ static int dev_flush(void *ctx)
 	struct ext4_super *s = ctx;
 	int err;
 
-	wait_event(&written, !atomic_read(&s->writes) && !atomic_read(&s->meta_writes));
+	wait_event(&written, (s->data_writeback || !atomic_read(&s->writes)) && !atomic_read(&s->meta_writes));
 	err = s->write_error;
 	s->write_error = 0;
 	return err ? err : block_flush(s->dev);
+}
+
+static int dev_discard(void *ctx, u64 offset, u64 n)
+{
+	struct ext4_super *s = ctx;
+
+	return block_discard(s->dev, offset >> SECTOR_SHIFT, n >> SECTOR_SHIFT);
 }
 
 int ext4_flush(struct ext4_super *s)
@@ -323,17 +345,13 @@ static int start_threads(struct ext4_super *s)
 /* ---- options ------------------------------------------------------------------------------------------------------
  */
 
-/* What people write into fstab that changes nothing here. data=writeback is ordered here, too. */
+/* What people write into fstab that changes nothing here. */
 static const char *const no_effect[] = { "",
 					 "defaults",
 					 "rw",
 					 "ro",
-					 "data=ordered",
-					 "data=writeback",
 					 "barrier",
 					 "barrier=1",
-					 "discard",
-					 "nodiscard",
 					 "user_xattr",
 					 "acl",
 					 "noacl",
@@ -366,6 +384,10 @@ static int parse_option(struct ext4_super *s, char *opt)
 		s->on_error = ERRORS_READ_ONLY; /* a bad disk is no reason to end everybody's work */
 	else if (!strcmp(opt, "errors=continue"))
 		s->on_error = ERRORS_CONTINUE_;
+	else if (!strcmp(opt, "data=ordered") || !strcmp(opt, "data=writeback"))
+		s->data_writeback = opt[5] == 'w';
+	else if (!strcmp(opt, "discard") || !strcmp(opt, "nodiscard"))
+		s->discard = opt[0] == 'd';
 	else if (!strncmp(opt, "commit=", 7) && !str_to_u64(opt + 7, 10, &n) && n <= 3600)
 		s->commit_seconds = n ? n : 5;
 	else
@@ -384,6 +406,8 @@ static int parse_options(struct ext4_super *s, const char *data)
 		return -EINVAL;
 	while (!err && (opt = str_next(&at, ',')))
 		err = parse_option(s, opt);
+	if (!err)
+		ext4_set_discard(s->fs, s->discard);
 	return err;
 }
 
@@ -393,6 +417,10 @@ static void show_options(struct super *vs, struct strbuf *out)
 
 	if (s->on_error == ERRORS_READ_ONLY)
 		strbuf_add(out, ",errors=remount-ro");
+	if (s->discard)
+		strbuf_add(out, ",discard");
+	if (s->data_writeback)
+		strbuf_add(out, ",data=writeback");
 	if (s->commit_seconds != 5)
 		strbuf_add(out, ",commit=%u", s->commit_seconds);
 }
@@ -482,7 +510,8 @@ static int open_core(struct ext4_super *s)
 				 .read_only = s->dev->limits.read_only || s->dev->whole->limits.read_only,
 				 .read = dev_read,
 				 .write = dev_write,
-				 .flush = dev_flush };
+				 .flush = dev_flush,
+				 .discard = s->dev->whole->limits.max_discard_bytes ? dev_discard : NULL };
 	struct ext4_stat st;
 	int err = ext4_open(&d, vs->flags & MS_RDONLY ? EXT4_OPEN_READ_ONLY : 0, &s->fs);
 

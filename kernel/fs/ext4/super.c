@@ -248,6 +248,7 @@ void ext4_statfs(struct ext4 *fs, struct ext4_stat *out)
 	const u8 *sb = fs->sb;
 
 	*out = (struct ext4_stat){ .blocks = fs->blocks - fs->first_block,
+				   .first_block = fs->first_block,
 				   .inodes = fs->inodes,
 				   .block_bytes = fs->block_bytes,
 				   .read_only = fs->read_only };

@@ -55,11 +55,11 @@ static int is_mapped(struct ext4_super *s, struct inode *i, u64 index, bool *yes
 	return err;
 }
 
-static bool has_room(struct ext4_super *s)
+bool ext4_has_room(struct ext4_super *s, u64 blocks)
 {
 	u64 pages = atomic_read(&s->writeback.nr_dirty) + atomic_read(&s->writeback.nr_writeback) + SPARE_PAGES;
 
-	return ext4_free_blocks(s->fs) > pages * (PAGE_SIZE / s->block_bytes);
+	return ext4_free_blocks(s->fs) > pages * (PAGE_SIZE / s->block_bytes) + blocks;
 }
 
 int ext4_cache_reserve(struct page_cache *c, u64 index)
@@ -76,7 +76,7 @@ int ext4_cache_reserve(struct page_cache *c, u64 index)
 			err = ext4_leave_inline(s->fs, &node_of(c->host)->in);
 		if (!err)
 			err = is_mapped(s, c->host, index, &mapped);
-		if (!err && !mapped && !has_room(s))
+		if (!err && !mapped && !ext4_has_room(s, 0))
 			err = try ? ext4_free_blocks(s->fs) > SPARE_PAGES ? 0 : -ENOSPC : -EAGAIN;
 		ext4_unlock(s);
 		if (err != -EAGAIN)

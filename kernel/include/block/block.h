@@ -165,11 +165,6 @@ struct block_dev {
 	u64 sequence;            /* diskseq: no two disks since boot had the same */
 	char number[16];         /* "254:0": its link in /sys/dev/block */
 	struct file *cache_file; /* its page cache */
-	struct {
-		u64 next;  /* the page that its reader would miss next */
-		u32 pages; /* how many came with the last miss */
-	} streams[4];      /* sequential readers of the page cache: hints, no lock */
-	unsigned next_stream;
 	struct writeback writeback;
 	atomic_t openers; /* files */
 	void *holder;     /* exclusive user */
@@ -238,6 +233,32 @@ void block_done_wake(struct bio *b);
 /* Reads or writes kernel memory; sleeps. */
 int __must_check block_rw(struct block_dev *d, enum block_op op, u64 sector, void *buf, u32 bytes, unsigned flags);
 int __must_check block_flush(struct block_dev *d);
+
+/* O_DIRECT of a file whose contents lie on a device in runs. */
+struct io;
+struct block_run {
+	u64 sector, bytes;
+	bool is_hole;
+};
+struct direct_ops {
+	/* Where bytes [io->pos, io->pos + bytes) lie: the first run of it, in whole logical blocks, at most as long.
+	 * For a write its place is there afterwards. 0; -EAGAIN: IO_NOWAIT would block; other -errno ends the transfer.
+	 */
+	int (*map)(struct io *io, u64 bytes, enum block_op op, struct block_run *out);
+	/* The transfer of a run is over; not called for holes. As bio->done: may not sleep. */
+	void (*end)(struct io *io, enum block_op op);
+};
+bool block_direct_aligned(struct block_dev *d, const struct io *io);
+/* Bytes moved, -errno, or -EIOCBQUEUED if io->done will tell; advances io. The transfer is aligned and not empty. */
+ssize_t block_direct_file(struct block_dev *d, const struct direct_ops *ops, struct io *io, enum block_op op);
+
+/* Reading ahead, for cache_ops.fill of what lies on a device. How many pages come with the one that is missing: the
+ * caller wants that many, and from it on so many lie in one run on the device. */
+unsigned block_fill_window(struct page_cache *c, struct block_dev *d, u64 index, unsigned want, u64 there);
+/* Fills p, and brings up to n - 1 pages behind it into the cache where they are missing; `size` bytes are the
+ * contents'. Sleeps. */
+int __must_check block_fill_run(struct page_cache *c, struct page *p, struct block_dev *d, u64 sector, unsigned n,
+				u64 size);
 
 /* One user alone (a mount, an open with O_EXCL, an array): -EBUSY if there is one. */
 int __must_check block_claim(struct block_dev *d, void *holder);

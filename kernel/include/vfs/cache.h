@@ -16,9 +16,9 @@
 struct writeback;
 
 struct cache_ops {
-	/* Makes the contents of a page that the cache does not hold valid (reads it). NULL: a missing page is zeros,
-	 * and reading it needs no page (tmpfs). */
-	int (*fill)(struct page_cache *c, struct page *p);
+	/* Makes the contents of a page that the cache does not hold valid (reads it); the caller will want so many from
+	 * it on, which may come along. NULL: a missing page is zeros, and reading it needs no page (tmpfs). */
+	int (*fill)(struct page_cache *c, struct page *p, unsigned want);
 	/* Before n pages are added (>0: -ENOSPC refuses) or after they were taken out (<0). NULL: no account. */
 	int (*account)(struct page_cache *c, s64 n);
 	/* Before a page is made dirty that is not (-ENOSPC, -EDQUOT, -EROFS refuse): room for it will be wanted. The
@@ -46,6 +46,12 @@ struct page_cache {
 	u64 reclaim_next;
 	u16 payer;        /* lock: number of the tenant that paid for the last page that came */
 	bool many_payers; /* lock: others paid for earlier ones */
+
+	struct {
+		u32 next;       /* the page that its reader would miss next */
+		u32 pages;      /* how many came with the last miss */
+	} streams[4];           /* sequential readers: hints, no lock */
+	u8 next_stream, advice; /* advice: POSIX_FADV_NORMAL, _RANDOM or _SEQUENTIAL, whoever gave it */
 
 	/* writeback (vfs/writeback.h) */
 	struct writeback *wb; /* NULL: pages are never written back */
@@ -95,6 +101,10 @@ void cache_drop_clean(struct page_cache *c, u64 first, u64 last);
 ssize_t cache_read(struct io *io);
 ssize_t cache_write(struct io *io);
 int cache_mmap(struct file *f, unsigned prot, unsigned map_flags, u64 *index, size_t bytes, struct mapping **out);
+/* What every write to a file does first, with the inode's lock: the position of an append, RLIMIT_FSIZE, the greatest
+ * size. io->iter.count is cut to what may be written. */
+int __must_check cache_write_begin(struct io *io, bool append);
+void cache_write_end(struct inode *i); /* and afterwards: times, set-id bits */
 s64 cache_llseek(struct file *f, s64 off, int whence);
 
 extern const struct xa_mem vfs_xa_mem; /* for xarrays of file systems: node memory that RCU frees */

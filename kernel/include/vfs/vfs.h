@@ -333,6 +333,8 @@ struct file_ops {
 	ssize_t (*splice_read)(struct file *in, s64 *pos, void *pipe, size_t len, unsigned flags);
 	ssize_t (*splice_write)(void *pipe, struct file *out, s64 *pos, size_t len, unsigned flags);
 	int (*set_flags)(struct file *f, unsigned flags);
+	u32 (*direct_block)(
+		const struct file *f); /* in what units O_DIRECT goes past the page cache; NULL: it does not */
 	struct page_cache *(*page_cache)(struct file *f); /* of a file whose contents another inode holds (disks) */
 };
 
@@ -448,9 +450,9 @@ int __must_check path_lookup_user(int dirfd, const char __user *name, unsigned l
 int __must_check file_open_at(int dirfd, const char *name, unsigned flags, u16 mode, unsigned lookup,
 			      struct file **out);
 int __must_check inode_permission(struct inode *i, unsigned may);
+u16 inode_umask(const struct inode *dir); /* what a new file in this folder does not get of its mode */
 /* exec: nobody may write the file while it runs. -ETXTBSY: somebody does. */
 int __must_check file_deny_write(struct file *f);
-u16 inode_umask(const struct inode *dir); /* what a new file in this folder does not get of its mode */
 void file_allow_write(struct file *f);
 struct inode *__must_check inode_create(struct super *s, u16 mode); /* one reference, nlink 1, times now, owner root */
 void inode_get(struct inode *i);

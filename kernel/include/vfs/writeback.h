@@ -57,6 +57,11 @@ int cache_balance_dirty(struct page_cache *c, u64 pages);
 s64 cache_write_range(struct page_cache *c, u64 first, u64 last, u64 max, unsigned flags);
 /* Waits until no page of the range is under writeback. */
 void cache_wait_range(struct page_cache *c, u64 first, u64 last);
+/* Before a transfer that goes past the cache: what is dirty of the bytes is on the device; before a write no page of
+ * them is cached. -EAGAIN: nowait, and something may be dirty. */
+int __must_check cache_step_aside(struct page_cache *c, u64 pos, u64 bytes, bool write, bool nowait);
+/* After a write past it: what readers brought in meanwhile goes. */
+void cache_forget(struct page_cache *c, u64 pos, u64 bytes);
 /* Both, and the error state as this file has not yet seen it. */
 int __must_check cache_sync_file(struct file *f, u64 first, u64 last);
 int __must_check cache_sync_all(struct file *f); /* all of any file; 0 where nothing is written back */

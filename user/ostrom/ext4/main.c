@@ -57,7 +57,7 @@ static int say_failed(const char *what, int err)
 
 static int open_image(const char *path, bool writes, int *fd, struct ext4 **fs)
 {
-	struct ext4_device dev = { fd, 0, !writes, dev_read, dev_write, dev_flush };
+	struct ext4_device dev = { fd, 0, !writes, dev_read, dev_write, dev_flush, NULL };
 	off_t end;
 
 	*fd = open(path, (writes ? O_RDWR : O_RDONLY) | O_CLOEXEC);

@@ -25,7 +25,8 @@ struct ext4_device {
 	bool read_only;
 	int (*read)(void *ctx, u64 offset, void *buf, size_t n);
 	int (*write)(void *ctx, u64 offset, const void *buf, size_t n);
-	int (*flush)(void *ctx); /* all that was written is safe when it returns */
+	int (*flush)(void *ctx);                      /* all that was written is safe when it returns */
+	int (*discard)(void *ctx, u64 offset, u64 n); /* nobody needs these bytes; NULL: not supported */
 };
 
 struct ext4;
@@ -40,6 +41,7 @@ int ext4_close(struct ext4 *fs);
 
 struct ext4_stat {
 	u64 blocks, free_blocks; /* of block_bytes */
+	u64 first_block;
 	u32 inodes, free_inodes;
 	u32 block_bytes;
 	u64 overhead, reserved_blocks; /* of the file system's own; kept for root */
@@ -95,6 +97,10 @@ int __must_check ext4_store(struct ext4 *fs, struct ext4_inode *in);  /* all its
 int __must_check ext4_update(struct ext4 *fs, struct ext4_inode *in); /* the same as a step of its own */
 void ext4_note(struct ext4 *fs, int err);                             /* -EUCLEAN: raises ext4_is_damaged */
 u64 ext4_free_blocks(const struct ext4 *fs);
+/* Runs of free blocks in [first, end), of `least` or more, are told to the device, of one group. *blocks grows. */
+u32 ext4_group_of(const struct ext4 *fs, u64 block);
+int __must_check ext4_trim_group(struct ext4 *fs, u32 group, u64 first, u64 end, u64 least, u64 *blocks);
+void ext4_set_discard(struct ext4 *fs, bool on); /* freed blocks are told to the device after each commit */
 /* Between mount -o remount,ro and rw. */
 int __must_check ext4_set_writing(struct ext4 *fs, bool on);
 

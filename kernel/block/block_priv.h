@@ -18,7 +18,7 @@ void block_queue_submit(struct bio *b);
 int __must_check block_queues_init(struct block_dev *d, unsigned nr, unsigned depth);
 void block_queues_free(struct block_dev *d);
 void block_queues_kill(struct block_dev *d);
-void block_queue_go(struct bio *b); /* past the tenants */
+void block_queue_go(struct bio *b);          /* past the tenants */
 bool block_queue_joins(const struct bio *b); /* would go with the request that the caller's plug held back last */
 /* tenants.c: who pays for a bio, and when it may go. */
 int __must_check block_tenants_join(struct bio *b); /* -EAGAIN: BIO_NOWAIT would wait */

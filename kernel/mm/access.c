@@ -17,11 +17,11 @@
 
 /* The page of an entry with a reference; *pfn is the small page itself. -EAGAIN: the entry does not allow this access.
  */
-static int page_of(pte_t e, ulong addr, bool huge, unsigned access, struct page **out, pfn_t *pfn)
+static int page_of(pte_t e, unsigned rights, ulong addr, bool huge, unsigned access, struct page **out, pfn_t *pfn)
 {
-	if (!pte_is_present(e) || ((access & ACCESS_WRITE) && !(access & ACCESS_FORCE) && !(pte_rights(e) & PT_WRITE)))
+	if (!pte_is_present(e) || ((access & ACCESS_WRITE) && !(access & ACCESS_FORCE) && !(rights & PT_WRITE)))
 		return -EAGAIN;
-	if ((pte_rights(e) & PT_SPECIAL) && pte_pfn(e) != zero_pfn)
+	if ((rights & PT_SPECIAL) && pte_pfn(e) != zero_pfn)
 		return -EFAULT;
 	if ((access & ACCESS_WRITE) && pte_pfn(e) == zero_pfn)
 		return -EAGAIN;
@@ -34,12 +34,14 @@ static int page_of(pte_t e, ulong addr, bool huge, unsigned access, struct page 
 static int page_at(struct mm *m, ulong addr, unsigned access, struct page **out, pfn_t *pfn)
 {
 	struct pt_leaf leaf;
+	pte_t e;
 	int err;
 
 	if (pt_leaf_get(&m->pt, addr, false, &leaf, NULL))
 		return -EAGAIN;
 	pt_leaf_lock(&leaf);
-	err = page_of(pte_read(leaf.entry), addr, leaf.huge, access, out, pfn);
+	e = pte_read(leaf.entry);
+	err = page_of(e, pte_rights(e), addr, leaf.huge, access, out, pfn);
 	pt_leaf_unlock(&leaf);
 	return err;
 }
@@ -98,10 +100,11 @@ static unsigned pin_present(struct mm *m, ulong addr, unsigned n, unsigned acces
 	n = min(n, leaf.huge ? (unsigned)((HUGE_SIZE - addr % HUGE_SIZE) >> PAGE_SHIFT) : leaf.left);
 	for (i = 0; i < n; i++) {
 		pte_t e = pte_read(leaf.huge ? leaf.entry : leaf.entry + i);
+		unsigned rights = pte_rights(e);
 		struct page *head;
 		pfn_t pfn;
 
-		if ((pte_rights(e) & need) != need || page_of(e, addr + i * PAGE_SIZE, leaf.huge, access, &head, &pfn))
+		if ((rights & need) != need || page_of(e, rights, addr + i * PAGE_SIZE, leaf.huge, access, &head, &pfn))
 			break;
 		pages[i] = pfn_to_page(pfn);
 	}

@@ -14,8 +14,8 @@
  *           |
  *            --12.50%--intern
  *
- * Contract: chain.h; the text is that of perf 6.1's `report --stdio --no-children -g graph`, but for inlined functions,
- * which are not taken apart. Equal branches come highest address first.
+ * Contract: chain.h; the text is that of perf 6.1's `report --stdio --no-children -g graph`; inlined functions are
+ * taken apart if asked for. Equal branches come highest address first.
  *
  * Locks: none.
  */
@@ -75,21 +75,46 @@ static struct chain_node *child_at(struct chain_node *parent, const struct place
 	return n;
 }
 
-void chain_resolve(struct chain_frames *f, struct places *p, const struct pd_sample *s, bool from_callee)
+static void add_frame(struct chain_frames *f, const struct place *where, u64 ip)
+{
+	if (f->nr == FRAMES_MOST)
+		return;
+	f->where[f->nr] = *where;
+	f->ip[f->nr++] = ip;
+}
+
+/* What was inlined there comes before the function that it was put into. */
+static void add_inlined(struct chain_frames *f, struct places *p, struct inlines *in, const struct place *where, u64 ip)
+{
+	const struct inline_place *i = inlines_at(in, p, where, f->nr);
+
+	for (u32 k = 0; i && k < i->nr; k++) {
+		struct place inner = *where;
+
+		inner.symbol = i->names[k];
+		add_frame(f, &inner, ip);
+	}
+}
+
+void chain_resolve(struct chain_frames *f, struct places *p, struct inlines *in, const struct pd_sample *s,
+		   bool from_callee)
 {
 	bool kernel = (s->misc & PERF_RECORD_MISC_CPUMODE_MASK) == PERF_RECORD_MISC_KERNEL;
 	u32 all = pd_chain_length(s, FRAMES_MOST);
 
 	f->nr = 0;
-	for (u32 i = 0; i < all && f->nr < FRAMES_MOST; i++) {
+	for (u32 i = 0; i < all; i++) {
 		u64 ip = pd_u64(s->chain + i * 8);
+		struct place where;
 
 		if (ip >= (u64)PERF_CONTEXT_MAX) {
 			kernel = ip == (u64)PERF_CONTEXT_KERNEL;
 			continue;
 		}
-		f->ip[f->nr] = ip;
-		place_find(p, s->pid, kernel, ip, &f->where[f->nr++]);
+		place_find(p, s->pid, kernel, ip, &where);
+		if (in->is_on)
+			add_inlined(f, p, in, &where, ip);
+		add_frame(f, &where, ip);
 	}
 	for (u32 i = 0; !from_callee && i < f->nr / 2; i++) {
 		swap(f->ip[i], f->ip[f->nr - 1 - i]);

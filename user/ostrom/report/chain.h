@@ -8,6 +8,7 @@
 #ifndef REPORT_CHAIN_H
 #define REPORT_CHAIN_H
 
+#include "inline.h"
 #include "perfdata/out.h"
 #include "perfdata/place.h"
 
@@ -37,7 +38,8 @@ struct chain_style {
  * "": graph,0.5,caller. False: it is none of these. */
 bool chain_parse_style(struct chain_style *style, const char *text);
 /* The frames of the sample's chain, without its marks: where it fell first, or last. */
-void chain_resolve(struct chain_frames *f, struct places *p, const struct pd_sample *s, bool from_callee);
+void chain_resolve(struct chain_frames *f, struct places *p, struct inlines *in, const struct pd_sample *s,
+		   bool from_callee);
 /* Adds them, from one of them on, below root, which stands for the entry. 0 or -ENOMEM. */
 int chain_add(struct chain_node *root, const struct chain_frames *f, u32 from, u64 period);
 void chain_free(struct chain_node *root); /* what is below it */

@@ -26,9 +26,10 @@ static const char usage_text[] =
 	"  -g, --call-graph [graph|none][,PERCENT][,caller|callee]  who called it (0.5 % and more, caller)\n"
 	"  -D, --dump-raw-trace  the records as they are, nothing else\n"
 	"      --children, --no-children  with what a function called, or its own time only (with chains: the first)\n"
+	"      --inline       inlined functions as frames of their own (--no-inline)\n"
 	"      --stdio        accepted, it is what is shown\n" PLACE_OPTIONS_HELP;
 
-enum { OPT_STDIO = 256, OPT_CHILDREN, OPT_NO_CHILDREN };
+enum { OPT_STDIO = 256, OPT_CHILDREN, OPT_NO_CHILDREN, OPT_INLINE, OPT_NO_INLINE };
 
 static const struct option long_options[] = {
 	{ "input", required_argument, NULL, 'i' },
@@ -39,6 +40,8 @@ static const struct option long_options[] = {
 	PLACE_LONG_OPTIONS,
 	{ "stdio", no_argument, NULL, OPT_STDIO },
 	{ "children", no_argument, NULL, OPT_CHILDREN },
+	{ "inline", no_argument, NULL, OPT_INLINE },
+	{ "no-inline", no_argument, NULL, OPT_NO_INLINE },
 	{ "no-children", no_argument, NULL, OPT_NO_CHILDREN },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -50,6 +53,7 @@ struct report {
 	struct chain_style chains;
 	bool has_style; /* -g was said */
 	enum { CHILDREN_AUTO, CHILDREN_ON, CHILDREN_OFF } children;
+	struct inlines inlines;
 	struct chain_frames frames; /* of the sample at hand */
 	struct pd_file *file;
 	struct pd_threads threads;
@@ -180,7 +184,7 @@ static int add_sample(struct report *r, const struct pd_sample *s)
 	if (!e)
 		return -ENOMEM;
 	if (r->chains.is_on || r->children == CHILDREN_ON)
-		chain_resolve(&r->frames, &r->places, s, r->chains.from_callee);
+		chain_resolve(&r->frames, &r->places, &r->inlines, s, r->chains.from_callee);
 	if (r->chains.is_on && add_chain(r, e, 0, s->period))
 		return -ENOMEM;
 	e->period += s->period;
@@ -412,6 +416,8 @@ static int parse(struct report *r, int argc, char **argv)
 		case 'D': r->dump = true; break;
 		case 'f':
 		case OPT_STDIO: break;
+		case OPT_INLINE:
+		case OPT_NO_INLINE: r->inlines.is_on = c == OPT_INLINE; break;
 		case OPT_CHILDREN: r->children = CHILDREN_ON; break;
 		case OPT_NO_CHILDREN: r->children = CHILDREN_OFF; break;
 		default:
@@ -439,6 +445,7 @@ static void release(struct report *r)
 	pd_threads_free(&r->threads);
 	places_free(&r->places);
 	columns_free(&r->columns);
+	inlines_free(&r->inlines);
 	pd_close(r->file);
 	free(r);
 }

@@ -5,7 +5,8 @@
  *
  * Idea: a run queue a CPU. Fair tasks wait in a tree ordered by virtual runtime, which grows at
  * 1024 / weight of real time (nice: a factor of 1.25 a step); the leftmost runs next. FIFO and RR
- * tasks wait on a list a priority with a bit map. The running task is in neither. The clock ticks
+ * tasks wait on a list a priority with a bit map; when they have used what they may of a period, fair
+ * ones that wait go before them until it ends. The running task is in neither. The clock ticks
  * (4 ms) only while a task runs; an idle CPU sleeps until its next timer. A waking task goes to its
  * last CPU if that is idle, else to an idle one, else back to its last; an idle CPU and, now and
  * then, the tick pull from the longest queue.
@@ -145,6 +146,36 @@ static struct task *first_fair(struct rq *q)
 	return q->first_fair ? rb_entry(q->first_fair, struct task, run_node) : NULL;
 }
 
+/* Asks the CPU of q to choose again. */
+static void resched(struct rq *q)
+{
+	struct task *t = q->curr;
+
+	if (__atomic_fetch_or(&t->work, WORK_RESCHED, __ATOMIC_SEQ_CST) & WORK_RESCHED)
+		return;
+	if (q != this_cpu_ptr(&rq))
+		cpu_kick(q->cpu);
+}
+
+/* Real-time tasks ran for delta_ns. A runaway one leaves its CPU to others for a part of each period. */
+static void charge_rt(struct rq *q, u64 now, u64 delta_ns)
+{
+	if (now - q->rt_period >= sched_rt_period_ns) {
+		q->rt_period = now;
+		q->rt_used = 0;
+		if (q->rt_spent && best_rt(q))
+			resched(q);
+		q->rt_spent = false;
+		return;
+	}
+	q->rt_used += delta_ns;
+	if (q->rt_used < sched_rt_runtime_ns || q->rt_spent)
+		return;
+	q->rt_spent = true;
+	if (q->first_fair)
+		resched(q);
+}
+
 /* Charges the running task for the time since the last call. */
 static void account(struct rq *q, u64 now)
 {
@@ -157,6 +188,8 @@ static void account(struct rq *q, u64 now)
 		q->times.idle_ns += delta;
 		return;
 	}
+	if (is_rt(t) || unlikely(q->rt_spent))
+		charge_rt(q, now, is_rt(t) ? delta : 0);
 	if (is_rt(t))
 		return;
 	if (unlikely(atomic_read(&sched_limits)))
@@ -213,17 +246,6 @@ static u64 slice_for(const struct rq *q, const struct task *t)
 	return max(SLICE_NS / max(q->nr_running, 1U), SLICE_MIN_NS);
 }
 
-/* Asks the CPU of q to choose again. */
-static void resched(struct rq *q)
-{
-	struct task *t = q->curr;
-
-	if (__atomic_fetch_or(&t->work, WORK_RESCHED, __ATOMIC_SEQ_CST) & WORK_RESCHED)
-		return;
-	if (q != this_cpu_ptr(&rq))
-		cpu_kick(q->cpu);
-}
-
 /* Does t go before the running task? */
 static bool preempts(struct rq *q, struct task *t)
 {
@@ -232,9 +254,9 @@ static bool preempts(struct rq *q, struct task *t)
 	if (c == q->idle)
 		return true;
 	if (is_rt(t))
-		return !is_rt(c) || rt_level(t) > rt_level(c);
+		return is_rt(c) ? rt_level(t) > rt_level(c) : !q->rt_spent;
 	if (is_rt(c))
-		return false;
+		return q->rt_spent;
 	if (c->policy == SCHED_IDLE && t->policy != SCHED_IDLE)
 		return true;
 	return t->policy == SCHED_NORMAL && (s64)(c->vruntime - t->vruntime) > (s64)WAKE_GRAN_NS;
@@ -376,7 +398,7 @@ bool task_wake(struct task *t)
 
 static struct task *pick(struct rq *q)
 {
-	struct task *t = best_rt(q);
+	struct task *t = q->rt_spent && q->first_fair ? NULL : best_rt(q);
 
 	if (!t)
 		t = first_fair(q);

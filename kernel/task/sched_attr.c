@@ -5,17 +5,23 @@
  * Idea: take the task out of its queue, change it, put it back by the new rules; the CPU then
  * chooses again. A running task that may no longer be where it is leaves at its next switch.
  *
- * Contract: task/sched.h; the caller has checked rights.
+ * Contract: task/sched.h; the caller has checked rights. /proc/sys/kernel/sched_rt_* (sched(7)).
  *
  * Locks: t->lock, then the run queue's.
  */
 #include <arch/cpu.h>
+#include <core/attr.h>
 #include <core/clock.h>
+#include <core/init.h>
+#include <core/log.h>
 #include <lib/err.h>
+#include <lib/string.h>
 #include <linux/sched.h>
 #include <task/tenant.h>
 #include "sched_priv.h"
 #include "task_priv.h"
+
+u64 sched_rt_period_ns = NSEC_PER_SEC, sched_rt_runtime_ns = 950 * NSEC_PER_MSEC;
 
 int sched_set_attr(struct task *t, int policy, int rt_priority, int nice)
 {
@@ -110,3 +116,46 @@ void sched_fork_attr(struct task *t)
 		t->nice = max(c->nice, (s8)0);
 	}
 }
+
+/* ---- what real-time tasks may use: in microseconds, -1 for all ------------------------------------------------- */
+
+static int show_rt(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	u64 ns = READ_ONCE(*(const u64 *)a->data);
+
+	strbuf_add(out, "%lld\n", ns == ~0ULL ? -1LL : (long long)(ns / NSEC_PER_USEC));
+	return 0;
+}
+
+static int set_rt(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
+{
+	bool period = a->data == (ulong)&sched_rt_period_ns;
+	s64 us;
+	int err = str_to_s64(str_trim(text), 10, &us);
+	u64 ns = us < 0 ? ~0ULL : (u64)us * NSEC_PER_USEC;
+
+	if (err || us > INT32_MAX || us < (period ? 1 : -1))
+		return -EINVAL;
+	if (us >= 0 && (period ? sched_rt_runtime_ns != ~0ULL && ns < sched_rt_runtime_ns : ns > sched_rt_period_ns))
+		return -EINVAL;
+	WRITE_ONCE(*(u64 *)a->data, ns);
+	return 0;
+}
+
+static void sched_attr_init(void)
+{
+	static const struct attr period = { .name = "sched_rt_period_us",
+					    .mode = 0644,
+					    .show = show_rt,
+					    .set = set_rt,
+					    .data = (ulong)&sched_rt_period_ns };
+	static const struct attr runtime = { .name = "sched_rt_runtime_us",
+					     .mode = 0644,
+					     .show = show_rt,
+					     .set = set_rt,
+					     .data = (ulong)&sched_rt_runtime_ns };
+	static const struct attr *const attrs[] = { &period, &runtime, NULL };
+
+	ensure(!attr_folder_add(&attr_sysctl_root, "kernel", attrs));
+}
+PART_INIT(late, sched_attr_init);

@@ -18,9 +18,11 @@ struct rq {
 	u64 min_vruntime;
 	struct list rt[100];
 	ulong rt_bits[2];
-	struct task *push; /* leaves this CPU because of its affinity */
-	u64 armed;         /* o: the clock's deadline */
-	u64 ticks;         /* o */
+	u64 rt_period, rt_used; /* since when, and how long, real-time tasks have run in this period */
+	bool rt_spent;          /* fair tasks go first until the period ends */
+	struct task *push;      /* leaves this CPU because of its affinity */
+	u64 armed;              /* o: the clock's deadline */
+	u64 ticks;              /* o */
 	u64 switches;
 	struct cpu_times times;
 };
@@ -40,6 +42,9 @@ u32 sched_weight_of(const struct task *t); /* 0: real time */
 /* t->lock held: t's tenant may change between the two; with its run queue locked. */
 struct rq *sched_tenant_change_begin(struct task *t, u8 *psi);
 void sched_tenant_change_end(struct rq *q, struct task *t, u8 psi);
+
+/* Of each period, real-time tasks have so much before fair ones that wait (sched_attr.c). */
+extern u64 sched_rt_period_ns, sched_rt_runtime_ns; /* runtime ~0: all */
 
 struct rq *sched_change_begin(struct task *t, bool *queued);
 void sched_change_end(struct rq *q, struct task *t, bool queued);

@@ -311,6 +311,41 @@ CASE(many_children)
 	}
 }
 
+/* Alone on a CPU with a runaway real-time task, an ordinary one still gets a part of each second. */
+CASE(real_time_leaves_something)
+{
+	struct sched_param p = { .sched_priority = 1 };
+	struct timespec start, now;
+	atomic_int *told = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	cpu_set_t one;
+	int status;
+	pid_t child;
+
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	child = fork();
+	if (!child) {
+		want_eq(sched_setaffinity(0, sizeof(one), &one), 0);
+		child = fork();
+		if (!child && syscall(SYS_sched_setscheduler, 0, SCHED_FIFO, &p))
+			_exit(2);
+		if (child) {
+			while (!atomic_load(&told[1]))
+				sched_yield();
+			atomic_store(told, 1);
+			_exit(waitpid(child, &status, 0) == child ? WEXITSTATUS(status) : 3);
+		}
+		atomic_store(&told[1], 1);
+		clock_gettime(CLOCK_MONOTONIC, &start);
+		do
+			clock_gettime(CLOCK_MONOTONIC, &now);
+		while (!atomic_load(told) && ns_of(now) - ns_of(start) < 10000000000);
+		_exit(!atomic_load(told));
+	}
+	want_eq(waitpid(child, &status, 0), child);
+	want_eq(status, 0);
+}
+
 int main(void)
 {
 	RUN(vectors_survive_switches);
@@ -323,5 +358,6 @@ int main(void)
 	RUN(vdso_is_an_object);
 	RUN(sleep_is_not_short);
 	RUN(many_children);
+	RUN(real_time_leaves_something);
 	return abi_status();
 }

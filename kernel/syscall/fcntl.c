@@ -124,7 +124,30 @@ static long get_owner_ex(struct file *f, void __user *arg)
 	return user_put(arg, &o, sizeof(o));
 }
 
-/* dnotify: the caller is the owner, unless the file has one. */
+/* The caller is who hears of it, unless the file has an owner. */
+static int own(int fd, struct file *f)
+{
+	int err = async_who(f) ? 0 : async_set_who(f, pid_nr(current->process->pid));
+
+	if (!err)
+		async_set_fd(f, fd);
+	return err;
+}
+
+static long set_lease(int fd, struct file *f, ulong type)
+{
+	int err;
+
+	if (type != F_RDLCK && type != F_WRLCK && type != F_UNLCK)
+		return -EINVAL;
+	if (!uid_eq(f->inode->uid, current->cred->fsuid) && !capable(CAP_LEASE))
+		return -EACCES;
+	if (!S_ISREG(f->inode->mode))
+		return -EINVAL;
+	err = type == F_UNLCK ? 0 : own(fd, f);
+	return err ? err : lease_set(f, (int)type);
+}
+
 static long notify_of_folder(int fd, struct file *f, unsigned arg)
 {
 	static const struct {
@@ -145,11 +168,8 @@ static long notify_of_folder(int fd, struct file *f, unsigned arg)
 		return -ENOTDIR;
 	for (unsigned i = 0; i < ARRAY_SIZE(bits); i++)
 		mask |= arg & bits[i].dn ? bits[i].in : 0;
-	err = async_who(f) ? 0 : async_set_who(f, pid_nr(current->process->pid));
-	if (err)
-		return err;
-	async_set_fd(f, fd);
-	return dnotify_set(f, mask | (arg & DN_MULTISHOT ? 0 : IN_ONESHOT));
+	err = own(fd, f);
+	return err ? err : dnotify_set(f, mask | (arg & DN_MULTISHOT ? 0 : IN_ONESHOT));
 }
 
 /* ---- seals ----------------------------------------------------------------------------------------------- */
@@ -260,6 +280,8 @@ static long on_file(int fd, struct file *f, u32 cmd, ulong arg)
 	case F_SETSIG: return arg > 64 ? -EINVAL : async_set_signal(f, arg);
 	case F_GETSIG: return async_signal(f);
 	case F_NOTIFY: return notify_of_folder(fd, f, arg);
+	case F_SETLEASE: return set_lease(fd, f, arg);
+	case F_GETLEASE: return lease_get(f);
 	case F_SETPIPE_SZ:
 	case F_GETPIPE_SZ: return pipe_bytes(f, cmd == F_SETPIPE_SZ, arg);
 	case F_ADD_SEALS: return add_seals(f, arg);

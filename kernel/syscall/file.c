@@ -27,6 +27,7 @@
 #include <process/async.h>
 #include <task/task.h>
 #include <vfs/cache.h>
+#include <vfs/locks.h>
 #include <vfs/names.h>
 #include "file_priv.h"
 #include <vfs/pipe.h>
@@ -291,6 +292,8 @@ long sys_truncate(const char __user *path, s64 length)
 		err = inode_permission(p.dentry->inode, MAY_WRITE);
 	if (!err && atomic_read(&p.dentry->inode->write_count) < 0)
 		err = -ETXTBSY;
+	if (!err && S_ISREG(p.dentry->inode->mode))
+		err = lease_break(p.dentry->inode, true, true);
 	if (!err)
 		err = truncate_inode(p.dentry->inode, length);
 	path_put(&p);

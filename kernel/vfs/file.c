@@ -135,12 +135,12 @@ void file_put(struct file *f)
 		return;
 	if (!list_empty(&f->epoll_links))
 		epoll_file_gone(f);
+	if (unlikely(f->inode->locks))
+		locks_release(f); /* before its owner goes: a lease may still have to be told of */
 	if (unlikely(f->async != NULL))
 		file_async_gone(f);
 	if (!(f->mode & (FMODE_PATH | FMODE_NONOTIFY)))
 		dentry_notify(f->path.dentry, f->mode & FMODE_WRITE ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
-	if (unlikely(f->inode->locks))
-		locks_release(f);
 	if (f->ops && f->ops->release)
 		f->ops->release(f);
 	file_free(f);
@@ -263,12 +263,14 @@ void file_allow_write(struct file *f)
 }
 
 /* The kind's own opening, after all checks. */
-static int open_kind(struct file *f)
+static int open_kind(struct file *f, unsigned flags)
 {
 	int err = pick_ops(f);
 
 	if (!err)
 		err = take_write_access(f);
+	if (!err && S_ISREG(f->inode->mode))
+		err = lease_break(f->inode, f->mode & FMODE_WRITE || flags & O_TRUNC, !(flags & O_NONBLOCK));
 	if (err)
 		return err;
 	if (!f->ops || f->ops->llseek != no_llseek)
@@ -292,7 +294,7 @@ static int open_checked(const struct path *p, unsigned flags, struct file **out)
 	if (!f)
 		return -ENOMEM;
 	if (!(flags & O_PATH)) {
-		err = open_kind(f);
+		err = open_kind(f, flags);
 		if (!err && flags & O_TRUNC && can_be_cut(f->inode)) {
 			err = inode_set_size(f->inode, 0);
 			if (err) {

@@ -161,6 +161,18 @@ struct dentry *inode_alias_get(struct inode *i)
 	return found;
 }
 
+unsigned inode_name_users(struct inode *i)
+{
+	unsigned n = 0;
+	struct dentry *d;
+
+	spin_lock(alias_lock(i));
+	list_for_each_entry (d, &i->dentries, alias)
+		n += max(atomic_read(&d->refs), 0) - !!(READ_ONCE(d->flags) & DENTRY_PINNED);
+	spin_unlock(alias_lock(i));
+	return n;
+}
+
 /* ---- rights ---------------------------------------------------------------------------------------- */
 
 u16 inode_umask(const struct inode *dir)

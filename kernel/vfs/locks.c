@@ -2,9 +2,10 @@
  *
  * Problem: programs agree on who uses a file by advisory locks of three kinds with different owners and lives.
  *
- * Idea: one list of ranges on the inode. Setting a range first cuts the owner's own locks out of it (splitting at most
- * one), then adds the new one; so upgrade, downgrade and unlock are one operation. Waiters sleep on one queue of the
- * inode and try again. A POSIX waiter looks along the chain of who waits for whom before it sleeps.
+ * Idea: one list of ranges on the inode (and one of leases: lease.c). Setting a range first cuts the owner's own locks
+ * out of it (splitting at most one), then adds the new one; so upgrade, downgrade and unlock are one operation. Waiters
+ * sleep on one queue of the inode and try again. A POSIX waiter looks along the chain of who waits for whom before it
+ * sleeps.
  *
  * Contract: vfs/locks.h. POSIX locks go when any descriptor of the table for the inode is closed; open-file locks and
  * flocks with the last reference to the open file.
@@ -18,21 +19,16 @@
 #include <vfs/locks.h>
 #include "vfs_priv.h"
 
-struct inode_locks {
-	struct list held;
-	struct waitq wait;
-};
-
 struct waiting { /* a POSIX owner that waits, for the deadlock check */
 	struct list link;
 	const void *owner;
 	const void *blocker;
 };
 
-static struct spinlock locks_lock = SPIN_INIT(RANK_SUBSYS_SPIN);
+struct spinlock locks_lock = SPIN_INIT(RANK_SUBSYS_SPIN);
 static LIST(waiters);
 
-static struct inode_locks *locks_of(struct inode *i, bool make)
+struct inode_locks *locks_of(struct inode *i, bool make)
 {
 	struct inode_locks *l = smp_load_acquire(&i->locks), *none = NULL;
 
@@ -42,6 +38,7 @@ static struct inode_locks *locks_of(struct inode *i, bool make)
 	if (!l)
 		return NULL;
 	list_init(&l->held);
+	list_init(&l->leases);
 	waitq_init(&l->wait);
 	if (!__atomic_compare_exchange_n((struct inode_locks **)&i->locks, &none, l, false, __ATOMIC_SEQ_CST,
 					 __ATOMIC_RELAXED)) {
@@ -280,6 +277,7 @@ void locks_close(struct file *f, const void *files)
 
 void locks_release(struct file *f)
 {
+	lease_release(f);
 	drop_all(f, LOCK_OFD, f);
 	drop_all(f, LOCK_FLOCK, f);
 }

@@ -5,6 +5,7 @@
 #ifndef VFS_PRIV_H
 #define VFS_PRIV_H
 
+#include <task/wait.h>
 #include <vfs/mount.h>
 #include <task/task.h>
 #include <vfs/names.h>
@@ -27,6 +28,16 @@ struct dentry *inode_alias_get(struct inode *i); /* some name, counted, or NULL 
 
 void inode_describe(struct inode *i, char *buf, size_t size); /* some path of it */
 struct super *super_get(struct super *s);
+
+/* locks.c and lease.c: what inode->locks is; the lists under locks_lock. */
+struct inode_locks {
+	struct list held, leases;
+	struct waitq wait; /* somebody has given way */
+};
+extern struct spinlock locks_lock;
+struct inode_locks *locks_of(struct inode *i, bool make); /* NULL: there are none, or no memory */
+void lease_release(struct file *f);                       /* the open file ends */
+unsigned inode_name_users(struct inode *i);               /* references to its names but for those that keep them */
 
 /* current's root and working folder, counted */
 void fs_root_get(struct path *out);

@@ -81,6 +81,7 @@ void futex_wake_waiter(struct futex_waiter *w)
 	task_put(t);
 }
 
+/* How many; -EINVAL: some wait there for what no plain wake gives. */
 static int wake_locked(struct futex_bucket *b, const struct futex_key *k, u32 bitset, int nr)
 {
 	struct futex_waiter *w, *n;
@@ -89,7 +90,11 @@ static int wake_locked(struct futex_bucket *b, const struct futex_key *k, u32 bi
 	list_for_each_entry_safe (w, n, &b->waiters, link) {
 		if (woken >= nr)
 			break;
-		if (!futex_key_same(&w->key, k) || !(w->bitset & bitset))
+		if (!futex_key_same(&w->key, k))
+			continue;
+		if (!w->bitset)
+			return -EINVAL;
+		if (!(w->bitset & bitset))
 			continue;
 		futex_wake_waiter(w);
 		woken++;
@@ -126,8 +131,7 @@ int futex_wake_addr(u32 __user *addr, int nr)
 
 /* ---- waiting ------------------------------------------------------------------------------------------- */
 
-/* Queues w if the word is val. 0, -EAGAIN (another value), -EFAULT. */
-static int enqueue(struct futex_waiter *w, u32 __user *addr, u32 val)
+int futex_enqueue(struct futex_waiter *w, u32 __user *addr, u32 val)
 {
 	struct futex_bucket *b = futex_bucket_of(&w->key);
 	u32 now;
@@ -221,7 +225,7 @@ int futex_wait(const struct futex_call *f)
 	err = futex_key_get(f->addr, f->private, &w.key, &w.held);
 	if (err)
 		return err;
-	err = enqueue(&w, f->addr, f->val);
+	err = futex_enqueue(&w, f->addr, f->val);
 	if (!err) {
 		err = futex_sleep_until_woken(&w, 1, f->deadline_ns);
 		if (dequeue(&w))
@@ -245,7 +249,7 @@ int futex_wait_many(const struct futex_wait_one *list, unsigned n, u64 deadline_
 		err = futex_key_get(list[queued].addr, list[queued].private, &w[queued].key, &w[queued].held);
 		if (err)
 			break;
-		err = enqueue(&w[queued], list[queued].addr, list[queued].val);
+		err = futex_enqueue(&w[queued], list[queued].addr, list[queued].val);
 		if (err) {
 			futex_key_drop(w[queued].held);
 			break;
@@ -264,13 +268,7 @@ int futex_wait_many(const struct futex_wait_one *list, unsigned n, u64 deadline_
 
 /* ---- two words ------------------------------------------------------------------------------------------------ */
 
-struct pair {
-	struct futex_key k1, k2;
-	struct mapping *held1, *held2;
-	struct futex_bucket *b1, *b2;
-};
-
-static int pair_begin(const struct futex_call *f, struct pair *p)
+int futex_pair_begin(const struct futex_call *f, struct futex_pair *p)
 {
 	int err = futex_key_get(f->addr, f->private, &p->k1, &p->held1);
 
@@ -286,7 +284,7 @@ static int pair_begin(const struct futex_call *f, struct pair *p)
 	return 0;
 }
 
-static void pair_lock(struct pair *p)
+void futex_pair_lock(struct futex_pair *p)
 {
 	struct futex_bucket *low = min(p->b1, p->b2), *high = max(p->b1, p->b2);
 
@@ -295,14 +293,14 @@ static void pair_lock(struct pair *p)
 		spin_lock_nested(&high->lock);
 }
 
-static void pair_unlock(struct pair *p)
+void futex_pair_unlock(struct futex_pair *p)
 {
 	if (p->b2 != p->b1)
 		spin_unlock(&p->b2->lock);
 	spin_unlock(&p->b1->lock);
 }
 
-static void pair_end(struct pair *p)
+void futex_pair_end(struct futex_pair *p)
 {
 	futex_key_drop(p->held1);
 	futex_key_drop(p->held2);
@@ -310,7 +308,7 @@ static void pair_end(struct pair *p)
 
 /* Moves w to the second word. It keeps its reference of the first word's mapping; the second is kept by whoever will
  * wake it there (a word that nobody maps any more can only be left by a signal or the deadline). */
-static void move_waiter(struct futex_waiter *w, struct pair *p)
+static void move_waiter(struct futex_waiter *w, struct futex_pair *p)
 {
 	list_del(&w->link);
 	w->key = p->k2;
@@ -322,43 +320,47 @@ int futex_requeue(const struct futex_call *f, bool compare)
 {
 	struct futex_waiter *w, *n;
 	int woken, moved = 0;
-	struct pair p;
+	struct futex_pair p;
 	u32 now;
 	int err;
 
 	if ((int)f->val < 0 || (int)f->val2 < 0)
 		return -EINVAL;
-	err = pair_begin(f, &p);
+	err = futex_pair_begin(f, &p);
 	if (err)
 		return err;
 	for (;;) {
-		pair_lock(&p);
+		futex_pair_lock(&p);
 		err = compare ? user_load_u32_nofault(f->addr, &now) : 0;
 		if (!err)
 			break;
-		pair_unlock(&p);
+		futex_pair_unlock(&p);
 		if (user_fault_in(f->addr, sizeof(u32), false)) {
-			pair_end(&p);
+			futex_pair_end(&p);
 			return -EFAULT;
 		}
 	}
 	if (compare && now != f->val3) {
-		pair_unlock(&p);
-		pair_end(&p);
+		futex_pair_unlock(&p);
+		futex_pair_end(&p);
 		return -EAGAIN;
 	}
 	woken = wake_locked(p.b1, &p.k1, ~0U, f->val);
 	list_for_each_entry_safe (w, n, &p.b1->waiters, link) {
-		if (moved >= (int)f->val2)
+		if (woken < 0 || moved >= (int)f->val2)
 			break;
-		if (!futex_key_same(&w->key, &p.k1) || !w->bitset)
+		if (!futex_key_same(&w->key, &p.k1))
 			continue;
-		move_waiter(w, &p);
-		moved++;
+		if (w->bitset) {
+			move_waiter(w, &p);
+			moved++;
+		} else {
+			woken = -EINVAL;
+		}
 	}
-	pair_unlock(&p);
-	pair_end(&p);
-	return woken + moved;
+	futex_pair_unlock(&p);
+	futex_pair_end(&p);
+	return woken < 0 ? woken : woken + moved;
 }
 
 static u32 op_result(u32 old, u32 encoded)
@@ -412,32 +414,32 @@ static int apply_op(u32 __user *addr, u32 encoded, u32 *old)
 
 int futex_wake_op(const struct futex_call *f)
 {
-	struct pair p;
-	int err, woken;
+	struct futex_pair p;
+	int err, woken, more = 0;
 	u32 old;
 
 	if ((f->val3 >> 28 & 7) > FUTEX_OP_XOR || (f->val3 >> 24 & 15) > FUTEX_OP_CMP_GE)
 		return -ENOSYS;
-	err = pair_begin(f, &p);
+	err = futex_pair_begin(f, &p);
 	if (err)
 		return err;
 	for (;;) {
-		pair_lock(&p);
+		futex_pair_lock(&p);
 		err = apply_op(f->addr2, f->val3, &old);
 		if (!err)
 			break;
-		pair_unlock(&p);
+		futex_pair_unlock(&p);
 		if (user_fault_in(f->addr2, sizeof(u32), true)) {
-			pair_end(&p);
+			futex_pair_end(&p);
 			return -EFAULT;
 		}
 	}
 	woken = wake_locked(p.b1, &p.k1, ~0U, f->val);
-	if (op_compares(old, f->val3))
-		woken += wake_locked(p.b2, &p.k2, ~0U, f->val2);
-	pair_unlock(&p);
-	pair_end(&p);
-	return woken;
+	if (woken >= 0 && op_compares(old, f->val3))
+		more = wake_locked(p.b2, &p.k2, ~0U, f->val2);
+	futex_pair_unlock(&p);
+	futex_pair_end(&p);
+	return more < 0 ? more : woken + more;
 }
 
 /* ---- robust lists ------------------------------------------------------------------------------------------------ */

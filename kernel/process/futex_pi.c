@@ -10,7 +10,8 @@
  * priority is the highest of those, and so on along the chain of holders that wait themselves; a chain that comes back
  * to the caller is a deadlock.
  *
- * Contract: futex(2), FUTEX_LOCK_PI, FUTEX_LOCK_PI2, FUTEX_TRYLOCK_PI, FUTEX_UNLOCK_PI.
+ * Contract: futex(2), FUTEX_LOCK_PI, FUTEX_LOCK_PI2, FUTEX_TRYLOCK_PI, FUTEX_UNLOCK_PI; condition variables of such
+ * locks: FUTEX_WAIT_REQUEUE_PI waits at one word until FUTEX_CMP_REQUEUE_PI gives it the lock or queues it there.
  *
  * Locks: the bucket's (word and queue), then pi_lock (RANK_PI: who waits for whom, over all locks).
  */
@@ -92,12 +93,17 @@ static void unhang(struct pi_waiter *w)
 /* ---- the queue of one lock: its bucket locked ----------------------------------------------------------------------
  */
 
+static bool waits_for_lock(const struct futex_waiter *w, const struct futex_key *k)
+{
+	return !w->bitset && !w->lock && futex_key_same(&w->key, k);
+}
+
 static struct pi_waiter *first_waiter(struct futex_bucket *b, const struct futex_key *k)
 {
 	struct futex_waiter *w, *best = NULL;
 
 	list_for_each_entry (w, &b->waiters, link)
-		if (!w->bitset && futex_key_same(&w->key, k) && (!best || level_of(w->task) > level_of(best->task)))
+		if (waits_for_lock(w, k) && (!best || level_of(w->task) > level_of(best->task)))
 			best = w;
 	return best ? container_of(best, struct pi_waiter, w) : NULL;
 }
@@ -109,7 +115,7 @@ static void rehang_all(struct futex_bucket *b, const struct futex_key *k, struct
 
 	spin_lock(&pi_lock);
 	list_for_each_entry (w, &b->waiters, link)
-		if (!w->bitset && futex_key_same(&w->key, k)) {
+		if (waits_for_lock(w, k)) {
 			struct pi_waiter *p = container_of(w, struct pi_waiter, w);
 
 			unhang(p);
@@ -142,32 +148,49 @@ static int take(const struct futex_call *f, struct futex_bucket *b, struct pi_wa
 	return err;
 }
 
-/* Queues w behind the holder of the word. */
-static int join(const struct futex_call *f, struct futex_bucket *b, struct pi_waiter *w, u32 word)
+/* Queues w, which is in no bucket, behind the holder. -EDEADLK, -EBUSY: it ends. */
+static int queue_behind(struct task *holder, struct futex_bucket *b, struct pi_waiter *w)
 {
-	struct task *holder = task_find_get(word & FUTEX_TID_MASK);
 	int err = 0;
 
-	if (!holder)
-		return -ESRCH;
-	if (!holder->process) {
-		task_put(holder);
-		return -EPERM;
-	}
-	if (!(word & FUTEX_WAITERS))
-		err = change(f->addr, word, word | FUTEX_WAITERS);
 	spin_lock(&pi_lock);
-	if (!err && chain_reaches(holder, current))
+	if (chain_reaches(holder, w->w.task))
 		err = -EDEADLK;
-	else if (!err && (holder->flags & TASK_F_EXITING)) /* futex_pi_exit looks after this flag is set */
+	else if (holder->flags & TASK_F_EXITING) /* futex_pi_exit looks after this flag is set */
 		err = -EBUSY;
 	if (!err) {
-		w->w.bucket = b;
 		list_add_tail(&w->w.link, &b->waiters);
-		current->pi_wait = w;
+		w->w.task->pi_wait = w;
 		hang_on(w, holder);
+		smp_store_release(&w->w.bucket, b);
 	}
 	spin_unlock(&pi_lock);
+	return err;
+}
+
+/* The task that a word names, counted. */
+static int find_holder(u32 word, struct task **out)
+{
+	*out = task_find_get(word & FUTEX_TID_MASK);
+	if (!*out)
+		return -ESRCH;
+	if ((*out)->process)
+		return 0;
+	task_put(*out);
+	return -EPERM;
+}
+
+static int join(const struct futex_call *f, struct futex_bucket *b, struct pi_waiter *w, u32 word)
+{
+	struct task *holder;
+	int err = find_holder(word, &holder);
+
+	if (err)
+		return err;
+	if (!(word & FUTEX_WAITERS))
+		err = change(f->addr, word, word | FUTEX_WAITERS);
+	if (!err)
+		err = queue_behind(holder, b, w);
 	task_put(holder);
 	return err;
 }
@@ -219,16 +242,21 @@ static bool leave(struct pi_waiter *w)
 	return woken;
 }
 
+/* The holder ends, even if we are more urgent. */
+static void let_it_end(void)
+{
+	sched_set_state(TASK_UNINTERRUPTIBLE);
+	(void)sched_sleep_until(clock_ns() + NSEC_PER_MSEC);
+}
+
 static int lock_slowly(const struct futex_call *f, struct pi_waiter *w, bool try)
 {
 	for (;;) {
 		int err = look(f, w, try);
 
 		if (err == -EAGAIN || err == -EBUSY) {
-			if (err == -EBUSY) { /* let it end, even if we are more urgent */
-				sched_set_state(TASK_UNINTERRUPTIBLE);
-				(void)sched_sleep_until(clock_ns() + NSEC_PER_MSEC);
-			}
+			if (err == -EBUSY)
+				let_it_end();
 			resched_point();
 			if (fatal_signal_pending(current))
 				return -EINTR;
@@ -304,6 +332,192 @@ int futex_unlock_pi(const struct futex_call *f)
 			err = -EAGAIN;
 	} while (err == -EAGAIN);
 	futex_key_drop(held);
+	return err;
+}
+
+/* ---- condition variables: waiters of one word are moved to a lock ------------------------------------------------ */
+
+/* w leaves the first word, where nobody has moved it. False: it has been moved, or has the lock. */
+static bool leave_first(struct pi_waiter *w)
+{
+	struct futex_bucket *b;
+
+	while ((b = smp_load_acquire(&w->w.bucket))) {
+		bool here, first;
+
+		spin_lock(&b->lock);
+		here = w->w.bucket == b;
+		first = here && w->w.lock;
+		if (first) {
+			list_del(&w->w.link);
+			w->w.bucket = NULL;
+		}
+		spin_unlock(&b->lock);
+		if (here)
+			return first;
+	}
+	return false;
+}
+
+/* After the sleep at the first word, which ended with err. */
+static int after_move(const struct futex_call *f, struct pi_waiter *w, int err)
+{
+	struct futex_call lock = *f;
+
+	if (leave_first(w))
+		return err == -EINTR ? -ERESTARTNOINTR : err;
+	if (leave(w)) {
+		lock.addr = f->addr2;
+		err = w->dead ? lock_slowly(&lock, w, false) : 0;
+	}
+	return err == -EINTR || err == -ERESTARTNOINTR ? -EAGAIN : err; /* the word has changed: no second try */
+}
+
+int futex_wait_requeue_pi(const struct futex_call *f)
+{
+	struct pi_waiter w = { .w.task = current };
+	struct futex_pair p;
+	int err = futex_pair_begin(f, &p);
+
+	if (err)
+		return err;
+	w.w.key = p.k1;
+	w.w.lock = &p.k2;
+	err = futex_key_same(&p.k1, &p.k2) ? -EINVAL : futex_enqueue(&w.w, f->addr, f->val);
+	if (!err)
+		err = after_move(f, &w, futex_sleep_until_woken(&w.w, 1, f->deadline_ns));
+	futex_pair_end(&p);
+	return err;
+}
+
+/* The most urgent one at the first word. NULL: none. -EINVAL: they wait for something else. */
+static int first_to_move(struct futex_pair *p, struct pi_waiter **out)
+{
+	struct futex_waiter *w, *best = NULL;
+
+	list_for_each_entry (w, &p->b1->waiters, link) {
+		if (!futex_key_same(&w->key, &p->k1))
+			continue;
+		if (w->bitset || !w->lock || !futex_key_same(w->lock, &p->k2))
+			return -EINVAL;
+		if (!best || level_of(w->task) > level_of(best->task))
+			best = w;
+	}
+	*out = best ? container_of(best, struct pi_waiter, w) : NULL;
+	return 0;
+}
+
+/* The lock is free: w has it from now on. */
+static int give_lock(const struct futex_call *f, struct futex_pair *p, struct pi_waiter *w, u32 word)
+{
+	struct task *t = w->w.task;
+	u32 others = f->val2 || first_waiter(p->b2, &p->k2) ? FUTEX_WAITERS : 0;
+	int err = change(f->addr2, word, (u32)pid_nr(t->pid) | (word & FUTEX_OWNER_DIED) | others);
+
+	if (err)
+		return err;
+	w->w.key = p->k2;
+	w->w.lock = NULL;
+	task_get(t);
+	futex_wake_waiter(&w->w);
+	rehang_all(p->b2, &p->k2, t);
+	task_put(t);
+	return 0;
+}
+
+static int move_behind(struct task *holder, struct futex_pair *p, struct pi_waiter *w)
+{
+	const struct futex_key *lock = w->w.lock;
+	int err;
+
+	list_del(&w->w.link);
+	w->w.key = p->k2;
+	w->w.lock = NULL;
+	err = queue_behind(holder, p->b2, w);
+	if (err) { /* back to where it was */
+		w->w.key = p->k1;
+		w->w.lock = lock;
+		list_add(&w->w.link, &p->b1->waiters);
+	}
+	return err;
+}
+
+/* Moves up to `most` waiters behind the holder. How many, or why the first could not be. */
+static int move_all(struct futex_pair *p, struct task *holder, u64 most)
+{
+	struct pi_waiter *w;
+	u64 moved = 0;
+	int err = 0;
+
+	while (moved < most && !err) {
+		err = first_to_move(p, &w);
+		if (err || !w)
+			break;
+		err = move_behind(holder, p, w);
+		moved += !err;
+	}
+	return moved ? (int)moved : err;
+}
+
+/* One look at both words, locked. -EAGAIN: the first has another value; -EBUSY, -EFAULT: look again. */
+static int requeue_locked(const struct futex_call *f, struct futex_pair *p)
+{
+	struct task *holder;
+	struct pi_waiter *w;
+	int err, n = 0;
+	u32 now, word;
+
+	if (user_load_u32_nofault(f->addr, &now) || user_load_u32_nofault(f->addr2, &word))
+		return -EFAULT;
+	if (now != f->val3)
+		return -EAGAIN;
+	err = first_to_move(p, &w);
+	if (err || !w)
+		return err;
+	if (word & FUTEX_TID_MASK) {
+		err = find_holder(word, &holder);
+	} else {
+		holder = w->w.task;
+		task_get(holder);
+		err = give_lock(f, p, w, word);
+		if (err)
+			task_put(holder);
+		n = 1;
+	}
+	if (err)
+		return err == -EAGAIN ? -EBUSY : err;
+	if (!n && !(word & FUTEX_WAITERS))
+		err = change(f->addr2, word, word | FUTEX_WAITERS);
+	if (err)
+		err = err == -EAGAIN ? -EBUSY : err;
+	else
+		err = move_all(p, holder, (u64)f->val2 + 1 - n);
+	task_put(holder);
+	return n && err < 0 ? n : err + n;
+}
+
+int futex_requeue_pi(const struct futex_call *f)
+{
+	struct futex_pair p;
+	int err;
+
+	if (f->val != 1 || (int)f->val2 < 0)
+		return -EINVAL;
+	err = futex_pair_begin(f, &p);
+	if (err)
+		return err;
+	if (futex_key_same(&p.k1, &p.k2))
+		err = -EINVAL;
+	for (bool again = !err; again && !fatal_signal_pending(current);) {
+		futex_pair_lock(&p);
+		err = requeue_locked(f, &p);
+		futex_pair_unlock(&p);
+		again = err == -EBUSY || (err == -EFAULT && !user_fault_in(f->addr, sizeof(u32), false) &&
+					  !user_fault_in(f->addr2, sizeof(u32), true));
+		if (err == -EBUSY)
+			let_it_end();
+	}
+	futex_pair_end(&p);
 	return err;
 }
 

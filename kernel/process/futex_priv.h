@@ -24,8 +24,19 @@ struct futex_waiter {
 	struct mapping *held;        /* keeps a shared key's object */
 	struct futex_bucket *bucket; /* where it is queued; NULL: woken. Cleared under that bucket's lock */
 	struct task *task;
-	u32 bitset; /* 0: waits for a priority-inheriting lock, which only its unlocking hands over */
+	u32 bitset;                   /* 0: for a priority-inheriting lock, which only its unlocking hands over */
+	const struct futex_key *lock; /* bitset 0: waits here to be moved to that lock; NULL: waits for the lock */
 };
+
+struct futex_pair { /* the two words of one call */
+	struct futex_key k1, k2;
+	struct mapping *held1, *held2;
+	struct futex_bucket *b1, *b2;
+};
+int futex_pair_begin(const struct futex_call *f, struct futex_pair *p);
+void futex_pair_end(struct futex_pair *p);
+void futex_pair_lock(struct futex_pair *p);
+void futex_pair_unlock(struct futex_pair *p);
 
 int futex_key_get(u32 __user *addr, bool private, struct futex_key *k, struct mapping **held);
 void futex_key_drop(struct mapping *held);
@@ -34,7 +45,8 @@ static inline bool futex_key_same(const struct futex_key *a, const struct futex_
 {
 	return a->object == b->object && a->where == b->where;
 }
-void futex_wake_waiter(struct futex_waiter *w);                                   /* its bucket is locked */
+int futex_enqueue(struct futex_waiter *w, u32 __user *addr, u32 val); /* if the word is val; else -EAGAIN, -EFAULT */
+void futex_wake_waiter(struct futex_waiter *w);                       /* its bucket is locked */
 int futex_sleep_until_woken(struct futex_waiter *w, unsigned n, u64 deadline_ns); /* 0, -EINTR, -ETIMEDOUT */
 
 #endif

@@ -4,7 +4,7 @@
  *
  * Idea: decode into struct futex_call; the operations are process's.
  *
- * Contract: futex(2), set_robust_list(2), futex_waitv (futex2). FUTEX_WAIT_REQUEUE_PI and FUTEX_CMP_REQUEUE_PI: ENOSYS.
+ * Contract: futex(2), set_robust_list(2), futex_waitv (futex2).
  *
  * Locks: none.
  */
@@ -36,7 +36,8 @@ static int get_deadline(struct futex_call *f, int cmd, int op, const void __user
 
 static bool waits(int cmd)
 {
-	return cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET || cmd == FUTEX_LOCK_PI || cmd == FUTEX_LOCK_PI2;
+	return cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET || cmd == FUTEX_WAIT_REQUEUE_PI || cmd == FUTEX_LOCK_PI ||
+	       cmd == FUTEX_LOCK_PI2;
 }
 
 long sys_futex(u32 __user *uaddr, int op, u32 val, const void __user *timeout, u32 __user *uaddr2, u32 val3)
@@ -70,6 +71,8 @@ long sys_futex(u32 __user *uaddr, int op, u32 val, const void __user *timeout, u
 	case FUTEX_LOCK_PI:
 	case FUTEX_LOCK_PI2: return futex_lock_pi(&f, false);
 	case FUTEX_TRYLOCK_PI: return futex_lock_pi(&f, true);
+	case FUTEX_WAIT_REQUEUE_PI: return futex_wait_requeue_pi(&f);
+	case FUTEX_CMP_REQUEUE_PI: return futex_requeue_pi(&f);
 	case FUTEX_UNLOCK_PI: return futex_unlock_pi(&f);
 	default: return -ENOSYS;
 	}

@@ -273,6 +273,139 @@ CASE(inheritance)
 	want_eq(status, 0);
 }
 
+/* ---- waiters of a condition are moved to the lock ---------------------------------------------------------------- */
+
+static uint32_t condition;
+static int had_it;
+
+static long wait_requeue(struct timespec *t)
+{
+	return syscall(SYS_futex, &condition, FUTEX_WAIT_REQUEUE_PI | FUTEX_CLOCK_REALTIME | FUTEX_PRIVATE_FLAG, 0, t,
+		       &word, 0);
+}
+
+static long cmp_requeue(int wake, int move, uint32_t expected)
+{
+	return syscall(SYS_futex, &condition, FUTEX_CMP_REQUEUE_PI | FUTEX_PRIVATE_FLAG, wake, move, &word, expected);
+}
+
+static void *wait_then_hold(void *arg)
+{
+	if (wait_requeue(NULL))
+		return arg;
+	if ((seen(&word) & FUTEX_TID_MASK) != tid())
+		return arg;
+	had_it++;
+	return pi(&word, FUTEX_UNLOCK_PI, NULL) ? arg : NULL;
+}
+
+static void begin_waiting(pthread_t *t, int n)
+{
+	condition = word = 0;
+	had_it = 0;
+	for (int i = 0; i < n; i++)
+		want_eq(pthread_create(&t[i], NULL, wait_then_hold, (void *)1), 0);
+}
+
+/* Until all have been moved; they wait soon after they began. */
+static void move_all(int n, int move)
+{
+	while (n > 0) {
+		int moved = cmp_requeue(1, move, 0);
+
+		want(moved >= 0 && moved <= n && moved <= move + 1);
+		n -= moved;
+		if (n)
+			sched_yield();
+	}
+}
+
+static void all_had_it(pthread_t *t, int n)
+{
+	void *bad;
+
+	for (int i = 0; i < n; i++) {
+		pthread_join(t[i], &bad);
+		want(!bad);
+	}
+	want_eq(had_it, n);
+	want_eq(seen(&word) & FUTEX_TID_MASK, 0);
+}
+
+CASE(moved_to_a_held_lock)
+{
+	pthread_t t[4];
+
+	begin_waiting(t, 4);
+	want_eq(pi(&word, FUTEX_LOCK_PI, NULL), 0);
+	move_all(4, 100);
+	want(seen(&word) == (tid() | FUTEX_WAITERS));
+	want_eq(had_it, 0);
+	want_eq(pi(&word, FUTEX_UNLOCK_PI, NULL), 0);
+	all_had_it(t, 4);
+}
+
+CASE(given_a_free_lock)
+{
+	pthread_t t[4];
+
+	begin_waiting(t, 4);
+	move_all(4, 0);
+	all_had_it(t, 4);
+	begin_waiting(t, 4);
+	move_all(4, 100);
+	all_had_it(t, 4);
+}
+
+static void *wait_for_a_while(void *arg)
+{
+	struct timespec t = soon(*(int *)arg);
+
+	return (void *)(intptr_t)(wait_requeue(&t) ? errno : 0);
+}
+
+CASE(moved_or_not_in_time)
+{
+	int ms = 300;
+	pthread_t t;
+	void *got;
+
+	condition = word = 0;
+	want_eq(pthread_create(&t, NULL, wait_for_a_while, &ms), 0);
+	pthread_join(t, &got);
+	want_eq((intptr_t)got, ETIMEDOUT);
+	want_eq(pi(&word, FUTEX_LOCK_PI, NULL), 0);
+	ms = 2000;
+	want_eq(pthread_create(&t, NULL, wait_for_a_while, &ms), 0);
+	move_all(1, 1);
+	pthread_join(t, &got);
+	want_eq((intptr_t)got, ETIMEDOUT);
+	want_eq(pi(&word, FUTEX_UNLOCK_PI, NULL), 0);
+	want_eq(seen(&word), 0);
+}
+
+CASE(moving_and_errors)
+{
+	struct timespec t = soon(1);
+	pthread_t one;
+
+	condition = word = 0;
+	want_errno(syscall(SYS_futex, &word, FUTEX_WAIT_REQUEUE_PI, 0, &t, &word, 0), EINVAL);
+	want_errno(syscall(SYS_futex, &condition, FUTEX_WAIT_REQUEUE_PI, 1, &t, &word, 0), EAGAIN);
+	want_errno(syscall(SYS_futex, &condition, FUTEX_CMP_REQUEUE_PI, 1, 1, &condition, 0), EINVAL);
+	want_errno(cmp_requeue(2, 1, 0), EINVAL);
+	want_errno(cmp_requeue(1, -1, 0), EINVAL);
+	want_errno(cmp_requeue(1, 1, 7), EAGAIN);
+	want_eq(cmp_requeue(1, 1, 0), 0);
+	begin_waiting(&one, 1);
+	while (syscall(SYS_futex, &condition, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0) == 0)
+		sched_yield(); /* not there yet */
+	want_errno(syscall(SYS_futex, &condition, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0), EINVAL);
+	want_errno(syscall(SYS_futex, &condition, FUTEX_CMP_REQUEUE_PRIVATE, 0, 1, &word, 0), EINVAL);
+	move_all(1, 0);
+	all_had_it(&one, 1);
+}
+
 int main(void)
 {
 	RUN(word_and_errors);
@@ -281,5 +414,9 @@ int main(void)
 	RUN(holder_ends);
 	RUN(deadlock);
 	RUN(inheritance);
+	RUN(moved_to_a_held_lock);
+	RUN(given_a_free_lock);
+	RUN(moved_or_not_in_time);
+	RUN(moving_and_errors);
 	return abi_status();
 }

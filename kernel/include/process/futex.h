@@ -22,6 +22,12 @@ int futex_wake_op(const struct futex_call *f); /* val, val2: to wake on addr and
 int futex_lock_pi(const struct futex_call *f, bool try); /* 0; -EDEADLK, -ESRCH, -EPERM; try: -EAGAIN */
 int futex_unlock_pi(const struct futex_call *f);         /* 0; -EPERM: not ours */
 
+/* Waits at addr until moved to the lock addr2, which it then has. Others: futex_wait's, futex_lock_pi's. */
+int futex_wait_requeue_pi(const struct futex_call *f);
+/* Gives the lock addr2 to one that waits so at addr, or queues it there, and queues val2 more. val must be 1; val3:
+ * expected. How many. */
+int futex_requeue_pi(const struct futex_call *f);
+
 struct futex_wait_one {
 	u32 __user *addr;
 	u32 val;

@@ -167,6 +167,8 @@ static const struct attr *const random_attrs[] = {
 static const struct attr *const fs_attrs[] = {
 	NUMBER("nr_open", 1048576),
 	CHANGES("pipe-max-size", show_pipe_max, set_pipe_max, 0),
+	VALUE("pipe-user-pages-soft", &pipe_user_pages_soft),
+	VALUE("pipe-user-pages-hard", &pipe_user_pages_hard),
 	NULL,
 };
 static const struct attr *const inotify_attrs[] = {

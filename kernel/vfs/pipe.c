@@ -23,6 +23,7 @@
 #include <vfs/uapi.h>
 #include <asm/ioctls.h>
 #include <arch/user.h>
+#include <task/account.h>
 #include <task/sched.h>
 #include <task/task.h>
 #include <vfs/pipe.h>
@@ -31,25 +32,66 @@
 #include "vfs_priv.h"
 
 unsigned pipe_max_slots = PIPE_MAX_SLOTS;
+u32 pipe_user_pages_soft = 16384, pipe_user_pages_hard;
 static struct mutex fifo_lock = MUTEX_INIT(fifo_lock, RANK_SUBSYS);
 static const struct file_ops pipe_ops;
 
-static struct pipe *pipe_alloc(void)
-{
-	struct pipe *p = kzalloc(sizeof(*p), ALLOC_CHARGED);
+/* ---- what a user may have ---------------------------------------------------------------------------------------- */
 
-	if (!p)
-		return NULL;
-	p->piece = kcalloc(PIPE_SLOTS, sizeof(*p->piece), ALLOC_CHARGED);
-	if (!p->piece) {
-		kfree(p);
-		return NULL;
+static bool is_privileged(void)
+{
+	return capable(CAP_SYS_RESOURCE) || capable(CAP_SYS_ADMIN);
+}
+
+static bool is_above(kuid_t user, u32 limit)
+{
+	return limit && account_read(user, ACCOUNT_PIPE_PAGES) > limit && !is_privileged();
+}
+
+/* Pages for a new pipe: fewer for a user who has many. 0, or -ENFILE, -ENOMEM. */
+static int charge_new(kuid_t user, unsigned *slots)
+{
+	int err = account_charge(user, ACCOUNT_PIPE_PAGES, *slots, ~0ULL);
+
+	if (err)
+		return err;
+	if (is_above(user, READ_ONCE(pipe_user_pages_soft))) {
+		account_uncharge(user, ACCOUNT_PIPE_PAGES, *slots - PIPE_LEAST_SLOTS);
+		*slots = PIPE_LEAST_SLOTS;
 	}
-	p->slots = PIPE_SLOTS;
+	if (!is_above(user, READ_ONCE(pipe_user_pages_hard)))
+		return 0;
+	account_uncharge(user, ACCOUNT_PIPE_PAGES, *slots);
+	return -ENFILE;
+}
+
+static int pipe_alloc(struct pipe **out)
+{
+	kuid_t user = current->cred->uid;
+	unsigned slots = PIPE_SLOTS;
+	struct pipe *p;
+	int err;
+
+	if (slots > READ_ONCE(pipe_max_slots) && !capable(CAP_SYS_RESOURCE))
+		slots = READ_ONCE(pipe_max_slots);
+	err = charge_new(user, &slots);
+	if (err)
+		return err;
+	p = kzalloc(sizeof(*p), ALLOC_CHARGED);
+	if (p)
+		p->piece = kcalloc(slots, sizeof(*p->piece), ALLOC_CHARGED);
+	if (!p || !p->piece) {
+		kfree(p);
+		account_uncharge(user, ACCOUNT_PIPE_PAGES, slots);
+		return -ENOMEM;
+	}
+	p->slots = slots;
+	p->user = user;
+	*out = p;
 	mutex_init(&p->lock, RANK_PIPE);
 	waitq_init(&p->readers_wait);
 	waitq_init(&p->writers_wait);
-	return p;
+	return 0;
 }
 
 static void drop_first(struct pipe *p)
@@ -65,6 +107,7 @@ static void pipe_free(struct pipe *p)
 {
 	while (pipe_used(p))
 		drop_first(p);
+	account_uncharge(p->user, ACCOUNT_PIPE_PAGES, p->slots);
 	kfree(p->piece);
 	kfree(p);
 }
@@ -284,10 +327,26 @@ unsigned pipe_size(const struct pipe *p)
 	return p->slots * PAGE_SIZE;
 }
 
+/* p is to have so many slots: -EPERM, if that makes too many for its user. */
+static int recharge(struct pipe *p, unsigned slots)
+{
+	int err = account_charge(p->user, ACCOUNT_PIPE_PAGES, slots, ~0ULL);
+
+	if (err)
+		return err;
+	account_uncharge(p->user, ACCOUNT_PIPE_PAGES, p->slots);
+	if (slots <= p->slots || (!is_above(p->user, READ_ONCE(pipe_user_pages_soft)) &&
+				  !is_above(p->user, READ_ONCE(pipe_user_pages_hard))))
+		return 0;
+	account_uncharge(p->user, ACCOUNT_PIPE_PAGES, slots - p->slots);
+	return -EPERM;
+}
+
 int pipe_set_size(struct pipe *p, unsigned bytes)
 {
 	unsigned slots = max(DIV_ROUND_UP(bytes, PAGE_SIZE), 1UL), used;
 	struct pipe_piece *ring;
+	int err;
 
 	if (slots & (slots - 1))
 		slots = 1U << (32 - __builtin_clz(slots));
@@ -300,10 +359,11 @@ int pipe_set_size(struct pipe *p, unsigned bytes)
 		return -ENOMEM;
 	mutex_lock(&p->lock);
 	used = pipe_used(p);
-	if (used > slots) {
+	err = used > slots ? -EBUSY : recharge(p, slots);
+	if (err) {
 		mutex_unlock(&p->lock);
 		kfree(ring);
-		return -EBUSY;
+		return err;
 	}
 	for (unsigned i = 0; i < used; i++)
 		ring[i] = *pipe_at(p, p->tail + i);
@@ -373,15 +433,17 @@ int pipe_create(unsigned flags, struct file **read_end, struct file **write_end)
 {
 	struct inode *i = anon_inode(S_IFIFO | 0600, NULL);
 	char name[32];
+	struct pipe *p;
 	int err;
 
 	if (!i)
 		return -ENOMEM;
-	i->pipe = pipe_alloc();
-	if (!i->pipe) {
+	err = pipe_alloc(&p);
+	if (err) {
 		inode_put(i);
-		return -ENOMEM;
+		return err;
 	}
+	i->pipe = p;
 	str_format(name, sizeof(name), "pipe:[%llu]", (unsigned long long)i->ino);
 	flags &= O_NONBLOCK | O_DIRECT;
 	inode_get(i); /* for the second end */
@@ -404,32 +466,33 @@ int pipe_create(unsigned flags, struct file **read_end, struct file **write_end)
 
 /* ---- FIFOs --------------------------------------------------------------------------------------------------- */
 
-static struct pipe *fifo_get(struct inode *i, unsigned mode)
+static int fifo_get(struct inode *i, unsigned mode, struct pipe **out)
 {
-	struct pipe *p;
+	int err = 0;
 
 	mutex_lock(&fifo_lock);
-	if (!i->pipe)
-		i->pipe = pipe_alloc();
-	p = i->pipe;
-	if (p) {
-		mutex_lock(&p->lock);
-		add_end(p, mode);
-		mutex_unlock(&p->lock);
+	*out = i->pipe;
+	if (!*out)
+		err = pipe_alloc(out);
+	if (!err) {
+		i->pipe = *out;
+		mutex_lock(&(*out)->lock);
+		add_end(*out, mode);
+		mutex_unlock(&(*out)->lock);
 	}
 	mutex_unlock(&fifo_lock);
-	return p;
+	return err;
 }
 
 int fifo_open(struct inode *i, struct file *f)
 {
 	unsigned mode = f->mode & (FMODE_READ | FMODE_WRITE);
 	bool block = !(f->flags & O_NONBLOCK);
-	struct pipe *p = fifo_get(i, mode);
-	int err = 0;
+	struct pipe *p;
+	int err = fifo_get(i, mode, &p);
 
-	if (!p)
-		return -ENOMEM;
+	if (err)
+		return err;
 	f->ops = &pipe_ops;
 	f->mode &= ~FMODE_SEEK;
 	waitq_wake_all(&p->readers_wait);

@@ -2,8 +2,8 @@
  *
  * Problem: a program must find the same behaviour here as on Linux, at its borders too.
  *
- * Idea: Limits that bind a user or a process (RLIMIT_NPROC, RLIMIT_CPU), and capabilities of files. Needs root;
- * children become users that nobody else uses.
+ * Idea: Limits that bind a user or a process (RLIMIT_NPROC, RLIMIT_CPU, pages of pipes), and capabilities of files.
+ * Needs root; children become users that nobody else uses.
  *
  * Contract: prints `ok NAME` or `not ok NAME: why` a case and exits 0 or 1; the same on Linux, which is the oracle.
  *
@@ -270,6 +270,57 @@ static int report_caps(void)
 	       4 * !!getauxval(AT_SECURE);
 }
 
+static void pipe_limit(const char *which, const char *pages)
+{
+	char path[80];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/sys/fs/pipe-user-pages-%s", which);
+	fd = open(path, O_WRONLY);
+	want(fd >= 0);
+	want_eq(write(fd, pages, strlen(pages)), (long)strlen(pages));
+	close(fd);
+}
+
+static int pipe_bytes(void)
+{
+	int p[2];
+
+	return pipe(p) ? -errno : fcntl(p[0], F_GETPIPE_SZ);
+}
+
+/* Pipes of a user who has many are small, and then there are none. */
+CASE(pages_of_pipes)
+{
+	pid_t child;
+	int p[2];
+
+	pipe_limit("soft", "64");
+	pipe_limit("hard", "70");
+	child = fork();
+	if (!child) {
+		as_user(USER + 5);
+		for (int i = 0; i < 4; i++)
+			want_eq(pipe_bytes(), 65536);
+		want_eq(pipe(p), 0);
+		want_eq(fcntl(p[0], F_GETPIPE_SZ), 8192);
+		want_errno(fcntl(p[0], F_SETPIPE_SZ, 65536), EPERM);
+		want_eq(fcntl(p[0], F_SETPIPE_SZ, 4096), 4096);
+		want_eq(fcntl(p[0], F_GETPIPE_SZ), 4096);
+		close(p[0]);
+		close(p[1]);
+		for (int i = 0; i < 3; i++)
+			want_eq(pipe_bytes(), 8192);
+		want_eq(pipe_bytes(), -ENFILE);
+		_exit(0);
+	}
+	want_eq(status_of(child), 0);
+	for (int i = 0; i < 8; i++)
+		want_eq(pipe_bytes(), 65536); /* root is not bound */
+	pipe_limit("soft", "16384");
+	pipe_limit("hard", "0");
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1)
@@ -279,5 +330,6 @@ int main(int argc, char **argv)
 	RUN(cpu_soft);
 	RUN(cpu_hard);
 	RUN(file_caps);
+	RUN(pages_of_pipes);
 	return abi_status();
 }

@@ -11,10 +11,14 @@
 #include <task/mutex.h>
 #include <vfs/vfs.h>
 
-#define PIPE_SLOTS     16 /* by default: 64 KiB */
-#define PIPE_MAX_SLOTS 256
+#define PIPE_SLOTS       16 /* by default: 64 KiB */
+#define PIPE_MAX_SLOTS   256
+#define PIPE_LEAST_SLOTS 2      /* of a new pipe whose user has more than pipe_user_pages_soft */
 extern unsigned pipe_max_slots; /* what F_SETPIPE_SZ gives to those without rights: /proc/sys/fs/pipe-max-size */
-#define PIPE_ATOMIC 4096        /* PIPE_BUF: writes up to this size are not mixed with others */
+/* What the pipes of an unprivileged user may have, in pages (0: no limit): beyond soft new ones are small and none
+ * grows, beyond hard there are none. /proc/sys/fs. */
+extern u32 pipe_user_pages_soft, pipe_user_pages_hard;
+#define PIPE_ATOMIC 4096 /* PIPE_BUF: writes up to this size are not mixed with others */
 
 struct pipe_piece {
 	struct page *page; /* counted */
@@ -29,6 +33,7 @@ struct pipe {
 	struct waitq readers_wait, writers_wait;
 	unsigned head, tail; /* head - tail pieces are in use; written under the lock, sleepers look without */
 	unsigned slots;
+	kuid_t user; /* who pays for them */
 	unsigned readers, writers;
 	u64 opened_readers, opened_writers; /* ever: an open of a FIFO waits for the other side's to move */
 	struct pipe_piece *piece;

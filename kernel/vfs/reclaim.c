@@ -13,11 +13,14 @@
  *      taken out by: count 1 -> 0 under cache->lock, so that look-ups under RCU fail and look again
  *
  * Contract: upcall_reclaim of alloc/page.h. Called without locks that rank above LEAF_SLEEP; not from atomic
- * allocations.
+ * allocations. /proc/sys/vm/drop_caches (Documentation/admin-guide/sysctl/vm.rst) drops what is clean and unused: 1
+ * pages, 2 names, 3 both; 4 stops the messages about that.
  *
  * Locks: caches_lock (RANK_LEAF_SPIN) for the list; cache->lock for the tree. Never both.
  */
 #include <alloc/page.h>
+#include <core/attr.h>
+#include <core/init.h>
 #include <core/log.h>
 #include <mm/mm.h>
 #include <task/sched.h>
@@ -203,3 +206,36 @@ u64 upcall_reclaim(struct tenant *top, u64 pages)
 		return 1; /* try again: something is being cleaned */
 	return s.freed;
 }
+
+/* ---- /proc/sys/vm/drop_caches --------------------------------------------------------------------------------- */
+
+static int drop_caches(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
+{
+	static bool quiet;
+	struct page_cache *c;
+	u64 left = ~0ULL;
+	u32 what;
+	int err = attr_parse_u32(text, len, 1, 4, &what);
+
+	if (err)
+		return err;
+	while (what & 1 && (c = next_cache(NULL, &left))) {
+		cache_drop_clean(c, 0, ~0ULL >> PAGE_SHIFT);
+		inode_put(c->host);
+	}
+	while (what & 2 && dentry_shrink(NULL, ~0ULL))
+		resched_point(); /* folders are idle when what was in them has gone */
+	quiet |= what == 4;
+	if (!quiet)
+		log_info("%s (%d): drop_caches: %u", current->comm, current->tid, what);
+	return 0;
+}
+
+static void reclaim_init(void)
+{
+	static const struct attr drop = { .name = "drop_caches", .mode = 0200, .set = drop_caches };
+	static const struct attr *const attrs[] = { &drop, NULL };
+
+	ensure(!attr_folder_add(&attr_sysctl_root, "vm", attrs));
+}
+PART_INIT(core, reclaim_init);

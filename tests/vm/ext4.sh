@@ -34,6 +34,9 @@ mkdir full; rmdir full/nothing 2> /dev/null && exit 11; mv dir/sub/hard dir/sub/
 sync; exec 5>&-
 cd / && umount /mnt || exit 12
 mount -t ${2:-ext4} /dev/vda /mnt && cmp /mnt/dir/program /bin/busybox && [ "$(ls /mnt/many | wc -l)" = $((${1:-700} - (${1:-700} + 2) / 3)) ] || exit 13
+cached() { sed -n 's/^Cached: *\([0-9]*\).*/\1/p' /proc/meminfo; }
+cat /mnt/dir/program > /dev/null; before=$(cached); echo 3 > /proc/sys/vm/drop_caches; after=$(cached)
+[ $((before - after)) -gt 500 ] && cmp /mnt/dir/program /bin/busybox || { echo "cached $before $after"; exit 15; }
 mount -o remount,ro /mnt && ! touch /mnt/x 2> /dev/null && mount -o remount,rw /mnt && touch /mnt/x && rm /mnt/x || exit 14
 umount /mnt && echo finished
 G

@@ -129,6 +129,41 @@ ulong mm_next_used(struct mm *m, ulong addr, ulong end)
 	return end;
 }
 
+static struct mm_page_state state_of(pte_t e, bool huge, ulong addr)
+{
+	struct mm_page_state s = { .present = pte_is_present(e), .swapped = pte_is_swap(e) };
+	struct page *head;
+
+	if (s.swapped)
+		s.where = pte_swap_payload(e);
+	if (!s.present)
+		return s;
+	s.where = pte_pfn(e) + (huge ? addr % HUGE_SIZE >> PAGE_SHIFT : 0);
+	if (pte_is_special(e))
+		return s;
+	head = pfn_to_page(pte_pfn(e));
+	s.file = !(head->flags & PAGE_ANON);
+	s.alone = atomic_read(s.file ? &head->mapcount : &head->refs) == 1;
+	return s;
+}
+
+void mm_page_states(struct mm *m, ulong addr, unsigned n, struct mm_page_state *out)
+{
+	memset(out, 0, n * sizeof(*out));
+	read_lock(&m->lock);
+	for (unsigned i = 0; i < n && addr + i * PAGE_SIZE < USER_END; i++) {
+		ulong at = addr + i * PAGE_SIZE;
+		struct pt_leaf leaf;
+
+		if (pt_leaf_get(&m->pt, at, false, &leaf, NULL))
+			continue;
+		pt_leaf_lock(&leaf);
+		out[i] = state_of(pte_read(leaf.entry), leaf.huge, at);
+		pt_leaf_unlock(&leaf);
+	}
+	read_unlock(&m->lock);
+}
+
 int mm_pin_user(struct mm *m, ulong addr, unsigned n, bool write, struct page **pages)
 {
 	unsigned access = write ? ACCESS_WRITE : ACCESS_READ, i = 0;

@@ -58,6 +58,7 @@ int mm_create(struct mm **out)
 	refcount_set(&m->refs, 1);
 	m->mmap_base = m->gap_hint = USER_END - MMAP_GAP;
 	m->dumpable = 1;
+	m->core_filter = MM_CORE_DEFAULT;
 	mm_list_add(m);
 	*out = m;
 	return 0;
@@ -290,6 +291,7 @@ static void copy_layout(struct mm *to, const struct mm *from)
 	memcpy(to->auxv, from->auxv, sizeof(to->auxv));
 	to->auxv_words = from->auxv_words;
 	to->dumpable = from->dumpable;
+	to->core_filter = READ_ONCE(from->core_filter);
 	to->vdso = from->vdso;
 }
 

@@ -5,9 +5,9 @@
  *
  * Idea: the thread that dies of the signal sets p->core and kills the others; each of them, on its way out, leaves its
  * registers there. When only the dying one is left, nobody else changes the memory, and it writes an ELF file of type
- * CORE: one note segment, one load segment a VMA, and of the memory what cannot be had elsewhere: private pages,
- * shared memory without a name, the vDSO, and the first page of mapped ELF files. Pages that were never used, and pages
- * of zeros, are holes.
+ * CORE: one note segment, one load segment a VMA, and of the memory what the process's filter says; unless it is
+ * changed, what cannot be had elsewhere: private pages, shared memory without a name, the vDSO, and the first page of
+ * mapped ELF files. Pages that were never used, and pages of zeros, are holes.
  *   running --fatal signal--> p->core set, others end --only one left--> file written --> p->core gone, exits
  *
  * Contract: core(5): RLIMIT_CORE (a longer file is cut there), PR_SET_DUMPABLE, MADV_DONTDUMP, /proc/sys/kernel/
@@ -182,7 +182,7 @@ static bool is_nameless(struct mapping *m)
 	return c && !READ_ONCE(c->host->nlink);
 }
 
-static size_t bytes_wanted(struct vma *v)
+static size_t bytes_wanted(struct vma *v, unsigned filter)
 {
 	size_t all = v->end - v->start;
 
@@ -190,11 +190,15 @@ static size_t bytes_wanted(struct vma *v)
 		return all;
 	if (v->flags & (VMA_DONTDUMP | VMA_SPECIAL))
 		return 0;
-	if (!v->mapping || (!(v->flags & VMA_SHARED) && v->has_private))
+	if (v->mapping && v->flags & VMA_SHARED)
+		return filter & (is_nameless(v->mapping) ? MM_CORE_SHARED : MM_CORE_FILE_SHARED) ? all : 0;
+	if (filter & MM_CORE_PRIVATE && (!v->mapping || v->has_private))
 		return all;
-	if (v->flags & VMA_SHARED)
-		return is_nameless(v->mapping) ? all : 0;
-	return v->index == 0 && v->flags & VMA_READ ? PAGE_SIZE : 0; /* if it is ELF: looked at without the lock */
+	if (!v->mapping || filter & MM_CORE_FILE_PRIVATE)
+		return v->mapping ? all : 0;
+	return filter & MM_CORE_ELF_HEADERS && v->index == 0 && v->flags & VMA_READ
+		       ? PAGE_SIZE /* if it is ELF: looked at without the lock */
+		       : 0;
 }
 
 static void add_name(struct core_dump *d, struct core_vma *out, const char *path)
@@ -213,7 +217,7 @@ static int list_vmas(struct core_dump *d)
 {
 	struct mapping_name *of = kmalloc(sizeof(*of), ALLOC_KERNEL);
 	struct mm *m = current->mm;
-	unsigned room = READ_ONCE(m->nr_vmas) + 16;
+	unsigned room = READ_ONCE(m->nr_vmas) + 16, filter = READ_ONCE(m->core_filter);
 	int err = -ENOMEM;
 
 	d->names_room = room * 64 + PAGE_SIZE;
@@ -228,7 +232,9 @@ static int list_vmas(struct core_dump *d)
 		of->path[0] = '\0';
 		if (v->mapping && v->mapping->ops->describe)
 			v->mapping->ops->describe(v->mapping, of);
-		*c = (struct core_vma){ v->start, v->end, v->index, v->flags, 0, v->has_private, bytes_wanted(v) };
+		*c = (struct core_vma){
+			v->start, v->end, v->index, v->flags, 0, v->has_private, bytes_wanted(v, filter)
+		};
 		add_name(d, c, of->path);
 	}
 	read_unlock(&m->lock);

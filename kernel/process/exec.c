@@ -588,6 +588,8 @@ static int commit(struct exec *e)
 	if (err)
 		return err;
 	e->mm->dumpable = e->secure || inode_permission(e->file->inode, MAY_READ) ? 0 : 1;
+	if (current->mm)
+		e->mm->core_filter = READ_ONCE(current->mm->core_filter);
 	exchange_memory(e);
 	reset_signals(e, p);
 	reset_rest(e, p);

@@ -271,6 +271,39 @@ CASE(names)
 	want_errno(access("/tmp/cores/core", F_OK), ENOENT);
 }
 
+#define FILTER "/proc/self/coredump_filter"
+
+/* What a child's file has of private and of shared memory, where the filter says this. */
+static void dump_filtered(const char *filter, size_t of_private, size_t of_shared)
+{
+	size_t n;
+
+	put_text(FILTER, filter);
+	want(WCOREDUMP(crash(RLIM_INFINITY, die)));
+	put_text(FILTER, "0x33");
+	load("/tmp/cores/core");
+	want(memory_at(private, &n) && n >= of_private && (of_private || !n));
+	want(memory_at(shared, &n) && n >= of_shared && (of_shared || !n));
+	want(note(NT_PRSTATUS, 0));
+}
+
+CASE(a_filter_says_what_is_in_the_file)
+{
+	int fd;
+
+	dump_filtered("0x32", 0, 4 * PAGE);
+	dump_filtered("1", 4 * PAGE, 0);
+	dump_filtered("0x0", 0, 0);
+	put_text(FILTER, "0xffff");
+	want_eq(system("grep -q '^000001ff$' " FILTER), 0); /* fork and exec keep it */
+	put_text(FILTER, "0x33");
+	want_eq(system("grep -q '^00000033$' " FILTER), 0);
+	fd = open(FILTER, O_WRONLY);
+	want(fd >= 0);
+	want_errno(write(fd, "some", 4), EINVAL);
+	close(fd);
+}
+
 int main(void)
 {
 	put_text(PATTERN, "core");
@@ -284,5 +317,6 @@ int main(void)
 	RUN(a_file_is_cut_at_the_limit);
 	RUN(memory_that_was_never_used_takes_no_room);
 	RUN(names);
+	RUN(a_filter_says_what_is_in_the_file);
 	return abi_status();
 }

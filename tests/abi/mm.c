@@ -351,6 +351,82 @@ CASE(residency)
 	munmap(p, 4 * PAGE);
 }
 
+#define DROP "/proc/sys/vm/drop_caches"
+
+static int drop(const char *what)
+{
+	int fd = open(DROP, O_WRONLY), n;
+
+	if (fd < 0)
+		return -1;
+	n = write(fd, what, strlen(what));
+	close(fd);
+	return n;
+}
+
+CASE(caches_are_dropped_by_root)
+{
+	int status;
+	pid_t child;
+
+	want_eq(drop("1"), 1);
+	want_eq(drop("2\n"), 2);
+	want_eq(drop("3"), 1);
+	want_errno(drop("0"), EINVAL);
+	want_errno(drop("x"), EINVAL);
+	child = fork();
+	if (!child) {
+		want_eq(setuid(1000), 0);
+		want_errno(open(DROP, O_WRONLY), EACCES);
+		_exit(0);
+	}
+	want_eq(waitpid(child, &status, 0), child);
+	want_eq(status, 0);
+}
+
+#define PRESENT (1ULL << 63)
+#define ALONE   (1ULL << 56)
+
+static uint64_t page_word(int fd, void *at)
+{
+	uint64_t w = 0;
+
+	want_eq(pread(fd, &w, sizeof(w), (uintptr_t)at / PAGE * sizeof(w)), sizeof(w));
+	return w;
+}
+
+CASE(map_of_pages)
+{
+	char *p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = open("/proc/self/pagemap", O_RDONLY), status;
+	uint64_t w;
+	pid_t child;
+
+	want(p != MAP_FAILED && fd >= 0);
+	p[PAGE] = 1;
+	want_eq(page_word(fd, p) & PRESENT, 0);
+	w = page_word(fd, p + PAGE);
+	want(w & PRESENT && w & ALONE && !(w >> 61 & 3));
+	want(w & ((1ULL << 55) - 1)); /* we are root */
+	want_errno(pread(fd, &w, 7, 0), EINVAL);
+	want_errno(pread(fd, &w, 8, 4), EINVAL);
+	child = fork();
+	if (!child) {
+		fd = open("/proc/self/pagemap", O_RDONLY);
+		w = page_word(fd, p + PAGE);
+		want(w & PRESENT && !(w & ALONE));
+		p[PAGE] = 2;
+		want(page_word(fd, p + PAGE) & ALONE);
+		_exit(0);
+	}
+	want_eq(waitpid(child, &status, 0), child);
+	want_eq(status, 0);
+	want(page_word(fd, p + PAGE) & ALONE);
+	munmap(p, 4 * PAGE);
+	want_eq(page_word(fd, p + PAGE), 0);
+	close(fd);
+}
+
 CASE(locking)
 {
 	char *p = anon(4 * PAGE);
@@ -383,6 +459,8 @@ int main(void)
 	RUN(heap);
 	RUN(limits);
 	RUN(residency);
+	RUN(caches_are_dropped_by_root);
+	RUN(map_of_pages);
 	RUN(locking);
 	return abi_status();
 }

@@ -3,7 +3,8 @@
  * Problem: debuggers read and write another process's memory as a file, and ask where its pages are.
  *
  * Idea: /proc/PID/mem keeps the address space that the process had when the file was opened; each piece goes through
- * mm_access in parts of a page, so nothing is mapped and nothing is pinned. smaps counts page table entries VMA by VMA.
+ * mm_access in parts of a page, so nothing is mapped and nothing is pinned. pagemap likewise. smaps counts page table
+ * entries VMA by VMA.
  *
  * Contract: proc(5). mem: the right to trace the task at open; writes reach read-only memory, as a debugger's
  * breakpoints need.
@@ -13,8 +14,10 @@
 #include <alloc/slab.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <mm/mm.h>
+#include <task/sched.h>
 #include <vfs/uapi.h>
 
 #include "proc_priv.h"
@@ -102,6 +105,55 @@ static s64 mem_llseek(struct file *f, s64 off, int whence)
 
 const struct file_ops proc_mem_ops = {
 	.open = mem_open, .release = mem_release, .read = mem_read, .write = mem_write, .llseek = mem_llseek
+};
+
+/* ---- pagemap: a word a page of the address space ------------------------------------------------------------------
+ */
+
+#define WORDS_A_TURN 64
+
+/* Documentation/admin-guide/mm/pagemap.rst. */
+static u64 pagemap_word(const struct mm_page_state *s, bool may_see_frames)
+{
+	u64 where = may_see_frames || s->swapped ? s->where & (BIT(55) - 1) : 0;
+
+	return (s->present || s->swapped ? where : 0) | (s->alone ? BIT(56) : 0) | (s->file ? BIT(61) : 0) |
+	       (s->swapped ? BIT(62) : 0) | (s->present ? BIT(63) : 0);
+}
+
+static ssize_t pagemap_read(struct io *io)
+{
+	struct mm *m = io->file->priv;
+	bool frames = capable(CAP_SYS_ADMIN);
+	struct mm_page_state state[WORDS_A_TURN];
+	u64 word[WORDS_A_TURN], end = USER_END / PAGE_SIZE * sizeof(u64);
+	ssize_t done = 0;
+
+	if (io->pos % sizeof(u64) || io->iter.count % sizeof(u64))
+		return -EINVAL;
+	if (!m || !mm_get_live(m))
+		return 0;
+	while (io->iter.count && (u64)io->pos < end) {
+		u64 n = min(min(io->iter.count, end - io->pos) / sizeof(u64), (u64)WORDS_A_TURN), copied;
+
+		mm_page_states(m, io->pos / sizeof(u64) * PAGE_SIZE, n, state);
+		for (u64 i = 0; i < n; i++)
+			word[i] = pagemap_word(&state[i], frames);
+		copied = iter_copy_out(word, n * sizeof(u64), &io->iter);
+		io->pos += copied;
+		done += copied;
+		if (copied < n * sizeof(u64)) {
+			done = done ? done : -EFAULT;
+			break;
+		}
+		resched_point();
+	}
+	mm_put(m);
+	return done;
+}
+
+const struct file_ops proc_pagemap_ops = {
+	.open = mem_open, .release = mem_release, .read = pagemap_read, .llseek = mem_llseek
 };
 
 /* ---- auxv, smaps ------------------------------------------------------------------------------------------------ */

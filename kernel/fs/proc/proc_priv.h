@@ -30,7 +30,7 @@ extern const struct task_file proc_task_files[]; /* ends with a NULL name */
 struct task *proc_task_of(const struct inode *i); /* counted; NULL: has ended */
 
 /* ---- memory.c, and what it needs of task.c ---- */
-extern const struct file_ops proc_mem_ops;
+extern const struct file_ops proc_mem_ops, proc_pagemap_ops;
 int proc_show_auxv(struct task *t, struct strbuf *out);
 int proc_show_smaps(struct task *t, struct strbuf *out);
 int proc_show_smaps_rollup(struct task *t, struct strbuf *out);

@@ -360,6 +360,34 @@ static int set_oom_score_adj(struct task *t, char *text, size_t len)
 	return 0;
 }
 
+static int show_core_filter(struct task *t, struct strbuf *out)
+{
+	struct mm *mm = mm_of_task(t);
+
+	if (mm) {
+		strbuf_add(out, "%08x\n", READ_ONCE(mm->core_filter));
+		mm_put(mm);
+	}
+	return 0;
+}
+
+/* Bits that mean nothing are dropped, as on Linux. */
+static int set_core_filter(struct task *t, char *text, size_t len)
+{
+	struct mm *mm;
+	u64 v;
+	int err = str_to_u64(str_trim(text), 0, &v);
+
+	if (err || v > UINT32_MAX)
+		return err ? err : -ERANGE;
+	mm = mm_of_task(t);
+	if (!mm)
+		return -ESRCH;
+	WRITE_ONCE(mm->core_filter, v & MM_CORE_ALL);
+	mm_put(mm);
+	return 0;
+}
+
 static int show_oom_score(struct task *t, struct strbuf *out)
 {
 	strbuf_add(out, "%llu\n", t->process ? (unsigned long long)oom_score(t->process) : 0);
@@ -493,6 +521,7 @@ const struct task_file proc_task_files[] = {
 	{ .name = "cpu_resctrl_groups", .mode = S_IFREG | 0444, .show = show_cache_group },
 	{ .name = "cmdline", .mode = S_IFREG | 0444, .show = show_cmdline },
 	{ .name = "comm", .mode = S_IFREG | 0644, .show = show_comm, .set = set_comm },
+	{ .name = "coredump_filter", .mode = S_IFREG | 0644, .show = show_core_filter, .set = set_core_filter },
 	{ .name = "cwd", .mode = S_IFLNK | 0777, .follow = follow_cwd },
 	{ .name = "environ", .mode = S_IFREG | 0400, .show = show_environ },
 	{ .name = "exe", .mode = S_IFLNK | 0777, .follow = follow_exe },
@@ -504,6 +533,7 @@ const struct task_file proc_task_files[] = {
 	{ .name = "mounts", .mode = S_IFREG | 0444, .show = show_mounts, .mounts = true },
 	{ .name = "oom_score", .mode = S_IFREG | 0444, .show = show_oom_score },
 	{ .name = "oom_score_adj", .mode = S_IFREG | 0644, .show = show_oom_score_adj, .set = set_oom_score_adj },
+	{ .name = "pagemap", .mode = S_IFREG | 0400, .ops = &proc_pagemap_ops },
 	{ .name = "root", .mode = S_IFLNK | 0777, .follow = follow_root },
 	{ .name = "schedstat", .mode = S_IFREG | 0444, .show = show_schedstat },
 	{ .name = "setgroups", .mode = S_IFREG | 0644, .show = show_setgroups, .set = set_setgroups },

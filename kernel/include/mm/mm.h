@@ -37,6 +37,15 @@
 #define VMA_VDSO      BIT(18)
 #define VMA_COMMITTED BIT(19) /* its pages are promised: mm/commit.h */
 
+/* mm->core_filter, as /proc/PID/coredump_filter numbers them (core(5)); bits up to 8 are kept. */
+#define MM_CORE_PRIVATE      BIT(0) /* memory without a file, and pages of a file that were changed */
+#define MM_CORE_SHARED       BIT(1) /* shared memory without a name */
+#define MM_CORE_FILE_PRIVATE BIT(2)
+#define MM_CORE_FILE_SHARED  BIT(3)
+#define MM_CORE_ELF_HEADERS  BIT(4) /* the first page of mapped ELF files */
+#define MM_CORE_ALL          0x1ff
+#define MM_CORE_DEFAULT      0x33
+
 struct vma {
 	struct rb_node node;
 	ulong start, end; /* bytes, page aligned. mm->lock; with a mapping also mapping->lock */
@@ -71,6 +80,7 @@ struct mm {
 	ulong scan_at;         /* reclaim's hand. Racy on purpose */
 	bool reaped;           /* the OOM killer has taken its pages: no more faults */
 	u8 dumpable;
+	u16 core_filter;  /* MM_CORE_*: what a core file has; fork and exec keep it */
 	bool lock_future; /* mlockall(MCL_FUTURE) */
 	ulong vdso;       /* where it is mapped, 0: nowhere */
 };
@@ -134,6 +144,14 @@ ssize_t mm_access(struct mm *m, ulong addr, void *buf, size_t bytes, bool write,
 /* Where a shared futex or the like stands: the mapping (its get was called: put it) and page, or *mapping NULL:
  * private. */
 int __must_check mm_locate(struct mm *m, ulong addr, struct mapping **mapping, u64 *index);
+struct mm_page_state { /* for /proc/PID/pagemap */
+	bool present, swapped;
+	bool file;  /* or shared memory without a name */
+	bool alone; /* nobody else maps it */
+	u64 where;  /* page frame number, or the swap entry's payload */
+};
+/* Of the n pages from addr on. */
+void mm_page_states(struct mm *m, ulong addr, unsigned n, struct mm_page_state *out);
 struct mm_map_stats { /* for /proc/PID/smaps and status, of [start, end) */
 	u64 anon_pages, file_pages, dirty_pages, young_pages, huge_pages;
 };

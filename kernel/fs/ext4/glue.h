@@ -71,6 +71,9 @@ void ext4_write_end(struct ext4_super *s);
 int ext4_flush(struct ext4_super *s); /* what has been written is safe */
 
 /* node.c */
+/* For handles: -ESTALE if the number belongs to another file now, or to none. */
+int __must_check ext4_node_find(struct super *super, u64 ino, u32 generation, struct inode **out);
+u32 ext4_node_generation(const struct inode *i);
 int __must_check ext4_node_get(struct ext4_super *s, u32 ino, struct inode **out); /* counted */
 /* The same with the lock held; an inode that is going away is waited for with the lock dropped. */
 int __must_check ext4_node_get_locked(struct ext4_super *s, u32 ino, struct inode **out);

@@ -476,6 +476,8 @@ static int remount(struct super *vs, unsigned flags, const char *data)
 
 static const struct super_ops super_ops = {
 	.evict = ext4_node_evict,
+	.find_inode = ext4_node_find,
+	.generation = ext4_node_generation,
 	.sync = sync_super,
 	.statfs = statfs,
 	.remount = remount,

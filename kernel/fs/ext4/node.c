@@ -23,6 +23,9 @@
 #include <vfs/uapi.h>
 #include "glue.h"
 
+#define ROOT_INO  2
+#define FIRST_INO 11 /* those before it are the file system's own */
+
 static struct ext4_super *of(const struct inode *i)
 {
 	return ext4_super_of(i->super);
@@ -155,6 +158,36 @@ int ext4_node_get(struct ext4_super *s, u32 ino, struct inode **out)
 	err = ext4_node_get_locked(s, ino, out);
 	ext4_unlock(s);
 	return err;
+}
+
+u32 ext4_node_generation(const struct inode *i)
+{
+	return node_of(i)->in.generation;
+}
+
+int ext4_node_find(struct super *super, u64 ino, u32 generation, struct inode **out)
+{
+	struct ext4_super *s = ext4_super_of(super);
+	struct ext4_inode in;
+	int err;
+
+	if (ino > UINT32_MAX || (ino != ROOT_INO && ino < FIRST_INO))
+		return -ESTALE;
+	ext4_lock(s);
+	err = find(s, (u32)ino, out);
+	if (err == -ENOENT) { /* any number may come: what is not in use is no damage */
+		err = ext4_iget(s->fs, (u32)ino, &in);
+		if (!err && in.links && in.generation == generation)
+			err = ext4_node_make(s, &in, out);
+		else
+			err = -ESTALE;
+	}
+	ext4_unlock(s);
+	if (!err && node_of(*out)->in.generation != generation) {
+		inode_put(*out);
+		err = -ESTALE;
+	}
+	return err == -EAGAIN ? -ESTALE : err;
 }
 
 static bool same_time(struct timestamp a, struct ext4_time b)

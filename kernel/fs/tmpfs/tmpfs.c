@@ -527,6 +527,7 @@ static void put_super(struct super *s)
 
 static const struct super_ops tmpfs_super_ops = {
 	.evict = evict,
+	.find_inode = super_find_cached,
 	.statfs = tmpfs_statfs,
 	.remount = tmpfs_remount,
 	.put_super = put_super,

@@ -24,8 +24,19 @@ int __must_check path_make_socket(const char *name, u16 mode, struct inode **out
 int __must_check path_make_object(const char *name, int (*make)(struct inode *dir, struct dentry *d, void *arg),
 				  void *arg);
 
+/* What a file is found again by in its file system. -EOPNOTSUPP: this one has nothing of the kind. */
+struct file_id {
+	u64 ino;
+	u32 generation;
+};
+int __must_check file_id_of(const struct inode *i, struct file_id *out);
+/* Opened in the file system and mount of `where`, whatever folders may be passed. -ESTALE, and open's. */
+int __must_check file_open_id(const struct path *where, const struct file_id *id, unsigned flags, struct file **out);
+
 /* Attributes of an inode; the caller holds no lock. */
 int __must_check path_set_attr(const struct path *p, struct inode_attr *a); /* chmod, chown, utimens rules */
+/* RLIMIT_FSIZE: -EFBIG, and SIGXFSZ for current. */
+int __must_check inode_may_grow(struct inode *i, s64 size);
 int __must_check inode_set_size(struct inode *i, s64 size); /* truncate; rights are checked by the caller */
 /* Copies the fields of a's mask; for setattr ops that handle the rest. inode->lock held for writing. */
 void inode_apply_attr(struct inode *i, const struct inode_attr *a);

@@ -219,6 +219,9 @@ struct inode {
 
 struct super_ops {
 	void (*evict)(struct inode *i); /* last reference: free the file system's part; nlink 0: the contents too */
+	/* The file of this number and generation, counted. -ESTALE: no longer. NULL op: it has no handles. */
+	int (*find_inode)(struct super *s, u64 ino, u32 generation, struct inode **out);
+	u32 (*generation)(const struct inode *i); /* NULL op: numbers are not used again */
 	int (*write_inode)(struct inode *i, bool sync);
 	int (*sync)(struct super *s, bool wait);
 	int (*statfs)(struct super *s, struct kstatfs *out); /* type, bsize, namelen, fsid are filled before */
@@ -269,6 +272,8 @@ void inode_new_owner(const struct inode *dir, u16 *mode, kuid_t *uid, kgid_t *gi
 int __must_check super_create(struct fs_type *t, const char *source, unsigned flags, const char *data,
 			      struct super **out);
 void super_put(struct super *s);
+/* find_inode for file systems whose inodes are all in memory, with numbers that do not come again. */
+int __must_check super_find_cached(struct super *s, u64 ino, u32 generation, struct inode **out);
 u32 super_anon_dev(void);
 void super_sync_all(bool wait);
 int fs_show_types(struct strbuf *out); /* /proc/filesystems */

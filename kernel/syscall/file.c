@@ -333,7 +333,9 @@ long sys_fallocate(int fd, int mode, s64 offset, s64 len)
 		err = S_ISDIR(f->inode->mode) ? -EISDIR : -ENODEV;
 	else if (S_ISREG(f->inode->mode) && offset > f->inode->super->max_bytes - len)
 		err = -EFBIG;
-	else
+	else if (S_ISREG(f->inode->mode) && !(mode & FALLOC_FL_KEEP_SIZE))
+		err = inode_may_grow(f->inode, offset + len);
+	if (!err)
 		err = f->ops->fallocate ? f->ops->fallocate(f, mode, offset, len) : -EOPNOTSUPP;
 	fd_put(r);
 	return err;

@@ -149,21 +149,27 @@ int path_set_attr(const struct path *p, struct inode_attr *a)
 	return err;
 }
 
+int inode_may_grow(struct inode *i, s64 size)
+{
+	if (size <= READ_ONCE(i->size) || (u64)size <= upcall_rlimit(RLIMIT_FSIZE))
+		return 0;
+	upcall_vfs_signal(SIGXFSZ);
+	return -EFBIG;
+}
+
 int inode_set_size(struct inode *i, s64 size)
 {
 	struct inode_attr a = { .mask = ATTR_SIZE, .size = size };
-	int err = 0;
+	int err;
 
 	if (!i->cache && !(i->ops && i->ops->setattr))
 		return -EINVAL;
 	if (size > i->super->max_bytes)
 		return -EFBIG;
+	err = inode_may_grow(i, size);
+	if (err)
+		return err;
 	write_lock(&i->lock);
-	if (size > i->size && (u64)size > upcall_rlimit(RLIMIT_FSIZE)) {
-		write_unlock(&i->lock);
-		upcall_vfs_signal(SIGXFSZ);
-		return -EFBIG;
-	}
 	if (i->mode & (S_ISUID | S_ISGID) && !capable_over(i->uid, i->gid, CAP_FSETID)) {
 		a.mode = i->mode & ~(S_ISUID | (i->mode & S_IXGRP ? S_ISGID : 0));
 		a.mask |= ATTR_MODE;

@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -134,6 +135,30 @@ CASE(seek_and_holes)
 	want_eq(truncate("h", 3), 0);
 	want_errno(truncate(".", 3), EISDIR);
 	want_errno(truncate("nope", 3), ENOENT);
+}
+
+/* Beyond RLIMIT_FSIZE nothing grows: an error, and a signal. */
+CASE(size_limit)
+{
+	struct rlimit l = { 4096, 4096 };
+	int fd = make("limited", "abc"), status;
+	pid_t child = fork();
+
+	if (!child) {
+		signal(SIGXFSZ, SIG_IGN);
+		want_eq(setrlimit(RLIMIT_FSIZE, &l), 0);
+		want_eq(fallocate(fd, 0, 0, 4096), 0);
+		want_errno(fallocate(fd, 0, 4000, 97), EFBIG);
+		want_errno(ftruncate(fd, 4097), EFBIG);
+		want_errno(pwrite(fd, "x", 1, 4096), EFBIG);
+		want_eq(fallocate(fd, FALLOC_FL_KEEP_SIZE, 4096, 4096), 0);
+		signal(SIGXFSZ, SIG_DFL);
+		fallocate(fd, 0, 8192, 1);
+		_exit(1);
+	}
+	want_eq(waitpid(child, &status, 0), child);
+	want(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ);
+	close(fd);
 }
 
 CASE(names)
@@ -299,6 +324,8 @@ CASE(descriptors)
 
 CASE(path_descriptors)
 {
+	char info[64];
+	int info_fd;
 	struct stat st;
 	int p, fd;
 	char link[64], buf[8];
@@ -310,6 +337,10 @@ CASE(path_descriptors)
 	want_errno(syscall(SYS_fchmod, p, 0600), EBADF);
 	want_eq(fstat(p, &st), 0);
 	want_eq(fcntl(p, F_GETFL) & O_PATH, O_PATH);
+	snprintf(info, sizeof(info), "/proc/self/fdinfo/%d", p);
+	info_fd = open(info, O_RDONLY);
+	want(read(info_fd, info, sizeof(info)) > 10 && !strncmp(info, "pos:\t0\n", 7));
+	close(info_fd);
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", p);
 	fd = open(link, O_RDONLY);
 	want(fd >= 0);
@@ -482,6 +513,7 @@ int main(void)
 	RUN(open_flags);
 	RUN(read_write_vectors);
 	RUN(seek_and_holes);
+	RUN(size_limit);
 	RUN(names);
 	RUN(renames);
 	RUN(attributes);

@@ -457,7 +457,7 @@ static int show_fdinfo(struct task *t, int fd, struct strbuf *out)
 		return -ENOENT;
 	strbuf_add(out, "pos:\t%lld\nflags:\t0%o\nmnt_id:\t%d\nino:\t%llu\n", (long long)f->pos, f->flags,
 		   f->path.mnt ? f->path.mnt->id : 0, (unsigned long long)f->inode->ino);
-	if (f->ops->show_fdinfo)
+	if (f->ops && f->ops->show_fdinfo) /* O_PATH: none */
 		f->ops->show_fdinfo(f, out);
 	file_put(f);
 	return 0;

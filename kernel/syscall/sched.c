@@ -4,8 +4,7 @@
  *
  * Idea: find the task, check the caller, hand over to the scheduler, which applies at once.
  *
- * Contract: sched_setscheduler(2), sched_setattr(2), sched_setaffinity(2), getpriority(2). Without
- * SCHED_DEADLINE.
+ * Contract: sched_setscheduler(2), sched_setattr(2), sched_setaffinity(2), getpriority(2).
  *
  * Locks: none; targets are counted.
  */
@@ -150,10 +149,31 @@ long sys_sched_getparam(int pid, void __user *param)
 	return user_put(param, &priority, sizeof(priority)) ? -EFAULT : 0;
 }
 
+/* The times of a are those that are asked for, or (keep) t's. */
+static int set_deadline(struct task *t, const struct sched_attr *a, bool keep)
+{
+	struct sched_deadline d = { a->sched_runtime, a->sched_deadline,
+				    a->sched_period ? a->sched_period : a->sched_deadline };
+	int err;
+
+	if (keep)
+		sched_get_deadline(t, &d);
+	if (a->sched_priority || a->sched_flags & SCHED_FLAG_DL_OVERRUN)
+		return -EINVAL;
+	if (!capable(CAP_SYS_NICE))
+		return -EPERM;
+	err = sched_set_deadline(t, &d);
+	if (!err)
+		t->reset_on_fork = a->sched_flags & SCHED_FLAG_RESET_ON_FORK;
+	return err;
+}
+
 long sys_sched_setattr(int pid, void __user *attr, u32 flags)
 {
 	struct sched_attr a;
+	struct task *t;
 	u32 size;
+	int policy, err;
 
 	if (pid < 0 || !attr || flags)
 		return -EINVAL;
@@ -168,14 +188,24 @@ long sys_sched_setattr(int pid, void __user *attr, u32 flags)
 		return -EFAULT;
 	if (a.sched_flags & ~(u64)SCHED_FLAG_ALL)
 		return -EINVAL;
-	return set_attr(pid, a.sched_flags & SCHED_FLAG_KEEP_POLICY ? -1 : (int)a.sched_policy, a.sched_priority,
-			clamp(a.sched_nice, -20, 19), a.sched_flags & SCHED_FLAG_KEEP_PARAMS,
-			a.sched_flags & SCHED_FLAG_RESET_ON_FORK);
+	t = target(pid);
+	if (!t)
+		return -ESRCH;
+	policy = a.sched_flags & SCHED_FLAG_KEEP_POLICY ? t->policy : (int)a.sched_policy;
+	if (policy == SCHED_DEADLINE)
+		err = set_deadline(t, &a, a.sched_flags & SCHED_FLAG_KEEP_PARAMS);
+	else
+		err = set_attr(pid, policy < 0 ? SCHED_DEADLINE + 1 : policy, a.sched_priority,
+			       clamp(a.sched_nice, -20, 19), a.sched_flags & SCHED_FLAG_KEEP_PARAMS,
+			       a.sched_flags & SCHED_FLAG_RESET_ON_FORK);
+	task_put(t);
+	return err;
 }
 
 long sys_sched_getattr(int pid, void __user *attr, u32 size, u32 flags)
 {
 	struct sched_attr a = { .size = sizeof(a) };
+	struct sched_deadline d;
 	struct task *t;
 
 	if (pid < 0 || !attr || flags || size < SCHED_ATTR_SIZE_VER0 || size > PAGE_SIZE)
@@ -186,6 +216,10 @@ long sys_sched_getattr(int pid, void __user *attr, u32 size, u32 flags)
 	a.size = min((size_t)size, sizeof(a));
 	a.sched_policy = t->policy;
 	a.sched_flags = t->reset_on_fork ? SCHED_FLAG_RESET_ON_FORK : 0;
+	sched_get_deadline(t, &d);
+	a.sched_runtime = d.runtime_ns;
+	a.sched_deadline = d.deadline_ns;
+	a.sched_period = d.period_ns;
 	if (is_rt(t->policy))
 		a.sched_priority = t->rt_priority;
 	else
@@ -211,7 +245,9 @@ long sys_sched_rr_get_interval(int pid, void __user *interval)
 
 	if (!t)
 		return pid < 0 ? -EINVAL : -ESRCH;
-	ns = t->policy == SCHED_RR ? RR_SLICE_NS : t->policy == SCHED_FIFO ? 0 : 4 * NSEC_PER_MSEC;
+	ns = t->policy == SCHED_RR                                    ? RR_SLICE_NS
+	     : t->policy == SCHED_FIFO || t->policy == SCHED_DEADLINE ? 0
+								      : 4 * NSEC_PER_MSEC;
 	task_put(t);
 	return timespec_put(interval, ns);
 }

@@ -46,6 +46,7 @@
 #define RR_SLICE_NS    (100 * NSEC_PER_MSEC)
 #define WAKE_GRAN_NS   (1 * NSEC_PER_MSEC)    /* how far a woken task must be behind to preempt */
 #define SLEEP_BONUS_NS (1500 * NSEC_PER_USEC) /* how far behind it may be placed */
+#define DL_TICK_MIN_NS ((s64)(50 * NSEC_PER_USEC))
 #define BALANCE_TICKS  16
 
 DEFINE_PER_CPU(struct task *, current_task);
@@ -65,14 +66,27 @@ static u32 weight_of(const struct task *t)
 	return t->policy == SCHED_IDLE ? 3 : sched_weight[t->nice + 20];
 }
 
+static bool has_deadline(const struct task *t)
+{
+	return unlikely(t->class == SCHED_CLASS_DEADLINE);
+}
+
 static bool is_rt(const struct task *t)
 {
-	return t->class == SCHED_CLASS_FIFO || t->class == SCHED_CLASS_RR || t->boost;
+	return likely(t->class == SCHED_CLASS_FAIR) ? t->boost : t->class != SCHED_CLASS_IDLE;
 }
 
 static u8 rt_level(const struct task *t)
 {
-	return max(t->rt_priority, t->boost);
+	return has_deadline(t) ? LEVEL_DEADLINE : max(t->rt_priority, t->boost);
+}
+
+/* Of two that do not share the CPU with fair ones. */
+static bool is_more_urgent(const struct task *t, const struct task *than)
+{
+	if (has_deadline(t) && has_deadline(than))
+		return t->dl->until_ns < than->dl->until_ns;
+	return rt_level(t) > rt_level(than);
 }
 
 u32 sched_weight_of(const struct task *t)
@@ -101,6 +115,16 @@ static void fair_insert(struct rq *q, struct task *t)
 		q->first_fair = &t->run_node;
 }
 
+static void insert_by_deadline(struct list *l, struct task *t)
+{
+	struct task *o;
+
+	list_for_each_entry (o, l, run_link)
+		if (is_more_urgent(t, o))
+			break;
+	list_add_tail(&t->run_link, &o->run_link);
+}
+
 static void queue_in(struct rq *q, struct task *t, bool head)
 {
 	struct list *l;
@@ -110,7 +134,9 @@ static void queue_in(struct rq *q, struct task *t, bool head)
 		return;
 	}
 	l = &q->rt[rt_level(t)];
-	if (head)
+	if (has_deadline(t))
+		insert_by_deadline(l, t);
+	else if (head)
 		list_add(&t->run_link, l);
 	else
 		list_add_tail(&t->run_link, l);
@@ -190,6 +216,8 @@ static void account(struct rq *q, u64 now)
 	}
 	if (is_rt(t) || unlikely(q->rt_spent))
 		charge_rt(q, now, is_rt(t) ? delta : 0);
+	if (has_deadline(t))
+		sched_dl_charge(t, delta);
 	if (is_rt(t))
 		return;
 	if (unlikely(atomic_read(&sched_limits)))
@@ -254,7 +282,7 @@ static bool preempts(struct rq *q, struct task *t)
 	if (c == q->idle)
 		return true;
 	if (is_rt(t))
-		return is_rt(c) ? rt_level(t) > rt_level(c) : !q->rt_spent;
+		return is_rt(c) ? is_more_urgent(t, c) : !q->rt_spent;
 	if (is_rt(c))
 		return q->rt_spent;
 	if (c->policy == SCHED_IDLE && t->policy != SCHED_IDLE)
@@ -307,7 +335,7 @@ static unsigned choose_cpu(const struct task *t)
 		for_each_cpu (cpu, may) {
 			const struct task *c = READ_ONCE(rq_of(cpu)->curr);
 
-			if (!is_rt(c) || rt_level(c) < rt_level(t))
+			if (!is_rt(c) || rt_level(c) < rt_level(t)) /* deadlines: theirs may not be read here */
 				return cpu;
 		}
 	return best;
@@ -338,6 +366,8 @@ static void wake_on(struct task *t, unsigned cpu)
 	if (!t->runtime_ns && !is_rt(t))
 		t->vruntime = q->min_vruntime; /* new: level with the others */
 	place(q, t, SLEEP_BONUS_NS);
+	if (has_deadline(t))
+		sched_dl_wake(t, clock_ns());
 	activate(q, t, clock_ns());
 	spin_unlock(&q->lock);
 }
@@ -479,6 +509,12 @@ static void put_prev(struct rq *q, struct task *prev, u64 now)
 	queue_in(q, prev, is_rt(prev) && (s64)(prev->slice_end - now) > 0);
 }
 
+/* Until when the clock must look at a running task again. */
+static u64 tick_for(const struct task *t)
+{
+	return has_deadline(t) ? clamp(t->dl->left_ns, DL_TICK_MIN_NS, (s64)TICK_NS) : TICK_NS;
+}
+
 static void set_next(struct rq *q, struct task *next, u64 now)
 {
 	q->curr = next;
@@ -494,7 +530,7 @@ static void set_next(struct rq *q, struct task *next, u64 now)
 	next->on_cpu = true;
 	if (static_branch(&psi_key))
 		psi_change(q, next, 0, PSI_T_RUNNABLE | PSI_T_RUNNING, now);
-	arm(q, now + (unlikely(atomic_read(&sched_limits)) ? min(TICK_NS, sched_limit_left(next)) : TICK_NS));
+	arm(q, now + min(tick_for(next), unlikely(atomic_read(&sched_limits)) ? sched_limit_left(next) : ~0ULL));
 }
 
 void schedule(void)
@@ -600,7 +636,9 @@ void sched_yield_cpu(void)
 	spin_lock(&q->lock);
 	account(q, clock_ns());
 	first = first_fair(q);
-	if (is_rt(t))
+	if (has_deadline(t))
+		sched_dl_yield();
+	else if (is_rt(t))
 		t->slice_end = 0;
 	else if (first && (s64)(first->vruntime - t->vruntime) >= 0)
 		t->vruntime = first->vruntime + 1;
@@ -653,7 +691,7 @@ void upcall_timer_irq(void)
 	rcu_poll();
 	next = timers_next();
 	if (q->curr != q->idle) {
-		next = min(next, now + TICK_NS);
+		next = min(next, now + tick_for(q->curr));
 		if (q->nr_running > 1 && q->curr->slice_end > now)
 			next = min(next, q->curr->slice_end);
 	}
@@ -706,7 +744,7 @@ void sched_adopt_idle(struct task *t, unsigned cpu)
 	q->cpu = cpu;
 	q->idle = q->curr = t;
 	q->fair = RB_ROOT;
-	for (int i = 0; i < 100; i++)
+	for (int i = 0; i <= LEVEL_DEADLINE; i++)
 		list_init(&q->rt[i]);
 	t->cpu = cpu;
 	t->on_cpu = true;

@@ -26,16 +26,19 @@ u64 sched_rt_period_ns = NSEC_PER_SEC, sched_rt_runtime_ns = 950 * NSEC_PER_MSEC
 int sched_set_attr(struct task *t, int policy, int rt_priority, int nice)
 {
 	bool rt = policy == SCHED_FIFO || policy == SCHED_RR, queued;
+	bool stays = policy == SCHED_DEADLINE && t->class == SCHED_CLASS_DEADLINE;
 	struct rq *q;
 	ulong flags;
 
-	if (!rt && policy != SCHED_NORMAL && policy != SCHED_BATCH && policy != SCHED_IDLE)
+	if (!rt && !stays && policy != SCHED_NORMAL && policy != SCHED_BATCH && policy != SCHED_IDLE)
 		return -EINVAL;
 	if (rt ? rt_priority < 1 || rt_priority > 99 : rt_priority != 0)
 		return -EINVAL;
 	flags = spin_lock_irqsave(&t->lock);
 	q = sched_change_begin(t, &queued);
-	if (t->class != SCHED_CLASS_IDLE)
+	if (t->class == SCHED_CLASS_DEADLINE && !stays)
+		sched_dl_release(t);
+	if (t->class != SCHED_CLASS_IDLE && !stays)
 		t->class = policy == SCHED_FIFO ? SCHED_CLASS_FIFO
 			   : policy == SCHED_RR ? SCHED_CLASS_RR
 						: SCHED_CLASS_FAIR;
@@ -78,6 +81,10 @@ int sched_set_affinity(struct task *t, cpumask_t mask)
 	if (!mask)
 		return -EINVAL;
 	flags = spin_lock_irqsave(&t->lock);
+	if (t->class == SCHED_CLASS_DEADLINE && mask != cpu_online_mask()) {
+		spin_unlock_irqrestore(&t->lock, flags);
+		return -EBUSY;
+	}
 	q = sched_change_begin(t, &queued);
 	t->affinity = mask;
 	sched_change_end(q, t, queued);

@@ -49,7 +49,7 @@ static struct task *movable(const struct rq *from, const struct rq *to)
 		if (cpumask_has(t->affinity, to->cpu) && !READ_ONCE(t->on_cpu))
 			return t;
 	}
-	for (int prio = 99; prio > 0; prio--) {
+	for (int prio = LEVEL_DEADLINE; prio > 0; prio--) {
 		struct task *t;
 
 		list_for_each_entry (t, &from->rt[prio], run_link)

@@ -8,6 +8,15 @@
 #include <task/sched.h>
 #include <task/tenant.h>
 
+#define LEVEL_DEADLINE 100
+
+struct sched_dl {
+	struct sched_deadline want;
+	u64 part;     /* of a CPU: sched_deadline.c. t->lock */
+	u64 until_ns; /* r: its deadline */
+	s64 left_ns;  /* r: of this period's budget */
+};
+
 struct rq {
 	struct spinlock lock; /* RANK_RUNQUEUE: all but what is marked o (this CPU only, IRQs off) */
 	unsigned cpu;
@@ -16,7 +25,7 @@ struct rq {
 	struct rb_root fair;
 	struct rb_node *first_fair;
 	u64 min_vruntime;
-	struct list rt[100];
+	struct list rt[LEVEL_DEADLINE + 1]; /* by priority; above all, by deadline, those who have one */
 	ulong rt_bits[2];
 	u64 rt_period, rt_used; /* since when, and how long, real-time tasks have run in this period */
 	bool rt_spent;          /* fair tasks go first until the period ends */
@@ -42,6 +51,13 @@ u32 sched_weight_of(const struct task *t); /* 0: real time */
 /* t->lock held: t's tenant may change between the two; with its run queue locked. */
 struct rq *sched_tenant_change_begin(struct task *t, u8 *psi);
 void sched_tenant_change_end(struct rq *q, struct task *t, u8 psi);
+
+/* sched_deadline.c: for tasks that have a deadline. q locked, but for the last two: current, no locks. */
+void sched_dl_release(struct task *t); /* t->lock: it will have another policy */
+void sched_dl_charge(struct task *t, u64 delta_ns);
+void sched_dl_wake(struct task *t, u64 now);
+void sched_dl_yield(void);
+void sched_dl_pause(void); /* until it has budget again, or a fatal signal */
 
 /* Of each period, real-time tasks have so much before fair ones that wait (sched_attr.c). */
 extern u64 sched_rt_period_ns, sched_rt_runtime_ns; /* runtime ~0: all */

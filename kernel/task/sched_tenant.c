@@ -282,6 +282,8 @@ void sched_throttle_point(void)
 
 again:
 	task_clear_work(current, WORK_THROTTLE);
+	if (current->class == SCHED_CLASS_DEADLINE)
+		sched_dl_pause();
 	rcu_read_lock();
 	t = rcu_deref(current->tenant);
 	tenant_get(t); /* current holds it: it cannot be at zero */

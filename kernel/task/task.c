@@ -116,6 +116,10 @@ int task_create(struct task **out, const char *name, struct tenant *in)
 	in = in ? in : current->tenant;
 	if (!t)
 		return -ENOMEM;
+	if (current->class == SCHED_CLASS_DEADLINE && !current->reset_on_fork) {
+		kcache_free(cache, t);
+		return -EAGAIN; /* a budget cannot be divided (sched(7)) */
+	}
 	t->stack = stack_get();
 	if (!t->stack) {
 		kcache_free(cache, t);
@@ -192,6 +196,7 @@ static void free_task(struct rcu_head *head)
 
 	arch_thread_free(t);
 	cred_put(t->cred);
+	kfree(t->dl);
 	uncharge_memory(t);
 	tenant_remove_task(t);
 	stack_put(t->stack);
@@ -213,6 +218,8 @@ void task_exit(void)
 {
 	assert_may_sleep();
 	tenant_task_exits(current);
+	if (current->class == SCHED_CLASS_DEADLINE)
+		ensure(!sched_set_attr(current, 0, 0, current->nice));
 	sched_set_state(TASK_DEAD);
 	schedule();
 	panic("a dead task runs");

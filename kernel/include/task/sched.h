@@ -29,9 +29,17 @@ void sched_throttle_point(void);
 
 /* Attributes: checked by the caller (rights), applied at once, also to running tasks. -EINVAL. */
 int __must_check sched_set_attr(struct task *t, int policy, int rt_priority, int nice);
+/* SCHED_DEADLINE: runtime_ns in each period_ns, within deadline_ns of its beginning. -EINVAL: no such times; -EBUSY:
+ * too much with what others have; -EPERM: it may not run on all CPUs; -ENOMEM. */
+struct sched_deadline {
+	u64 runtime_ns, deadline_ns, period_ns;
+};
+int __must_check sched_set_deadline(struct task *t, const struct sched_deadline *d);
+void sched_get_deadline(struct task *t, struct sched_deadline *out); /* zeros: it has another policy */
 /* It runs at least at this real-time priority until told otherwise (0: its own only): somebody waits for it. */
 void sched_boost(struct task *t, u8 rt_priority);
-int __must_check sched_set_affinity(struct task *t, cpumask_t mask); /* -EINVAL: no CPU of it on line */
+/* -EINVAL: no CPU of it on line; -EBUSY: it has a deadline, and runs everywhere. */
+int __must_check sched_set_affinity(struct task *t, cpumask_t mask);
 
 extern u32 sched_weight[40]; /* of nice -20 .. 19; constant after boot */
 

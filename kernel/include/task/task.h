@@ -52,7 +52,7 @@ enum task_state {
 #define SYSCALL_WORK_TRACE   BIT(0)
 #define SYSCALL_WORK_SECCOMP BIT(1)
 
-enum sched_class { SCHED_CLASS_FAIR, SCHED_CLASS_FIFO, SCHED_CLASS_RR, SCHED_CLASS_IDLE };
+enum sched_class { SCHED_CLASS_FAIR, SCHED_CLASS_FIFO, SCHED_CLASS_RR, SCHED_CLASS_IDLE, SCHED_CLASS_DEADLINE };
 
 struct pi_waiter;
 struct task {
@@ -73,6 +73,7 @@ struct task {
 	s8 nice;                            /* t */
 	u8 policy;                          /* t: SCHED_* of linux/sched.h, as user space set it */
 	bool reset_on_fork;                 /* t */
+	struct sched_dl *dl;                /* t; NULL: it never had a deadline */
 	u64 timer_slack_ns;                 /* o */
 	u64 timer_slack_default_ns;         /* I: its maker's, which prctl(PR_SET_TIMERSLACK, 0) brings back */
 	struct rb_node run_node;            /* r: fair tree */

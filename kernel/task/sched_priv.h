@@ -21,6 +21,7 @@ struct rq {
 	struct spinlock lock; /* RANK_RUNQUEUE: all but what is marked o (this CPU only, IRQs off) */
 	unsigned cpu;
 	unsigned nr_running; /* queued and running, without idle */
+	unsigned nr_rt;      /* the real-time ones of them */
 	struct task *curr, *idle;
 	struct rb_root fair;
 	struct rb_node *first_fair;
@@ -42,6 +43,9 @@ void sched_weigh_in(struct rq *q, struct task *t, u32 weight); /* t comes onto q
 void sched_weigh_out(struct rq *q, struct task *t);
 /* Virtual time of a task that is not the root tenant's: delta_ns by its part of what this CPU divides. */
 u64 sched_tenant_vtime(struct rq *q, const struct task *t, u64 delta_ns);
+/* What t adds to the sum of the root tenant on q: its part of it, in units of weight << LOAD_SHIFT. */
+#define LOAD_SHIFT 20
+u64 sched_load_of(struct rq *q, const struct task *t);
 extern atomic_t sched_limits; /* tenants with cpu.max */
 void sched_charge_limits(struct rq *q, struct task *t, u64 delta_ns, u64 now);
 /* The next task may run this long before a limit is reached; ~0: no limit. Marks it if one already is. */

@@ -33,7 +33,6 @@
 #include "task_priv.h"
 
 #define IDLE_WEIGHT 3 /* as of SCHED_IDLE */
-#define PART_SHIFT  20
 #define DELTA_MAX   NSEC_PER_SEC
 #define PERIOD_NS   (100 * NSEC_PER_MSEC)
 #define PERIOD_MIN  NSEC_PER_MSEC
@@ -90,11 +89,13 @@ static void change_sum(struct rq *q, struct tenant *g, s64 delta)
 void sched_weigh_in(struct rq *q, struct task *t, u32 weight)
 {
 	t->run_weight = weight;
+	q->nr_rt += !weight;
 	change_sum(q, t->tenant, weight);
 }
 
 void sched_weigh_out(struct rq *q, struct task *t)
 {
+	q->nr_rt -= !t->run_weight;
 	change_sum(q, t->tenant, -(s64)t->run_weight);
 }
 
@@ -107,9 +108,9 @@ static void refresh(struct rq *q, struct tenant *g)
 	change_sum(q, g->parent, (s64)r->weight - had);
 }
 
-u64 sched_tenant_vtime(struct rq *q, const struct task *t, u64 delta_ns)
+u64 sched_load_of(struct rq *q, const struct task *t)
 {
-	u64 part = (u64)t->run_weight << PART_SHIFT;
+	u64 part = (u64)t->run_weight << LOAD_SHIFT;
 
 	for (struct tenant *g = t->tenant; g->parent; g = g->parent) {
 		const struct tenant_run *r = &g->run[q->cpu];
@@ -118,7 +119,12 @@ u64 sched_tenant_vtime(struct rq *q, const struct task *t, u64 delta_ns)
 			refresh(q, g);
 		part = r->sum ? part / r->sum * r->weight : part;
 	}
-	return min(delta_ns, DELTA_MAX) * (1024ULL << PART_SHIFT >> 10) / max(part >> 10, 1ULL);
+	return part;
+}
+
+u64 sched_tenant_vtime(struct rq *q, const struct task *t, u64 delta_ns)
+{
+	return min(delta_ns, DELTA_MAX) * (1024ULL << LOAD_SHIFT >> 10) / max(sched_load_of(q, t) >> 10, 1ULL);
 }
 
 static void reweigh(struct tenant *t, struct rq *q)

@@ -2,25 +2,29 @@
 # first
 # SPDX-License-Identifier: MIT
 # Tenants divide one CPU: cpu.weight 1:2:4 among busy tenants with different numbers of tasks and with sleepers, cpu.max, and
-# limits on tasks and memory that leave a neighbour alone. Judged by the CPU time that each got, by counts of instructions.
+# limits on tasks and memory that leave a neighbour alone. Judged by the CPU time that each got, by counts of instructions. Then two CPUs
+# (of a machine that others use, too): 1:2:4 with four busy tasks each, and a weight that is more than one task can use.
 cd "$(dirname "$0")/../.." || exit 2
 make -s kernel build/user/init || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-cat > "$dir/guest.sh" <<'G'
+cat > "$dir/lib.sh" <<'G'
 cd /sys/fs/cgroup && mount -t cgroup2 none . 2> /dev/null; cd /sys/fs/cgroup
 echo "+cpu +memory +pids" > cgroup.subtree_control
 usage() { while read -r k v; do [ "$k" = usage_usec ] && echo "$v"; done < "$1/cpu.stat"; }
 spin() { sh -c "echo 0 > $1/cgroup.procs; exec sh -c 'while :; do :; done'" & }
+parts() { # NAME SECONDS
+	sleep 1; a=$(usage a) b=$(usage b) c=$(usage c); sleep $2; echo "$1 $(( $(usage a) - a )) $(( $(usage b) - b )) $(( $(usage c) - c ))"; }
+gone() { for t in "$@"; do echo 1 > $t/cgroup.kill; done; sleep 0.3; rmdir "$@"; }
 naps() { sh -c "echo 0 > $1/cgroup.procs; while :; do i=0; while [ \$i -lt 2000 ]; do i=\$((i+1)); done; sleep 0.01; done" & }
 mkdir a b c
 echo 100 > a/cpu.weight; echo 200 > b/cpu.weight; echo 400 > c/cpu.weight
+G
+cat > "$dir/guest.sh" <<'G'
+. /lib.sh
 spin a; spin b; spin b; spin c; spin c; spin c; naps a; naps c
-sleep 1
-a=$(usage a) b=$(usage b) c=$(usage c)
-sleep 10
-echo "weights $(( $(usage a) - a )) $(( $(usage b) - b )) $(( $(usage c) - c ))"
-for t in a b c; do echo 1 > $t/cgroup.kill; done; sleep 0.3; rmdir a b c
+parts weights 10
+gone a b c
 mkdir limited free
 echo "20000 100000" > limited/cpu.max
 spin limited; spin limited; spin free
@@ -33,7 +37,7 @@ echo max > limited/cpu.max
 l=$(usage limited)
 sleep 2
 echo "unlimited $(( $(usage limited) - l ))"
-for t in limited free; do echo 1 > $t/cgroup.kill; done; sleep 0.3; rmdir limited free
+gone limited free
 mkdir bomb
 echo 20 > bomb/pids.max
 (echo 0 > bomb/cgroup.procs; i=0; while [ $i -lt 100 ]; do sleep 1 & i=$((i+1)); done) 2> /dev/null
@@ -45,7 +49,18 @@ sh -c 'echo 0 > glutton/cgroup.procs; exec dd if=/dev/zero of=/tmp/flood bs=1M c
 echo "flood $? peak $(cat glutton/memory.peak)"
 dd if=/dev/zero of=/tmp/mine bs=1M count=32 2> /dev/null && echo "neighbour writes"
 G
-timeout 280 tools/qemu-run --icount --mem 512M --timeout 260 --add "$dir/guest.sh:/guest.sh" -- sh /guest.sh > "$dir/out" 2>&1
+cat > "$dir/two.sh" <<'G'
+. /lib.sh
+for i in 1 2 3 4; do spin a; spin b; spin c; done
+parts two 4
+gone a b c
+mkdir a b c
+echo 1000 > c/cpu.weight
+spin a; spin a; spin a; spin b; spin c
+parts heavy 2
+G
+timeout 280 tools/qemu-run --icount --mem 512M --timeout 260 --add "$dir/lib.sh:/lib.sh" --add "$dir/guest.sh:/guest.sh" -- sh /guest.sh > "$dir/out" 2>&1
+timeout 60 tools/qemu-run --cpus 2 --mem 256M --timeout 50 --add "$dir/lib.sh:/lib.sh" --add "$dir/two.sh:/two.sh" -- sh /two.sh >> "$dir/out" 2>&1
 cat "$dir/out" | grep -v '^\['
 failed=0
 check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; fi; }
@@ -59,4 +74,9 @@ check "the rest is the neighbour's" "[ ${f:-0} -gt 3900000 ]"
 check "without a limit half again" "[ $(sed -n 's/^unlimited //p' "$dir/out") -gt 950000 ]"
 check "a fork bomb stays below pids.max" "grep -q '^bomb peak 20 max' $dir/out && grep -q '^neighbour forks' $dir/out"
 check "a flood stays below memory.max" "[ \$(sed -n 's/^flood [0-9]* peak //p' $dir/out) -le 16777216 ] && grep -q '^neighbour writes' $dir/out"
+read -r _ a b c < <(grep '^two' "$dir/out")
+sum=$((a + b + c))
+check "on two CPUs, too, within 5 %" "near ${a:-0} ${sum:-1} 143 7 && near ${b:-0} ${sum:-1} 286 14 && near ${c:-0} ${sum:-1} 571 28"
+read -r _ a b c < <(grep '^heavy' "$dir/out")
+check "who may have more than a CPU and has one task gets one, and the others the other" "near ${c:-0} $((a + b + c)) 500 30 && near ${a:-0} $((a + b + c)) 250 30"
 exit $failed

@@ -230,10 +230,10 @@ static bool is_ignored(struct process *p, struct task *t, int sig, const siginfo
 
 	if (ptrace_is_traced(t) && sig != SIGKILL)
 		return false;
+	if ((t->sig_blocked | t->sig_waited) & SIGMASK(sig))
+		return false; /* init, too, may block what it has no handler for and wait for it, or read it */
 	if (is_protected_init(p, sig, info))
 		return true;
-	if ((t->sig_blocked | t->sig_waited) & SIGMASK(sig))
-		return false;
 	return h == 1 || (h == 0 && (SIG_MASK_IGNORE & SIGMASK(sig)));
 }
 

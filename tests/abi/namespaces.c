@@ -19,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -222,6 +223,42 @@ CASE(numbers)
 	close(p[1]);
 	want_eq(read(p[0], &c, 1), 0); /* the orphan, which held the pipe, has been killed */
 	close(p[0]);
+}
+
+/* As the first process of a namespace: what it blocks reaches it although it has no handler, and does it no harm. */
+static void first_reads_signals(void)
+{
+	struct signalfd_siginfo got;
+	sigset_t set;
+	pid_t kid;
+	int f;
+
+	must(getpid() == 1);
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	must(!sigprocmask(SIG_BLOCK, &set, NULL));
+	f = signalfd(-1, &set, SFD_NONBLOCK);
+	kid = fork();
+	if (!kid)
+		_exit(0);
+	must(!waitid(P_PID, (id_t)kid, NULL, WEXITED | WNOWAIT));
+	must(read(f, &got, sizeof(got)) == sizeof(got) && got.ssi_signo == SIGCHLD && got.ssi_pid == (uint32_t)kid);
+	must(!kill(1, SIGTERM));
+	must(read(f, &got, sizeof(got)) == sizeof(got) && got.ssi_signo == SIGTERM);
+	must(!kill(1, SIGTERM));
+	must(!sigprocmask(SIG_UNBLOCK, &set, NULL));
+}
+
+static void first_below(void)
+{
+	must(!unshare(CLONE_NEWPID));
+	must(!in_child(first_reads_signals));
+}
+
+CASE(first_process_and_signals)
+{
+	want_eq(in_child(first_below), 0);
 }
 
 static void children_below(void)
@@ -485,6 +522,7 @@ int main(void)
 	RUN(mount_trees);
 	RUN(new_root);
 	RUN(numbers);
+	RUN(first_process_and_signals);
 	RUN(numbers_by_unshare);
 	RUN(users);
 	RUN(users_by_root);

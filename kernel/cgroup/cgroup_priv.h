@@ -45,6 +45,9 @@ struct cgroup *cgroup_parent(struct cgroup *c); /* NULL: root */
 int __must_check cgroup_show_files(struct cgroup *c, u32 controllers);
 u32 cgroup_available(struct cgroup *c); /* what it may give to its children */
 
+/* controllers.c: adds what those in it and below have consumed. cgroup_lock held */
+void cgroup_add_use(struct tenant *t, struct tenant_use *sum);
+
 /* ---- namespace.c: where it seems to be ---- */
 struct super;
 struct dentry;

@@ -75,23 +75,22 @@ static struct cgroup_controller pids = {
 
 /* ---- CPU time ---- */
 
-static void cpu_use(struct tenant *t, struct tenant_cpu_use *sum)
+void cgroup_add_use(struct tenant *t, struct tenant_use *sum)
 {
 	struct attr_dir *child;
 
-	tenant_cpu_use(t, sum);
-	sum->ns += t->share[RES_CPU].total.v;
+	tenant_add_use(t, sum);
 	list_for_each_entry (child, &cgroup_of(t)->dir.children, sibling)
-		cpu_use(child->owner, sum);
+		cgroup_add_use(child->owner, sum);
 }
 
 static int show_cpu_stat(struct attr_dir *d, const struct attr *a, struct strbuf *out)
 {
 	struct tenant_bandwidth *b = &cgroup_tenant(d)->bandwidth;
-	struct tenant_cpu_use u = { 0 };
+	struct tenant_use u = { 0 };
 
 	mutex_lock(&cgroup_lock);
-	cpu_use(d->owner, &u);
+	cgroup_add_use(d->owner, &u);
 	mutex_unlock(&cgroup_lock);
 	strbuf_add(out, "usage_usec %llu\nuser_usec %llu\nsystem_usec %llu\n",
 		   (unsigned long long)(u.ns / NSEC_PER_USEC), (unsigned long long)(u.user_ns / NSEC_PER_USEC),

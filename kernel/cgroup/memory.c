@@ -7,7 +7,8 @@
  * limit that is lowered first stands, then pages are reclaimed, and below memory.max processes killed, until it holds.
  *
  * Contract: cgroup-v2.rst, "Memory". memory.stat: what is not page cache, stacks or tables counts as anonymous, up to
- * what address spaces show. memory.events and its kin change their version when an event happens (poll, inotify).
+ * what address spaces show. Pages of files that are mapped count as active, the others as inactive: there are no lists.
+ * memory.events and its kin change their version when an event happens (poll, inotify).
  *
  * Locks: fields are single words; sums over the tree take cgroup_lock.
  */
@@ -171,19 +172,32 @@ static void add_kinds(struct tenant *t, u64 *sum)
 	for_each_child_dir(child, cgroup_of(t)) add_kinds(child->owner, sum);
 }
 
+static void show_counts(const struct tenant *t, const struct tenant_use *tasks, struct strbuf *out)
+{
+	const atomic64_t *n = t->memory.count;
+
+	strbuf_add(out, "workingset_refault_anon %llu\nworkingset_refault_file %llu\npgscan %llu\npgsteal %llu\n",
+		   ULL(atomic_read(&n[MEMORY_REFAULT_ANON])), ULL(atomic_read(&n[MEMORY_REFAULT_FILE])),
+		   ULL(atomic_read(&n[MEMORY_SCANNED])), ULL(atomic_read(&n[MEMORY_STOLEN])));
+	strbuf_add(out, "pgfault %llu\npgmajfault %llu\n", ULL(tasks->faults), ULL(tasks->major_faults));
+}
+
 static int show_stat(struct attr_dir *d, const struct attr *a, struct strbuf *out)
 {
 	struct tenant *t = cgroup_tenant(d);
-	u64 kind[MEMORY_KINDS + 1] = { 0 }, kernel, known, use;
+	u64 kind[MEMORY_KINDS + 1] = { 0 }, kernel, known, use, files;
+	struct tenant_use tasks = { 0 };
 	struct mm_usage u;
 
 	mutex_lock(&cgroup_lock);
 	add_kinds(t, kind);
+	cgroup_add_use(t, &tasks);
 	mutex_unlock(&cgroup_lock);
 	mm_usage_below(t, &u);
 	use = positive(atomic_read(&t->share[RES_MEMORY].use));
 	kernel = kind[MEMORY_STACKS] + u.tables + kind[MEMORY_KINDS] / PAGE_SIZE;
 	known = kind[MEMORY_FILE] + kernel;
+	files = kind[MEMORY_FILE] - min(kind[MEMORY_SHMEM], kind[MEMORY_FILE]);
 	const struct {
 		const char *name;
 		u64 pages;
@@ -197,10 +211,13 @@ static int show_stat(struct attr_dir *d, const struct attr *a, struct strbuf *ou
 		{ "file_mapped", min(u.file, kind[MEMORY_FILE]) },
 		{ "file_dirty", kind[MEMORY_DIRTY] },
 		{ "file_writeback", kind[MEMORY_WRITEBACK] },
+		{ "inactive_file", files - min(u.file, files) },
+		{ "active_file", min(u.file, files) },
 		{ "slab", kind[MEMORY_KINDS] / PAGE_SIZE },
 	};
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
 		strbuf_add(out, "%s %llu\n", rows[i].name, ULL(rows[i].pages * PAGE_SIZE));
+	show_counts(t, &tasks, out);
 	return 0;
 }
 

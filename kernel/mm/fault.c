@@ -493,6 +493,7 @@ int upcall_page_fault(struct regs *r, ulong addr, unsigned error)
 	struct mm *m = current->mm;
 	unsigned access = ACCESS_READ;
 	int err = -EACCES, code = SEGV_MAPERR;
+	u64 major = current->maj_faults;
 
 	if (error & FAULT_WRITE)
 		access |= ACCESS_WRITE;
@@ -503,8 +504,12 @@ int upcall_page_fault(struct regs *r, ulong addr, unsigned error)
 	task_count(COUNT_PAGE_FAULTS, 1, r, addr);
 	if (m && addr < USER_END)
 		err = fault_in_mm(m, addr, access, &code);
-	current->min_faults++;
-	task_count(COUNT_PAGE_FAULTS_MIN, 1, r, addr);
+	if (current->maj_faults == major) {
+		current->min_faults++;
+		task_count(COUNT_PAGE_FAULTS_MIN, 1, r, addr);
+	} else {
+		task_count(COUNT_PAGE_FAULTS_MAJ, 1, r, addr);
+	}
 	if (!err)
 		return 0;
 	if (regs_user(r))

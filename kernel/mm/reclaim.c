@@ -110,6 +110,7 @@ struct scan {
 	unsigned urgency;
 	bool swap; /* there is room */
 	u64 want, visit, freed, unmapped, looked;
+	u64 pages; /* of what was looked at */
 	struct tlb_gather g;
 	/* of the piece at hand */
 	pte_t slots[CHUNK]; /* free ones, held */
@@ -175,6 +176,7 @@ static void look(struct scan *s, pte_t *entry, ulong va)
 	s->looked++;
 	if (pte_is_none(e) || !pte_is_present(e) || pte_is_special(e))
 		return;
+	s->pages++;
 	if (was_used(entry, e) && !s->urgency)
 		return;
 	e = pte_read(entry);
@@ -292,6 +294,18 @@ static void done_looking(struct mm *m)
 		read_unlock(&m->lock);
 }
 
+static void count(struct mm *m, const struct scan *s)
+{
+	u16 payer;
+
+	page_stat_add(PAGE_EVENT_SCANNED, (s64)s->looked);
+	rcu_read_lock(); /* keeps m->tenant */
+	payer = READ_ONCE(m->tenant) ? READ_ONCE(m->tenant)->id : 0;
+	rcu_read_unlock();
+	tenant_memory_count(payer, MEMORY_SCANNED, s->pages);
+	tenant_memory_count(payer, MEMORY_STOLEN, s->freed);
+}
+
 u64 mm_reclaim(struct tenant *top, u64 want, unsigned urgency, u64 *unmapped)
 {
 	bool was = current->flags & TASK_F_MEMALLOC, swap = swap_has_room();
@@ -314,7 +328,7 @@ u64 mm_reclaim(struct tenant *top, u64 want, unsigned urgency, u64 *unmapped)
 			scan_locked(&s, m);
 			done_looking(m);
 		}
-		page_stat_add(PAGE_EVENT_SCANNED, (s64)s.looked);
+		count(m, &s);
 		freed += s.freed;
 		*unmapped += s.unmapped;
 		mm_drop(m);

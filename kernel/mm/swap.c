@@ -491,6 +491,7 @@ int swap_in(pte_t e, struct tenant *payer, struct page **out, bool *read)
 	}
 	if (!err && !p) {
 		*read = true;
+		tenant_memory_count(fresh->tenant, MEMORY_REFAULT_ANON, 1);
 		pages[0] = fresh;
 		psi_stall_begin();
 		err = read_in(e, pages, add_ahead(e, payer, pages));

@@ -324,22 +324,35 @@ void tenant_task_stops(struct task *task, bool stops)
 	unlock_and_tell(flags);
 }
 
+static void add_use(const struct task *task, struct tenant_use *sum)
+{
+	sum->ns += READ_ONCE(task->runtime_ns) - task->tenant_since.ns;
+	sum->user_ns += READ_ONCE(task->user_ns) - task->tenant_since.user_ns;
+	sum->system_ns += READ_ONCE(task->system_ns) - task->tenant_since.system_ns;
+	sum->faults += READ_ONCE(task->min_faults) + READ_ONCE(task->maj_faults) - task->tenant_since.faults;
+	sum->major_faults += READ_ONCE(task->maj_faults) - task->tenant_since.major_faults;
+}
+
+static void add_ended(const struct tenant *t, struct tenant_use *sum)
+{
+	sum->ns += t->ended.ns;
+	sum->user_ns += t->ended.user_ns;
+	sum->system_ns += t->ended.system_ns;
+	sum->faults += t->ended.faults;
+	sum->major_faults += t->ended.major_faults;
+}
+
 bool tenant_close(struct tenant *t)
 {
 	ulong flags = spin_lock_irqsave(&ids_lock);
 	bool empty = !atomic_read(&t->live);
 
-	if (empty)
+	if (empty) {
 		WRITE_ONCE(t->dead, true);
+		add_ended(t, &t->parent->ended);
+	}
 	spin_unlock_irqrestore(&ids_lock, flags);
 	return empty;
-}
-
-static void add_use(const struct task *task, struct tenant_cpu_use *sum)
-{
-	sum->ns += READ_ONCE(task->runtime_ns) - task->tenant_since.ns;
-	sum->user_ns += READ_ONCE(task->user_ns) - task->tenant_since.user_ns;
-	sum->system_ns += READ_ONCE(task->system_ns) - task->tenant_since.system_ns;
 }
 
 /* ids_lock held. */
@@ -352,6 +365,8 @@ static void leave(struct task *task)
 	task->tenant_since.ns = READ_ONCE(task->runtime_ns);
 	task->tenant_since.user_ns = READ_ONCE(task->user_ns);
 	task->tenant_since.system_ns = READ_ONCE(task->system_ns);
+	task->tenant_since.faults = READ_ONCE(task->min_faults) + READ_ONCE(task->maj_faults);
+	task->tenant_since.major_faults = READ_ONCE(task->maj_faults);
 	count_tasks(t, -1, -(s64)task->tenant_stopped);
 }
 
@@ -456,14 +471,12 @@ void tenant_remove_task(struct task *task)
 	tenant_put(t);
 }
 
-void tenant_cpu_use(struct tenant *t, struct tenant_cpu_use *sum)
+void tenant_add_use(struct tenant *t, struct tenant_use *sum)
 {
 	ulong flags = spin_lock_irqsave(&ids_lock);
 	struct task *task;
 
-	sum->ns += t->ended.ns;
-	sum->user_ns += t->ended.user_ns;
-	sum->system_ns += t->ended.system_ns;
+	add_ended(t, sum);
 	list_for_each_entry (task, &t->tasks, tenant_link)
 		add_use(task, sum);
 	spin_unlock_irqrestore(&ids_lock, flags);

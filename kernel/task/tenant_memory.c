@@ -386,6 +386,16 @@ void tenant_memory_event(struct tenant *t, enum memory_event e)
 		tenant_changed_hook();
 }
 
+void tenant_memory_count(u16 id, enum memory_count c, u64 pages)
+{
+	if (!id || !pages)
+		return;
+	rcu_read_lock();
+	for (struct tenant *t = tenant_by_id(id); t; t = t->parent)
+		atomic_add(&t->memory.count[c], (s64)pages);
+	rcu_read_unlock();
+}
+
 void tenant_memory_kind(u16 id, enum memory_kind k, s64 pages)
 {
 	struct tenant *t;

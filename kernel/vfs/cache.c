@@ -158,6 +158,8 @@ static int insert(struct page_cache *c, u64 index, struct page *p, const u64 *re
 	spin_unlock(&c->lock);
 	if (!err)
 		cache_count(c, p, 1);
+	if (!err && c->ops->fill)
+		refault_came(c, index, p->tenant);
 	if (err && c->ops->account)
 		(void)c->ops->account(c, -1);
 	return err;
@@ -173,7 +175,8 @@ int cache_insert_ahead(struct page_cache *c, u64 index, struct page *p, u64 remo
 	return insert(c, index, p, &removals);
 }
 
-static int get(struct page_cache *c, u64 index, u64 want, struct page **out)
+/* filled: NULL, or set if it was not there. */
+static int get(struct page_cache *c, u64 index, u64 want, struct page **out, bool *filled)
 {
 	struct page *p;
 	int err;
@@ -191,6 +194,8 @@ static int get(struct page_cache *c, u64 index, u64 want, struct page **out)
 			if (err)
 				page_put(p);
 		}
+		if (!err && filled)
+			*filled = true;
 		if (!err)
 			break;
 		page_put(p);
@@ -203,7 +208,7 @@ static int get(struct page_cache *c, u64 index, u64 want, struct page **out)
 
 int cache_get(struct page_cache *c, u64 index, struct page **out)
 {
-	return get(c, index, 1, out);
+	return get(c, index, 1, out, NULL);
 }
 
 static int reserve(struct page_cache *c, const struct page *p, u64 index)
@@ -306,7 +311,7 @@ void cache_populate(struct page_cache *c, u64 first, u64 n)
 	for (u64 index = first; index < end && !fatal_signal_pending(current); index++) {
 		struct page *p;
 
-		if (get(c, index, end - index, &p))
+		if (get(c, index, end - index, &p, NULL))
 			return;
 		page_put(p);
 		resched_point();
@@ -351,14 +356,17 @@ s64 cache_seek(struct page_cache *c, u64 from, u64 size, bool hole)
 static int map_fill(struct mapping *m, u64 index, bool write, struct page **out)
 {
 	struct page_cache *c = m->owner;
+	bool filled = false;
 	struct page *p;
 	int err;
 
 	if (index >= DIV_ROUND_UP((u64)READ_ONCE(c->host->size), PAGE_SIZE))
 		return -EFAULT;
-	err = get(c, index, c->advice == POSIX_FADV_RANDOM ? 1 : MAP_WANTS, &p);
+	err = get(c, index, c->advice == POSIX_FADV_RANDOM ? 1 : MAP_WANTS, &p, &filled);
 	if (err)
 		return err;
+	if (filled && c->ops->fill)
+		current->maj_faults++; /* it had to be read */
 	if (unlikely(index >= DIV_ROUND_UP((u64)READ_ONCE(c->host->size), PAGE_SIZE))) {
 		take_out(c, index, index); /* truncated meanwhile: it may have gone in behind the truncation */
 		page_put(p);
@@ -466,7 +474,7 @@ static ssize_t read_page(struct page_cache *c, struct io *io, size_t len)
 	if (!p) {
 		if (io->flags & IO_NOWAIT)
 			return -EAGAIN;
-		err = get(c, io->pos / PAGE_SIZE, DIV_ROUND_UP(offset + io->iter.count, PAGE_SIZE), &p);
+		err = get(c, io->pos / PAGE_SIZE, DIV_ROUND_UP(offset + io->iter.count, PAGE_SIZE), &p, NULL);
 		if (err)
 			return err;
 	}

@@ -16,6 +16,7 @@ void vfs_init(void)
 	dentry_init();
 	inode_init();
 	cache_init();
+	refault_init();
 	mount_init();
 	file_init();
 }

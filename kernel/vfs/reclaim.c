@@ -76,7 +76,25 @@ struct shrink {
 	struct tenant *top;
 	bool low, hard; /* spare what memory.low protects; spare not even what was used lately */
 	u64 want, freed;
+	u16 payer; /* of the last pages looked at, that are not told yet: scanned, and of them stolen */
+	u64 scanned, stolen;
 };
+
+static void tell_counts(struct shrink *s)
+{
+	tenant_memory_count(s->payer, MEMORY_SCANNED, s->scanned);
+	tenant_memory_count(s->payer, MEMORY_STOLEN, s->stolen);
+	s->scanned = s->stolen = 0;
+}
+
+static void count_page(struct shrink *s, u16 payer, bool taken)
+{
+	if (payer != s->payer)
+		tell_counts(s);
+	s->payer = payer;
+	s->scanned++;
+	s->stolen += taken;
+}
 
 static bool is_candidate(struct page *p, const struct shrink *s)
 {
@@ -138,18 +156,23 @@ static void shrink(struct page_cache *c, struct shrink *s, unsigned turn)
 
 	for (unsigned seen = 0; seen < turn && s->freed < s->want; seen++, index++) {
 		bool taken;
+		u16 payer;
 
 		spin_lock(&c->lock);
 		p = xa_find(&c->pages, &index, ~0ULL >> PAGE_SHIFT);
+		payer = p ? p->tenant : 0;
 		taken = p && is_candidate(p, s) && take_unused(c, index, p);
 		spin_unlock(&c->lock);
 		if (!p)
 			index = ~0ULL;
+		count_page(s, payer, taken);
 		if (!taken)
 			continue;
+		refault_gone(c, index);
 		free_taken(c, p);
 		s->freed++;
 	}
+	tell_counts(s);
 	c->reclaim_next = index;
 }
 

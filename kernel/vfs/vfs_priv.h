@@ -56,6 +56,11 @@ void reclaim_add(struct page_cache *c);
 void reclaim_remove(struct page_cache *c);
 /* writeback's, set at boot: wakes the flushers and waits a moment; false: nothing is dirty. */
 extern bool (*reclaim_wait_for_clean)(void);
+
+/* refault.c: reclaim took a page; one came that somebody pays for. */
+void refault_init(void);
+void refault_gone(const struct page_cache *c, u64 index);
+void refault_came(const struct page_cache *c, u64 index, u16 payer);
 void cache_count(struct page_cache *c, const struct page *p, s64 n); /* a page has come (1) or gone (-1) */
 
 #endif

@@ -15,11 +15,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include "abi.h"
 
 #define TOP "/tmp/abi-cgroup"
@@ -431,6 +433,46 @@ CASE(killing)
 	want_eq(rmdir(at("k")), 0);
 }
 
+/* Uses 40 ms of CPU time and 64 pages in u/c. */
+static void worker(void)
+{
+	volatile char *p = mmap(NULL, 64 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct timespec t;
+
+	if (put("u/c/cgroup.procs", "0") || p == MAP_FAILED)
+		_exit(1);
+	for (int i = 0; i < 64; i++)
+		p[i * 4096] = 1;
+	do
+		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	while (!t.tv_sec && t.tv_nsec < 40000000);
+	_exit(0);
+}
+
+CASE(what_removed_children_used)
+{
+	long used, faults;
+	int status;
+	pid_t p;
+
+	mkdir(at("u"), 0755);
+	want_eq(put("u/cgroup.subtree_control", "+memory +cpu"), 0);
+	mkdir(at("u/c"), 0755);
+	p = fork();
+	if (!p)
+		worker();
+	want(waitpid(p, &status, 0) == p && !status);
+	used = field("u/cpu.stat", "usage_usec");
+	want(used > 20000);
+	faults = field("u/memory.stat", "pgfault");
+	want(faults >= 64);
+	want_eq(rmdir(at("u/c")), 0);
+	want(field("u/cpu.stat", "usage_usec") >= used);
+	want(field("u/memory.stat", "pgfault") >= faults);
+	want_eq(field("u/memory.stat", "pgsteal"), 0);
+	want_eq(rmdir(at("u")), 0);
+}
+
 CASE(freezing)
 {
 	int p[2], status;
@@ -657,6 +699,7 @@ int main(void)
 	RUN(clone_into);
 	RUN(events);
 	RUN(killing);
+	RUN(what_removed_children_used);
 	RUN(freezing);
 	RUN(threaded);
 	RUN(delegation);

@@ -234,6 +234,10 @@ void tenant_memory_event(struct tenant *t, enum memory_event e)
 {
 }
 
+void tenant_memory_count(u16 id, enum memory_count c, u64 pages)
+{
+}
+
 void tenant_memory_kind(u16 id, enum memory_kind k, s64 pages)
 {
 }

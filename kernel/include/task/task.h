@@ -105,7 +105,7 @@ struct task {
 	struct list tenant_link; /* RANK_TENANT; empty: exited */
 	bool tenant_stopped;     /* RANK_TENANT: counted in its tenant's stopped */
 	struct {
-		u64 ns, user_ns, system_ns;
+		u64 ns, user_ns, system_ns, faults, major_faults;
 	} tenant_since;  /* RANK_TENANT: what it had consumed when it came to its tenant */
 	u32 run_weight;  /* r: what it adds to its tenant's sum while it is on a queue; 0: real time */
 	void *perf;      /* struct perf_context *, or NULL */

@@ -32,8 +32,9 @@ struct share {
 	atomic64_t total;    /* consumed so far (ns, bytes), for stat files */
 };
 
-struct tenant_cpu_use {
-	u64 ns, user_ns, system_ns;
+struct tenant_use {
+	u64 ns, user_ns, system_ns; /* of CPU time */
+	u64 faults, major_faults;   /* of pages; the former are all of them */
 };
 
 /* What of a tenant waits for or has one CPU: under that CPU's run queue lock. */
@@ -81,6 +82,15 @@ enum memory_kind {
 	MEMORY_KINDS
 };
 
+/* What reclaim did to a tenant's pages and those below, and what of it was in vain: memory.stat. */
+enum memory_count {
+	MEMORY_SCANNED,      /* looked at */
+	MEMORY_STOLEN,       /* taken */
+	MEMORY_REFAULT_ANON, /* read again from swap */
+	MEMORY_REFAULT_FILE, /* back in the page cache, by what vfs/refault.c remembers */
+	MEMORY_COUNTS
+};
+
 struct tenant_memory {
 	u64 min, low;           /* pages that reclaim spares; share.limit is memory.max. Single words */
 	u64 swap_high;          /* the same for RES_SWAP */
@@ -90,7 +100,8 @@ struct tenant_memory {
 	atomic64_t events[MEMORY_EVENTS]; /* here and below */
 	atomic64_t local[MEMORY_EVENTS];
 	atomic64_t kind[MEMORY_KINDS]; /* pages */
-	u32 version;                   /* atomic: raised by each event */
+	atomic64_t count[MEMORY_COUNTS];
+	u32 version; /* atomic: raised by each event */
 };
 
 struct tenant {
@@ -99,18 +110,19 @@ struct tenant {
 	refcount_t refs;
 	struct list children, sibling;
 	struct share share[RES_NR];
-	struct list tasks;           /* live ones of the tenant itself, until they exit: RANK_TENANT */
-	atomic64_t live;             /* live tasks here and below */
-	atomic64_t stopped;          /* of them, those that run no user code: tenant_task_stops */
-	u32 freezing;                /* L: its own wish and those of all above it, counted; any reader */
-	u32 version;                 /* RANK_TENANT: raised when it becomes populated or empty, frozen or not */
-	struct tenant_cpu_use ended; /* what tasks consumed here that have ended or left: RANK_TENANT */
-	struct tenant_run *run;      /* a CPU */
-	u64 cpus, cpus_effective;    /* cgroup's cpuset: asked for (0: nothing); where its threads may run */
-	u64 mems;                    /* the same, of memory nodes */
-	bool cpu_idle;               /* cpu.idle: runs when nobody else wants to */
-	u32 cpu_weight;              /* 1024: that of a task of nice 0 */
-	atomic64_t runnable;         /* the sums on all CPUs, where there are several */
+	struct list tasks;  /* live ones of the tenant itself, until they exit: RANK_TENANT */
+	atomic64_t live;    /* live tasks here and below */
+	atomic64_t stopped; /* of them, those that run no user code: tenant_task_stops */
+	u32 freezing;       /* L: its own wish and those of all above it, counted; any reader */
+	u32 version;        /* RANK_TENANT: raised when it becomes populated or empty, frozen or not */
+	struct tenant_use
+		ended; /* what tasks consumed here that have ended or left, and removed children: RANK_TENANT */
+	struct tenant_run *run;   /* a CPU */
+	u64 cpus, cpus_effective; /* cgroup's cpuset: asked for (0: nothing); where its threads may run */
+	u64 mems;                 /* the same, of memory nodes */
+	bool cpu_idle;            /* cpu.idle: runs when nobody else wants to */
+	u32 cpu_weight;           /* 1024: that of a task of nice 0 */
+	atomic64_t runnable;      /* the sums on all CPUs, where there are several */
 	struct tenant_memory memory;
 	atomic64_t object_bytes; /* of the kernel's objects; charged in whole pages */
 	atomic64_t own_pages;    /* charged to itself: while there are some it keeps a reference */
@@ -137,8 +149,8 @@ void tenant_remove_task(struct task *task); /* gives its pid charge back */
 /* Moves a live task with its pid charge, which a limit does not hinder. false: it has exited, or the tenant has been
  * closed. What memory it has charged stays where it is. */
 bool tenant_move_task(struct task *task, struct tenant *to);
-/* Adds the CPU time consumed by the tenant's own tasks. */
-void tenant_cpu_use(struct tenant *t, struct tenant_cpu_use *sum);
+/* Adds what the tenant's own tasks have consumed, and its removed children. */
+void tenant_add_use(struct tenant *t, struct tenant_use *sum);
 /* CPU shares: weight 1..10000, 100 is the default and as much as a task of nice 0. Takes effect at once. */
 void tenant_set_cpu_weight(struct tenant *t, u32 weight);
 void tenant_set_cpu_idle(struct tenant *t, bool idle); /* then back to the default weight */
@@ -192,6 +204,7 @@ void tenant_use_protection(void); /* some tenant's min or low is not 0 from now 
 bool tenant_may_reclaim(u16 id, const struct tenant *top, bool low);
 void tenant_memory_event(struct tenant *t, enum memory_event e);
 void tenant_memory_kind(u16 id, enum memory_kind k, s64 pages); /* id 0: nobody's, nothing to do */
+void tenant_memory_count(u16 id, enum memory_count c, u64 pages);
 /* Before the return to user mode, on WORK_MEMORY: brings current's tenants below memory.high, or pauses. */
 void tenant_high_point(void);
 /* Reclaims until t uses at most `pages`, or nothing more goes; kill: then kills. */

@@ -22,6 +22,7 @@
 #include <lib/string.h>
 #include <linux/magic.h>
 #include <task/task.h>
+#include <vfs/textfile.h>
 #include <vfs/vfs.h>
 #include "cgroup_priv.h"
 #include <task/hooks.h>
@@ -351,6 +352,21 @@ static struct fs_type cgroup2 = { .name = "cgroup2",
 				  .mount = mount_cgroup2,
 				  .mount_root = cgroup_mount_root };
 
+/* /proc/cgroups, by which programs ask what there is. All controllers are in the one tree, which is hierarchy 0. */
+static int show_controllers(struct strbuf *out)
+{
+	struct cgroup_controller *c;
+
+	mutex_lock(&cgroup_lock);
+	strbuf_add(out, "#subsys_name\thierarchy\tnum_cgroups\tenabled\n");
+	list_for_each_entry (c, &cgroup_controllers, link)
+		strbuf_add(out, "%s\t0\t%llu\t1\n", c->name, (unsigned long long)cgroup_root.descendants + 1);
+	mutex_unlock(&cgroup_lock);
+	return 0;
+}
+
+static struct proc_file controllers_file = { .name = "cgroups", .show = show_controllers };
+
 static void cgroup_init(void)
 {
 	const struct attr **files = make_set(cgroup_core_root_files, cgroup_root.enabled, true, true);
@@ -361,5 +377,6 @@ static void cgroup_init(void)
 	if (!files || attr_folder_add(&attr_sys_root, "fs/cgroup", NULL))
 		log_err("cgroup: no memory for the tree");
 	fs_register(&cgroup2);
+	proc_file_register(&controllers_file);
 }
 PART_INIT(driver, cgroup_init);

@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
@@ -128,6 +129,8 @@ CASE(mounting)
 {
 	struct statfs fs;
 	struct stat st;
+	bool memory = false;
+	FILE *f;
 
 	mkdir(TOP, 0755);
 	want_eq(mount("none", TOP, "cgroup2", 0, NULL), 0);
@@ -143,6 +146,12 @@ CASE(mounting)
 	want_eq(access(at("cpu.stat"), F_OK), 0);
 	want_eq(put("cgroup.subtree_control", "+pids +memory +cpu"), 0);
 	want(strstr(get("cgroup.subtree_control"), "pids"));
+	f = fopen("/proc/cgroups", "r");
+	want(f && fgets(text, sizeof(text), f) && !strcmp(text, "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"));
+	while (f && fgets(text, sizeof(text), f))
+		memory |= !strncmp(text, "memory\t", 7) && !strcmp(text + strlen(text) - 3, "\t1\n");
+	want(memory);
+	fclose(f);
 }
 
 CASE(folders)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: programs and libraries read what the kernel is and how far its limits go from /proc/sys/kernel, /proc/sys/fs
- * and /proc/sys/vm.
+ * Problem: programs and libraries read what the kernel is and how far its limits go from /proc/sys/kernel, fs, vm
+ * and user.
  *
  * Idea: rows of constant numbers, and a function for what changes. Only what is true here has a file: a knob that
  * nothing obeys would be a lie, so there is none.
@@ -23,6 +23,7 @@
 #include <process/namespaces.h>
 #include <task/cred.h>
 #include <task/task.h>
+#include <task/user_ns.h>
 #include <process/process.h>
 #include <vfs/inotify.h>
 #include <vfs/pipe.h>
@@ -56,6 +57,23 @@ static int show_number(struct attr_dir *dir, const struct attr *a, struct strbuf
 }
 
 /* ---- numbers that can be set ------------------------------------------------------------------------------------ */
+
+/* Of the namespace of who looks. */
+static int show_ns_max(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%u\n", READ_ONCE(current->cred->user_ns->max[a->data]));
+	return 0;
+}
+
+static int set_ns_max(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
+{
+	u32 v;
+	int err = attr_parse_u32(text, len, 0, INT32_MAX, &v);
+
+	if (!err)
+		WRITE_ONCE(current->cred->user_ns->max[a->data], v);
+	return err;
+}
 
 static int show_pid_max(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
 {
@@ -184,6 +202,14 @@ static const struct attr *const vm_attrs[] = {
 	NULL,
 };
 
+#define NS_MAX(file, kind) CHANGES(file, show_ns_max, set_ns_max, kind)
+static const struct attr *const user_attrs[] = {
+	NS_MAX("max_user_namespaces", NS_USER),     NS_MAX("max_pid_namespaces", NS_PID),
+	NS_MAX("max_uts_namespaces", NS_UTS),       NS_MAX("max_ipc_namespaces", NS_IPC),
+	NS_MAX("max_net_namespaces", NS_NET),       NS_MAX("max_mnt_namespaces", NS_MNT),
+	NS_MAX("max_cgroup_namespaces", NS_CGROUP), NULL,
+};
+
 static void sysctl_init(void)
 {
 	random_get(boot_id, sizeof(boot_id));
@@ -192,5 +218,6 @@ static void sysctl_init(void)
 	ensure(!attr_folder_add(&attr_sysctl_root, "fs", fs_attrs));
 	ensure(!attr_folder_add(&attr_sysctl_root, "fs/inotify", inotify_attrs));
 	ensure(!attr_folder_add(&attr_sysctl_root, "vm", vm_attrs));
+	ensure(!attr_folder_add(&attr_sysctl_root, "user", user_attrs));
 }
 PART_INIT(late, sysctl_init);

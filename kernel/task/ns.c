@@ -62,6 +62,8 @@ void ns_put(struct ns *n)
 	if (!n || !refcount_dec_and_test(&n->refs))
 		return;
 	owner = n->owner;
+	if (n->counts)
+		ns_limit_uncharge(owner, n->maker, n->kind);
 	kinds[n->kind]->free(n);
 	user_ns_put(owner);
 }
@@ -112,6 +114,24 @@ void ns_set_drop(struct ns_set *s)
 	kfree(s);
 }
 
+/* A new one of this kind for t, counted for who makes it. */
+static int make(enum ns_kind kind, struct ns *from, struct user_ns *owner, struct task *t, struct ns **out)
+{
+	kuid_t maker = current->cred->euid;
+	int err = ns_limit_charge(owner, maker, kind);
+
+	if (err)
+		return err;
+	err = kinds[kind]->copy(from, owner, t, out);
+	if (err) {
+		ns_limit_uncharge(owner, maker, kind);
+		return err;
+	}
+	(*out)->maker = maker;
+	(*out)->counts = true;
+	return 0;
+}
+
 int ns_set_copy(u32 flags, struct user_ns *owner, struct task *t, struct ns_set **out)
 {
 	struct ns_set *s = kzalloc(sizeof(*s), ALLOC_CHARGED);
@@ -126,7 +146,7 @@ int ns_set_copy(u32 flags, struct user_ns *owner, struct task *t, struct ns_set 
 		if (!now)
 			continue;
 		if (flags & kinds[k]->flag) {
-			err = kinds[k]->copy(now, owner, t, &s->of[k]);
+			err = make(k, now, owner, t, &s->of[k]);
 		} else {
 			ns_get(now);
 			s->of[k] = now;

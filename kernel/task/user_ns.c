@@ -11,6 +11,7 @@
  *
  * Locks: maps_lock (RANK_LEAF_SPIN) when a table or deny_setgroups is set; readers take none.
  */
+#include <alloc/page.h>
 #include <alloc/slab.h>
 #include <core/log.h>
 #include <lib/err.h>
@@ -23,6 +24,7 @@
 
 #define LEVELS_MAX 32
 #define NOBODY     65534
+#define PAGES_A_NS 32 /* of the machine, for the limits at boot */
 
 static const struct id_map whole = { 1, { { 0, 0, ~0U } } };
 static struct spinlock maps_lock = SPIN_INIT(RANK_LEAF_SPIN);
@@ -50,6 +52,7 @@ static void free_user_ns(struct ns *n)
 {
 	struct user_ns *u = container_of(n, struct user_ns, ns);
 
+	ns_limit_free(u);
 	kfree(u->uids);
 	kfree(u->gids);
 	kfree(u);
@@ -68,6 +71,11 @@ static const struct ns_kind_ops kind_ops = {
 
 void user_ns_init(void)
 {
+	struct page_stats s;
+
+	page_stats(&s);
+	for (int k = 0; k < NS_NR; k++)
+		user_ns_first.max[k] = (u32)max(s.total / (2 * PAGES_A_NS), (u64)10);
 	ns_kind_register(NS_USER, &kind_ops);
 	user_ns_first.ns.owner = NULL;
 }
@@ -87,15 +95,25 @@ static void enter(struct cred *c, struct user_ns *u)
 int user_ns_create(struct cred *c)
 {
 	struct user_ns *parent = c->user_ns, *u;
+	int err;
 
 	if (parent->level >= LEVELS_MAX)
 		return -ENOSPC;
 	if (user_ns_uid_out(parent, c->euid) == ID_NONE || user_ns_gid_out(parent, c->egid) == ID_NONE)
 		return -EPERM;
+	err = ns_limit_charge(parent, c->euid, NS_USER);
+	if (err)
+		return err;
 	u = kzalloc(sizeof(*u), ALLOC_CHARGED);
-	if (!u)
+	if (!u) {
+		ns_limit_uncharge(parent, c->euid, NS_USER);
 		return -ENOMEM;
+	}
 	ns_init(&u->ns, NS_USER, parent);
+	u->ns.maker = c->euid;
+	u->ns.counts = true;
+	for (int k = 0; k < NS_NR; k++)
+		u->max[k] = INT32_MAX;
 	u->parent = parent;
 	u->level = parent->level + 1;
 	u->owner = c->euid;

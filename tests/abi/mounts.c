@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -297,6 +298,47 @@ CASE(without_rights)
 	want(waitpid(p, &status, 0) == p && !status);
 }
 
+static int ns_limit_child(void)
+{
+	char text[16] = "";
+	int f = open("/proc/sys/user/max_uts_namespaces", O_RDONLY);
+
+	if (unshare(CLONE_NEWUSER) || f < 0 || read(f, text, sizeof(text) - 1) <= 0 || unshare(CLONE_NEWUTS))
+		return 1;
+	close(f);
+	f = open("/proc/sys/user/max_uts_namespaces", O_RDONLY);
+	return read(f, text, sizeof(text) - 1) <= 0 || atol(text) != INT32_MAX;
+}
+
+static int over_limit_child(void)
+{
+	if (!fails(unshare(CLONE_NEWUTS), ENOSPC) || unshare(CLONE_NEWUSER))
+		return 1;
+	return !fails(unshare(CLONE_NEWUTS), ENOSPC); /* a user namespace of one's own does not help */
+}
+
+CASE(limits_of_namespaces)
+{
+	int f = open("/proc/sys/user/max_uts_namespaces", O_RDWR), status;
+	char was[16] = "";
+	pid_t p;
+
+	want(f >= 0 && read(f, was, sizeof(was) - 1) > 0);
+	p = fork();
+	if (!p)
+		_exit(ns_limit_child());
+	want(waitpid(p, &status, 0) == p && !status);
+	want(pwrite(f, "0", 1, 0) == 1);
+	p = fork();
+	if (!p)
+		_exit(over_limit_child());
+	want(waitpid(p, &status, 0) == p);
+	want(pwrite(f, was, strlen(was), 0) > 0);
+	want(!status);
+	want(fails(pwrite(f, "-1", 2, 0), EINVAL));
+	close(f);
+}
+
 CASE(files_without_a_disk)
 {
 	struct fiemap m = { .fm_length = ~0ULL };
@@ -329,6 +371,7 @@ int main(void)
 	RUN(attributes_of_a_tree);
 	RUN(reconfiguration);
 	RUN(without_rights);
+	RUN(limits_of_namespaces);
 	RUN(files_without_a_disk);
 	return abi_status();
 }

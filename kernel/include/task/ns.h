@@ -14,6 +14,7 @@
 
 #include <lib/atomic.h>
 #include <lib/types.h>
+#include <task/cred.h>
 
 struct task;
 struct user_ns;
@@ -39,6 +40,8 @@ struct ns {
 	enum ns_kind kind;
 	u32 inum;              /* what stat and the link's text show */
 	struct user_ns *owner; /* counted */
+	kuid_t maker;          /* for whom it counts (ns_limit_charge) */
+	bool counts;           /* not the first ones, nor what is being made */
 };
 
 struct ns_set {

@@ -32,6 +32,8 @@ struct user_ns {
 	kgid_t group;
 	const struct id_map *uids, *gids; /* NULL: not written yet. Set once under maps_lock */
 	bool deny_setgroups;              /* maps_lock */
+	u32 max[NS_NR];                   /* namespaces a user may make here. Single words */
+	struct ns_count *counts;          /* ns_limit.c */
 };
 extern struct user_ns user_ns_first;
 
@@ -40,6 +42,11 @@ void user_ns_put(struct user_ns *u);
 /* A child of c's namespace, owned by c's user; c (not yet anybody's) becomes all-powerful in it. -EPERM, -ENOSPC,
  * -ENOMEM. */
 int __must_check user_ns_create(struct cred *c);
+/* One more namespace made by uid in this user namespace: counts there and for owners all the way up. -ENOSPC: one too
+ * many; -ENOMEM. */
+int __must_check ns_limit_charge(struct user_ns *in, kuid_t uid, enum ns_kind kind);
+void ns_limit_uncharge(struct user_ns *in, kuid_t uid, enum ns_kind kind);
+void ns_limit_free(struct user_ns *in);                /* nothing counts in it any more */
 void user_ns_enter(struct cred *c, struct user_ns *u); /* c gets its own capabilities there; takes a reference */
 
 u32 user_ns_uid_out(const struct user_ns *u, kuid_t k); /* ID_NONE: has no number there */

@@ -50,3 +50,25 @@ void strbuf_add(struct strbuf *sb, const char *fmt, ...)
 	}
 	sb->len += n;
 }
+
+void strbuf_add_set(struct strbuf *sb, u64 set)
+{
+	const char *comma = "";
+
+	for (unsigned a = 0, b; a < 64; a = b + 1) {
+		for (b = a; b < 64 && set >> b & 1; b++)
+			;
+		if (b == a)
+			continue;
+		strbuf_add(sb, b - a == 1 ? "%s%u" : "%s%u-%u", comma, a, b - 1);
+		comma = ",";
+	}
+}
+
+void strbuf_add_mask(struct strbuf *sb, u64 set, unsigned bits)
+{
+	if (bits > 32)
+		strbuf_add(sb, "%0*x,%08x", (int)DIV_ROUND_UP(bits - 32, 4U), (u32)(set >> 32), (u32)set);
+	else
+		strbuf_add(sb, "%0*x", (int)DIV_ROUND_UP(bits, 4U), (u32)set);
+}

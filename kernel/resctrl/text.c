@@ -229,25 +229,12 @@ int resctrl_cpus_parse_list(struct slice s, unsigned nr_cpus, u64 *out)
 
 void resctrl_cpus_show_mask(u64 cpus, unsigned nr_cpus, struct strbuf *out)
 {
-	unsigned top = nr_cpus > 32 ? nr_cpus - 32 : nr_cpus;
-
-	if (nr_cpus > 32)
-		strbuf_add(out, "%0*x,%08x\n", (int)DIV_ROUND_UP(top, 4), (u32)(cpus >> 32), (u32)cpus);
-	else
-		strbuf_add(out, "%0*x\n", (int)DIV_ROUND_UP(top, 4), (u32)cpus);
+	strbuf_add_mask(out, cpus, nr_cpus);
+	strbuf_put(out, "\n", 1);
 }
 
 void resctrl_cpus_show_list(u64 cpus, struct strbuf *out)
 {
-	const char *comma = "";
-
-	for (unsigned a = 0, b; a < 64; a = b + 1) {
-		for (b = a; b < 64 && cpus >> b & 1; b++)
-			;
-		if (b == a)
-			continue;
-		strbuf_add(out, b - a == 1 ? "%s%u" : "%s%u-%u", comma, a, b - 1);
-		comma = ",";
-	}
+	strbuf_add_set(out, cpus);
 	strbuf_put(out, "\n", 1);
 }

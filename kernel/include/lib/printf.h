@@ -22,5 +22,8 @@ struct strbuf {
 void strbuf_init(struct strbuf *sb, char *buf, size_t size);
 void strbuf_add(struct strbuf *sb, const char *fmt, ...) __printf(2, 3);
 void strbuf_put(struct strbuf *sb, const char *bytes, size_t n);
+/* A set of small numbers, as Linux's files write it: "0-3,5"; and in hexadecimal, as wide as `bits` numbers. */
+void strbuf_add_set(struct strbuf *sb, u64 set);
+void strbuf_add_mask(struct strbuf *sb, u64 set, unsigned bits);
 
 #endif

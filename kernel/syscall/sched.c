@@ -10,6 +10,7 @@
  */
 #include <abi/syscalls.h>
 #include <arch/cpu.h>
+#include <arch/numa.h>
 #include <arch/user.h>
 #include <lib/string.h>
 #include <linux/capability.h>
@@ -370,9 +371,9 @@ long sys_setpriority(int which, int who, int nice)
 
 long sys_getcpu(u32 __user *cpu, u32 __user *node, void __user *cache)
 {
-	u32 here = cpu_id(), zero = 0;
+	u32 here = cpu_id(), near = node_of_cpu(here);
 
 	if (cpu && user_put(cpu, &here, sizeof(here)))
 		return -EFAULT;
-	return node && user_put(node, &zero, sizeof(zero)) ? -EFAULT : 0;
+	return node && user_put(node, &near, sizeof(near)) ? -EFAULT : 0;
 }

@@ -10,7 +10,7 @@
  *
  * Contract: `acpi` is filled by acpi_init and constant afterwards. Every length is checked against
  * its table, so a broken table gives fewer facts, never a wild read. Sources: ACPI 6.4 (5.2.5
- * RSDP, 5.2.9 FADT, 5.2.12 MADT, 5.2.16 SRAT, 4.8.3.7 sleep control), PCI Firmware 3.0 (MCFG), QEMU
+ * RSDP, 5.2.9 FADT, 5.2.12 MADT, 5.2.16 SRAT, 5.2.17 SLIT, 4.8.3.7 sleep control), PCI Firmware 3.0 (MCFG), QEMU
  * docs/specs/fw_cfg.
  *
  * Locks: none.
@@ -91,20 +91,43 @@ static void parse_madt(const u8 *t, u32 length)
 		parse_madt_entry(t + at, t[at + 1]);
 }
 
+static void cpu_domain(u32 apic_id, u32 domain)
+{
+	for (unsigned c = 0; c < acpi.nr_cpus; c++)
+		if (acpi.apic_id[c] == apic_id) {
+			acpi.cpu_domain[c] = domain;
+			acpi.cpu_domain_given[c] = true;
+		}
+}
+
+/* Numbers of domains have one byte in the entries of CPUs in revision 1, and four later. */
 static void parse_srat(const u8 *t, u32 length)
 {
+	u32 high = t[8] >= 2 ? ~0U : 0xff;
+
 	for (u32 at = 48; at + 2 <= length && t[at + 1] >= 2 && at + t[at + 1] <= length; at += t[at + 1]) {
 		const u8 *e = t + at;
 
-		if (e[0] == 1 && e[1] >= 40 && (get32(e + 28) & 1) && acpi.nr_node_mem < ARRAY_SIZE(acpi.node_mem))
+		if (e[0] == 1 && e[1] >= 40 && (get32(e + 28) & 1) && get64(e + 16) &&
+		    acpi.nr_node_mem < ARRAY_SIZE(acpi.node_mem))
 			acpi.node_mem[acpi.nr_node_mem++] = (struct boot_range){ .base = get64(e + 8),
 										 .bytes = get64(e + 16),
-										 .node = get32(e + 2) };
+										 .node = get32(e + 2) & high };
 		if (e[0] == 0 && e[1] >= 16 && (get32(e + 4) & 1))
-			for (unsigned c = 0; c < acpi.nr_cpus; c++)
-				if (acpi.apic_id[c] == e[3])
-					acpi.cpu_node[c] = e[2];
+			cpu_domain(e[3], (e[2] | (u32)(e[9] | e[10] << 8 | e[11] << 16) << 8) & high);
+		if (e[0] == 2 && e[1] >= 24 && (get32(e + 12) & 1))
+			cpu_domain(get32(e + 8), get32(e + 4));
 	}
+}
+
+static void parse_slit(const u8 *t, u32 length)
+{
+	u64 n = length >= 44 ? get64(t + 36) : 0;
+
+	if (n > 255 || 44 + n * n > length)
+		return;
+	acpi.slit = t + 44;
+	acpi.slit_domains = (unsigned)n;
 }
 
 static void parse_mcfg(const u8 *t, u32 length)
@@ -200,6 +223,8 @@ static void parse_table(paddr_t pa, bool srat)
 		parse_fadt(t, length);
 	else if (!memcmp(t, "MCFG", 4))
 		parse_mcfg(t, length);
+	else if (!memcmp(t, "SLIT", 4))
+		parse_slit(t, length);
 }
 
 static void parse_root(const struct rsdp *r)

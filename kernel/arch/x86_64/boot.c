@@ -178,6 +178,9 @@ void x86_start(paddr_t start_info)
 	cpu_enable_features();
 	mmu_init();
 	acpi_init();
+	numa_init(&info);
+	numa_cpu_added(0, cpu_own_apic_id());
+	cpu_show_number();
 	info.pcie_base = acpi.pcie_base;
 	info.pcie_first_bus = acpi.pcie_first_bus;
 	info.pcie_last_bus = acpi.pcie_last_bus;

@@ -15,6 +15,7 @@
  */
 #include <alloc/page.h>
 #include <arch/cpu.h>
+#include <arch/numa.h>
 #include <lib/string.h>
 #include "cpu_priv.h"
 #include "x86_priv.h"
@@ -101,11 +102,9 @@ void cpu_enable_features(void)
 		cr4 |= CR4_OSXSAVE;
 	cr4_write(cr4);
 	cr0_write((cr0_read() & ~(ulong)CR0_EM) | CR0_MP | CR0_NE | CR0_WP);
-	if (cpu_has(CPU_RDTSCP))
-		msr_write(MSR_TSC_AUX, cpu_id());
 }
 
-static void build_gdt(struct cpu_gdt *g, struct cpu_tss *t, unsigned cpu)
+static void build_gdt(struct cpu_gdt *g, struct cpu_tss *t)
 {
 	u64 base = (u64)t;
 
@@ -117,7 +116,24 @@ static void build_gdt(struct cpu_gdt *g, struct cpu_tss *t, unsigned cpu)
 	g->entry[SEL_USER_CS / 8] = 0x00affb000000ffffULL;
 	g->entry[SEL_TSS / 8] = (sizeof(*t) - 1) | (base & 0xffffff) << 16 | 0x89ULL << 40 | (base >> 24 & 0xff) << 56;
 	g->entry[SEL_TSS / 8 + 1] = base >> 32;
-	g->entry[SEL_CPU / 8] = 0x0040f50000000000ULL | (cpu & 0xfff);
+}
+
+/* Both ways of getcpu(2) without a call: RDTSCP's second result, and the limit of a descriptor for LSL. */
+void cpu_show_number(void)
+{
+	u64 number = cpu_id() | (u64)node_of_cpu(cpu_id()) << 12;
+
+	this_cpu_ptr(&gdt)->entry[SEL_CPU / 8] = 0x0040f50000000000ULL | (number & 0xffff) | (number >> 16) << 48;
+	if (cpu_has(CPU_RDTSCP))
+		msr_write(MSR_TSC_AUX, number);
+}
+
+u32 cpu_own_apic_id(void)
+{
+	u32 r[4];
+
+	cpuid(1, 0, r);
+	return r[1] >> 24;
 }
 
 int cpu_create_stacks(unsigned cpu)
@@ -149,7 +165,7 @@ void cpu_init_tables(unsigned cpu)
 		t->ist[i] = tops[i] - 16;
 		*(ulong *)t->ist[i] = percpu_offset[cpu]; /* read by the paranoid entry */
 	}
-	build_gdt(g, t, cpu);
+	build_gdt(g, t);
 	__asm__ volatile("lgdt %0\n"
 			 "pushq %1\n"
 			 "leaq 1f(%%rip), %%rax\n"

@@ -142,6 +142,7 @@ void x86_start_secondary(unsigned cpu)
 	mmu_init_cpu();
 	cpu_init_tables(cpu);
 	cpu_enable_features();
+	cpu_show_number();
 	apic_init_cpu();
 	fpu_init_cpu();
 	__atomic_fetch_or(&cpus_online, cpumask_of(cpu), __ATOMIC_SEQ_CST);
@@ -164,6 +165,7 @@ static bool start_one(unsigned cpu, u32 apic_id)
 	void *stack;
 	u64 give_up;
 
+	numa_cpu_added(cpu, apic_id);
 	if (percpu_create(cpu) || cpu_create_stacks(cpu) || task_prepare_cpu(cpu, &stack))
 		return false;
 	secondary_cpu = cpu;

@@ -22,7 +22,7 @@
 #define SEL_USER_DS   0x2b
 #define SEL_USER_CS   0x33
 #define SEL_TSS       0x40
-#define SEL_CPU       0x7b /* limit = CPU number, for lsl */
+#define SEL_CPU       0x7b /* limit = node << 12 | CPU number, for lsl */
 
 #define TASK_WORK 128 /* offset of task->work, checked in thread.c */
 
@@ -160,6 +160,8 @@ int table_map(paddr_t root, ulong va, paddr_t pa, size_t bytes, u64 bits, bool l
 void cpu_init_tables(unsigned cpu); /* GDT, TSS, IDT, MSRs of the calling CPU */
 void cpu_detect(void);
 void cpu_enable_features(void);
+u32 cpu_own_apic_id(void);
+void cpu_show_number(void); /* its own and its node's, where programs read them */
 /* percpu.c */
 void percpu_init_boot(void);
 int percpu_create(unsigned cpu); /* maps and fills another CPU's copy */
@@ -168,7 +170,8 @@ struct acpi_facts {
 	u32 lapic_base;
 	unsigned nr_cpus;
 	u32 apic_id[MAX_CPUS];
-	u8 cpu_node[MAX_CPUS];
+	u32 cpu_domain[MAX_CPUS]; /* proximity domains, where they are given: numa.c makes nodes of them */
+	bool cpu_domain_given[MAX_CPUS];
 	struct {
 		u32 base, gsi_base;
 		u8 id;
@@ -190,11 +193,16 @@ struct acpi_facts {
 	bool present;
 	paddr_t pcie_base;
 	u8 pcie_first_bus, pcie_last_bus;
-	struct boot_range node_mem[16];
+	struct boot_range node_mem[32]; /* node: the domain */
 	unsigned nr_node_mem;
+	const u8 *slit; /* slit_domains squared */
+	unsigned slit_domains;
 };
 extern struct acpi_facts acpi;
 void acpi_init(void);
+/* numa.c */
+void numa_init(struct boot_info *info);         /* cuts its RAM at the nodes' borders */
+void numa_cpu_added(unsigned cpu, u32 apic_id); /* before it runs */
 /* user.c */
 void user_enable_smap(void); /* while the text is writable */
 /* tlb.c */

@@ -96,7 +96,7 @@ long __vdso_time(long *out)
 	return s;
 }
 
-/* The limit of descriptor 0x7b is the CPU's number (cpu.c). */
+/* The limit of descriptor 0x7b: the CPU's number, and its node's above (cpu.c). */
 long __vdso_getcpu(unsigned *cpu, unsigned *node, void *unused);
 long __vdso_getcpu(unsigned *cpu, unsigned *node, void *unused)
 {
@@ -105,9 +105,9 @@ long __vdso_getcpu(unsigned *cpu, unsigned *node, void *unused)
 	(void)unused;
 	__asm__ volatile("lsl %1, %0" : "=r"(n) : "r"(0x7b));
 	if (cpu)
-		*cpu = n;
+		*cpu = n & 0xfff;
 	if (node)
-		*node = 0;
+		*node = n >> 12;
 	return 0;
 }
 

@@ -4,7 +4,8 @@
  *
  * Idea: each tenant has the CPUs that it asked for and those that it effectively has: what it asked for, as far as its
  * parent has it; the parent's, if that leaves none or it asked for nothing. When that changes, its threads get the new
- * mask; sched_setaffinity(2) can only choose from it. There is one memory node, so mems is only checked and shown.
+ * mask; sched_setaffinity(2) can only choose from it. Memory nodes are inherited the same way: task_mems reads them
+ * when a page is wanted, and what its processes have on others moves when cpuset.mems is written.
  *
  * Contract: cgroup-v2.rst, "Cpuset". Lists as "0-3,5"; ERANGE beyond what this machine could have, EINVAL for what is
  * not on line. A partition (cpuset.cpus.partition) has its CPUs for itself: they are taken from its parent and so from
@@ -14,13 +15,15 @@
  * Locks: cgroup_lock; the scheduler reads cpus_effective as single words.
  */
 #include <arch/cpu.h>
+#include <arch/numa.h>
 #include <core/init.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <mm/mm.h>
 #include <task/sched.h>
 #include "cgroup_priv.h"
 
-#define NODES 1024 /* that a list may name; one exists */
+#define NODES 1024 /* that a list may name */
 
 struct range {
 	u64 start, end;
@@ -111,19 +114,7 @@ static int parse_list(char *text, u64 limit, u64 *out, bool *beyond)
 
 static void add_list(struct strbuf *out, u64 mask)
 {
-	const char *comma = "";
-
-	for (unsigned n = 0; n < MAX_CPUS; n++) {
-		unsigned last = n;
-
-		if (!(mask >> n & 1))
-			continue;
-		while (last + 1 < MAX_CPUS && mask >> (last + 1) & 1)
-			last++;
-		strbuf_add(out, last > n ? "%s%u-%u" : "%s%u", comma, n, last);
-		comma = ",";
-		n = last;
-	}
+	strbuf_add_set(out, mask);
 	strbuf_add(out, "\n");
 }
 
@@ -141,6 +132,33 @@ static void tell_threads(struct tenant *t)
 			(void)!sched_set_affinity(task, CPUMASK_ALL);
 	}
 	rcu_read_unlock();
+	cgroup_ids_put(&ids);
+}
+
+/* What its processes have on the nodes of `from` goes to those of `to`. A process that comes later keeps its pages. */
+static void move_memory(struct tenant *t, nodemask_t from, nodemask_t to)
+{
+	struct cgroup_ids ids;
+
+	if (cgroup_ids_get(t, false, &ids))
+		return;
+	for (unsigned i = 0; i < ids.nr; i++) {
+		struct task *task;
+		struct mm *m;
+
+		rcu_read_lock();
+		task = rcu_deref(ids.pid[i]->task);
+		if (task && !refcount_inc_not_zero(&task->refs))
+			task = NULL;
+		rcu_read_unlock();
+		m = task ? mm_of_task(task) : NULL;
+		if (m) {
+			(void)!mm_migrate(m, from, to); /* what cannot, stays */
+			mm_put(m);
+		}
+		if (task)
+			task_put(task);
+	}
 	cgroup_ids_put(&ids);
 }
 
@@ -209,13 +227,16 @@ static u64 give_to_partitions(struct tenant *t, u64 mask)
 }
 
 /* Parents before children; no deeper than the tree. */
-static void spread(struct tenant *t, u64 has)
+static void spread(struct tenant *t, u64 has, nodemask_t mems)
 {
 	struct attr_dir *child;
 	u64 mask = t->cpus & has;
 
 	if (!mask)
 		mask = has;
+	if (t->mems & mems)
+		mems &= t->mems;
+	WRITE_ONCE(t->mems_effective, mems);
 	mask = give_to_partitions(t, mask);
 	if (mask != t->cpus_effective) {
 		WRITE_ONCE(t->cpus_effective, mask);
@@ -225,14 +246,14 @@ static void spread(struct tenant *t, u64 has)
 	{
 		struct cgroup *c = cgroup_of(child->owner);
 
-		spread(child->owner, c->partition && is_partition(c) ? c->tenant->cpus : mask);
+		spread(child->owner, c->partition && is_partition(c) ? c->tenant->cpus : mask, mems);
 	}
 }
 
 /* From the root on, since a partition takes from its parent. */
 static void spread_all(void)
 {
-	spread(&tenant_root, cpu_online_mask());
+	spread(&tenant_root, cpu_online_mask(), node_memory_mask());
 }
 
 static int show_partition(struct attr_dir *d, const struct attr *a, struct strbuf *out)
@@ -295,16 +316,28 @@ static int set_cpus(struct attr_dir *d, const struct attr *a, char *text, size_t
 
 static int set_mems(struct attr_dir *d, const struct attr *a, char *text, size_t len)
 {
+	struct tenant *t = cgroup_tenant(d);
 	bool beyond = false;
-	u64 mask;
+	nodemask_t mask, before, after = 0;
 	int err = parse_list(text, NODES, &mask, &beyond);
 
 	if (err)
 		return err;
-	if (beyond || mask & ~1ULL)
+	if (beyond || mask & ~node_memory_mask())
 		return -EINVAL;
-	cgroup_tenant(d)->mems = mask;
-	return 0;
+	mutex_lock(&cgroup_lock);
+	before = t->mems_effective & node_memory_mask();
+	if (d->removed) {
+		err = -ENODEV;
+	} else {
+		t->mems = mask;
+		spread_all();
+		after = t->mems_effective;
+	}
+	mutex_unlock(&cgroup_lock);
+	if (!err && after != before)
+		move_memory(t, before, after);
+	return err;
 }
 
 static int show_cpus(struct attr_dir *d, const struct attr *a, struct strbuf *out)
@@ -315,7 +348,7 @@ static int show_cpus(struct attr_dir *d, const struct attr *a, struct strbuf *ou
 
 static int show_mems(struct attr_dir *d, const struct attr *a, struct strbuf *out)
 {
-	add_list(out, a->data ? 1 : cgroup_tenant(d)->mems);
+	add_list(out, a->data ? cgroup_tenant(d)->mems_effective & node_memory_mask() : cgroup_tenant(d)->mems);
 	return 0;
 }
 

@@ -6,19 +6,14 @@
  * Idea: folders made once at boot from what each CPU said; the files compute their text from the folder's owner.
  *
  *      cpu/            online possible present offline kernel_max
- *      cpu/cpuN/       online (not of CPU 0), node0 -> ../../node/node0
+ *      cpu/cpuN/       online (not of CPU 0), nodeM -> ../../node/nodeM (node.c)
  *      cpu/cpuN/topology/       physical_package_id core_id core_cpus package_cpus ...
  *      cpu/cpuN/cache/indexM/   level type size id shared_cpu_map shared_cpu_list ...
- *      node/           online possible has_cpu has_memory has_normal_memory
- *      node/node0/     cpulist cpumap distance meminfo, cpuN -> ../../cpu/cpuN
- *
- * All memory is one node (docs/caveats.d/k1.md).
  *
  * Contract: the files' text as Documentation/ABI/testing/sysfs-devices-system-cpu says.
  *
  * Locks: none; nothing changes after boot.
  */
-#include <alloc/page.h>
 #include <alloc/slab.h>
 #include <arch/cpu.h>
 #include <arch/rdt.h>
@@ -26,6 +21,7 @@
 #include <core/init.h>
 #include <core/log.h>
 #include <lib/err.h>
+#include "device_priv.h"
 
 struct cpu_dir {
 	struct attr_dir dir, topology, cache, index[CPU_CACHES_MAX];
@@ -38,41 +34,22 @@ static const char *const index_name[CPU_CACHES_MAX] = { "index0", "index1", "ind
 
 static void add_list(struct strbuf *out, u64 cpus)
 {
-	const char *comma = "";
-
-	for (unsigned a = 0, b; a < MAX_CPUS; a = b + 1) {
-		for (b = a; b < MAX_CPUS && cpumask_has(cpus, b); b++)
-			;
-		if (b == a)
-			continue;
-		strbuf_add(out, b - a == 1 ? "%s%u" : "%s%u-%u", comma, a, b - 1);
-		comma = ",";
-	}
+	strbuf_add_set(out, cpus);
 	strbuf_add(out, "\n");
 }
 
-/* Hexadecimal, as wide as the CPUs that there may be. */
+/* As wide as the CPUs that there may be. */
 static void add_map(struct strbuf *out, u64 cpus)
 {
-	unsigned n = cpu_count();
-
-	if (n > 32)
-		strbuf_add(out, "%0*x,%08x\n", (int)DIV_ROUND_UP(n - 32, 4U), (u32)(cpus >> 32), (u32)cpus);
-	else
-		strbuf_add(out, "%0*x\n", (int)DIV_ROUND_UP(n, 4U), (u32)cpus);
+	strbuf_add_mask(out, cpus, cpu_count());
+	strbuf_add(out, "\n");
 }
 
-/* ---- cpu/ and node/ -------------------------------------------------------------------------------------- */
+/* ---- cpu/ ------------------------------------------------------------------------------------------------ */
 
 static int show_cpus(struct attr_dir *d, const struct attr *a, struct strbuf *out)
 {
 	add_list(out, cpu_online_mask());
-	return 0;
-}
-
-static int show_cpu_map(struct attr_dir *d, const struct attr *a, struct strbuf *out)
-{
-	add_map(out, cpu_online_mask());
 	return 0;
 }
 
@@ -89,18 +66,6 @@ static int show_none(struct attr_dir *d, const struct attr *a, struct strbuf *ou
 	return 0;
 }
 
-static int show_node_memory(struct attr_dir *d, const struct attr *a, struct strbuf *out)
-{
-	struct page_stats s;
-
-	page_stats(&s);
-	strbuf_add(out,
-		   "Node 0 MemTotal:       %llu kB\nNode 0 MemFree:        %llu kB\nNode 0 MemUsed:        %llu kB\n",
-		   (unsigned long long)s.total * 4, (unsigned long long)s.free * 4,
-		   (unsigned long long)(s.total - s.free) * 4);
-	return 0;
-}
-
 #define READ_FILE(file, how, number)                                                                                   \
 	&(const struct attr)                                                                                           \
 	{                                                                                                              \
@@ -114,22 +79,6 @@ static const struct attr *const cpus_attrs[] = {
 	READ_FILE("kernel_max", show_number, MAX_CPUS - 1),
 	NULL,
 };
-static const struct attr *const nodes_attrs[] = {
-	READ_FILE("online", show_number, 0),
-	READ_FILE("possible", show_number, 0),
-	READ_FILE("has_cpu", show_number, 0),
-	READ_FILE("has_memory", show_number, 0),
-	READ_FILE("has_normal_memory", show_number, 0),
-	NULL,
-};
-static const struct attr *const node_attrs[] = {
-	READ_FILE("cpulist", show_cpus, 0),
-	READ_FILE("cpumap", show_cpu_map, 0),
-	READ_FILE("distance", show_number, 10),
-	READ_FILE("meminfo", show_node_memory, 0),
-	NULL,
-};
-
 /* ---- cpuN/ ----------------------------------------------------------------------------------------------- */
 
 static int show_package(struct attr_dir *d, const struct attr *a, struct strbuf *out)
@@ -227,7 +176,7 @@ static const struct attr *const cache_attrs[] = {
 
 /* ---- making it ------------------------------------------------------------------------------------------- */
 
-static int make_cpu(struct attr_dir *parent, struct attr_dir *node, unsigned cpu)
+static int make_cpu(struct attr_dir *parent, unsigned cpu)
 {
 	struct cpu_dir *c = kzalloc(sizeof(*c), 0);
 	struct cpu_cache v;
@@ -247,14 +196,12 @@ static int make_cpu(struct attr_dir *parent, struct attr_dir *node, unsigned cpu
 		err = attr_dir_init(&c->cache, &c->dir, "cache", NULL, NULL, c);
 	for (unsigned n = 0; !err && cpu_cache(cpu, n, &v); n++)
 		err = attr_dir_init(&c->index[n], &c->cache, index_name[n], cache_attrs, NULL, c);
-	if (!err)
-		err = attr_link_add(&c->dir, "node0", node);
-	return err ? err : attr_link_add(node, c->name, &c->dir);
+	return err ? err : node_link(node_of_cpu(cpu), &c->dir, c->name);
 }
 
 static void cpu_dirs_init(void)
 {
-	static struct attr_dir cpus, nodes, node0;
+	static struct attr_dir cpus;
 	struct attr_dir *system;
 	unsigned cpu;
 	int err;
@@ -264,12 +211,10 @@ static void cpu_dirs_init(void)
 	if (!err)
 		err = attr_dir_init(&cpus, system, "cpu", cpus_attrs, NULL, NULL);
 	if (!err)
-		err = attr_dir_init(&nodes, system, "node", nodes_attrs, NULL, NULL);
-	if (!err)
-		err = attr_dir_init(&node0, &nodes, "node0", node_attrs, NULL, NULL);
+		err = node_dirs_make(system);
 	for_each_cpu (cpu, cpu_online_mask())
 		if (!err)
-			err = make_cpu(&cpus, &node0, cpu);
+			err = make_cpu(&cpus, cpu);
 	if (err)
 		log_warn("sysfs: no folders for the CPUs: %d", err);
 }

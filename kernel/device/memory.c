@@ -6,10 +6,11 @@
  * Idea: a folder for each 128 MiB of the address space that holds RAM, made once at boot, and links from its node.
  *
  *      memory/            block_size_bytes
- *      memory/memoryN/    phys_index state removable, node0 -> ../../node/node0
- *      node/node0/        memoryN -> ../../memory/memoryN
+ *      memory/memoryN/    phys_index state removable, nodeM -> ../../node/nodeM
+ *      node/nodeM/        memoryN -> ../../memory/memoryN
  *
- * Contract: Documentation/ABI/testing/sysfs-devices-memory. All memory is one node, and it is always on line.
+ * Contract: Documentation/ABI/testing/sysfs-devices-memory. All memory is always on line. A block on a border is linked
+ * to each of its nodes.
  *
  * Locks: none; nothing changes after boot.
  */
@@ -20,6 +21,7 @@
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/printf.h>
+#include "device_priv.h"
 
 #define BLOCK_SHIFT 27
 
@@ -53,7 +55,7 @@ static const struct attr *const memory_attrs[] = { FILE_("block_size_bytes", SIZ
 static const struct attr *const block_attrs[] = { FILE_("phys_index", INDEX), FILE_("state", STATE),
 						  FILE_("removable", REMOVABLE), NULL };
 
-static int add_block(struct attr_dir *memory, struct attr_dir *node, u64 index)
+static int add_block(struct attr_dir *memory, u64 index, struct block **out)
 {
 	struct block *b = kzalloc(sizeof(*b), 0);
 	int err;
@@ -63,28 +65,33 @@ static int add_block(struct attr_dir *memory, struct attr_dir *node, u64 index)
 	b->index = index;
 	str_format(b->name, sizeof(b->name), "memory%llu", (unsigned long long)index);
 	err = attr_dir_init(&b->dir, memory, b->name, block_attrs, NULL, b);
-	if (err) {
+	if (err)
 		kfree(b);
-		return err;
-	}
-	err = attr_link_add(&b->dir, "node0", node);
-	return err ? err : attr_link_add(node, b->name, &b->dir);
+	*out = b;
+	return err;
 }
 
-static int add_blocks(struct attr_dir *memory, struct attr_dir *node)
+/* Ranges ascend, and several may share a block. */
+static int add_blocks(struct attr_dir *memory)
 {
 	const struct boot_info *info = boot_info();
-	u64 next = 0; /* ranges ascend, and two may share a block */
+	struct block *last = NULL;
+	u64 linked = 0; /* nodes of the last block */
 	int err = 0;
 
 	for (unsigned i = 0; i < info->nr_ram_all && !err; i++) {
 		const struct boot_range *r = &info->ram_all[i];
+		u64 at = r->base >> BLOCK_SHIFT;
 
-		if (!r->bytes)
-			continue;
-		next = max(next, r->base >> BLOCK_SHIFT);
-		for (; !err && next <= (r->base + r->bytes - 1) >> BLOCK_SHIFT; next++)
-			err = add_block(memory, node, next);
+		for (; r->bytes && !err && at <= (r->base + r->bytes - 1) >> BLOCK_SHIFT; at++) {
+			if (!last || last->index != at) {
+				err = add_block(memory, at, &last);
+				linked = 0;
+			}
+			if (!err && !node_has(linked, r->node))
+				err = node_link(r->node, &last->dir, last->name);
+			linked |= node_bit(r->node);
+		}
 	}
 	return err;
 }
@@ -92,19 +99,13 @@ static int add_blocks(struct attr_dir *memory, struct attr_dir *node)
 static void memory_dirs_init(void)
 {
 	static struct attr_dir memory;
-	struct attr_dir *system, *nodes, *node = NULL;
+	struct attr_dir *system;
 	int err = attr_shared_dir(&attr_sys_root, "devices/system", &system);
 
-	nodes = err ? NULL : attr_dir_child(system, "node");
-	node = nodes ? attr_dir_child(nodes, "node0") : NULL;
 	if (!err)
-		err = node ? attr_dir_init(&memory, system, "memory", memory_attrs, NULL, NULL) : -ENOENT;
+		err = attr_dir_init(&memory, system, "memory", memory_attrs, NULL, NULL);
 	if (!err)
-		err = add_blocks(&memory, node);
-	if (node)
-		attr_dir_put(node);
-	if (nodes)
-		attr_dir_put(nodes);
+		err = add_blocks(&memory);
 	if (err)
 		log_warn("sysfs: no folders for the memory: %d", err);
 }

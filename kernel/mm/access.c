@@ -257,25 +257,8 @@ struct vma *mm_next_vma(struct vma *v)
 	return vma_next(v);
 }
 
-static void count_entry(pte_t e, bool huge, struct mm_map_stats *out)
+void range_walk(struct mm *m, ulong start, ulong end, void (*fn)(pte_t e, bool huge, void *arg), void *arg)
 {
-	unsigned rights = pte_rights(e);
-	u64 n = huge ? 512 : 1;
-
-	if (!pte_is_present(e) || (rights & PT_SPECIAL))
-		return;
-	if (pte_page(e)->flags & PAGE_ANON)
-		out->anon_pages += n;
-	else
-		out->file_pages += n;
-	out->dirty_pages += rights & PT_DIRTY ? n : 0;
-	out->young_pages += rights & PT_YOUNG ? n : 0;
-	out->huge_pages += huge ? n : 0;
-}
-
-void mm_range_stats(struct mm *m, ulong start, ulong end, struct mm_map_stats *out)
-{
-	*out = (struct mm_map_stats){ 0 };
 	for (ulong va = start, next; va < end; va = next) {
 		struct pt_leaf leaf;
 		unsigned n = 1;
@@ -285,9 +268,36 @@ void mm_range_stats(struct mm *m, ulong start, ulong end, struct mm_map_stats *o
 		if (!leaf.huge)
 			n = min((ulong)leaf.left, (end - va) >> PAGE_SHIFT);
 		pt_leaf_lock(&leaf);
-		for (unsigned i = 0; i < n; i++)
-			count_entry(pte_read(leaf.entry + i), leaf.huge, out);
+		for (unsigned i = 0; i < n; i++) {
+			pte_t e = pte_read(leaf.entry + i);
+
+			if (pte_is_present(e) && !pte_is_special(e))
+				fn(e, leaf.huge, arg);
+		}
 		pt_leaf_unlock(&leaf);
 		next = leaf.huge ? ALIGN_DOWN(va, HUGE_SIZE) + HUGE_SIZE : va + n * PAGE_SIZE;
 	}
+}
+
+static void count_entry(pte_t e, bool huge, void *arg)
+{
+	struct mm_map_stats *out = arg;
+	struct page *page = pte_page(e);
+	unsigned rights = pte_rights(e);
+	u64 n = huge ? 512 : 1;
+	bool anon = page->flags & PAGE_ANON;
+
+	*(anon ? &out->anon_pages : &out->file_pages) += n;
+	out->dirty_pages += rights & PT_DIRTY ? n : 0;
+	out->young_pages += rights & PT_YOUNG ? n : 0;
+	out->huge_pages += huge ? n : 0;
+	out->node_pages[page_node(page)] += n;
+	out->most_users =
+		max(out->most_users, (unsigned)atomic_read(anon && !page_order(page) ? &page->refs : &page->mapcount));
+}
+
+void mm_range_stats(struct mm *m, ulong start, ulong end, struct mm_map_stats *out)
+{
+	*out = (struct mm_map_stats){ 0 };
+	range_walk(m, start, end, count_entry, out);
 }

@@ -379,18 +379,29 @@ static int fault_once(struct vma *v, ulong addr, unsigned access)
 	return fault_copy(v, addr, &leaf, e);
 }
 
+/* With several memory nodes: pages made from now on are of this range. */
+static __noinline void range_begin(struct mem_range *r, const struct vma *v, ulong addr)
+{
+	*r = (struct mem_range){ .policy = v->policy, .turn = vma_index(v, addr) };
+	current->mem_range = r;
+}
+
 int fault_in_vma(struct vma *v, ulong addr, unsigned access)
 {
+	struct mem_range range;
 	int err;
 
 	addr &= PAGE_MASK;
 	if (unlikely(READ_ONCE(v->mm->reaped)))
 		return -EFAULT;
 	current->fault_mm = v->mm;
+	if (static_branch(&page_placed))
+		range_begin(&range, v, addr);
 	do
 		err = fault_once(v, addr, access);
 	while (err == -EAGAIN);
 	current->fault_mm = NULL;
+	current->mem_range = NULL;
 	return err;
 }
 

@@ -129,7 +129,7 @@ static bool extend_below(struct mm *m, ulong addr, ulong end, u32 flags)
 	struct vma *next = vma_find(m, addr);
 	struct vma *prev = next ? vma_prev(next) : vma_last(m);
 
-	if (!prev || prev->end != addr || prev->flags != flags || prev->mapping || prev->name ||
+	if (!prev || prev->end != addr || prev->flags != flags || prev->mapping || prev->name || prev->policy ||
 	    (flags & (VMA_SPECIAL | VMA_GROWSDOWN)) || vma_index(prev, addr) != addr >> PAGE_SHIFT)
 		return false;
 	vma_set_bounds(prev, prev->start, end);

@@ -263,6 +263,7 @@ static int fork_vma(struct vma *v, struct mm *to, struct tlb_gather *g, struct l
 	if (!n)
 		return -ENOMEM;
 	n->name = v->name;
+	n->policy = mempolicy_get(v->policy);
 	n->has_private = v->has_private && !(v->flags & VMA_WIPEFORK);
 	err = vma_attach(n);
 	if (err) {

@@ -103,7 +103,22 @@ u64 swap_shrink_cache(struct tenant *top, u64 want); /* cached pages that nobody
 void mm_list_add(struct mm *m);
 void mm_list_remove(struct mm *m);
 
-/* ---- recolour.c ---- */
+/* ---- access.c ---- */
+/* Calls fn for each entry that holds a page with a descriptor. mm->lock held for reading; fn runs with the table's. */
+void range_walk(struct mm *m, ulong start, ulong end, void (*fn)(pte_t e, bool huge, void *arg), void *arg);
+
+/* ---- move.c ---- */
+/* Which pages are to be copied to others, and to which. */
+struct mm_mover {
+	bool (*is_wrong)(struct mm_mover *r, pfn_t pfn);
+	/* A page of this order for what is at `from`; nobody pays for it yet. NULL: there is none. */
+	struct page *(*get)(struct mm_mover *r, unsigned order, pfn_t from);
+	bool breaks_huge; /* get has single pages only */
+	bool goes_on;     /* where get has none: the page is left, else the walk ends with -ENOMEM */
+	u64 moved, left;  /* pages; left: others use them too, or there was no place */
+};
+/* Of [va, end), with what huge pages of it are whole. mm->lock held for reading. */
+int __must_check mm_move_range(struct mm *m, ulong va, ulong end, struct mm_mover *r);
 /* The pages of a huge page that huge_split has given small entries become units of their own, if nobody else uses it.
  * va at its start. */
 void huge_break(struct mm *m, ulong va);

@@ -100,6 +100,7 @@ static int move_vma(struct remap *r, struct vma *v)
 		n->index = n->start >> PAGE_SHIFT;
 	n->has_private = v->has_private;
 	n->name = v->name;
+	n->policy = mempolicy_get(v->policy);
 	err = vma_attach(n);
 	if (err) {
 		list_add_tail(&n->mapping_link, &r->dead);

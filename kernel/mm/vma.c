@@ -124,6 +124,7 @@ void vma_bury(struct list *dead)
 	list_for_each_entry_safe (v, n, dead, mapping_link) {
 		if (v->mapping && v->mapping->ops->put)
 			v->mapping->ops->put(v->mapping);
+		mempolicy_put(v->policy);
 		kcache_free(vma_cache, v);
 	}
 	list_init(dead);
@@ -156,6 +157,7 @@ int vma_split(struct vma *v, ulong addr)
 		return -ENOMEM;
 	high->has_private = v->has_private;
 	high->name = v->name;
+	high->policy = mempolicy_get(v->policy);
 	vma_set_bounds(v, v->start, addr);
 	if (v->mapping)
 		mapping_enter(high);

@@ -81,8 +81,8 @@ void vma_unlink(struct mm *m, struct vma *v)
 bool vma_can_merge(const struct vma *low, const struct vma *high)
 {
 	return low->end == high->start && low->flags == high->flags && low->mapping == high->mapping &&
-	       low->name == high->name && !(low->flags & (VMA_SPECIAL | VMA_GROWSDOWN)) &&
-	       low->index + vma_pages(low) == high->index;
+	       low->name == high->name && mempolicy_equal(low->policy, high->policy) &&
+	       !(low->flags & (VMA_SPECIAL | VMA_GROWSDOWN)) && low->index + vma_pages(low) == high->index;
 }
 
 bool vma_range_free(const struct mm *m, ulong start, ulong end)

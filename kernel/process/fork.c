@@ -14,6 +14,7 @@
 #include "process_trace.h"
 #include <task/account.h>
 #include <task/hooks.h>
+#include <task/mempolicy.h>
 #include <process/hooks.h>
 #include <arch/user.h>
 #include <linux/fcntl.h>
@@ -62,8 +63,7 @@ static void copy_task_state(struct task *t, const struct clone_request *r)
 	t->clear_child_tid = r->flags & CLONE_CHILD_CLEARTID ? (u32 __user *)r->child_tid : NULL;
 	t->flags = (t->flags & ~TASK_F_KTHREAD) | (r->flags & CLONE_THREAD ? 0 : TASK_F_FORKED);
 	t->io_priority = current->io_priority;
-	t->mem_policy = current->mem_policy;
-	t->mem_nodes = current->mem_nodes;
+	t->mem_policy = mempolicy_get(current->mem_policy);
 	t->timer_slack_default_ns = current->timer_slack_ns;
 }
 

@@ -3,11 +3,12 @@
  * Problem: programs ask where their memory lies and where it shall lie (numactl, ps, allocators), and in which order
  * their disk requests shall go.
  *
- * Idea: there is one memory node, so every policy that names node 0 is fulfilled and one that does not cannot be; what
- * a program sets is kept and given back. Priorities of disk requests are kept a task the same way; no queue reads them
+ * Idea: read and check the masks of nodes, which are longer than any machine has nodes; policies are task's
+ * (task/mempolicy.h), ranges and moving pages mm's. Priorities of disk requests are kept a task; no queue reads them
  * yet.
  *
- * Contract: set_mempolicy(2), get_mempolicy(2), mbind(2), move_pages(2), migrate_pages(2), ioprio_set(2).
+ * Contract: set_mempolicy(2), get_mempolicy(2), mbind(2), set_mempolicy_home_node(2), move_pages(2), migrate_pages(2),
+ * ioprio_set(2).
  *
  * Locks: none; targets are counted.
  */
@@ -20,18 +21,21 @@
 #include <linux/mempolicy.h>
 #include <mm/mm.h>
 #include <process/process.h>
+#include <task/sched.h>
 
 #define NODE_BITS_MAX (PAGE_SIZE * 8)
+#define NODE_BITS     1024 /* Linux as Debian builds it: bits from here on are refused, those below may name none */
+#define NO_NODE       node_bit(63)
 
 /* ---- memory policies --------------------------------------------------------------------------------------- */
 
-/* The nodes of a user mask; bits of nodes that do not exist give -EINVAL. */
-static int get_nodes(u64 *out, const ulong __user *from, ulong maxnode)
+/* The nodes of a user mask; those that no machine of ours has are NO_NODE. */
+static int get_nodes(nodemask_t *out, const ulong __user *from, ulong maxnode)
 {
 	*out = 0;
-	if (!from || maxnode <= 1)
-		return 0;
 	maxnode--; /* the ABI counts one too many */
+	if (!from || !maxnode)
+		return 0;
 	if (maxnode > NODE_BITS_MAX)
 		return -EINVAL;
 	for (ulong bit = 0; bit < maxnode; bit += 64) {
@@ -41,77 +45,87 @@ static int get_nodes(u64 *out, const ulong __user *from, ulong maxnode)
 			return -EFAULT;
 		if (maxnode - bit < 64)
 			word &= (1UL << (maxnode - bit)) - 1;
-		if (bit ? word : word & ~1UL)
+		if (word && bit >= NODE_BITS)
 			return -EINVAL;
-		*out |= bit ? 0 : word;
+		*out |= bit ? (word ? NO_NODE : 0) : word;
 	}
 	return 0;
 }
 
-static int check_policy(int mode, u64 nodes)
+static int get_policy(int mode, const ulong __user *nmask, ulong maxnode, nodemask_t *nodes, struct mempolicy **out)
 {
-	int flags = mode & MPOL_MODE_FLAGS;
+	int err = get_nodes(nodes, nmask, maxnode);
 
-	mode &= ~MPOL_MODE_FLAGS;
-	if (mode < 0 || mode >= MPOL_MAX ||
-	    (flags & (MPOL_F_STATIC_NODES | MPOL_F_RELATIVE_NODES)) == (MPOL_F_STATIC_NODES | MPOL_F_RELATIVE_NODES))
-		return -EINVAL;
-	if (mode == MPOL_DEFAULT || mode == MPOL_LOCAL)
-		return nodes || (mode == MPOL_LOCAL && flags) ? -EINVAL : 0;
-	return mode == MPOL_PREFERRED || nodes ? 0 : -EINVAL;
+	return err ? err : mempolicy_create((unsigned)mode, *nodes, task_mems(current), out);
 }
 
 long sys_set_mempolicy(int mode, const ulong __user *nmask, ulong maxnode)
 {
-	u64 nodes;
-	int err = get_nodes(&nodes, nmask, maxnode);
+	struct mempolicy *p;
+	nodemask_t nodes;
+	int err = get_policy(mode, nmask, maxnode, &nodes, &p);
 
 	if (!err)
-		err = check_policy(mode, nodes);
-	if (err)
-		return err;
-	current->mem_policy = mode;
-	current->mem_nodes = nodes;
-	return 0;
+		task_set_mempolicy(p);
+	return err;
 }
 
-static int range_is_mapped(ulong start, size_t len)
+/* start is page aligned; 1: nothing to do. */
+static int page_range(ulong start, ulong len, ulong *end)
 {
-	struct mm *m = current->mm;
-	ulong at = start, end = start + ALIGN_UP(len, PAGE_SIZE);
-
-	if (start % PAGE_SIZE || end < start)
+	if (start % PAGE_SIZE)
 		return -EINVAL;
-	read_lock(&m->lock);
-	for (struct vma *v = mm_find_vma(m, at); at < end && v && v->start <= at; v = mm_next_vma(v))
-		at = v->end;
-	read_unlock(&m->lock);
-	return at < end ? -EFAULT : 0;
+	*end = start + ALIGN_UP(len, PAGE_SIZE);
+	return *end < start ? -EINVAL : *end == start;
 }
 
 long sys_mbind(ulong start, size_t len, ulong mode, const ulong __user *nmask, ulong maxnode, u32 flags)
 {
-	u64 nodes;
+	struct mempolicy *p = NULL;
+	nodemask_t nodes = 0;
+	ulong end;
 	int err;
 
+	if (((unsigned)mode & ~(unsigned)MPOL_MODE_FLAGS) >= MPOL_MAX)
+		return -EINVAL;
+	err = get_nodes(&nodes, nmask, maxnode);
+	if (err)
+		return err;
 	if (flags & ~(u32)MPOL_MF_VALID)
 		return -EINVAL;
 	if ((flags & MPOL_MF_MOVE_ALL) && !capable(CAP_SYS_NICE))
 		return -EPERM;
-	err = get_nodes(&nodes, nmask, maxnode);
+	err = page_range(start, len, &end);
 	if (!err)
-		err = check_policy((int)mode, nodes);
-	return err ? err : range_is_mapped(start, len);
+		err = mempolicy_create((unsigned)mode, nodes, task_mems(current), &p);
+	if (err)
+		return err < 0 ? err : 0;
+	if (!p)
+		flags &= ~(u32)MPOL_MF_STRICT;
+	err = mm_bind(current->mm, start, end, p, nodes, flags);
+	mempolicy_put(p);
+	return err;
 }
 
-/* Clears maxnode bits of the user's mask but those of `nodes`. */
-static int put_nodes(ulong __user *to, ulong maxnode, u64 nodes)
+long sys_set_mempolicy_home_node(ulong start, ulong len, ulong home_node, ulong flags)
 {
-	if (!to)
-		return 0;
-	if (maxnode < 1 || maxnode > NODE_BITS_MAX)
+	ulong end;
+	int err;
+
+	if (start % PAGE_SIZE || flags || home_node >= node_count())
 		return -EINVAL;
-	for (ulong bit = 0; bit < maxnode; bit += 64) {
+	err = page_range(start, len, &end);
+	return err ? min(err, 0) : mm_set_home_node(current->mm, start, end, (unsigned)home_node);
+}
+
+/* Clears maxnode bits of the user's mask but those of `nodes`; copies whole words. */
+static int put_nodes(ulong __user *to, ulong maxnode, nodemask_t nodes)
+{
+	ulong bits = ALIGN_UP(maxnode - 1, 64UL);
+
+	if (bits > 64 && bits / 8 > PAGE_SIZE)
+		return -EINVAL;
+	for (ulong bit = 0; bit < bits; bit += 64) {
 		ulong word = bit ? 0 : nodes;
 
 		if (user_put(to + bit / 64, &word, sizeof(word)))
@@ -120,95 +134,149 @@ static int put_nodes(ulong __user *to, ulong maxnode, u64 nodes)
 	return 0;
 }
 
+static nodemask_t nodes_to_show(const struct mempolicy *p)
+{
+	if (p && p->flags & (MPOL_F_STATIC_NODES | MPOL_F_RELATIVE_NODES))
+		return p->user;
+	return mempolicy_nodes(p, task_mems(current));
+}
+
+/* What get_mempolicy's flags ask of policy p. */
+static int policy_value(const struct mempolicy *p, ulong addr, ulong flags)
+{
+	if (!(flags & MPOL_F_NODE))
+		return p ? p->mode | p->flags : MPOL_DEFAULT;
+	if (flags & MPOL_F_ADDR)
+		return mm_node_at(current->mm, addr, true);
+	return p && p->mode == MPOL_INTERLEAVE ? (int)task_interleave_next() : -EINVAL;
+}
+
 long sys_get_mempolicy(int __user *policy, ulong __user *nmask, ulong maxnode, ulong addr, ulong flags)
 {
-	int value = current->mem_policy;
-	u64 nodes = current->mem_nodes;
+	struct mempolicy *p = NULL;
+	nodemask_t nodes;
+	int value, err = 0;
 
+	if (nmask && maxnode < node_count())
+		return -EINVAL;
 	if (flags & ~(ulong)(MPOL_F_NODE | MPOL_F_ADDR | MPOL_F_MEMS_ALLOWED))
 		return -EINVAL;
-	if (flags & MPOL_F_MEMS_ALLOWED) {
-		if (flags & (MPOL_F_NODE | MPOL_F_ADDR))
-			return -EINVAL;
-		value = 0;
-		nodes = 1;
-	} else if (flags & MPOL_F_ADDR) {
-		if (range_is_mapped(ALIGN_DOWN(addr, PAGE_SIZE), 1))
-			return -EFAULT;
-	} else if (addr || ((flags & MPOL_F_NODE) && (value & ~MPOL_MODE_FLAGS) != MPOL_INTERLEAVE)) {
+	if ((flags & MPOL_F_MEMS_ALLOWED) && (flags & (MPOL_F_NODE | MPOL_F_ADDR)))
 		return -EINVAL;
-	}
-	if (flags & MPOL_F_NODE)
+	if (flags & MPOL_F_MEMS_ALLOWED) {
 		value = 0;
+		nodes = task_mems(current);
+	} else {
+		if (flags & MPOL_F_ADDR)
+			err = mm_policy_at(current->mm, addr, &p);
+		else if (addr)
+			err = -EINVAL;
+		else
+			p = mempolicy_get(current->mem_policy);
+		value = err ? err : policy_value(p, addr, flags);
+		nodes = nodes_to_show(p);
+		mempolicy_put(p);
+	}
+	if (value < 0)
+		return value;
 	if (policy && user_put(policy, &value, sizeof(value)))
 		return -EFAULT;
-	return put_nodes(nmask, maxnode, nodes);
+	return nmask ? put_nodes(nmask, maxnode, nodes) : 0;
+}
+
+/* ---- moving ------------------------------------------------------------------------------------------------- */
+
+/* The address space of a process that current may look into, and the nodes that it may use. */
+static int get_target(int pid, struct mm **out, nodemask_t *allowed)
+{
+	struct task *t = pid ? task_find_get(pid) : current;
+	bool may;
+
+	if (!t)
+		return -ESRCH;
+	may = process_may_look(t);
+	*allowed = task_mems(t);
+	*out = may ? mm_of_task(t) : NULL;
+	if (pid)
+		task_put(t);
+	return !may ? -EPERM : *out ? 0 : -EINVAL;
 }
 
 long sys_migrate_pages(int pid, ulong maxnode, const ulong __user *from, const ulong __user *to)
 {
-	struct task *t;
-	u64 a, b;
-	bool may;
+	nodemask_t a, b, allowed;
+	struct mm *m;
+	s64 left;
 	int err = get_nodes(&a, from, maxnode);
 
 	if (!err)
 		err = get_nodes(&b, to, maxnode);
+	if (!err)
+		err = get_target(pid, &m, &allowed);
 	if (err)
 		return err;
-	t = pid ? task_find_get(pid) : current;
-	if (!t)
-		return -ESRCH;
-	may = process_may_look(t);
-	if (pid)
-		task_put(t);
-	return may ? 0 : -EPERM;
+	if (b & ~allowed && !capable(CAP_SYS_NICE))
+		left = -EPERM;
+	else if (!(b & task_mems(current)))
+		left = -EINVAL;
+	else
+		left = mm_migrate(m, a, b & task_mems(current));
+	mm_put(m);
+	return left;
 }
 
-/* Where a page lies: node 0, or -ENOENT without a page, -EFAULT without a mapping. */
-static int node_of_page(struct mm *m, ulong addr)
-{
-	u8 there;
+struct page_list { /* move_pages' arguments */
+	const ulong __user *pages;
+	const int __user *nodes;
+	int __user *status;
+	nodemask_t allowed;
+	bool all, full;
+};
 
-	if (mm_resident(m, ALIGN_DOWN(addr, PAGE_SIZE), 1, &there))
+/* One page of the list: its status is stored. */
+static int move_one(struct mm *m, struct page_list *l, ulong i)
+{
+	int node, where;
+	ulong addr;
+
+	if (user_get(&addr, l->pages + i, sizeof(addr)) || (l->nodes && user_get(&node, l->nodes + i, sizeof(node))))
 		return -EFAULT;
-	return there & 1 ? 0 : -ENOENT;
+	if (!l->nodes) {
+		where = mm_node_at(m, addr, false);
+	} else if (node < 0 || node >= MAX_NODES || !node_has(node_memory_mask(), node)) {
+		return -ENODEV;
+	} else if (!node_has(l->allowed, node)) {
+		return -EACCES;
+	} else {
+		where = mm_move_to_node(m, addr, (unsigned)node, l->all, &l->full);
+	}
+	return user_put(l->status + i, &where, sizeof(where)) ? -EFAULT : 0;
 }
 
 long sys_move_pages(int pid, ulong nr_pages, void __user *pages, const int __user *nodes, int __user *status, int flags)
 {
-	struct task *t;
+	struct page_list l = { .pages = pages, .nodes = nodes, .status = status, .all = flags & MPOL_MF_MOVE_ALL };
+	ulong left = 0;
 	struct mm *m;
-	int err = 0;
+	int err;
 
 	if (flags & ~(MPOL_MF_MOVE | MPOL_MF_MOVE_ALL))
 		return -EINVAL;
-	if ((flags & MPOL_MF_MOVE_ALL) && !capable(CAP_SYS_NICE))
+	if (l.all && !capable(CAP_SYS_NICE))
 		return -EPERM;
-	t = pid ? task_find_get(pid) : current;
-	if (!t)
-		return -ESRCH;
-	m = process_may_look(t) ? mm_of_task(t) : NULL;
-	err = m ? 0 : process_may_look(t) ? -EINVAL : -EPERM;
-	if (pid)
-		task_put(t);
+	err = get_target(pid, &m, &l.allowed);
+	if (err)
+		return err;
 	for (ulong i = 0; !err && i < nr_pages; i++) {
-		int node = 0, where;
-		ulong addr;
-
-		if (user_get(&addr, (ulong __user *)pages + i, sizeof(addr)) ||
-		    (nodes && user_get(&node, nodes + i, sizeof(node)))) {
-			err = -EFAULT;
-		} else if (node) {
-			err = -ENODEV;
-		} else {
-			where = node_of_page(m, addr);
-			err = user_put(status + i, &where, sizeof(where)) ? -EFAULT : 0;
-		}
+		l.full = false;
+		err = move_one(m, &l, i);
+		left += l.full;
+		resched_point();
+		if (fatal_signal_pending(current))
+			err = -EINTR;
 	}
-	if (m)
-		mm_put(m);
-	return err;
+	mm_put(m);
+	return err ? err : (long)left;
 }
 
 /* ---- disk priorities ---------------------------------------------------------------------------------------- */

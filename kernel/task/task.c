@@ -25,6 +25,7 @@
 #include <lib/string.h>
 #include <task/tenant.h>
 #include <task/hooks.h>
+#include <task/mempolicy.h>
 #include <task/user_ns.h>
 #include "sched_trace.h"
 #include "task_priv.h"
@@ -210,6 +211,7 @@ void task_put(struct task *t)
 	if (trace_on(sched_process_free) && t->process)
 		sched_trace_process(TRACE_sched_process_free, t);
 	upcall_task_free(t);
+	mempolicy_put(t->mem_policy);
 	atomic_dec(&total);
 	rcu_call(&t->rcu, free_task);
 }

@@ -36,6 +36,7 @@ struct tenant tenant_root = {
 	.run = root_run,
 	.cpu_weight = 1024,
 	.cpus_effective = ~0ULL,
+	.mems_effective = ~0ULL,
 	.bandwidth = { .quota_ns = ~0ULL },
 	.memory = { .high = ~0ULL, .swap_high = ~0ULL },
 };
@@ -150,6 +151,7 @@ int tenant_create(struct tenant *parent, struct tenant **out)
 	t->parent = parent;
 	t->freezing = parent->freezing;
 	t->cpus_effective = parent->cpus_effective;
+	t->mems_effective = parent->mems_effective;
 	flags = spin_lock_irqsave(&ids_lock);
 	t->id = find_id(&spare);
 	if (t->id) {

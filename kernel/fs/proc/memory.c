@@ -3,13 +3,13 @@
  * Problem: debuggers read and write another process's memory as a file, and ask where its pages are.
  *
  * Idea: /proc/PID/mem keeps the address space that the process had when the file was opened; each piece goes through
- * mm_access in parts of a page, so nothing is mapped and nothing is pinned. pagemap likewise. smaps counts page table
- * entries VMA by VMA.
+ * mm_access in parts of a page, so nothing is mapped and nothing is pinned. pagemap likewise. smaps and numa_maps count
+ * page table entries VMA by VMA.
  *
  * Contract: proc(5). mem: the right to trace the task at open; writes reach read-only memory, as a debugger's
  * breakpoints need.
  *
- * Locks: mm->lock for reading in smaps; none held while copying.
+ * Locks: mm->lock for reading in smaps and numa_maps; none held while copying.
  */
 #include <alloc/slab.h>
 #include <lib/err.h>
@@ -235,4 +235,65 @@ int proc_show_smaps(struct task *t, struct strbuf *out)
 int proc_show_smaps_rollup(struct task *t, struct strbuf *out)
 {
 	return show_sizes(t, out, true);
+}
+
+/* ---- numa_maps --------------------------------------------------------------------------------------------------- */
+
+static void add_label(struct strbuf *out, const char *label)
+{
+	if (label && label[0] == '/')
+		strbuf_add(out, " file=%s", label);
+	else if (label && !strcmp(label, "[heap]"))
+		strbuf_add(out, " heap");
+	else if (label && !strcmp(label, "[stack]"))
+		strbuf_add(out, " stack");
+}
+
+static void add_places(struct strbuf *out, const struct mm_map_stats *s)
+{
+	u64 pages = s->anon_pages + s->file_pages;
+
+	if (!pages)
+		return;
+	if (s->anon_pages)
+		strbuf_add(out, " anon=%llu", (unsigned long long)s->anon_pages);
+	if (s->dirty_pages)
+		strbuf_add(out, " dirty=%llu", (unsigned long long)s->dirty_pages);
+	if (pages != s->anon_pages && pages != s->dirty_pages)
+		strbuf_add(out, " mapped=%llu", (unsigned long long)pages);
+	if (s->most_users > 1)
+		strbuf_add(out, " mapmax=%u", s->most_users);
+	if (s->young_pages < pages)
+		strbuf_add(out, " active=%llu", (unsigned long long)s->young_pages);
+	for (unsigned n = 0; n < MAX_NODES; n++)
+		if (s->node_pages[n])
+			strbuf_add(out, " N%u=%llu", n, (unsigned long long)s->node_pages[n]);
+	strbuf_add(out, " kernelpagesize_kB=4");
+}
+
+int proc_show_numa_maps(struct task *t, struct strbuf *out)
+{
+	struct mm *m = process_may_look(t) ? mm_of_task(t) : NULL;
+	struct mempolicy *own = task_mempolicy_get(t);
+	nodemask_t allowed = task_mems(t);
+	struct mapping_name *name = m ? kmalloc(sizeof(*name), ALLOC_KERNEL) : NULL;
+	struct mm_map_stats s;
+
+	if (name) {
+		read_lock(&m->lock);
+		for (struct vma *v = mm_find_vma(m, 0); v; v = mm_next_vma(v)) {
+			strbuf_add(out, "%08lx ", v->start);
+			mempolicy_describe(v->policy ? v->policy : own, allowed, out);
+			add_label(out, proc_vma_label(v, name));
+			mm_range_stats(m, v->start, v->end, &s);
+			add_places(out, &s);
+			strbuf_add(out, "\n");
+		}
+		read_unlock(&m->lock);
+	}
+	if (m)
+		mm_put(m);
+	kfree(name);
+	mempolicy_put(own);
+	return m && !name ? -ENOMEM : m || process_may_look(t) ? 0 : -EACCES;
 }

@@ -34,6 +34,8 @@ extern const struct file_ops proc_mem_ops, proc_pagemap_ops;
 int proc_show_auxv(struct task *t, struct strbuf *out);
 int proc_show_smaps(struct task *t, struct strbuf *out);
 int proc_show_smaps_rollup(struct task *t, struct strbuf *out);
+int proc_show_numa_maps(struct task *t, struct strbuf *out);
+const char *proc_vma_label(const struct vma *v, struct mapping_name *name);            /* maps' last word, or NULL */
 void proc_add_vma(struct strbuf *out, const struct vma *v, struct mapping_name *name); /* a line of maps */
 
 #define KIB(pages) ((unsigned long long)(pages) << (PAGE_SHIFT - 10))

@@ -10,6 +10,7 @@
  * Locks: mm->lock for walking VMAs; process_list_lock for family numbers.
  */
 #include <alloc/slab.h>
+#include <arch/cpu.h>
 #include <cgroup/cgroup.h>
 #include <core/clock.h>
 #include <lib/err.h>
@@ -171,6 +172,24 @@ static void add_actions(struct task *t, struct strbuf *out)
 		   (unsigned long long)caught);
 }
 
+/* libnuma reads the masks; that of nodes is as wide as on Debian's Linux. */
+static void add_allowed(struct task *t, struct strbuf *out)
+{
+	cpumask_t cpus = t->affinity & cpu_online_mask();
+	nodemask_t mems = task_mems(t);
+
+	strbuf_add(out, "Cpus_allowed:\t");
+	strbuf_add_mask(out, cpus, cpu_count());
+	strbuf_add(out, "\nCpus_allowed_list:\t");
+	strbuf_add_set(out, cpus);
+	strbuf_add(out, "\nMems_allowed:\t");
+	for (unsigned i = 0; i < 31; i++)
+		strbuf_add(out, "00000000,");
+	strbuf_add(out, "%08x\nMems_allowed_list:\t", (u32)mems);
+	strbuf_add_set(out, mems);
+	strbuf_add(out, "\n");
+}
+
 static int show_status(struct task *t, struct strbuf *out)
 {
 	struct family f = family_of(t);
@@ -192,9 +211,9 @@ static int show_status(struct task *t, struct strbuf *out)
 		   (unsigned long long)t->sig_pending, (unsigned long long)(t->process ? t->process->sig_pending : 0),
 		   (unsigned long long)t->sig_blocked);
 	add_actions(t, out);
-	strbuf_add(out, "Cpus_allowed:\t%llx\nvoluntary_ctxt_switches:\t%llu\nnonvoluntary_ctxt_switches:\t%llu\n",
-		   (unsigned long long)t->affinity, (unsigned long long)t->voluntary_switches,
-		   (unsigned long long)t->preempted_switches);
+	add_allowed(t, out);
+	strbuf_add(out, "voluntary_ctxt_switches:\t%llu\nnonvoluntary_ctxt_switches:\t%llu\n",
+		   (unsigned long long)t->voluntary_switches, (unsigned long long)t->preempted_switches);
 	return 0;
 }
 
@@ -249,20 +268,26 @@ static int show_environ(struct task *t, struct strbuf *out)
 	return process_may_look(t) ? show_range(t, out, true) : -EACCES;
 }
 
-void proc_add_vma(struct strbuf *out, const struct vma *v, struct mapping_name *name)
+const char *proc_vma_label(const struct vma *v, struct mapping_name *name)
 {
 	const struct mm *mm = v->mm;
-	const char *label = v->name;
 
 	*name = (struct mapping_name){ .dev = 0 };
 	if (v->mapping && v->mapping->ops->describe)
 		v->mapping->ops->describe(v->mapping, name);
 	if (name->path[0])
-		label = name->path;
-	else if (!label && v->start <= mm->brk && v->end > mm->brk_start)
-		label = "[heap]";
-	else if (!label && v->start <= mm->stack_start && v->end > mm->stack_start)
-		label = "[stack]";
+		return name->path;
+	if (!v->name && v->start <= mm->brk && v->end > mm->brk_start)
+		return "[heap]";
+	if (!v->name && v->start <= mm->stack_start && v->end > mm->stack_start)
+		return "[stack]";
+	return v->name;
+}
+
+void proc_add_vma(struct strbuf *out, const struct vma *v, struct mapping_name *name)
+{
+	const char *label = proc_vma_label(v, name);
+
 	strbuf_add(out, "%lx-%lx %c%c%c%c %08llx %02llx:%02llx %llu", v->start, v->end, v->flags & VMA_READ ? 'r' : '-',
 		   v->flags & VMA_WRITE ? 'w' : '-', v->flags & VMA_EXEC ? 'x' : '-', v->flags & VMA_SHARED ? 's' : 'p',
 		   (unsigned long long)(v->mapping ? v->index << PAGE_SHIFT : 0), (unsigned long long)name->dev >> 8,
@@ -531,6 +556,7 @@ const struct task_file proc_task_files[] = {
 	{ .name = "mem", .mode = S_IFREG | 0600, .ops = &proc_mem_ops },
 	{ .name = "mountinfo", .mode = S_IFREG | 0444, .show = show_mountinfo, .mounts = true },
 	{ .name = "mounts", .mode = S_IFREG | 0444, .show = show_mounts, .mounts = true },
+	{ .name = "numa_maps", .mode = S_IFREG | 0444, .show = proc_show_numa_maps },
 	{ .name = "oom_score", .mode = S_IFREG | 0444, .show = show_oom_score },
 	{ .name = "oom_score_adj", .mode = S_IFREG | 0644, .show = show_oom_score_adj, .set = set_oom_score_adj },
 	{ .name = "pagemap", .mode = S_IFREG | 0400, .ops = &proc_pagemap_ops },

@@ -46,9 +46,9 @@ void page_colouring_stop(void);
 bool page_colouring_count(unsigned portion, unsigned nr_colours, bool (*is_counted)(u16 tenant, const void *arg),
 			  const void *arg, u64 *count);
 struct page;
-struct tenant;
-/* One page for a program, of these colours whoever asks (recolouring). NULL as page_alloc. */
-struct page *__must_check page_alloc_coloured(u64 mask, unsigned flags, struct tenant *tenant);
+/* One page for a program, of these colours whoever asks, near to a node; nobody pays (recolouring). NULL as
+ * page_alloc. */
+struct page *__must_check page_alloc_coloured(u64 mask, unsigned flags, unsigned node);
 
 /* What the colour back end of resctrl wants of its allocator; the kernel's half maps it to the calls above, tests
  * record it. recolour: copies resident pages of the class that have colours outside the mask, in the background; may

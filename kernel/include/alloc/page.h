@@ -13,6 +13,8 @@
 
 #include <alloc/slab.h> /* ALLOC_* flags */
 #include <arch/mmu.h>
+#include <arch/numa.h>
+#include <core/static_branch.h>
 #include <lib/atomic.h>
 #include <lib/types.h>
 
@@ -54,6 +56,20 @@ _Static_assert(sizeof(struct page) == 32, "page descriptors are 32 bytes (design
  * fails with NULL. */
 struct page *__must_check page_alloc(unsigned order, unsigned flags, struct tenant *tenant);
 struct page *__must_check page_alloc_node(unsigned node, unsigned order, unsigned flags, struct tenant *tenant);
+
+/* Where a page is to lie: as near to a node as possible. It is only looked at while there are several nodes. */
+struct page_place {
+	u8 near;
+	bool interleaved; /* near was chosen in turn: numastat counts it */
+	nodemask_t wish;  /* first of these, 0: of any */
+	nodemask_t only;  /* of no other: what they do not have is reclaimed, or there is none */
+};
+/* Several nodes, or page colouring: else callers need not think about places. */
+DECLARE_STATIC_KEY(page_placed);
+struct page *__must_check page_alloc_placed(const struct page_place *where, unsigned order, unsigned flags,
+					    struct tenant *tenant);
+/* task: where a block for t's programs (NULL: the kernel itself) goes when current asks. Any context. */
+void upcall_alloc_place(struct tenant *t, unsigned order, struct page_place *out);
 void page_put(struct page *p);
 
 static inline void page_get(struct page *p)
@@ -97,6 +113,20 @@ struct page_stats { /* pages */
 	u64 events[5]; /* PAGE_EVENT_* - PAGE_STAT_EVENTS, since boot */
 };
 void page_stats(struct page_stats *out);
+
+unsigned page_node(const struct page *p);
+struct page_node_stats { /* pages; the last ones as numastat(8) names them */
+	u64 total, free;
+	u64 hit, miss, foreign, interleave, local, other;
+};
+void page_node_stats(unsigned node, struct page_node_stats *out);
+/* What is in use on a node, paid by whom is_counted says yes to (NULL: anybody), of one portion of the memory: the n-th
+ * 64 MiB. Looks at every descriptor. false: there are no more. */
+struct page_node_use { /* pages */
+	u64 anon, huge, cached, dirty, mapped, slab, tables;
+};
+bool page_node_use(unsigned portion, unsigned node, bool (*is_counted)(u16 tenant, const void *arg), const void *arg,
+		   struct page_node_use *sum);
 /* Owners of pages keep these counts: slab and tables are counted below, stacks by task, cached and shmem by vfs, the
  * others by mm. The events only rise. */
 enum page_stat {

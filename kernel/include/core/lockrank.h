@@ -66,7 +66,8 @@
 	RANK(PERF_RING, spin, "the write position of a perf or trace ring")                                            \
 	RANK(KMAP, spin, "kernel address space outside the direct map")                                                \
 	RANK(SLAB, spin, "a slab cache's shared lists")                                                                \
-	RANK(PAGES, spin, "a zone's free lists")                                                                       \
+	RANK(CHUNKS, spin, "making descriptors of memory, and memory reserved at boot")                                \
+	RANK(PAGES, spin, "the free lists of a node")                                                                  \
 	RANK(TLB, spin, "a flush in flight")                                                                           \
 	RANK(LEAF_SPIN, spin, "innermost: nothing is taken inside")                                                    \
 	RANK(LOG, spin, "the log ring and consoles")                                                                   \

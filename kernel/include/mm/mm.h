@@ -13,6 +13,7 @@
 #include <lib/atomic.h>
 #include <lib/rbtree.h>
 #include <mm/mapping.h>
+#include <task/mempolicy.h>
 #include <task/mutex.h>
 
 /* vma->flags. The low three are PROT_READ, PROT_WRITE, PROT_EXEC of linux/mman.h. */
@@ -55,7 +56,8 @@ struct vma {
 	struct mm *mm;
 	struct mapping *mapping; /* NULL: anonymous */
 	struct list mapping_link;
-	const char *name; /* static: "[vdso]", or NULL */
+	const char *name;         /* static: "[vdso]", or NULL */
+	struct mempolicy *policy; /* counted; NULL: the thread's that touches a page first */
 };
 
 struct mm {
@@ -131,6 +133,19 @@ struct mm_recolour {
 };
 int __must_check mm_recolour(struct mm *m, struct mm_recolour *r);
 
+/* ---- memory nodes (policy.c); ranges are page aligned ---- */
+/* mbind(2): the policy of a range; nodes: those that were named, flags: MPOL_MF_*. */
+int __must_check mm_bind(struct mm *m, ulong start, ulong end, struct mempolicy *p, nodemask_t nodes, unsigned flags);
+int __must_check mm_set_home_node(struct mm *m, ulong start, ulong end, unsigned node);
+int __must_check mm_policy_at(struct mm *m, ulong addr, struct mempolicy **out); /* a reference, or NULL. -EFAULT */
+/* Of the page at addr. -EFAULT: nothing is mapped, the zero page, or private memory that has not been touched; -ENOENT:
+ * there is no page now. touch: it is read first, and the zero page is on the node of the kernel. */
+int mm_node_at(struct mm *m, ulong addr, bool touch);
+/* Private pages on the i-th node of `from` go to the i-th of `to`. How many could not, or -errno. Sleeps. */
+s64 __must_check mm_migrate(struct mm *m, nodemask_t from, nodemask_t to);
+/* The same of one page. Its node now, or as mm_node_at; -EACCES: others use it, too; -EBUSY. *full: no room there. */
+int __must_check mm_move_to_node(struct mm *m, ulong addr, unsigned node, bool shared_too, bool *full);
+
 /* ---- looking ---- */
 struct vma *mm_find_vma(struct mm *m, ulong addr); /* first with end > addr, or NULL; mm->lock held */
 struct vma *mm_next_vma(struct vma *v);
@@ -152,8 +167,10 @@ struct mm_page_state { /* for /proc/PID/pagemap */
 };
 /* Of the n pages from addr on. */
 void mm_page_states(struct mm *m, ulong addr, unsigned n, struct mm_page_state *out);
-struct mm_map_stats { /* for /proc/PID/smaps and status, of [start, end) */
+struct mm_map_stats { /* for /proc/PID/smaps, numa_maps and status, of [start, end) */
 	u64 anon_pages, file_pages, dirty_pages, young_pages, huge_pages;
+	u64 node_pages[MAX_NODES];
+	unsigned most_users; /* of one page */
 };
 void mm_range_stats(struct mm *m, ulong start, ulong end, struct mm_map_stats *out); /* mm->lock held for reading */
 

@@ -153,8 +153,9 @@ struct task {
 	void *sem_undo;             /* o: adjustments of System V semaphores (part ipc) */
 	u64 dirtied_pages, dirty_pause_pages; /* o: see vfs/writeback.h */
 	u16 io_priority;                      /* as ioprio_set(2) encodes it; any writer */
-	int mem_policy;                       /* o: MPOL_* with its flags */
-	u64 mem_nodes;                        /* o */
+	struct mempolicy *mem_policy;         /* o; RCU for others: task/mempolicy.h, counted */
+	struct mem_range *mem_range;          /* o: what is being filled, while it faults; or NULL */
+	u8 mem_turn;                          /* o: pages that were interleaved */
 	void *plug;                           /* o: block requests held back */
 	struct completion *vfork_done;        /* o: the parent in vfork, until exec or exit */
 };

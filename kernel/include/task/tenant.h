@@ -119,7 +119,7 @@ struct tenant {
 		ended; /* what tasks consumed here that have ended or left, and removed children: RANK_TENANT */
 	struct tenant_run *run;   /* a CPU */
 	u64 cpus, cpus_effective; /* cgroup's cpuset: asked for (0: nothing); where its threads may run */
-	u64 mems;                 /* the same, of memory nodes */
+	u64 mems, mems_effective; /* the same, of memory nodes */
 	bool cpu_idle;            /* cpu.idle: runs when nobody else wants to */
 	u32 cpu_weight;           /* 1024: that of a task of nice 0 */
 	atomic64_t runnable;      /* the sums on all CPUs, where there are several */

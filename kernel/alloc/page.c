@@ -235,7 +235,7 @@ static u32 take_reclaiming(const struct page_place *w, unsigned order)
 }
 
 /* From the shared lists. */
-static u32 take_slowly(const struct page_place *w, unsigned order, unsigned flags)
+static __noinline u32 take_slowly(const struct page_place *w, unsigned order, unsigned flags)
 {
 	bool urgent = (flags & ALLOC_ATOMIC) || upcall_alloc_in_reclaim();
 	u32 pfn = 0;
@@ -276,19 +276,23 @@ static u32 take_placed(const struct page_place *w, unsigned order, unsigned flag
 	return pfn;
 }
 
-static u32 take(const struct page_place *where, unsigned order, unsigned flags, struct tenant *tenant)
+/* Colours, or several nodes. where NULL: as current's policy has it. */
+static __noinline u32 take_chosen(const struct page_place *where, unsigned order, unsigned flags, struct tenant *tenant)
 {
-	u32 pfn = 0;
+	struct page_place own = anywhere;
 
-	if (static_branch(&page_placed)) {
-		struct page_place own = anywhere;
+	if (!where && node_count() > 1)
+		upcall_alloc_place(tenant, order, &own);
+	return take_placed(where ? where : &own, order, flags);
+}
 
-		if (!where && node_count() > 1)
-			upcall_alloc_place(tenant, order, &own);
-		return take_placed(where ? where : &own, order, flags);
-	}
-	if (!order)
-		pfn = take_single(&nodes[0]);
+static __always_inline u32 take(const struct page_place *where, unsigned order, unsigned flags, struct tenant *tenant)
+{
+	u32 pfn;
+
+	if (static_branch(&page_placed))
+		return take_chosen(where, order, flags, tenant);
+	pfn = order ? 0 : take_single(&nodes[0]);
 	return pfn ? pfn : take_slowly(&anywhere, order, flags);
 }
 
@@ -312,7 +316,8 @@ static struct page *make_used(u32 pfn, unsigned order, unsigned flags, int id)
 	return p;
 }
 
-struct page *page_alloc_placed(const struct page_place *where, unsigned order, unsigned flags, struct tenant *tenant)
+static __always_inline struct page *alloc(const struct page_place *where, unsigned order, unsigned flags,
+					  struct tenant *tenant)
 {
 	int id = 0;
 
@@ -321,6 +326,11 @@ struct page *page_alloc_placed(const struct page_place *where, unsigned order, u
 	if (tenant && (id = upcall_page_charge(tenant, 1UL << order, flags)) < 0)
 		return NULL;
 	return make_used(take(where, order, flags, tenant), order, flags, id);
+}
+
+struct page *page_alloc_placed(const struct page_place *where, unsigned order, unsigned flags, struct tenant *tenant)
+{
+	return alloc(where, order, flags, tenant);
 }
 
 struct page *page_alloc_node(unsigned node, unsigned order, unsigned flags, struct tenant *tenant)
@@ -340,7 +350,7 @@ struct page *page_alloc_coloured(u64 mask, unsigned flags, unsigned node)
 
 struct page *page_alloc(unsigned order, unsigned flags, struct tenant *tenant)
 {
-	return page_alloc_placed(NULL, order, flags, tenant);
+	return alloc(NULL, order, flags, tenant);
 }
 
 /* Does a single page go to this CPU's list? */

@@ -13,9 +13,11 @@
  * Locks: fields are single words; sums over the tree take cgroup_lock.
  */
 #include <alloc/page.h>
+#include <alloc/slab.h>
 #include <lib/err.h>
 #include <lib/string.h>
 #include <mm/mm.h>
+#include <task/sched.h>
 #include <task/wait.h>
 #include "cgroup_priv.h"
 
@@ -221,6 +223,42 @@ static int show_stat(struct attr_dir *d, const struct attr *a, struct strbuf *ou
 	return 0;
 }
 
+static bool is_below(u16 payer, const void *top)
+{
+	return tenant_page_is_below(payer, top);
+}
+
+/* What it pays for, by node: read from the descriptors of all pages. */
+static int show_numa_stat(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	static const struct {
+		const char *name;
+		size_t at;
+	} rows[] = {
+		{ "anon", offsetof(struct page_node_use, anon) },
+		{ "file", offsetof(struct page_node_use, cached) },
+		{ "pagetables", offsetof(struct page_node_use, tables) },
+		{ "file_mapped", offsetof(struct page_node_use, mapped) },
+		{ "file_dirty", offsetof(struct page_node_use, dirty) },
+		{ "anon_thp", offsetof(struct page_node_use, huge) },
+	};
+	struct page_node_use *use = kcalloc(node_count(), sizeof(*use), 0);
+
+	if (!use)
+		return -ENOMEM;
+	for (unsigned n = 0; n < node_count(); n++)
+		for (unsigned i = 0; page_node_use(i, n, is_below, cgroup_tenant(d), &use[n]); i++)
+			resched_point();
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+		strbuf_add(out, "%s", rows[i].name);
+		for (unsigned n = 0; n < node_count(); n++)
+			strbuf_add(out, " N%u=%llu", n, ULL(*(u64 *)((char *)&use[n] + rows[i].at) * PAGE_SIZE));
+		strbuf_add(out, "\n");
+	}
+	kfree(use);
+	return 0;
+}
+
 #define FILE(id, text, bits, get, put, value) static CGROUP_FILE(file_##id, text, bits, get, put, value)
 #define WORD(field)                           offsetof(struct tenant, field)
 
@@ -233,6 +271,7 @@ FILE(max, "memory.max", 0644, show_word, set_max, WORD(share[RES_MEMORY].limit))
 FILE(events, "memory.events", 0444, show_events, NULL, 0);
 FILE(events_local, "memory.events.local", 0444, show_events, NULL, 1);
 FILE(stat, "memory.stat", 0444, show_stat, NULL, 0);
+FILE(numa_stat, "memory.numa_stat", 0444, show_numa_stat, NULL, 0);
 FILE(group, "memory.oom.group", 0644, show_group, set_group, 0);
 FILE(reclaim, "memory.reclaim", 0200, NULL, set_reclaim, 0);
 FILE(swap_current, "memory.swap.current", 0444, show_use, NULL, RES_SWAP);
@@ -258,11 +297,12 @@ static void reset(struct tenant *t)
 	WRITE_ONCE(t->memory.oom_group, false);
 }
 
-static const struct attr *const files[] = { &file_current,   &file_peak,     &file_min,         &file_low,
-					    &file_high,      &file_max,      &file_events,      &file_events_local,
-					    &file_stat,      &file_group,    &file_reclaim,     &file_swap_current,
-					    &file_swap_high, &file_swap_max, &file_swap_events, NULL };
-static const struct attr *const root_files[] = { &file_stat, &file_reclaim, NULL };
+static const struct attr *const files[] = {
+	&file_current,   &file_peak,         &file_min,         &file_low,       &file_high,    &file_max,
+	&file_events,    &file_events_local, &file_stat,        &file_group,     &file_reclaim, &file_swap_current,
+	&file_swap_high, &file_swap_max,     &file_swap_events, &file_numa_stat, NULL
+};
+static const struct attr *const root_files[] = { &file_stat, &file_numa_stat, &file_reclaim, NULL };
 struct cgroup_controller cgroup_memory = {
 	.name = "memory", .files = files, .root_files = root_files, .disabled = reset
 };

@@ -272,6 +272,8 @@ static int add_access(struct rec_options *o, const char *name, u64 config, u64 f
 	e->attr.type = PERF_TYPE_RAW;
 	e->attr.config = config;
 	e->attr.sample_type |= PERF_SAMPLE_ADDR | PERF_SAMPLE_WEIGHT | PERF_SAMPLE_DATA_SRC;
+	if (!geteuid()) /* where the memory is: nobody else may know */
+		e->attr.sample_type |= PERF_SAMPLE_PHYS_ADDR;
 	e->attr.exclude_kernel = e->attr.exclude_hv = 1;
 	e->attr.mmap = e->attr.mmap2 = e->attr.mmap_data = e->attr.comm = e->attr.comm_exec = e->attr.task = 1;
 	snprintf(e->name, sizeof(e->name), "%s", name);

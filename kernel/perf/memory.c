@@ -21,6 +21,7 @@
 #include "perf_priv.h"
 #include <alloc/slab.h>
 #include <arch/cpu.h>
+#include <arch/numa.h>
 #include <arch/mmu.h>
 #include <arch/thread.h>
 #include <arch/user.h>
@@ -134,20 +135,25 @@ size_t perf_translate(ulong va, u64 *phys)
 	return PAGE_SIZE;
 }
 
-static enum owner_verdict touch(u64 addr, bool is_write)
+/* *far: how far away the line was, 1 on this node. */
+static enum owner_verdict touch(u64 addr, bool is_write, unsigned *far)
 {
 	enum owner_verdict v;
+	u32 from;
 	u64 phys;
 
+	*far = 1;
 	if (!perf_translate(addr, &phys))
 		return OWNER_UNKNOWN;
 	spin_lock(&owners_lock);
-	v = owner_touch(owners, phys / 64 + 1, cpu_id(), is_write);
+	v = owner_touch(owners, phys / 64 + 1, cpu_id(), is_write, &from);
 	spin_unlock(&owners_lock);
+	if (node_of_cpu(from) != node_of_cpu(cpu_id()))
+		*far = max(node_distance(node_of_cpu(cpu_id()), node_of_cpu(from)) / NODE_NEAR, 2U);
 	return v;
 }
 
-static u64 data_source(enum owner_verdict v, bool is_store, bool is_locked)
+static u64 data_source(enum owner_verdict v, bool is_store, bool is_locked, bool is_remote)
 {
 	union perf_mem_data_src d = { .val = 0 };
 	bool moved = v >= OWNER_HANDED;
@@ -161,7 +167,9 @@ static u64 data_source(enum owner_verdict v, bool is_store, bool is_locked)
 	} else if (is_store) {
 		d.mem_lvl = PERF_MEM_LVL_L1 | (moved ? PERF_MEM_LVL_MISS : PERF_MEM_LVL_HIT);
 	} else {
-		d.mem_lvl = PERF_MEM_LVL_HIT | (moved ? PERF_MEM_LVL_L3 : PERF_MEM_LVL_L1);
+		d.mem_lvl = PERF_MEM_LVL_HIT | (!moved      ? PERF_MEM_LVL_L1
+						: is_remote ? PERF_MEM_LVL_REM_CCE1
+							    : PERF_MEM_LVL_L3);
 		d.mem_snoop = v == OWNER_FOUGHT ? PERF_MEM_SNOOP_HITM
 			      : moved           ? PERF_MEM_SNOOP_HIT
 						: PERF_MEM_SNOOP_NONE;
@@ -174,6 +182,7 @@ static void deliver(struct perf_walk *w, const struct regs *r, u64 addr, unsigne
 	bool is_store = op == PERF_MEM_OP_STORE, is_touched = false;
 	enum owner_verdict v = OWNER_UNKNOWN;
 	struct perf_event *e, *next;
+	unsigned far = 1;
 
 	list_for_each_entry_safe (e, next, &w->waiting, fire_link) {
 		struct perf_sample s = { .regs = r, .addr = addr, .period = e->period, .may_tell = true };
@@ -182,10 +191,10 @@ static void deliver(struct perf_walk *w, const struct regs *r, u64 addr, unsigne
 			continue;
 		list_del_init(&e->fire_link);
 		if (!is_touched)
-			v = touch(addr, is_store);
+			v = touch(addr, is_store, &far);
 		is_touched = true;
-		s.data_source = data_source(v, is_store, i->is_locked);
-		s.weight = v == OWNER_UNKNOWN ? 0 : v >= OWNER_HANDED ? WEIGHT_ELSEWHERE : WEIGHT_HERE;
+		s.data_source = data_source(v, is_store, i->is_locked, far > 1);
+		s.weight = v == OWNER_UNKNOWN ? 0 : v >= OWNER_HANDED ? WEIGHT_ELSEWHERE * far : WEIGHT_HERE;
 		WRITE_ONCE(e->count, e->count + 1);
 		perf_overflow(e, &s);
 	}

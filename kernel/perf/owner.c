@@ -49,7 +49,7 @@ static struct owner_slot *find(struct owner_slot *set, u64 key, u32 clock)
 	return oldest;
 }
 
-enum owner_verdict owner_touch(struct owner_table *t, u64 key, u32 cpu, bool is_write)
+enum owner_verdict owner_touch(struct owner_table *t, u64 key, u32 cpu, bool is_write, u32 *from)
 {
 	struct owner_slot *s = find(t->slots[(key * 0x9e3779b97f4a7c15ull) >> 54], key, ++t->clock);
 	bool is_new = s->key != key;
@@ -58,6 +58,7 @@ enum owner_verdict owner_touch(struct owner_table *t, u64 key, u32 cpu, bool is_
 	if (is_new)
 		*s = (struct owner_slot){ .key = key };
 	s->used = t->clock;
+	*from = s->owner.was_written ? s->owner.cpu : cpu;
 	if (!line_owner_touch(&s->owner, cpu, is_write))
 		return is_new ? OWNER_UNKNOWN : OWNER_HERE;
 	if (s->travels < TRAVELS_TO_FIGHT)

@@ -142,22 +142,24 @@ static void kinds(void **state)
 static void owners(void **state)
 {
 	struct owner_table *t = calloc(1, sizeof(*t));
+	u32 from = 99;
 
 	assert_non_null(t);
-	assert_int_equal(owner_touch(t, 7, 0, true), OWNER_UNKNOWN);
-	assert_int_equal(owner_touch(t, 7, 0, false), OWNER_HERE);
-	assert_int_equal(owner_touch(t, 7, 1, false), OWNER_HANDED); /* handed over once */
-	assert_int_equal(owner_touch(t, 7, 1, true), OWNER_HANDED);
-	assert_int_equal(owner_touch(t, 7, 1, true), OWNER_HERE);
-	assert_int_equal(owner_touch(t, 7, 0, false), OWNER_FOUGHT);
-	assert_int_equal(owner_touch(t, 7, 0, false), OWNER_HERE);
+	assert_int_equal(owner_touch(t, 7, 0, true, &from), OWNER_UNKNOWN);
+	assert_int_equal(owner_touch(t, 7, 0, false, &from), OWNER_HERE);
+	assert_int_equal(owner_touch(t, 7, 1, false, &from), OWNER_HANDED); /* handed over once */
+	assert_int_equal(from, 0);
+	assert_int_equal(owner_touch(t, 7, 1, true, &from), OWNER_HANDED);
+	assert_int_equal(owner_touch(t, 7, 1, true, &from), OWNER_HERE);
+	assert_int_equal(owner_touch(t, 7, 0, false, &from), OWNER_FOUGHT);
+	assert_int_equal(owner_touch(t, 7, 0, false, &from), OWNER_HERE);
 	for (u64 key = 100; key < 100 + 64 * OWNER_SETS; key++) /* older lines are forgotten */
-		assert_int_equal(owner_touch(t, key, 0, true), OWNER_UNKNOWN);
-	assert_int_equal(owner_touch(t, 7, 0, false), OWNER_UNKNOWN);
+		assert_int_equal(owner_touch(t, key, 0, true, &from), OWNER_UNKNOWN);
+	assert_int_equal(owner_touch(t, 7, 0, false, &from), OWNER_UNKNOWN);
 	for (unsigned i = 0; i < 100; i++) { /* a line that is used stays, whatever passes by */
 		for (u64 key = 0; key < OWNER_SETS; key++)
-			(void)owner_touch(t, 1000000 + i * OWNER_SETS + key, 0, true);
-		assert_int_equal(owner_touch(t, 7, 0, false), OWNER_HERE);
+			(void)owner_touch(t, 1000000 + i * OWNER_SETS + key, 0, true, &from);
+		assert_int_equal(owner_touch(t, 7, 0, false, &from), OWNER_HERE);
 	}
 	free(t);
 }

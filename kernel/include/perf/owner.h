@@ -42,7 +42,8 @@ enum owner_verdict {
 	OWNER_HANDED,  /* another CPU had it; it has travelled once or twice, as memory does that changes hands */
 	OWNER_FOUGHT,  /* another CPU had it, again */
 };
-/* One access to the line named by key (not 0). The least recently touched line of the set is forgotten for it. */
-enum owner_verdict owner_touch(struct owner_table *t, u64 key, u32 cpu, bool is_write);
+/* One access to the line named by key (not 0). The least recently touched line of the set is forgotten for it.
+ * *from: who wrote it last, before; this CPU, if nobody has. */
+enum owner_verdict owner_touch(struct owner_table *t, u64 key, u32 cpu, bool is_write, u32 *from);
 
 #endif

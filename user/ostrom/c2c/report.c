@@ -150,6 +150,7 @@ static int show_tables(const struct request *q, struct out *o)
 		return 1;
 	}
 	nodes_read(&t->nodes, f);
+	pd_memory_read(f, &t->memory);
 	t->node_detail = (enum node_detail)min(q->node_detail, (u32)NODE_CPUS);
 	err = pd_for_each(f, &c);
 	if (!err)

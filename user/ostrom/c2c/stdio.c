@@ -9,6 +9,7 @@
  *
  * Contract: table.h. Locks: none.
  */
+#include <lib/printf.h>
 #include <stdio.h>
 #include "table.h"
 
@@ -126,6 +127,17 @@ static void put_hex(struct out *o, u64 v)
 	out_printf(o, "  %18s", text);
 }
 
+/* Nodes of the memory, as perf writes sets, and how often the physical address was another one. */
+static void put_memory(struct out *o, const struct c2c_memory *m)
+{
+	char buf[64] = "N/A";
+	struct strbuf text;
+
+	strbuf_init(&text, buf, m->nodes ? sizeof(buf) : 0);
+	strbuf_add_set(&text, m->nodes);
+	out_printf(o, "  %4s  %6u", buf, m->changes);
+}
+
 static void put_columns(struct out *o, const u32 *v, u32 n, int width)
 {
 	for (u32 i = 0; i < n; i++)
@@ -168,7 +180,8 @@ static void put_lines(struct out *o, struct c2c_table *t)
 			continue;
 		out_printf(o, "  %5u", index++);
 		put_hex(o, l->addr);
-		out_printf(o, "   N/A       0  %6.2f%%", percent(table_hitm(t, s), table_hitm(t, &t->total)));
+		put_memory(o, &l->memory);
+		out_printf(o, "  %6.2f%%", percent(table_hitm(t, s), table_hitm(t, &t->total)));
 		put_columns(o, v, ARRAY_SIZE(v), 7);
 		out_printf(o, "  %8u  %7u  %8u  %7u  %8u  %8u\n", s->ld_llchit, s->lcl_hitm, s->rmt_hit, s->rmt_hitm,
 			   s->lcl_dram, s->rmt_dram);
@@ -254,7 +267,7 @@ static void put_entry(struct out *o, const struct c2c_table *t, const struct c2c
 		   percent(s->lcl_hitm, sum->lcl_hitm), percent(s->st_l1hit, sum->st_l1hit),
 		   percent(s->st_l1miss, sum->st_l1miss), percent(s->st_na, sum->st_na));
 	put_hex(o, e->offset);
-	out_str(o, "   N/A       0");
+	put_memory(o, &e->memory);
 	if (t->by_pid)
 		out_printf(o, "  %7d", e->pid);
 	put_hex(o, e->ip);

@@ -226,6 +226,13 @@ static void add_weight(struct c2c_mean *m, u64 weight)
 	m->mean += (weight - m->mean) / m->n;
 }
 
+static void add_memory(struct c2c_memory *m, int node, u64 phys_addr)
+{
+	m->nodes |= 1ull << node;
+	m->changes += m->last != phys_addr;
+	m->last = phys_addr;
+}
+
 static int add_sample(struct c2c_table *t, const struct pd_sample *s)
 {
 	const struct pd_map *code = pd_space_find(&t->places.spaces, s->pid, s->ip);
@@ -237,6 +244,12 @@ static int add_sample(struct c2c_table *t, const struct pd_sample *s)
 	if (!e)
 		return -ENOMEM;
 	add_stats(&e->stats, st);
+	if (s->phys_addr && pd_node_of(&t->memory, s->phys_addr) >= 0) {
+		int node = pd_node_of(&t->memory, s->phys_addr);
+
+		add_memory(&l->memory, node, s->phys_addr);
+		add_memory(&e->memory, node, s->phys_addr);
+	}
 	if (e->shares && nodes_of(&t->nodes, s->cpu) >= 0) {
 		struct node_shares *n = &e->shares[nodes_of(&t->nodes, s->cpu)];
 

@@ -7,6 +7,7 @@
 
 #include "c2c.h"
 #include "nodes.h"
+#include "perfdata/memory.h"
 #include "perfdata/out.h"
 
 enum c2c_display { DISPLAY_LCL, DISPLAY_RMT, DISPLAY_TOT };
@@ -20,6 +21,12 @@ struct c2c_stats {
 
 struct c2c_mean {
 	double n, mean;
+};
+
+struct c2c_memory { /* physical memory behind a line or a part of it */
+	u64 nodes;  /* bit n: node n */
+	u64 last;
+	u32 changes; /* of the physical address, from sample to sample */
 };
 
 struct c2c_name { /* of a code address */
@@ -38,6 +45,7 @@ struct c2c_entry { /* one (offset, code address, process if asked) in a line */
 	const char *path; /* of the code, NULL if nothing was mapped there */
 	u64 file_offset;
 	struct c2c_stats stats;
+	struct c2c_memory memory;
 	struct c2c_mean rmt, lcl, load; /* weights */
 	u64 cpus[C2C_CPUS / 64];
 	struct node_shares *shares;  /* one a node, if asked for (-N) */
@@ -48,6 +56,7 @@ struct c2c_line {
 	u64 dso[3], key, addr; /* identity: file, and address in it; addr as first seen */
 	s32 pid;
 	struct c2c_stats stats; /* by table_sort: of all entries */
+	struct c2c_memory memory;
 	struct c2c_entry *first;
 	struct c2c_entry **entries; /* nr; by table_sort, of shown lines */
 	u32 nr;
@@ -66,6 +75,7 @@ struct c2c_table {
 	struct c2c_stats total, shared;
 	u32 shared_lines;
 	enum c2c_display display;
+	struct pd_memory memory; /* before the first record */
 	struct c2c_nodes nodes;
 	enum node_detail node_detail;
 	bool by_pid, no_source, full_symbols, show_all;

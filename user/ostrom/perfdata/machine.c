@@ -10,13 +10,16 @@
  * Contract: writer.h. Locks: none.
  */
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 #include "ksyms.h"
+#include "memory.h"
 #include "writer.h"
 
 /* A small file's text, terminated; "" if it cannot be read. The caller frees. */
@@ -131,6 +134,57 @@ static void put_nodes(struct pw *w)
 	}
 }
 
+/* Memory blocks are links in a node's folder: memory3 is the fourth. */
+static u64 read_blocks(u32 node, u64 *bits, u64 room)
+{
+	char path[96];
+	u64 nr = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u", node);
+	d = opendir(path);
+	for (struct dirent *e; d && (e = readdir(d));) {
+		u64 n;
+
+		if (sscanf(e->d_name, "memory%" SCNu64, &n) == 1 && n < room) {
+			bits[n / 64] |= 1ull << n % 64;
+			nr = max(nr, n + 1);
+		}
+	}
+	if (d)
+		closedir(d);
+	return nr;
+}
+
+static void put_memory(struct pw *w)
+{
+	char *size = read_text("/sys/devices/system/memory/block_size_bytes", NULL);
+	u64 room = 1 << 16, *bits = calloc(room / 64, sizeof(*bits));
+	u64 nr[PD_NODES], nodes = 0;
+
+	for (u32 i = 0; bits && i < PD_NODES; i++) {
+		nr[i] = read_blocks(i, bits, room);
+		nodes += nr[i] != 0;
+	}
+	if (size && bits && nodes) {
+		pw_put_u64(w, PD_FEAT_MEM_TOPOLOGY, 1);
+		pw_put_u64(w, PD_FEAT_MEM_TOPOLOGY, strtoull(size, NULL, 16));
+		pw_put_u64(w, PD_FEAT_MEM_TOPOLOGY, nodes);
+	}
+	for (u32 i = 0; size && bits && i < PD_NODES; i++) {
+		if (!nr[i])
+			continue;
+		memset(bits, 0, room / 8);
+		pw_put_u64(w, PD_FEAT_MEM_TOPOLOGY, i);
+		pw_put_u64(w, PD_FEAT_MEM_TOPOLOGY, nr[i]);
+		pw_put_u64(w, PD_FEAT_MEM_TOPOLOGY, nr[i]); /* of the node, and of the bit map */
+		(void)!read_blocks(i, bits, room);
+		pw_put(w, PD_FEAT_MEM_TOPOLOGY, bits, (nr[i] + 63) / 64 * 8);
+	}
+	free(bits);
+	free(size);
+}
+
 /* The kernel's build id, as one record of the BUILD_ID section. */
 static void put_kernel_build_id(struct pw *w)
 {
@@ -167,6 +221,7 @@ void pw_machine_features(struct pw *w, int argc, char **argv)
 	for (int i = 0; i < argc; i++)
 		pw_put_string(w, PD_FEAT_CMDLINE, argv[i]);
 	put_nodes(w);
+	put_memory(w);
 	put_kernel_build_id(w);
 	pw_event_desc(w);
 }

@@ -295,6 +295,14 @@ static int arrives(int in, const struct sockaddr_in *to, const char *text, size_
 	return n;
 }
 
+static int sends_itself(void)
+{
+	struct sockaddr_in to;
+	int s = pair_of(&to);
+
+	return arrives(s, &to, "x", 1) != 1;
+}
+
 CASE(classic_filters)
 {
 	/* Behind the UDP header: 'y' passes whole, 'c' is cut to 3 bytes, the rest is dropped. */
@@ -323,6 +331,59 @@ CASE(classic_filters)
 	one = 0;
 	want_errno(setsockopt(s, SOL_SOCKET, SO_LOCK_FILTER, &one, sizeof(one)), EPERM);
 	close(s);
+}
+
+/* Loads that begin at the link's header, or the network's, whatever the filter's packet begins with. */
+CASE(filters_of_headers)
+{
+	struct sock_filter code[] = { { BPF_LD | BPF_H | BPF_ABS, 0, 0, (uint32_t)SKF_LL_OFF + 12 },
+				      { BPF_JMP | BPF_JEQ, 0, 5, 0x0800 },
+				      { BPF_LD | BPF_B | BPF_ABS, 0, 0, (uint32_t)SKF_NET_OFF + 9 },
+				      { BPF_JMP | BPF_JEQ, 0, 3, IPPROTO_UDP },
+				      { BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)SKF_NET_OFF + 12 },
+				      { BPF_JMP | BPF_JEQ, 0, 1, INADDR_LOOPBACK },
+				      { BPF_RET | BPF_K, 0, 0, ~0U },
+				      { BPF_RET | BPF_K, 0, 0, 0 } };
+	struct sock_fprog f = { 8, code };
+	struct sockaddr_in to;
+	int s = pair_of(&to);
+
+	want_eq(setsockopt(s, SOL_SOCKET, SO_ATTACH_FILTER, &f, sizeof(f)), 0);
+	want_eq(arrives(s, &to, "yes", 3), 3);
+	code[3].k = IPPROTO_TCP;
+	want_eq(setsockopt(s, SOL_SOCKET, SO_ATTACH_FILTER, &f, sizeof(f)), 0);
+	want_eq(arrives(s, &to, "no", 2), -1);
+	close(s);
+}
+
+/* Where a packet's headers are, for programs of a cgroup: on the way out there is none of the link yet. */
+CASE(headers_at_hooks)
+{
+	static const int ways[] = { BPF_CGROUP_INET_INGRESS, BPF_CGROUP_INET_EGRESS };
+
+	for (int i = 0; i < 2; i++) {
+		int m = map_new(BPF_MAP_TYPE_ARRAY, 4, 16, 1, 0);
+		int prog = LOAD(BPF_PROG_TYPE_CGROUP_SKB, ways[i], MOVR(6, 1), LDVAL(7, m, 0), MOVR(1, 6), MOV(2, 12),
+				MOVR(3, 10), ALU(ADD, 3, -8), MOV(4, 2), MOV(5, BPF_HDR_START_MAC),
+				CALL(skb_load_bytes_relative), STX(W, 7, 0, 0), LDX(H, 1, 10, -8), STX(W, 7, 4, 1),
+				MOVR(1, 6), MOV(2, 9), MOVR(3, 10), ALU(ADD, 3, -8), MOV(4, 1),
+				MOV(5, BPF_HDR_START_NET), CALL(skb_load_bytes_relative), STX(W, 7, 8, 0),
+				LDX(B, 1, 10, -8), STX(W, 7, 12, 1), MOV(0, 1), EXIT());
+		int32_t v[4] = { 9, 9, 9, 9 };
+
+		want(m >= 0 && prog >= 0);
+		want_eq(attach(cg, prog, ways[i], 0), 0);
+		want_eq(in_cgroup(NAME, sends_itself), 0);
+		want_eq(detach(cg, prog, ways[i]), 0);
+		want_eq(map_get(m, &(int){ 0 }, v), 0);
+		want_eq(v[0], i ? -EFAULT : 0);
+		if (!i)
+			want_eq(v[1], htons(0x0800));
+		want_eq(v[2], 0);
+		want_eq(v[3], IPPROTO_UDP);
+		close(m);
+		close(prog);
+	}
 }
 
 CASE(loaded_filters)
@@ -365,6 +426,8 @@ int main(void)
 	RUN(options);
 	RUN(device_nodes);
 	RUN(classic_filters);
+	RUN(filters_of_headers);
+	RUN(headers_at_hooks);
 	RUN(loaded_filters);
 	RUN(leave);
 	return abi_status();

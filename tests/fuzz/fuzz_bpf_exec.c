@@ -288,9 +288,13 @@ static void generate(struct gen *g)
 
 /* ---- the third evaluator ------------------------------------------------------------------------------------ */
 
-/* `addr` says for each byte whether an address, or stack that nobody wrote, went into it. */
+/* What a register or a byte has of what differs from run to run: nothing; it is an address, or part of one; or who
+ * knows, as stack that nobody wrote, and what was computed from it or from an address. */
+enum { KNOWN, ADDRESS, ANYTHING };
+
+/* `has` says it for each byte. */
 struct object {
-	u8 *at, *addr;
+	u8 *at, *has;
 	u64 bytes;
 };
 
@@ -300,10 +304,9 @@ struct world {
 	u8 value[VALUE];
 };
 
-/* Of a world, what an address went into. */
+/* Of a world, and of the result. */
 struct blots {
-	u8 skb[sizeof(struct bpf_skb_ctx)], packet[PACKET], value[VALUE];
-	bool result;
+	u8 skb[sizeof(struct bpf_skb_ctx)], packet[PACKET], value[VALUE], result;
 };
 
 struct third {
@@ -311,36 +314,39 @@ struct third {
 	struct object objects[12];
 	u32 nobjects;
 	u64 steps;
-	bool led; /* an address decided which way was taken */
+	bool led; /* what differs decided which way was taken, or which bytes were accessed */
 };
 
-/* One call of a function; bit n of `addr`: register n has something of an address. */
+/* One call of a function. */
 struct frame {
 	u64 r[11];
-	u32 addr;
+	u8 has[11];
 };
 
-static u8 *shadow(struct third *t, u64 at, u32 bytes, u8 **addr)
+static u8 *shadow(struct third *t, u64 at, u32 bytes, u8 **has)
 {
 	for (u32 i = 0; i < t->nobjects; i++) {
 		const struct object *o = &t->objects[i];
 
 		if (at >= (u64)o->at && at + bytes <= (u64)o->at + o->bytes) {
-			*addr = o->addr + (at - (u64)o->at);
+			*has = o->has + (at - (u64)o->at);
 			return (u8 *)at;
 		}
 	}
 	panic("accepted program reaches %llx, %u bytes, outside its objects", (unsigned long long)at, bytes);
 }
 
-static void blot(struct frame *f, u32 reg, bool is)
+/* Of a number that is made of these bytes. */
+static u8 joined(const u8 *has, u32 bytes)
 {
-	f->addr = (f->addr & ~(1U << reg)) | (u32)is << reg;
-}
+	u32 addresses = 0;
 
-static bool blotted(const struct frame *f, u32 reg)
-{
-	return f->addr >> reg & 1;
+	for (u32 i = 0; i < bytes; i++) {
+		if (has[i] == ANYTHING)
+			return ANYTHING;
+		addresses += has[i] == ADDRESS;
+	}
+	return !addresses ? KNOWN : addresses == 8 ? ADDRESS : ANYTHING;
 }
 
 static u64 get(const u8 *p, u32 bytes)
@@ -422,18 +428,25 @@ static u64 swapped(u64 v, s32 bits, bool big)
 	return out;
 }
 
+/* Through a register. */
+static u8 *reach(struct third *t, const struct frame *f, u32 reg, s16 off, u32 bytes, u8 **has)
+{
+	t->led |= f->has[reg] == ANYTHING;
+	return shadow(t, f->r[reg] + off, bytes, has);
+}
+
 static void exchange(struct third *t, const struct bpf_insn *i, struct frame *f, u32 bytes)
 {
-	u8 *addr, *p = shadow(t, f->r[i->dst_reg] + i->off, bytes, &addr);
+	u8 *has, *p = reach(t, f, i->dst_reg, i->off, bytes, &has), was = joined(has, bytes);
 	u64 old = get(p, bytes), operand = f->r[i->src_reg], mask = bytes == 8 ? ~0ULL : UINT32_MAX, now = 0;
-	bool was = get(addr, bytes), is = was || blotted(f, i->src_reg) || (i->imm == BPF_CMPXCHG && blotted(f, 0));
+	bool is = was || f->has[i->src_reg] || (i->imm == BPF_CMPXCHG && f->has[0]);
 
-	memset(addr, is, bytes);
+	memset(has, is ? ANYTHING : KNOWN, bytes);
 	if (i->imm == BPF_CMPXCHG) {
 		if (old == (f->r[0] & mask))
 			put(p, operand, bytes);
 		f->r[0] = old;
-		blot(f, 0, was);
+		f->has[0] = was ? ANYTHING : KNOWN;
 		return;
 	}
 	switch (i->imm & ~BPF_FETCH) {
@@ -446,7 +459,7 @@ static void exchange(struct third *t, const struct bpf_insn *i, struct frame *f,
 	put(p, now, bytes);
 	if (i->imm & BPF_FETCH) {
 		f->r[i->src_reg] = old;
-		blot(f, i->src_reg, was);
+		f->has[i->src_reg] = was ? ANYTHING : KNOWN;
 	}
 }
 
@@ -454,20 +467,20 @@ static void access_memory(struct third *t, const struct bpf_insn *i, struct fram
 {
 	static const u8 width[] = { 4, 2, 1, 8 };
 	u32 bytes = width[BPF_SIZE(i->code) >> 3];
-	u8 *addr, *p;
+	u8 *has, *p;
 
 	if (BPF_CLASS(i->code) == BPF_STX && BPF_MODE(i->code) == BPF_ATOMIC) {
 		exchange(t, i, f, bytes);
 	} else if (BPF_CLASS(i->code) == BPF_LDX) {
-		p = shadow(t, f->r[i->src_reg] + i->off, bytes, &addr);
+		p = reach(t, f, i->src_reg, i->off, bytes, &has);
 		f->r[i->dst_reg] = get(p, bytes);
-		blot(f, i->dst_reg, get(addr, bytes));
+		f->has[i->dst_reg] = joined(has, bytes);
 	} else {
 		bool stx = BPF_CLASS(i->code) == BPF_STX;
 
-		p = shadow(t, f->r[i->dst_reg] + i->off, bytes, &addr);
+		p = reach(t, f, i->dst_reg, i->off, bytes, &has);
 		put(p, stx ? f->r[i->src_reg] : (u64)(s64)i->imm, bytes);
-		memset(addr, stx && blotted(f, i->src_reg), bytes);
+		memset(has, !stx ? KNOWN : bytes == 8 || !f->has[i->src_reg] ? f->has[i->src_reg] : ANYTHING, bytes);
 	}
 }
 
@@ -476,46 +489,51 @@ static void arithmetic(const struct bpf_insn *i, struct frame *f)
 	u8 op = BPF_OP(i->code);
 	bool wide = BPF_CLASS(i->code) == BPF_ALU64, x = BPF_SRC(i->code) && op != BPF_END && op != BPF_NEG;
 	u64 *d = &f->r[i->dst_reg], b = x ? f->r[i->src_reg] : (u64)(s64)i->imm;
+	u8 d_has = f->has[i->dst_reg], s = x ? f->has[i->src_reg] : KNOWN;
 
 	*d = op == BPF_END ? swapped(*d, i->imm, BPF_SRC(i->code)) : compute(op, *d, b, wide);
-	blot(f, i->dst_reg, (op != BPF_MOV && blotted(f, i->dst_reg)) || (x && blotted(f, i->src_reg)));
+	if (op == BPF_MOV)
+		f->has[i->dst_reg] = s && !wide ? ANYTHING : s;
+	else if (wide && (op == BPF_ADD || op == BPF_SUB) && !(d_has && s))
+		f->has[i->dst_reg] = d_has | s;
+	else
+		f->has[i->dst_reg] = d_has || s ? ANYTHING : KNOWN;
 }
 
-static u64 evaluate(struct third *t, u32 pc, u64 r1, bool *addr);
+static u64 evaluate(struct third *t, u32 pc, u64 r1, u8 *has);
 
 /* Returns how far the program goes on from the next instruction. */
 static s32 jump(struct third *t, const struct bpf_insn *i, struct frame *f, u32 pc)
 {
-	u8 op = BPF_OP(i->code), *addr;
+	u8 op = BPF_OP(i->code), has = f->has[1], *key;
 	u64 b = BPF_SRC(i->code) ? f->r[i->src_reg] : (u64)(s64)i->imm;
-	bool is = blotted(f, 1);
 
 	if (op == BPF_JA)
 		return i->off;
 	if (op == BPF_CALL && i->src_reg) {
-		f->r[0] = evaluate(t, pc + 1 + i->imm, f->r[1], &is);
-		blot(f, 0, is);
+		f->r[0] = evaluate(t, pc + 1 + i->imm, f->r[1], &has);
+		f->has[0] = has;
 		return 0;
 	}
 	if (op == BPF_CALL) {
-		f->r[0] = (u64)map->ops->lookup(map, shadow(t, f->r[2], 4, &addr));
-		blot(f, 0, true);
+		f->r[0] = (u64)map->ops->lookup(map, shadow(t, f->r[2], 4, &key));
+		f->has[0] = ADDRESS;
 		return 0;
 	}
 	/* The preamble's comparisons end the same way wherever packet and value are. */
-	t->led |= pc >= PREAMBLE && (blotted(f, i->dst_reg) || (BPF_SRC(i->code) && blotted(f, i->src_reg)));
+	t->led |= pc >= PREAMBLE && (f->has[i->dst_reg] || (BPF_SRC(i->code) && f->has[i->src_reg]));
 	return taken(op, f->r[i->dst_reg], b, BPF_CLASS(i->code) == BPF_JMP) ? i->off : 0;
 }
 
-/* *addr: in, whether r1 has something of an address; out, the result. */
-static u64 evaluate(struct third *t, u32 pc, u64 r1, bool *addr)
+/* *has: in, what r1 has; out, the result. */
+static u64 evaluate(struct third *t, u32 pc, u64 r1, u8 *has)
 {
-	u8 stack[BPF_STACK_BYTES] = { 0 }, blots[BPF_STACK_BYTES];
+	u8 stack[BPF_STACK_BYTES] = { 0 }, of_stack[BPF_STACK_BYTES];
 	struct frame f = { .r = { [1] = r1, [10] = (u64)(stack + BPF_STACK_BYTES) },
-			   .addr = 1U << 10 | (u32)*addr << 1 };
+			   .has = { [1] = *has, [10] = ADDRESS } };
 
-	memset(blots, 1, sizeof(blots));
-	t->objects[t->nobjects++] = (struct object){ stack, blots, sizeof(stack) };
+	memset(of_stack, ANYTHING, sizeof(of_stack));
+	t->objects[t->nobjects++] = (struct object){ stack, of_stack, sizeof(stack) };
 	for (;; pc++) {
 		const struct bpf_insn *i = &t->prog->insns[pc];
 
@@ -529,13 +547,13 @@ static u64 evaluate(struct third *t, u32 pc, u64 r1, bool *addr)
 		case BPF_STX: access_memory(t, i, &f); break;
 		case BPF_LD:
 			f.r[i->dst_reg] = (u64)(u32)i[1].imm << 32 | (u32)i->imm;
-			blot(&f, i->dst_reg, true);
+			f.has[i->dst_reg] = ADDRESS;
 			pc++;
 			break;
 		default:
 			if (BPF_OP(i->code) == BPF_EXIT) {
 				t->nobjects--;
-				*addr = blotted(&f, 0);
+				*has = f.has[0];
 				return f.r[0];
 			}
 			pc += jump(t, i, &f, pc);
@@ -579,11 +597,11 @@ static bool third_run(const struct bpf_prog *prog, struct world *w, struct blots
 
 	memset(blots, 0, sizeof(*blots));
 	for (u32 i = 0; i < ARRAY_SIZE(pointers); i++)
-		memset(blots->skb + pointers[i], 1, sizeof(void *));
+		memset(blots->skb + pointers[i], ADDRESS, sizeof(void *));
 	t.objects[0] = (struct object){ (u8 *)&w->skb, blots->skb, sizeof(w->skb) };
 	t.objects[1] = (struct object){ w->skb.data, blots->packet, PACKET };
 	t.objects[2] = (struct object){ map->ops->lookup(map, &(u32){ 0 }), blots->value, VALUE };
-	blots->result = true; /* so is r1 */
+	blots->result = ADDRESS; /* as r1 */
 	*result = evaluate(&t, 0, (u64)&w->skb, &blots->result);
 	return !t.led;
 }

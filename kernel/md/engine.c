@@ -211,6 +211,8 @@ void md_run(struct md_engine *e)
 		ppl_pump(e);
 		flush_start(e);
 		again |= run_finished(e);
+		/* Reclaim wants an empty unit; a log that only moves its tail has no other turn for it. */
+		again |= e->j.open != NULL;
 	} while (again || !list_empty(&e->completed) || e->pers->is_ready(e));
 }
 

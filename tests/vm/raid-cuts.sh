@@ -3,7 +3,7 @@
 # Power cuts under a file system on an array: RAID5 of four members with a write-back journal, ext4 on it, all in the kernel; members and journal are
 # partitions of one disk, which `ostrom cuts` records. After every cut that is tried the members (in every other one with one of them missing) are
 # recovered by `ostrom raid`, and e2fsck must find the file system whole and every file that was reported as synced in it. Only in the long run, with
-# OSTROM_CUTS cuts (400): one of 40 is known to fail now and then (CAVEATS.md). tests/unit/test_md_crash.c cuts the same engine in each ./test.
+# OSTROM_CUTS cuts (400); tests/unit/test_md_crash.c cuts the same engine in each ./test.
 cd "$(dirname "$0")/../.." || exit 2
 [ "$TEST_MODE" = all ] || { echo "skip: only with TEST_MODE=all"; exit 77; }
 export PATH=$PATH:/usr/sbin:/sbin

@@ -85,6 +85,18 @@ static void xcr0_write(u64 v)
 	__asm__ volatile("xsetbv" : : "c"(0), "a"((u32)v), "d"((u32)(v >> 32)));
 }
 
+/* XSETBV exits, but not under QEMU (7.2), which carries it out: so what the guest leaves behind is what it has. Were it
+ * forgotten, its XSAVE and XRSTOR would move the x87 registers alone from the next entry on. */
+static void leave_xcr0(struct svm_guest *g)
+{
+	u32 lo, hi;
+
+	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	g->xcr0 = ((u64)hi << 32 | lo) & arch_fpu_features();
+	if (g->xcr0 != arch_fpu_features() || hi || lo != g->xcr0)
+		xcr0_write(arch_fpu_features());
+}
+
 #define DR_WRITE(n, v) __asm__ volatile("mov %0, %%db" #n : : "r"(v))
 
 static void load_breakpoints(const u64 dr[4])
@@ -97,11 +109,10 @@ static void load_breakpoints(const u64 dr[4])
 
 void svm_run(struct svm_guest *g)
 {
-	bool own_xcr0 = cpu_has(CPU_XSAVE) && g->xcr0 != arch_fpu_features();
 	bool own_aux = cpu_has(CPU_RDTSCP) && g->tsc_aux != cpu_id();
 	bool armed = g->vmcb->dr7 & 0xff;
 
-	if (own_xcr0)
+	if (cpu_has(CPU_XSAVE) && g->xcr0 != arch_fpu_features())
 		xcr0_write(g->xcr0);
 	if (own_aux)
 		msr_write(MSR_TSC_AUX, g->tsc_aux);
@@ -112,6 +123,6 @@ void svm_run(struct svm_guest *g)
 		arch_load_debug_regs(current);
 	if (own_aux)
 		msr_write(MSR_TSC_AUX, cpu_id());
-	if (own_xcr0)
-		xcr0_write(arch_fpu_features());
+	if (cpu_has(CPU_XSAVE))
+		leave_xcr0(g);
 }

@@ -22,6 +22,8 @@
 #define VM_CR_SVMDIS    (1 << 4)
 #define EFER_SVME       (1 << 12)
 #define FEATURE_NPT     (1 << 0)
+#define DR7_NONE        0x400UL
+#define DR7_GD          BIT(13) /* the next access to a debug register traps */
 
 void svm_enter(struct svm_regs *regs, u64 vmcb, u64 host_save);
 
@@ -99,12 +101,17 @@ static void leave_xcr0(struct svm_guest *g)
 
 #define DR_WRITE(n, v) __asm__ volatile("mov %0, %%db" #n : : "r"(v))
 
-static void load_breakpoints(const u64 dr[4])
+/* VMRUN loads DR7 and arms. QEMU (7.2) arms only where DR7 is written, so it is written here, too, unless an address is
+ * of the half where the kernel lives: those would stop us on the way. */
+static void load_breakpoints(const struct svm_guest *g)
 {
-	DR_WRITE(0, dr[0]);
-	DR_WRITE(1, dr[1]);
-	DR_WRITE(2, dr[2]);
-	DR_WRITE(3, dr[3]);
+	DR_WRITE(7, DR7_NONE);
+	DR_WRITE(0, g->dr[0]);
+	DR_WRITE(1, g->dr[1]);
+	DR_WRITE(2, g->dr[2]);
+	DR_WRITE(3, g->dr[3]);
+	if (!((g->dr[0] | g->dr[1] | g->dr[2] | g->dr[3]) >> 47))
+		DR_WRITE(7, g->vmcb->dr7 & ~DR7_GD);
 }
 
 void svm_run(struct svm_guest *g)
@@ -117,7 +124,7 @@ void svm_run(struct svm_guest *g)
 	if (own_aux)
 		msr_write(MSR_TSC_AUX, g->tsc_aux);
 	if (armed)
-		load_breakpoints(g->dr);
+		load_breakpoints(g);
 	svm_enter(&g->regs, g->vmcb_phys, this_cpu_read(host_state));
 	if (armed)
 		arch_load_debug_regs(current);

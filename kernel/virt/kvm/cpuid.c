@@ -6,7 +6,8 @@
  * and the hypervisor's leaves put in. The VMM chooses from it and sets what the guest sees; a few bits follow the
  * guest's registers at run time.
  *
- * Contract: KVM_GET_SUPPORTED_CPUID, KVM_SET_CPUID2 (virt/kvm/api.rst); the hypervisor's leaves as in
+ * Contract: KVM_GET_SUPPORTED_CPUID, KVM_SET_CPUID2, KVM_GET_CPUID2 (virt/kvm/api.rst); once a CPU has run its list
+ * stays (-EINVAL); the hypervisor's leaves as in
  * virt/kvm/x86/cpuid.rst. Source: AMD64 Architecture Programmer's Manual volume 3, appendix E.
  *
  * Locks: a CPU's list is its thread's.
@@ -38,8 +39,8 @@ static const struct {
 		  BIT(27) },
 	/* DS, ACPI, HTT, TM, PBE */
 	{ 1, 3, BIT(21) | BIT(22) | BIT(28) | BIT(29) | BIT(31) },
-	/* TSC_ADJUST, SGX, RTM and HLE, RDT monitoring and allocation, MPX, Intel PT */
-	{ 7, 1, BIT(1) | BIT(2) | BIT(4) | BIT(11) | BIT(12) | BIT(14) | BIT(15) | BIT(25) },
+	/* SGX, RTM and HLE, RDT monitoring and allocation, MPX, Intel PT */
+	{ 7, 1, BIT(2) | BIT(4) | BIT(11) | BIT(12) | BIT(14) | BIT(15) | BIT(25) },
 	/* PKU, OSPKE, WAITPKG, CET, TME, LA57, BUSLOCK, ENQCMD, SGX_LC, PKS */
 	{ 7, 2, BIT(3) | BIT(4) | BIT(5) | BIT(7) | BIT(13) | BIT(16) | BIT(24) | BIT(29) | BIT(30) | BIT(31) },
 	{ 7, 3, ~0U },
@@ -168,6 +169,47 @@ int kvm_cpuid_supported(struct kvm_cpuid2 __user *list)
 
 /* ---- a CPU's own list ---- */
 
+/* Bits of CR4 that a feature has to be there for, and the others that are always offered. */
+bool kvm_cr4_ok(struct kvm_vcpu *v, u64 cr4)
+{
+	static const struct {
+		u8 bit, leaf, reg, feature;
+	} needs[] = {
+		{ 11, 7, 2, 2 },  /* UMIP */
+		{ 16, 7, 1, 0 },  /* FSGSBASE */
+		{ 18, 1, 2, 26 }, /* OSXSAVE */
+		{ 20, 7, 1, 7 },  /* SMEP */
+		{ 21, 7, 1, 20 }, /* SMAP */
+	};
+	u64 allowed = 0x7ff;
+	u32 r[4];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(needs); i++) {
+		if (v->nr_cpuid) {
+			kvm_cpuid(v, needs[i].leaf, 0, r);
+		} else { /* no model yet: all that there could be */
+			host_cpuid(needs[i].leaf, 0, r);
+			filter(needs[i].leaf, 0, r);
+		}
+		allowed |= (u64)(r[needs[i].reg] >> needs[i].feature & 1) << needs[i].bit;
+	}
+	return !(cr4 & ~allowed);
+}
+
+/* Standard-format size of the XSAVE area for these features. */
+static u32 xsave_bytes(u64 features)
+{
+	u32 r[4], bytes = 576;
+
+	for (u32 i = 2; i < 63; i++) {
+		if (!(features >> i & 1))
+			continue;
+		host_cpuid(0xd, i, r);
+		bytes = max(bytes, r[0] + r[1]);
+	}
+	return bytes;
+}
+
 int kvm_cpuid_set(struct kvm_vcpu *v, const struct kvm_cpuid2 __user *list)
 {
 	struct kvm_cpuid_entry2 *e;
@@ -186,10 +228,32 @@ int kvm_cpuid_set(struct kvm_vcpu *v, const struct kvm_cpuid2 __user *list)
 		kfree(e);
 		return err;
 	}
+	for (u32 i = 0; i < head.nent; i++)
+		if (e[i].function == 0xd && !e[i].index)
+			e[i].ebx = xsave_bytes(1); /* as a guest finds it that has turned on nothing yet */
+	if (v->exits) {                            /* the guest may have seen it */
+		bool same = head.nent == v->nr_cpuid && !memcmp(e, v->cpuid, head.nent * sizeof(*e));
+
+		kfree(e);
+		return same ? 0 : -EINVAL;
+	}
 	kfree(v->cpuid);
 	v->cpuid = e;
 	v->nr_cpuid = head.nent;
 	return 0;
+}
+
+int kvm_cpuid_get(struct kvm_vcpu *v, struct kvm_cpuid2 __user *list)
+{
+	struct kvm_cpuid2 head;
+	int err = user_get(&head, list, sizeof(head));
+
+	if (!err && head.nent < v->nr_cpuid)
+		err = -E2BIG;
+	head.nent = v->nr_cpuid;
+	if (!err)
+		err = user_put((char __user *)list + sizeof(head), v->cpuid, v->nr_cpuid * sizeof(*v->cpuid));
+	return err ? err : user_put(list, &head, sizeof(head));
 }
 
 static const struct kvm_cpuid_entry2 *find(const struct kvm_vcpu *v, u32 leaf, u32 sub)
@@ -201,20 +265,6 @@ static const struct kvm_cpuid_entry2 *find(const struct kvm_vcpu *v, u32 leaf, u
 			return e;
 	}
 	return NULL;
-}
-
-/* Standard-format size of the XSAVE area for these features. */
-static u32 xsave_bytes(u64 features)
-{
-	u32 r[4], bytes = 576;
-
-	for (u32 i = 2; i < 63; i++) {
-		if (!(features >> i & 1))
-			continue;
-		host_cpuid(0xd, i, r);
-		bytes = max(bytes, r[0] + r[1]);
-	}
-	return bytes;
 }
 
 void kvm_cpuid(struct kvm_vcpu *v, u32 leaf, u32 sub, u32 out[4])

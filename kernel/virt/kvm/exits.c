@@ -18,6 +18,7 @@
 #include <task/sched.h>
 #include "kvm_priv.h"
 
+#define VEC_DB    1
 #define VEC_UD    6
 #define VEC_GP    13
 #define NPF_WRITE BIT(1)
@@ -107,31 +108,6 @@ static int on_vmmcall(struct kvm_vcpu *v)
 	return 1;
 }
 
-/* MOV to or from a debug register: 0F 21 /r, 0F 23 /r. DR4 and DR5 are DR6 and DR7. */
-static int on_debug_register(struct kvm_vcpu *v)
-{
-	struct vmcb *c = v->g.vmcb;
-	u64 *regs[16] = { &c->rax,        &v->g.regs.rcx, &v->g.regs.rdx, &v->g.regs.rbx,
-			  &c->rsp,        &v->g.regs.rbp, &v->g.regs.rsi, &v->g.regs.rdi,
-			  &v->g.regs.r8,  &v->g.regs.r9,  &v->g.regs.r10, &v->g.regs.r11,
-			  &v->g.regs.r12, &v->g.regs.r13, &v->g.regs.r14, &v->g.regs.r15 };
-	u8 code[15];
-	unsigned n = kvm_fetch(v, code), at = insn_prefixes(code, n, kvm_mode(v)), dr;
-	u64 *reg, *place;
-
-	if (at + 3 > n || code[at] != 0x0f || (code[at + 1] & ~2) != 0x21)
-		return undefined(v);
-	dr = code[at + 2] >> 3 & 7;
-	reg = regs[(code[at + 2] & 7) | (at && kvm_mode(v) == X86_CODE_64 && (code[at - 1] & 0xf1) == 0x41 ? 8 : 0)];
-	place = dr < 4 ? &v->g.dr[dr] : dr & 1 ? &c->dr7 : &c->dr6;
-	if (code[at + 1] == 0x21)
-		*reg = *place;
-	else
-		*place = dr < 4 ? *reg : dr & 1 ? (*reg & 0xffff23ff) | 0x400 : (*reg & 0xe00f) | 0xffff0ff0;
-	kvm_skip(v, 3);
-	return 1;
-}
-
 /* ---- events ---- */
 
 static int on_interrupt(struct kvm_vcpu *v)
@@ -164,7 +140,7 @@ static int on_exception(struct kvm_vcpu *v)
 {
 	u8 vector = (u8)(v->g.vmcb->exit_code - SVM_EXIT_EXCEPTION);
 
-	if (v->debug && !kvm_debug_exception(v, vector))
+	if ((v->debug || vector == VEC_DB) && !kvm_debug_exception(v, vector))
 		return 0;
 	kvm_throw(v, vector, vector == 17, (u32)v->g.vmcb->exit_info1);
 	return 1;
@@ -231,7 +207,7 @@ static int dispatch(struct kvm_vcpu *v)
 		if (handlers[i].code == code)
 			return handlers[i].fn(v);
 	if (code >= SVM_EXIT_DR_READ && code < SVM_EXIT_EXCEPTION)
-		return on_debug_register(v);
+		return kvm_debug_register(v);
 	if (code >= SVM_EXIT_EXCEPTION && code < SVM_EXIT_INTR)
 		return on_exception(v);
 	return code >= SVM_EXIT_VMRUN && code <= SVM_EXIT_SKINIT ? undefined(v) : unknown(v);
@@ -244,6 +220,6 @@ int kvm_handle_exit(struct kvm_vcpu *v)
 	int ret = dispatch(v);
 
 	if (unlikely(kvm_is_stepping(v)) && ret == 1 && v->g.vmcb->rip != rip)
-		return kvm_debug_exit(v, 1);
+		return kvm_debug_step(v);
 	return ret;
 }

@@ -27,6 +27,8 @@
 #define IO_STRING BIT(2)
 #define IO_REPEAT BIT(3)
 #define FLAG_DF   0x400ULL
+#define NPF_FETCH BIT(4)
+#define NPF_TABLE BIT(33)
 #define PORT_DATA PAGE_SIZE /* offset in the run area */
 
 /* ---- event descriptors ---- */
@@ -280,8 +282,8 @@ static int finish_port_in(struct kvm_vcpu *v)
 
 static int finish_string_in(struct kvm_vcpu *v)
 {
-	u32 count = v->io.count;
-	u64 linear = string_target(v);
+	u64 linear = string_target(v), left = v->g.regs.rcx & width_mask(v->io.insn.address_bytes);
+	u32 count = v->io.insn.rep ? (u32)min((u64)v->io.count, left) : 1; /* the VMM may have changed RCX */
 
 	if (kvm_write_linear(v, linear, port_data(v), (size_t)count * v->io.insn.bytes)) {
 		v->g.vmcb->cr2 = linear;
@@ -429,6 +431,8 @@ int kvm_mmio(struct kvm_vcpu *v, u64 gpa, bool write)
 	u8 code[15];
 	unsigned n = kvm_fetch(v, code);
 
+	if (!n && (v->g.vmcb->exit_info1 & (NPF_FETCH | NPF_TABLE)))
+		return cannot_emulate(v, code, 0); /* code or tables where no memory is */
 	if (!n)
 		return 1; /* its page has gone: the guest faults on it by itself */
 	if (insn_decode(code, n, kvm_mode(v), i))

@@ -65,6 +65,8 @@ struct kvm_vm {
 	struct pt_shadow shadow;
 	struct kvm_vcpu *vcpu[KVM_VCPUS];    /* I once below nr_vcpus */
 	unsigned nr_vcpus;                   /* L; release */
+	ulong max_id;                        /* L: numbers of CPUs are below it; 0: not said */
+	ulong boot_cpu;                      /* L; before the first CPU: who starts by itself */
 	bool has_apic;                       /* L; before the first CPU: local APICs are here */
 	struct kvm_chip *chip;               /* release; before the first CPU: all other controllers are here, too */
 	struct kvm_pit *pit;                 /* release: the interval timer, where it is ours */
@@ -116,12 +118,16 @@ struct kvm_vcpu {
 		u64 gpa;
 		u64 next_rip;
 		u32 count; /* of a string at a port */
-	} io;         /* V: what the VMM was asked to do; never read back from the run area, which the VMM can change */
-	u32 debug;    /* V: KVM_GUESTDBG_*; 0: no debugger */
-	u64 soft_rip; /* V: behind the INT n that is being delivered */
+	} io;      /* V: what the VMM was asked to do; never read back from the run area, which the VMM can change */
+	u32 debug; /* V: KVM_GUESTDBG_*; 0: no debugger */
+	struct {
+		u64 addr[4], status, control; /* DR0 to DR3, DR6, DR7 */
+	} dr, dr_host;     /* V: the guest's own; the VMM's, in force while KVM_GUESTDBG_USE_HW_BP is set */
+	u64 soft_rip;      /* V: behind the INT n that is being delivered */
 	unsigned nr_cpuid; /* V */
 	struct kvm_cpuid_entry2 *cpuid;
 	u64 misc_enable;
+	u64 tsc_adjust; /* V: what the guest itself has added to its counter */
 	u64 mcg_cap, mcg_status, mcg_ctl;
 	u64 mce[4 * KVM_MCE_BANKS]; /* four words a bank (mce.c) */
 	u64 mtrr[KVM_MTRR_VALUES];
@@ -199,16 +205,19 @@ void kvm_ioeventfds_free(struct kvm_vm *vm);
 
 /* debug.c */
 #define KVM_DEBUG_KNOWN                                                                                                \
-	((u32)(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_INJECT_DB |       \
-	       KVM_GUESTDBG_INJECT_BP | KVM_GUESTDBG_BLOCKIRQ))
+	((u32)(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP |       \
+	       KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP | KVM_GUESTDBG_BLOCKIRQ))
 static inline bool kvm_is_stepping(const struct kvm_vcpu *v)
 {
 	return v->debug & KVM_GUESTDBG_SINGLESTEP;
 }
 int kvm_debug_set(struct kvm_vcpu *v, void *buf); /* a row of state.c */
 void kvm_debug_reset(struct kvm_vcpu *v);
+void kvm_debug_load(struct kvm_vcpu *v);    /* v->dr has changed */
+int kvm_debug_register(struct kvm_vcpu *v); /* MOV from or to one, as an exit */
 u64 kvm_debug_flags(const struct kvm_vcpu *v, u64 rflags, bool to_guest);
-int kvm_debug_exit(struct kvm_vcpu *v, u8 vector);
+int kvm_debug_exit(struct kvm_vcpu *v, u8 vector, u64 status);
+int kvm_debug_step(struct kvm_vcpu *v); /* an instruction was done here while stepping */
 int kvm_debug_exception(struct kvm_vcpu *v, u8 vector);
 int kvm_soft_interrupt(struct kvm_vcpu *v);
 
@@ -226,8 +235,13 @@ void kvm_msr_pass(u8 *bitmap);
 void kvm_cpuid(struct kvm_vcpu *v, u32 leaf, u32 sub, u32 out[4]);
 int __must_check kvm_cpuid_supported(struct kvm_cpuid2 __user *list);
 int __must_check kvm_cpuid_set(struct kvm_vcpu *v, const struct kvm_cpuid2 __user *list);
+int __must_check kvm_cpuid_get(struct kvm_vcpu *v, struct kvm_cpuid2 __user *list);
+/* What the VMM put into the run area, and wants there (KVM_CAP_SYNC_REGS). */
+int __must_check kvm_sync_in(struct kvm_vcpu *v);
+void kvm_sync_out(struct kvm_vcpu *v);
 long kvm_state_ioctl(struct kvm_vcpu *v, unsigned cmd, void __user *arg); /* -ENOTTY: not one of these */
 bool kvm_efer_ok(u64 efer);
+bool kvm_cr4_ok(struct kvm_vcpu *v, u64 cr4);
 
 /* chip.c: the machine's interrupt controllers but for local APICs; only where vm->chip is. */
 int __must_check kvm_chip_create(struct kvm_vm *vm);
@@ -250,7 +264,7 @@ bool kvm_pit_port(struct kvm_vcpu *v, u16 port, bool in, u8 bytes);
 int __must_check kvm_pit_state(struct kvm_vm *vm, struct kvm_pit_state2 *k, bool set);
 
 /* mce.c */
-int __must_check kvm_mce_read(struct kvm_vcpu *v, u32 msr, u64 *out);
+int __must_check kvm_mce_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host);
 int __must_check kvm_mce_write(struct kvm_vcpu *v, u32 msr, u64 value, bool host);
 u64 kvm_mce_supported(void);
 int kvm_mce_setup(struct kvm_vcpu *v, void *buf); /* rows of state.c */

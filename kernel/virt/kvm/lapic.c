@@ -306,7 +306,7 @@ void lapic_write(struct lapic *l, unsigned off, u32 v)
 		*reg(l, off) = v & ~BIT(12);
 		command(l, v, x2(l) ? get(l, R_ICR2) : get(l, R_ICR2) >> 24);
 		break;
-	case R_ICR2: *reg(l, off) = v; break;
+	case R_ICR2: *reg(l, off) = x2(l) ? v : v & 0xff000000; break;
 	case R_INITIAL:
 		*reg(l, off) = v;
 		start_timer(l, l->ops->now_ns(l));

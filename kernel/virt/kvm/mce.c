@@ -42,7 +42,7 @@ static u64 *bank_word(struct kvm_vcpu *v, u32 msr)
 	return n < 4 * (v->mcg_cap & CAP_BANKS) ? &v->mce[n] : NULL;
 }
 
-int kvm_mce_read(struct kvm_vcpu *v, u32 msr, u64 *out)
+int kvm_mce_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host)
 {
 	u64 *word = bank_word(v, msr);
 
@@ -56,7 +56,7 @@ int kvm_mce_read(struct kvm_vcpu *v, u32 msr, u64 *out)
 		*out = v->mcg_ctl;
 	else
 		return -ENOENT;
-	return msr == MCG_CTL && !(v->mcg_cap & CAP_CTL) ? -EINVAL : 0;
+	return msr == MCG_CTL && !host && !(v->mcg_cap & CAP_CTL) ? -EINVAL : 0;
 }
 
 static int write_bank(u64 *word, unsigned which, u64 value, bool host)
@@ -84,7 +84,7 @@ int kvm_mce_write(struct kvm_vcpu *v, u32 msr, u64 value, bool host)
 		v->mcg_status = value;
 		return 0;
 	case MCG_CTL:
-		if (!(v->mcg_cap & CAP_CTL) || (value && value != ~0ULL))
+		if ((!host && !(v->mcg_cap & CAP_CTL)) || (value && value != ~0ULL))
 			return -EINVAL;
 		v->mcg_ctl = value;
 		return 0;

@@ -77,7 +77,7 @@ static const struct row rows[] = {
 
 /* What KVM_GET_MSR_INDEX_LIST names besides the rows above: state that a VMM saves and loads. */
 static const u32 others[] = {
-	0x10, 0x1b, 0xfe, 0x17a, 0x17b, 0x2ff, 0xc0000080, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, 0x6e0
+	0x10, 0x1b, 0x3b, 0xfe, 0x17a, 0x17b, 0x2ff, 0xc0000080, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, 0x6e0
 };
 
 static const struct row *find(u32 msr)
@@ -132,7 +132,7 @@ static int set_efer(struct kvm_vcpu *v, u64 value, bool host)
 int kvm_msr_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host)
 {
 	const struct row *r = find(msr);
-	int i = mtrr_index(msr), err = kvm_mce_read(v, msr, out);
+	int i = mtrr_index(msr), err = kvm_mce_read(v, msr, out, host);
 
 	if (err != -ENOENT)
 		return err;
@@ -149,6 +149,7 @@ int kvm_msr_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host)
 	switch (msr) {
 	case 0x10: *out = kvm_guest_tsc(v); return 0;
 	case 0x1b: *out = v->apic.base; return 0;
+	case 0x3b: *out = v->tsc_adjust; return 0;
 	case 0xfe: *out = 0x508; return 0; /* eight variable ranges, fixed ranges, write combining */
 	case 0x6e0: *out = v->apic.tsc_deadline; return 0;
 	case 0xc0000080: *out = v->g.vmcb->efer & ~EFER_SVME; return 0;
@@ -160,10 +161,24 @@ int kvm_msr_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host)
 	}
 }
 
+/* TSC_ADJUST counts what the guest added, not what the VMM did. */
+static void add_to_tsc(struct kvm_vcpu *v, u64 n, bool host)
+{
+	v->g.vmcb->tsc_offset += n;
+	if (!host)
+		v->tsc_adjust += n;
+}
+
 static int write_special(struct kvm_vcpu *v, u32 msr, u64 value, bool host)
 {
 	switch (msr) {
-	case 0x10: v->g.vmcb->tsc_offset += value - kvm_guest_tsc(v); return 0;
+	case 0x10: add_to_tsc(v, value - kvm_guest_tsc(v), host); return 0;
+	case 0x3b:
+		if (host)
+			v->tsc_adjust = value;
+		else
+			add_to_tsc(v, value - v->tsc_adjust, false);
+		return 0;
 	case 0x1b:
 		if (host || v->vm->has_apic)
 			return lapic_set_base(&v->apic, value);

@@ -315,7 +315,7 @@ static int loop(struct kvm_vcpu *v)
 	int go = v->io.what == DONE ? 1 : kvm_complete_io(v);
 
 	if (unlikely(stepped) && go > 0)
-		return kvm_debug_exit(v, 1);
+		return kvm_debug_step(v);
 
 	while (go > 0) {
 		serve_requests(v);
@@ -328,8 +328,9 @@ static int loop(struct kvm_vcpu *v)
 			if (go)
 				return go;
 		}
-		if (signal_pending(current) || READ_ONCE(v->run->immediate_exit) ||
-		    (READ_ONCE(current->work) & WORK_NOTIFY)) {
+		if (READ_ONCE(v->run->immediate_exit))
+			return -EINTR;
+		if (signal_pending(current) || (READ_ONCE(current->work) & WORK_NOTIFY)) {
 			v->run->exit_reason = KVM_EXIT_INTR;
 			return -EINTR;
 		}
@@ -355,8 +356,11 @@ int kvm_run(struct kvm_vcpu *v)
 {
 	int err;
 
-	v->run->exit_reason = KVM_EXIT_UNKNOWN;
-	err = arch_fpu_swap(&v->fpu);
+	if (!READ_ONCE(v->run->immediate_exit)) /* who only wants the last exit finished still looks at its reason */
+		v->run->exit_reason = KVM_EXIT_UNKNOWN;
+	err = kvm_sync_in(v);
+	if (!err)
+		err = arch_fpu_swap(&v->fpu);
 	if (err)
 		return err;
 	rcu_assign(v->runner, current);
@@ -369,5 +373,6 @@ int kvm_run(struct kvm_vcpu *v)
 	v->run->ready_for_interrupt_injection = can_interrupt(v) && v->ext_irq < 0 && !v->g.vmcb->event_inject;
 	v->run->cr8 = v->vm->has_apic ? lapic_task_priority(&v->apic) >> 4 : v->g.vmcb->virtual_irq & 15;
 	v->run->apic_base = v->apic.base;
+	kvm_sync_out(v);
 	return err;
 }

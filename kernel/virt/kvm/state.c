@@ -108,11 +108,11 @@ static int get_sregs(struct kvm_vcpu *v, void *buf)
 }
 
 /* What VMRUN would refuse, or would put the processor into a mode that does not exist. */
-static bool sregs_ok(const struct kvm_sregs *k)
+static bool sregs_ok(struct kvm_vcpu *v, const struct kvm_sregs *k)
 {
 	if ((k->apic_base & (LAPIC_BASE_ENABLE | LAPIC_BASE_X2)) == LAPIC_BASE_X2)
 		return false;
-	if (!kvm_efer_ok(k->efer) || (k->cr0 >> 32))
+	if (!kvm_efer_ok(k->efer) || !kvm_cr4_ok(v, k->cr4) || (k->cr0 >> 32))
 		return false;
 	if ((k->efer & EFER_LME) && (k->cr0 & CR0_PG))
 		return (k->cr4 & CR4_PAE) && (k->efer & EFER_LMA) && !(k->cs.l && k->cs.db);
@@ -124,7 +124,7 @@ static int set_sregs(struct kvm_vcpu *v, void *buf)
 	const struct kvm_sregs *k = buf;
 	struct vmcb *c = v->g.vmcb;
 
-	if (!sregs_ok(k))
+	if (!sregs_ok(v, k))
 		return -EINVAL;
 	c->cs = from_segment(&k->cs);
 	c->ds = from_segment(&k->ds);
@@ -273,8 +273,8 @@ static int get_debug(struct kvm_vcpu *v, void *buf)
 {
 	struct kvm_debugregs *k = buf;
 
-	*k = (struct kvm_debugregs){ .dr6 = v->g.vmcb->dr6, .dr7 = v->g.vmcb->dr7 };
-	memcpy(k->db, v->g.dr, sizeof(k->db));
+	*k = (struct kvm_debugregs){ .dr6 = v->dr.status, .dr7 = v->dr.control };
+	memcpy(k->db, v->dr.addr, sizeof(k->db));
 	return 0;
 }
 
@@ -284,9 +284,10 @@ static int set_debug(struct kvm_vcpu *v, void *buf)
 
 	if (k->flags || (k->dr6 >> 32) || (k->dr7 >> 32))
 		return -EINVAL;
-	memcpy(v->g.dr, k->db, sizeof(k->db));
-	v->g.vmcb->dr6 = k->dr6;
-	v->g.vmcb->dr7 = k->dr7;
+	memcpy(v->dr.addr, k->db, sizeof(k->db));
+	v->dr.status = k->dr6;
+	v->dr.control = k->dr7;
+	kvm_debug_load(v);
 	return 0;
 }
 
@@ -417,6 +418,65 @@ static const struct {
 	{ KVM_X86_SET_MCE, kvm_mce_raise },
 };
 
+/* ---- registers in the run area ---- */
+
+int kvm_sync_in(struct kvm_vcpu *v)
+{
+	u64 dirty = READ_ONCE(v->run->kvm_dirty_regs), valid = READ_ONCE(v->run->kvm_valid_regs);
+	struct kvm_sync_regs k;
+	int err = 0;
+
+	if (likely(!(dirty | valid)))
+		return 0;
+	if ((dirty | valid) & ~(u64)KVM_SYNC_X86_VALID_FIELDS)
+		return -EINVAL;
+	memcpy(&k, &v->run->s.regs, sizeof(k)); /* once: the VMM may change it meanwhile */
+	if (dirty & KVM_SYNC_X86_SREGS)
+		err = set_sregs(v, &k.sregs);
+	if (!err && (dirty & KVM_SYNC_X86_EVENTS))
+		err = set_events(v, &k.events);
+	if (!err && (dirty & KVM_SYNC_X86_REGS))
+		err = set_regs(v, &k.regs);
+	if (!err)
+		v->run->kvm_dirty_regs = 0;
+	return err;
+}
+
+void kvm_sync_out(struct kvm_vcpu *v)
+{
+	u64 valid = READ_ONCE(v->run->kvm_valid_regs);
+	struct kvm_sync_regs k;
+
+	if (likely(!valid))
+		return;
+	memcpy(&k, &v->run->s.regs, sizeof(k));
+	if (valid & KVM_SYNC_X86_REGS)
+		(void)get_regs(v, &k.regs);
+	if (valid & KVM_SYNC_X86_SREGS)
+		(void)get_sregs(v, &k.sregs);
+	if (valid & KVM_SYNC_X86_EVENTS)
+		(void)get_events(v, &k.events);
+	memcpy(&v->run->s.regs, &k, sizeof(k));
+}
+
+/* ---- attributes: how far the guest's cycle counter is from ours ---- */
+
+static long attribute(struct kvm_vcpu *v, unsigned cmd, void __user *arg)
+{
+	struct kvm_device_attr a;
+	int err = user_get(&a, arg, sizeof(a));
+
+	if (err)
+		return err;
+	if (a.flags || a.group != KVM_VCPU_TSC_CTRL || a.attr != KVM_VCPU_TSC_OFFSET)
+		return -ENXIO;
+	if (cmd == KVM_HAS_DEVICE_ATTR)
+		return 0;
+	if (cmd == KVM_GET_DEVICE_ATTR)
+		return user_put((void __user *)a.addr, &v->g.vmcb->tsc_offset, sizeof(u64));
+	return user_get(&v->g.vmcb->tsc_offset, (const void __user *)a.addr, sizeof(u64));
+}
+
 static long by_row(struct kvm_vcpu *v, unsigned row, void __user *arg)
 {
 	size_t bytes = _IOC_SIZE(rows[row].cmd);
@@ -443,7 +503,11 @@ long kvm_state_ioctl(struct kvm_vcpu *v, unsigned cmd, void __user *arg)
 	case KVM_GET_MSRS: return msrs(v, arg, false);
 	case KVM_SET_MSRS: return msrs(v, arg, true);
 	case KVM_SET_CPUID2: return kvm_cpuid_set(v, arg);
+	case KVM_GET_CPUID2: return kvm_cpuid_get(v, arg);
 	case KVM_TRANSLATE: return translate(v, arg);
+	case KVM_HAS_DEVICE_ATTR:
+	case KVM_GET_DEVICE_ATTR:
+	case KVM_SET_DEVICE_ATTR: return attribute(v, cmd, arg);
 	case KVM_NMI: v->nmi_queued = true; return 0;
 	case KVM_GET_TSC_KHZ: return (long)kvm_tsc_khz();
 	case KVM_SET_TSC_KHZ: return (ulong)arg == 0 || (ulong)arg == kvm_tsc_khz() ? 0 : -EINVAL;

@@ -108,13 +108,10 @@ void kvm_vcpu_reset(struct kvm_vcpu *v, bool by_init)
 	c->cr0 = 0x60000010;
 	c->rflags = 2;
 	c->rip = 0xfff0;
-	c->dr6 = 0xffff0ff0;
-	c->dr7 = 0x400;
 	c->pat = by_init ? pat : 0x0007040600070406;
 	memset(&v->g.regs, 0, sizeof(v->g.regs));
 	kvm_cpuid(v, 1, 0, r);
 	v->g.regs.rdx = r[0] ? r[0] : 0x600;
-	memset(v->g.dr, 0, sizeof(v->g.dr));
 	v->exception.pending = v->nmi_masked = v->nmi_queued = false;
 	v->ext_irq = -1;
 	v->asid_gen = 0;
@@ -332,9 +329,9 @@ static struct kvm_vcpu *make(struct kvm_vm *vm, ulong id)
 	timer_init(&v->timer, timer_fired);
 	v->apic.ops = &apic_ops;
 	v->apic.id = v->id;
-	v->apic.base = LAPIC_DEFAULT_BASE | LAPIC_BASE_ENABLE | (id ? 0 : LAPIC_BASE_BSP);
+	v->apic.base = LAPIC_DEFAULT_BASE | LAPIC_BASE_ENABLE | (id == vm->boot_cpu ? LAPIC_BASE_BSP : 0);
 	v->misc_enable = 1;
-	v->mp_state = id && vm->has_apic ? KVM_MP_STATE_UNINITIALIZED : KVM_MP_STATE_RUNNABLE;
+	v->mp_state = id != vm->boot_cpu && vm->has_apic ? KVM_MP_STATE_UNINITIALIZED : KVM_MP_STATE_RUNNABLE;
 	if (get_pages(v)) {
 		kvm_vcpu_free(v);
 		return NULL;
@@ -347,7 +344,7 @@ static struct kvm_vcpu *make(struct kvm_vm *vm, ulong id)
 /* vm->lock held. */
 static int add(struct kvm_vm *vm, ulong id, struct kvm_vcpu **out)
 {
-	if (id >= KVM_VCPUS || vm->nr_vcpus == KVM_VCPUS)
+	if (id >= (vm->max_id ? vm->max_id : KVM_VCPUS) || vm->nr_vcpus == KVM_VCPUS)
 		return -EINVAL;
 	for (unsigned i = 0; i < vm->nr_vcpus; i++)
 		if (vm->vcpu[i]->id == id)

@@ -109,6 +109,9 @@ static const struct {
 	{ KVM_CAP_READONLY_MEM, 1 },
 	{ KVM_CAP_SPLIT_IRQCHIP, 1 },
 	{ KVM_CAP_IRQCHIP, 1 },
+	{ KVM_CAP_SET_BOOT_CPU_ID, 1 },
+	{ KVM_CAP_SYNC_REGS, KVM_SYNC_X86_VALID_FIELDS },
+	{ KVM_CAP_VCPU_ATTRIBUTES, 1 },
 	{ KVM_CAP_PIT2, 1 },
 	{ KVM_CAP_PIT_STATE2, 1 },
 	{ KVM_CAP_IRQ_INJECT_STATUS, 1 },
@@ -131,7 +134,7 @@ static const struct {
 	{ KVM_CAP_USER_NMI, 1 },
 	{ KVM_CAP_IMMEDIATE_EXIT, 1 },
 	{ KVM_CAP_GET_TSC_KHZ, 1 },
-	{ KVM_CAP_ADJUST_CLOCK, 1 },
+	{ KVM_CAP_ADJUST_CLOCK, KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC },
 	{ KVM_CAP_INTERNAL_ERROR_DATA, 1 },
 };
 
@@ -172,6 +175,12 @@ static int enable_cap(struct kvm_vm *vm, void __user *arg)
 		return err;
 	if (c.cap == KVM_CAP_X86_USER_SPACE_MSR && !c.flags && !(c.args[0] & ~(u64)MSR_EXITS)) {
 		vm->msr_exits = (u32)c.args[0];
+		return 0;
+	}
+	if (c.cap == KVM_CAP_MAX_VCPU_ID && !c.flags) {
+		if (vm->max_id || vm->nr_vcpus || !c.args[0] || c.args[0] > KVM_VCPUS)
+			return -EINVAL;
+		vm->max_id = c.args[0];
 		return 0;
 	}
 	if (c.flags || c.cap != KVM_CAP_SPLIT_IRQCHIP)
@@ -264,7 +273,11 @@ static int signal_msi(struct kvm_vm *vm, void __user *arg)
 
 static int vm_clock(struct kvm_vm *vm, unsigned cmd, void __user *arg)
 {
-	struct kvm_clock_data d = { .clock = clock_ns() + (u64)vm->clock_offset_ns };
+	struct kvm_clock_data d = { .clock = clock_ns() + (u64)vm->clock_offset_ns,
+				    .flags = KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC,
+				    .realtime = clock_real_ns(),
+				    .host_tsc = cpu_cycles() };
+	u64 now;
 	int err;
 
 	if (cmd == KVM_GET_CLOCK)
@@ -274,6 +287,9 @@ static int vm_clock(struct kvm_vm *vm, unsigned cmd, void __user *arg)
 		return err;
 	if (d.flags & ~KVM_CLOCK_REALTIME)
 		return -EINVAL;
+	now = clock_real_ns();
+	if ((d.flags & KVM_CLOCK_REALTIME) && now > d.realtime) /* what passed since it was read elsewhere */
+		d.clock += now - d.realtime;
 	vm->clock_offset_ns = (s64)(d.clock - clock_ns());
 	for (unsigned i = 0; i < vm->nr_vcpus; i++)
 		kvm_request(vm->vcpu[i], REQ_CLOCK);
@@ -287,6 +303,11 @@ static long locked_ioctl(struct kvm_vm *vm, unsigned cmd, void __user *arg)
 	case KVM_SET_USER_MEMORY_REGION: return set_memory(vm, arg);
 	case KVM_GET_DIRTY_LOG: return get_dirty_log(vm, arg);
 	case KVM_CREATE_VCPU: return kvm_vcpu_create(vm, (ulong)arg);
+	case KVM_SET_BOOT_CPU_ID:
+		if (vm->nr_vcpus)
+			return -EBUSY;
+		vm->boot_cpu = (ulong)arg;
+		return 0;
 	case KVM_ENABLE_CAP: return enable_cap(vm, arg);
 	case KVM_SET_GSI_ROUTING: return vm->has_apic ? kvm_set_routes(vm, arg) : -EINVAL;
 	case KVM_IRQFD:
@@ -304,7 +325,8 @@ static long locked_ioctl(struct kvm_vm *vm, unsigned cmd, void __user *arg)
 	case KVM_GET_CLOCK:
 	case KVM_SET_CLOCK: return vm_clock(vm, cmd, arg);
 	case KVM_CREATE_DEVICE: return kvm_create_device(vm, arg);
-	case KVM_SET_TSS_ADDR: return 0; /* VMX needs that page, SVM does not */
+	case KVM_SET_NR_MMU_PAGES: return (ulong)arg < 64 ? -EINVAL : 0; /* tables are paid for like other memory */
+	case KVM_SET_TSS_ADDR: return 0;                                 /* VMX needs that page, SVM does not */
 	case KVM_SET_IDENTITY_MAP_ADDR: return 0;
 	default: return -ENOTTY;
 	}

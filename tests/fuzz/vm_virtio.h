@@ -22,7 +22,7 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct vm machine = { .fd = -1 };
+static struct vm machine = { .fd = -1, .nr_cpus = 2, .lock = PTHREAD_MUTEX_INITIALIZER };
 static struct vm_range registers;
 static uint8_t *memory;
 
@@ -78,7 +78,7 @@ static void set_up(const struct virtio_device *d)
 {
 	memset(memory, 0, BYTES);
 	reg(VIRTIO_MMIO_STATUS, 0);
-	for (uint32_t q = 0; q < d->kind->queues; q++) {
+	for (uint32_t q = 0; q < d->nr_queues; q++) {
 		reg(VIRTIO_MMIO_QUEUE_SEL, q);
 		reg(VIRTIO_MMIO_QUEUE_NUM, RINGS);
 		reg(VIRTIO_MMIO_QUEUE_DESC_LOW, q * 1024);
@@ -95,6 +95,7 @@ static void play(struct virtio_device *d, const uint8_t *data, size_t size,
 {
 	struct input in = { data, size };
 
+	pthread_mutex_lock(&machine.lock);
 	set_up(d);
 	while (in.left) {
 		uint8_t step = (uint8_t)take(&in, 1), any[8] = { 0 };
@@ -118,7 +119,7 @@ static void play(struct virtio_device *d, const uint8_t *data, size_t size,
 			at = take(&in, 2) % VIRTIO_STEP;
 			registers.access(registers.dev, at, any, 1U << (step >> 4 & 3), step & 0x80);
 			break;
-		case 3: d->kind->kick(d, (step >> 4) % d->kind->queues); break;
+		case 3: d->kind->kick(d, (step >> 4) % d->nr_queues); break;
 		default:
 			n = take(&in, 1);
 			n = n < in.left ? n : (uint32_t)in.left;
@@ -127,6 +128,7 @@ static void play(struct virtio_device *d, const uint8_t *data, size_t size,
 			in.left -= n;
 		}
 	}
+	pthread_mutex_unlock(&machine.lock);
 }
 
 #endif

@@ -189,7 +189,7 @@ static int write_cmdline(struct vm *vm, const struct vm_options *o)
 
 	for (unsigned i = 0; virtio_nth(i); i++)
 		sprintf(devices + strlen(devices), " virtio_mmio.device=0x%llx@0x%llx:%u", VIRTIO_STEP,
-			VIRTIO_BASE + i * VIRTIO_STEP, VIRTIO_IRQ + i);
+			(unsigned long long)virtio_base(i), virtio_nth(i)->irq);
 	n = snprintf(to, CMDLINE_MAX, "%.*s%s%s", before, o->append, devices, o->append + before);
 	if (n >= CMDLINE_MAX) {
 		say_error("the command line is longer than %d bytes", CMDLINE_MAX);

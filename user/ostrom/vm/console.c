@@ -76,11 +76,11 @@ static void kick(struct virtio_device *d, unsigned queue)
 		virtio_tell(d, TX);
 }
 
-static const struct virtio_kind kind = { .name = "console", .id = 3, .queues = 2, .kick = kick };
+static const struct virtio_kind kind = { .name = "console", .id = 3, .kick = kick };
 
 int vm_console(struct vm *vm)
 {
-	con = (struct console){ .dev = virtio_add(vm, &kind, NULL) };
+	con = (struct console){ .dev = virtio_add(vm, &kind, NULL, 2) };
 	return con.dev ? 0 : -1;
 }
 

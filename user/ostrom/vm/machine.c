@@ -7,7 +7,7 @@
  *
  *      KVM_RUN --> port or memory exit --> range found: device under vm->lock --> KVM_RUN
  *                                          none: reads are all ones, writes vanish
- *      queue's eventfd, network --> main thread: device under vm->lock
+ *      queue's eventfd, network --> main thread, or the queue's: device under vm->lock
  *
  * Contract: vm.h. The first CPU starts at the kernel's PVH entry; the others wait for its start-up messages.
  * Sources: KVM's virt/kvm/api.rst; PVH boot protocol (state of the first CPU).
@@ -288,7 +288,7 @@ enum { OF_DEVICE = VIRTIO_QUEUES + 1 };
 static void list_device(const struct virtio_device *d, struct pollfd *p)
 {
 	for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
-		p[i] = (struct pollfd){ .fd = d->queue[i].kick, .events = POLLIN };
+		p[i] = (struct pollfd){ .fd = d->queue[i].has_thread ? -1 : d->queue[i].kick, .events = POLLIN };
 	p[VIRTIO_QUEUES] = (struct pollfd){ .fd = d->full ? -1 : d->fd, .events = POLLIN };
 }
 
@@ -310,6 +310,52 @@ static void serve_device(struct virtio_device *d, const struct pollfd *p)
 	if (p[VIRTIO_QUEUES].revents && d->kind->ready)
 		d->kind->ready(d);
 	pthread_mutex_unlock(&d->vm->lock);
+}
+
+/* ---- queues with a thread of their own ---- */
+
+static void *queue_main(void *arg)
+{
+	struct virtio_queue *q = arg;
+	struct virtio_device *d = q->device;
+	struct pollfd p = { q->kick, POLLIN, 0 };
+
+	while (!__atomic_load_n(&d->vm->stopping, __ATOMIC_SEQ_CST)) {
+		if (poll(&p, 1, -1) <= 0)
+			continue;
+		drain(q->kick);
+		pthread_mutex_lock(&d->vm->lock);
+		d->kind->kick(d, (unsigned)(q - d->queue));
+		pthread_mutex_unlock(&d->vm->lock);
+	}
+	return NULL;
+}
+
+/* A queue that gets none is served by the device thread. */
+static void start_queues(void)
+{
+	struct virtio_device *d;
+
+	for (unsigned n = 0; (d = virtio_nth(n)); n++)
+		for (unsigned i = 0; d->kind->threads && i < d->nr_queues; i++) {
+			struct virtio_queue *q = &d->queue[i];
+
+			q->has_thread = q->kick >= 0 && pthread_create(&q->thread, NULL, queue_main, q) == 0;
+		}
+}
+
+static void stop_queues(void)
+{
+	struct virtio_device *d;
+	uint64_t one = 1;
+
+	for (unsigned n = 0; (d = virtio_nth(n)); n++)
+		for (unsigned i = 0; i < d->nr_queues; i++) {
+			if (!d->queue[i].has_thread)
+				continue;
+			(void)!write(d->queue[i].kick, &one, sizeof(one));
+			pthread_join(d->queue[i].thread, NULL);
+		}
 }
 
 /* Serves devices, feeds the console and answers at the control socket until the machine ends. */
@@ -348,6 +394,7 @@ int vm_run(struct vm *vm)
 	struct sigaction sa = { .sa_handler = nothing };
 
 	sigaction(SIGUSR1, &sa, NULL);
+	start_queues();
 	for (unsigned i = 0; i < vm->nr_cpus; i++) {
 		vm->cpu[i].started = pthread_create(&vm->cpu[i].thread, NULL, cpu_main, &vm->cpu[i]) == 0;
 		if (!vm->cpu[i].started)
@@ -361,6 +408,7 @@ int vm_run(struct vm *vm)
 		pthread_kill(vm->cpu[i].thread, SIGUSR1);
 		pthread_join(vm->cpu[i].thread, NULL);
 	}
+	stop_queues();
 	return vm->exit_code;
 }
 

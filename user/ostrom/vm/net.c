@@ -123,13 +123,9 @@ static void reset(struct virtio_device *d)
 	nic.has_waiting = false;
 }
 
-static const struct virtio_kind kind = { .name = "net",
-					 .id = 1,
-					 .queues = 2,
-					 .features = 1ULL << VIRTIO_NET_F_MAC,
-					 .kick = kick,
-					 .ready = ready,
-					 .reset = reset };
+static const struct virtio_kind kind = {
+	.name = "net", .id = 1, .features = 1ULL << VIRTIO_NET_F_MAC, .kick = kick, .ready = ready, .reset = reset
+};
 
 /* ---- life ---- */
 
@@ -154,7 +150,7 @@ static int open_interface(const char *name)
 
 int vm_net_device(struct vm *vm, int fd)
 {
-	struct virtio_device *d = virtio_add(vm, &kind, &nic);
+	struct virtio_device *d = virtio_add(vm, &kind, &nic, 2);
 
 	if (!d || getrandom(d->config, ETH_ALEN, 0) != ETH_ALEN)
 		return -1;

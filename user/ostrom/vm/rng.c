@@ -31,9 +31,9 @@ static void kick(struct virtio_device *d, unsigned queue)
 		virtio_tell(d, queue);
 }
 
-static const struct virtio_kind kind = { .name = "rng", .id = 4, .queues = 1, .kick = kick };
+static const struct virtio_kind kind = { .name = "rng", .id = 4, .kick = kick };
 
 int vm_rng(struct vm *vm)
 {
-	return virtio_add(vm, &kind, NULL) ? 0 : -1;
+	return virtio_add(vm, &kind, NULL, 1) ? 0 : -1;
 }

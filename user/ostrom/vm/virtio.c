@@ -25,6 +25,7 @@
 #define QUEUE_MAX 256
 
 static struct virtio_device devices[VIRTIO_MAX];
+static pthread_cond_t idle = PTHREAD_COND_INITIALIZER;
 static unsigned nr;
 
 /* ---- rings ---- */
@@ -101,6 +102,19 @@ void virtio_give(struct virtio_device *d, unsigned queue, const struct virtio_ch
 	__atomic_store_n(&used->idx, (uint16_t)(used->idx + 1), __ATOMIC_RELEASE);
 }
 
+void virtio_begin(struct virtio_device *d)
+{
+	d->busy++;
+	pthread_mutex_unlock(&d->vm->lock);
+}
+
+void virtio_end(struct virtio_device *d)
+{
+	pthread_mutex_lock(&d->vm->lock);
+	if (!--d->busy)
+		pthread_cond_broadcast(&idle);
+}
+
 void virtio_tell(struct virtio_device *d, unsigned queue)
 {
 	uint16_t *avail = avail_ring(d, &d->queue[queue]);
@@ -160,7 +174,7 @@ size_t virtio_copy_in(const struct virtio_chain *c, size_t at, const void *from,
 static uint32_t get(struct virtio_device *d, uint64_t offset)
 {
 	uint64_t features = d->kind->features | 1ULL << VIRTIO_F_VERSION_1;
-	bool there = d->queue_index < d->kind->queues;
+	bool there = d->queue_index < d->nr_queues;
 
 	switch (offset) {
 	case VIRTIO_MMIO_MAGIC_VALUE: return 0x74726976;
@@ -187,8 +201,15 @@ static void set_status(struct virtio_device *d, uint32_t v)
 	if (v)
 		return;
 	d->interrupt = 0;
-	for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
-		d->queue[i] = (struct virtio_queue){ .kick = d->queue[i].kick };
+	for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
+		struct virtio_queue *q = &d->queue[i];
+
+		*q = (struct virtio_queue){
+			.device = d, .kick = q->kick, .thread = q->thread, .has_thread = q->has_thread
+		};
+	}
+	while (d->busy) /* what is on its way finds no ring to come back to, but it still uses the guest's memory */
+		pthread_cond_wait(&idle, &d->vm->lock);
 	d->full = false;
 	if (d->kind->reset)
 		d->kind->reset(d);
@@ -199,7 +220,7 @@ static void set_queue(struct virtio_device *d, uint64_t offset, uint32_t v)
 {
 	struct virtio_queue *q;
 
-	if (d->queue_index >= d->kind->queues)
+	if (d->queue_index >= d->nr_queues)
 		return;
 	q = &d->queue[d->queue_index];
 	switch (offset) {
@@ -229,7 +250,7 @@ static void set(struct virtio_device *d, uint64_t offset, uint32_t v)
 		break;
 	case VIRTIO_MMIO_QUEUE_SEL: d->queue_index = v; break;
 	case VIRTIO_MMIO_QUEUE_NOTIFY:
-		if (v < d->kind->queues)
+		if (v < d->nr_queues)
 			d->kind->kick(d, v);
 		break;
 	case VIRTIO_MMIO_INTERRUPT_ACK:
@@ -282,18 +303,21 @@ static int make_kick(struct vm *vm, uint64_t base, unsigned queue)
 	return -1;
 }
 
-struct virtio_device *virtio_add(struct vm *vm, const struct virtio_kind *k, void *own)
+struct virtio_device *virtio_add(struct vm *vm, const struct virtio_kind *k, void *own, unsigned queues)
 {
 	struct virtio_device *d = &devices[nr];
-	uint64_t base = VIRTIO_BASE + nr * VIRTIO_STEP;
+	static const uint8_t irqs[VIRTIO_MAX] = {
+		5, 6, 7, 10, 11, 12
+	}; /* ISA numbers, so edge-triggered; 9 is ACPI's */
+	uint64_t base = virtio_base(nr);
 
 	if (nr == VIRTIO_MAX) {
 		say_error("at most %d disks, network cards, consoles and generators", VIRTIO_MAX);
 		return NULL;
 	}
-	*d = (struct virtio_device){ .vm = vm, .kind = k, .own = own, .fd = -1, .irq = VIRTIO_IRQ + nr };
+	*d = (struct virtio_device){ .vm = vm, .kind = k, .own = own, .fd = -1, .irq = irqs[nr], .nr_queues = queues };
 	for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
-		d->queue[i].kick = i < k->queues ? make_kick(vm, base, i) : -1;
+		d->queue[i] = (struct virtio_queue){ .device = d, .kick = i < queues ? make_kick(vm, base, i) : -1 };
 	vm_add_mmio(vm, (struct vm_range){ base, VIRTIO_STEP, on_access, d });
 	nr++;
 	return d;

@@ -23,7 +23,6 @@
 #define VIRTIO_BASE  0xd0000000ULL
 #define VIRTIO_STEP  0x1000ULL
 #define VIRTIO_MAX   6
-#define VIRTIO_IRQ   5 /* of the first; ISA numbers, edge-triggered */
 
 #define VM_PCI_WINDOW  0xe0000000ULL /* registers of PCI functions; acpi.c says the same */
 #define VM_PCI_SLOTS   32

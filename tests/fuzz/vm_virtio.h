@@ -123,7 +123,9 @@ static void play(struct virtio_device *d, const uint8_t *data, size_t size,
 		default:
 			n = take(&in, 1);
 			n = n < in.left ? n : (uint32_t)in.left;
+			pthread_mutex_unlock(&machine.lock); /* some come from threads that do not hold it */
 			event(in.at, n);
+			pthread_mutex_lock(&machine.lock);
 			in.at += n;
 			in.left -= n;
 		}

@@ -77,7 +77,7 @@ static const struct row rows[] = {
 
 /* What KVM_GET_MSR_INDEX_LIST names besides the rows above: state that a VMM saves and loads. */
 static const u32 others[] = {
-	0x10, 0x1b, 0x3b, 0xfe, 0x17a, 0x17b, 0x2ff, 0xc0000080, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, 0x6e0
+	0x10, 0x1b, 0x3b, 0x17a, 0x17b, 0x2ff, 0xc0000080, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, 0x6e0
 };
 
 static const struct row *find(u32 msr)

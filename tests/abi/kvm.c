@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
+#include <asm/kvm_para.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/time.h>
@@ -56,6 +57,10 @@ GUEST(guest_interrupt, "movw $(2f - guest_interrupt + 0x1000), 0x80 * 4\n movw $
 GUEST(guest_timer, "movw $(2f - guest_timer + 0x1000), 0x40 * 4\n movw $0, 0x40 * 4 + 2\n "
 		   "movl $0x1ff, %fs:0xf0\n movl $0x40, %fs:0x320\n movl $0xb, %fs:0x3e0\n movl $100000, %fs:0x380\n"
 		   "sti\n 1: hlt\n jmp 1b\n 2: movl $0, %fs:0xb0\n mov $0x54, %al\n out %al, $0x80\n iret");
+GUEST(guest_end_by_word, "movw $(2f - guest_end_by_word + 0x1000), 0x40 * 4\n movw $0, 0x40 * 4 + 2\n"
+			 "movw $(2f - guest_end_by_word + 0x1000), 0x50 * 4\n movw $0, 0x50 * 4 + 2\n"
+			 "movl $0x1ff, %fs:0xf0\n out %al, $0x90\n sti\n 1: hlt\n jmp 1b\n"
+			 "2: btrl $0, 0x5000\n setc %al\n jc 3f\n movl $0, %fs:0xb0\n 3: out %al, $0x80\n iret");
 GUEST(guest_machine_check,
       "movw $(2f - guest_machine_check + 0x1000), 18 * 4\n movw $0, 18 * 4 + 2\n mov %cr4, %eax\n or $0x40, %al\n"
       "mov %eax, %cr4\n out %al, $0x81\n hlt\n 2: mov $0x401, %ecx\n rdmsr\n out %al, $0x80\n hlt");
@@ -365,6 +370,43 @@ CASE(message_interrupt)
 	stop();
 }
 
+static int set_msr(uint32_t index, uint64_t value)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} one = { .head.nmsrs = 1, .entry = { .index = index, .data = value } };
+
+	return ioctl(m.cpu, KVM_SET_MSRS, &one);
+}
+
+/* KVM's paravirtual end of an interrupt: one alone is ended by clearing the word's bit; before another it is not. */
+CASE(end_of_interrupt_by_word)
+{
+	struct kvm_msi low = { .address_lo = 0xfee00000, .data = 0x40 },
+		       high = { .address_lo = 0xfee00000, .data = 0x50 };
+
+	START(guest_end_by_word, SPLIT);
+	segments(APIC_MEM);
+	run_to(KVM_EXIT_IO);
+	want_eq(set_msr(MSR_KVM_PV_EOI_EN, 0x5003), 0); /* a reserved bit: none is set */
+	want_eq(set_msr(MSR_KVM_PV_EOI_EN, 0x5001), 1);
+	for (int i = 0; i < 3; i++) {
+		want_eq(ioctl(m.fd, KVM_SIGNAL_MSI, &low), 1);
+		wrote(0x80, 1, 1);
+	}
+	want_eq(ioctl(m.fd, KVM_SIGNAL_MSI, &low), 1);
+	want_eq(ioctl(m.fd, KVM_SIGNAL_MSI, &high), 1);
+	wrote(0x80, 0, 1);
+	wrote(0x80, 1, 1);
+	want_eq(set_msr(MSR_KVM_PV_EOI_EN, 0), 1);
+	want_eq(ioctl(m.fd, KVM_SIGNAL_MSI, &low), 1);
+	wrote(0x80, 0, 1);
+	want_eq(ioctl(m.fd, KVM_SIGNAL_MSI, &low), 1);
+	wrote(0x80, 0, 1);
+	stop();
+}
+
 /* Line 5 is a message to the first processor, vector 0x40. */
 static const struct {
 	struct kvm_irq_routing head;
@@ -670,6 +712,7 @@ static const struct {
 	ROW(interrupt_by_hand),
 	ROW(apic_timer),
 	ROW(message_interrupt),
+	ROW(end_of_interrupt_by_word),
 	ROW(irqfd),
 	ROW(ioeventfd),
 	ROW(signal_ends_run),

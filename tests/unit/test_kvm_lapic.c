@@ -62,6 +62,37 @@ static int setup(void **state)
 	return 0;
 }
 
+/* One edge-triggered interrupt in service, or about to be, and none waiting. */
+static void test_quiet_end(void **state)
+{
+	assert_false(lapic_end_is_quiet(&l, -1)); /* nothing to end */
+	lapic_raise(&l, 0x45, false);
+	assert_false(lapic_end_is_quiet(&l, -1)); /* it cannot be taken now */
+	assert_true(lapic_end_is_quiet(&l, 0x45));
+	lapic_raise(&l, 0x31, false);
+	assert_false(lapic_end_is_quiet(&l, 0x45)); /* the next one waits for this one's end */
+	lapic_accept(&l, 0x45);
+	assert_false(lapic_end_is_quiet(&l, -1));
+	lapic_end(&l);
+	assert_true(lapic_end_is_quiet(&l, 0x31));
+	lapic_accept(&l, 0x31);
+	assert_true(lapic_end_is_quiet(&l, -1));
+	lapic_raise(&l, 0x51, false);
+	assert_false(lapic_end_is_quiet(&l, 0x51)); /* nested */
+	lapic_accept(&l, 0x51);
+	assert_false(lapic_end_is_quiet(&l, -1));
+	lapic_end(&l);
+	assert_true(lapic_end_is_quiet(&l, -1));
+	lapic_end(&l);
+	lapic_end(&l); /* none is in service */
+	lapic_raise(&l, 0x61, true);
+	assert_false(lapic_end_is_quiet(&l, 0x61)); /* its source must hear of the end */
+	lapic_accept(&l, 0x61);
+	assert_false(lapic_end_is_quiet(&l, -1));
+	lapic_end(&l);
+	assert_int_equal(eois, 1);
+}
+
 static void test_priorities(void **state)
 {
 	assert_int_equal(lapic_deliverable(&l), -1);
@@ -171,9 +202,9 @@ static void test_destinations(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_priorities, setup),   cmocka_unit_test_setup(test_level_end, setup),
-		cmocka_unit_test_setup(test_timer, setup),        cmocka_unit_test_setup(test_commands, setup),
-		cmocka_unit_test_setup(test_destinations, setup),
+		cmocka_unit_test_setup(test_priorities, setup), cmocka_unit_test_setup(test_quiet_end, setup),
+		cmocka_unit_test_setup(test_level_end, setup),  cmocka_unit_test_setup(test_timer, setup),
+		cmocka_unit_test_setup(test_commands, setup),   cmocka_unit_test_setup(test_destinations, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

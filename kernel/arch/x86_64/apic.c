@@ -19,6 +19,7 @@
 #include <core/log.h>
 #include <core/spin.h>
 #include <lib/err.h>
+#include <lib/string.h>
 #include "irq_priv.h"
 #include "x86_priv.h"
 
@@ -39,6 +40,18 @@
 #define LVT_DEADLINE (2 << 17)
 #define LVT_NMI      (4 << 8)
 #define ICR_PENDING  (1 << 12)
+
+/* As a guest of KVM: a word of each CPU whose bit 0, where it is set, ends an interrupt by being cleared; a write to
+ * the APIC's page may be an exit. (Linux's virt/kvm/x86/msr.rst, cpuid.rst) */
+#define CPUID_KVM          0x40000000
+#define CPUID_KVM_FEATURES 0x40000001
+#define FEATURE_PV_EOI     BIT(6)
+#define MSR_KVM_PV_EOI_EN  0x4b564d04
+
+static struct {
+	u32 skip __aligned(64);
+} eoi_word[MAX_CPUS];
+static bool has_eoi_word;
 
 static char *apic;
 static char *ioapic[8];
@@ -78,6 +91,19 @@ static void pic_disable(void)
 	port_out8(0xa1, 0xff);
 }
 
+static bool kvm_ends_by_word(void)
+{
+	u32 r[4];
+
+	if (!cpu_has(CPU_HYPERVISOR))
+		return false;
+	cpuid(CPUID_KVM, 0, r);
+	if (memcmp(&r[1], "KVMKVMKVM\0\0", 12))
+		return false;
+	cpuid(CPUID_KVM_FEATURES, 0, r);
+	return r[0] & FEATURE_PV_EOI;
+}
+
 void apic_init_cpu(void)
 {
 	msr_write(MSR_APIC_BASE, (msr_read(MSR_APIC_BASE) & ~(u64)(1 << 10)) | 1 << 11);
@@ -90,6 +116,8 @@ void apic_init_cpu(void)
 	apic_set(APIC_TIMER, VEC_TIMER | (apic_timer_deadline ? LVT_DEADLINE : 0));
 	this_cpu_write(lapic_id, apic_get(APIC_ID) >> 24);
 	cpu_apic_id[cpu_id()] = this_cpu_read(lapic_id);
+	if (has_eoi_word)
+		msr_write(MSR_KVM_PV_EOI_EN, ((ulong)&eoi_word[cpu_id()].skip - KERNEL_BASE) | 1);
 }
 
 void apic_init(void)
@@ -98,6 +126,7 @@ void apic_init(void)
 	if (!apic)
 		panic("no address space for the local APIC");
 	pic_disable();
+	has_eoi_word = kvm_ends_by_word();
 	apic_init_cpu();
 	for (unsigned n = 0; n < acpi.nr_ioapics; n++) {
 		ioapic[n] = io_map(acpi.ioapic[n].base, PAGE_SIZE);
@@ -111,7 +140,12 @@ void apic_init(void)
 
 void apic_eoi(void)
 {
-	apic_set(APIC_EOI, 0);
+	bool ended = false;
+
+	if (has_eoi_word) /* one instruction: the hypervisor may take the offer back between any two */
+		__asm__ volatile("btrl $0, %1" : "=@ccc"(ended), "+m"(eoi_word[cpu_id()].skip));
+	if (!ended)
+		apic_set(APIC_EOI, 0);
 }
 
 static void send(u32 target, u32 low)

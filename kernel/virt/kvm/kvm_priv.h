@@ -132,6 +132,8 @@ struct kvm_vcpu {
 	u64 mce[4 * KVM_MCE_BANKS]; /* four words a bank (mce.c) */
 	u64 mtrr[KVM_MTRR_VALUES];
 	u64 clock_msr, wall_msr; /* kvmclock: guest addresses with an enable bit */
+	u64 eoi_msr;             /* V: likewise, of the word by which it may end an interrupt */
+	bool eoi_offered;        /* V: for the next run; never outside of KVM_RUN */
 	u64 exits;               /* V: for debugging and fdinfo */
 };
 
@@ -279,6 +281,11 @@ int __must_check kvm_irq_line(struct kvm_vm *vm, struct kvm_irq_level *l);
 int __must_check kvm_irqfd(struct kvm_vm *vm, const struct kvm_irqfd *f);
 void kvm_irqfds_free(struct kvm_vm *vm);
 bool kvm_wants_eoi(struct kvm_vm *vm, u8 vector); /* a routed level-triggered interrupt */
+
+/* eoi.c: the end of an interrupt without an exit. */
+int __must_check kvm_eoi_enable(struct kvm_vcpu *v, u64 value);
+void kvm_eoi_offer(struct kvm_vcpu *v);   /* before a run, when the end is quiet (lapic.h) */
+void kvm_eoi_collect(struct kvm_vcpu *v); /* after an offer, whether the guest ran or not */
 
 /* vfio.c */
 int __must_check kvm_create_device(struct kvm_vm *vm, struct kvm_create_device __user *arg);

@@ -141,7 +141,7 @@ void lapic_accept(struct lapic *l, u8 vector)
 	*bit_word(l, R_ISR, vector) |= m;
 }
 
-static void end_of_interrupt(struct lapic *l)
+void lapic_end(struct lapic *l)
 {
 	int v = highest(l, R_ISR);
 
@@ -150,6 +150,19 @@ static void end_of_interrupt(struct lapic *l)
 	*bit_word(l, R_ISR, (u8)v) &= ~(1U << v % 32);
 	if (*bit_word(l, R_TMR, (u8)v) & 1U << v % 32)
 		l->ops->eoi(l, (u8)v);
+}
+
+bool lapic_end_is_quiet(const struct lapic *l, int vector)
+{
+	int served = highest(l, R_ISR), last = served < 0 ? vector : served;
+	unsigned waiting = 0, serving = served < 0 && vector >= 0;
+
+	for (unsigned off = 0; off < 0x80; off += 0x10) {
+		waiting += (unsigned)__builtin_popcount(get(l, R_IRR + off));
+		serving += (unsigned)__builtin_popcount(get(l, R_ISR + off));
+	}
+	return serving == 1 && waiting == (served < 0) &&
+	       !(get(l, R_TMR + (unsigned)last / 32 * 0x10) >> last % 32 & 1);
 }
 
 bool lapic_takes_external(const struct lapic *l)
@@ -290,7 +303,7 @@ void lapic_write(struct lapic *l, unsigned off, u32 v)
 			*reg(l, off) = v & 0xff000000;
 		break;
 	case R_TPR: *reg(l, off) = v & 0xff; break;
-	case R_EOI: end_of_interrupt(l); break;
+	case R_EOI: lapic_end(l); break;
 	case R_LDR:
 		if (!x2(l))
 			*reg(l, off) = v & 0xff000000;

@@ -63,6 +63,10 @@ bool lapic_enabled(const struct lapic *l);                /* by base and by its 
 int lapic_deliverable(const struct lapic *l);
 int lapic_highest_request(const struct lapic *l); /* whatever its priority; -1: none */
 void lapic_accept(struct lapic *l, u8 vector);    /* IRR -> ISR */
+void lapic_end(struct lapic *l);                  /* of the highest in service; none: nothing */
+/* With `vector` accepted (-1: none), one edge-triggered interrupt is in service and no other waits: its end lets
+ * nothing else in. */
+bool lapic_end_is_quiet(const struct lapic *l, int vector);
 /* Whether a message with this destination means this APIC. */
 bool lapic_matches(const struct lapic *l, u32 dest, bool logical, bool x2);
 bool lapic_takes_external(const struct lapic *l); /* what the old interrupt controllers send */

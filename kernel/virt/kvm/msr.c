@@ -8,7 +8,7 @@
  *
  * Contract: kvm_msr_read and kvm_msr_write of kvm_priv.h; `host` is the VMM's access (KVM_GET_MSRS, KVM_SET_MSRS),
  * which may also write what the guest may only read. Source: AMD64 Architecture Programmer's Manual volume 2, appendix
- * A; virt/kvm/x86/msr.rst for kvmclock.
+ * A; virt/kvm/x86/msr.rst for kvmclock and the paravirtual end of interrupts.
  *
  * Locks: the registers belong to the thread that runs the CPU.
  */
@@ -76,9 +76,17 @@ static const struct row rows[] = {
 };
 
 /* What KVM_GET_MSR_INDEX_LIST names besides the rows above: state that a VMM saves and loads. */
-static const u32 others[] = {
-	0x10, 0x1b, 0x3b, 0x17a, 0x17b, 0x2ff, 0xc0000080, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW, 0x6e0
-};
+static const u32 others[] = { 0x10,
+			      0x1b,
+			      0x3b,
+			      0x17a,
+			      0x17b,
+			      0x2ff,
+			      0xc0000080,
+			      MSR_KVM_WALL_CLOCK_NEW,
+			      MSR_KVM_SYSTEM_TIME_NEW,
+			      MSR_KVM_PV_EOI_EN,
+			      0x6e0 };
 
 static const struct row *find(u32 msr)
 {
@@ -157,6 +165,7 @@ int kvm_msr_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host)
 	case MSR_KVM_SYSTEM_TIME_NEW: *out = v->clock_msr; return 0;
 	case MSR_KVM_WALL_CLOCK:
 	case MSR_KVM_WALL_CLOCK_NEW: *out = v->wall_msr; return 0;
+	case MSR_KVM_PV_EOI_EN: *out = v->eoi_msr; return 0;
 	default: return -ENXIO;
 	}
 }
@@ -198,6 +207,7 @@ static int write_special(struct kvm_vcpu *v, u32 msr, u64 value, bool host)
 		if (!host)
 			kvm_wall_write(v);
 		return 0;
+	case MSR_KVM_PV_EOI_EN: return kvm_eoi_enable(v, value);
 	default: return -ENXIO;
 	}
 }

@@ -16,6 +16,7 @@
  */
 #include <arch/cpu.h>
 #include <arch/percpu.h>
+#include <asm/kvm_para.h>
 #include <core/log.h>
 #include <core/trace.h>
 #include <lib/err.h>
@@ -129,6 +130,17 @@ static void choose_event(struct kvm_vcpu *v)
 	}
 	if (likely(!(v->debug & KVM_GUESTDBG_BLOCKIRQ)))
 		inject_interrupt(v);
+}
+
+/* Whether the next interrupt to end, the one that choose_event is about to inject included, may be ended by the guest
+ * alone. */
+static bool may_offer(const struct kvm_vcpu *v)
+{
+	bool other = v->ext_irq >= 0 || v->exception.pending || (v->nmi_queued && !v->nmi_masked) || kvm_pic_waits(v) ||
+		     (v->debug & KVM_GUESTDBG_BLOCKIRQ);
+	bool injects = !other && !v->g.vmcb->event_inject && can_interrupt(v);
+
+	return lapic_end_is_quiet(&v->apic, injects ? lapic_deliverable(&v->apic) : -1);
 }
 
 /* ---- requests, sleep ---- */
@@ -261,7 +273,7 @@ static bool enter(struct kvm_vcpu *v)
 
 	__atomic_fetch_or(&vm->running, cpumask_of(cpu_id()), __ATOMIC_SEQ_CST);
 	__atomic_store_n(&v->guest_cpu, (int)cpu_id(), __ATOMIC_SEQ_CST);
-	go = !READ_ONCE(v->requests) && !called_away(v);
+	go = !READ_ONCE(v->requests) && !called_away(v) && (!v->eoi_offered || may_offer(v));
 	if (go) {
 		choose_asid(v);
 		sync_task_priority_in(v);
@@ -313,6 +325,7 @@ static int loop(struct kvm_vcpu *v)
 {
 	bool stepped = v->io.what != DONE && kvm_is_stepping(v);
 	int go = v->io.what == DONE ? 1 : kvm_complete_io(v);
+	bool entered;
 
 	if (unlikely(stepped) && go > 0)
 		return kvm_debug_step(v);
@@ -345,7 +358,12 @@ static int loop(struct kvm_vcpu *v)
 			tenant_high_point();
 		if (unlikely(current->work & WORK_THROTTLE))
 			sched_throttle_point();
-		go = enter(v) ? kvm_handle_exit(v) : 1;
+		if (unlikely(v->eoi_msr & KVM_MSR_ENABLED) && may_offer(v))
+			kvm_eoi_offer(v);
+		entered = enter(v);
+		if (v->eoi_offered)
+			kvm_eoi_collect(v);
+		go = entered ? kvm_handle_exit(v) : 1;
 		if (go > 0 && stands_at_hlt(v))
 			go = kvm_halt(v);
 	}

@@ -116,6 +116,7 @@ void kvm_vcpu_reset(struct kvm_vcpu *v, bool by_init)
 	v->ext_irq = -1;
 	v->asid_gen = 0;
 	v->g.xcr0 = 1;
+	v->eoi_msr = 0;
 	kvm_debug_reset(v);
 	if (v->vm->has_apic)
 		lapic_reset(&v->apic);

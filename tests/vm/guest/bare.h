@@ -73,10 +73,25 @@ static inline uint32_t in32(uint16_t port)
 	return v;
 }
 
+static inline uint8_t in8(uint16_t port)
+{
+	uint8_t v;
+
+	__asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+	return v;
+}
+
+static inline void put_char(uint16_t port, char c)
+{
+	while (port == 0x3f8 && !(in8(0x3fd) & 0x20)) /* the transmitter of a serial line takes its time */
+		;
+	out8(port, (uint8_t)c);
+}
+
 static inline void put_text(uint16_t port, const char *s)
 {
 	while (*s)
-		out8(port, (uint8_t)*s++);
+		put_char(port, *s++);
 }
 
 static inline void put_number(uint16_t port, uint64_t v)
@@ -99,7 +114,7 @@ static inline void say(const char *fmt, ...)
 	va_start(ap, fmt);
 	for (; *fmt; fmt++) {
 		if (*fmt != '%') {
-			out8(0x3f8, (uint8_t)*fmt);
+			put_char(0x3f8, *fmt);
 			continue;
 		}
 		fmt++;
@@ -185,11 +200,27 @@ static inline uintptr_t pci_bar(unsigned slot, unsigned n)
 /* ---- interrupts ---- */
 
 static volatile unsigned bare_count[16];
+static uint32_t bare_eoi __attribute__((aligned(4))); /* bit 0: the end of the interrupt need not be told to the APIC */
 
 __attribute__((used)) static void bare_interrupt(unsigned n)
 {
+	bool told;
+
 	bare_count[n]++;
-	*(volatile uint32_t *)(APIC + 0xb0) = 0;
+	__asm__ volatile("btrl $0, %1" : "=@ccc"(told), "+m"(bare_eoi));
+	if (!told)
+		*(volatile uint32_t *)(APIC + 0xb0) = 0;
+}
+
+/* KVM's paravirtual end of interrupts, if offered (Linux's virt/kvm/x86/msr.rst, cpuid.rst). */
+static inline void bare_ask_eoi(void)
+{
+	uint32_t a, b, c, d;
+	uint64_t at = (uintptr_t)&bare_eoi | 1;
+
+	__asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(0x40000001), "c"(0));
+	if (a & 1U << 6)
+		__asm__ volatile("wrmsr" ::"a"((uint32_t)at), "d"((uint32_t)(at >> 32)), "c"(0x4b564d04));
 }
 
 /* Sixteen entries of 16 bytes, each with its number. */
@@ -224,7 +255,10 @@ __attribute__((used)) static void bare_start(void)
 			(struct bare_gate){ (uint16_t)at, 8, 0x8e00, (uint16_t)(at >> 16), (uint32_t)(at >> 32), 0 };
 	}
 	__asm__ volatile("lidt %0" ::"m"(idt));
+	out8(0x21, 0xff); /* a PC's old controllers, where firmware left a timer running */
+	out8(0xa1, 0xff);
 	*(volatile uint32_t *)(APIC + 0xf0) = 0x1ff;
+	bare_ask_eoi();
 	__asm__ volatile("sti");
 	finish((unsigned)bare_main());
 }

@@ -17,10 +17,10 @@ server=$!
 trap 'kill $server 2> /dev/null; wait $server 2> /dev/null; rm -rf "$dir"' EXIT
 for _ in $(seq 100); do [ -S "$dir/control" ] && break; sleep 0.05; done
 
-# Three tenants at once, one with a quarter of the others' weight.
-ostrom run --name a --share 400 -- build/gpu/gles --color ff8000 --seconds 10 --load 200 > "$dir/a.log" & pa=$!
-ostrom run --name b --share 400 -- build/gpu/gles --color 00c060 --seconds 10 --load 200 > "$dir/b.log" & pb=$!
-ostrom run --name c --share 100 -- build/gpu/gles --color 3060ff --seconds 10 --load 200 > "$dir/c.log" & pc=$!
+# Three tenants at once, one with a quarter of the others' weight; all of them always have work queued, so that the load does not matter.
+ostrom run --name a --share 400 -- build/gpu/gles --color ff8000 --seconds 10 --load 200 --async > "$dir/a.log" & pa=$!
+ostrom run --name b --share 400 -- build/gpu/gles --color 00c060 --seconds 10 --load 200 --async > "$dir/b.log" & pb=$!
+ostrom run --name c --share 100 -- build/gpu/gles --color 3060ff --seconds 10 --load 200 --async > "$dir/c.log" & pc=$!
 until_ready a; until_ready b; until_ready c
 check "the confined worker has a filter" "grep -q '^Seccomp:.*2' /proc/$(field a worker_pid)/status"
 check "and no privileges to gain" "grep -q '^NoNewPrivs:.*1' /proc/$(field a worker_pid)/status"

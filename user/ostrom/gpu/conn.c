@@ -5,7 +5,10 @@
  *
  * Idea: a connection is a queue of ops, filled by its front end (vtest.c, vm.c) with what it has admitted. Ops are wire
  * messages for the tenant's worker, or answers to the client. The device takes them in order, job by job; an answer is
- * due when the job is done that was sent last before it, so that an answer never holds up what comes behind it.
+ * due when the job is done that was sent last before it, so that an answer never holds up what comes behind it. One
+ * that says only that work is over (`ahead`) passes what was created and destroyed before it and waits for company:
+ * while nobody else is about. Else it waits for its tenant's turn with them, so that a client that waits for each frame
+ * comes back no more often than its weight allows, also where it comes too late to be expected (sched.h).
  *
  *      front end: conn_enqueue -> ops -> (device.c) a job at the worker
  *                                     -> due, with the job's number -> job done -> front->answer
@@ -69,16 +72,38 @@ static void count(struct conn *c, const struct op *op, int by)
 	c->nr_replies += op->kind == OP_REPLY ? by : 0;
 }
 
+/* The op behind which this one is queued; the list itself: nothing has to be before it. */
+static struct list *place(struct conn *c, const struct op *op)
+{
+	struct list *at = c->ops.prev;
+
+	while (op->ahead && at != &c->ops && list_entry(at, struct op, link)->kind == OP_WIRE)
+		at = at->prev;
+	return at;
+}
+
+static void add_due(struct conn *c, struct op *op)
+{
+	op->seq = c->last_job;
+	c->nr_due++;
+	list_add_tail(&op->link, &c->due);
+}
+
 void conn_enqueue(struct conn *c, struct op *op)
 {
-	if (op->kind == OP_REPLY && list_empty(&c->ops) && !c->jobs) {
+	struct list *at = place(c, op);
+
+	if (op->kind == OP_REPLY && at == &c->ops) {
+		if (c->jobs) {
+			add_due(c, op);
+			return;
+		}
 		c->front->answer(c, op);
 		op_free(op);
 		return;
 	}
-	list_add_tail(&op->link, &c->ops);
+	list_add(&op->link, at);
 	count(c, op, 1);
-	conn_pass_replies(c);
 }
 
 struct op *conn_pop(struct conn *c)
@@ -123,13 +148,8 @@ ssize_t send_pieces(int sock, struct iovec *iov, u32 n, int fd)
 
 void conn_pass_replies(struct conn *c)
 {
-	while (c->jobs && !list_empty(&c->ops) && list_first_entry(&c->ops, struct op, link)->kind == OP_REPLY) {
-		struct op *op = conn_pop(c);
-
-		op->seq = c->last_job;
-		c->nr_due++;
-		list_add_tail(&op->link, &c->due);
-	}
+	while (c->jobs && !list_empty(&c->ops) && list_first_entry(&c->ops, struct op, link)->kind == OP_REPLY)
+		add_due(c, conn_pop(c));
 }
 
 void conn_progress(struct conn *c, u32 seq)

@@ -54,7 +54,7 @@ static void clock_end(struct broker *b, u64 busy_ns, u64 now)
 /* ---- from a connection's queue to the worker ---- */
 
 /* Whether somebody else may want the GPU before a long submission would be over: it wants it now, or did lately. */
-static bool others_may_come(struct tenant *self)
+bool device_shared(struct tenant *self)
 {
 	struct tenant *t;
 	u64 now = device_now(self->broker);
@@ -68,7 +68,7 @@ static bool others_may_come(struct tenant *self)
 /* How many draws of this tenant fit the quantum. */
 static u32 draws_allowed(struct tenant *t)
 {
-	if (!t->work_ns || !others_may_come(t))
+	if (!t->work_ns || !device_shared(t))
 		return ~0u;
 	return max((u32)min(t->broker->quantum_ns / t->work_ns, (u64)~0u), 1u);
 }
@@ -199,7 +199,7 @@ void device_kick(struct broker *b)
 		struct vgpu_entity *e;
 
 		/* A second job goes ahead only if it is of the same tenant and nobody else will wait for it. */
-		if (b->nr_jobs && (!b->jobs[0].tenant->entity.queued || others_may_come(b->jobs[0].tenant)))
+		if (b->nr_jobs && (!b->jobs[0].tenant->entity.queued || device_shared(b->jobs[0].tenant)))
 			break;
 		e = vgpu_sched_pick(&b->sched, now, &retry);
 		if (!e)

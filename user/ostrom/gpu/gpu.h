@@ -43,11 +43,12 @@ enum op_kind { OP_WIRE, OP_WORK, OP_SUBMIT, OP_REPLY };
 struct op {
 	struct list link;
 	enum op_kind kind;
-	u32 work;  /* OP_SUBMIT: draws, dispatches and transfers that are left */
-	u32 start; /* OP_SUBMIT: words already sent */
-	u32 seq;   /* OP_REPLY: due when this job is done */
-	u32 bytes; /* of data: a wire message, or what the front end answers */
-	int fd;    /* passed along, then closed; -1 for none */
+	u32 work;   /* OP_SUBMIT: draws, dispatches and transfers that are left */
+	u32 start;  /* OP_SUBMIT: words already sent */
+	u32 seq;    /* OP_REPLY: due when this job is done */
+	u32 bytes;  /* of data: a wire message, or what the front end answers */
+	bool ahead; /* OP_REPLY: waits for work alone, not for what was created or destroyed since */
+	int fd;     /* passed along, then closed; -1 for none */
 	u8 data[];
 };
 
@@ -173,7 +174,7 @@ struct op *op_wire(enum op_kind kind, u32 type, u32 host_ctx, const void *payloa
 void op_free(struct op *op);
 void conn_init(struct conn *c, const struct front *front, struct tenant *t, int fd);
 int __must_check conn_ctx_create(struct conn *c, u32 id, struct vgpu_ctx **out); /* -errno of vgpu_ctx_create */
-void conn_enqueue(struct conn *c, struct op *op); /* takes op; an answer with nothing before it is given at once */
+void conn_enqueue(struct conn *c, struct op *op); /* takes op; an answer that waits for nothing is given at once */
 struct op *conn_pop(struct conn *c);
 void conn_pass_replies(struct conn *c); /* answers at the head belong to the last job */
 /* Sends pieces over a socket, fd (-1: none) with the first byte. What sendmsg returns; it does not wait. */
@@ -192,6 +193,7 @@ void vm_accept(struct tenant *t, int fd);
 /* device.c */
 u64 device_now(struct broker *b);            /* the scheduler's time */
 void device_kick(struct broker *b);          /* something may be runnable */
+bool device_shared(struct tenant *self);     /* others want it, or did within the last second */
 void device_done(struct tenant *t, u32 seq); /* its worker finished job seq */
 void device_forget(struct tenant *t);        /* its worker is gone */
 void device_forget_conn(struct conn *c);

@@ -26,7 +26,7 @@
 #include <unistd.h>
 #include "gpu.h"
 
-#define LOOK_NS          (2 * NSEC_PER_MSEC)
+#define LOOK_NS          (4 * NSEC_PER_MSEC)
 #define LOOKS_UNTIL_SCAN 256
 
 static void forget_threads(struct meter *m)

@@ -53,8 +53,12 @@ u64 random_seed(void)
 
 void ask_short_slice(void)
 {
-	struct sched_attr a = { .size = sizeof(a), .sched_policy = SCHED_NORMAL, .sched_runtime = 200 * NSEC_PER_USEC };
+	struct sched_attr a;
 
+	/* How nice it is, and a policy that somebody chose for it, stay. */
+	if (syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0) || a.sched_policy != SCHED_NORMAL)
+		return;
+	a.sched_runtime = 200 * NSEC_PER_USEC;
 	(void)!syscall(SYS_sched_setattr, 0, &a, 0); /* Linux before 6.12 ignores it */
 }
 

@@ -80,11 +80,15 @@ static bool full(const struct vtest *c)
 	       c->conn.nr_ops >= OPS_QUEUED || c->conn.op_bytes > BYTES_QUEUED;
 }
 
+/* Input is watched for while it can be taken. A client that waits for an answer sends nothing, so the set is not
+ * changed for that time: input that comes nevertheless stops the watching (client_ready). */
 static void want(struct vtest *c)
 {
+	u32 in = c->conn.tenant->ready && !full(c) ? EPOLLIN : 0;
+
 	if (!c->conn.ended)
 		watch_set(c->conn.tenant->broker, &c->conn.watch,
-			  (c->conn.tenant->ready && !full(c) ? EPOLLIN : 0) | (c->out_len ? EPOLLOUT : 0));
+			  (in | (c->conn.nr_due ? c->conn.watch.events & EPOLLIN : 0)) | (c->out_len ? EPOLLOUT : 0));
 }
 
 static void flush(struct vtest *c)
@@ -287,6 +291,7 @@ static const char *busy_wait(struct vtest *c, bool wait)
 		return reply_word(c, RESOURCE_BUSY_WAIT, busy) ? NULL : "it does not read";
 	op = op_new(OP_REPLY, sizeof(r), -1);
 	memcpy(op->data, r, sizeof(r));
+	op->ahead = !device_shared(c->conn.tenant);
 	conn_enqueue(&c->conn, op);
 	return NULL;
 }
@@ -399,6 +404,10 @@ static void client_ready(struct watch *w, u32 events)
 
 	if (events & EPOLLOUT)
 		flush(c);
+	if ((events & EPOLLIN) && !(events & (EPOLLHUP | EPOLLERR)) && full(c)) {
+		watch_set(b, w, w->events & ~EPOLLIN);
+		return;
+	}
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
 		if (!make_room(c)) {
 			conn_end(&c->conn, "out of memory");

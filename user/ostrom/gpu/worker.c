@@ -84,6 +84,10 @@ static void die(const char *why)
 	_exit(1);
 }
 
+/* Software rendering: waits for it (glFinish of whichever context is current). NULL: a GPU, which is told of by fences.
+ */
+static void (*finish)(void);
+
 static void fence_written(void *cookie, u32 fence)
 {
 	fences_done = fence;
@@ -105,6 +109,18 @@ static void load(void)
 	if (!vr_##f)                                                                                                   \
 		die("libvirglrenderer lacks " #f);
 	FUNCTIONS(RESOLVE)
+}
+
+/* Where this process's own threads render, waiting for them here is cheaper than having another thread wait and tell.
+ */
+static void find_finish(void)
+{
+	void *egl = dlopen("libEGL.so.1", RTLD_NOW);
+	void *(*find)(const char *) = egl ? (void *(*)(const char *))dlsym(egl, "eglGetProcAddress") : NULL;
+
+	finish = find ? (void (*)(void))find("glFinish") : NULL;
+	if (!finish)
+		die("no glFinish");
 }
 
 /* ---- the socket ---- */
@@ -379,7 +395,11 @@ static void show(const struct wire_show *w)
 
 static void end_job(u32 job, bool gpu)
 {
-	if (!gpu && !nr_pending) {
+	if (gpu && finish) {
+		finish();
+		vr_poll(); /* results of queries are written now */
+	}
+	if ((!gpu || finish) && !nr_pending) {
 		tell(WIRE_DONE, 0, job);
 		return;
 	}
@@ -512,7 +532,12 @@ int worker_main(int argc, char **argv)
 	if (confine_before())
 		die("cannot confine");
 	load();
-	rc = vr_init(&cb, VIRGL_RENDERER_USE_EGL | VIRGL_RENDERER_USE_SURFACELESS | VIRGL_RENDERER_THREAD_SYNC, &cb);
+	if (node_fd < 0)
+		find_finish();
+	rc = vr_init(&cb,
+		     VIRGL_RENDERER_USE_EGL | VIRGL_RENDERER_USE_SURFACELESS |
+			     (finish ? 0 : VIRGL_RENDERER_THREAD_SYNC),
+		     &cb);
 	if (rc)
 		die("virgl_renderer_init failed");
 	if (confine_after(node_fd >= 0))

@@ -44,13 +44,20 @@ kmscube -D /dev/dri/card0 -c 10 && echo flipped
 kmscube -A -D /dev/dri/card0 -c 10 > /tmp/cube 2>&1 && echo flipped atomically; sed 's/^/# atomic: /' /tmp/cube | tail -3
 modetest -M virtio_gpu -a -c -p > /tmp/modes 2>&1; grep -c 'EDID:\|IN_FENCE_FD:\|MODE_ID:' /tmp/modes | sed 's/^/properties: /'
 modetest -M virtio_gpu -a -s 34@32:1024x768 -P 31@32:1024x768 < /dev/null > /tmp/mode 2>&1; echo "modetest $? $(grep -v gamma /tmp/mode | grep -c -i fail)"; sed 's/^/# /' /tmp/mode
+echo "eglinfo $(eglinfo -B 2> /dev/null | grep -c '^EGL driver name: virtio_gpu')"
+if command -v glmark2-es2-drm > /dev/null; then
+	timeout 60 glmark2-es2-drm --validate -b build:use-vbo=true > /tmp/mark 2>&1
+	echo "glmark2 $? $(grep -c 'Validation: Success' /tmp/mark) $(grep -c 'Validation: Failure' /tmp/mark) $(grep -c 'GL_RENDERER: *virgl' /tmp/mark)"; sed 's/^/# /' /tmp/mark | tail -4
+fi
 gles --loops 300 | tail -1; gles --loops 5000 | tail -1 # the second one asks for more than anyone may
 gles --loops 30 | tail -1
 echo 24M > a/gpu.memory.max
 (echo 0 > a/cgroup.procs; gles --hog 64)
 EOF
+mark=()
+[ ! -d /usr/share/glmark2 ] || mark=(--add /usr/share/glmark2:/usr/share/glmark2)
 # shellcheck disable=SC2046
-timeout 120 tools/qemu-run --gpu 3d --mem 1G --timeout 100 $(adds build/gpu/gles /usr/bin/kmscube $(command -v modetest) $L/libEGL_mesa.so.0 $L/libEGL.so.1 $L/dri/virtio_gpu_dri.so) \
+timeout 180 tools/qemu-run --gpu 3d --mem 1G --timeout 160 "${mark[@]}" $(adds build/gpu/gles /usr/bin/kmscube $(command -v modetest eglinfo glmark2-es2-drm) $L/libEGL_mesa.so.0 $L/libEGL.so.1 $L/dri/virtio_gpu_dri.so) \
 	--add /usr/share/glvnd/egl_vendor.d/50_mesa.json:/usr/share/glvnd/egl_vendor.d/50_mesa.json \
 	--add build/programs/gpujobs:/bin/gpujobs --add "$dir/guest.sh:/guest.sh" -- /bin/sh /guest.sh > "$dir/out" 2>&1
 check "what is sent to the GPU comes back" "grep -qx same $dir/out"
@@ -59,6 +66,8 @@ check "a triangle and a compute shader are right" "grep -qx rendered $dir/out &&
 check "kmscube flips pages on the card" "grep -qx flipped $dir/out && grep -q 'Rendered 9 frames' $dir/out"
 check "and by the atomic interface, with fences" "grep -qx 'flipped atomically' $dir/out && [ \$(grep -c 'Rendered 9 frames' $dir/out) = 2 ]"
 check "modetest finds properties and EDID, and sets mode and plane together" "grep -qx 'properties: 3' $dir/out && grep -qx 'modetest 0 0' $dir/out"
+check "eglinfo finds the driver by gbm, and without a surface" "grep -qx 'eglinfo [2-9]' $dir/out"
+! command -v glmark2-es2-drm > /dev/null || check "glmark2 draws on the card by KMS, and its pixels are valid" "grep -qx 'glmark2 0 1 0 1' $dir/out"
 check "a loop that a uniform bounds is right, one too long is refused and harms nobody" "[ \$(grep -cx 'ok loops' $dir/out) = 2 ] && grep -q '^not ok loops' $dir/out"
 check "two groups at once" "grep -qx 'a rendered' $dir/out && grep -qx 'b rendered' $dir/out"
 check "each has its account, empty at the end" "grep -qx 'a charged' $dir/out && grep -qx 'b charged' $dir/out"

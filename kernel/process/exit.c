@@ -218,6 +218,8 @@ static void end_namespace(struct process *p)
 	process_list_end(irq);
 	bury_list(&buried);
 	pid_ns_wait_empty(pid_ns_of(p->pid));
+	if (pid_ns_ended_by(pid_ns_of(p->pid)))
+		p->exit_status = pid_ns_ended_by(pid_ns_of(p->pid));
 }
 
 /* The process of current has no thread left. */

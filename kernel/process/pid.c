@@ -440,6 +440,34 @@ void pid_ns_kill(struct pid_ns *ns)
 	}
 }
 
+void __noreturn pid_ns_reboot(struct pid_ns *ns, int sig)
+{
+	int nr = 1;
+	ulong irq = process_list_begin();
+	struct process *reaper;
+
+	if (!ns->ended_by)
+		ns->ended_by = sig;
+	process_list_end(irq);
+	reaper = process_next_in(&nr, ns);
+	if (reaper) {
+		if (nr == 1)
+			(void)signal_send_process(SIGKILL, NULL, reaper);
+		process_put(reaper);
+	}
+	process_exit_group(0);
+}
+
+bool pid_ns_is_first(const struct pid_ns *ns)
+{
+	return ns == &pid_ns_first;
+}
+
+int pid_ns_ended_by(const struct pid_ns *ns)
+{
+	return READ_ONCE(ns->ended_by);
+}
+
 void pid_ns_wait_empty(struct pid_ns *ns)
 {
 	wait_event(&ns->left, READ_ONCE(ns->members) <= 1);

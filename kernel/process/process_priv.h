@@ -27,6 +27,7 @@ struct pid_ns {
 	int last;               /* f */
 	int max;
 	bool dying;        /* f: its reaper has ended, no more members */
+	int ended_by;      /* f: signal that its reaper's parent is told, from reboot(2); 0: as the reaper ends */
 	ulong *used;       /* f: bitmap of numbers */
 	unsigned members;  /* f: numbers given out */
 	struct waitq left; /* woken when a number becomes free */
@@ -38,6 +39,7 @@ struct pid_ns *pid_ns_for_children(void);                              /* where 
  * locks held. */
 void pid_ns_kill(struct pid_ns *ns);
 void pid_ns_wait_empty(struct pid_ns *ns);
+int pid_ns_ended_by(const struct pid_ns *ns);
 bool pid_ns_is_ended_by(const struct process *p);              /* f held */
 int pid_create(struct pid_ns *ns, int want, struct pid **out); /* want: clone3's set_tid for the innermost, or 0 */
 /* A role of p (thread, process, group, session) has ended; with the last one its numbers become free. f held. */

@@ -113,13 +113,27 @@ long sys_getrandom(void __user *buf, size_t count, u32 flags)
 	return done;
 }
 
+/* A container's end is not the machine's. Source: reboot(2), "Behavior inside PID namespaces". */
+static long reboot_namespace(u32 cmd)
+{
+	switch (cmd) {
+	case LINUX_REBOOT_CMD_RESTART:
+	case LINUX_REBOOT_CMD_RESTART2: pid_ns_reboot(pid_ns_current(), SIGHUP);
+	case LINUX_REBOOT_CMD_HALT:
+	case LINUX_REBOOT_CMD_POWER_OFF: pid_ns_reboot(pid_ns_current(), SIGINT);
+	default: return -EINVAL;
+	}
+}
+
 long sys_reboot(int magic1, int magic2, u32 cmd, void __user *arg)
 {
 	if ((u32)magic1 != LINUX_REBOOT_MAGIC1 || (magic2 != LINUX_REBOOT_MAGIC2 && magic2 != LINUX_REBOOT_MAGIC2A &&
 						   magic2 != LINUX_REBOOT_MAGIC2B && magic2 != LINUX_REBOOT_MAGIC2C))
 		return -EINVAL;
-	if (!capable(CAP_SYS_BOOT))
+	if (!ns_capable(pid_ns_as_ns(pid_ns_current())->owner, CAP_SYS_BOOT))
 		return -EPERM;
+	if (!pid_ns_is_first(pid_ns_current()))
+		return reboot_namespace(cmd);
 	switch (cmd) {
 	case LINUX_REBOOT_CMD_RESTART:
 	case LINUX_REBOOT_CMD_RESTART2: machine_reboot();

@@ -199,18 +199,18 @@ static bool later(struct timestamp a, struct timestamp b)
 void path_accessed(const struct path *p)
 {
 	struct inode *i = p->dentry->inode;
-	struct timestamp now;
+	struct timestamp now, was;
 
 	if (!p->mnt || p->mnt->flags & (MS_NOATIME | MS_RDONLY) || i->super->flags & MS_RDONLY)
 		return;
 	if (p->mnt->flags & MS_NODIRATIME && S_ISDIR(i->mode))
 		return;
-	if (p->mnt->flags & MS_RELATIME && later(i->atime, i->mtime) && later(i->atime, i->ctime)) {
-		now = time_now();
-		if (now.sec - i->atime.sec < 24 * 3600)
-			return;
-	}
-	i->atime = time_now();
+	now = time_now();
+	was = timestamp_get(&i->atime);
+	if (p->mnt->flags & MS_RELATIME && later(was, timestamp_get(&i->mtime)) &&
+	    later(was, timestamp_get(&i->ctime)) && now.sec - was.sec < 24 * 3600)
+		return;
+	timestamp_set(&i->atime, now);
 }
 
 int inode_read_link(struct inode *i, char *buf, size_t size)

@@ -20,10 +20,12 @@
 #include <lib/string.h>
 #include <linux/capability.h>
 #include <linux/eventpoll.h>
+#include <linux/fadvise.h>
 #include <linux/fs.h>
 #include <linux/inotify.h>
 #include <linux/magic.h>
 #include <linux/mount.h>
+#include <vfs/cache.h>
 #include <vfs/uapi.h>
 #include <task/task.h>
 #include <vfs/device.h>
@@ -302,6 +304,8 @@ static int open_checked(const struct path *p, unsigned flags, struct file **out)
 				return err;
 			}
 		}
+		if (!err && file_page_cache(f))
+			file_page_cache(f)->advice = POSIX_FADV_NORMAL; /* what an earlier reader said holds no longer */
 		if (!err)
 			dentry_notify(p->dentry, IN_OPEN);
 	}

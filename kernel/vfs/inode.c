@@ -234,11 +234,11 @@ void inode_touch(struct inode *i, unsigned which)
 	struct timestamp now = time_now();
 
 	if (which & ATTR_ATIME)
-		i->atime = now;
+		timestamp_set(&i->atime, now);
 	if (which & ATTR_MTIME)
-		i->mtime = now;
+		timestamp_set(&i->mtime, now);
 	if (which & ATTR_CTIME)
-		i->ctime = now;
+		timestamp_set(&i->ctime, now);
 }
 
 void inode_stat(struct inode *i, struct kstat *st)

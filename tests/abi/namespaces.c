@@ -19,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/reboot.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -254,6 +255,57 @@ static void first_below(void)
 {
 	must(!unshare(CLONE_NEWPID));
 	must(!in_child(first_reads_signals));
+}
+
+/* A machine that takes a namespace's reboot for its own must not get so far: each is process 1 of a new one. */
+static void restart(void)
+{
+	pid_t kid;
+
+	must(getpid() == 1);
+	kid = fork();
+	must(kid >= 0);
+	if (!kid)
+		reboot(RB_AUTOBOOT);
+	pause();
+}
+
+static void first_powers_off(void)
+{
+	must(getpid() == 1);
+	must_fail(reboot(RB_ENABLE_CAD), EINVAL);
+	reboot(RB_POWER_OFF);
+}
+
+static void user_cannot(void)
+{
+	become_user();
+	must_fail(reboot(RB_POWER_OFF), EPERM);
+}
+
+static void restart_below(void)
+{
+	must(!unshare(CLONE_NEWPID));
+	must(in_child(restart) == SIGHUP);
+}
+
+static void power_off_below(void)
+{
+	must(!unshare(CLONE_NEWPID));
+	must(in_child(first_powers_off) == SIGINT);
+}
+
+static void user_below(void)
+{
+	must(!unshare(CLONE_NEWPID));
+	must(!in_child(user_cannot));
+}
+
+CASE(rebooting_a_namespace)
+{
+	want_eq(in_child(restart_below), 0);
+	want_eq(in_child(power_off_below), 0);
+	want_eq(in_child(user_below), 0);
 }
 
 CASE(first_process_and_signals)
@@ -523,6 +575,7 @@ int main(void)
 	RUN(new_root);
 	RUN(numbers);
 	RUN(first_process_and_signals);
+	RUN(rebooting_a_namespace);
 	RUN(numbers_by_unshare);
 	RUN(users);
 	RUN(users_by_root);

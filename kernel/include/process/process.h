@@ -53,6 +53,9 @@ void pid_put(struct pid *p); /* NULL is allowed */
 struct pid *pid_find_get_in(int nr, const struct pid_ns *ns);
 struct pid_ns *pid_ns_current(void); /* where current has its number */
 struct ns *pid_ns_as_ns(struct pid_ns *ns);
+/* reboot(2) in a namespace: all of it is killed, and the reaper's parent is told that `sig` did it. Does not return. */
+void __noreturn pid_ns_reboot(struct pid_ns *ns, int sig);
+bool pid_ns_is_first(const struct pid_ns *ns);
 void pid_ns_get(struct pid_ns *ns);
 void pid_ns_put(struct pid_ns *ns);
 struct pid_ns *pid_ns_of(const struct pid *p); /* the innermost; NULL: the first */

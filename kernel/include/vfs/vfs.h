@@ -37,6 +37,18 @@ struct timestamp {
 	u32 nsec;
 };
 
+/* Times of a file that others may read or set at the same moment: a reader may see the seconds of one and the rest of the other. */
+static inline struct timestamp timestamp_get(const struct timestamp *t)
+{
+	return (struct timestamp){ READ_ONCE(t->sec), READ_ONCE(t->nsec) };
+}
+
+static inline void timestamp_set(struct timestamp *t, struct timestamp now)
+{
+	WRITE_ONCE(t->sec, now.sec);
+	WRITE_ONCE(t->nsec, now.nsec);
+}
+
 struct name { /* one path component */
 	const char *str;
 	u32 len;

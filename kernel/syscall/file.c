@@ -531,6 +531,17 @@ static long regular_ioctl(struct file *f, unsigned cmd, ulong arg)
 	return user_put((void __user *)arg, &v, sizeof(v));
 }
 
+/* The file's own come first; what a file system does not know is asked of all files alike. */
+static long other_ioctl(struct file *f, unsigned cmd, ulong arg)
+{
+	u16 mode = f->inode->mode;
+	long err = f->ops->ioctl ? f->ops->ioctl(f, cmd, arg) : -ENOTTY;
+
+	if (err == -ENOTTY && (!f->ops->ioctl || S_ISREG(mode) || S_ISDIR(mode)))
+		err = regular_ioctl(f, cmd, arg);
+	return err;
+}
+
 long sys_ioctl(int fd, u32 cmd, ulong arg)
 {
 	struct fd_ref r = fd_get(fd);
@@ -552,7 +563,7 @@ long sys_ioctl(int fd, u32 cmd, ulong arg)
 			break;
 		}
 		__attribute__((fallthrough));
-	default: err = r.file->ops->ioctl ? r.file->ops->ioctl(r.file, cmd, arg) : regular_ioctl(r.file, cmd, arg);
+	default: err = other_ioctl(r.file, cmd, arg);
 	}
 	fd_put(r);
 	return err;

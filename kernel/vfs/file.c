@@ -305,7 +305,8 @@ static int open_checked(const struct path *p, unsigned flags, struct file **out)
 			}
 		}
 		if (!err && file_page_cache(f))
-			file_page_cache(f)->advice = POSIX_FADV_NORMAL; /* what an earlier reader said holds no longer */
+			file_page_cache(f)->advice =
+				POSIX_FADV_NORMAL; /* what an earlier reader said holds no longer */
 		if (!err)
 			dentry_notify(p->dentry, IN_OPEN);
 	}

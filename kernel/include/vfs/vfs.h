@@ -37,7 +37,8 @@ struct timestamp {
 	u32 nsec;
 };
 
-/* Times of a file that others may read or set at the same moment: a reader may see the seconds of one and the rest of the other. */
+/* Times of a file that others may read or set at the same moment: a reader may see the seconds of one and the rest of
+ * the other. */
 static inline struct timestamp timestamp_get(const struct timestamp *t)
 {
 	return (struct timestamp){ READ_ONCE(t->sec), READ_ONCE(t->nsec) };

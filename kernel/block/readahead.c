@@ -30,11 +30,12 @@ unsigned block_fill_window(struct page_cache *c, struct block_dev *d, u64 index,
 {
 	unsigned most = clamp(d->whole->read_ahead_bytes / (u32)PAGE_SIZE, 1U, AHEAD_MOST);
 	unsigned n = index ? 1 : AHEAD_FIRST, i;
+	u8 advice = READ_ONCE(c->advice);
 
 	want = min(want, AHEAD_MOST);
-	if (c->advice == POSIX_FADV_RANDOM)
+	if (advice == POSIX_FADV_RANDOM)
 		return min((u64)want, there);
-	if (c->advice == POSIX_FADV_SEQUENTIAL)
+	if (advice == POSIX_FADV_SEQUENTIAL)
 		n = most = min(most * 2, AHEAD_MOST);
 	for (i = 0; i < ARRAY_SIZE(c->streams); i++)
 		if (c->streams[i].next == index && c->streams[i].pages)

@@ -384,7 +384,7 @@ long sys_fadvise64(int fd, s64 offset, size_t len, int advice)
 	else if (c && offset >= 0 && advice == POSIX_FADV_DONTNEED)
 		drop_range(c, offset, len);
 	else if (c && advice <= POSIX_FADV_SEQUENTIAL)
-		c->advice = (u8)advice; /* of the whole file, for all who read it */
+		WRITE_ONCE(c->advice, (u8)advice); /* of the whole file, for all who read it */
 	fd_put(r);
 	return err;
 }

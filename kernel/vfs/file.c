@@ -288,6 +288,15 @@ static bool can_be_cut(const struct inode *i)
 	return S_ISREG(i->mode) && (i->cache || (i->ops && i->ops->setattr));
 }
 
+/* What an earlier reader said holds no longer. Most files have no advice: they are not written to. */
+static void forget_advice(struct file *f)
+{
+	struct page_cache *c = file_page_cache(f);
+
+	if (c && READ_ONCE(c->advice) != POSIX_FADV_NORMAL)
+		WRITE_ONCE(c->advice, POSIX_FADV_NORMAL);
+}
+
 static int open_checked(const struct path *p, unsigned flags, struct file **out)
 {
 	struct file *f = file_alloc(p, flags);
@@ -304,9 +313,8 @@ static int open_checked(const struct path *p, unsigned flags, struct file **out)
 				return err;
 			}
 		}
-		if (!err && file_page_cache(f))
-			file_page_cache(f)->advice =
-				POSIX_FADV_NORMAL; /* what an earlier reader said holds no longer */
+		if (!err)
+			forget_advice(f);
 		if (!err)
 			dentry_notify(p->dentry, IN_OPEN);
 	}

@@ -584,7 +584,7 @@ static void refused(void **state)
 	w.opened++;
 	assert_int_equal(tcp_open(&w.host, &owner_mark, false, &t), 0);
 	assert_int_equal(tcp_connect(t, &us, &them, htons(9)), 0);
-	for (u64 until = now_ns() + 10000000000ULL; now_ns() < until && (!t->error || !error);) {
+	for (u64 until = now_ns() + PATIENCE_S * 1000000000ULL; now_ns() < until && (!t->error || !error);) {
 		turn();
 		if (!error)
 			assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
@@ -610,7 +610,7 @@ static void urgent_byte(void **state)
 	for (int i = 1; i < NR_PAIRS; i++)
 		pairs[i].linux_calls = true; /* there is no other of ours */
 	open_pair(p, 0);
-	for (int i = 0; i < 400 && !p->up; i++) {
+	for (u64 until = now_ns() + PATIENCE_S * 1000000000ULL; now_ns() < until && !p->up;) {
 		turn();
 		accept_linux(pairs);
 	}
@@ -620,8 +620,9 @@ static void urgent_byte(void **state)
 	memcpy(c->data, "abU", 3);
 	assert_int_equal(tcp_append(p->t, c, TCP_URGENT), 0);
 	assert_int_equal(send(p->fd, "xyzV", 4, MSG_OOB), 4);
-	for (int i = 0;
-	     i < 400 && (tcp_take_urgent(p->t, true, &byte) != 1 || recv(p->fd, got, 1, MSG_OOB | MSG_PEEK) != 1); i++)
+	for (u64 until = now_ns() + PATIENCE_S * 1000000000ULL;
+	     now_ns() < until &&
+	     (tcp_take_urgent(p->t, true, &byte) != 1 || recv(p->fd, got, 1, MSG_OOB | MSG_PEEK) != 1);)
 		turn();
 	assert_int_equal(byte, 'V');
 	assert_int_equal(tcp_plain_bytes(p->t), 3);

@@ -96,8 +96,7 @@ perf c2c report -i data --stdio --no-source > perf2.c2c 2>> log
 ostrom c2c report -i data --stdio --no-source > ours2.c2c 2>> log
 tar cf - .
 END
-	sed -i "1i ln -s $PWD/build/user/ostrom /bin/ostrom" "$dir/in.sh"
-	timeout 130 tools/qemu-run --cpus 2 --mem 256M --qemu "$two" --timeout 120 --program perf --program addr2line --program "$PWD/build/user/ostrom" \
+	timeout 130 tools/qemu-run --cpus 2 --mem 256M --qemu "$two" --timeout 120 --program perf --program addr2line --program "$PWD/build/user/ostrom:/bin/ostrom" \
 		--add "$dir/counters:/counters" --add "$dir/in.sh:/in.sh" -- sh /in.sh > "$dir/out.tar" 2> "$dir/log"
 	mkdir "$dir/out.d" && tar xf "$dir/out.tar" -C "$dir/out.d"
 	check "perf c2c: the two fields are used on a node each, in memory of one, and lines come from far away" \

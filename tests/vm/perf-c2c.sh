@@ -33,8 +33,7 @@ perf record -q -F 20000 -W -d -e cpu/mem-loads/ -e cpu/mem-stores/ -o data -- /c
 perf script -i data -F addr > trapflag.script
 tar cf - .
 END
-sed -i "1i ln -s $PWD/build/user/ostrom /bin/ostrom" "$dir/in.sh"
-timeout 200 tools/qemu-run --cpus 2 --timeout 150 --program perf --program addr2line --program "$PWD/build/user/ostrom" --add "$dir/c2c:/c2c" --add "$dir/in.sh:/in.sh" -- sh /in.sh \
+timeout 200 tools/qemu-run --cpus 2 --timeout 150 --program perf --program addr2line --program "$PWD/build/user/ostrom:/bin/ostrom" --add "$dir/c2c:/c2c" --add "$dir/in.sh:/in.sh" -- sh /in.sh \
 	> "$dir/out.tar" 2> "$dir/log"
 status=$?
 mkdir "$dir/out" && tar xf "$dir/out.tar" -C "$dir/out" 2> /dev/null

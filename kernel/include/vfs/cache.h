@@ -48,10 +48,12 @@ struct page_cache {
 	bool many_payers; /* lock: others paid for earlier ones */
 
 	struct {
-		u32 next;       /* the page that its reader would miss next */
-		u32 pages;      /* how many came with the last miss */
-	} streams[4];           /* sequential readers: hints, no lock */
-	u8 next_stream, advice; /* advice: POSIX_FADV_NORMAL, _RANDOM or _SEQUENTIAL, whoever gave it */
+		u32 next;  /* the page that its reader would miss next */
+		u32 pages; /* how many came with the last miss */
+	} streams[4];      /* sequential readers: hints, no lock */
+	u8 next_stream;
+	u8 advice; /* POSIX_FADV_NORMAL, _RANDOM or _SEQUENTIAL, whoever gave it; READ_ONCE and WRITE_ONCE, without a
+		      lock */
 
 	/* writeback (vfs/writeback.h) */
 	struct writeback *wb; /* NULL: pages are never written back */

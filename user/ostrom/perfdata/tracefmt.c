@@ -270,6 +270,8 @@ void pd_field_str(const struct pd_field *f, const u8 *raw, u32 raw_bytes, char *
 		if (offset > raw_bytes || n > raw_bytes - offset)
 			return;
 	}
+	if (!n)
+		return;
 	n = strnlen((const char *)raw + offset, min((size_t)n, size - 1));
 	memcpy(out, raw + offset, n);
 	out[n] = 0;

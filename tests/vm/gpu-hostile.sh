@@ -7,11 +7,12 @@ cd "$(dirname "$0")/../.." || exit 2
 make -s user gpuclients || exit 1
 [ -e /usr/lib/x86_64-linux-gnu/libvirglrenderer.so.1 ] || { echo "skip: no virglrenderer"; exit 77; }
 unshare -m true 2> /dev/null || unshare -Urm true 2> /dev/null || { echo "skip: no mount namespaces"; exit 77; }
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d) failed=0 streams=${GPU_STREAMS:-100000}
+limit=$((600 + streams / 300)) # seconds
 ostrom() { timeout 600 build/user/ostrom gpu "$1" --dir "$dir" "${@:2}"; }
 check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1: $2"; failed=1; fi; }
 field() { ostrom list --json | sed -n 's/.*"name":"'"$1"'".*"'"$2"'":\([0-9]*\).*/\1/p'; }
-timeout 900 build/user/ostrom gpu serve --dir "$dir" --hang-ms 5000 2> "$dir/server.log" &
+timeout $((limit + 300)) build/user/ostrom gpu serve --dir "$dir" --hang-ms 5000 2> "$dir/server.log" &
 server=$!
 trap 'kill $server 2> /dev/null; wait $server 2> /dev/null; rm -rf "$dir"' EXIT
 for _ in $(seq 100); do [ -S "$dir/control" ] && break; sleep 0.05; done
@@ -22,7 +23,7 @@ ostrom create evil memory=64M > /dev/null
 good=$!
 timeout 200 build/gpu/hostile "$dir/tenants/evil" forged; check "forged commands" "[ $? = 0 ]"
 timeout 60 build/gpu/hostile "$dir/tenants/evil" flood; check "a flood of requests" "[ $? = 0 ]"
-timeout 600 build/gpu/hostile "$dir/tenants/evil" random "${GPU_STREAMS:-100000}" "${GPU_SEED:-1}"; check "random streams" "[ $? = 0 ]"
+timeout $limit build/gpu/hostile "$dir/tenants/evil" random "$streams" "${GPU_SEED:-1}"; check "random streams" "[ $? = 0 ]"
 touch "$dir/stop"; wait $good
 check "the other tenant's pixels are right all the time" "! grep -q '^not ok' $dir/good.log && [ \$(grep -c '^ok triangle after load' $dir/good.log) -ge 2 ]"
 check "the attacker never had more than its limit" "[ $(field evil memory_peak_bytes) -le $((64 << 20)) ]"

@@ -14,12 +14,14 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <asm/kvm_para.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include "abi.h"
 
@@ -664,6 +666,25 @@ CASE(wrong_arguments)
 	stop();
 }
 
+/* RDTSCP says of a CPU what getcpu(2) says, after a guest with a register of its own ran on it, too. */
+CASE(host_keeps_its_number)
+{
+	cpu_set_t before, last;
+	unsigned cpu, node, hi, lo, aux;
+
+	sched_getaffinity(0, sizeof(before), &before);
+	CPU_ZERO(&last);
+	CPU_SET(sysconf(_SC_NPROCESSORS_ONLN) - 1, &last);
+	want_eq(sched_setaffinity(0, sizeof(last), &last), 0);
+	START(guest_ports, 0);
+	wrote(0x3f8, 0x41, 1);
+	__asm__ volatile("rdtscp" : "=a"(lo), "=d"(hi), "=c"(aux));
+	want_eq(syscall(SYS_getcpu, &cpu, &node, NULL), 0);
+	want_eq(aux, cpu | node << 12);
+	stop();
+	want_eq(sched_setaffinity(0, sizeof(before), &before), 0);
+}
+
 /* Which VFIO groups belong to the machine. Groups themselves are tested by vfio. */
 CASE(vfio_device)
 {
@@ -718,6 +739,7 @@ static const struct {
 	ROW(signal_ends_run),
 	ROW(undefined_instruction),
 	ROW(vfio_device),
+	ROW(host_keeps_its_number),
 	ROW(wrong_arguments),
 	ROW(irq_line),
 	ROW(machine_check),

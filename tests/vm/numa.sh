@@ -5,7 +5,7 @@
 # `perf c2c` and `ostrom c2c` name the nodes of memory and CPUs. TEST_MODE=all runs the ABI tests on Debian's Linux on the same machine, too: it is the oracle.
 cd "$(dirname "$0")/../.." || exit 2
 command -v numactl > /dev/null || { echo "skip: no numactl on this machine"; exit 77; }
-make -s kernel build/user/init build/abi/numa || exit 1
+make -s kernel build/user/init build/abi/numa build/abi/kvm || exit 1
 dir=$(mktemp -d) failed=0
 trap 'rm -rf "$dir"' EXIT
 check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1: $2"; failed=1; fi; }
@@ -24,7 +24,7 @@ two="$(nodes 128M/0 128M/1) -numa dist,src=0,dst=1,val=21"
 ostrom() { # CPUS MEM QEMU-OPTIONS COMMAND...
 	local cpus=$1 mem=$2 options=$3
 	shift 3
-	timeout 130 tools/qemu-run --cpus "$cpus" --mem "$mem" --qemu "$options" --timeout 120 --add build/abi/numa:/numa --add "$dir/in.sh:/in.sh" \
+	timeout 130 tools/qemu-run --cpus "$cpus" --mem "$mem" --qemu "$options" --timeout 120 --add build/abi/numa:/numa --add build/abi/kvm:/kvm --add "$dir/in.sh:/in.sh" \
 		--program numactl --program numastat --program memhog --program migratepages --program migspeed -- "$@" > "$dir/out" 2> "$dir/log"
 }
 
@@ -47,8 +47,9 @@ sh -c 'echo $$ > t/cgroup.procs; x=$(head -c 1000000 /dev/zero | tr "\0" x); ech
 cd /; numactl --membind=1 memhog -r1 200m > /dev/null; echo "full $?"
 numactl --preferred=1 memhog -r1 200m > /dev/null; echo "spilled $? $(sed -n 's/^numa_foreign //p' /sys/devices/system/node/node1/numastat)"
 END
-ostrom 2 256M "$two" sh -c '/numa; echo "abi $?"; sh /in.sh; echo end'
+ostrom 2 256M "$two" sh -c '/numa; echo "abi $?"; /kvm | grep host_keeps_its_number; sh /in.sh; echo end'
 check "the ABI tests of policies pass on two nodes" "grep -q '^abi 0' $dir/out && [ \$(grep -c '^ok ' $dir/out) -ge 15 ] && ! grep -q '^not ok' $dir/out" || grep '^not ok' "$dir/out"
+check "a CPU of the second node is still there after a guest" "grep -q '^ok host_keeps_its_number' $dir/out"
 has() { check "$1" "grep -qE '$2' $dir/out" || tail -40 "$dir/out"; }
 has "numactl --hardware sees CPUs and memory of both" '^node 1 cpus: 1$'
 has "and the distances" '^  1:  21  10'

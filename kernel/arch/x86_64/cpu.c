@@ -118,10 +118,15 @@ static void build_gdt(struct cpu_gdt *g, struct cpu_tss *t)
 	g->entry[SEL_TSS / 8 + 1] = base >> 32;
 }
 
+u32 cpu_shown_number(void)
+{
+	return cpu_id() | (u32)node_of_cpu(cpu_id()) << 12;
+}
+
 /* Both ways of getcpu(2) without a call: RDTSCP's second result, and the limit of a descriptor for LSL. */
 void cpu_show_number(void)
 {
-	u64 number = cpu_id() | (u64)node_of_cpu(cpu_id()) << 12;
+	u64 number = cpu_shown_number();
 
 	this_cpu_ptr(&gdt)->entry[SEL_CPU / 8] = 0x0040f50000000000ULL | (number & 0xffff) | (number >> 16) << 48;
 	if (cpu_has(CPU_RDTSCP))

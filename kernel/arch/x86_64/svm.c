@@ -116,7 +116,8 @@ static void load_breakpoints(const struct svm_guest *g)
 
 void svm_run(struct svm_guest *g)
 {
-	bool own_aux = cpu_has(CPU_RDTSCP) && g->tsc_aux != cpu_id();
+	u32 host_aux = cpu_shown_number();
+	bool own_aux = cpu_has(CPU_RDTSCP) && g->tsc_aux != host_aux;
 	bool armed = g->vmcb->dr7 & 0xff;
 
 	if (cpu_has(CPU_XSAVE) && g->xcr0 != arch_fpu_features())
@@ -129,7 +130,7 @@ void svm_run(struct svm_guest *g)
 	if (armed)
 		arch_load_debug_regs(current);
 	if (own_aux)
-		msr_write(MSR_TSC_AUX, cpu_id());
+		msr_write(MSR_TSC_AUX, host_aux);
 	if (cpu_has(CPU_XSAVE))
 		leave_xcr0(g);
 }

@@ -161,6 +161,7 @@ void cpu_init_tables(unsigned cpu); /* GDT, TSS, IDT, MSRs of the calling CPU */
 void cpu_detect(void);
 void cpu_enable_features(void);
 u32 cpu_own_apic_id(void);
+u32 cpu_shown_number(void); /* this CPU's number, and its node's from bit 12 on */
 void cpu_show_number(void); /* its own and its node's, where programs read them */
 /* percpu.c */
 void percpu_init_boot(void);

@@ -121,14 +121,15 @@ int mm_bind(struct mm *m, ulong start, ulong end, struct mempolicy *p, nodemask_
 
 int mm_set_home_node(struct mm *m, ulong start, ulong end, unsigned node)
 {
-	int err = -ENOENT;
 	struct vma *v;
 	LIST(dead);
+	int err;
 
 	if (write_lock_killable(&m->lock))
 		return -EINTR;
-	if (vma_carve(m, start, end, &v))
-		v = NULL;
+	err = vma_carve(m, start, end, &v);
+	if (!err)
+		err = -ENOENT; /* unless something there has a policy */
 	for (; v && v->start < end; v = vma_next(v)) {
 		struct mempolicy *p;
 

@@ -411,6 +411,10 @@ CASE(home_node)
 	want_errno(syscall(SYS_set_mempolicy_home_node, p + 1, PAGE, 0L, 0L), EINVAL);
 	want_errno(syscall(SYS_set_mempolicy_home_node, p, PAGE, 900L, 0L), EINVAL);
 	want_eq(syscall(SYS_set_mempolicy_home_node, p, 0L, 0L, 0L), 0);
+	want_errno(syscall(SYS_set_mempolicy_home_node, p, PAGE, 0L, 0L), ENOENT); /* nothing there has a policy */
+	want_eq(munmap(p + PAGE, PAGE), 0);
+	want_errno(syscall(SYS_set_mempolicy_home_node, p + PAGE, PAGE, 0L, 0L), ENOENT); /* nothing is there */
+	want_errno(syscall(SYS_set_mempolicy_home_node, p, -PAGE, 0L, 0L), EINVAL);
 	want_eq(bind_range(p, PAGE, MPOL_INTERLEAVE, 1, 0), 0);
 	want_errno(syscall(SYS_set_mempolicy_home_node, p, PAGE, 0L, 0L), EOPNOTSUPP);
 	want_eq(bind_range(p, PAGE, MPOL_PREFERRED_MANY, two_nodes ? 3 : 1, 0), 0);

@@ -20,6 +20,7 @@
 #define FN(n)      static u64 n(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5)
 #define ARGS_MOST  12
 #define TEXT_MOST  512 /* of a string argument */
+#define WIDTH_MOST 8388607U /* of one conversion, as in Linux */
 #define USER_LIMIT (1ULL << 47)
 
 static void *ptr(u64 r)
@@ -160,9 +161,24 @@ FN(read_any_text)
 /* ---- printing ------------------------------------------------------------------------------------------------------
  */
 
+struct text {
+	char *at;
+	size_t size, wanted; /* wanted: also what there was no room for */
+};
+
+static void __printf(2, 3) add(struct text *t, const char *fmt, ...)
+{
+	size_t has = min(t->wanted, t->size);
+	va_list ap;
+
+	va_start(ap, fmt);
+	t->wanted += str_vformat(t->at + has, t->size - has, fmt, ap);
+	va_end(ap);
+}
+
 /* %[flags][width]what; kind: d u x X (numbers), c, s, t (a string of the user), p, 4, 6 (addresses of the network). */
 struct conversion {
-	char flags[24]; /* with the width, and what stands before it */
+	char flags[24]; /* "%", each flag once, the width; room for the kind and its length */
 	char kind;
 	bool wide, padded; /* padded: the network address in its long form */
 };
@@ -194,17 +210,30 @@ static int pointer_kind(const char *f, const char *end, struct conversion *c)
 		       : -EINVAL;
 }
 
+/* However many there are: what is said again changes nothing. Returns what follows. */
+static const char *parse_flags(const char *f, const char *end, struct conversion *c)
+{
+	u32 width = 0;
+	int n = 1;
+
+	*c = (struct conversion){ .flags = "%" };
+	for (; f < end && *f && strchr("0+- ", *f); f++)
+		if (!strchr(c->flags, *f))
+			c->flags[n++] = *f;
+	for (; f < end && is_digit(*f); f++)
+		width = min(width * 10 + (u32)(*f - '0'), WIDTH_MOST);
+	if (width)
+		str_format(c->flags + n, sizeof(c->flags) - n, "%u", width);
+	return f;
+}
+
 /* f is behind the %; the number of letters, or -EINVAL. */
 static int parse_conversion(const char *f, const char *end, struct conversion *c)
 {
 	const char *start = f;
-	int n = 0, more;
+	int more;
 
-	*c = (struct conversion){ .flags = "%" };
-	while (f < end && *f && strchr("0+- ", *f) && n < 10)
-		c->flags[++n] = *f++;
-	while (f < end && is_digit(*f) && n < 20)
-		c->flags[++n] = *f++;
+	f = parse_flags(f, end, c);
 	if (f >= end)
 		return -EINVAL;
 	if (*f == 'p') {
@@ -219,16 +248,22 @@ static int parse_conversion(const char *f, const char *end, struct conversion *c
 	return (int)(f + 1 - start);
 }
 
-static void print_number(struct conversion *c, u64 v, char *text, size_t size)
+static void print_number(struct text *out, struct conversion *c, u64 v)
 {
-	bool is_signed = c->kind == 'd';
+	size_t n = strlen(c->flags);
 
 	if (!c->wide)
-		v = is_signed ? (u64)(s64)(s32)v : (u32)v;
-	str_copy(c->flags + strlen(c->flags), "ll", 3);
-	c->flags[strlen(c->flags) + 1] = 0;
-	c->flags[strlen(c->flags)] = c->kind;
-	str_format(text, size, c->flags, (unsigned long long)v);
+		v = c->kind == 'd' ? (u64)(s64)(s32)v : (u32)v;
+	str_format(c->flags + n, sizeof(c->flags) - n, "ll%c", c->kind);
+	add(out, c->flags, (unsigned long long)v);
+}
+
+static void print_text(struct text *out, struct conversion *c, const char *text)
+{
+	size_t n = strlen(c->flags);
+
+	str_format(c->flags + n, sizeof(c->flags) - n, "s");
+	add(out, c->flags, text);
 }
 
 static void print_address(const struct conversion *c, u64 at, char *text, size_t size)
@@ -245,7 +280,7 @@ static void print_address(const struct conversion *c, u64 at, char *text, size_t
 		n += str_format(text + n, size - n, "%s%02x%02x", i && !c->padded ? ":" : "", a[i], a[i + 1]);
 }
 
-static void print_one(struct strbuf *out, struct conversion *c, u64 v)
+static void print_one(struct text *out, struct conversion *c, u64 v)
 {
 	char text[TEXT_MOST] = { 0 };
 
@@ -259,13 +294,13 @@ static void print_one(struct strbuf *out, struct conversion *c, u64 v)
 	case 'p': str_format(text, sizeof(text), "%016llx", (unsigned long long)v); break;
 	case '4':
 	case '6': print_address(c, v, text, sizeof(text)); break;
-	default: print_number(c, v, text, sizeof(text));
+	default: print_number(out, c, v); return;
 	}
-	strbuf_put(out, text, strlen(text));
+	print_text(out, c, text);
 }
 
 /* out NULL: checks alone. */
-static int format_text(struct strbuf *out, const char *f, const char *end, const u64 *args, u32 nargs)
+static int format_text(struct text *out, const char *f, const char *end, const u64 *args, u32 nargs)
 {
 	u32 used = 0;
 
@@ -277,7 +312,7 @@ static int format_text(struct strbuf *out, const char *f, const char *end, const
 			return -EINVAL;
 		if (*f != '%' || (f + 1 < end && f[1] == '%')) {
 			if (out)
-				strbuf_put(out, f, 1);
+				add(out, "%c", *f);
 			f += *f == '%' ? 2 : 1;
 			continue;
 		}
@@ -300,15 +335,15 @@ int bpf_format_check(const char *format, u32 nargs)
 static u64 trace(const char *f, u64 bytes, const u64 *args, u32 nargs)
 {
 	char line[TEXT_MOST * 2];
-	struct strbuf sb;
+	struct text t = { line, sizeof(line), 0 };
 
 	if (!bytes || f[bytes - 1])
 		return ERR(-EINVAL);
-	strbuf_init(&sb, line, sizeof(line));
-	if (format_text(&sb, f, f + bytes, args, nargs))
+	line[0] = '\0';
+	if (format_text(&t, f, f + bytes, args, nargs))
 		return ERR(-EINVAL);
 	bpf_env.trace(line);
-	return sb.len;
+	return t.wanted;
 }
 
 FN(trace_printk)
@@ -334,17 +369,17 @@ FN(print)
 {
 	const char *f = ptr(r3);
 	char line[TEXT_MOST * 2];
-	struct strbuf sb;
+	struct text t = { line, sizeof(line), 0 };
 	int n = count_args(r4, (u32)r5);
 
 	if (n < 0)
 		return ERR(n);
-	strbuf_init(&sb, line, sizeof(line));
-	if (format_text(&sb, f, f + strlen(f), ptr(r4), (u32)n))
+	line[0] = '\0';
+	if (format_text(&t, f, f + strlen(f), ptr(r4), (u32)n))
 		return ERR(-EINVAL);
 	if (r2)
 		str_copy(ptr(r1), line, (u32)r2);
-	return sb.len + 1;
+	return t.wanted + 1;
 }
 
 void bpf_helpers_install_text(void)

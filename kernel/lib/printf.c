@@ -33,10 +33,16 @@ static void emit(struct out *o, char c)
 	o->len++;
 }
 
+/* What there is no room for takes no time: the width may be a stranger's. */
 static void emit_run(struct out *o, char c, int n)
 {
-	while (n-- > 0)
-		emit(o, c);
+	size_t room = o->len + 1 < o->size ? o->size - o->len - 1 : 0;
+
+	if (n <= 0)
+		return;
+	if (room)
+		memset(o->buf + o->len, c, min(room, (size_t)n));
+	o->len += n;
 }
 
 static void emit_text(struct out *o, const struct spec *sp, const char *s)

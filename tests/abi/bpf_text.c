@@ -104,6 +104,21 @@ CASE(formats)
 	prints("%d\t%d\n", "-5\t300\n");
 }
 
+CASE(long_formats)
+{
+	struct notes n;
+
+	prints("%-+-+-+-+-+-+-+-+-+-+-+6d|%+++++++++++++++++++++++++3d", "-5    |+300");
+	prints("%000000000000000000000000000006d", "-00005");
+	prints("%2d|%00000000000000000000000000000000000000000000000000d", "-5|300");
+	prints("%6c|%-3c|", "     \xfb|,  |");
+	n = run(printer("%2000lld|", 100, 24));
+	want_eq(n.result, 2002);
+	want_eq(strspn(n.text, " "), 99);
+	want_eq(n.text[99], 0);
+	want_errno(printer("%99999999999999999999999999", 100, 24), EINVAL);
+}
+
 CASE(bad_formats)
 {
 	static const char *const bad[] = { "%d %d %d %d", "%z",  "%",         "%f",   "%5",       "%lc",
@@ -225,6 +240,7 @@ int main(void)
 {
 	RUN(begin);
 	RUN(formats);
+	RUN(long_formats);
 	RUN(bad_formats);
 	RUN(short_buffers);
 	RUN(strings);

@@ -8,15 +8,19 @@
  *
  * Locks: none.
  */
+#include <alloc/page.h>
 #include <vfs/cache.h>
 #include "vfs_priv.h"
 
 void vfs_init(void)
 {
+	struct page_stats memory;
+
 	dentry_init();
 	inode_init();
 	cache_init();
-	refault_init();
+	page_stats(&memory);
+	refault_init(memory.total);
 	mount_init();
 	file_init();
 }

@@ -12,8 +12,7 @@
  *
  * Locks: none; single words.
  */
-#include <alloc/page.h>
-#include <alloc/slab.h>
+#include <alloc/kmap.h>
 #include <lib/err.h>
 #include <task/tenant.h>
 #include <vfs/cache.h>
@@ -24,13 +23,11 @@
 static u16 *marks; /* NULL: there was no memory for them */
 static u64 nr_marks;
 
-void refault_init(void)
+void refault_init(u64 pages)
 {
-	struct page_stats s;
-
-	page_stats(&s);
-	nr_marks = s.total / PAGES_A_MARK;
-	marks = nr_marks ? kcalloc(nr_marks, sizeof(*marks), ALLOC_KERNEL) : NULL;
+	big_free(marks);
+	nr_marks = pages / PAGES_A_MARK;
+	marks = nr_marks ? big_alloc(nr_marks, sizeof(*marks)) : NULL;
 }
 
 /* The mark of a page, never 0; *at is its place. */

@@ -58,7 +58,7 @@ void reclaim_remove(struct page_cache *c);
 extern bool (*reclaim_wait_for_clean)(void);
 
 /* refault.c: reclaim took a page; one came that somebody pays for. */
-void refault_init(void);
+void refault_init(u64 pages); /* of the machine; once more: all is forgotten */
 void refault_gone(const struct page_cache *c, u64 index);
 void refault_came(const struct page_cache *c, u64 index, u16 payer);
 void cache_count(struct page_cache *c, const struct page *p, s64 n); /* a page has come (1) or gone (-1) */

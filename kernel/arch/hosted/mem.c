@@ -15,13 +15,17 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <alloc/page.h>
 #include <alloc/slab.h>
 #include <core/log.h>
 #include <lib/printf.h>
 #include <lib/string.h>
 
+/* Nothing is longer than the longest run of pages, as in the kernel. */
 void *kmalloc(size_t bytes, unsigned flags)
 {
+	if (bytes > PAGE_SIZE << PAGE_MAX_ORDER)
+		return NULL;
 	return flags & ALLOC_ZERO ? calloc(1, bytes ? bytes : 1) : malloc(bytes ? bytes : 1);
 }
 

@@ -39,6 +39,7 @@ static struct page *descriptors;
 static size_t total_pages, next_page, used_pages;
 static u32 free_lists[PAGE_MAX_ORDER + 1];
 static long allocs_left = -1;
+static atomic64_t refaults;
 static struct spinlock lock = SPIN_INIT(RANK_PAGES);
 
 void hosted_pages_init(size_t pages);
@@ -236,6 +237,13 @@ void tenant_memory_event(struct tenant *t, enum memory_event e)
 
 void tenant_memory_count(u16 id, enum memory_count c, u64 pages)
 {
+	if (c == MEMORY_REFAULT_FILE)
+		atomic_add(&refaults, pages);
+}
+
+u64 hosted_refaults(void)
+{
+	return atomic_read(&refaults);
 }
 
 void tenant_memory_kind(u16 id, enum memory_kind k, s64 pages)

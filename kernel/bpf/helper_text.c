@@ -19,7 +19,7 @@
 #define ERR(e)     ((u64)(s64)(e))
 #define FN(n)      static u64 n(u64 r1, u64 r2, u64 r3, u64 r4, u64 r5)
 #define ARGS_MOST  12
-#define TEXT_MOST  512 /* of a string argument */
+#define TEXT_MOST  512      /* of a string argument */
 #define WIDTH_MOST 8388607U /* of one conversion, as in Linux */
 #define USER_LIMIT (1ULL << 47)
 

@@ -17,7 +17,7 @@ struct task *hosted_thread_begin(const char *name); /* of the calling thread; sh
 void hosted_thread_end(void);
 void hosted_rcu_drain(void);
 size_t hosted_pages_in_use(void);
-u64 hosted_refaults(void); /* that were counted so far */
+u64 hosted_refaults(void);            /* that were counted so far */
 void hosted_fail_alloc_after(long n); /* the n-th page allocation from now on and all later ones fail; -1: never */
 
 #endif

@@ -517,6 +517,14 @@ CASE(access_lists)
 	want(!removexattr(top, ACCESS) && !removexattr(top, DEFAULT));
 	want(may(1000, file, O_RDONLY));
 	want_errno(getxattr(top, DEFAULT, &got, sizeof(got)), ENODATA);
+	want(!removexattr(top, ACCESS) && !removexattr(top, DEFAULT)); /* the mode is a list: there always is one */
+	want(!setxattr(top, ACCESS, &l, sizeof(l), XATTR_REPLACE));
+	want_eq(getxattr(top, ACCESS, &got, sizeof(got)), sizeof(got));
+	want(!memcmp(&got, &l, sizeof(l)) && !may(1000, file, O_RDONLY));
+	l = list_of(5, 5, 7, 5);
+	want(!setxattr(top, ACCESS, &l, sizeof(l), XATTR_CREATE));
+	want_eq(getxattr(top, ACCESS, &got, sizeof(got)), sizeof(got));
+	want(!memcmp(&got, &l, sizeof(l)) && may(1000, file, O_RDONLY) && !removexattr(top, ACCESS));
 }
 
 int main(int argc, char **argv)

@@ -87,7 +87,7 @@ extern const struct inode_ops ext4_dir_inode_ops, ext4_file_inode_ops, ext4_link
 /* lists.c */
 int __must_check ext4_lists_load(struct ext4_super *s,
 				 struct inode *i); /* of one that comes into memory; the lock is held */
-int __must_check ext4_list_set(struct inode *i, const char *name, const void *value, size_t size, int flags);
+int __must_check ext4_list_set(struct inode *i, const char *name, const void *value, size_t size);
 int __must_check ext4_list_chmod(struct inode *i, u16 mode); /* i has a list */
 /* What a new inode's access list will be, if the folder has a default one; cuts the mode. The lock is held, here and
  * then: */

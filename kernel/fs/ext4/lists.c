@@ -76,7 +76,8 @@ int ext4_lists_load(struct ext4_super *s, struct inode *i)
 	return err;
 }
 
-int ext4_list_set(struct inode *i, const char *name, const void *value, size_t size, int flags)
+/* Linux takes no notice of XATTR_CREATE and XATTR_REPLACE here: the mode is a list, too, so there always is one. */
+int ext4_list_set(struct inode *i, const char *name, const void *value, size_t size)
 {
 	struct ext4_super *s = ext4_super_of(i->super);
 	struct ext4_inode *in = &node_of(i)->in;
@@ -92,9 +93,9 @@ int ext4_list_set(struct inode *i, const char *name, const void *value, size_t s
 	}
 	minimal = !list || (access && acl_is_minimal(list));
 	ext4_lock(s);
-	err = ext4_setxattr(s->fs, in, name, minimal ? NULL : value, minimal ? 0 : size, flags);
-	if (err == -ENODATA && value)
-		err = 0; /* the mode says it all */
+	err = ext4_setxattr(s->fs, in, name, minimal ? NULL : value, minimal ? 0 : size, 0);
+	if (err == -ENODATA)
+		err = 0; /* the mode says it all, and did */
 	i->blocks = in->sectors;
 	ext4_unlock(s);
 	if (!err)

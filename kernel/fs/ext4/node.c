@@ -343,7 +343,7 @@ static int setxattr(struct inode *i, const char *name, const void *value, size_t
 	(void)take_attributes(i, in);
 	if (!strncmp(name, "system.posix_acl_", 17)) {
 		ext4_unlock(s);
-		return ext4_list_set(i, name, value, size, flags);
+		return ext4_list_set(i, name, value, size);
 	}
 	err = ext4_setxattr(s->fs, in, name, value, size, flags);
 	if (!err) {

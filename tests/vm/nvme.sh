@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # NVMe by Debian's nvme-cli: two namespaces listed, identified, read and written through the passthrough, and a controller that
-# is reset while a program writes and verifies.
+# is reset while a program writes and verifies; one with a single interrupt vector, and queues that are polled.
 cd "$(dirname "$0")/../.." || exit 2
 for p in qemu-system-x86_64 nvme fio; do
 	PATH=$PATH:/usr/sbin command -v $p > /dev/null || { echo "skip: no $p"; exit 77; }
@@ -11,6 +11,7 @@ tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 truncate -s 48M "$tmp/n1"
 truncate -s 32M "$tmp/n2"
+truncate -s 16M "$tmp/n3"
 cat > "$tmp/run" <<'END'
 ok() { what=$1; shift; if "$@" > /tmp/said 2>&1; then echo "ok $what"; else echo "not ok $what: $(tail -3 /tmp/said)"; fi; }
 no() { what=$1; shift; if "$@" > /tmp/said 2>&1; then echo "not ok $what"; else echo "ok $what"; fi; }
@@ -48,6 +49,24 @@ echo 0 > /sys/block/nvme0n1/queue/io_poll_delay
 ok "adaptive: where the interrupts are" fio --name=x --thread --filename=/dev/nvme0n1 --ioengine=pvsync2 --hipri --direct=1 --bs=4k --size=2m --rw=randwrite --verify=crc32c --verify_fatal=1
 echo finished
 END
+cat > "$tmp/small" <<'END'
+is() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1: '$2', not '$3'"; fi; }
+dd if=/dev/urandom of=/tmp/random bs=64k count=16 2> /dev/null
+dd if=/tmp/random of=/dev/nvme0n1 bs=16k oflag=direct 2> /dev/null
+is "one vector: written and read" "$(dd if=/dev/nvme0n1 bs=16k count=64 iflag=direct 2> /dev/null | sha256sum)" "$(sha256sum < /tmp/random)"
+is "one vector: its queues, with the admin queue" "$(cat /sys/class/nvme/nvme0/queue_count)" 4
+echo 1 > /sys/block/nvme0n1/queue/io_poll && echo -1 > /sys/block/nvme0n1/queue/io_poll_delay
+fio --name=x --thread --filename=/dev/nvme0n1 --ioengine=pvsync2 --hipri --direct=1 --bs=4k --size=2m --rw=randwrite --verify=crc32c --verify_fatal=1 > /dev/null
+is "one vector: polled" "$?" 0
+echo finished
+END
+timeout 70 tools/qemu-run --debug-kernel --cpus 2 --timeout 60 --program fio --append nvme.poll_queues=2 --add "$tmp/small:/run.sh" --qemu "-drive \
+file=$tmp/n3,if=none,format=raw,id=n3 -device nvme,serial=small,drive=n3,msix_qsize=1,max_ioqpairs=4" -- sh /run.sh > "$tmp/out" 2> "$tmp/log"
+grep -E '^(ok|not ok) ' "$tmp/out"
+if grep -q '^not ok' "$tmp/out" || ! grep -q '^finished' "$tmp/out"; then
+	tail -n 20 "$tmp/log"
+	exit 1
+fi
 timeout 170 tools/qemu-run --debug-kernel --cpus 2 --timeout 160 --program nvme --program fio --append nvme.poll_queues=1 --add "$tmp/run:/run.sh" --qemu "-drive \
 file=$tmp/n1,if=none,format=raw,id=n1 -drive file=$tmp/n2,if=none,format=raw,id=n2 -device nvme,id=nv,serial=ostrom1 -device \
 nvme-ns,drive=n1,bus=nv,nsid=1 -device nvme-ns,drive=n2,bus=nv,nsid=2" -- sh /run.sh > "$tmp/out" 2> "$tmp/log"

@@ -131,6 +131,12 @@ static void reap_deferred(struct deferred *d)
 	nvme_queue_reap(container_of(d, struct nvme_queue, reap));
 }
 
+/* The admin queue has the first one; it is polled, so the only one of a small controller can serve a queue, too. */
+static unsigned vector_of(const struct nvme *c, unsigned queue_id)
+{
+	return min(queue_id, c->pci->msix_vectors - 1U);
+}
+
 /* Memory and, unless it is polled, an interrupt for a queue; the controller knows nothing of it yet. */
 static int alloc_queue(struct nvme *c, unsigned i, bool polled)
 {
@@ -144,7 +150,7 @@ static int alloc_queue(struct nvme *c, unsigned i, bool polled)
 	deferred_init(&q->reap, reap_deferred);
 	if (polled)
 		return 0;
-	err = pci_msix_request(c->pci, id, nvme_queue_interrupt, q, i % cpu_count(), "nvme");
+	err = pci_msix_request(c->pci, vector_of(c, id), nvme_queue_interrupt, q, i % cpu_count(), "nvme");
 	return min(err, 0);
 }
 
@@ -154,7 +160,7 @@ static int create_queue(struct nvme *c, struct nvme_queue *q)
 				   .prp1 = virt_to_phys(q->cq),
 				   .cdw10 = (u32)(q->depth - 1) << 16 | q->id,
 				   .cdw11 = q->polled ? CQ_CONTIGUOUS
-						      : (u32)q->id << 16 | CQ_INTERRUPT | CQ_CONTIGUOUS };
+						      : vector_of(c, q->id) << 16 | CQ_INTERRUPT | CQ_CONTIGUOUS };
 	struct nvme_command sq = { .opcode = ADMIN_CREATE_SQ,
 				   .prp1 = virt_to_phys(q->sq),
 				   .cdw10 = (u32)(q->depth - 1) << 16 | q->id,
@@ -186,6 +192,7 @@ static u64 number_param(const char *name, u64 most, u64 otherwise)
 	return boot_param(name, text, sizeof(text)) && !str_to_u64(text, 10, &n) && n <= most ? n : otherwise;
 }
 
+/* At least one of them has interrupts. */
 static int create_queues(struct nvme *c)
 {
 	unsigned poll = number_param("nvme.poll_queues", NVME_MAX_QUEUES - 1, 0);
@@ -195,7 +202,7 @@ static int create_queues(struct nvme *c)
 	if (err)
 		return err;
 	poll = min(poll, wanted - 1);
-	wanted = min(wanted, (unsigned)c->pci->msix_vectors - 1 + poll);
+	wanted = min(wanted, max((unsigned)c->pci->msix_vectors - 1, 1U) + poll);
 	for (unsigned i = 0; i < wanted; i++) {
 		err = alloc_queue(c, i, i >= wanted - poll);
 		if (!err)

@@ -130,8 +130,8 @@ static int from_archives(struct ksyms *k, const struct kernel_source *src)
 	};
 	char path[1024];
 
-	for (u32 i = 0; home && strlen(id) > 2 && i < ARRAY_SIZE(places); i++) {
-		if (i > 2 && !*r)
+	for (u32 i = 0; strlen(id) > 2 && i < ARRAY_SIZE(places); i++) {
+		if ((i < 2 && !home) || (i > 2 && !*r))
 			continue;
 		snprintf(path, sizeof(path), places[i].format, places[i].a, places[i].b, places[i].c);
 		if (!(places[i].is_text ? ksyms_load(k, path)

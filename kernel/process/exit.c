@@ -364,6 +364,7 @@ void process_exit_thread(int status)
 	fs_exit(current);
 	ns_set_change(current, NULL);
 	account_uncharge(current->cred->uid, ACCOUNT_TASKS, 1);
+	tenant_task_exits(current); /* before anybody hears of the end: then he may remove the group */
 	if (leave_process(p, status))
 		process_end(p);
 	task_put(current); /* the creator's reference: the process's membership */

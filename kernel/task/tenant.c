@@ -388,7 +388,8 @@ void tenant_task_exits(struct task *task)
 {
 	ulong flags = spin_lock_irqsave(&ids_lock);
 
-	leave(task);
+	if (!list_empty(&task->tenant_link))
+		leave(task);
 	unlock_and_tell(flags);
 }
 

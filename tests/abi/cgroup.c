@@ -482,6 +482,23 @@ CASE(what_removed_children_used)
 	want_eq(rmdir(at("u")), 0);
 }
 
+CASE(empty_when_its_last_is_waited_for)
+{
+	int status;
+
+	for (int i = 0; i < 100; i++) {
+		pid_t p;
+
+		want_eq(mkdir(at("l"), 0755), 0);
+		p = fork();
+		if (!p)
+			_exit(put("l/cgroup.procs", "0") != 0);
+		want(waitpid(p, &status, 0) == p && !status);
+		want_eq(field("l/cgroup.events", "populated"), 0);
+		want_eq(rmdir(at("l")), 0);
+	}
+}
+
 CASE(freezing)
 {
 	int p[2], status;
@@ -709,6 +726,7 @@ int main(void)
 	RUN(events);
 	RUN(killing);
 	RUN(what_removed_children_used);
+	RUN(empty_when_its_last_is_waited_for);
 	RUN(freezing);
 	RUN(threaded);
 	RUN(delegation);

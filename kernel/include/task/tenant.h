@@ -144,7 +144,7 @@ void tenant_put(struct tenant *t);
 struct tenant *tenant_by_id(u16 id); /* under RCU */
 struct task;
 void tenant_add_task(struct tenant *t, struct task *task);
-void tenant_task_exits(struct task *task);  /* no longer counts as live; it still holds its number */
+void tenant_task_exits(struct task *task);  /* no longer counts as live; it still holds its number. Again: nothing */
 void tenant_remove_task(struct task *task); /* gives its pid charge back */
 /* Moves a live task with its pid charge, which a limit does not hinder. false: it has exited, or the tenant has been
  * closed. What memory it has charged stays where it is. */

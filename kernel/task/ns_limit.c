@@ -4,13 +4,15 @@
  *
  * Idea: a user namespace has a limit a kind and counts, a user and kind, what was made in it. A new namespace counts
  * there, and for the owner of that user namespace in its parent, and so on up: who makes a namespace of his own does
- * not escape from his limits. Entries live as long as the user namespace they are in.
+ * not escape from his limits. An entry goes
+ * with the last namespace that it counts, so that nobody pays for those who were here once.
  *
  * Contract: task/user_ns.h; namespaces(7), "The /proc/sys/user directory".
  *
- * Locks: one spin lock to add an entry; they are read without, and the numbers are atomic.
+ * Locks: one spin lock over all entries; namespaces also end in RCU callbacks.
  */
 #include <alloc/slab.h>
+#include <core/log.h>
 #include <core/spin.h>
 #include <lib/err.h>
 #include <task/user_ns.h>
@@ -18,48 +20,66 @@
 struct ns_count {
 	struct ns_count *next;
 	kuid_t uid;
-	atomic_t used[NS_NR];
+	u32 used[NS_NR], all; /* all: their sum, never 0 */
 };
 
 static struct spinlock lock = SPIN_INIT(RANK_LEAF_SPIN);
 
-static struct ns_count *find(struct user_ns *in, kuid_t uid)
+/* Where the entry hangs, or could. */
+static struct ns_count **find(struct user_ns *in, kuid_t uid)
 {
-	struct ns_count *c = smp_load_acquire(&in->counts);
+	struct ns_count **at = &in->counts;
 
-	while (c && !uid_eq(c->uid, uid))
-		c = c->next;
-	return c;
+	assert_held(&lock);
+	while (*at && !uid_eq((*at)->uid, uid))
+		at = &(*at)->next;
+	return at;
 }
 
-static struct ns_count *find_or_make(struct user_ns *in, kuid_t uid)
+static int charge(struct user_ns *in, kuid_t uid, enum ns_kind kind)
 {
-	struct ns_count *c = find(in, uid), *fresh;
+	struct ns_count *fresh = kzalloc(sizeof(*fresh), ALLOC_CHARGED), **at;
+	ulong irq;
+	bool fits;
 
-	if (c)
-		return c;
-	fresh = kzalloc(sizeof(*fresh), ALLOC_CHARGED);
 	if (!fresh)
-		return NULL;
+		return -ENOMEM;
 	fresh->uid = uid;
-	spin_lock(&lock);
-	c = find(in, uid);
-	if (!c) {
-		fresh->next = in->counts;
-		smp_store_release(&in->counts, fresh);
-		c = fresh;
+	irq = spin_lock_irqsave(&lock);
+	at = find(in, uid);
+	fits = (*at ? (*at)->used[kind] : 0) < READ_ONCE(in->max[kind]);
+	if (fits && !*at) {
+		*at = fresh;
 		fresh = NULL;
 	}
-	spin_unlock(&lock);
+	if (fits) {
+		(*at)->used[kind]++;
+		(*at)->all++;
+	}
+	spin_unlock_irqrestore(&lock, irq);
 	kfree(fresh);
-	return c;
+	return fits ? 0 : -ENOSPC;
+}
+
+static void uncharge(struct user_ns *in, kuid_t uid, enum ns_kind kind)
+{
+	ulong irq = spin_lock_irqsave(&lock);
+	struct ns_count **at = find(in, uid), *gone = NULL;
+
+	(*at)->used[kind]--;
+	if (!--(*at)->all) {
+		gone = *at;
+		*at = gone->next;
+	}
+	spin_unlock_irqrestore(&lock, irq);
+	kfree(gone);
 }
 
 /* As far up as `end`, which is not counted. */
 static void give_back(struct user_ns *in, kuid_t uid, enum ns_kind kind, const struct user_ns *end)
 {
 	for (; in != end; uid = in->owner, in = in->parent)
-		atomic_sub(&find(in, uid)->used[kind], 1);
+		uncharge(in, uid, kind);
 }
 
 int ns_limit_charge(struct user_ns *in, kuid_t uid, enum ns_kind kind)
@@ -67,15 +87,12 @@ int ns_limit_charge(struct user_ns *in, kuid_t uid, enum ns_kind kind)
 	struct user_ns *u = in;
 
 	for (kuid_t who = uid; u; who = u->owner, u = u->parent) {
-		struct ns_count *c = find_or_make(u, who);
-		bool fits = c && (u32)atomic_add_return(&c->used[kind], 1) <= READ_ONCE(u->max[kind]);
+		int err = charge(u, who, kind);
 
-		if (fits)
+		if (!err)
 			continue;
-		if (c)
-			atomic_sub(&c->used[kind], 1);
 		give_back(in, uid, kind, u);
-		return c ? -ENOSPC : -ENOMEM;
+		return err;
 	}
 	return 0;
 }
@@ -83,14 +100,4 @@ int ns_limit_charge(struct user_ns *in, kuid_t uid, enum ns_kind kind)
 void ns_limit_uncharge(struct user_ns *in, kuid_t uid, enum ns_kind kind)
 {
 	give_back(in, uid, kind, NULL);
-}
-
-void ns_limit_free(struct user_ns *in)
-{
-	struct ns_count *c = in->counts, *next;
-
-	for (; c; c = next) {
-		next = c->next;
-		kfree(c);
-	}
 }

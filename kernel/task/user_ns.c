@@ -52,7 +52,7 @@ static void free_user_ns(struct ns *n)
 {
 	struct user_ns *u = container_of(n, struct user_ns, ns);
 
-	ns_limit_free(u);
+	ensure(!u->counts);
 	kfree(u->uids);
 	kfree(u->gids);
 	kfree(u);

@@ -33,7 +33,7 @@ struct user_ns {
 	const struct id_map *uids, *gids; /* NULL: not written yet. Set once under maps_lock */
 	bool deny_setgroups;              /* maps_lock */
 	u32 max[NS_NR];                   /* namespaces a user may make here. Single words */
-	struct ns_count *counts;          /* ns_limit.c */
+	struct ns_count *counts;          /* ns_limit.c: NULL when nothing that was made here lives */
 };
 extern struct user_ns user_ns_first;
 
@@ -46,7 +46,6 @@ int __must_check user_ns_create(struct cred *c);
  * many; -ENOMEM. */
 int __must_check ns_limit_charge(struct user_ns *in, kuid_t uid, enum ns_kind kind);
 void ns_limit_uncharge(struct user_ns *in, kuid_t uid, enum ns_kind kind);
-void ns_limit_free(struct user_ns *in);                /* nothing counts in it any more */
 void user_ns_enter(struct cred *c, struct user_ns *u); /* c gets its own capabilities there; takes a reference */
 
 u32 user_ns_uid_out(const struct user_ns *u, kuid_t k); /* ID_NONE: has no number there */

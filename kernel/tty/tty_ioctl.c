@@ -14,6 +14,7 @@
 #include <asm/termbits.h>
 #include <arch/user.h>
 #include <core/clock.h>
+#include <core/log.h>
 #include <lib/err.h>
 #include <lib/string.h>
 #include <linux/capability.h>
@@ -52,7 +53,29 @@ static int drain(struct tty *t)
 	return 0;
 }
 
-static int apply(struct tty *t, const struct termios2 *k, bool wait, bool flush)
+static u32 keep_bits(u32 old, u32 new, u32 locked)
+{
+	return (old & locked) | (new & ~locked);
+}
+
+static void keep_locked(struct tty *t, struct termios2 *k)
+{
+	const struct termios2 *old = &t->termios;
+	const struct termios *locked = &t->locked;
+
+	assert_held(&t->lock);
+	k->c_iflag = keep_bits(old->c_iflag, k->c_iflag, locked->c_iflag);
+	k->c_oflag = keep_bits(old->c_oflag, k->c_oflag, locked->c_oflag);
+	k->c_cflag = keep_bits(old->c_cflag, k->c_cflag, locked->c_cflag);
+	k->c_lflag = keep_bits(old->c_lflag, k->c_lflag, locked->c_lflag);
+	if (locked->c_line)
+		k->c_line = old->c_line;
+	for (unsigned i = 0; i < NCCS; i++)
+		if (locked->c_cc[i])
+			k->c_cc[i] = old->c_cc[i];
+}
+
+static int apply(struct tty *t, struct termios2 *k, bool wait, bool flush)
 {
 	int err = tty_may_change(t);
 	struct termios2 old;
@@ -64,6 +87,7 @@ static int apply(struct tty *t, const struct termios2 *k, bool wait, bool flush)
 		return err;
 	irq = spin_lock_irqsave(&t->lock);
 	old = t->termios;
+	keep_locked(t, k);
 	t->termios = *k;
 	if (flush)
 		n_tty_flush_input(t);
@@ -129,6 +153,31 @@ static long get_termio(struct tty *t, void __user *arg)
 	return user_put(arg, &o, sizeof(o));
 }
 
+static long set_locked(struct tty *t, const void __user *arg)
+{
+	struct termios k;
+	ulong irq;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if (user_get(&k, arg, sizeof(k)))
+		return -EFAULT;
+	irq = spin_lock_irqsave(&t->lock);
+	t->locked = k;
+	spin_unlock_irqrestore(&t->lock, irq);
+	return 0;
+}
+
+static long get_locked(struct tty *t, void __user *arg)
+{
+	struct termios k;
+	ulong irq = spin_lock_irqsave(&t->lock);
+
+	k = t->locked;
+	spin_unlock_irqrestore(&t->lock, irq);
+	return user_put(arg, &k, sizeof(k));
+}
+
 static long termios_ioctl(struct tty *t, unsigned cmd, void __user *arg)
 {
 	switch (cmd) {
@@ -144,6 +193,8 @@ static long termios_ioctl(struct tty *t, unsigned cmd, void __user *arg)
 	case TCSETA:
 	case TCSETAW:
 	case TCSETAF: return set_termio(t, arg, cmd - TCSETA);
+	case TIOCGLCKTRMIOS: return get_locked(t, arg);
+	case TIOCSLCKTRMIOS: return set_locked(t, arg);
 	default: return -ENOIOCTLCMD;
 	}
 }

@@ -185,6 +185,53 @@ static void keyboard(void)
 	want(open("/dev/tty", O_RDWR) >= 0);
 }
 
+/* The kernel's struct termios: four words, the line discipline, 19 characters. */
+struct kernel_termios {
+	unsigned iflag, oflag, cflag, lflag;
+	unsigned char line, cc[19];
+};
+
+CASE(locked_modes)
+{
+	struct kernel_termios k, no = { 0 }, lock = { .iflag = ICRNL, .lflag = ECHO | ISIG, .cc = { [VINTR] = 1 } };
+	int status;
+	pid_t p;
+
+	open_pair();
+	want_eq(ioctl(slave, TIOCGLCKTRMIOS, &k), 0);
+	want(!memcmp(&k, &no, sizeof(k)));
+	want_eq(ioctl(slave, TIOCSLCKTRMIOS, &lock), 0);
+	want_eq(ioctl(master, TIOCGLCKTRMIOS, &k), 0); /* the pair has one state */
+	want(!memcmp(&k, &lock, sizeof(k)));
+	want_eq(ioctl(slave, TCGETS, &k), 0);
+	want(k.lflag & ECHO && k.lflag & ISIG && k.lflag & ICANON && k.iflag & ICRNL);
+	k.lflag &= ~(unsigned)(ECHO | ISIG | ICANON);
+	k.iflag = IXON;
+	k.cc[VINTR] = 'x';
+	k.cc[VQUIT] = 'y';
+	want_eq(ioctl(slave, TCSETS, &k), 0);
+	want_eq(ioctl(slave, TCGETS, &k), 0);
+	want(k.lflag & ECHO && k.lflag & ISIG && !(k.lflag & ICANON));
+	want_eq(k.iflag, ICRNL | IXON);
+	want_eq(k.cc[VINTR], 3);
+	want_eq(k.cc[VQUIT], 'y');
+	want_errno(ioctl(slave, TIOCSLCKTRMIOS, 1L), EFAULT);
+	want_errno(ioctl(slave, TIOCGLCKTRMIOS, 1L), EFAULT);
+	p = fork();
+	if (!p) {
+		if (setuid(1000))
+			_exit(2);
+		_exit(ioctl(slave, TIOCSLCKTRMIOS, &no) != -1 || errno != EPERM || ioctl(slave, TIOCGLCKTRMIOS, &k));
+	}
+	want(waitpid(p, &status, 0) == p && !status);
+	want_eq(ioctl(slave, TIOCSLCKTRMIOS, &no), 0);
+	k.lflag &= ~(unsigned)ECHO;
+	want_eq(ioctl(slave, TCSETSW, &k), 0);
+	want_eq(ioctl(slave, TCGETS, &k), 0);
+	want(!(k.lflag & ECHO));
+	close_pair();
+}
+
 CASE(session)
 {
 	open_pair();
@@ -242,6 +289,7 @@ int main(void)
 	RUN(lines);
 	RUN(pasted);
 	RUN(modes);
+	RUN(locked_modes);
 	RUN(session);
 	RUN(job_control);
 	RUN(hang_up);

@@ -46,6 +46,7 @@ struct tty {
 	refcount_t refs;
 	struct spinlock lock;
 	struct termios2 termios;
+	struct termios locked; /* what of it must not change: ioctl_tty(2), TIOCSLCKTRMIOS */
 	struct tty_winsize winsize;
 	unsigned opens; /* files */
 	bool hung_up, exclusive, stopped;

@@ -5,7 +5,7 @@
  * Idea: each tenant has the CPUs that it asked for and those that it effectively has: what it asked for, as far as its
  * parent has it; the parent's, if that leaves none or it asked for nothing. When that changes, its threads get the new
  * mask; sched_setaffinity(2) can only choose from it. Memory nodes are inherited the same way: task_mems reads them
- * when a page is wanted, and what its processes have on others moves when cpuset.mems is written.
+ * when a page is wanted, and what processes have on others moves when cpuset.mems is written, there or above.
  *
  * Contract: cgroup-v2.rst, "Cpuset". Lists as "0-3,5"; ERANGE beyond what this machine could have, EINVAL for what is
  * not on line. A partition (cpuset.cpus.partition) has its CPUs for itself: they are taken from its parent and so from
@@ -14,6 +14,7 @@
  *
  * Locks: cgroup_lock; the scheduler reads cpus_effective as single words.
  */
+#include <alloc/slab.h>
 #include <arch/cpu.h>
 #include <arch/numa.h>
 #include <core/init.h>
@@ -162,6 +163,36 @@ static void move_memory(struct tenant *t, nodemask_t from, nodemask_t to)
 	cgroup_ids_put(&ids);
 }
 
+/* What is to move once cgroup_lock is free again. */
+struct memory_move {
+	struct list link;
+	struct tenant *t;
+	nodemask_t from, to;
+};
+
+/* Without memory for the note the pages stay where they are. */
+static void note_move(struct tenant *t, nodemask_t from, nodemask_t to, struct list *moves)
+{
+	struct memory_move *m = from != to && !list_empty(&t->tasks) ? kmalloc(sizeof(*m), ALLOC_KERNEL) : NULL;
+
+	if (!m)
+		return;
+	*m = (struct memory_move){ .t = t, .from = from, .to = to };
+	tenant_get(t);
+	list_add_tail(&m->link, moves);
+}
+
+static void move_all(struct list *moves)
+{
+	struct memory_move *m, *next;
+
+	list_for_each_entry_safe (m, next, moves, link) {
+		move_memory(m->t, m->from, m->to);
+		tenant_put(m->t);
+		kfree(m);
+	}
+}
+
 /* ---- partitions ---- */
 
 enum { MEMBER, ROOT, ISOLATED };
@@ -226,8 +257,8 @@ static u64 give_to_partitions(struct tenant *t, u64 mask)
 	return mask;
 }
 
-/* Parents before children; no deeper than the tree. */
-static void spread(struct tenant *t, u64 has, nodemask_t mems)
+/* Parents before children; no deeper than the tree. Without `moves` all memory stays where it is. */
+static void spread(struct tenant *t, u64 has, nodemask_t mems, struct list *moves)
 {
 	struct attr_dir *child;
 	u64 mask = t->cpus & has;
@@ -236,6 +267,8 @@ static void spread(struct tenant *t, u64 has, nodemask_t mems)
 		mask = has;
 	if (t->mems & mems)
 		mems &= t->mems;
+	if (moves)
+		note_move(t, t->mems_effective & node_memory_mask(), mems, moves);
 	WRITE_ONCE(t->mems_effective, mems);
 	mask = give_to_partitions(t, mask);
 	if (mask != t->cpus_effective) {
@@ -246,14 +279,14 @@ static void spread(struct tenant *t, u64 has, nodemask_t mems)
 	{
 		struct cgroup *c = cgroup_of(child->owner);
 
-		spread(child->owner, c->partition && is_partition(c) ? c->tenant->cpus : mask, mems);
+		spread(child->owner, c->partition && is_partition(c) ? c->tenant->cpus : mask, mems, moves);
 	}
 }
 
 /* From the root on, since a partition takes from its parent. */
-static void spread_all(void)
+static void spread_all(struct list *moves)
 {
-	spread(&tenant_root, cpu_online_mask(), node_memory_mask());
+	spread(&tenant_root, cpu_online_mask(), node_memory_mask(), moves);
 }
 
 static int show_partition(struct attr_dir *d, const struct attr *a, struct strbuf *out)
@@ -284,7 +317,7 @@ static int set_partition(struct attr_dir *d, const struct attr *a, char *text, s
 		err = -ENODEV;
 	} else {
 		cgroup_of(d->owner)->partition = kind;
-		spread_all();
+		spread_all(NULL);
 	}
 	mutex_unlock(&cgroup_lock);
 	return err;
@@ -308,7 +341,7 @@ static int set_cpus(struct attr_dir *d, const struct attr *a, char *text, size_t
 		err = -ENODEV;
 	} else {
 		t->cpus = mask;
-		spread_all();
+		spread_all(NULL);
 	}
 	mutex_unlock(&cgroup_lock);
 	return err;
@@ -318,7 +351,8 @@ static int set_mems(struct attr_dir *d, const struct attr *a, char *text, size_t
 {
 	struct tenant *t = cgroup_tenant(d);
 	bool beyond = false;
-	nodemask_t mask, before, after = 0;
+	nodemask_t mask;
+	LIST(moves);
 	int err = parse_list(text, NODES, &mask, &beyond);
 
 	if (err)
@@ -326,17 +360,14 @@ static int set_mems(struct attr_dir *d, const struct attr *a, char *text, size_t
 	if (beyond || mask & ~node_memory_mask())
 		return -EINVAL;
 	mutex_lock(&cgroup_lock);
-	before = t->mems_effective & node_memory_mask();
 	if (d->removed) {
 		err = -ENODEV;
 	} else {
 		t->mems = mask;
-		spread_all();
-		after = t->mems_effective;
+		spread_all(&moves);
 	}
 	mutex_unlock(&cgroup_lock);
-	if (!err && after != before)
-		move_memory(t, before, after);
+	move_all(&moves);
 	return err;
 }
 
@@ -364,7 +395,7 @@ static void reset(struct tenant *t)
 {
 	t->cpus = t->mems = 0;
 	cgroup_of(t)->partition = MEMBER;
-	spread_all();
+	spread_all(NULL);
 }
 
 static const struct attr *const files[] = { &file_cpus,           &file_partition,      &file_mems,
@@ -378,7 +409,7 @@ static struct cgroup_controller cpuset = {
 static void removed(struct tenant *t)
 {
 	if (cgroup_of(t) && cgroup_of(t)->partition)
-		spread_all();
+		spread_all(NULL);
 }
 
 static struct tenant_watcher watcher = { .removed = removed };

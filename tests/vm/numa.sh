@@ -44,6 +44,9 @@ echo +cpuset +memory > cgroup.subtree_control; mkdir t
 echo 5 > t/cpuset.mems || echo "no node 5"
 sh -c 'echo $$ > t/cgroup.procs; x=$(head -c 1000000 /dev/zero | tr "\0" x); echo 1 > t/cpuset.mems; cat t/cpuset.mems.effective
 	echo "moved $(grep heap /proc/$$/numa_maps)"; grep Mems_allowed_list /proc/self/status; numactl --show | grep membind; grep ^anon t/memory.numa_stat; :'
+mkdir p; echo +cpuset > p/cgroup.subtree_control; mkdir p/c
+sh -c 'echo $$ > p/c/cgroup.procs; echo 0 > p/c/cpuset.mems; x=$(head -c 1000000 /dev/zero | tr "\0" x); echo "in a child $(grep heap /proc/$$/numa_maps)"
+	echo 1 > p/cpuset.mems; cat p/c/cpuset.mems.effective; echo "moved from above $(grep heap /proc/$$/numa_maps)"; :'
 cd /; numactl --membind=1 memhog -r1 200m > /dev/null; echo "full $?"
 numactl --preferred=1 memhog -r1 200m > /dev/null; echo "spilled $? $(sed -n 's/^numa_foreign //p' /sys/devices/system/node/node1/numastat)"
 END
@@ -65,6 +68,8 @@ has "migratepages" '^after [0-9a-f]+ bind:0 heap .* N1='
 has "migspeed" 'Mbyte migrated in .* secs'
 has "cpuset.mems refuses nodes that are not there" '^no node 5'
 has "and moves what its processes have" '^moved .* heap .* N1='
+has "in a group below, too, to which nothing else is left" '^moved from above .* heap [^N]* N1='
+has "and only then" '^in a child .* heap [^N]* N0='
 has "Mems_allowed" '^Mems_allowed_list:	1$'
 has "memory.numa_stat" '^anon N0=0 N1=[1-9]'
 has "a program that is bound to a full node is killed" '^full 137'

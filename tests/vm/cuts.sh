@@ -4,6 +4,7 @@
 # ext4 over NBD while the record runs, and every disk that a cut could have left is mounted state by e2fsck and checked
 # for each file whose fsync had been reported. OSTROM_CUTS sets the number of cuts (50).
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 root=$PWD
 for tool in qemu-io qemu-system-x86_64; do command -v $tool > /dev/null || { echo "skip: no $tool"; exit 77; }; done
 export PATH=$PATH:/usr/sbin:/sbin
@@ -13,8 +14,6 @@ dir=$(mktemp -d) || exit 1
 server=
 trap '[ -n "$server" ] && kill "$server" 2> /dev/null; rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
-status=0
-check() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1: got '$2', wanted '$3'"; status=1; fi; }
 record() { # base, log
 	timeout 300 "$ostrom" cuts record --image "$1" --log "$2" --socket s --once &
 	server=$!
@@ -25,31 +24,31 @@ byte() { od -An -tx1 -j "$2" -N 1 "$1" | tr -d ' '; }
 
 truncate -s 16M base
 record base log
-"$ostrom" cuts mark --socket s "before all" || status=1
+"$ostrom" cuts mark --socket s "before all" || failed=1
 qemu-io -t writeback -f raw -c 'write -P 0xaa 8M 64k' -c 'flush' -c 'write -P 0xbb 8M 64k' -c 'write -f -P 0xcc 9M 4k' \
-	-c 'write -P 0xdd 10M 1M' -c 'discard 8M 4k' 'nbd+unix:///?socket=s' > /dev/null || status=1
+	-c 'write -P 0xdd 10M 1M' -c 'discard 8M 4k' 'nbd+unix:///?socket=s' > /dev/null || failed=1
 wait "$server"; server=
-check "record" "$("$ostrom" cuts info --log log)" \
+is "record" "$("$ostrom" cuts info --log log)" \
 	"disk 16777216 bytes, 8 operations, 4 writes, 0 zeroes, 1 trims, 2 flushes, 1 marks, 1183744 bytes written"
-for loss in all none torn; do "$ostrom" cuts replay --image base --log log --at 6 --loss $loss --seed 3 --out d.$loss || status=1; done
-check "what was flushed stays" "$(byte d.all 8388608)" aa
-check "forced writes stay" "$(byte d.all 9437184)" cc
-check "the rest is lost" "$(byte d.all 10485760)" 00
-check "or all of it arrives" "$(byte d.none 8388608)$(byte d.none 10485760)" bbdd
+for loss in all none torn; do "$ostrom" cuts replay --image base --log log --at 6 --loss $loss --seed 3 --out d.$loss || failed=1; done
+is "what was flushed stays" "$(byte d.all 8388608)" aa
+is "forced writes stay" "$(byte d.all 9437184)" cc
+is "the rest is lost" "$(byte d.all 10485760)" 00
+is "or all of it arrives" "$(byte d.none 8388608)$(byte d.none 10485760)" bbdd
 mixed=0
 for seed in 1 2 3 4 5 6 7 8; do
-	"$ostrom" cuts replay --image base --log log --at 6 --seed $seed --out d.seed || status=1
+	"$ostrom" cuts replay --image base --log log --at 6 --seed $seed --out d.seed || failed=1
 	od -An -v -tx1 -w512 -j 10485760 -N 1048576 d.seed | cut -c2-3 | sort -u | tr '\n' ' ' | grep -q '00 dd' && mixed=1
 done
-check "or some sectors of it" $mixed 1
+is "or some sectors of it" $mixed 1
 "$ostrom" cuts replay --image base --log log --at 6 --seed 3 --out d.again
-check "and the same ones again" "$(cmp d.torn d.again && echo same)" same
+is "and the same ones again" "$(cmp d.torn d.again && echo same)" same
 "$ostrom" cuts replay --image base --log log --at 99 --loss none --out d.end
-check "the whole record" "$(byte d.end 8388608)$(byte d.end 8392704)" 00bb
+is "the whole record" "$(byte d.end 8388608)$(byte d.end 8392704)" 00bb
 head -c 1000 log > cut.log
-check "a record that ends in the middle" "$("$ostrom" cuts info --log cut.log | cut -d, -f2)" " 1 operations"
-check "not a record" "$("$ostrom" cuts info --log base 2>&1)" "ostrom cuts: base: Invalid argument"
-check "a failing checker is told" "$("$ostrom" cuts test --image base --log log --cuts 2 -- false {} | tail -1)" "2 of 2 cuts failed"
+is "a record that ends in the middle" "$("$ostrom" cuts info --log cut.log | cut -d, -f2)" " 1 operations"
+is "not a record" "$("$ostrom" cuts info --log base 2>&1)" "ostrom cuts: base: Invalid argument"
+is "a failing checker is told" "$("$ostrom" cuts test --image base --log log --cuts 2 -- false {} | tail -1)" "2 of 2 cuts failed"
 
 # Debian's Linux on ext4: forty files, each synced and then reported by a mark, between other writes without sync.
 truncate -s 32M base
@@ -72,7 +71,7 @@ G
 	-q "-serial unix:$dir/s.mark" -- sh /guest.sh > guest.out 2>&1
 case $? in
 0) ;;
-125) echo "skip: Linux did not boot here: $(tail -1 guest.out)"; [ $status -eq 0 ] && exit 77; exit 1 ;;
+125) echo "skip: Linux did not boot here: $(tail -1 guest.out)"; [ $failed -eq 0 ] && exit 77; exit 1 ;;
 *) echo "not ok: the guest's work failed"; cat guest.out; exit 1 ;;
 esac
 wait "$server"; server=
@@ -101,8 +100,8 @@ C
 chmod +x checker.sh
 export OSTROM=$ostrom
 verdict=$("$ostrom" cuts test --image base --log log --cuts "${OSTROM_CUTS:-50}" -- ./checker.sh {})
-check "Linux and ext4 lose nothing, and our replay equals e2fsck's" "$(echo "$verdict" | tail -1)" "0 of ${OSTROM_CUTS:-50} cuts failed"
+is "Linux and ext4 lose nothing, and our replay equals e2fsck's" "$(echo "$verdict" | tail -1)" "0 of ${OSTROM_CUTS:-50} cuts failed"
 echo "$verdict" | head -5
 # The checker can fail: with the journal's part of the record ignored, it does.
-check "a mark that was never reached is missed" "$(CUTS_MARK=41 ./checker.sh base 2> /dev/null | tail -1)" "file1 is lost to us (mark 41)"
-exit $status
+is "a mark that was never reached is missed" "$(CUTS_MARK=41 ./checker.sh base 2> /dev/null | tail -1)" "file1 is lost to us (mark 41)"
+exit $failed

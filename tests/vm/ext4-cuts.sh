@@ -5,6 +5,7 @@
 # same files, and whatever fsync had reported is whole; what the guest never touched is untouched. OSTROM_CUTS: how many cuts
 # (50; TEST_MODE=all: 1000).
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 export PATH=$PATH:/usr/sbin:/sbin
 for tool in mke2fs e2fsck debugfs qemu-system-x86_64; do command -v $tool > /dev/null || { echo "skip: no $tool"; exit 77; }; done
 make -s kernel build/user/init build/user/ostrom || exit 1
@@ -17,8 +18,6 @@ server=
 trap '[ -n "$server" ] && kill "$server" 2> /dev/null; rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
 . "$root/tests/vm/cuts/record.sh"
-status=0
-check() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1: got '$2', wanted '$3'"; status=1; fi; }
 
 mkdir -p t/keep t/work
 for i in $(seq 40); do for n in $(seq $i); do echo "kept $i $n"; done > t/keep/k$i; done
@@ -73,10 +72,10 @@ awk -v mark="${CUTS_MARK:-0}" 'NR == FNR { want[$1] = $5 " " $7; next } { got[$1
 C
 chmod +x checker.sh
 verdict=$("$OSTROM" cuts test --image base --log log --cuts "$cuts" -- ./checker.sh {})
-check "nothing is lost in $cuts cuts" "$(echo "$verdict" | tail -1)" "0 of $cuts cuts failed"
-[ $status = 0 ] || echo "$verdict" | head -20
+is "nothing is lost in $cuts cuts" "$(echo "$verdict" | tail -1)" "0 of $cuts cuts failed"
+[ $failed = 0 ] || echo "$verdict" | head -20
 "$OSTROM" cuts replay --image base --log log --at 999999 --loss none --out end
-check "the end is clean" "$(e2fsck -fn end > /dev/null 2>&1; echo $?)" 0
+is "the end is clean" "$(e2fsck -fn end > /dev/null 2>&1; echo $?)" 0
 # The checker can fail: what was never reached is missed.
-check "a mark that was never reached is missed" "$(CUTS_MARK=41 ./checker.sh base 2> /dev/null | tail -1)" "file1 is lost (mark 41)"
-exit $status
+is "a mark that was never reached is missed" "$(CUTS_MARK=41 ./checker.sh base 2> /dev/null | tail -1)" "file1 is lost (mark 41)"
+exit $failed

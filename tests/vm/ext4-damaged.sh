@@ -5,6 +5,7 @@
 # unmounted by the build with all checks. Nothing may panic, hang or harm another file system, which e2fsck and a sum of all it has
 # judge at the end. DAMAGED: how many (60; TEST_MODE=all: 600).
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 export PATH=$PATH:/usr/sbin:/sbin
 for tool in mke2fs e2fsck debugfs sfdisk qemu-system-x86_64; do command -v $tool > /dev/null || { echo "skip: no $tool"; exit 77; }; done
 make -s kernel DEBUG=1 build/user/init build/user/ostrom || exit 1
@@ -12,8 +13,6 @@ n=${DAMAGED:-60}
 [ "$TEST_MODE" = all ] && [ -z "$DAMAGED" ] && n=600
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
-status=0
-check() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1: got '$2', wanted '$3'"; status=1; fi; }
 
 mkdir -p "$tmp/t/dir/many" "$tmp/in"
 for i in $(seq 120); do echo "$i" > "$tmp/t/dir/many/a-name-that-is-long-enough-$i"; done
@@ -82,11 +81,11 @@ truncate -s 16M "$tmp/disk" && mke2fs -q -F -t ext4 -d "$tmp/g" "$tmp/disk" || e
 adds=(); for f in "$tmp/in"/*; do adds+=(--add "$f:/in/${f##*/}"); done
 timeout 900 tools/qemu-run --debug-kernel --cpus 2 --timeout 880 --disk "$tmp/disk" "${adds[@]}" --add "$tmp/one.sh:/one.sh" --add "$tmp/run.sh:/run.sh" \
 	--append "brd.rd_nr=1 brd.rd_size=4096" -- sh /run.sh > "$tmp/out" 2> "$tmp/log"
-check "all of it is gone through" "$(tail -1 "$tmp/out")" "finished $n 80"
-check "nothing hangs" "$(grep -c ^hang "$tmp/out")" 0
-[ $status = 0 ] || { grep ^hang "$tmp/out" | head -5; tail -25 "$tmp/log"; }
+is "all of it is gone through" "$(tail -1 "$tmp/out")" "finished $n 80"
+is "nothing hangs" "$(grep -c ^hang "$tmp/out")" 0
+[ $failed = 0 ] || { grep ^hang "$tmp/out" | head -5; tail -25 "$tmp/log"; }
 mounted=$(sed -n 's/^mounted //p' "$tmp/out")
-check "some are mounted, some refused" "$([ "$mounted" -gt $((n / 5)) ] && [ "$mounted" -lt "$n" ] && echo both || echo "$mounted of $n")" both
-check "the other file system has what it had" "$(tail -3 "$tmp/out" | head -1)" "$(cd "$tmp/g/tree" && find . -type f -exec md5sum {} + | sed 's|  \./|  /good/tree/|' | sort | md5sum)"
-check "and is clean" "$(e2fsck -fn "$tmp/disk" > /dev/null 2>&1; echo $?)" 0
-exit $status
+is "some are mounted, some refused" "$([ "$mounted" -gt $((n / 5)) ] && [ "$mounted" -lt "$n" ] && echo both || echo "$mounted of $n")" both
+is "the other file system has what it had" "$(tail -3 "$tmp/out" | head -1)" "$(cd "$tmp/g/tree" && find . -type f -exec md5sum {} + | sed 's|  \./|  /good/tree/|' | sort | md5sum)"
+is "and is clean" "$(e2fsck -fn "$tmp/disk" > /dev/null 2>&1; echo $?)" 0
+exit $failed

@@ -4,14 +4,13 @@
 # debugfs, and the reverse, by a manifest of names, modes, owners, times, links, attributes and contents. The build with all checks.
 # Arguments: names of cases to run (default: all; TEST_MODE=all: also ext2, ext3, small blocks and inline data).
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 export PATH=$PATH:/usr/sbin:/sbin
 for tool in mke2fs e2fsck debugfs qemu-system-x86_64; do command -v $tool > /dev/null || { echo "skip: no $tool"; exit 77; }; done
 make -s kernel DEBUG=1 build/user/init || exit 1
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
-status=0
-check() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1: got '$2', wanted '$3'"; status=1; fi; }
-clean() { e2fsck -fn "$2" > "$tmp/fsck" 2>&1 || cat "$tmp/fsck"; check "$1: e2fsck finds nothing" "$(e2fsck -fn "$2" > /dev/null 2>&1; echo $?)" 0; }
+clean() { e2fsck -fn "$2" > "$tmp/fsck" 2>&1 || cat "$tmp/fsck"; is "$1: e2fsck finds nothing" "$(e2fsck -fn "$2" > /dev/null 2>&1; echo $?)" 0; }
 image() { rm -f "$tmp/disk"; truncate -s "$1" "$tmp/disk"; shift; mke2fs -q -F "$@" "$tmp/disk" || exit 1; }
 
 cat > "$tmp/work.sh" <<'G'
@@ -54,20 +53,20 @@ linux() { tools/linux-guest -t 100 -m crc32c_generic -m ext4 -f "$tmp/$1.sh" -D 
 both_ways() { # NAME TYPE SIZE MKE2FS-OPTIONS...
 	local name=$1 type=$2
 	image "${@:3}"
-	check "$name: Ostrom's work" "$(guest work 700 "$type" | tail -1)" finished
-	[ $status = 0 ] || tail -15 "$tmp/log"
+	is "$name: Ostrom's work" "$(guest work 700 "$type" | tail -1)" finished
+	[ $failed = 0 ] || tail -15 "$tmp/log"
 	clean "$name" "$tmp/disk"
 	guest look > "$tmp/ours"
 	linux look > "$tmp/theirs"
-	check "$name: Linux reads the same" "$(cmp "$tmp/ours" "$tmp/theirs" && [ "$(wc -l < "$tmp/ours")" -gt 900 ] && echo same)" same
+	is "$name: Linux reads the same" "$(cmp "$tmp/ours" "$tmp/theirs" && [ "$(wc -l < "$tmp/ours")" -gt 900 ] && echo same)" same
 }
 
 reverse() {
 	image 48M -t ext4
-	check "Linux's work" "$(linux work | grep -c finished)" 1
+	is "Linux's work" "$(linux work | grep -c finished)" 1
 	guest look > "$tmp/ours"
 	linux look > "$tmp/theirs"
-	check "Ostrom reads what Linux wrote" "$(cmp "$tmp/ours" "$tmp/theirs" && [ "$(wc -l < "$tmp/ours")" -gt 900 ] && echo same)" same
+	is "Ostrom reads what Linux wrote" "$(cmp "$tmp/ours" "$tmp/theirs" && [ "$(wc -l < "$tmp/ours")" -gt 900 ] && echo same)" same
 }
 
 wanted=${*:-default reverse}
@@ -82,4 +81,4 @@ for case in $wanted; do
 	inline) both_ways "inline data" ext4 64M -t ext4 -O inline_data -b 4096 ;;
 	esac
 done
-exit $status
+exit $failed

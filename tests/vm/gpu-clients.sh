@@ -5,12 +5,12 @@
 # films must be the same, and play; and a WebGL page in Chromium, which checks its pixels. Skips what is not installed: glmark2-es2-x11,
 # mesa-utils, gstreamer1.0-{gl,tools,plugins-*}, chromium, xvfb.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 make -s user || exit 1
 command -v Xvfb > /dev/null && { command -v glmark2-es2 || command -v gst-launch-1.0; } > /dev/null || { echo "skip: neither glmark2 nor GStreamer with Xvfb"; exit 77; }
 unshare -m true 2> /dev/null || unshare -Urm true 2> /dev/null || { echo "skip: no mount namespaces"; exit 77; }
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 ostrom() { timeout 120 build/user/ostrom gpu "$1" --dir "$dir" "${@:2}"; }
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1: $2"; failed=1; fi; }
 timeout 400 build/user/ostrom gpu serve --dir "$dir" 2> "$dir/server.log" &
 server=$!
 Xvfb -displayfd 3 -screen 0 640x480x24 -nolisten tcp 3> "$dir/display" 2> /dev/null &

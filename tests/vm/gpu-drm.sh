@@ -3,11 +3,12 @@
 # The GPU of QEMU in the kernel: /dev/dri with 2D and with virgl; Debian's unmodified Mesa renders and computes through it (tests/gpu/
 # gles.c, surfaceless EGL), in two control groups at once, each with its account, and a group's memory limit is GL's error.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
+on_failure='tail -40 "$dir/out"'
 make -s kernel build/user/init build/programs/gpujobs gpuclients || exit 1
 L=/usr/lib/x86_64-linux-gnu
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; tail -40 "$dir/out"; fi; }
 
 # --add options for programs and libraries of this machine, with what they are linked to
 adds() {

@@ -4,13 +4,13 @@
 # 100000 by default), while another tenant draws and checks its pixels. The broker lives, the other's pixels are right, the
 # attacker's memory never exceeds its limit and is zero in the end.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 make -s user gpuclients || exit 1
 [ -e /usr/lib/x86_64-linux-gnu/libvirglrenderer.so.1 ] || { echo "skip: no virglrenderer"; exit 77; }
 unshare -m true 2> /dev/null || unshare -Urm true 2> /dev/null || { echo "skip: no mount namespaces"; exit 77; }
-dir=$(mktemp -d) failed=0 streams=${GPU_STREAMS:-100000}
+dir=$(mktemp -d) streams=${GPU_STREAMS:-100000}
 limit=$((600 + streams / 300)) # seconds
 ostrom() { timeout 600 build/user/ostrom gpu "$1" --dir "$dir" "${@:2}"; }
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1: $2"; failed=1; fi; }
 field() { ostrom list --json | sed -n 's/.*"name":"'"$1"'".*"'"$2"'":\([0-9]*\).*/\1/p'; }
 timeout $((limit + 300)) build/user/ostrom gpu serve --dir "$dir" --hang-ms 5000 2> "$dir/server.log" &
 server=$!

@@ -5,12 +5,12 @@
 # driver and Mesa, in the machine that QEMU gives it. Debian 12's QEMU takes this device only with KVM: there the long run
 # (TEST_MODE=all) has a Debian in which QEMU runs with KVM, nested; a QEMU from 8.1 on is used directly.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 make -s user gpuclients || exit 1
 L=/usr/lib/x86_64-linux-gnu
 [ -e $L/libvirglrenderer.so.1 ] || { echo "skip: no virglrenderer"; exit 77; }
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 ostrom() { timeout 100 build/user/ostrom gpu "$1" --dir "$dir" "${@:2}"; }
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1: $2"; failed=1; fi; }
 field() { ostrom list --json | sed -n 's/.*"name":"'"$1"'".*"'"$2"'":\([0-9]*\).*/\1/p'; }
 timeout 900 build/user/ostrom gpu serve --dir "$dir" --verbose 2> "$dir/server.log" &
 server=$!

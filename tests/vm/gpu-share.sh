@@ -4,12 +4,12 @@
 # cap, a memory limit that is exact, changes while frames are drawn, a killed worker and a hung one that hit nobody else.
 # Speeds are compared only within one run, with wide margins: benchmarks/gpu measures them.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 make -s user gpuclients || exit 1
 [ -e /usr/include/EGL/egl.h ] && [ -e /usr/lib/x86_64-linux-gnu/libvirglrenderer.so.1 ] || { echo "skip: no EGL or virglrenderer"; exit 77; }
 unshare -m true 2> /dev/null || unshare -Urm true 2> /dev/null || { echo "skip: no mount namespaces"; exit 77; }
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 ostrom() { timeout 100 build/user/ostrom gpu "$1" --dir "$dir" "${@:2}"; }
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1: $2"; failed=1; fi; }
 field() { ostrom list --json | sed -n 's/.*"name":"'"$1"'".*"'"$2"'":\([0-9]*\).*/\1/p'; }
 until_ready() { for _ in $(seq 200); do [ "$(field "$1" submissions)" -gt 3 ] 2> /dev/null && return; sleep 0.1; done; }
 timeout 300 build/user/ostrom gpu serve --dir "$dir" --hang-ms 2000 2> "$dir/server.log" &

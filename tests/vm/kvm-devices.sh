@@ -4,10 +4,11 @@
 # monitor that can open nothing once its guest runs; exits a request; a machine that is stopped and goes on. Debian's Linux
 # with two CPUs.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
+on_failure='tail -30 "$dir/out"'
 make -s kernel build/user/init build/user/ostrom-vm || exit 1
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; tail -30 "$dir/out"; fi; }
 strip -o "$dir/kernel" build/ostrom.elf
 busybox=$(command -v busybox || echo /bin/busybox)
 guest() { tools/mkinitrd "$dir/guest" --init build/user/init --busybox "$busybox" "$@"; }

@@ -4,10 +4,11 @@
 # guests of random bytes, a run area that changes meanwhile. The kernel goes on, a good guest runs, and nothing stays allocated. One CPU,
 # as emulated SVM wants it.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
+on_failure='tail -30 "$dir/out"'
 make -s DEBUG=1 kernel && make -s build/user/init build/programs/kvm_hostile || exit 1
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; tail -30 "$dir/out"; fi; }
 cat > "$dir/script" <<'S'
 free_kb() { while read -r k v rest; do [ "$k" = MemFree: ] && echo "$v"; done < /proc/meminfo; }
 /hostile

@@ -4,10 +4,11 @@
 # network card behind irqfd and ioeventfd) and Debian's Linux. Interrupt
 # controllers are split between QEMU and us, or all ours.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
+on_failure='tail -20 "$dir/out"'
 make -s kernel build/user/init || exit 1
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; tail -20 "$dir/out"; fi; }
 strip -o "$dir/kernel" build/ostrom.elf
 busybox=$(command -v busybox || echo /bin/busybox)
 guest() { tools/mkinitrd "$dir/guest" --init build/user/init --busybox "$busybox" --cmd sh -c "$1"; }

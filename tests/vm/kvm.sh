@@ -5,10 +5,11 @@
 # ABI tests inside; and a guest that is paused, goes on and is killed, at any moment, leaves no memory
 # behind. The hypervisor runs on emulated SVM (one CPU).
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
+on_failure='tail -20 "$dir/out"'
 make -s kernel build/user/init build/user/ostrom-vm abi || exit 1
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; tail -20 "$dir/out"; fi; }
 strip -o "$dir/kernel" build/ostrom.elf
 busybox=$(command -v busybox || echo /bin/busybox)
 guest() { tools/mkinitrd "$dir/guest" --init build/user/init --busybox "$busybox" "$@"; }

@@ -3,6 +3,7 @@
 # Memory that runs out: private pages go to swap and come back unharmed, also when relatives share them; limits of a tenant
 # reclaim, swap and kill within it; the OOM killer takes the right one and the shell goes on.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 make -s kernel build/user/init || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -49,8 +50,6 @@ timeout 290 tools/qemu-run --mem 48M --timeout 280 --disk "$dir/swap" --add "$di
 	-- sh /guest.sh > "$dir/out" 2> "$dir/log"
 cat "$dir/out"
 grep -a 'Killed process\|panic' "$dir/log"
-failed=0
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; fi; }
 line() { grep -q -E "^$1\$" "$dir/out"; }
 field() { sed -n "s/^$1 //p" "$dir/out" | cut -d' ' -f"$2"; }
 check "a device becomes swap" "grep -q -E '^swap /dev/vda[[:space:]]+partition[[:space:]]+98300[[:space:]]+0[[:space:]]+-2' $dir/out"

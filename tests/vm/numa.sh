@@ -4,11 +4,11 @@
 # happens when a node is full; odd machines (a node without memory, one without a CPU, three at different distances, borders in the middle of a block).
 # `perf c2c` and `ostrom c2c` name the nodes of memory and CPUs. TEST_MODE=all runs the ABI tests on Debian's Linux on the same machine, too: it is the oracle.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 command -v numactl > /dev/null || { echo "skip: no numactl on this machine"; exit 77; }
 make -s kernel build/user/init build/abi/numa build/abi/kvm || exit 1
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1: $2"; failed=1; fi; }
 nodes() { # SIZE CPUS...: QEMU's options for nodes of these CPUs ("-": none) and sizes (SIZE/CPUS)
 	local n=0 one
 	for one; do

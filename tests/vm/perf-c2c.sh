@@ -4,11 +4,11 @@
 # in each program and none in the control; `perf mem` names what it saw. On Intel's processors perf asks for two events of `cpu`, on AMD's
 # for one of `ibs_op`: both are recorded here.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 command -v perf > /dev/null || { echo "skip: no perf on this machine"; exit 77; }
 make -s kernel build/user/init build/user/ostrom || exit 1
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1: $2"; failed=1; fi; }
 mkdir "$dir/c2c"
 programs="counters flag spinlock queue control"
 for p in $programs; do gcc -O2 -g -static -o "$dir/c2c/$p" "tests/programs/c2c/$p.c" -lpthread || exit 1; done

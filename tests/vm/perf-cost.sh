@@ -2,11 +2,11 @@
 # What tracing costs, in guest instructions (the clock counts them: -icount). Unused tracepoints and hooks are 5-byte nops in the image, all of
 # them; an enabled sched_switch, and memory sampling, stay within their budgets.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 command -v perf > /dev/null || { echo "skip: no perf on this machine"; exit 77; }
 make -s kernel build/user/init build/programs/perf/cost || exit 1
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1: $2"; failed=1; fi; }
 
 # Each site of a static branch: (address, target, key) between two symbols; the bytes at the address, from the image.
 python3 - build/ostrom.elf > "$dir/sites" << 'P'

@@ -2,11 +2,11 @@
 # Events that belong to something else than a task or a CPU, by Debian's unmodified perf: those of a cgroup count while its tasks run, also when one moves in
 # while it runs, and give its times.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 command -v perf > /dev/null || { echo "skip: no perf on this machine"; exit 77; }
 make -s kernel build/user/init build/programs/perf/cost || exit 1
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1: $2"; failed=1; fi; }
 cat > "$dir/in.sh" << 'END'
 mkdir /tmp/out; cd /tmp/out; exec 3>&1 > stdout 2>&1
 C=/sys/fs/cgroup; mount -t cgroup2 none $C 2> /dev/null; mkdir $C/busy $C/busy/below $C/quiet

@@ -2,11 +2,11 @@
 # Debian's unmodified perf inside Ostrom: it counts, records the scheduler, and reads its recording back. The same file says
 # the same outside: to the host's perf and, byte for byte, to `ostrom timehist`.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 command -v perf > /dev/null || { echo "skip: no perf on this machine"; exit 77; }
 make -s kernel build/user/init build/user/ostrom || exit 1
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1: $2"; failed=1; fi; }
 cat > "$dir/in.sh" << 'END'
 mkdir /tmp/out; cd /tmp/out
 work='for i in 1 2 3 4 5; do sleep 0.01; ls / > /dev/null; done'

@@ -3,6 +3,7 @@
 # Swap on a file of ext4: mkswap and swapon by Debian's programs, pages go out and come back, the file system agrees with us about
 # where the file lies (debugfs, filefrag), nobody may write to the file or remove it meanwhile, and the disk is clean afterwards.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 make -s kernel build/user/init || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -38,8 +39,6 @@ timeout 200 tools/qemu-run --mem 48M --timeout 190 --disk "$dir/disk" --program 
 	-- sh /guest.sh > "$dir/out" 2> "$dir/log"
 cat "$dir/out"
 grep -a 'panic' "$dir/log"
-failed=0
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; fi; }
 line() { grep -q -E "^$1\$" "$dir/out"; }
 field() { sed -n "s/^$1 //p" "$dir/out" | cut -d' ' -f"$2"; }
 check "a file with holes is refused" "line 'holes [1-9][0-9]*'"

@@ -4,6 +4,7 @@
 # Tenants divide a disk: io.weight 1:2:4, io.max for reads, writes and buffered writing, a neighbour beside a writer whose writeback
 # is limited, io.latency beside a flood, io.stat and io.pressure. Debian's fio is the load, a disk of known service time the judge.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 make -s kernel build/user/init build/abi/cgroup_values || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -41,8 +42,6 @@ echo "values $(/cgroup_values | grep -c '^not ok')" # here io.max finds a disk
 G
 timeout 230 tools/qemu-run --icount --mem 512M --timeout 220 --program fio --append nullblk=1 --add build/abi/cgroup_values:/cgroup_values --add "$dir/guest.sh:/guest.sh" -- sh /guest.sh > "$dir/out" 2>&1
 grep -v '^\[' "$dir/out"
-failed=0
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; fi; }
 field() { sed -n "s/^$1 //p" "$dir/out" | cut -d' ' -f"$2"; }
 near() { d=$(( $1 * 1000 / $2 - $3 )); [ ${d#-} -le $4 ]; } # part of a whole in thousandths, within
 a=$(field weights 1) b=$(field weights 2) c=$(field weights 3) sum=$((a + b + c))

@@ -5,6 +5,7 @@
 # machine's free memory: what is missing beyond what the tenant has at most was charged to nobody. (A process that is being killed may go above
 # the limit: a table of descriptors is 4 MiB.)
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 make -s kernel build/user/init || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -21,11 +22,9 @@ timeout 230 tools/qemu-run --mem 512M --timeout 220 --add "$dir/kernel_hog:/kern
 	-- sh /guest.sh > "$dir/out" 2> "$dir/log"
 cat "$dir/out"
 grep -a 'panic' "$dir/log"
-failed=0
 while read -r kind _ missing _ peak _; do
 	if [ "$missing" -lt $((peak + 8192)) ] && [ "$peak" -lt 36864 ]; then echo "ok $kind"; else echo "not ok $kind: $missing KiB are missing"; failed=1; fi
 done < <(grep ' missing ' "$dir/out")
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; fi; }
 check "26 kinds were tried" "[ $(grep -c ' missing ' "$dir/out") -eq 26 ]"
 check "the tenants can be removed, and the memory is back" "[ $(sed -n 's/^left //p' "$dir/out" | cut -d' ' -f2) -gt 490000 ]"
 exit $failed

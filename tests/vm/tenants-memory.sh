@@ -4,6 +4,7 @@
 # and with ten thousand tenants a context switch and a page fault cost what they cost with two. Judged by bytes and counts of
 # instructions.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 make -s kernel build/user/init build/bench/micro || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -39,9 +40,7 @@ timeout 230 tools/qemu-run --icount --mem 512M --timeout 220 --append nullblk=2 
 	-- sh /guest.sh > "$dir/out" 2> "$dir/log"
 cat "$dir/out"
 grep -a 'panic' "$dir/log"
-failed=0
 # Above memory.max is room for a few pages: objects that are made where nobody may wait are charged anyway.
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; fi; }
 field() { sed -n "s/^$1 //p" "$dir/out" | cut -d' ' -f"$2"; }
 held() { [ "$(field $1 1)" -le 16842752 ] && [ "$(field $1 2)" -eq 0 ] && [ "$(field $1 3)" -eq "$(field begin 1)" ] && [ "$(field $1 4)" -eq 0 ]; }
 same() { d=$(( ($(field many "$1") - $(field few "$1")) * 100 / $(field few "$1") )); [ ${d#-} -lt 5 ]; }

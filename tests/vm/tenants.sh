@@ -5,6 +5,7 @@
 # limits on tasks and memory that leave a neighbour alone. Judged by the CPU time that each got, by counts of instructions. Then two CPUs
 # (of a machine that others use, too): 1:2:4 with four busy tasks each, and a weight that is more than one task can use.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 make -s kernel build/user/init || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -62,8 +63,6 @@ G
 timeout 280 tools/qemu-run --icount --mem 512M --timeout 260 --add "$dir/lib.sh:/lib.sh" --add "$dir/guest.sh:/guest.sh" -- sh /guest.sh > "$dir/out" 2>&1
 timeout 60 tools/qemu-run --cpus 2 --mem 256M --timeout 50 --add "$dir/lib.sh:/lib.sh" --add "$dir/two.sh:/two.sh" -- sh /two.sh >> "$dir/out" 2>&1
 cat "$dir/out" | grep -v '^\['
-failed=0
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; fi; }
 read -r _ a b c < <(grep '^weights' "$dir/out")
 sum=$((a + b + c))
 near() { d=$(( $1 * 1000 / $2 - $3 )); [ ${d#-} -le $4 ]; } # part of a whole in thousandths, within

@@ -2,11 +2,11 @@
 # tracefs by hand and by Debian's unmodified trace-cmd: control files, text, marks, instances, raw pages. The kernel's own text of
 # each event must be the text that trace-cmd makes from the raw pages and the format files.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
 command -v trace-cmd > /dev/null && command -v perf > /dev/null || { echo "skip: no trace-cmd or perf on this machine"; exit 77; }
 make -s kernel build/user/init || exit 1
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1: $2"; failed=1; fi; }
 cat > "$dir/in.sh" << 'END'
 mkdir /tmp/out; cd /tmp/out
 T=/sys/kernel/tracing

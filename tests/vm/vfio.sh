@@ -3,11 +3,12 @@
 # Debian's mdevctl, which lists types and starts, lists and stops a device; the device passed to guests of `ostrom vm`, one
 # without a kernel that drives it, and Ostrom and Debian's Linux, which find it on their bus.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
+on_failure='tail -30 "$dir/out"'
 make -s kernel build/user/init build/user/ostrom-vm abi || exit 1
 make -s kernel DEBUG=1 || exit 1
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; tail -30 "$dir/out"; fi; }
 run() { timeout 100 tools/qemu-run --timeout 80 --append mdev_sample=1 "$@" > "$dir/out" 2>&1; }
 
 run --add build/abi/vfio:/vfio -- /vfio

@@ -6,11 +6,12 @@
 # software GPU). PICTURE=FILE.png keeps the three pictures, each over its part. Then a GStreamer pipeline in one guest: upload, convert, scale
 # and download by GL, encoded by x264.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
+on_failure='grep -vE "^ ([0-9a-f]{2} ?)+" "$dir/out" | tail -60'
 [ "$TEST_MODE" = all ] || { echo "skip: only with --all"; exit 77; }
 make -s kernel build/user/init build/user/ostrom-vm gpuclients || exit 1
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; grep -vE "^ ([0-9a-f]{2} ?)+" "$dir/out" | tail -60; fi; }
 linux=$(tools/linux-guest --fetch 2> /dev/null) || { echo "skip: no kernel of Debian's to be had"; exit 77; }
 L=/usr/lib/x86_64-linux-gnu
 

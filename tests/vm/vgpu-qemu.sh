@@ -3,12 +3,13 @@
 # For the long run: Debian's unmodified QEMU with -device vfio-pci,sysfsdev=... inside Ostrom: a virtual GPU made through mdev's sysfs
 # goes into a guest of QEMU's; its firmware maps it, the guest draws, and QEMU takes part in none of it. A killed QEMU leaves nothing.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
+on_failure='grep -vE "^ ([0-9a-f]{2} ?)+" "$dir/out" | tail -40'
 [ "$TEST_MODE" = all ] || { echo "skip: only with --all"; exit 77; }
 make -s kernel build/user/init || exit 1
 command -v qemu-system-x86_64 > /dev/null || { echo "skip: no QEMU"; exit 77; }
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; grep -vE "^ ([0-9a-f]{2} ?)+" "$dir/out" | tail -40; fi; }
 tests/vm/guest/build vgpu "$dir/vgpu" || exit 1
 firmware=()
 for f in bios-256k.bin pvh.bin linuxboot_dma.bin kvmvapic.bin; do

@@ -5,10 +5,11 @@
 # counted; a guest alone finishes as many frames as the host does; a guest draws in 3D by virgl. In the
 # long run Debian's Linux drives the device with its own driver.
 cd "$(dirname "$0")/../.." || exit 2
+. tests/vm/lib/check.sh
+on_failure='grep -vE "^ ([0-9a-f]{2} ?)+" "$dir/out" | tail -30'
 make -s kernel build/user/init build/user/ostrom-vm build/programs/gpujobs || exit 1
-dir=$(mktemp -d) failed=0
+dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-check() { if eval "$2"; then echo "ok $1"; else echo "not ok $1"; failed=1; grep -vE "^ ([0-9a-f]{2} ?)+" "$dir/out" | tail -30; fi; }
 for g in vgpu hostile frames virgl; do tests/vm/guest/build $g "$dir/$g" || exit 1; done
 forged=5000
 [ "$TEST_MODE" != all ] || forged=100000

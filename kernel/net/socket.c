@@ -260,9 +260,7 @@ void socket_put_control(struct sock_msg *m, int level, int type, const void *dat
 	struct control_header *c = (struct control_header *)((u8 *)m->control + m->control_len);
 	size_t room = m->control_room - m->control_len;
 
-	if (!m->control)
-		return;
-	if (room < sizeof(*c) + len) {
+	if (!m->control || room < sizeof(*c) + len) {
 		m->out_flags |= MSG_CTRUNC;
 		return;
 	}

@@ -206,6 +206,15 @@ CASE(passing)
 	want(c && c->cmsg_type == SCM_CREDENTIALS);
 	memcpy(&cred, CMSG_DATA(c), sizeof(cred));
 	want_eq(cred.pid, getpid());
+	want_eq(write(s[0], "d", 1), 1);
+	m.msg_controllen = CMSG_LEN(0); /* the header alone */
+	want_eq(recvmsg(s[1], &m, 0), 1);
+	want(m.msg_flags & MSG_CTRUNC);
+	want_eq(write(s[0], "e", 1), 1);
+	m.msg_control = NULL;
+	m.msg_controllen = 0;
+	want_eq(recvmsg(s[1], &m, 0), 1);
+	want(m.msg_flags & MSG_CTRUNC);
 	close(s[0]);
 	close(s[1]);
 }

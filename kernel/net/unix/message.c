@@ -136,26 +136,14 @@ void unix_msg_free(struct unix_msg *msg)
 	kfree(msg);
 }
 
-/* Appends a control message if it fits; what is left of room otherwise tells the caller to set MSG_CTRUNC. */
-static struct control *add_control(struct sock_msg *m, int type, size_t bytes)
-{
-	struct control *c = (struct control *)((u8 *)m->control + m->control_len);
-
-	if (m->control_room - m->control_len < sizeof(*c) + bytes)
-		return NULL;
-	*c = (struct control){ .len = sizeof(*c) + bytes, .level = LEVEL_SOCKET, .type = type };
-	m->control_len += min(aligned(c->len), m->control_room - m->control_len);
-	return c;
-}
-
 static void give_files(struct unix_msg *msg, struct sock_msg *m)
 {
 	size_t room = m->control_room - m->control_len, n;
 	unsigned flags = m->flags & MSG_CMSG_CLOEXEC ? O_CLOEXEC : 0;
 	int fds[MAX_FDS], got = 0;
-	struct control *c;
 
-	n = room > sizeof(*c) ? min((room - sizeof(*c)) / sizeof(int), (size_t)msg->nr_files) : 0;
+	n = room > sizeof(struct control) ? min((room - sizeof(struct control)) / sizeof(int), (size_t)msg->nr_files)
+					  : 0;
 	while ((size_t)got < n) {
 		int fd = fd_reserve(flags, 0);
 
@@ -167,22 +155,14 @@ static void give_files(struct unix_msg *msg, struct sock_msg *m)
 	}
 	if ((unsigned)got < msg->nr_files)
 		m->out_flags |= MSG_CTRUNC;
-	c = got ? add_control(m, SCM_RIGHTS, got * sizeof(int)) : NULL;
-	if (c)
-		memcpy(c->data, fds, got * sizeof(int));
+	if (got)
+		socket_put_control(m, LEVEL_SOCKET, SCM_RIGHTS, fds, got * sizeof(int));
 }
 
 void unix_msg_deliver(struct socket *s, struct unix_msg *msg, struct sock_msg *m)
 {
-	struct control *c;
-
-	if (s->pass_cred) {
-		c = add_control(m, SCM_CREDENTIALS, sizeof(msg->cred));
-		if (c)
-			memcpy(c->data, &msg->cred, sizeof(msg->cred));
-		else
-			m->out_flags |= MSG_CTRUNC;
-	}
+	if (s->pass_cred)
+		socket_put_control(m, LEVEL_SOCKET, SCM_CREDENTIALS, &msg->cred, sizeof(msg->cred));
 	if (!msg->nr_files)
 		return;
 	give_files(msg, m);

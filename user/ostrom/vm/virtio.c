@@ -195,11 +195,10 @@ static void set_half(uint64_t *v, uint64_t high, uint32_t half)
 	*v = high ? (*v & 0xffffffff) | (uint64_t)half << 32 : (*v & ~0xffffffffULL) | half;
 }
 
-static void set_status(struct virtio_device *d, uint32_t v)
+/* The lock is let go meanwhile; on_access keeps the other CPUs from setting up what is not yet idle. */
+static void reset(struct virtio_device *d)
 {
-	d->status = v;
-	if (v)
-		return;
+	d->resetting = true;
 	d->interrupt = 0;
 	for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
 		struct virtio_queue *q = &d->queue[i];
@@ -214,6 +213,15 @@ static void set_status(struct virtio_device *d, uint32_t v)
 	if (d->kind->reset)
 		d->kind->reset(d);
 	vm_irq(d->vm, d->irq, false);
+	d->resetting = false;
+	pthread_cond_broadcast(&idle);
+}
+
+static void set_status(struct virtio_device *d, uint32_t v)
+{
+	d->status = v;
+	if (!v)
+		reset(d);
 }
 
 static void set_queue(struct virtio_device *d, uint64_t offset, uint32_t v)
@@ -269,6 +277,8 @@ static void on_access(void *dev, uint64_t offset, void *data, unsigned len, bool
 	uint32_t v = 0;
 
 	d->exits++;
+	while (d->resetting)
+		pthread_cond_wait(&idle, &d->vm->lock);
 	if (write && offset < VIRTIO_MMIO_CONFIG) {
 		memcpy(&v, data, len < 4 ? len : 4);
 		set(d, offset, v);

@@ -55,7 +55,8 @@ struct virtio_device {
 	uint64_t features; /* the driver's */
 	uint32_t feature_page, driver_page, status, interrupt, queue_index;
 	unsigned nr_queues;
-	unsigned busy; /* kicks that have let go of the lock */
+	unsigned busy;  /* kicks that have let go of the lock */
+	bool resetting; /* and somebody waits for them: nobody else touches the registers */
 	struct virtio_queue queue[VIRTIO_QUEUES];
 	uint64_t requests, interrupts, exits; /* since the start; exits: accesses that came to us */
 };

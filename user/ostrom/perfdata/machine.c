@@ -159,11 +159,11 @@ static u64 read_blocks(u32 node, u64 *bits, u64 room)
 static void put_memory(struct pw *w)
 {
 	char *size = read_text("/sys/devices/system/memory/block_size_bytes", NULL);
-	u64 room = 1 << 16, *bits = calloc(room / 64, sizeof(*bits));
+	u64 room = 1 << 16, *bits = calloc(PD_NODES, room / 8); /* so many for each node */
 	u64 nr[PD_NODES], nodes = 0;
 
 	for (u32 i = 0; bits && i < PD_NODES; i++) {
-		nr[i] = read_blocks(i, bits, room);
+		nr[i] = read_blocks(i, bits + i * room / 64, room);
 		nodes += nr[i] != 0;
 	}
 	if (size && bits && nodes) {
@@ -174,12 +174,10 @@ static void put_memory(struct pw *w)
 	for (u32 i = 0; size && bits && i < PD_NODES; i++) {
 		if (!nr[i])
 			continue;
-		memset(bits, 0, room / 8);
 		pw_put_u64(w, PD_FEAT_MEM_TOPOLOGY, i);
 		pw_put_u64(w, PD_FEAT_MEM_TOPOLOGY, nr[i]);
 		pw_put_u64(w, PD_FEAT_MEM_TOPOLOGY, nr[i]); /* of the node, and of the bit map */
-		(void)!read_blocks(i, bits, room);
-		pw_put(w, PD_FEAT_MEM_TOPOLOGY, bits, (nr[i] + 63) / 64 * 8);
+		pw_put(w, PD_FEAT_MEM_TOPOLOGY, bits + i * room / 64, (nr[i] + 63) / 64 * 8);
 	}
 	free(bits);
 	free(size);

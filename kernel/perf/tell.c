@@ -48,7 +48,7 @@ static void read_note(struct task_work *w)
 {
 	struct note *n = container_of(w, struct note, work);
 
-	if (n->is_trap)
+	if (n->is_trap && !(current->flags & TASK_F_EXITING))
 		trap(n);
 	if (n->events)
 		async_tell(n->file, n->events);

@@ -352,6 +352,7 @@ void process_exit_thread(int status)
 		core_thread_ends();
 	ptrace_event(PTRACE_EVENT_EXIT, status);
 	start_exiting(p);
+	task_work_run(); /* no more can come */
 	if (trace_on(sched_process_exit))
 		process_trace_exit();
 	if (static_branch(&task_life_key))

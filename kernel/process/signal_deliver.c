@@ -333,26 +333,10 @@ static void handle_signals(struct regs *r)
 	}
 }
 
-static void run_task_work(void)
-{
-	task_clear_work(current, WORK_NOTIFY);
-	for (;;) {
-		ulong irq = spin_lock_irqsave(&current->lock);
-		struct task_work *w = list_first_or_null(&current->task_work, struct task_work, link);
-
-		if (w)
-			list_del_init(&w->link);
-		spin_unlock_irqrestore(&current->lock, irq);
-		if (!w)
-			break;
-		w->fn(w);
-	}
-}
-
 void upcall_return_to_user(struct regs *r)
 {
 	if (current->work & WORK_NOTIFY)
-		run_task_work();
+		task_work_run();
 	if (unlikely(current->work & WORK_THROTTLE))
 		sched_throttle_point();
 	if (unlikely(current->work & WORK_MEMORY))

@@ -69,11 +69,6 @@ int bpf_cgroup_hook(u32 attach_type)
 	return -EINVAL;
 }
 
-u32 bpf_cgroup_attach_type(u32 hook)
-{
-	return hooks[hook];
-}
-
 static u32 own_count(const struct bpf_cgroup_node *n, u32 hook)
 {
 	const struct attached *a;

@@ -170,11 +170,6 @@ static int move_and_charge(struct task *t, struct tenant *to, bool whole, const 
 	return err;
 }
 
-int cgroup_move_process(struct task *t, struct tenant *to)
-{
-	return move_and_charge(t, to, true, current->cred);
-}
-
 /* The rights are those of who opened the file: a program that was handed the descriptor may use it, and one that was
  * made to write into it by its lesser user cannot be abused. */
 static int set_ids(struct text_file *f, char *text, size_t len)

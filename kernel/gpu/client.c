@@ -117,19 +117,6 @@ int gpu_client_open(struct gpu_dev *d, struct tenant *tenant, const struct vgpu_
 	return 0;
 }
 
-int gpu_client_set_share(struct gpu_client *c, const struct vgpu_share *share)
-{
-	struct gpu_dev *d = c->dev;
-	int err;
-
-	if (!c->has_own_leaf)
-		return -EINVAL;
-	mutex_lock(&d->lock);
-	err = vgpu_sched_set(&d->queue.sched, &c->own.entity, share, clock_ns());
-	mutex_unlock(&d->lock);
-	return err;
-}
-
 int gpu_client_take_display(struct gpu_client *c)
 {
 	struct gpu_dev *d = c->dev;

@@ -355,15 +355,3 @@ void gpu_front_register(struct gpu_front *f)
 		f->added(d);
 	mutex_unlock(&gpu_devices_lock);
 }
-
-struct gpu_dev *gpu_dev_by_index(u32 index)
-{
-	struct gpu_dev *d, *found = NULL;
-
-	mutex_lock(&gpu_devices_lock);
-	list_for_each_entry (d, &gpu_devices, link)
-		if (d->index == index)
-			found = d;
-	mutex_unlock(&gpu_devices_lock);
-	return found;
-}

@@ -276,13 +276,6 @@ void gf256_pq_simd(u8 *p, u8 *q, const u8 *const *data, unsigned n, size_t bytes
 		pq_sse2(p, q, data, n, bytes);
 }
 
-const char *gf256_simd_name(void)
-{
-	unsigned f = cpu_features();
-
-	return f & CPU_GFNI ? "avx512+gfni" : f & CPU_AVX2 ? "avx2" : "sse2";
-}
-
 /* ---- lost blocks ---- */
 
 struct kit {

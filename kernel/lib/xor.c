@@ -110,10 +110,3 @@ void xor_blocks_simd(u8 *dst, const u8 *const *src, unsigned n, size_t bytes)
 	else
 		xor_sse2(dst, src, n, bytes);
 }
-
-const char *xor_simd_name(void)
-{
-	unsigned f = cpu_features();
-
-	return f & CPU_AVX512 ? "avx512" : f & CPU_AVX2 ? "avx2" : "sse2";
-}

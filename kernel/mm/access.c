@@ -209,19 +209,6 @@ int mm_locate(struct mm *m, ulong addr, struct mapping **mapping, u64 *index)
 	return err;
 }
 
-int mm_insert_pfn(struct vma *v, ulong addr, pfn_t pfn, unsigned rights)
-{
-	struct pt_leaf leaf;
-	int err = pt_leaf_get(&v->mm->pt, addr, true, &leaf, NULL);
-
-	if (err)
-		return err;
-	pt_leaf_lock(&leaf);
-	pte_set(leaf.entry, pte_make(pfn, rights | PT_USER | PT_SPECIAL | PT_YOUNG));
-	pt_leaf_unlock(&leaf);
-	return 0;
-}
-
 int mm_insert_page(struct mm *m, ulong addr, struct page *page)
 {
 	struct pt_leaf leaf;

@@ -71,11 +71,6 @@ u64 colour_backend_mask(const struct colour_backend *b, unsigned cls)
 	return join(b, b->mask[cls][RESCTRL_L3], b->mask[cls][RESCTRL_L2]);
 }
 
-unsigned colour_backend_colours(const struct colour_backend *b)
-{
-	return b->colours;
-}
-
 /* ---- back-end ops ---------------------------------------------------------------------------------------- */
 
 static int check(struct resctrl_backend *be, const u32 (*value)[RESCTRL_MAX_DOMAINS], const char **why)

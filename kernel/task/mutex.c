@@ -321,8 +321,3 @@ int completion_wait_killable(struct completion *c)
 {
 	return wait_event_killable(&c->q, take_done(c));
 }
-
-int completion_wait_until(struct completion *c, u64 deadline_ns)
-{
-	return wait_event_until(&c->q, take_done(c), deadline_ns);
-}

@@ -54,13 +54,6 @@ const struct file_ops *chrdev_find(u32 dev)
 	return c ? c->ops : NULL;
 }
 
-const char *chrdev_name(u32 dev)
-{
-	struct chrdev *c = find(dev);
-
-	return c ? c->name : NULL;
-}
-
 int chrdev_show(struct strbuf *out)
 {
 	struct chrdev *c;

@@ -28,11 +28,6 @@ void iter_user_vec(struct iter *it, const struct iter_vec *vec, size_t nr, size_
 	*it = (struct iter){ .kind = ITER_USER, .vec = vec, .nr = nr, .count = total };
 }
 
-void iter_pages(struct iter *it, struct page **pages, size_t nr, size_t offset, size_t len)
-{
-	*it = (struct iter){ .kind = ITER_PAGES, .pages = pages, .nr = nr, .skip = offset, .count = len };
-}
-
 static const struct iter_vec *segment(const struct iter *it)
 {
 	return it->vec ? &it->vec[it->at] : &it->one; /* `one` moves with its iter */
@@ -41,17 +36,8 @@ static const struct iter_vec *segment(const struct iter *it)
 /* The contiguous bytes at the cursor. */
 static ulong chunk(const struct iter *it, size_t want, size_t *len)
 {
-	if (it->kind == ITER_PAGES) {
-		*len = min(min(PAGE_SIZE - it->skip, it->count), want);
-		return (ulong)page_virt(it->pages[it->at]) + it->skip;
-	}
 	*len = min(min(segment(it)->len - it->skip, it->count), want);
 	return segment(it)->base + it->skip;
-}
-
-static size_t segment_len(const struct iter *it)
-{
-	return it->kind == ITER_PAGES ? PAGE_SIZE : segment(it)->len;
 }
 
 void iter_advance(struct iter *it, size_t n)
@@ -59,8 +45,8 @@ void iter_advance(struct iter *it, size_t n)
 	assert(n <= it->count);
 	it->count -= n;
 	it->skip += n;
-	while (it->at + 1 < it->nr && it->skip >= segment_len(it)) {
-		it->skip -= segment_len(it);
+	while (it->at + 1 < it->nr && it->skip >= segment(it)->len) {
+		it->skip -= segment(it)->len;
 		it->at++;
 	}
 }
@@ -71,7 +57,7 @@ void iter_revert(struct iter *it, size_t n)
 	while (n > it->skip) {
 		n -= it->skip;
 		it->at--;
-		it->skip = segment_len(it);
+		it->skip = segment(it)->len;
 	}
 	it->skip -= n;
 }

@@ -15,7 +15,6 @@ void dentry_init(void);
 void inode_init(void);
 void file_init(void);
 void mount_init(void);
-void pipe_init(void);
 
 struct dentry *dentry_find_rcu(const struct dentry *parent, const struct name *n, u32 *seq);
 bool dentry_tryget(struct dentry *d);

@@ -239,15 +239,6 @@ int irq_route_gsi(unsigned gsi, int vector, bool level, bool active_low)
 	return fail(ENODEV, "no IOAPIC has input %u", gsi);
 }
 
-unsigned irq_isa_gsi(unsigned isa, bool *level, bool *active_low)
-{
-	u16 flags = isa < 16 && acpi.isa_irq[isa].given ? acpi.isa_irq[isa].flags : 0;
-
-	*active_low = (flags & 3) == 3;
-	*level = (flags >> 2 & 3) == 3;
-	return isa < 16 && acpi.isa_irq[isa].given ? acpi.isa_irq[isa].gsi : isa;
-}
-
 void irq_msi_message(int vector, u64 *address, u32 *data)
 {
 	*address = 0xfee00000 | cpu_apic_id[irq_cpu(vector)] << 12;

@@ -227,7 +227,6 @@ void apic_timer_arm(u64 ns_from_now);
 extern bool apic_timer_deadline;
 /* clock.c */
 void clock_init(void);
-void clock_init_cpu(void);
 void clock_delay_ns(u64 ns);
 /* irq.c */
 void irq_dispatch(struct regs *r, unsigned vector);

@@ -115,11 +115,6 @@ u32 ext4_direct_block(const struct file *f)
 	return of(f->inode)->dev->whole->limits.logical_block;
 }
 
-static bool is_direct(const struct io *io)
-{
-	return io->flags & IO_DIRECT && io->iter.kind != ITER_PAGES;
-}
-
 static int lock_shared(struct inode *i, const struct io *io)
 {
 	if (!(io->flags & IO_NOWAIT))
@@ -160,7 +155,7 @@ ssize_t ext4_file_read(struct io *io)
 	struct inode *i = io->file->inode;
 	ssize_t n;
 
-	if (!is_direct(io) || node_of(i)->in.flags & EXT4_INODE_INLINE)
+	if (!(io->flags & IO_DIRECT) || node_of(i)->in.flags & EXT4_INODE_INLINE)
 		return cache_read(io);
 	if (!io->iter.count || io->pos >= READ_ONCE(i->size))
 		return 0;
@@ -244,7 +239,7 @@ ssize_t ext4_file_write(struct io *io)
 	struct inode *i = io->file->inode;
 	ssize_t n = 0;
 
-	if (!is_direct(io))
+	if (!(io->flags & IO_DIRECT))
 		return io->flags & IO_NOWAIT ? -EOPNOTSUPP : cache_write(io); /* as Linux: it would have to wait */
 	if (!io->iter.count)
 		return 0;

@@ -143,7 +143,6 @@ int __must_check ext4_step_begin(struct ext4 *fs);
 int ext4_step_end(struct ext4 *fs, int err); /* err; one in the middle of changes ends all writing */
 
 /* store.c */
-struct ext4_time ext4_now(const struct ext4 *fs);
 void ext4_put_rdev(struct ext4_inode *in, u32 rdev);
 
 /* balloc.c */

@@ -16,8 +16,4 @@
 #include <lib/types.h>
 #include <arch/percpu_impl.h>
 
-/* One zeroed instance a CPU; reach it by this_cpu_ptr and per_cpu_ptr. NULL: out of memory. */
-void *__must_check percpu_alloc(size_t bytes);
-void percpu_free(void *p);
-
 #endif

@@ -46,7 +46,6 @@ struct bpf_cgroup_node {
 
 /* -EINVAL if the attach type is none of cgroups'. */
 int bpf_cgroup_hook(u32 attach_type);
-u32 bpf_cgroup_attach_type(u32 hook);
 
 int __must_check bpf_cgroup_add(struct bpf_cgroup_node *node, struct bpf_cgroup_node *parent); /* inherits; -ENOMEM */
 /* Detaches everything; the node has no children. Links are told by the caller. */

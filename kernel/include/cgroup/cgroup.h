@@ -27,9 +27,6 @@ void cgroup_tree_unlock(void);
 /* The tenant of such a folder, counted, if a new process may begin in it: also -EBUSY, -EOPNOTSUPP as for writing
  * cgroup.procs, and -EACCES. */
 int __must_check cgroup_enter_fd(int fd, struct tenant **out);
-/* Moves all threads of t's process, as current. -ENODEV, -EBUSY (the folder distributes its resources to its children),
- * -EOPNOTSUPP (threaded ones are in the way), -EACCES. */
-int __must_check cgroup_move_process(struct task *t, struct tenant *to);
 
 extern struct attr_dir cgroup_pressure_dir;            /* /proc/pressure */
 extern const struct file_ops cgroup_pressure_file_ops; /* of a controller's pressure file; data: enum psi_kind */

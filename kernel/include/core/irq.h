@@ -30,9 +30,6 @@ struct deferred {
 void deferred_init(struct deferred *d, void (*fn)(struct deferred *));
 void deferred_queue(struct deferred *d); /* any context; at most once pending */
 
-/* Where ISA interrupt n arrives: its GSI and how to program it (ACPI source overrides). */
-unsigned irq_isa_gsi(unsigned isa, bool *level, bool *active_low);
-
 /* For /proc/interrupts: the n-th vector; false beyond the last. name NULL: free. */
 struct irq_info {
 	unsigned vector, cpu;

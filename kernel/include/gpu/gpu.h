@@ -142,7 +142,6 @@ struct gpu_front {
 	struct list link;
 };
 void gpu_front_register(struct gpu_front *f);
-struct gpu_dev *gpu_dev_by_index(u32 index); /* NULL */
 
 /* ---- clients ---- */
 
@@ -174,8 +173,6 @@ int __must_check gpu_client_open(struct gpu_dev *d, struct tenant *tenant, const
 void gpu_client_close(struct gpu_client *c);
 /* The same, but the client begins anew: not lost, nothing in it. (Reset of a virtual GPU.) */
 void gpu_client_reset(struct gpu_client *c);
-/* Of a client opened with a share. -EINVAL, -ENOSPC. */
-int __must_check gpu_client_set_share(struct gpu_client *c, const struct vgpu_share *share);
 /* Makes c the one whose SET_SCANOUT, RESOURCE_FLUSH and cursor commands are the display's. -EBUSY: another one is. */
 int __must_check gpu_client_take_display(struct gpu_client *c);
 void gpu_client_drop_display(struct gpu_client *c);

@@ -53,12 +53,6 @@ static inline bool atomic_test_and_set_bit(ulong *map, unsigned bit)
 	return __atomic_fetch_or(&map[bit / 64], m, __ATOMIC_SEQ_CST) & m;
 }
 
-static inline bool atomic_test_and_clear_bit(ulong *map, unsigned bit)
-{
-	ulong m = BIT(bit % 64);
-	return __atomic_fetch_and(&map[bit / 64], ~m, __ATOMIC_SEQ_CST) & m;
-}
-
 typedef struct {
 	atomic_t n;
 } refcount_t;

@@ -23,7 +23,6 @@ void gf256_mul_add(u8 *dst, const u8 *src, u8 c, size_t bytes);
 void gf256_mul_add_simd(u8 *dst, const u8 *src, u8 c, size_t bytes);
 void gf256_pq(u8 *p, u8 *q, const u8 *const *data, unsigned n, size_t bytes);
 void gf256_pq_simd(u8 *p, u8 *q, const u8 *const *data, unsigned n, size_t bytes);
-const char *gf256_simd_name(void);
 int __must_check gf256_recover(u8 *const *d, unsigned n, const unsigned *lost, unsigned nlost, size_t bytes);
 int __must_check gf256_recover_simd(u8 *const *d, unsigned n, const unsigned *lost, unsigned nlost, size_t bytes);
 

@@ -15,7 +15,4 @@
 void xor_blocks(u8 *dst, const u8 *const *src, unsigned n, size_t bytes);
 void xor_blocks_simd(u8 *dst, const u8 *const *src, unsigned n, size_t bytes);
 
-/* The name of the variant that xor_blocks_simd uses: "sse2", "avx2" or "avx512". */
-const char *xor_simd_name(void);
-
 #endif

@@ -40,8 +40,8 @@ struct mapping_ops {
 	void (*dirty)(struct mapping *m, struct page *p);
 	void (*get)(struct mapping *m); /* a VMA is made (mmap, split, fork) */
 	void (*put)(struct mapping *m);
-	/* A VMA is about to be made: may refuse, take VMA_MAY* from its flags, or map at once (devices) with
-	 * mm_insert_pfn. NULL: accept. Not for the pieces of a split VMA. */
+	/* A VMA is about to be made: may refuse, or take VMA_MAY* from its flags. NULL: accept. Not for the pieces of a
+	 * split VMA. */
 	int (*map)(struct mapping *m, struct vma *v);
 	void (*unmap)(struct mapping *m, struct vma *v); /* NULL allowed */
 	void (*describe)(struct mapping *m, struct mapping_name *out);

@@ -119,8 +119,6 @@ int __must_check mm_lock_range(struct mm *m, ulong addr, size_t bytes, bool lock
 int __must_check mm_lock_all(struct mm *m, int flags); /* MCL_*; 0: unlock */
 /* vec[i] bit 0: page i of the range is in memory. -ENOMEM: a part is not mapped. */
 int __must_check mm_resident(struct mm *m, ulong addr, unsigned pages, u8 *vec);
-/* Device and ring pages, from a mapping's map op. The page is mapped PT_SPECIAL: mm takes no reference. */
-int __must_check mm_insert_pfn(struct vma *v, ulong addr, pfn_t pfn, unsigned rights);
 /* Gives a filled page (one reference, taken over) to an empty place of an anonymous VMA: exec's stack. -ENOMEM. */
 int __must_check mm_insert_page(struct mm *m, ulong addr, struct page *page);
 

@@ -57,6 +57,5 @@ struct resctrl_backend *colour_backend_get(struct colour_backend *b);
 
 /* The page colours of a class, over the colours of all caches together. */
 u64 colour_backend_mask(const struct colour_backend *b, unsigned cls);
-unsigned colour_backend_colours(const struct colour_backend *b);
 
 #endif

@@ -57,6 +57,5 @@ void complete(struct completion *c); /* one waiter; any context */
 void complete_all(struct completion *c);
 void completion_wait(struct completion *c);
 int __must_check completion_wait_killable(struct completion *c); /* 0 or -ERESTARTSYS */
-int __must_check completion_wait_until(struct completion *c, u64 deadline_ns);
 
 #endif

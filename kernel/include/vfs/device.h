@@ -20,7 +20,6 @@ struct chrdev {
 };
 void chrdev_register(struct chrdev *c); /* lives forever */
 const struct file_ops *chrdev_find(u32 dev);
-const char *chrdev_name(u32 dev);
 int chrdev_show(struct strbuf *out); /* /proc/devices */
 
 /* A node under /dev, e.g. "input/event0". mode has the type (S_IFCHR, S_IFBLK). name is copied. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * struct iter: where the bytes of a read or write come from or go to: user memory (one or many segments), kernel
- * memory, or pages. struct io: one read or write request, the same for every path (synchronous, AIO, NOWAIT, HIPRI,
+ * struct iter: where the bytes of a read or write come from or go to: user memory (one or many segments) or kernel
+ * memory. struct io: one read or write request, the same for every path (synchronous, AIO, NOWAIT, HIPRI,
  * splice).
  */
 #ifndef VFS_ITER_H
@@ -9,7 +9,6 @@
 
 #include <lib/types.h>
 
-struct page;
 struct file;
 
 struct iter_vec {
@@ -17,12 +16,11 @@ struct iter_vec {
 	size_t len;
 };
 
-enum iter_kind { ITER_USER, ITER_KERNEL, ITER_PAGES };
+enum iter_kind { ITER_USER, ITER_KERNEL };
 
 struct iter {
 	enum iter_kind kind;
-	const struct iter_vec *vec; /* ITER_USER, ITER_KERNEL; NULL: `one` */
-	struct page **pages;        /* ITER_PAGES: whole pages, the first from `skip` on */
+	const struct iter_vec *vec; /* NULL: `one` */
 	size_t nr;                  /* elements */
 	size_t at;                  /* the element under the cursor */
 	size_t skip;                /* bytes of it already used */
@@ -36,7 +34,6 @@ static inline void iter_user(struct iter *it, void __user *base, size_t len)
 }
 void iter_kernel(struct iter *it, void *base, size_t len);
 void iter_user_vec(struct iter *it, const struct iter_vec *vec, size_t nr, size_t total);
-void iter_pages(struct iter *it, struct page **pages, size_t nr, size_t offset, size_t len);
 /* Copy and advance. Return bytes copied; fewer than n means a fault (or the end). The _nofault forms never sleep. */
 size_t __must_check iter_copy_in(void *dst, size_t n, struct iter *it);        /* from it to dst: write(2) */
 size_t __must_check iter_copy_out(const void *src, size_t n, struct iter *it); /* from src to it: read(2) */

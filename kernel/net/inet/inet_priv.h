@@ -245,7 +245,6 @@ void neighbour_send(struct net_device *d, const struct ip_addr *next_hop, struct
  * another link address is known. */
 void neighbour_heard(struct net_device *d, const struct ip_addr *addr, const u8 *mac, bool create, bool sure,
 		     bool replace);
-void neighbour_confirm(struct net_device *d, const struct ip_addr *addr); /* TCP got on */
 void neighbours_drop(struct inet_net *i, const struct net_device *d);
 void neighbours_init(struct inet_net *i);
 void inet_tick_soon(struct inet_net *i);

@@ -269,19 +269,6 @@ void neighbour_heard(struct net_device *d, const struct ip_addr *addr, const u8 
 		net_device_send(d, p, mac);
 }
 
-void neighbour_confirm(struct net_device *d, const struct ip_addr *addr)
-{
-	struct inet_net *i = inet_of(d->net);
-	ulong irq = spin_lock_irqsave(&i->neighbour_lock);
-	struct neighbour *n = find(i, d, addr);
-
-	if (n && n->state & (NUD_DELAY | NUD_STALE | NUD_PROBE | NUD_REACHABLE)) {
-		n->state = NUD_REACHABLE;
-		n->confirmed = clock_ns();
-	}
-	spin_unlock_irqrestore(&i->neighbour_lock, irq);
-}
-
 /* ---- time
  * --------------------------------------------------------------------------------------------------------------- */
 

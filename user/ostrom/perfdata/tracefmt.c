@@ -257,7 +257,7 @@ void pd_field_str(const struct pd_field *f, const u8 *raw, u32 raw_bytes, char *
 	u32 offset, n;
 
 	*out = 0;
-	if (!f || !raw || f->offset > raw_bytes || f->size > raw_bytes - f->offset)
+	if (!f || f->offset > raw_bytes || f->size > raw_bytes - f->offset)
 		return;
 	offset = f->offset;
 	n = f->size;

@@ -413,6 +413,7 @@ CASE(events)
 	end(p);
 	want_eq(poll(&pf, 1, 10000), 1);
 	want_eq(field("v/cgroup.events", "populated"), 0);
+	want_eq(poll(&(struct pollfd){ .fd = in, .events = POLLIN }, 1, 10000), 1);
 	want(read(in, text, sizeof(text)) > 0);
 	want_eq(ev->mask, IN_MODIFY);
 	close(pf.fd);

@@ -213,8 +213,8 @@ static bool colour_limited(unsigned flags)
 #define KILLS         8 /* processes that may die for one allocation */
 #define COSTLY_ORDER  3 /* nobody dies for a larger block: it is the neighbourhood that is missing, not memory */
 
-/* Memory is short: reclaims, and kills when that does not help. Where only some nodes are allowed nobody dies for it:
- * most that could be killed are elsewhere. */
+/* Memory is short: reclaims, and kills when that brings nothing, or nothing that lasts. Where only some nodes are
+ * allowed nobody dies for it: most that could be killed are elsewhere. */
 static u32 take_reclaiming(const struct page_place *w, unsigned order)
 {
 	bool anybody = !(node_memory_mask() & ~w->only);
@@ -222,10 +222,11 @@ static u32 take_reclaiming(const struct page_place *w, unsigned order)
 
 	for (int tries = 0, kills = 0; !pfn; tries++) {
 		u64 freed = upcall_reclaim(NULL, max(32UL, 2UL << order));
+		bool vain = upcall_reclaim_is_vain(NULL);
 
 		page_drain_cpu();
 		pfn = take_near(w->near, w->only, order, upcall_alloc_is_dying());
-		if (pfn || (freed && tries < RECLAIM_TRIES))
+		if (!vain && (pfn || (freed && tries < RECLAIM_TRIES)))
 			continue;
 		if (order > COSTLY_ORDER || kills++ == KILLS || !anybody || !upcall_out_of_memory(NULL))
 			break;

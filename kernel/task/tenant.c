@@ -187,27 +187,38 @@ void tenant_use_protection(void)
 	WRITE_ONCE(has_protection, true);
 }
 
-/* Parents before children; no recursion, since the tree may be deep. */
+/* Parents before children; no recursion, since the tree may be deep. ids_lock held. NULL: t was the last one. */
+static struct tenant *next_below(struct tenant *t, const struct tenant *top)
+{
+	if (!list_empty(&t->children))
+		return list_first_entry(&t->children, struct tenant, sibling);
+	while (t != top && t->sibling.next == &t->parent->children)
+		t = t->parent;
+	return t == top ? NULL : list_entry(t->sibling.next, struct tenant, sibling);
+}
+
 void tenant_protect(struct tenant *top)
 {
-	struct tenant *t;
 	ulong flags;
 
 	if (!READ_ONCE(has_protection))
 		return;
 	top = top ? top : &tenant_root;
 	flags = spin_lock_irqsave(&ids_lock);
-	for (t = top; t;) {
+	for (struct tenant *t = top; t; t = next_below(t, top))
 		tenant_protect_children(t, t == top);
-		if (!list_empty(&t->children)) {
-			t = list_first_entry(&t->children, struct tenant, sibling);
-			continue;
-		}
-		while (t != top && t->sibling.next == &t->parent->children)
-			t = t->parent;
-		t = t == top ? NULL : list_entry(t->sibling.next, struct tenant, sibling);
-	}
 	spin_unlock_irqrestore(&ids_lock, flags);
+}
+
+u64 tenant_file_pages(struct tenant *top)
+{
+	ulong flags = spin_lock_irqsave(&ids_lock);
+	s64 sum = 0;
+
+	for (struct tenant *t = top; t; t = next_below(t, top))
+		sum += (s64)atomic_read(&t->memory.kind[MEMORY_FILE]) - (s64)atomic_read(&t->memory.kind[MEMORY_SHMEM]);
+	spin_unlock_irqrestore(&ids_lock, flags);
+	return (u64)max(sum, (s64)0);
 }
 
 void tenant_kill(struct tenant *t)

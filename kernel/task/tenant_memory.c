@@ -166,7 +166,7 @@ static int make_room(struct tenant *t, u64 pages, struct tenant *full)
 		}
 		tenant_memory_event(full, MEMORY_MAX);
 		freed = upcall_reclaim(full, max(pages, RECLAIM_BATCH));
-		if (freed && tries++ < TRIES)
+		if (freed && tries++ < TRIES && !upcall_reclaim_is_vain(full))
 			continue;
 		tenant_memory_event(full, MEMORY_OOM);
 		if (kills++ == KILLS || !upcall_out_of_memory(full))
@@ -479,7 +479,8 @@ void tenant_shrink_to(struct tenant *t, u64 pages, bool kill)
 	if (excess(t, pages))
 		tenant_drain();
 	for (int i = 0; excess(t, pages) && !upcall_alloc_is_dying(); i++) {
-		if (upcall_reclaim(t, max(excess(t, pages), RECLAIM_BATCH)) && i < 64 * TRIES)
+		if (upcall_reclaim(t, max(excess(t, pages), RECLAIM_BATCH)) && i < 64 * TRIES &&
+		    !(kill && upcall_reclaim_is_vain(t)))
 			continue;
 		if (!kill || kills++ == 64)
 			break;

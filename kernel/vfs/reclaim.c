@@ -6,7 +6,9 @@
  * Idea: caches that can fill a page again are listed. Reclaim goes round the list, a few pages from each; a page that
  * was used since the last round (ACTIVE) loses that mark and stays, a clean one that nobody holds goes. When that
  * brings too little, address spaces unmap cold pages of files and write private ones to swap (mm/reclaim.c). When
- * nothing can go, flushers are woken and the caller waits a moment for pages to become clean. For a tenant's sake only
+ * nothing can go, flushers are woken and the caller waits a moment for pages to become clean. Where pages come back as
+ * fast as they are taken (task/thrash.c), private pages go first; if that does not help, reclaim is in vain, and the
+ * caller kills somebody although it got pages. For a tenant's sake only
  * pages that it and those below pay for are taken; caches remember who paid, so that others are passed by.
  *
  *      candidate: reference count 1 (the cache's), not mapped, not dirty, not under writeback
@@ -16,10 +18,12 @@
  * allocations. /proc/sys/vm/drop_caches (Documentation/admin-guide/sysctl/vm.rst) drops what is clean and unused: 1
  * pages, 2 names, 3 both; 4 stops the messages about that.
  *
- * Locks: caches_lock (RANK_LEAF_SPIN) for the list; cache->lock for the tree. Never both.
+ * Locks: caches_lock (RANK_LEAF_SPIN) for the list; cache->lock for the tree. Never both. thrash_lock
+ * (RANK_SUBSYS_SPIN), the tree of tenants inside.
  */
 #include <alloc/page.h>
 #include <core/attr.h>
+#include <core/clock.h>
 #include <core/init.h>
 #include <core/log.h>
 #include <mm/mm.h>
@@ -35,7 +39,8 @@
 bool (*reclaim_wait_for_clean)(void);
 static LIST(caches);
 static struct spinlock caches_lock = SPIN_INIT(RANK_LEAF_SPIN);
-static u64 nr_caches; /* caches_lock */
+static u64 nr_caches;                                             /* caches_lock */
+static struct spinlock thrash_lock = SPIN_INIT(RANK_SUBSYS_SPIN); /* every tenant's memory.thrash */
 
 void reclaim_add(struct page_cache *c)
 {
@@ -74,7 +79,8 @@ static struct page_cache *next_cache(const struct tenant *top, u64 *left)
 
 struct shrink {
 	struct tenant *top;
-	bool low, hard; /* spare what memory.low protects; spare not even what was used lately */
+	bool low, hard;     /* spare what memory.low protects; spare not even what was used lately */
+	bool private_first; /* the cache is needed */
 	u64 want, freed;
 	u16 payer; /* of the last pages looked at, that are not told yet: scanned, and of them stolen */
 	u64 scanned, stolen;
@@ -154,6 +160,7 @@ static void shrink(struct page_cache *c, struct shrink *s, unsigned turn)
 	u64 index = c->reclaim_next;
 	struct page *p;
 
+	turn = min((u64)turn, READ_ONCE(c->nr_pages) + 1); /* once around, its end counts as one */
 	for (unsigned seen = 0; seen < turn && s->freed < s->want; seen++, index++) {
 		bool taken;
 		u16 payer;
@@ -195,6 +202,8 @@ static void round_of(struct shrink *s, unsigned round)
 	u64 unmapped;
 
 	s->hard = round > 1;
+	if (s->private_first)
+		s->freed += mm_reclaim(s->top, s->want - s->freed, min(round, 1U), &unmapped);
 	(void)shrink_caches(s, turn);
 	if (s->freed >= s->want || (s->freed && !round))
 		return;
@@ -209,9 +218,40 @@ static bool gives_up(const struct tenant *top)
 	return top && top->parent && upcall_alloc_is_dying();
 }
 
+static u64 memory_of(const struct tenant *t)
+{
+	struct page_stats s;
+
+	page_stats(&s);
+	return min(s.total, READ_ONCE(t->share[RES_MEMORY].limit));
+}
+
+bool upcall_reclaim_is_vain(struct tenant *top)
+{
+	struct tenant *t = top ? top : &tenant_root;
+	struct thrash *state = &t->memory.thrash;
+	struct thrash_sample s;
+	bool vain = false;
+
+	spin_lock(&thrash_lock);
+	s = (struct thrash_sample){ .now_ns = clock_ns(),
+				    .stolen = (u64)atomic_read(&t->memory.count[MEMORY_STOLEN]),
+				    .back = (u64)atomic_read(&t->memory.count[MEMORY_REFAULT_FILE]) };
+	if (thrash_suspects(state, &s)) {
+		s.cache = tenant_file_pages(t);
+		s.limit = memory_of(t);
+		vain = thrash_is_vain(state, &s);
+	}
+	spin_unlock(&thrash_lock);
+	return vain;
+}
+
 u64 upcall_reclaim(struct tenant *top, u64 pages)
 {
-	struct shrink s = { .top = top, .low = true, .want = pages };
+	struct shrink s = { .top = top,
+			    .low = true,
+			    .want = pages,
+			    .private_first = READ_ONCE((top ? top : &tenant_root)->memory.thrash.private_first) };
 
 	tenant_protect(top);
 	for (unsigned round = 0; round < ROUNDS && s.freed < s.want && !gives_up(top); round++)

@@ -1,14 +1,15 @@
 #!/bin/bash
 # first
 # SPDX-License-Identifier: MIT
-# A machine of 256 MiB is abused, and answers afterwards: fork bomb, a memory bomb, every kind of object until there are no more, trinity as
-# an unprivileged user. With TEST_MODE=all also three memory bombs at once, every stressor of stress-ng, class by class, and half an hour of
-# trinity, on both builds of the kernel. Judged: nothing panics or hangs, the shell still answers, what was used comes back (the second round
-# of each bomb may not cost more than a little), and programs are told what they lack with the right error.
+# A machine of 256 MiB is abused, and answers afterwards: fork bomb, memory bombs (alone, three at once, within a tenant's limit, with swap),
+# every kind of object until there are no more, trinity as an unprivileged user. With TEST_MODE=all also every stressor of stress-ng, class by
+# class, and half an hour of trinity, on both builds of the kernel. Judged: nothing panics or hangs, the shell still answers, what was used
+# comes back (the second round of each bomb may not cost more than a little), programs are told what they lack with the right error, bombs are
+# killed, and a file larger than memory that is read again and again kills nobody.
 # limit: 9000
 cd "$(dirname "$0")/../.." || exit 2
 export PATH=$PATH:/usr/sbin:/sbin
-for tool in mmdebstrap fakeroot mke2fs cpio; do command -v $tool > /dev/null || { echo "skip: no $tool"; exit 77; }; done
+for tool in mmdebstrap fakeroot mke2fs mkswap cpio; do command -v $tool > /dev/null || { echo "skip: no $tool"; exit 77; }; done
 make -s kernel build/user/init || exit 1
 kernels=(build/ostrom.elf)
 trinity_seconds=${TRINITY_SECONDS:-15}
@@ -102,9 +103,25 @@ check too-large ENOMEM 'python3 -c "
 import mmap, errno
 try: mmap.mmap(-1, 1 << 40)
 except OSError as e: print(errno.errorcode[e.errno])"'
-LIMIT=200 check memory-runs-out '*137' "bash -c 'timeout 150 python3 $E memory'; echo \$?"
+killed() { sed -n 's/^oom_kill //p' ${1:-/proc/vmstat}; }
+LIMIT=50 check memory-runs-out '*137' "bash -c 'timeout 40 python3 $E memory'; echo \$?"
+# One more within the limit of a tenant that has to read what it runs from: nobody else has it in the cache.
+mount -t cgroup2 none /sys/fs/cgroup && mkdir /sys/fs/cgroup/small && echo 24M > /sys/fs/cgroup/small/memory.max
+before=$(killed); echo 3 > /proc/sys/vm/drop_caches
+timeout 40 bash -c 'echo $$ > /sys/fs/cgroup/small/cgroup.procs; exec python3 $E memory' > /dev/null 2>&1
+verdict $(($? != 137)) tenant-memory-runs-out "no bomb was killed"
+[ $(($(killed) - before)) = 1 ] && [ "$(killed /sys/fs/cgroup/small/memory.events)" = 1 ]
+verdict $? tenant-pays-alone "$before, then $(killed); $(cat /sys/fs/cgroup/small/memory.events)"
+sleep 0.2; rmdir /sys/fs/cgroup/small; umount /sys/fs/cgroup
+swapon /dev/vdb
+LIMIT=50 check memory-and-swap-run-out '*137' "bash -c 'timeout 40 tail /dev/zero'; echo \$?"
+swapoff /dev/vdb; verdict $? swapoff "status $?"
+before=$(killed)
+LIMIT=100 passes large-file 'dd if=/dev/zero of=/root/large bs=1M count=280 && for i in 1 2 3; do cat /root/large > /dev/null || exit 1; done; rm /root/large'
+[ "$(killed)" = $before ]; verdict $? large-file-kills-nobody "$before, then $(killed)"
 twice fork-bomb "timeout -k 1 5 setpriv --reuid=65534 --regid=65534 --clear-groups bash -c ':(){ :|:& };:; sleep 10'"
-[ -z "$classes" ] || twice memory-bombs "for i in 1 2 3; do user timeout 60 python3 $E memory & done; wait"
+twice memory-bombs "for i in 1 2 3; do (user timeout 60 python3 $E memory; [ \$? != 124 ] || touch /root/late) & done; wait"
+[ ! -e /root/late ]; verdict $? memory-bombs-are-killed "one was still there after a minute"
 twice many-files "mkdir -p /tmp/many; cd /tmp/many; seq 20000 | xargs touch; cd /; rm -rf /tmp/many"
 twice full-tmpfs "mkdir -p /tmp/full; mount -t tmpfs -o size=64M none /tmp/full; cat /dev/zero > /tmp/full/a; umount /tmp/full"
 twice threads "user timeout 60 python3 $E threads"
@@ -140,10 +157,11 @@ done
 answers; verdict $? trinity "no answer after $trinity_seconds s"
 check shell-answers "*12.*still here*" 'cat /etc/debian_version; ls / | grep -c . ; ps ax | grep -c .; echo still here'
 GUEST
+truncate -s 64M "$dir/swap" && chmod 600 "$dir/swap" && mkswap -q "$dir/swap" || exit 1
 status=0
 for kernel in "${kernels[@]}"; do
 	echo "# $kernel"
-	tools/qemu-run --root debian-disk --kernel "$kernel" --mem 256M --timeout "$limit" --add "$dir/script:/script" --add "$dir/exhaust.py:/exhaust.py" \
+	tools/qemu-run --root debian-disk --kernel "$kernel" --mem 256M --timeout "$limit" --disk "$dir/swap" --add "$dir/script:/script" --add "$dir/exhaust.py:/exhaust.py" \
 		-- bash /mnt/script < /dev/null 2> "$dir/log" | sed -u 's/\r$//'
 	[ "${PIPESTATUS[0]}" = 0 ] || { status=1; tail -n 40 "$dir/log"; }
 	grep -q 'panic:' "$dir/log" && { status=1; grep -A20 'panic:' "$dir/log"; }

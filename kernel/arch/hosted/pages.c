@@ -221,6 +221,11 @@ void tenant_protect(struct tenant *top)
 {
 }
 
+u64 tenant_file_pages(struct tenant *top)
+{
+	return 0;
+}
+
 bool tenant_may_reclaim(u16 id, const struct tenant *top, bool low)
 {
 	return true;

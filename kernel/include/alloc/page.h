@@ -165,6 +165,9 @@ struct tenant *upcall_page_payer(void); /* current's; NULL where current does no
 /* alloc's upcall into reclaim (vfs, mm): tries to free pages, those that t and the tenants below it pay for (NULL:
  * any); returns how many it freed. May sleep. */
 u64 upcall_reclaim(struct tenant *t, u64 pages);
+/* After upcall_reclaim: what it frees comes back as fast, so somebody has to go, as if it had freed nothing. Who is
+ * told so does something about it: others hear it only if it does not help. */
+bool upcall_reclaim_is_vain(struct tenant *t);
 /* Nothing can be reclaimed. Kills a process of t (NULL: of the machine) and takes its memory, so that trying again
  * makes sense. False: current itself is about to die, or there is none to kill. Process's; may sleep. */
 bool upcall_out_of_memory(struct tenant *t);

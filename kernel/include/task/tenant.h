@@ -16,6 +16,7 @@
 #include <lib/atomic.h>
 #include <lib/list.h>
 #include <task/psi.h>
+#include <task/thrash.h>
 #include <task/timer.h>
 #include <task/wait.h>
 
@@ -101,7 +102,8 @@ struct tenant_memory {
 	atomic64_t local[MEMORY_EVENTS];
 	atomic64_t kind[MEMORY_KINDS]; /* pages */
 	atomic64_t count[MEMORY_COUNTS];
-	u32 version; /* atomic: raised by each event */
+	u32 version;          /* atomic: raised by each event */
+	struct thrash thrash; /* vfs/reclaim.c: does taking pages help against this limit? */
 };
 
 struct tenant {
@@ -199,6 +201,8 @@ bool tenant_page_is_below(u16 id, const struct tenant *top);
 /* Before reclaim for top's sake: divides what is protected among all below it, as far as they use it. Two at a time may
  * see each other's division. */
 void tenant_protect(struct tenant *top);
+/* Of the page cache, what has a place elsewhere; here and below. */
+u64 tenant_file_pages(struct tenant *top);
 void tenant_use_protection(void); /* some tenant's min or low is not 0 from now on */
 /* May reclaim for top's sake take pages of the tenant of this number? low: memory.low protects as well. */
 bool tenant_may_reclaim(u16 id, const struct tenant *top, bool low);

@@ -106,18 +106,18 @@ except OSError as e: print(errno.errorcode[e.errno])"'
 killed() { sed -n 's/^oom_kill //p' ${1:-/proc/vmstat}; }
 LIMIT=50 check memory-runs-out '*137' "bash -c 'timeout 40 python3 $E memory'; echo \$?"
 # One more within the limit of a tenant that has to read what it runs from: nobody else has it in the cache.
-mount -t cgroup2 none /sys/fs/cgroup && mkdir /sys/fs/cgroup/small && echo 24M > /sys/fs/cgroup/small/memory.max
+mount -t cgroup2 none /sys/fs/cgroup && echo +memory > /sys/fs/cgroup/cgroup.subtree_control && mkdir /sys/fs/cgroup/small && echo 24M > /sys/fs/cgroup/small/memory.max
 before=$(killed); echo 3 > /proc/sys/vm/drop_caches
 timeout 40 bash -c 'echo $$ > /sys/fs/cgroup/small/cgroup.procs; exec python3 $E memory' > /dev/null 2>&1
 verdict $(($? != 137)) tenant-memory-runs-out "no bomb was killed"
 [ $(($(killed) - before)) = 1 ] && [ "$(killed /sys/fs/cgroup/small/memory.events)" = 1 ]
 verdict $? tenant-pays-alone "$before, then $(killed); $(cat /sys/fs/cgroup/small/memory.events)"
-sleep 0.2; rmdir /sys/fs/cgroup/small; umount /sys/fs/cgroup
+sleep 0.2; rmdir /sys/fs/cgroup/small; echo -memory > /sys/fs/cgroup/cgroup.subtree_control; umount /sys/fs/cgroup
 swapon /dev/vdb
 LIMIT=50 check memory-and-swap-run-out '*137' "bash -c 'timeout 40 tail /dev/zero'; echo \$?"
 swapoff /dev/vdb; verdict $? swapoff "status $?"
 before=$(killed)
-LIMIT=100 passes large-file 'dd if=/dev/zero of=/root/large bs=1M count=280 && for i in 1 2 3; do cat /root/large > /dev/null || exit 1; done; rm /root/large'
+LIMIT=100 passes large-file 'dd if=/dev/zero of=/root/large bs=1M count=280 && for i in 1 2; do cat /root/large > /dev/null || exit 1; done; rm /root/large'
 [ "$(killed)" = $before ]; verdict $? large-file-kills-nobody "$before, then $(killed)"
 twice fork-bomb "timeout -k 1 5 setpriv --reuid=65534 --regid=65534 --clear-groups bash -c ':(){ :|:& };:; sleep 10'"
 twice memory-bombs "for i in 1 2 3; do (user timeout 60 python3 $E memory; [ \$? != 124 ] || touch /root/late) & done; wait"

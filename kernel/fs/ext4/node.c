@@ -23,9 +23,6 @@
 #include <vfs/uapi.h>
 #include "glue.h"
 
-#define ROOT_INO  2
-#define FIRST_INO 11 /* those before it are the file system's own */
-
 static struct ext4_super *of(const struct inode *i)
 {
 	return ext4_super_of(i->super);
@@ -171,7 +168,8 @@ int ext4_node_find(struct super *super, u64 ino, u32 generation, struct inode **
 	struct ext4_inode in;
 	int err;
 
-	if (ino > UINT32_MAX || (ino != ROOT_INO && ino < FIRST_INO))
+	/* Those before the first are the file system's own. */
+	if (ino > UINT32_MAX || (ino != EXT4_ROOT_INO && ino < ext4_first_ino(s->fs)))
 		return -ESTALE;
 	ext4_lock(s);
 	err = find(s, (u32)ino, out);

@@ -263,3 +263,8 @@ void ext4_statfs(struct ext4 *fs, struct ext4_stat *out)
 	memcpy(out->uuid, sb + SB_UUID, 16);
 	memcpy(out->label, sb + SB_LABEL, 16);
 }
+
+u32 ext4_first_ino(const struct ext4 *fs)
+{
+	return fs->first_ino;
+}

@@ -72,6 +72,7 @@ struct ext4_inode {
 	bool has_xattrs; /* when it was read */
 };
 
+u32 ext4_first_ino(const struct ext4 *fs); /* of what users make */
 int __must_check ext4_iget(struct ext4 *fs, u32 ino, struct ext4_inode *out);
 
 /* ---- writing -------------------------------------------------------------------------------------------------------

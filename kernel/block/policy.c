@@ -42,6 +42,7 @@ struct block_policy {
 };
 
 #define LEARN_FIRST 256
+#define LEARN_EVERY 16
 
 static struct block_policy *policy_of(const struct bio *b)
 {
@@ -197,7 +198,8 @@ void block_policy_completed(struct bio *b, u64 took_ns)
 	struct block_policy *p = policy_of(b);
 	ulong irq;
 
-	if (!b->dev->whole->io_poll || (b->op != BLOCK_READ && b->op != BLOCK_WRITE))
+	if (!b->dev->whole->io_poll || (b->op != BLOCK_READ && b->op != BLOCK_WRITE) ||
+	    !poll_wants(&p->poll, b->op == BLOCK_WRITE, b->bytes))
 		return;
 	irq = spin_lock_irqsave(&p->lock);
 	poll_record(&p->poll, b->op == BLOCK_WRITE, b->bytes, took_ns, !b->poll_slept);
@@ -231,20 +233,20 @@ static u64 cpu_time_of(const struct task *t)
 
 static void sleep_until(struct bio *b, struct block_policy *p, u64 deadline)
 {
-	u64 cpu = cpu_time_of(current), slack = current->timer_slack_ns;
-	int late;
+	u64 cpu = cpu_time_of(current), slack = current->timer_slack_ns, now;
+	bool late;
+	ulong irq;
 
 	current->timer_slack_ns = 0; /* microseconds decide here */
 	late = block_wait_until(b, deadline);
 	current->timer_slack_ns = slack;
-	if (late) {
-		ulong irq = spin_lock_irqsave(&p->lock);
-		u64 now = clock_ns();
-
+	b->poll_slept = late; /* if the next look finds it finished, it was so for an unknown time */
+	irq = spin_lock_irqsave(&p->lock);
+	now = clock_ns();
+	if (late)
 		poll_learn_sleep(&p->poll, now > deadline ? now - deadline : 0, cpu_time_of(current) - cpu);
-		spin_unlock_irqrestore(&p->lock, irq);
-		b->poll_slept = true; /* if the next look finds it finished, it was so for an unknown time */
-	}
+	poll_learn_end(&p->poll, b->op == BLOCK_WRITE, b->bytes, is_finished(b));
+	spin_unlock_irqrestore(&p->lock, irq);
 }
 
 bool block_policy_always_polls(const struct block_dev *d)
@@ -280,11 +282,13 @@ void block_policy_sleep(struct bio *b)
 	else
 		block_wait_finished(b);
 	psi_io_end();
-	/* Without polling the first few are enough to know the interrupt's price when polling is switched on. */
+	/* Without polling the first few are enough to know the interrupt's price when polling is switched on; with it,
+	 * one now and then. */
 	if (!b->complete_ns || (!b->dev->whole->io_poll && p->interrupts_learnt >= LEARN_FIRST))
 		return;
+	if (p->interrupts_learnt++ >= LEARN_FIRST && p->interrupts_learnt % LEARN_EVERY)
+		return;
 	irq = spin_lock_irqsave(&p->lock);
-	p->interrupts_learnt++;
 	poll_learn_interrupt(&p->poll, clock_ns() - b->complete_ns, cpu_time_of(current) - cpu);
 	spin_unlock_irqrestore(&p->lock, irq);
 }

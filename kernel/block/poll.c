@@ -16,8 +16,10 @@
  * plus eight times the latency. The cheapest is taken whose mean latency is within 1/16 of spinning's, and not above
  * the interrupt's.
  *
- * A request found complete after a sleep tells only that it was faster than that: when these pass an eighth of the
- * samples, the class is forgotten and learned anew by spinning, so a device that becomes faster is noticed.
+ * A request found complete after a sleep tells only that it was faster than that; where the device interrupts, a sleep
+ * that ends by that was too long as well (what is seen to complete was done a little before). When these pass an eighth
+ * of the sleeps, sleeps end earlier from the next plan on. Where that does not help, the class is forgotten and learned
+ * anew by spinning: so a device that becomes faster is noticed.
  *
  * Contract: block/poll.h. Locks: the queue's; poll_next is lock-free by the plan's sequence count.
  */
@@ -33,19 +35,28 @@
 #define OCTAVES      22
 #define BUCKETS      (OCTAVES * SUB)
 
-#define ENOUGH         32  /* samples before a plan */
-#define REPLAN         128 /* samples between plans */
-#define DECAY          512 /* total at which the histogram is halved */
-#define GUARD_DIV      64
-#define LATENCY_DIV    16 /* a plan may add this part of the mean latency */
-#define LATENCY_WEIGHT 8  /* CPU time that a waiter who asked for polling would pay for latency */
+#define SPARSE           16  /* of requests that are left to the interrupt, one in so many is a sample */
+#define ENOUGH           32  /* samples before a plan */
+#define REPLAN           128 /* samples between plans */
+#define DECAY            512 /* total at which the histogram is halved */
+#define GUARD_DIV        64
+#define OVERSLEPT_DIV    8 /* this part of the sleeps may end by the interrupt */
+#define OVERSLEPT_ENOUGH 16
+#define MARGIN_STEP_NS   512
+#define MARGIN_MOST_NS   4000
+#define MARGIN_DECAY_DIV 32
+#define LATENCY_DIV      16 /* a plan may add this part of the mean latency */
+#define LATENCY_WEIGHT   8  /* CPU time that a waiter who asked for polling would pay for latency */
 
 struct poll_class {
 	u16 count[BUCKETS];
 	unsigned low, high; /* [low, high): where count is not 0 */
 	u32 total;
 	u32 since_plan;
-	u32 window, late; /* recent completions, and those found complete after a sleep */
+	u32 window, late;     /* recent completions, and those found complete after a sleep */
+	u32 slept, overslept; /* since the plan: sleeps, and those that the device's interrupt ended */
+	u64 margin_ns;        /* how much earlier they end for that */
+	u32 passed;           /* requests that the interrupt was left; any writer, for it need not be exact */
 	struct poll_plan plan;
 };
 
@@ -112,9 +123,18 @@ static unsigned quantile_after(const struct poll_class *c, unsigned from, unsign
 
 /* How long before a completion's bucket a sleep ends: the wake-up's cost, and a part of the time for what lies close to
  * the bucket's start, where the device's own interrupt would come first. */
-static u64 lead_ns(const struct poll_queue *q, u64 due)
+static u64 lead_ns(const struct poll_queue *q, const struct poll_class *c, u64 due)
 {
-	return q->wake_ns + q->wake_dev_ns + due / GUARD_DIV;
+	return q->wake_ns + q->wake_dev_ns + due / GUARD_DIV + c->margin_ns;
+}
+
+static void adjust_margin(struct poll_class *c)
+{
+	if (c->overslept > c->slept / OVERSLEPT_DIV)
+		c->margin_ns += MARGIN_STEP_NS + c->margin_ns / 2;
+	else if (c->slept && !c->overslept)
+		c->margin_ns -= c->margin_ns / MARGIN_DECAY_DIV;
+	c->slept = c->overslept = 0;
 }
 
 static void add_step(struct poll_plan *p, enum poll_kind kind, u64 until_ns)
@@ -139,7 +159,7 @@ static void make_hybrid(const struct poll_queue *q, const struct poll_class *c, 
 		if (next == BUCKETS)
 			break;
 		due = bucket_start(next);
-		lead = lead_ns(q, due);
+		lead = lead_ns(q, c, due);
 		if (due > now + lead + 2 * q->sleep_cpu_ns) {
 			now = due - lead;
 			add_step(p, POLL_SLEEP, now);
@@ -221,6 +241,7 @@ static void replan(const struct poll_queue *q, struct poll_class *c)
 	struct poll_plan best, p;
 	u64 limit;
 
+	adjust_margin(c);
 	make_single(POLL_SPIN, &best);
 	price(q, c, &best);
 	limit = best.latency_ns + best.latency_ns / LATENCY_DIV;
@@ -314,8 +335,33 @@ static void forget(struct poll_class *c)
 	memset(c->count, 0, sizeof(c->count));
 	c->low = BUCKETS;
 	c->high = 0;
-	c->total = c->since_plan = c->window = c->late = 0;
+	c->total = c->since_plan = c->window = c->late = c->slept = c->overslept = 0;
+	c->margin_ns = 0;
 	publish(&c->plan, &classic);
+}
+
+/* Requests are found complete after their sleep: it was a bit too long, or the device has become another one. */
+static void come_earlier(const struct poll_queue *q, struct poll_class *c)
+{
+	if (c->margin_ns > MARGIN_MOST_NS || !c->total) {
+		forget(c);
+		return;
+	}
+	c->late = 0;
+	replan(q, c);
+}
+
+/* A plan that is replaced meanwhile may give the wrong answer: one sample more or less. */
+bool poll_wants(struct poll_queue *q, bool write, u32 bytes)
+{
+	struct poll_class *c = smp_load_acquire(&q->cls[write][size_class(bytes)]);
+	u32 passed;
+
+	if (!c || q->delay_ns || READ_ONCE(c->plan.nr_steps) != 1 || c->plan.step[0].kind != POLL_INTERRUPT)
+		return true;
+	passed = READ_ONCE(c->passed) + 1;
+	WRITE_ONCE(c->passed, passed);
+	return passed % SPARSE == 0;
 }
 
 void poll_record(struct poll_queue *q, bool write, u32 bytes, u64 service_ns, bool exact)
@@ -332,12 +378,12 @@ void poll_record(struct poll_queue *q, bool write, u32 bytes, u64 service_ns, bo
 	}
 	if (++c->window == 64)
 		c->window = c->late = 0;
-	if (!exact && ++c->late > 8) {
-		forget(c);
+	if (!exact) {
+		c->overslept++;
+		if (++c->late > 8)
+			come_earlier(q, c);
 		return;
 	}
-	if (!exact)
-		return;
 	b = bucket_of(service_ns);
 	c->count[b]++;
 	c->low = min(c->low, b);
@@ -345,7 +391,8 @@ void poll_record(struct poll_queue *q, bool write, u32 bytes, u64 service_ns, bo
 	if (++c->total >= DECAY)
 		halve(c);
 	c->since_plan++;
-	if (c->total == ENOUGH || c->since_plan >= REPLAN)
+	if (c->total == ENOUGH || c->since_plan >= REPLAN ||
+	    (c->overslept >= OVERSLEPT_ENOUGH && c->overslept > c->slept / OVERSLEPT_DIV))
 		replan(q, c);
 }
 
@@ -357,6 +404,16 @@ static void learn(u64 *mean, u64 *dev, u64 sample)
 	*mean = *mean + off / 8;
 	if (dev)
 		*dev = *dev + ((off < 0 ? -off : off) - (s64)*dev) / 8;
+}
+
+void poll_learn_end(struct poll_queue *q, bool write, u32 bytes, bool overslept)
+{
+	struct poll_class *c = q->cls[write][size_class(bytes)];
+
+	if (!c)
+		return;
+	c->slept++;
+	c->overslept += overslept;
 }
 
 void poll_learn_sleep(struct poll_queue *q, u64 late_ns, u64 cpu_ns)

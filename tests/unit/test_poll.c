@@ -74,6 +74,7 @@ static void wait_for(struct poll_queue *q, u64 done, struct result *r)
 			now = s.until_ns + late;
 			cpu += 2000;
 			poll_learn_sleep(q, late, 2000);
+			poll_learn_end(q, false, 4096, false);
 			exact = now < done;
 			slept = true;
 		} else {
@@ -170,6 +171,59 @@ static void follows_a_device_that_changes(void **state)
 	poll_queue_free(&q);
 }
 
+/* What is seen to complete at 21 us interrupts the sleep before it ends. */
+static void a_sleep_that_is_too_long_becomes_shorter(void **state)
+{
+	struct poll_queue q;
+	u64 first, then = 0;
+
+	poll_queue_init(&q);
+	q.delay_ns = 0;
+	for (int i = 0; i < 100; i++)
+		poll_record(&q, false, 4096, 21000, true);
+	first = poll_next(&q, false, 4096, 0, false).until_ns;
+	assert_int_equal(poll_next(&q, false, 4096, 0, false).kind, POLL_SLEEP);
+	for (int i = 0; i < 60; i++) {
+		poll_learn_end(&q, false, 4096, true);
+		poll_record(&q, false, 4096, 21000, true);
+	}
+	for (int i = 0; i < 30000; i++) {
+		poll_learn_end(&q, false, 4096, i % 16 == 0); /* so few do not matter, nor do they let it grow again */
+		poll_record(&q, false, 4096, 21000, true);
+		if (i == 1000)
+			then = poll_next(&q, false, 4096, 0, false).until_ns;
+	}
+	assert_true(then + 1000 < first);
+	assert_int_equal(poll_next(&q, false, 4096, 0, false).until_ns, then);
+	for (int i = 0; i < 60000; i++) {
+		poll_learn_end(&q, false, 4096, false);
+		poll_record(&q, false, 4096, 21000, true);
+	}
+	assert_true(poll_next(&q, false, 4096, 0, false).until_ns + 100 > first);
+	poll_queue_free(&q);
+}
+
+/* 1 us, and the interrupt's price is small: it is left to it, and few are looked at. */
+static void who_is_left_to_the_interrupt_is_seldom_recorded(void **state)
+{
+	struct poll_queue q;
+	unsigned wanted = 0;
+
+	poll_queue_init(&q);
+	q.delay_ns = 0;
+	q.interrupt_ns = q.interrupt_cpu_ns = 1;
+	for (int i = 0; i < 100; i++) {
+		assert_true(i >= 32 || poll_wants(&q, false, 4096));
+		poll_record(&q, false, 4096, 21000, true);
+	}
+	assert_int_equal(poll_next(&q, false, 4096, 0, false).kind, POLL_INTERRUPT);
+	for (int i = 0; i < 1600; i++)
+		wanted += poll_wants(&q, false, 4096);
+	assert_int_equal(wanted, 100);
+	assert_true(poll_wants(&q, true, 4096));
+	poll_queue_free(&q);
+}
+
 static void classes_do_not_mix(void **state)
 {
 	struct poll_queue q;
@@ -216,6 +270,8 @@ int main(void)
 		cmocka_unit_test(meets_the_bars),
 		cmocka_unit_test(follows_a_device_that_changes),
 		cmocka_unit_test(classes_do_not_mix),
+		cmocka_unit_test(a_sleep_that_is_too_long_becomes_shorter),
+		cmocka_unit_test(who_is_left_to_the_interrupt_is_seldom_recorded),
 		cmocka_unit_test(the_file_s_grammar),
 	};
 

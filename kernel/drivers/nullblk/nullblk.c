@@ -64,17 +64,24 @@ struct null_disk {
 	u64 read_ns, write_ns, spread_ns;
 	enum distribution distribution;
 	u64 random;
+	unsigned index;
 	bool keeps; /* what is written, in: */
 	struct memstore store;
 };
 
 static u64 next_random(struct null_disk *d)
 {
-	/* xorshift64*: Marsaglia 2003, with Vigna's multiplier. Seeded by the device's number: runs repeat. */
+	/* xorshift64*: Marsaglia 2003, with Vigna's multiplier. Seeded by the device's number, anew when `distribution`
+	 * is written: runs repeat. */
 	d->random ^= d->random >> 12;
 	d->random ^= d->random << 25;
 	d->random ^= d->random >> 27;
 	return d->random * 0x2545f4914f6cdd1dULL;
+}
+
+static void seed(struct null_disk *d)
+{
+	d->random = 0x9e3779b97f4a7c15ULL + d->index;
 }
 
 static u64 uniform(struct null_disk *d, u64 below)
@@ -250,6 +257,7 @@ static int set_distribution(struct attr_dir *dir, const struct attr *a, char *te
 	for (unsigned i = 0; i < DISTRIBUTIONS; i++)
 		if (!strcmp(text, distribution_names[i])) {
 			d->distribution = i;
+			seed(d); /* what is measured next has the same times as what was before */
 			return 0;
 		}
 	return fail(EINVAL, "not fixed, normal or bimodal");
@@ -311,7 +319,8 @@ static int make(unsigned index, u64 mib, bool keeps)
 	spin_init(&d->servers_lock, RANK_LEAF_SPIN);
 	d->servers = 1;
 	d->read_ns = d->write_ns = 10 * NSEC_PER_USEC;
-	d->random = 0x9e3779b97f4a7c15ULL + index;
+	d->index = index;
+	seed(d);
 	d->block.priv = d;
 	d->block.driver = &driver;
 	d->keeps = keeps;

@@ -61,10 +61,15 @@ int __must_check poll_delay_parse(const char *text, s64 *delay_ns);
 /* contended: another task wants this CPU. */
 struct poll_step poll_next(const struct poll_queue *q, bool write, u32 bytes, u64 elapsed_ns, bool contended);
 
+/* Is this one to be recorded? Where the interrupt was found best few are enough, so that it costs what it costs without
+ * us. No lock. */
+bool __must_check poll_wants(struct poll_queue *q, bool write, u32 bytes);
 /* A request has completed after service_ns. exact: it was seen completing (spinning or by interrupt); not exact: it
  * was found complete after a sleep. Memory for a new class is taken here; without it the class stays unlearned. */
 void poll_record(struct poll_queue *q, bool write, u32 bytes, u64 service_ns, bool exact);
 
+/* A sleep is over. overslept: the request was complete by then, the device's interrupt having said so. */
+void poll_learn_end(struct poll_queue *q, bool write, u32 bytes, bool overslept);
 /* Measured costs of waiting. late: how long after its deadline a sleeper ran; cpu: CPU time that it took. */
 void poll_learn_sleep(struct poll_queue *q, u64 late_ns, u64 cpu_ns);
 void poll_learn_interrupt(struct poll_queue *q, u64 late_ns, u64 cpu_ns);

@@ -71,7 +71,7 @@ static int check(const struct bio *b)
 	u64 sectors = b->bytes >> SECTOR_SHIFT;
 
 	if (d->whole->dead)
-		return -ENODEV;
+		return -EIO;
 	if (b->op == BLOCK_FLUSH)
 		return 0;
 	if (!b->bytes || b->bytes % block || b->sector % (block >> SECTOR_SHIFT))

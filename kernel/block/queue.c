@@ -374,7 +374,7 @@ static void enqueue_all(struct block_dev *disk, struct list *bios)
 	bool sent = false;
 
 	if (disk->dead) {
-		fail_all(bios, -ENODEV, &failed);
+		fail_all(bios, -EIO, &failed);
 	} else {
 		if (list_empty(&h->waiting) && !h->nr_soft)
 			sent = issue_list(h, bios, &failed);
@@ -564,7 +564,7 @@ static void start_at_once(struct bio *b)
 static void submit_at_once(struct bio *b)
 {
 	if (b->dev->whole->dead) {
-		block_bio_finish(b, -ENODEV);
+		block_bio_finish(b, -EIO);
 		return;
 	}
 	start_at_once(b);
@@ -702,6 +702,6 @@ void block_queues_kill(struct block_dev *d)
 		h->in_flight = 0;
 		spin_unlock_irqrestore(&h->lock, irq);
 		list_for_each_entry_safe (b, next, &dead, link)
-			block_bio_finish(b, -ENODEV);
+			block_bio_finish(b, -EIO);
 	}
 }

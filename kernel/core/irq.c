@@ -48,6 +48,13 @@ void deferred_queue(struct deferred *d)
 	irq_restore(flags);
 }
 
+void deferred_flush(struct deferred *d)
+{
+	while (__atomic_load_n(&d->queued, __ATOMIC_SEQ_CST))
+		rcu_synchronize();
+	rcu_synchronize(); /* a job that runs keeps its CPU from a quiescent state */
+}
+
 static void run_jobs(struct irq_state *s)
 {
 	for (int n = 0; !list_empty(&s->jobs); n++) {

@@ -5,11 +5,12 @@
  * Idea: walk every bus below the host bridge by brute force (256 buses at most, empty slots cost one read), through the
  * memory-mapped window (ECAM) that ACPI's MCFG names or, without it, through ports 0xCF8 and 0xCFC. Sizes of base
  * address registers are found by writing ones. Interrupts are MSI-X only: no interpreter for ACPI's interrupt routing
- * is needed.
+ * is needed. What comes and goes later is hotplug.c's business.
  *
  * Contract: device/pci.h.
  *
- * Locks: port_lock around the address/data pair of ports; ECAM needs none. Lists are built once at boot.
+ * Locks: port_lock around the address/data pair of ports; ECAM needs none. The list of functions is built at boot and
+ * changed under hotplug.c's lock.
  */
 #include <alloc/kmap.h>
 #include <alloc/slab.h>
@@ -22,6 +23,8 @@
 #include <lib/err.h>
 #include <linux/pci_regs.h>
 
+#include "device_priv.h"
+
 #define PORT_ADDRESS 0xcf8
 #define PORT_DATA    0xcfc
 #define ECAM_BUS     (1UL << 20) /* bytes of configuration space a bus */
@@ -32,12 +35,11 @@ static struct spinlock port_lock = SPIN_INIT(RANK_LEAF_SPIN);
 static u8 *ecam; /* of the first bus that boot_info names */
 static unsigned ecam_first, ecam_last;
 
-static u32 *ecam_at(const struct pci_dev *d, unsigned offset)
+static void *ecam_at(const struct pci_dev *d, unsigned offset)
 {
 	if (!ecam || d->bus < ecam_first || d->bus > ecam_last)
 		return NULL;
-	return (u32 *)(ecam + (d->bus - ecam_first) * ECAM_BUS + (d->slot << 15) + (d->function << 12) +
-		       (offset & ~3U));
+	return ecam + (d->bus - ecam_first) * ECAM_BUS + (d->slot << 15) + (d->function << 12) + offset;
 }
 
 static u32 port_address(const struct pci_dev *d, unsigned offset)
@@ -47,8 +49,9 @@ static u32 port_address(const struct pci_dev *d, unsigned offset)
 
 u32 pci_read32(const struct pci_dev *d, unsigned offset)
 {
-	u32 *at = ecam_at(d, offset), v;
+	void *at = ecam_at(d, offset & ~3U);
 	ulong irq;
+	u32 v;
 
 	if (at)
 		return mmio_read32(at);
@@ -61,7 +64,7 @@ u32 pci_read32(const struct pci_dev *d, unsigned offset)
 
 void pci_write32(const struct pci_dev *d, unsigned offset, u32 value)
 {
-	u32 *at = ecam_at(d, offset);
+	void *at = ecam_at(d, offset & ~3U);
 	ulong irq;
 
 	if (at) {
@@ -86,13 +89,18 @@ u8 pci_read8(const struct pci_dev *d, unsigned offset)
 
 void pci_write16(const struct pci_dev *d, unsigned offset, u16 value)
 {
-	unsigned shift = (offset & 2) * 8;
-	u32 word = pci_read32(d, offset);
+	void *at = ecam_at(d, offset & ~1U);
+	ulong irq;
 
-	/* The status half of the command word is write-one-to-clear: write zeros there. */
-	if ((offset & ~3U) == PCI_COMMAND)
-		word = 0;
-	pci_write32(d, offset, (word & ~(0xffffU << shift)) | (u32)value << shift);
+	/* Never by way of the whole word: its other half may have bits that are cleared by writing ones. */
+	if (at) {
+		mmio_write16(at, value);
+		return;
+	}
+	irq = spin_lock_irqsave(&port_lock);
+	port_out32(PORT_ADDRESS, port_address(d, offset));
+	port_out16(PORT_DATA + (offset & 2), value);
+	spin_unlock_irqrestore(&port_lock, irq);
 }
 
 u8 pci_find_cap(const struct pci_dev *d, u8 id, u8 after)
@@ -140,13 +148,13 @@ static unsigned size_bar(struct pci_dev *d, unsigned n)
 	return wide ? 2 : 1;
 }
 
-static void size_bars(struct pci_dev *d)
+static void size_bars(struct pci_dev *d, unsigned nr)
 {
 	u16 command = pci_read16(d, PCI_COMMAND);
 
 	/* Nothing may decode the half-written addresses. */
 	pci_write16(d, PCI_COMMAND, command & ~(PCI_COMMAND_IO | PCI_COMMAND_MEMORY));
-	for (unsigned n = 0; n < 6;)
+	for (unsigned n = 0; n < nr;)
 		n += size_bar(d, n);
 	pci_write16(d, PCI_COMMAND, command);
 }
@@ -181,6 +189,9 @@ int pci_msix_enable(struct pci_dev *d)
 				    d->msix_vectors * (u64)PCI_MSIX_ENTRY_SIZE);
 	if (!d->msix_table)
 		return -ENODEV;
+	d->vectors = kcalloc(d->msix_vectors, sizeof(*d->vectors), ALLOC_KERNEL);
+	if (!d->vectors)
+		return -ENOMEM;
 	for (unsigned i = 0; i < d->msix_vectors; i++)
 		mmio_write32(d->msix_table + i * PCI_MSIX_ENTRY_SIZE + PCI_MSIX_ENTRY_VECTOR_CTRL, 1);
 	pci_write16(d, d->msix_cap + PCI_MSIX_FLAGS, control | PCI_MSIX_FLAGS_ENABLE);
@@ -205,7 +216,20 @@ int pci_msix_request(struct pci_dev *d, unsigned entry, void (*handler)(void *),
 	mmio_write32(at + PCI_MSIX_ENTRY_UPPER_ADDR, address >> 32);
 	mmio_write32(at + PCI_MSIX_ENTRY_DATA, data);
 	mmio_write32(at + PCI_MSIX_ENTRY_VECTOR_CTRL, 0);
+	d->vectors[entry] = vector;
 	return vector;
+}
+
+void pci_msix_disable(struct pci_dev *d)
+{
+	pci_write16(d, d->msix_cap + PCI_MSIX_FLAGS, 0);
+	for (unsigned i = 0; d->vectors && i < d->msix_vectors; i++)
+		if (d->vectors[i])
+			irq_free(d->vectors[i]);
+	kfree(d->vectors);
+	d->vectors = NULL;
+	io_unmap(d->msix_table);
+	d->msix_table = NULL;
 }
 
 void pci_register(struct pci_driver *drv)
@@ -213,7 +237,7 @@ void pci_register(struct pci_driver *drv)
 	list_add_tail(&drv->link, &drivers);
 }
 
-static void probe(struct pci_dev *d)
+void pci_probe(struct pci_dev *d)
 {
 	struct pci_driver *drv;
 
@@ -252,22 +276,22 @@ static bool add_function(u8 bus, u8 slot, u8 function)
 	if ((type & 0x7f) == PCI_HEADER_TYPE_NORMAL) {
 		d->subsystem_vendor = pci_read16(d, PCI_SUBSYSTEM_VENDOR_ID);
 		d->subsystem = pci_read16(d, PCI_SUBSYSTEM_ID);
-		size_bars(d);
-		d->msix_cap = pci_find_cap(d, PCI_CAP_ID_MSIX, 0);
+		size_bars(d, 6);
+	} else if ((type & 0x7f) == PCI_HEADER_TYPE_BRIDGE) {
+		size_bars(d, 2);
 	}
+	d->msix_cap = pci_find_cap(d, PCI_CAP_ID_MSIX, 0);
 	list_add_tail(&d->link, &pci_devices);
 	log_debug("pci %02x:%02x.%u: %04x:%04x class %06x", bus, slot, function, d->vendor, d->device, d->class);
 	return type & 0x80;
 }
 
-static void scan_bus(unsigned bus)
+void pci_scan_slot(u8 bus, u8 slot)
 {
-	for (unsigned slot = 0; slot < 32; slot++) {
-		if (!add_function(bus, slot, 0))
-			continue;
-		for (unsigned function = 1; function < 8; function++)
-			add_function(bus, slot, function);
-	}
+	if (!add_function(bus, slot, 0))
+		return;
+	for (u8 function = 1; function < 8; function++)
+		add_function(bus, slot, function);
 }
 
 /* Buses in use: bus 0 and those behind bridges, which firmware has numbered. */
@@ -279,7 +303,8 @@ static void scan_all(void)
 	for (unsigned bus = 0; bus < 256; bus++) {
 		if (!(wanted[bus / 64] >> bus % 64 & 1))
 			continue;
-		scan_bus(bus);
+		for (unsigned slot = 0; slot < 32; slot++)
+			pci_scan_slot(bus, slot);
 		list_for_each_entry (d, &pci_devices, link) {
 			u8 behind;
 
@@ -303,6 +328,7 @@ static void pci_init(void)
 	}
 	scan_all();
 	list_for_each_entry (d, &pci_devices, link)
-		probe(d);
+		pci_probe(d);
+	pci_hotplug_init();
 }
 PART_INIT(bus, pci_init);

@@ -10,6 +10,7 @@
  *
  * Locks: none; queues are started at probe, notification is one store.
  */
+#include <alloc/kmap.h>
 #include <alloc/slab.h>
 #include <arch/io.h>
 #include <arch/mmu.h>
@@ -69,9 +70,14 @@ static u8 status(struct virtio_dev *d)
 static void set_status(struct virtio_dev *d, u8 s)
 {
 	mmio_write8(&of(d)->common->device_status, s);
-	/* A reset is complete when 0 reads back. */
-	while (!s && mmio_read8(&of(d)->common->device_status))
+	/* A reset is complete when 0 reads back; of a device that is gone all is ones. */
+	while (!s) {
+		u8 now = status(d);
+
+		if (!now || now == 0xff)
+			break;
 		__builtin_ia32_pause();
+	}
 }
 
 static void config(struct virtio_dev *d, unsigned offset, void *out, unsigned len)
@@ -136,6 +142,11 @@ static void notify(struct virtqueue *vq)
 	mmio_write16(vq->notify, vq->index);
 }
 
+static void interrupts_off(struct virtio_dev *d)
+{
+	pci_msix_disable(of(d)->pci);
+}
+
 static const struct virtio_transport ops = {
 	.features = features,
 	.set_features = set_features,
@@ -145,6 +156,7 @@ static const struct virtio_transport ops = {
 	.queue_size = queue_size,
 	.queue_start = queue_start,
 	.notify = notify,
+	.interrupts_off = interrupts_off,
 };
 
 /* Maps the structure of one type that a vendor capability describes. */
@@ -185,6 +197,7 @@ static int probe(struct pci_dev *d)
 		return -ENOMEM;
 	pci_enable(d);
 	v->pci = d;
+	d->priv = v;
 	v->common = map_structure(d, VIRTIO_PCI_CAP_COMMON_CFG, &common_bytes, &cap);
 	v->device = map_structure(d, VIRTIO_PCI_CAP_DEVICE_CFG, &v->device_bytes, &cap);
 	v->notify = map_structure(d, VIRTIO_PCI_CAP_NOTIFY_CFG, &v->notify_bytes, &cap);
@@ -199,7 +212,21 @@ static int probe(struct pci_dev *d)
 	return err;
 }
 
-static struct pci_driver driver = { .name = "virtio-pci", .match = match, .probe = probe };
+static int let_go(struct pci_dev *d)
+{
+	struct virtio_pci *v = d->priv;
+	int err = virtio_remove_device(&v->dev);
+
+	if (err)
+		return err;
+	io_unmap(v->common);
+	io_unmap(v->notify);
+	io_unmap(v->device);
+	kfree(v);
+	return 0;
+}
+
+static struct pci_driver driver = { .name = "virtio-pci", .match = match, .probe = probe, .remove = let_go };
 
 static void virtio_pci_register(void)
 {

@@ -75,6 +75,7 @@ int virtio_add_device(struct virtio_dev *d)
 	err = negotiate(d, drv->features);
 	if (!err)
 		err = drv->probe(d);
+	d->driver = drv;
 	if (err)
 		d->ops->set_status(d, d->ops->status(d) | VIRTIO_CONFIG_S_FAILED);
 	return err;
@@ -88,6 +89,20 @@ void virtio_ready(struct virtio_dev *d)
 void virtio_reset(struct virtio_dev *d)
 {
 	d->ops->set_status(d, 0);
+}
+
+void virtio_shut_down(struct virtio_dev *d)
+{
+	virtio_reset(d);
+	d->ops->interrupts_off(d);
+}
+
+int virtio_remove_device(struct virtio_dev *d)
+{
+	if (!d->driver->remove)
+		return -EBUSY;
+	d->driver->remove(d);
+	return 0;
 }
 
 static unsigned order_for(size_t bytes)
@@ -124,7 +139,7 @@ static int allocate_ring(struct virtqueue *vq)
 	return 0;
 }
 
-static void free_queue(struct virtqueue *vq)
+void virtqueue_free(struct virtqueue *vq)
 {
 	if (vq->desc)
 		page_put(pfn_to_page(virt_to_phys(vq->desc) >> PAGE_SHIFT));
@@ -152,7 +167,7 @@ int virtqueue_create(struct virtio_dev *d, u16 index, u16 max, unsigned cpu, voi
 	if (!err)
 		err = d->ops->queue_start(vq, cpu);
 	if (err) {
-		free_queue(vq);
+		virtqueue_free(vq);
 		return err;
 	}
 	*out = vq;

@@ -5,11 +5,13 @@
  * Idea: one virtqueue a hardware queue. A request is a chain: header (type, sector), the data pages, one status byte.
  * Headers and status bytes of all tags lie in one array a queue, so that a submission allocates nothing. An interrupt
  * queues a deferred job that reaps; polling reaps in the same way. A long chain takes one place of the ring if the
- * device knows indirect tables: a few are kept a queue, and when all are under way the chain goes as it is.
+ * device knows indirect tables: a few are kept a queue, and when all are under way the chain goes as it is. A disk that
+ * is pulled out is reset first; what it did not finish then fails, and memory goes with the last user.
  *
  * Contract: the block_driver of block/block.h. Format: VIRTIO 1.2, section 5.2.
  *
- * Locks: queue() and reaping of the ring both run under hwq->lock; completions are told after it is dropped.
+ * Locks: queue() and reaping of the ring both run under hwq->lock; completions are told after it is dropped. Who reaps
+ * is counted, so that a disk that goes can wait until nobody does.
  */
 #include <alloc/page.h>
 #include <alloc/slab.h>
@@ -46,16 +48,19 @@ struct queue {
 	struct virtio_buf bufs[MAX_LONG + 2]; /* hwq->lock: of the chain that is being made */
 	void *tables[TABLES];                 /* NULL: the device takes none */
 	unsigned free_tables;                 /* hwq->lock: a bit for each */
+	atomic_t reapers;
+	bool stopped; /* nobody may reap */
 };
 
 struct virtio_disk {
 	struct block_dev block;
 	struct virtio_dev *dev;
 	struct queue queues[MAX_HWQS];
-	unsigned nr_queues;
+	unsigned nr_queues, number;
 };
 
-static unsigned nr_disks;
+#define MAX_DISKS (26 + 26 * 26)                        /* vda ... vdzz */
+static ulong disk_numbers[DIV_ROUND_UP(MAX_DISKS, 64)]; /* in use; one probe or removal at a time */
 
 static struct virtio_disk *disk_of(struct block_hwq *h)
 {
@@ -129,11 +134,12 @@ static int reap(struct queue *q)
 	struct bio *b;
 	int n = 0;
 
-	for (;;) {
+	atomic_inc(&q->reapers);
+	for (;; n++) {
 		ulong irq = spin_lock_irqsave(&q->hwq->lock);
 		u8 status = 0;
 
-		b = virtqueue_get(q->vq, NULL);
+		b = q->stopped ? NULL : virtqueue_get(q->vq, NULL);
 		if (b) {
 			struct command *c = &q->commands[b->tag];
 
@@ -143,10 +149,11 @@ static int reap(struct queue *q)
 		}
 		spin_unlock_irqrestore(&q->hwq->lock, irq);
 		if (!b)
-			return n;
+			break;
 		block_complete(b, result(status));
-		n++;
 	}
+	atomic_dec(&q->reapers);
+	return n;
 }
 
 static int poll(struct block_hwq *h)
@@ -160,7 +167,7 @@ static void reap_deferred(struct deferred *d)
 
 	do {
 		reap(q);
-	} while (!virtqueue_irq_on(q->vq));
+	} while (!READ_ONCE(q->stopped) && !virtqueue_irq_on(q->vq));
 }
 
 static void on_interrupt(struct virtqueue *vq)
@@ -171,7 +178,22 @@ static void on_interrupt(struct virtqueue *vq)
 	deferred_queue(&q->reap);
 }
 
-static const struct block_driver driver = { .queue = queue_bio, .commit = commit, .poll = poll };
+static void free_disk(struct block_dev *d)
+{
+	struct virtio_disk *disk = d->priv;
+
+	for (unsigned i = 0; i < disk->nr_queues; i++) {
+		struct queue *q = &disk->queues[i];
+
+		for (unsigned t = 0; t < TABLES; t++)
+			kfree(q->tables[t]);
+		kfree(q->commands);
+		virtqueue_free(q->vq);
+	}
+	kfree(disk);
+}
+
+static const struct block_driver driver = { .queue = queue_bio, .commit = commit, .poll = poll, .free = free_disk };
 
 static u32 config32(struct virtio_dev *d, unsigned offset)
 {
@@ -245,6 +267,27 @@ static int create_queues(struct virtio_disk *disk)
 	return 0;
 }
 
+static unsigned take_number(void)
+{
+	unsigned n = 0;
+
+	while (n < MAX_DISKS - 1 && disk_numbers[n / 64] >> n % 64 & 1)
+		n++;
+	disk_numbers[n / 64] |= BIT(n % 64);
+	return n;
+}
+
+static void set_name(struct virtio_disk *disk)
+{
+	unsigned n = disk->number = take_number();
+	char *name = disk->block.name;
+
+	if (n < 26)
+		str_format(name, sizeof(disk->block.name), "vd%c", 'a' + n);
+	else
+		str_format(name, sizeof(disk->block.name), "vd%c%c", 'a' + n / 26 - 1, 'a' + n % 26);
+}
+
 static int probe(struct virtio_dev *d)
 {
 	struct virtio_disk *disk = kzalloc(sizeof(*disk), ALLOC_KERNEL);
@@ -261,7 +304,7 @@ static int probe(struct virtio_dev *d)
 	if (err)
 		return err; /* the device stays in FAILED; its rings may still be known to it and are not freed */
 	disk->block.limits.max_bytes = disk->block.limits.max_vecs * PAGE_SIZE;
-	str_format(disk->block.name, sizeof(disk->block.name), "vd%c", 'a' + nr_disks++);
+	set_name(disk);
 	err = block_prepare(&disk->block, disk->nr_queues, DEPTH);
 	if (err)
 		return err;
@@ -271,6 +314,32 @@ static int probe(struct virtio_dev *d)
 	return block_add(&disk->block);
 }
 
+static void stop(struct queue *q)
+{
+	ulong irq;
+
+	reap(q); /* what is done is done */
+	irq = spin_lock_irqsave(&q->hwq->lock);
+	q->stopped = true;
+	spin_unlock_irqrestore(&q->hwq->lock, irq);
+	deferred_flush(&q->reap);
+	while (atomic_read(&q->reapers))
+		cpu_relax();
+}
+
+static void let_go(struct virtio_dev *d)
+{
+	struct virtio_disk *disk = d->priv;
+
+	for (unsigned i = 0; i < disk->nr_queues; i++)
+		block_stop_queue(disk->queues[i].hwq);
+	virtio_shut_down(d);
+	for (unsigned i = 0; i < disk->nr_queues; i++)
+		stop(&disk->queues[i]);
+	disk_numbers[disk->number / 64] &= ~BIT(disk->number % 64);
+	block_remove(&disk->block);
+}
+
 static struct virtio_driver virtio_blk = {
 	.name = "virtio_blk",
 	.id = VIRTIO_ID_BLOCK,
@@ -278,6 +347,7 @@ static struct virtio_driver virtio_blk = {
 		    BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_MQ) | BIT(VIRTIO_BLK_F_DISCARD) |
 		    BIT(VIRTIO_BLK_F_WRITE_ZEROES) | BIT(VIRTIO_RING_F_INDIRECT_DESC),
 	.probe = probe,
+	.remove = let_go,
 };
 
 static void virtio_blk_register(void)

@@ -5,7 +5,7 @@
  *
  * Ownership: the submitter owns the bio and its pages until done() runs. done() runs once, in a deferred job or a task,
  * IRQs on, may take spin locks, may not sleep. Errors in bio->status: 0, -EIO, -ENOSPC, -EAGAIN (BIO_NOWAIT would
- * block), -EROFS, -ETIMEDOUT, -EOPNOTSUPP, -ENODEV. Durability: a finished write is in the device; it survives a power
+ * block), -EROFS, -ETIMEDOUT, -EOPNOTSUPP. Durability: a finished write is in the device; it survives a power
  * cut after a later finished flush, or at once with BIO_FUA.
  */
 #ifndef BLOCK_BLOCK_H
@@ -183,8 +183,8 @@ struct block_dev {
 int __must_check block_prepare(struct block_dev *d, unsigned nr_hwqs, unsigned depth);
 /* Step 2, when the device can serve: /dev/NAME, /sys/block/NAME, and the partition table is read in the background. */
 int __must_check block_add(struct block_dev *d);
-/* A disk goes, with its partitions: what is in flight fails, openers get ENODEV; drops the registration's reference.
- * Process context. */
+/* A disk goes, with its partitions: what is in flight and what comes later fails with EIO, nobody opens it any more;
+ * drops the registration's reference. The driver touches no bio any more. Process context. */
 void block_remove(struct block_dev *d);
 /* Reads the partition table anew. -EBUSY: a partition is in use. May sleep; d is a disk. */
 int __must_check block_rescan(struct block_dev *d);

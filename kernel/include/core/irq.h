@@ -29,6 +29,7 @@ struct deferred {
 };
 void deferred_init(struct deferred *d, void (*fn)(struct deferred *));
 void deferred_queue(struct deferred *d); /* any context; at most once pending */
+void deferred_flush(struct deferred *d); /* waits until it neither waits nor runs; nobody queues it any more. Sleeps */
 
 /* For /proc/interrupts: the n-th vector; false beyond the last. name NULL: free. */
 struct irq_info {

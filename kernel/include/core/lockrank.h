@@ -9,6 +9,7 @@
 
 /* RANK(name, kind, what it protects) */
 #define LOCK_RANKS(RANK)                                                                                               \
+	RANK(HOTPLUG, sleep, "which PCI functions there are")                                                          \
 	RANK(FILE_POS, sleep, "a file's position")                                                                     \
 	RANK(TEXT_FILE, sleep, "the text of an open /proc or control file")                                            \
 	RANK(MOUNT_TREE, sleep, "the mount tree of a namespace")                                                       \

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * PCI Express functions: configuration space, base address registers, capabilities, MSI-X. Firmware has assigned the
- * base addresses; we enumerate, we do not allocate.
- * Sources: PCI Local Bus Specification 3.0 (configuration space, MSI-X), PCI Firmware Specification 3.3 (ECAM).
+ * base addresses of what was there at boot; what is plugged in later gets its own out of its port's windows.
+ * Sources: PCI Local Bus Specification 3.0 (configuration space, MSI-X), PCI Firmware Specification 3.3 (ECAM), PCI
+ * Express Base Specification 4.0, section 6.7 (hot-plug).
  *
- * Threading: the scan and probes run once at boot, in one task that may sleep. Configuration accesses are safe
- * anywhere, IRQs included.
+ * Threading: probe and remove are called by one task at a time, which may sleep: at boot, and when something is plugged
+ * in or out. Configuration accesses are safe anywhere, IRQs included.
  */
 #ifndef DEVICE_PCI_H
 #define DEVICE_PCI_H
@@ -31,6 +32,7 @@ struct pci_dev {
 	u8 msix_cap; /* offset in configuration space, 0: none */
 	u16 msix_vectors;
 	void *msix_table;
+	int *vectors; /* by entry of the table; 0: none */
 	const struct pci_driver *driver;
 	void *priv; /* the driver's */
 	struct list link;
@@ -40,6 +42,9 @@ struct pci_driver {
 	const char *name;
 	bool (*match)(const struct pci_dev *d);
 	int (*probe)(struct pci_dev *d); /* 0 or -errno: the device is then left alone */
+	/* The device goes, or has gone (its registers then read as ones): afterwards it does not touch memory nor
+	 * interrupt, and d is nobody's. NULL, or -EBUSY with no effect: it cannot be let go. */
+	int (*remove)(struct pci_dev *d);
 	struct list link;
 };
 
@@ -62,8 +67,8 @@ int __must_check pci_msix_enable(struct pci_dev *d);
 int __must_check pci_msix_request(struct pci_dev *d, unsigned entry, void (*handler)(void *), void *arg, unsigned cpu,
 				  const char *name);
 
-void pci_register(struct pci_driver *drv); /* at init level core; buses are scanned at level bus */
-/* All functions, in order of address; constant after level bus. */
-extern struct list pci_devices;
+/* All vectors are given back: no handler runs, or will. */
+void pci_msix_disable(struct pci_dev *d);
 
+void pci_register(struct pci_driver *drv); /* at init level core; buses are scanned at level bus */
 #endif

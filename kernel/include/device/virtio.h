@@ -48,6 +48,7 @@ struct virtio_transport {
 	u16 (*queue_size)(struct virtio_dev *d, u16 index); /* 0: no such queue */
 	int (*queue_start)(struct virtqueue *vq, unsigned cpu);
 	void (*notify)(struct virtqueue *vq);
+	void (*interrupts_off)(struct virtio_dev *d); /* for good; NULL: devices of this transport never go */
 };
 
 struct virtio_dev {
@@ -55,6 +56,7 @@ struct virtio_dev {
 	u64 features; /* negotiated */
 	const struct virtio_transport *ops;
 	void *transport, *priv;
+	const struct virtio_driver *driver;
 	const void *pci; /* its struct pci_dev; NULL: not on PCI */
 	char name[16];   /* virtio0 ... */
 };
@@ -64,12 +66,14 @@ struct virtio_driver {
 	u32 id;
 	u64 features; /* what the driver understands, VIRTIO_F_VERSION_1 is added */
 	int (*probe)(struct virtio_dev *d);
+	void (*remove)(struct virtio_dev *d); /* d is gone afterwards. NULL: it cannot be let go */
 	struct list link;
 };
 
 void virtio_register(struct virtio_driver *drv); /* at init level core */
 /* Called by transports: negotiates and probes. -ENODEV: no driver. */
 int __must_check virtio_add_device(struct virtio_dev *d);
+int __must_check virtio_remove_device(struct virtio_dev *d); /* -EBUSY: its driver cannot let go */
 
 static inline bool virtio_has(const struct virtio_dev *d, unsigned bit)
 {
@@ -84,8 +88,11 @@ static inline void virtio_config(struct virtio_dev *d, unsigned offset, void *ou
 int __must_check virtqueue_create(struct virtio_dev *d, u16 index, u16 max, unsigned cpu,
 				  void (*callback)(struct virtqueue *), struct virtqueue **out);
 void virtio_ready(struct virtio_dev *d); /* DRIVER_OK: the device may use the queues */
-/* Stops the device for good: queues are dead afterwards. */
+/* Stops the device for good: queues are dead afterwards; it touches no memory. */
 void virtio_reset(struct virtio_dev *d);
+/* The same for a device that goes: no callback runs, or will. */
+void virtio_shut_down(struct virtio_dev *d);
+void virtqueue_free(struct virtqueue *vq); /* of a device that was reset */
 
 /* One chain. -ENOSPC: no room now. The device sees it at the next virtqueue_kick. table, if VIRTIO_RING_F_INDIRECT_DESC
  * was negotiated: VIRTIO_TABLE_ENTRY bytes for each buffer, contiguous, until the chain is finished; then it takes one

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # NVMe by Debian's nvme-cli: two namespaces listed, identified, read and written through the passthrough, and a controller that
 # is reset while a program writes and verifies; one with a single interrupt vector, and queues that are polled.
+# A slow disk: what is overdue is aborted, then the controller is reset, and all comes to its end.
 cd "$(dirname "$0")/../.." || exit 2
 for p in qemu-system-x86_64 nvme fio; do
 	PATH=$PATH:/usr/sbin command -v $p > /dev/null || { echo "skip: no $p"; exit 77; }
@@ -11,7 +12,7 @@ tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 truncate -s 48M "$tmp/n1"
 truncate -s 32M "$tmp/n2"
-truncate -s 16M "$tmp/n3"
+truncate -s 16M "$tmp/n3" "$tmp/n4"
 cat > "$tmp/run" <<'END'
 ok() { what=$1; shift; if "$@" > /tmp/said 2>&1; then echo "ok $what"; else echo "not ok $what: $(tail -3 /tmp/said)"; fi; }
 no() { what=$1; shift; if "$@" > /tmp/said 2>&1; then echo "not ok $what"; else echo "ok $what"; fi; }
@@ -47,6 +48,8 @@ done
 is "without an interrupt" "$(sed -n 's/^ *[0-9]*: *\([0-9]*\) *\([0-9]*\).*nvme.*/\1 \2/p' /proc/interrupts | tr '\n' ' ')" "$before"
 echo 0 > /sys/block/nvme0n1/queue/io_poll_delay
 ok "adaptive: where the interrupts are" fio --name=x --thread --filename=/dev/nvme0n1 --ioengine=pvsync2 --hipri --direct=1 --bs=4k --size=2m --rw=randwrite --verify=crc32c --verify_fatal=1
+dd if=/tmp/random of=/dev/nvme1n1 bs=4k count=4 oflag=direct 2> /dev/null
+ok "requests of a slow disk" fio --name=x --thread --filename=/dev/nvme1n1 --ioengine=libaio --iodepth=8 --direct=1 --bs=4k --size=32k --rw=randwrite --verify=crc32c --verify_fatal=1
 echo finished
 END
 cat > "$tmp/small" <<'END'
@@ -67,12 +70,13 @@ if grep -q '^not ok' "$tmp/out" || ! grep -q '^finished' "$tmp/out"; then
 	tail -n 20 "$tmp/log"
 	exit 1
 fi
-timeout 170 tools/qemu-run --debug-kernel --cpus 2 --timeout 160 --program nvme --program fio --append nvme.poll_queues=1 --add "$tmp/run:/run.sh" --qemu "-drive \
+timeout 170 tools/qemu-run --debug-kernel --cpus 2 --timeout 160 --program nvme --program fio --append "nvme.poll_queues=1 nvme.io_timeout=1" --add "$tmp/run:/run.sh" --qemu "-drive \
 file=$tmp/n1,if=none,format=raw,id=n1 -drive file=$tmp/n2,if=none,format=raw,id=n2 -device nvme,id=nv,serial=ostrom1 -device \
-nvme-ns,drive=n1,bus=nv,nsid=1 -device nvme-ns,drive=n2,bus=nv,nsid=2" -- sh /run.sh > "$tmp/out" 2> "$tmp/log"
+nvme-ns,drive=n1,bus=nv,nsid=1 -device nvme-ns,drive=n2,bus=nv,nsid=2 -drive file=$tmp/n4,if=none,format=raw,id=n4,throttling.iops-total=4 -device nvme,serial=slow,drive=n4" -- sh /run.sh > "$tmp/out" 2> "$tmp/log"
 grep -E '^(ok|not ok) ' "$tmp/out"
 if grep -q '^not ok' "$tmp/out" || ! grep -q '^finished' "$tmp/out"; then
 	tail -n 20 "$tmp/log"
 	exit 1
 fi
 [ "$(grep -c 'was reset' "$tmp/log")" -ge 4 ] || { echo "not ok resets"; exit 1; } # nvme-cli's, and the loop's
+grep -q 'is overdue: ' "$tmp/log" || { echo "not ok no abort"; exit 1; }

@@ -4,19 +4,21 @@
  *
  * Idea: the steps of section 7.6.1: disable, give the admin queues, enable, identify, ask for I/O queues (one a CPU, at
  * most 8), create them, list the namespaces; each active namespace becomes a block device. Commands that are not bios'
- * are synchronous, one at a time, and polled. A request that is overdue leads to a reset: the controller is switched
- * off, what it had is queued again, it is set up as before, and all goes on. nvme.poll_queues=N makes N further queues
- * without interrupts, for requests whose waiter polls.
+ * are synchronous, one at a time, and polled. A request that is overdue is aborted; one that does not come back
+ * although the controller was told so leads to a reset: the controller is switched off, what it had is queued again, it
+ * is set up as before, and all goes on. nvme.poll_queues=N makes N further queues without interrupts, for requests
+ * whose waiter polls.
  *
- *      disabled --CC.EN=1, CSTS.RDY=1--> ready --identify, queues--> live --timeout, NVME_IOCTL_RESET--> resetting -->
- * live
- *         '---- timeout, CSTS.CFS: registers off, left alone                                                '--> dead
+ *      disabled --CC.EN=1, CSTS.RDY=1--> ready --identify, queues--> live --overdue, NVME_IOCTL_RESET--> resetting
+ *         '---- timeout, CSTS.CFS: registers off, left alone          |              live again or dead <---'
+ *                                                                     '--pulled out--> gone
  *
  * Contract: pci_driver of device/pci.h. Specification: see nvme_priv.h.
  *
  * Locks: c->lock around commands that are not bios', and resets. nvme.io_timeout=SECONDS sets when a request is
  * overdue.
  */
+#include <alloc/kmap.h>
 #include <alloc/page.h>
 #include <arch/boot.h>
 #include <arch/cpu.h>
@@ -38,8 +40,6 @@
 #define IDENTIFY_ACTIVE  2
 #define CLASS_NVME       0x010802
 #define PAGES_IN_LIST    512
-
-static unsigned nr_controllers;
 
 static int admin(struct nvme *c, struct nvme_command *cmd, u32 *result)
 {
@@ -233,6 +233,10 @@ static void fill_limits(struct nvme_namespace *ns)
 /* A page of addresses for each tag: the longest transfer fits. */
 static int alloc_lists(struct nvme_namespace *ns, unsigned depth)
 {
+	ns->depth = depth;
+	ns->told_ns = kcalloc(ns->ctrl->nr_queues * depth, sizeof(*ns->told_ns), ALLOC_KERNEL);
+	if (!ns->told_ns)
+		return -ENOMEM;
 	for (unsigned i = 0; i < ns->ctrl->nr_queues; i++) {
 		ns->lists[i] = kcalloc(depth, sizeof(*ns->lists[i]), ALLOC_KERNEL);
 		for (unsigned tag = 0; ns->lists[i] && tag < depth; tag++) {
@@ -263,6 +267,31 @@ static int read_format(struct nvme_namespace *ns, const u8 *page, u64 *blocks)
 	return 0;
 }
 
+void nvme_put(struct nvme *c)
+{
+	if (!refcount_dec_and_test(&c->refs))
+		return;
+	for (unsigned i = 0; i < c->nr_queues; i++)
+		nvme_queue_free(&c->queues[i]);
+	nvme_queue_free(&c->admin);
+	io_unmap(c->regs);
+	kfree(c);
+}
+
+void nvme_namespace_free(struct block_dev *d)
+{
+	struct nvme_namespace *ns = d->priv;
+
+	for (unsigned i = 0; i < ns->ctrl->nr_queues; i++) {
+		for (unsigned tag = 0; tag < ns->depth; tag++)
+			page_put(pfn_to_page(virt_to_phys(ns->lists[i][tag]) >> PAGE_SHIFT));
+		kfree(ns->lists[i]);
+	}
+	kfree(ns->told_ns);
+	nvme_put(ns->ctrl);
+	kfree(ns);
+}
+
 /* A failure after this point leaves what is allocated: the controller may know of it. */
 static int add_namespace(struct nvme *c, u32 nsid, unsigned depth, u8 *page)
 {
@@ -290,6 +319,7 @@ static int add_namespace(struct nvme *c, u32 nsid, unsigned depth, u8 *page)
 	err = block_prepare(&ns->block, c->nr_queues, depth);
 	if (err)
 		return err;
+	refcount_inc(&c->refs);
 	ns->block.nr_poll = c->nr_poll;
 	for (unsigned i = 0; i < c->nr_queues; i++)
 		ns->block.hwqs[i].priv = &c->queues[i];
@@ -319,7 +349,7 @@ static int add_namespaces(struct nvme *c, u8 *page)
 	return 0;
 }
 
-/* ---- reset --------------------------------------------------------------------------------------------------------
+/* ---- overdue, and reset ------------------------------------------------------------------------------------------
  */
 
 static void stop_all(struct nvme *c)
@@ -371,6 +401,8 @@ int nvme_reset(struct nvme *c)
 	int err;
 
 	assert(mutex_is_held(&c->lock));
+	if (c->state == NVME_GONE)
+		return -ENODEV;
 	WRITE_ONCE(c->state, NVME_RESETTING);
 	stop_all(c);
 	for (unsigned i = 0; i < c->nr_queues; i++)
@@ -391,19 +423,68 @@ int nvme_reset(struct nvme *c)
 	return err ? -EIO : 0;
 }
 
-static void reset_work(struct work *w)
+/* When the request of this tag was sent; 0: there is none. */
+static u64 sent_ns(struct block_hwq *h, unsigned tag)
 {
-	struct nvme *c = container_of(w, struct nvme, reset);
+	ulong irq = spin_lock_irqsave(&h->lock);
+	struct bio *b = block_by_tag(h, tag);
+	u64 sent = b ? b->issue_ns : 0;
+
+	spin_unlock_irqrestore(&h->lock, irq);
+	return sent;
+}
+
+/* The controller answers; the request itself comes back as any other, in its own time. */
+static int abort_command(struct nvme_namespace *ns, unsigned queue, unsigned tag)
+{
+	struct nvme_command cmd = { .opcode = ADMIN_ABORT,
+				    .cdw10 = (u32)NVME_ID(ns->slot, tag) << 16 | ns->ctrl->queues[queue].id };
+	u32 result = 0;
+	int err = admin(ns->ctrl, &cmd, &result);
+
+	if (!err)
+		log_warn("%s: a request of queue %u is overdue: %s", ns->block.name, queue,
+			 result & 1 ? "the controller cannot abort it" : "aborted");
+	return err;
+}
+
+/* False: this request will not come back without a reset. */
+static bool look_after(struct nvme_namespace *ns, unsigned queue, unsigned tag)
+{
+	u64 sent = sent_ns(&ns->block.hwqs[queue], tag), now = clock_ns(), *told;
+
+	if (!sent || now - sent <= ns->ctrl->timeout_ns)
+		return true;
+	told = &ns->told_ns[queue * ns->depth + tag];
+	if (*told > sent) /* the block layer looks every quarter; looks of several queues come together */
+		return now - *told <= ns->ctrl->timeout_ns / 8;
+	*told = now;
+	return !abort_command(ns, queue, tag);
+}
+
+static bool look_after_all(struct nvme *c)
+{
+	for (unsigned n = 0; n < c->nr_ns; n++)
+		for (unsigned i = 0; i < c->nr_queues; i++)
+			for (unsigned tag = 0; tag < c->ns[n]->depth; tag++)
+				if (!look_after(c->ns[n], i, tag))
+					return false;
+	return true;
+}
+
+static void overdue_work(struct work *w)
+{
+	struct nvme *c = container_of(w, struct nvme, overdue);
 
 	mutex_lock(&c->lock);
-	if (c->state == NVME_LIVE)
+	if (c->state == NVME_LIVE && !look_after_all(c))
 		(void)!nvme_reset(c);
 	mutex_unlock(&c->lock);
 }
 
 void nvme_rescan(struct nvme *c)
 {
-	struct page *page = page_alloc(0, ALLOC_ZERO, NULL);
+	struct page *page = c->state == NVME_GONE ? NULL : page_alloc(0, ALLOC_ZERO, NULL);
 
 	for (unsigned n = 0; page && n < c->nr_ns; n++) {
 		struct nvme_namespace *ns = c->ns[n];
@@ -457,10 +538,11 @@ static int probe(struct pci_dev *d)
 		pci_enable(d);
 		c->pci = d;
 		d->priv = c;
-		c->index = nr_controllers++;
+		c->index = nvme_node_free_index();
+		refcount_set(&c->refs, 1);
 		c->timeout_ns = max(number_param("nvme.io_timeout", 3600, IO_TIMEOUT_S), 1ULL) * NSEC_PER_SEC;
 		mutex_init(&c->lock, RANK_DEVICE);
-		work_init(&c->reset, reset_work);
+		work_init(&c->overdue, overdue_work);
 		c->regs = pci_map_bar(d, 0, 0, 0);
 		err = c->regs ? start(c, page_virt(page)) : -ENODEV;
 		if (err && c->regs)
@@ -471,7 +553,43 @@ static int probe(struct pci_dev *d)
 	return err; /* after a failure the controller's queues are kept: it may still own them */
 }
 
-static struct pci_driver driver = { .name = "nvme", .match = match, .probe = probe };
+/* Nobody sends commands any more, and the controller touches no memory. */
+static void switch_off(struct nvme *c)
+{
+	mutex_lock(&c->lock);
+	WRITE_ONCE(c->state, NVME_GONE);
+	stop_all(c);
+	for (unsigned i = 0; i < c->nr_queues; i++)
+		nvme_queue_reap(&c->queues[i]);
+	mmio_write32(c->regs + REG_CC, 0);
+	if (wait_ready(c, false))
+		log_warn("nvme%u: was pulled out while it worked", c->index);
+	for (unsigned i = 0; i < c->nr_queues; i++)
+		nvme_queue_stop(&c->queues[i]);
+	mutex_unlock(&c->lock);
+}
+
+static int let_go(struct pci_dev *d)
+{
+	struct nvme *c = d->priv;
+	unsigned nr_ns = c->nr_ns;
+
+	switch_off(c);
+	pci_msix_disable(d);
+	for (unsigned i = 0; i < c->nr_queues; i++)
+		deferred_flush(&c->queues[i].reap);
+	for (unsigned n = 0; n < nr_ns; n++) {
+		nvme_namespace_files_remove(c->ns[n]);
+		block_remove(&c->ns[n]->block);
+	}
+	work_flush(&c->overdue); /* the disks' timers ask for it no more */
+	nvme_node_remove(c);
+	nvme_files_remove(c);
+	nvme_put(c);
+	return 0;
+}
+
+static struct pci_driver driver = { .name = "nvme", .match = match, .probe = probe, .remove = let_go };
 
 static void nvme_register(void)
 {

@@ -30,7 +30,13 @@
 
 #define STATUS_DNR BIT(14) /* do not retry */
 
-enum admin_opcode { ADMIN_CREATE_SQ = 0x01, ADMIN_CREATE_CQ = 0x05, ADMIN_IDENTIFY = 0x06, ADMIN_SET_FEATURES = 0x09 };
+enum admin_opcode {
+	ADMIN_CREATE_SQ = 0x01,
+	ADMIN_CREATE_CQ = 0x05,
+	ADMIN_IDENTIFY = 0x06,
+	ADMIN_ABORT = 0x08,
+	ADMIN_SET_FEATURES = 0x09
+};
 enum nvm_opcode {
 	NVM_FLUSH = 0x00,
 	NVM_WRITE = 0x01,
@@ -97,9 +103,10 @@ struct nvme_queue {
 #define NVME_ID(slot, tag) ((u16)((slot) << 8 | (tag)))
 #define NVME_SYNC_ID       0xffff
 
-enum nvme_state { NVME_LIVE, NVME_RESETTING, NVME_DEAD };
+enum nvme_state { NVME_LIVE, NVME_RESETTING, NVME_DEAD, NVME_GONE }; /* GONE: pulled out */
 
 struct nvme {
+	refcount_t refs; /* the driver's, each namespace's, open nodes', folders of /sys */
 	struct pci_dev *pci;
 	void *regs;
 	u32 doorbell_stride; /* bytes */
@@ -107,10 +114,10 @@ struct nvme {
 	struct nvme_queue admin;
 	struct mutex lock;     /* RANK_DEVICE: commands that are not bios', resets */
 	enum nvme_state state; /* lock; any reader */
-	struct work reset;
+	struct work overdue;
 	struct nvme_queue queues[NVME_MAX_QUEUES];
 	unsigned nr_queues, nr_poll, queue_depth; /* nr_poll: the last of them */
-	struct nvme_namespace *ns[NVME_MAX_NS];   /* constant after probe */
+	struct nvme_namespace *ns[NVME_MAX_NS];   /* constant between probe and removal */
 	unsigned nr_ns;
 	u32 max_transfer;
 	bool write_cache, can_zero, can_discard;
@@ -128,16 +135,22 @@ struct nvme_namespace {
 	unsigned slot;
 	u8 block_shift;               /* of a logical block */
 	u64 **lists[NVME_MAX_QUEUES]; /* by tag: a page of page addresses */
+	u64 *told_ns;                 /* by queue and tag: when the controller was told to abort it. ctrl->lock */
+	unsigned depth;               /* tags in each queue */
 };
 
 extern const struct block_driver nvme_block_driver;
 
 /* ctrl.c */
-int __must_check nvme_reset(struct nvme *c); /* c->lock held. Everything in flight is sent again. -EIO: it is dead */
-void nvme_rescan(struct nvme *c);            /* namespaces of another size */
+/* c->lock held. Everything in flight is sent again. -EIO: it is dead; -ENODEV: it was pulled out */
+int __must_check nvme_reset(struct nvme *c);
+void nvme_put(struct nvme *c);
+void nvme_namespace_free(struct block_dev *d);
+void nvme_rescan(struct nvme *c);                                               /* namespaces of another size */
 int __must_check nvme_identify(struct nvme *c, u32 nsid, u32 what, void *page); /* as nvme_command */
 /* queue.c */
 int __must_check nvme_queue_alloc(struct nvme *c, struct nvme_queue *q, u16 id, u16 depth);
+void nvme_queue_free(struct nvme_queue *q);  /* its rings */
 void nvme_queue_begin(struct nvme_queue *q); /* empty rings */
 void nvme_queue_stop(struct nvme_queue *q);  /* afterwards nobody takes completions */
 int nvme_queue_reap(struct nvme_queue *q);
@@ -147,9 +160,13 @@ void nvme_queue_interrupt(void *queue);
 int __must_check nvme_command(struct nvme_queue *q, struct nvme_command *cmd, u64 timeout_ns, u32 *result);
 /* passthru.c */
 int nvme_block_ioctl(struct block_dev *d, unsigned cmd, ulong arg);
+unsigned nvme_node_free_index(void);
 int __must_check nvme_node_add(struct nvme *c); /* /dev/nvmeN */
+void nvme_node_remove(struct nvme *c);
 /* sysfs.c */
 int __must_check nvme_files_add(struct nvme *c);
+void nvme_files_remove(struct nvme *c);
 void nvme_namespace_files_add(struct nvme_namespace *ns);
+void nvme_namespace_files_remove(struct nvme_namespace *ns);
 
 #endif

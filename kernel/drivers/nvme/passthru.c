@@ -9,7 +9,7 @@
  * Contract: linux/nvme_ioctl.h. The result of an ioctl is the controller's status (0: well done), or -errno. All but
  * NVME_IOCTL_ID need CAP_SYS_ADMIN (EACCES). Metadata buffers: EINVAL.
  *
- * Locks: c->lock around a command.
+ * Locks: c->lock around a command; nodes_lock (RANK_LEAF_SPIN) around the table of controllers.
  */
 #include <alloc/page.h>
 #include <alloc/slab.h>
@@ -37,6 +37,7 @@ struct buffer {
 	struct page **pages;
 };
 
+static struct spinlock nodes_lock = SPIN_INIT(RANK_LEAF_SPIN);
 static struct nvme *controllers[MAX_CTRLS];
 
 static void buffer_free(struct buffer *b)
@@ -90,7 +91,7 @@ static int send_locked(struct nvme *c, struct nvme_queue *q, struct nvme_command
 {
 	int status;
 
-	if (c->state == NVME_DEAD)
+	if (c->state >= NVME_DEAD)
 		return -EIO;
 	status = nvme_command(q, cmd, timeout_ms ? timeout_ms * NSEC_PER_MSEC : DEFAULT_WAIT, result);
 	if (status == -ETIMEDOUT && nvme_reset(c))
@@ -115,7 +116,7 @@ static int pass(struct nvme *c, struct nvme_queue *q, struct nvme_command *cmd, 
 	if (!status) {
 		mutex_lock(&c->lock);
 		status = send_locked(c, q, cmd, p->timeout_ms, &answer);
-		if (c->state == NVME_DEAD)
+		if (c->state == NVME_DEAD && status == -ETIMEDOUT)
 			b = (struct buffer){ 0 }; /* it may still have them */
 		mutex_unlock(&c->lock);
 		*result = answer;
@@ -232,8 +233,20 @@ int nvme_block_ioctl(struct block_dev *d, unsigned cmd, ulong arg)
 
 static int node_open(struct inode *i, struct file *f)
 {
-	f->priv = DEV_MINOR(i->rdev) < MAX_CTRLS ? controllers[DEV_MINOR(i->rdev)] : NULL;
-	return f->priv ? 0 : -ENXIO;
+	struct nvme *c;
+
+	spin_lock(&nodes_lock);
+	c = DEV_MINOR(i->rdev) < MAX_CTRLS ? controllers[DEV_MINOR(i->rdev)] : NULL;
+	if (c)
+		refcount_inc(&c->refs);
+	spin_unlock(&nodes_lock);
+	f->priv = c;
+	return c ? 0 : -ENXIO;
+}
+
+static void node_release(struct file *f)
+{
+	nvme_put(f->priv);
 }
 
 static long node_ioctl(struct file *f, unsigned cmd, ulong arg)
@@ -241,8 +254,19 @@ static long node_ioctl(struct file *f, unsigned cmd, ulong arg)
 	return controller_ioctl(f->priv, cmd, arg);
 }
 
-static const struct file_ops node_ops = { .open = node_open, .ioctl = node_ioctl, .llseek = no_llseek };
+static const struct file_ops node_ops = {
+	.open = node_open, .release = node_release, .ioctl = node_ioctl, .llseek = no_llseek
+};
 static struct chrdev node_dev = { .dev = DEV(NVME_MAJOR, 0), .count = MAX_CTRLS, .name = "nvme", .ops = &node_ops };
+
+unsigned nvme_node_free_index(void)
+{
+	unsigned n = 0;
+
+	while (n < MAX_CTRLS && controllers[n])
+		n++;
+	return n;
+}
 
 int nvme_node_add(struct nvme *c)
 {
@@ -252,4 +276,12 @@ int nvme_node_add(struct nvme *c)
 		chrdev_register(&node_dev);
 	controllers[c->index] = c;
 	return devnode_add(c->name, S_IFCHR | 0600, DEV(NVME_MAJOR, c->index));
+}
+
+void nvme_node_remove(struct nvme *c)
+{
+	devnode_remove(c->name);
+	spin_lock(&nodes_lock);
+	controllers[c->index] = NULL;
+	spin_unlock(&nodes_lock);
 }

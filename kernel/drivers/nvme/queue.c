@@ -50,6 +50,15 @@ int nvme_queue_alloc(struct nvme *c, struct nvme_queue *q, u16 id, u16 depth)
 	return q->sq && q->cq ? 0 : -ENOMEM;
 }
 
+void nvme_queue_free(struct nvme_queue *q)
+{
+	void *ring[] = { q->sq, q->cq };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ring); i++)
+		if (ring[i])
+			page_put(pfn_to_page(virt_to_phys(ring[i]) >> PAGE_SHIFT));
+}
+
 void nvme_queue_begin(struct nvme_queue *q)
 {
 	if (q->cq)
@@ -179,7 +188,7 @@ static int queue_bio(struct block_hwq *h, struct bio *b)
 	u64 *list = ns->lists[h->index][b->tag];
 	ulong irq;
 
-	if (READ_ONCE(ns->ctrl->state) == NVME_DEAD)
+	if (READ_ONCE(ns->ctrl->state) >= NVME_DEAD)
 		return -EIO;
 	if (op == BLOCK_READ || op == BLOCK_WRITE) {
 		map_data(list, b, &cmd);
@@ -292,15 +301,18 @@ void nvme_queue_interrupt(void *queue)
 	deferred_queue(&((struct nvme_queue *)queue)->reap);
 }
 
-/* The controller is reset: an abort would need the very queues that hang. */
 static void timeout(struct block_hwq *h, struct bio *b)
 {
 	const struct nvme_namespace *ns = h->dev->priv;
 
-	log_warn("%s: a request of queue %u is overdue", h->dev->name, h->index);
-	work_queue(&ns->ctrl->reset);
+	work_queue(&ns->ctrl->overdue);
 }
 
 const struct block_driver nvme_block_driver = {
-	.queue = queue_bio, .commit = commit, .poll = poll, .timeout = timeout, .ioctl = nvme_block_ioctl
+	.queue = queue_bio,
+	.commit = commit,
+	.poll = poll,
+	.timeout = timeout,
+	.ioctl = nvme_block_ioctl,
+	.free = nvme_namespace_free,
 };

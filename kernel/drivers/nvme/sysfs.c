@@ -44,7 +44,7 @@ static int show_constant(struct attr_dir *dir, const struct attr *a, struct strb
 
 static int show_state(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
 {
-	static const char *const names[] = { "live", "resetting", "dead" };
+	static const char *const names[] = { "live", "resetting", "dead", "deleting" };
 
 	strbuf_add(out, "%s\n", names[READ_ONCE(((const struct nvme *)dir->owner)->state)]);
 	return 0;
@@ -89,6 +89,25 @@ static int set_rescan(struct attr_dir *dir, const struct attr *a, char *text, si
 	return 0;
 }
 
+static void folder_gone(struct attr_dir *dir)
+{
+	nvme_put(dir->owner);
+}
+
+static const struct attr_dir_ops folder_ops = { .release = folder_gone };
+
+static int add_folder(struct nvme *c, struct attr_dir *d, struct attr_dir *parent, const char *name,
+		      const struct attr *const *attrs)
+{
+	int err;
+
+	refcount_inc(&c->refs);
+	err = attr_dir_init(d, parent, name, attrs, &folder_ops, c);
+	if (err)
+		nvme_put(c);
+	return err;
+}
+
 #define TEXT(id, file, what) static const struct attr attr_##id = { file, 0444, show_text, NULL, NULL, what }
 #define CONST(id, file, text)                                                                                          \
 	static const struct attr attr_##id = { file, 0444, show_constant, NULL, NULL, (ulong)(text) }
@@ -130,10 +149,17 @@ int nvme_files_add(struct nvme *c)
 	str_format(c->subsystem_name, sizeof(c->subsystem_name), "nvme-subsys%u", c->index);
 	str_format(c->address, sizeof(c->address), "0000:%02x:%02x.%u", c->pci->bus, c->pci->slot, c->pci->function);
 	if (!err)
-		err = attr_dir_init(&c->attr, class_nvme, c->name, controller_attrs, NULL, c);
+		err = add_folder(c, &c->attr, class_nvme, c->name, controller_attrs);
 	if (!err)
-		err = attr_dir_init(&c->subsystem, class_subsystem, c->subsystem_name, subsystem_attrs, NULL, c);
+		err = add_folder(c, &c->subsystem, class_subsystem, c->subsystem_name, subsystem_attrs);
 	return err ? err : attr_link_add(&c->subsystem, c->name, &c->attr);
+}
+
+void nvme_files_remove(struct nvme *c)
+{
+	attr_link_remove(&c->subsystem, c->name);
+	attr_dir_remove(&c->subsystem);
+	attr_dir_remove(&c->attr);
 }
 
 void nvme_namespace_files_add(struct nvme_namespace *ns)
@@ -141,4 +167,10 @@ void nvme_namespace_files_add(struct nvme_namespace *ns)
 	if (attr_link_add(&ns->ctrl->attr, ns->block.name, &ns->block.attr) ||
 	    attr_link_add(&ns->block.attr, "device", &ns->ctrl->attr))
 		log_warn("%s: no links in /sys", ns->block.name);
+}
+
+void nvme_namespace_files_remove(struct nvme_namespace *ns)
+{
+	attr_link_remove(&ns->ctrl->attr, ns->block.name);
+	attr_link_remove(&ns->block.attr, "device");
 }

@@ -320,7 +320,7 @@ static void run_done(struct bio *b)
 	struct run *r = container_of(b, struct run, bio);
 
 	for (unsigned i = 0; i < b->nr_vecs; i++)
-		cache_write_done(r->cache, r->vecs[i].page, -b->status);
+		cache_write_done(r->cache, r->vecs[i].page, b->status);
 	kfree(r);
 }
 
@@ -332,7 +332,7 @@ static int write_run(struct page_cache *c, u64 index, struct page **pages, unsig
 
 	if (!r) {
 		for (unsigned i = 0; i < n; i++)
-			cache_write_done(c, pages[i], ENOMEM);
+			cache_write_done(c, pages[i], -ENOMEM);
 		return -ENOMEM;
 	}
 	for (unsigned i = 0; i < n; i++) {

@@ -129,7 +129,8 @@ END
 
 faults() {
 	truncate -s 8M "$tmp/fs" && mke2fs -q -F -t ext4 "$tmp/fs"
-	guest fault --program lsblk --add "$tmp/fs:/fs.img" <<'END'
+	make -s build/programs/block/failsync || exit 1
+	guest fault --program lsblk --add build/programs/block/failsync:/failsync --add "$tmp/fs:/fs.img" <<'END'
 f=/sys/block/flt0/fault
 rule() { echo clear > $f/rules; echo "$1" > $f/rules; }
 rd() { dd if=/dev/flt0 of=/dev/null bs=4k skip=$1 count=$2 iflag=direct; }
@@ -184,6 +185,7 @@ exec 3<> /dev/flt0
 dd if=/tmp/random bs=4k count=1 >&3 2> /dev/null
 no "a failed writeback is told by fsync" sync /dev/flt0
 exec 3>&-
+is "to each who has it open, once" "$(/failsync /dev/flt0)" "5 0 5 0 0 0"
 echo clear > $f/rules
 (exec 3< /dev/flt0; no "in use: not removed" sh -c "echo flt0 > /sys/kernel/fault_block/remove")
 ok "removed" sh -c "echo flt0 > /sys/kernel/fault_block/remove"

@@ -11,8 +11,8 @@
  *      queue() --> pending, ordered by due time --> timer or poll --> block_complete
  *
  * Contract: `nullblk=N` on the command line makes nullb0 .. nullbN-1 of 1 GiB (`nullblk.size=MIB`: of another size),
- * `nullblk.memory_backed=1` has them keep their data. Parameters are files of
- * /sys/block/nullbX/service: read_ns, write_ns, spread_ns, distribution, servers.
+ * `nullblk.depth=N` has each take so many transfers at once (64), `nullblk.memory_backed=1` has them keep their data.
+ * Parameters are files of /sys/block/nullbX/service: read_ns, write_ns, spread_ns, distribution, servers.
  *
  * Locks: q->lock (RANK_DRIVER, irqsave) covers the pending tree and the servers' free times.
  */
@@ -293,10 +293,10 @@ static const struct attr attr_servers = { "servers", 0644, show_servers, set_ser
 static const struct attr *const service_attrs[] = { &attr_read_ns,      &attr_write_ns, &attr_spread_ns,
 						    &attr_distribution, &attr_servers,  NULL };
 
-static int make_queues(struct null_disk *d, unsigned nr)
+static int make_queues(struct null_disk *d, unsigned nr, unsigned depth)
 {
 	d->queues = kcalloc(nr, sizeof(*d->queues), ALLOC_KERNEL);
-	if (!d->queues || block_prepare(&d->block, nr, DEPTH))
+	if (!d->queues || block_prepare(&d->block, nr, depth))
 		return -ENOMEM;
 	for (unsigned i = 0; i < nr; i++) {
 		struct null_queue *q = &d->queues[i];
@@ -309,7 +309,7 @@ static int make_queues(struct null_disk *d, unsigned nr)
 	return 0;
 }
 
-static int make(unsigned index, u64 mib, bool keeps)
+static int make(unsigned index, u64 mib, unsigned depth, bool keeps)
 {
 	struct null_disk *d = kzalloc(sizeof(*d), ALLOC_KERNEL);
 	int err;
@@ -332,7 +332,7 @@ static int make(unsigned index, u64 mib, bool keeps)
 						 .max_vecs = 256,
 						 .max_discard_bytes = 1 << 30 };
 	str_format(d->block.name, sizeof(d->block.name), "nullb%u", index);
-	err = make_queues(d, min(cpu_count(), (unsigned)MAX_HWQS));
+	err = make_queues(d, min(cpu_count(), (unsigned)MAX_HWQS), depth);
 	if (!err)
 		err = block_add(&d->block);
 	return err ? err : attr_dir_init(&d->service, &d->block.attr, "service", service_attrs, NULL, d);
@@ -350,10 +350,11 @@ static void nullblk_init(void)
 {
 	u64 n = min(parameter("nullblk", 0), (u64)MAX_DEVICES);
 	u64 mib = clamp(parameter("nullblk.size", 1024), 1ULL, 1ULL << 20);
+	unsigned depth = clamp(parameter("nullblk.depth", DEPTH), 1ULL, (u64)DEPTH);
 	bool keeps = parameter("nullblk.memory_backed", 0);
 
 	for (unsigned i = 0; i < n; i++)
-		if (make(i, mib, keeps))
+		if (make(i, mib, depth, keeps))
 			log_warn("nullb%u: out of memory", i);
 }
 PART_INIT(driver, nullblk_init);

@@ -117,7 +117,7 @@ static int open(struct inode *i, struct file *f)
 		return err;
 	}
 	f->priv = d;
-	f->wb_err = d->cache_file->inode->cache->wb_err; /* what failed before was others' */
+	f->wb_err = cache_error_sample(d->cache_file->inode->cache);
 	f->mode |= FMODE_SEEK;
 	return 0;
 }

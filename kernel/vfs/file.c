@@ -279,6 +279,8 @@ static int open_kind(struct file *f, unsigned flags)
 		f->mode |= FMODE_SEEK;
 	if (S_ISFIFO(f->inode->mode))
 		return fifo_open(f->inode, f);
+	if (f->inode->cache)
+		f->wb_err = cache_error_sample(f->inode->cache);
 	return f->ops->open ? f->ops->open(f->inode, f) : 0;
 }
 

@@ -125,7 +125,7 @@ void cache_write_done(struct page_cache *c, struct page *p, int error)
 	ulong irq;
 
 	if (error) {
-		c->wb_err = (c->wb_err & ~0xfffU) + 0x1000 + (u32)-error; /* a new epoch, and what happened */
+		WRITE_ONCE(c->wb_err, ALIGN_DOWN(c->wb_err, WB_EPOCH) + WB_EPOCH + (u32)-error);
 		(void)fail(-error, "writeback of page %u of inode %llu", p->index, (unsigned long long)c->host->ino);
 	}
 	tenant_memory_kind(p->tenant, MEMORY_WRITEBACK, -1);
@@ -280,10 +280,10 @@ int cache_sync_for(struct page_cache *c, struct file *f, u64 first, u64 last)
 	u32 seen;
 
 	cache_wait_range(c, first, last);
-	seen = READ_ONCE(c->wb_err);
-	if (seen != f->wb_err) {
+	seen = __atomic_or_fetch(&c->wb_err, WB_SEEN, __ATOMIC_RELAXED);
+	if (seen != (f->wb_err | WB_SEEN)) {
 		f->wb_err = seen;
-		return -(int)(seen & 0xfff);
+		return -(int)(seen & (WB_SEEN - 1));
 	}
 	return n < 0 ? (int)n : 0;
 }

@@ -65,8 +65,18 @@ struct page_cache {
 	u64 writing_last;
 	struct list dirty_link; /* wb->lock */
 	u64 dirtied_ns;         /* wb->lock */
-	u32 wb_err;             /* epoch << 12 | errno of the last failed write */
+	u32 wb_err;             /* epoch * WB_EPOCH | WB_SEEN | errno of the last failed write */
 };
+
+#define WB_SEEN  0x800U /* somebody was told */
+#define WB_EPOCH 0x1000U
+/* What a file that is opened now has heard of: what was told to somebody already. For file->wb_err. */
+static inline u32 cache_error_sample(const struct page_cache *c)
+{
+	u32 now = READ_ONCE(c->wb_err);
+
+	return now & WB_SEEN ? now : 0;
+}
 
 int __must_check cache_create(struct inode *host, const struct cache_ops *ops); /* sets host->cache */
 struct page_cache *cache_of_mapping(struct mapping *m);                         /* NULL: it is another kind */

@@ -67,8 +67,8 @@ int __must_check cache_sync_file(struct file *f, u64 first, u64 last);
 int __must_check cache_sync_all(struct file *f); /* all of any file; 0 where nothing is written back */
 /* The same where the file that saw the error is another one than the cache's own (the many files of one disk). */
 int __must_check cache_sync_for(struct page_cache *c, struct file *f, u64 first, u64 last);
-/* The cache's write op calls it for each page when the device is done with it, with 0 or -errno. Any context that may take
- * spin locks. */
+/* The cache's write op calls it for each page when the device is done with it, with 0 or -errno. Any context that may
+ * take spin locks. */
 void cache_write_done(struct page_cache *c, struct page *p, int error);
 
 void writeback_sync(struct writeback *wb, bool wait); /* all pages of one */

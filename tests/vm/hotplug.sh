@@ -10,7 +10,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 truncate -s 64M "$tmp/d0" "$tmp/n0"
-mke2fs -q -F -t ext4 "$tmp/d0" && mke2fs -q -F -t ext4 "$tmp/n0" || exit 1
+mke2fs -q -F -t ext4 "$tmp/d0" 24M && mke2fs -q -F -t ext4 "$tmp/n0" 24M || exit 1 # behind it is room for fio
 
 # Passes on what the guest says; its lines "monitor WORDS" go to QEMU's monitor.
 cat > "$tmp/relay" <<'END'
@@ -52,7 +52,7 @@ everything() {
 	plug $d "$device"
 	ok "$d is read" dd if=/dev/$d of=/dev/null bs=64k iflag=direct
 	exec 5< /dev/$d
-	busy() { fio --name=x --thread --filename=/dev/$d --allow_file_create=0 --ioengine=$1 --iodepth=8 --direct=1 --size=32m --rw=$2 --time_based --runtime=90; }
+	busy() { fio --name=x --thread --filename=/dev/$d --allow_file_create=0 --ioengine=$1 --iodepth=8 --direct=1 --offset=32m --size=24m --rw=$2 --time_based --runtime=90; }
 	busy libaio randrw > /tmp/busy1 2>&1 &
 	busy psync read > /tmp/busy2 2>&1 &
 	sleep 2
@@ -63,6 +63,7 @@ everything() {
 	exec 5<&-
 	plug $d "$device"
 	ok "$d: mounted" mount -t ext4 /dev/$d /m
+	mountpoint -q /m || exit
 	echo kept > /m/kept && sync
 	(while dd if=/dev/urandom of=/m/big bs=64k count=64 conv=fsync 2> /tmp/fs; do :; done; echo over > /tmp/filed) &
 	sleep 0.5
@@ -76,7 +77,7 @@ everything() {
 	ok "$d: mounted again" mount -t ext4 /dev/$d /m
 	is "$d: what was safe is there" "$(cat /m/kept)" kept
 	umount /m
-	ok "$d: written and verified" fio --name=x --thread --filename=/dev/$d --ioengine=libaio --iodepth=16 --direct=1 --bs=4k --size=4m --rw=randwrite --verify=crc32c --verify_fatal=1
+	ok "$d: written and verified" fio --name=x --thread --filename=/dev/$d --ioengine=libaio --iodepth=16 --direct=1 --bs=4k --offset=32m --size=4m --rw=randwrite --verify=crc32c --verify_fatal=1
 }
 mkdir /m
 everything vda d0 virtio-blk-pci,bus=rp0,id=d0,drive=x0

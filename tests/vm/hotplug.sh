@@ -45,6 +45,10 @@ plug() {
 	there $1 || exit
 }
 
+# Of the disk, reads (1) or writes (5) since it came.
+transfers() { tr -s ' ' < /sys/block/$d/stat | sed 's/^ //' | cut -d ' ' -f $1; }
+more_than() { [ "$(transfers $1)" -gt $2 ]; }
+
 # DISK ID DEVICE...: what device_add is told.
 everything() {
 	d=$1 id=$2 device=$3
@@ -53,9 +57,11 @@ everything() {
 	ok "$d is read" dd if=/dev/$d of=/dev/null bs=64k iflag=direct
 	exec 5< /dev/$d
 	busy() { fio --name=x --thread --filename=/dev/$d --allow_file_create=0 --ioengine=$1 --iodepth=8 --direct=1 --offset=32m --size=24m --rw=$2 --time_based --runtime=90; }
-	busy libaio randrw > /tmp/busy1 2>&1 &
-	busy psync read > /tmp/busy2 2>&1 &
-	sleep 2
+	first=$(transfers 1)
+	busy psync read > /tmp/busy1 2>&1 &
+	until_it more_than 1 $((first + 50))
+	busy libaio randwrite > /tmp/busy2 2>&1 &
+	until_it more_than 5 50
 	pull $d $id
 	wait
 	is "$d: what is in flight ends with EIO" "$(grep -l 'Input/output error' /tmp/busy1 /tmp/busy2 | wc -l)" 2
@@ -63,7 +69,7 @@ everything() {
 	exec 5<&-
 	plug $d "$device"
 	ok "$d: mounted" mount -t ext4 /dev/$d /m
-	mountpoint -q /m || exit
+	grep -q " /m " /proc/mounts || exit
 	echo kept > /m/kept && sync
 	(while dd if=/dev/urandom of=/m/big bs=64k count=64 conv=fsync 2> /tmp/fs; do :; done; echo over > /tmp/filed) &
 	sleep 0.5

@@ -29,12 +29,15 @@
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <lib/string.h>
+#include <task/sched.h>
+#include <task/task.h>
 
 #include "nvme_priv.h"
 
 #define ADMIN_DEPTH      32
 #define ADMIN_TIMEOUT_NS (5 * NSEC_PER_SEC)
 #define IO_TIMEOUT_S     30
+#define FINISH_NS        (2 * NSEC_PER_SEC)
 #define IDENTIFY_NS      0
 #define IDENTIFY_CTRL    1
 #define IDENTIFY_ACTIVE  2
@@ -553,14 +556,35 @@ static int probe(struct pci_dev *d)
 	return err; /* after a failure the controller's queues are kept: it may still own them */
 }
 
+static bool is_idle(struct nvme *c)
+{
+	for (unsigned n = 0; n < c->nr_ns; n++)
+		for (unsigned i = 0; i < c->nr_queues; i++)
+			if (READ_ONCE(c->ns[n]->block.hwqs[i].in_flight))
+				return false;
+	return true;
+}
+
+/* What the controller has at the moment comes to its end, if it hurries. */
+static void let_finish(struct nvme *c)
+{
+	u64 deadline = clock_ns() + FINISH_NS;
+
+	while (!is_idle(c) && clock_ns() < deadline && mmio_read32(c->regs + REG_CSTS) != ~0U) {
+		for (unsigned i = 0; i < c->nr_queues; i++)
+			nvme_queue_reap(&c->queues[i]);
+		sched_set_state(TASK_UNINTERRUPTIBLE);
+		(void)sched_sleep_until(clock_ns() + NSEC_PER_MSEC);
+	}
+}
+
 /* Nobody sends commands any more, and the controller touches no memory. */
 static void switch_off(struct nvme *c)
 {
 	mutex_lock(&c->lock);
 	WRITE_ONCE(c->state, NVME_GONE);
 	stop_all(c);
-	for (unsigned i = 0; i < c->nr_queues; i++)
-		nvme_queue_reap(&c->queues[i]);
+	let_finish(c);
 	mmio_write32(c->regs + REG_CC, 0);
 	if (wait_ready(c, false))
 		log_warn("nvme%u: was pulled out while it worked", c->index);

@@ -9,10 +9,11 @@
  * changed, what cannot be had elsewhere: private pages, shared memory without a name, the vDSO, and the first page of
  * mapped ELF files. Pages that were never used, and pages of zeros, are holes.
  *   running --fatal signal--> p->core set, others end --only one left--> file written --> p->core gone, exits
+ * A pattern that begins with | names a program (helper.c) that reads the same bytes from a pipe, holes as zeros.
  *
  * Contract: core(5): RLIMIT_CORE (a longer file is cut there), PR_SET_DUMPABLE, MADV_DONTDUMP, /proc/sys/kernel/
- * core_pattern and core_uses_pid. Patterns that begin with | (a program) write nothing. The format is that of
- * System V's ABI (ELF) with the notes of linux/elf.h; prstatus and prpsinfo as sys/procfs.h has them.
+ * core_pattern, core_uses_pid and core_pipe_limit. SIGKILL ends the writing. The format is that of System V's ABI
+ * (ELF) with the notes of linux/elf.h; prstatus and prpsinfo as sys/procfs.h has them.
  *
  * Locks: siglock for p->core and its list; mm->lock for reading while VMAs are listed. None while writing.
  */
@@ -29,11 +30,14 @@
 #include <process/ptrace.h>
 #include <vfs/cache.h>
 #include <vfs/names.h>
+#include <vfs/pipe.h>
 #include <vfs/uapi.h>
 #include <vfs/vfs.h>
 
 #define NAME_BYTES 128
+#define TEXT_BYTES (8 * PAGE_SIZE) /* of a name or of all arguments */
 #define CORE_LEAST PAGE_SIZE
+#define NO_HELPER  1 /* RLIMIT_CORE of a helper */
 
 /* ---- the notes' structures (sys/procfs.h on x86-64) -------------------------------------------------- */
 
@@ -79,6 +83,9 @@ struct core_dump {
 	struct list threads; /* core_thread, the dying one first */
 	struct file *file;
 	s64 pos, limit; /* bytes written so far, holes included; RLIMIT_CORE */
+	s64 piped;      /* of a pipe: without the hole that may end at pos */
+	char *zeros;    /* a page of them; NULL: the file is no pipe */
+	bool begun;
 	struct core_vma *vmas;
 	unsigned nr_vmas, nr_files;
 	char *names, *page;
@@ -87,7 +94,8 @@ struct core_dump {
 };
 
 static char core_pattern[NAME_BYTES] = "core";
-static u32 core_uses_pid;
+static u32 core_uses_pid, core_pipe_limit;
+static atomic_t nr_piped; /* processes that write to helpers */
 
 /* ---- threads leave their registers ------------------------------------------------------------------------ */
 
@@ -159,10 +167,38 @@ static bool gather_threads(struct core_dump *d, int sig)
 	signal_kill_others(p);
 	spin_unlock_irqrestore(&p->siglock, irq);
 	wait_event(&p->child_wait, READ_ONCE(p->nr_threads) == 1);
-	irq = spin_lock_irqsave(&p->siglock);
+	return true;
+}
+
+/* Only SIGKILL and the freezer interrupt what follows: all other signals are dropped from here on. */
+static void ignore_signals(void)
+{
+	struct process *p = current->process;
+	ulong irq = spin_lock_irqsave(&p->siglock);
+
+	if (!(current->sig_pending & SIGMASK(SIGKILL)))
+		task_clear_work(current, WORK_SIGNAL);
+	spin_unlock_irqrestore(&p->siglock, irq);
+}
+
+static void forget_core(void)
+{
+	struct process *p = current->process;
+	ulong irq = spin_lock_irqsave(&p->siglock);
+
 	p->core = NULL;
 	spin_unlock_irqrestore(&p->siglock, irq);
-	return true;
+}
+
+void core_interrupt(struct process *p)
+{
+	struct task *t;
+
+	assert_held(&p->siglock);
+	list_for_each_entry (t, &p->threads, thread_link) {
+		t->sig_pending |= SIGMASK(SIGKILL);
+		signal_wake_thread(t, true);
+	}
 }
 
 /* ---- what of the memory goes in ---------------------------------------------------------------------------- */
@@ -246,14 +282,48 @@ out:
 
 /* ---- writing -------------------------------------------------------------------------------------------------- */
 
+static int pipe_put(struct core_dump *d, const void *data, size_t bytes)
+{
+	if (file_write_at(d->file, data, bytes, 0) != (ssize_t)bytes)
+		return -EPIPE;
+	d->piped += bytes;
+	return 0;
+}
+
+static int pipe_fill(struct core_dump *d)
+{
+	int err = 0;
+
+	while (d->piped < d->pos && !err)
+		err = pipe_put(d, d->zeros, min(d->pos - d->piped, (s64)PAGE_SIZE));
+	return err;
+}
+
 static int put(struct core_dump *d, const void *data, size_t bytes)
 {
+	int err = 0;
+
 	if (d->pos + (s64)bytes > d->limit)
 		return -EFBIG;
-	if (file_write_at(d->file, data, bytes, d->pos) != (ssize_t)bytes)
-		return -EIO;
+	if (fatal_signal_pending(current))
+		return -EINTR;
+	if (d->zeros) {
+		err = pipe_fill(d);
+		if (!err)
+			err = pipe_put(d, data, bytes);
+	} else if (file_write_at(d->file, data, bytes, d->pos) != (ssize_t)bytes) {
+		err = -EIO;
+	}
 	d->pos += bytes;
-	return 0;
+	return err;
+}
+
+/* What is a hole up to the end. */
+static int put_end(struct core_dump *d)
+{
+	if (d->zeros)
+		return pipe_fill(d);
+	return d->file->inode->size < d->pos ? inode_set_size(d->file->inode, min(d->pos, d->limit)) : 0;
 }
 
 static size_t note_bytes(const char *name, size_t bytes)
@@ -440,6 +510,7 @@ static int write_core(struct core_dump *d)
 	u64 *files = NULL;
 	int err = list_vmas(d);
 
+	d->begun = true;
 	for (unsigned i = 0; i < d->nr_vmas && !err; i++) {
 		struct core_vma *v = &d->vmas[i];
 
@@ -460,8 +531,8 @@ static int write_core(struct core_dump *d)
 	d->pos = ALIGN_UP(d->pos, (s64)PAGE_SIZE);
 	for (unsigned i = 0; i < d->nr_vmas && !err; i++)
 		err = put_memory(d, &d->vmas[i]);
-	if (!err && d->file->inode->size < d->pos)
-		err = inode_set_size(d->file->inode, min(d->pos, d->limit));
+	if (!err)
+		err = put_end(d);
 	kfree(files);
 	kfree(d->page);
 	kfree(d->names);
@@ -475,6 +546,23 @@ static void add_escaped(struct strbuf *out, const char *text)
 {
 	for (; *text; text++)
 		strbuf_add(out, "%c", *text == '/' ? '!' : *text);
+}
+
+/* %E, %f: the program's path, or what follows the last slash of it. */
+static void add_program(struct strbuf *out, bool whole)
+{
+	char path[512];
+	struct strbuf to;
+
+	strbuf_init(&to, path, sizeof(path));
+	if (current->mm->exe_file)
+		file_describe(current->mm->exe_file, &to);
+	if (!to.len)
+		add_escaped(out, current->comm);
+	else if (whole)
+		add_escaped(out, path);
+	else
+		strbuf_add(out, "%s", strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
 }
 
 static void add_field(struct strbuf *out, char field, int sig)
@@ -495,6 +583,8 @@ static void add_field(struct strbuf *out, char field, int sig)
 	case 't': strbuf_add(out, "%llu", (unsigned long long)(clock_real_ns() / NSEC_PER_SEC)); break;
 	case 'c': strbuf_add(out, "%llu", (unsigned long long)process_rlimit(RLIMIT_CORE)); break;
 	case 'e': add_escaped(out, current->comm); break;
+	case 'E':
+	case 'f': add_program(out, field == 'E'); break;
 	case 'h':
 		uts_get(&uts);
 		add_escaped(out, uts.nodename);
@@ -503,26 +593,31 @@ static void add_field(struct strbuf *out, char field, int sig)
 	}
 }
 
-/* The name of the core file; empty: none is wanted. */
-static void core_name(char *name, size_t bytes, int sig)
+/* Adds what the pattern says up to `until` or its end; where that is. */
+static const char *expand(struct strbuf *out, const char *c, char until, int sig)
 {
-	bool has_pid = false;
-	struct strbuf out;
-
-	strbuf_init(&out, name, bytes);
-	for (const char *c = core_pattern; *c; c++) {
-		if (*c != '%') {
-			strbuf_add(&out, "%c", *c);
-		} else if (*++c) {
-			has_pid |= *c == 'p';
-			add_field(&out, *c, sig);
-		} else {
+	for (; *c && *c != until; c++) {
+		if (*c != '%')
+			strbuf_add(out, "%c", *c);
+		else if (*++c)
+			add_field(out, *c, sig);
+		else
 			break;
-		}
 	}
-	if (!has_pid && READ_ONCE(core_uses_pid) && out.len)
-		strbuf_add(&out, ".%d", pid_nr(current->process->pid));
+	return c;
 }
+
+static bool names_pid(const char *pattern)
+{
+	for (const char *c = pattern; *c; c++)
+		if (*c == '%' && *++c == 'p')
+			return true;
+		else if (!*c)
+			break;
+	return false;
+}
+
+/* ---- to a file ------------------------------------------------------------------------------------------------- */
 
 /* What has the name goes, if it may: no link leads a core file elsewhere, and nobody else has the file open. */
 static int open_core(const char *name, struct file **out)
@@ -534,30 +629,123 @@ static int open_core(const char *name, struct file **out)
 	return file_open_kernel(name, O_WRONLY | O_CREAT | O_EXCL | O_LARGEFILE, 0600, out);
 }
 
+static int dump_to_file(struct core_dump *d, const char *pattern, char *text, int sig)
+{
+	struct strbuf name;
+	int err;
+
+	strbuf_init(&name, text, TEXT_BYTES);
+	expand(&name, pattern, '\0', sig);
+	if (name.len && READ_ONCE(core_uses_pid) && !names_pid(pattern))
+		strbuf_add(&name, ".%d", pid_nr(current->process->pid));
+	err = name.truncated ? -ENAMETOOLONG : open_core(text, &d->file);
+	if (err)
+		return err;
+	err = write_core(d);
+	file_put(d->file);
+	return err;
+}
+
+/* ---- to a program ---------------------------------------------------------------------------------------------- */
+
+/* The words of the pattern, each expanded after the split: a field with blanks in it is one argument. */
+static int split_command(const char *pattern, char *text, const char **argv, int sig)
+{
+	struct strbuf out;
+	unsigned n = 0;
+
+	strbuf_init(&out, text, TEXT_BYTES);
+	for (const char *c = pattern; *c;) {
+		if (*c == ' ') {
+			c++;
+			continue;
+		}
+		argv[n++] = text + out.len;
+		c = expand(&out, c, ' ', sig);
+		strbuf_put(&out, "", 1);
+	}
+	argv[n] = NULL;
+	return !n ? -ENOENT : out.truncated ? -E2BIG : 0;
+}
+
+static int dump_to_pipe(struct core_dump *d, const char *const *argv)
+{
+	struct file *input;
+	int err = pipe_create(0, &input, &d->file);
+
+	if (err)
+		return err;
+	err = process_run_helper(argv, input);
+	file_put(input);
+	if (!err)
+		err = write_core(d);
+	if (!err && READ_ONCE(core_pipe_limit)) /* so long it can look into our /proc folder */
+		pipe_end_and_wait(d->file);
+	file_put(d->file);
+	return err;
+}
+
+static int dump_to_program(struct core_dump *d, const char *pattern, char *text, int sig)
+{
+	const char *argv[NAME_BYTES / 2 + 1];
+	u32 most = READ_ONCE(core_pipe_limit);
+	int err = split_command(pattern, text, argv, sig);
+
+	d->zeros = kzalloc(PAGE_SIZE, ALLOC_KERNEL);
+	d->limit = INT64_MAX;
+	if (!err && !d->zeros)
+		err = -ENOMEM;
+	if (!err) {
+		err = -EAGAIN;
+		if ((u32)atomic_add_return(&nr_piped, 1) <= most || !most)
+			err = dump_to_pipe(d, argv);
+		atomic_dec(&nr_piped);
+	}
+	kfree(d->zeros);
+	return err;
+}
+
+/* ---- all ---------------------------------------------------------------------------------------------------- */
+
+/* core_pattern as it is now, if a core file is wanted. */
+static bool is_wanted(char *pattern)
+{
+	u64 limit = process_rlimit(RLIMIT_CORE);
+
+	memcpy(pattern, core_pattern, NAME_BYTES);
+	pattern[NAME_BYTES - 1] = '\0';
+	if (READ_ONCE(current->mm->dumpable) != 1 || !pattern[0])
+		return false;
+	return pattern[0] == '|' ? limit != NO_HELPER : limit >= CORE_LEAST;
+}
+
 void process_dump_core(int sig, const siginfo_t *info)
 {
 	struct core_dump d = { .threads = LIST_INIT(d.threads), .info = info };
-	u64 limit = process_rlimit(RLIMIT_CORE);
 	struct core_thread *t, *next;
-	char name[2 * NAME_BYTES];
+	char pattern[NAME_BYTES], *text;
 	int err = -EPERM;
 
-	core_name(name, sizeof(name), sig);
-	if (limit < CORE_LEAST || READ_ONCE(current->mm->dumpable) != 1 || !name[0] || name[0] == '|')
+	if (!is_wanted(pattern))
 		return;
-	d.limit = (s64)min(limit, (u64)INT64_MAX);
+	d.limit = (s64)min(process_rlimit(RLIMIT_CORE), (u64)INT64_MAX);
+	text = kmalloc(TEXT_BYTES, ALLOC_KERNEL);
 	if (gather_threads(&d, sig)) {
-		err = open_core(name, &d.file);
-		if (!err) {
-			err = write_core(&d);
-			file_put(d.file);
-		}
+		ignore_signals();
+		if (!text)
+			err = -ENOMEM;
+		else if (pattern[0] == '|')
+			err = dump_to_program(&d, pattern + 1, text, sig);
+		else
+			err = dump_to_file(&d, pattern, text, sig);
+		forget_core();
 	}
 	list_for_each_entry_safe (t, next, &d.threads, link)
 		kfree(t);
+	kfree(text);
 	if (err && err != -EFBIG) /* cut at the limit is as asked for */
-		log_info("core: %s (%d) left no file %s: error %d", current->comm, current->tid, name, -err);
-	else
+		log_info("core: %s (%d) left no whole core (%s): error %d", current->comm, current->tid, pattern, -err);
+	if (d.begun)
 		current->process->exit_status |= 0x80;
 }
 
@@ -587,6 +775,11 @@ static const struct attr *const attrs[] = {
 			      .show = attr_show_u32,
 			      .set = attr_set_u32,
 			      .data = (ulong)&core_uses_pid },
+	&(const struct attr){ .name = "core_pipe_limit",
+			      .mode = 0644,
+			      .show = attr_show_u32,
+			      .set = attr_set_u32,
+			      .data = (ulong)&core_pipe_limit },
 	NULL,
 };
 

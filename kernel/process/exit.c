@@ -76,7 +76,7 @@ static bool is_unwanted(struct process *p)
 	struct sigaction_kernel a;
 
 	if (!p->parent)
-		return false;
+		return true; /* a helper of the kernel's */
 	if (pid_ns_is_ended_by(p->parent))
 		return true;
 	if (p->exit_signal != SIGCHLD)

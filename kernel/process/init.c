@@ -26,7 +26,7 @@ static char args_line[1024];
 static const char *argv[MAX_ARGS + 2];
 static const char *const envp[] = { "HOME=/", "TERM=linux", "PATH=/sbin:/usr/sbin:/bin:/usr/bin", NULL };
 
-static void default_limits(struct process *p)
+void process_default_limits(struct process *p)
 {
 	for (unsigned i = 0; i < RLIM_NLIMITS; i++)
 		p->rlimits[i] = (struct rlimit){ ~0UL, ~0UL };
@@ -55,7 +55,7 @@ static void become_process_1(void)
 	ensure(p);
 	p->sighand = sighand_create(NULL);
 	ensure(p->sighand);
-	default_limits(p);
+	process_default_limits(p);
 	p->exit_signal = SIGCHLD;
 	err = account_charge(current->cred->uid, ACCOUNT_TASKS, 1, ~0ULL);
 	ensure(!err);

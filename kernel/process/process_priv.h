@@ -15,6 +15,8 @@
 #include <task/ns.h>
 #include <task/tenant.h>
 
+struct file;
+
 /* ---- pid.c ---- */
 void pid_init(void);
 #define PID_MAX_DEFAULT 32768
@@ -63,8 +65,17 @@ struct sighand *sighand_create(const struct sighand *from);
 void sighand_put(struct sighand *s);
 struct sigaction_kernel sighand_action(struct process *p, int sig);
 
+/* ---- init.c ---- */
+void process_default_limits(struct process *p);
+
+/* ---- helper.c ---- */
+/* Starts argv[0] as root in the first namespaces, with no environment and one descriptor, 0: input. Returns when it
+ * runs, or -errno of exec. No locks; not killable. */
+int __must_check process_run_helper(const char *const argv[], struct file *input);
+
 /* ---- coredump.c ---- */
-void core_thread_ends(void); /* current ends while p->core is there */
+void core_thread_ends(void);            /* current ends while p->core is there */
+void core_interrupt(struct process *p); /* SIGKILL while p->core is there: the rest is not written. siglock held */
 
 /* ---- signal.c ---- */
 struct sigqueue {
@@ -104,7 +115,6 @@ bool process_tell_end(struct process *p);   /* a zombie, to its parent; f held. 
 void exit_release_mm(void); /* of current: robust list, clear_child_tid, vfork's parent, the mm itself */
 
 /* ---- exec.c ---- */
-struct file;
 void exe_file_share(struct file *f); /* another mm runs the program: one more reference, nobody may write it */
 
 /* ---- exec_rights.c ---- */

@@ -332,6 +332,8 @@ static int send_locked(int sig, const siginfo_t *info, struct process *p, struct
 
 	prepare(p, sig);
 	t = target ? target : choose_thread(p, sig);
+	if (sig == SIGKILL && p->core)
+		core_interrupt(p);
 	if (p->group_exiting || !p->leader)
 		return 0;
 	if (is_ignored(p, t ? t : p->leader, sig, info))

@@ -530,6 +530,22 @@ int files_unshare(void)
 
 /* ---- root and working folder ------------------------------------------------------------------------------------ */
 
+int fs_create(struct task *t, const struct path *root)
+{
+	struct fs_context *fs = kzalloc(sizeof(*fs), 0);
+
+	if (!fs)
+		return -ENOMEM;
+	refcount_set(&fs->refs, 1);
+	spin_init(&fs->lock, RANK_FILES);
+	fs->umask = 022;
+	fs->root = fs->cwd = *root;
+	path_get(&fs->root);
+	path_get(&fs->cwd);
+	t->fs = fs;
+	return 0;
+}
+
 int fs_fork(struct task *child, bool share)
 {
 	struct fs_context *from = current_fs, *fs = from;

@@ -740,12 +740,11 @@ static struct ns_kind_ops ns_ops = {
 int vfs_mount_root(const char *fs_name)
 {
 	struct fs_type *t = fs_find(fs_name);
-	struct fs_context *fs = kzalloc(sizeof(*fs), 0);
 	struct mount_ns *ns = ns_alloc();
 	struct path root;
 	int err;
 
-	if (!t || !fs || !ns)
+	if (!t || !ns)
 		return t ? -ENOMEM : -ENODEV;
 	err = mount_kernel(t, &root);
 	if (err)
@@ -757,12 +756,7 @@ int vfs_mount_root(const char *fs_name)
 	mutex_unlock(&mount_lock);
 	ns_ops.first = &ns->ns;
 	ns_kind_register(NS_MNT, &ns_ops);
-	refcount_set(&fs->refs, 1);
-	spin_init(&fs->lock, RANK_FILES);
-	fs->umask = 022;
-	mount_get(root.mnt);
-	fs->root = fs->cwd = root;
-	path_get(&fs->cwd);
-	current->fs = fs;
-	return files_create(current);
+	err = fs_create(current, &root);
+	dentry_put(root.dentry);
+	return err ? err : files_create(current);
 }

@@ -415,6 +415,20 @@ static void drop_end(struct inode *i, unsigned mode)
 		pipe_free(p);
 }
 
+void pipe_end_and_wait(struct file *f)
+{
+	struct pipe *p = f->inode->pipe;
+
+	mutex_lock(&p->lock);
+	p->writers--;
+	mutex_unlock(&p->lock);
+	waitq_wake(&p->readers_wait, -1, EPOLLIN | EPOLLRDNORM | EPOLLHUP);
+	(void)!wait_event_killable(&p->writers_wait, !READ_ONCE(p->readers));
+	mutex_lock(&p->lock);
+	p->writers++;
+	mutex_unlock(&p->lock);
+}
+
 static void pipe_release(struct file *f)
 {
 	drop_end(f->inode, f->mode);

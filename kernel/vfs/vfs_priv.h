@@ -45,7 +45,6 @@ void fs_cwd_get(struct path *out);
 int __must_check fifo_open(struct inode *i, struct file *f);
 void epoll_file_gone(struct file *f); /* takes f out of all epolls */
 void file_async_gone(struct file *f); /* its signals and its dnotify */
-int __must_check files_create(struct task *t);
 
 #define current_fs ((struct fs_context *)current->fs)
 

@@ -3,7 +3,8 @@
  * Problem: a program must find the same behaviour here as on Linux, at its borders too.
  *
  * Idea: Core files (core(5)): who leaves one, its name, and what is in it: a child with threads fills memory in known
- * ways and aborts, and its file is read back as a debugger would. Needs root, for core_pattern.
+ * ways and aborts, and its file is read back as a debugger would. The program is also the one that a pattern beginning
+ * with | names: then it keeps what it reads, and says how it was called. Needs root, for core_pattern.
  *
  * Contract: prints `ok NAME` or `not ok NAME: why` a case and exits 0 or 1; the same on Linux, which is the oracle.
  *
@@ -12,6 +13,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -304,8 +306,219 @@ CASE(a_filter_says_what_is_in_the_file)
 	close(fd);
 }
 
-int main(void)
+/* ---- a program that takes the core ---------------------------------------------------------------------------- */
+
+#define LIMIT "/proc/sys/kernel/core_pipe_limit"
+#define TAKEN "/tmp/taken"
+
+static char me[200];
+
+static int open_descriptors(void)
 {
+	int n = 0;
+
+	for (int fd = 0; fd < 64; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* Whether a process that ends is still there with its memory: it gets the time to go. */
+static int has_memory(const char *pid)
+{
+	char path[64], exe[200];
+
+	snprintf(path, sizeof(path), "/proc/%s/exe", pid);
+	usleep(300000);
+	return readlink(path, exe, sizeof(exe)) > 0;
+}
+
+/* The helper: PROGRAM take GLOBAL-PID ARGS.. Writes the core, then how it was called, and only then says "done". */
+static int take(int argc, char **argv)
+{
+	int fds = open_descriptors(), out = open(TAKEN "/core", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	char cwd[64] = "";
+	struct rlimit l;
+	char data[4096];
+	ssize_t n;
+	FILE *f;
+
+	while ((n = read(0, data, sizeof(data))) > 0)
+		if (write(out, data, n) != n)
+			return 1;
+	f = fopen(TAKEN "/new", "w");
+	if (!f || getrlimit(RLIMIT_CORE, &l) || !getcwd(cwd, sizeof(cwd)))
+		return 1;
+	for (int i = 3; i < argc; i++)
+		fprintf(f, "%s|", argv[i]);
+	fprintf(f, "\n%d %d %s %d %d %d\n", fds, environ[0] ? 1 : 0, cwd, geteuid(), (int)l.rlim_cur,
+		has_memory(argv[2]));
+	fclose(f);
+	return rename(TAKEN "/new", TAKEN "/done");
+}
+
+/* A helper that reads nothing until it is told to go. */
+static int wait_for_go(void)
+{
+	if (mkdir(TAKEN "/started", 0700))
+		return 1;
+	while (access(TAKEN "/go", F_OK))
+		usleep(10000);
+	return 0;
+}
+
+static void set_helper(const char *mode, const char *args)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "|%s %s %%P %s", me, mode, args);
+	want(strlen(text) < 128);
+	put_text(PATTERN, text);
+	want_eq(system("rm -rf " TAKEN " && mkdir " TAKEN ""), 0);
+}
+
+static void wait_for(const char *path)
+{
+	for (int i = 0; i < 3000 && access(path, F_OK); i++)
+		usleep(10000);
+	want_eq(access(path, F_OK), 0);
+}
+
+/* Its two lines, once it has written them. */
+static void helper_said(char *args, char *facts)
+{
+	FILE *f;
+
+	wait_for(TAKEN "/done");
+	f = fopen(TAKEN "/done", "r");
+	want(f && fgets(args, 500, f) && fgets(facts, 500, f));
+	fclose(f);
+	args[strcspn(args, "\n")] = facts[strcspn(facts, "\n")] = '\0';
+}
+
+CASE(a_program_takes_the_core)
+{
+	char args[500], facts[500];
+	size_t n;
+	int status;
+
+	set_helper("take", "");
+	status = crash(0, die); /* the limit is for files */
+	want(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && WCOREDUMP(status));
+	helper_said(args, facts);
+	want(!strcmp(facts, "1 0 / 0 1 0"));
+	load(TAKEN "/core");
+	want(!strcmp(memory_at(in_data, &n), in_data) && n >= sizeof(in_data));
+	want(!strcmp(memory_at(private + PAGE, &n), "written in private memory") && n >= 3 * PAGE);
+	want(!strcmp(memory_at(shared, &n), "written in shared memory") && n >= 4 * PAGE);
+	for (int t = 0; t < THREADS; t++)
+		want(note(NT_PRSTATUS, t));
+	want(!note(NT_PRSTATUS, THREADS));
+}
+
+static void die_as_user(void)
+{
+	want_eq(prctl(PR_SET_NAME, "a b/c"), 0);
+	want_eq(setgid(12), 0);
+	want_eq(setuid(34), 0);
+	want_eq(prctl(PR_SET_DUMPABLE, 1), 0);
+	*nowhere = 0;
+}
+
+CASE(what_a_program_is_told)
+{
+	char args[500], facts[500], wanted[700], host[100], escaped[200];
+
+	set_helper("take", "%u %g %s %e %E %f %d %c %h -- %%x%");
+	want_eq(gethostname(host, sizeof(host)), 0);
+	want(WCOREDUMP(crash(77777, die_as_user)));
+	helper_said(args, facts);
+	snprintf(escaped, sizeof(escaped), "%s", me);
+	for (char *c = escaped; *c; c++)
+		*c = *c == '/' ? '!' : *c;
+	snprintf(wanted, sizeof(wanted), "34|12|11|a b!c|%s|%s|1|77777|%s|--|%%x|", escaped, strrchr(me, '/') + 1,
+		 host);
+	want(!strcmp(args, wanted));
+	want(!strncmp(facts, "1 0 / 0 1 ", 10));
+}
+
+CASE(a_program_sees_the_process_if_their_number_is_limited)
+{
+	char args[500], facts[500];
+	int status;
+
+	set_helper("take", "%p %i");
+	put_text(LIMIT, "4");
+	status = crash(0, die);
+	put_text(LIMIT, "0");
+	want(WCOREDUMP(status));
+	helper_said(args, facts);
+	want(!strcmp(facts, "1 0 / 0 1 1"));
+}
+
+static void die_in_a_namespace(void)
+{
+	pid_t child;
+	int status;
+
+	want_eq(unshare(CLONE_NEWPID), 0);
+	child = fork();
+	if (!child)
+		abort();
+	want_eq(waitpid(child, &status, 0), child);
+	_exit(WIFSIGNALED(status) && WCOREDUMP(status) ? 0 : 1);
+}
+
+CASE(numbers_of_a_namespace)
+{
+	char args[500], facts[500];
+
+	set_helper("take", "%p %i");
+	want_eq(crash(0, die_in_a_namespace), 0);
+	helper_said(args, facts);
+	want(!strcmp(args, "1|1|"));
+}
+
+CASE(no_core_without_the_program)
+{
+	put_text(PATTERN, "|/nowhere/at/all");
+	want_eq(crash(RLIM_INFINITY, die), SIGABRT);
+	set_helper("take", "");
+	want_eq(crash(1, die), SIGABRT); /* what helpers have */
+	want_errno(access(TAKEN "/core", F_OK), ENOENT);
+}
+
+CASE(sigkill_ends_the_writing)
+{
+	pid_t child;
+	int status;
+
+	set_helper("wait", "");
+	child = fork();
+	if (!child) {
+		want_eq(prctl(PR_SET_PDEATHSIG, SIGKILL), 0);
+		memset(map(MAP_PRIVATE), 1, 4 * PAGE);
+		memset(mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 1, 1 << 20);
+		abort();
+	}
+	wait_for(TAKEN "/started");
+	usleep(100000); /* the pipe fills up */
+	want_eq(waitpid(child, &status, WNOHANG), 0);
+	want_eq(kill(child, SIGTERM), 0); /* nothing to who dies already */
+	usleep(100000);
+	want_eq(waitpid(child, &status, WNOHANG), 0);
+	want_eq(kill(child, SIGKILL), 0);
+	want_eq(waitpid(child, &status, 0), child);
+	want_eq(mkdir(TAKEN "/go", 0700), 0);
+	want_eq(status, SIGABRT | 0x80); /* it has begun */
+}
+
+int main(int argc, char **argv)
+{
+	ssize_t n = readlink("/proc/self/exe", me, sizeof(me) - 1);
+
+	if (argc > 2)
+		return !strcmp(argv[1], "take") ? take(argc, argv) : wait_for_go();
+	me[n < 0 ? 0 : n] = '\0';
 	put_text(PATTERN, "core");
 	private = map(MAP_PRIVATE);
 	shared = map(MAP_SHARED);
@@ -318,5 +531,12 @@ int main(void)
 	RUN(memory_that_was_never_used_takes_no_room);
 	RUN(names);
 	RUN(a_filter_says_what_is_in_the_file);
+	RUN(a_program_takes_the_core);
+	RUN(what_a_program_is_told);
+	RUN(a_program_sees_the_process_if_their_number_is_limited);
+	RUN(numbers_of_a_namespace);
+	RUN(no_core_without_the_program);
+	RUN(sigkill_ends_the_writing);
+	put_text(PATTERN, "core");
 	return abi_status();
 }

@@ -109,7 +109,7 @@ struct process {
 	bool cont_told;             /* s: the parent knows of the last SIGCONT */
 	int wait_event;             /* s: what wait4 has not yet fetched: 0, CLD_STOPPED, CLD_CONTINUED */
 	struct task *exec_thread;   /* s: a thread that is in exec and kills the others; waits at child_wait */
-	struct core_dump *core;     /* s: about to be written: threads that end leave their registers in it */
+	struct core_dump *core;     /* s: being written: threads that end leave their registers in it */
 	int death_signal;           /* o: prctl(PR_SET_PDEATHSIG) */
 
 	void *tty;                                    /* f: controlling terminal; the tty part owns it */

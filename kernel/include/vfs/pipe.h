@@ -57,5 +57,7 @@ int __must_check pipe_create(unsigned flags, struct file **read_end, struct file
 struct pipe *pipe_of(struct file *f);              /* NULL: not a pipe */
 int pipe_set_size(struct pipe *p, unsigned bytes); /* the new size, or -errno */
 unsigned pipe_size(const struct pipe *p);
+/* Readers see the end although f, the one end for writing, stays open; waits until there is none, or for SIGKILL. */
+void pipe_end_and_wait(struct file *f);
 
 #endif

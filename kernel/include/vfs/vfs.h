@@ -430,6 +430,7 @@ int fd_get_cloexec(int fd);                                          /* 0, 1, -E
 int fd_set_cloexec(int fd, bool on);
 void fd_close_range(unsigned first, unsigned last, bool only_cloexec);
 
+int __must_check files_create(struct task *t); /* an empty table */
 int __must_check files_fork(struct task *child, bool share);
 void files_exit(struct task *t);
 int __must_check files_unshare(void);
@@ -443,6 +444,7 @@ struct fs_context {
 	struct path root, cwd;
 	u16 umask;
 };
+int __must_check fs_create(struct task *t, const struct path *root); /* which is its working folder, too */
 int __must_check fs_fork(struct task *child, bool share);
 void fs_exit(struct task *t);
 int __must_check fs_path_of_task(struct task *t, bool root, struct path *out); /* counted; -ENOENT: it has ended */

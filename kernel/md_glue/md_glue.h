@@ -92,7 +92,6 @@ struct md_array {
 	struct waitq wake, idle;
 	bool kicked, stopping, quiescing, is_idle;
 	struct task *worker;
-	struct completion gone;
 	struct md_request *requests; /* [MD_DEPTH], by tag */
 
 	struct attr_dir attr, bitmap_attr; /* md/, md/bitmap/ */

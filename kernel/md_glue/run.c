@@ -269,7 +269,6 @@ static void reset(struct md_array *a)
 static int start_worker(struct md_array *a)
 {
 	a->stopping = a->kicked = a->quiescing = false;
-	completion_init(&a->gone);
 	return kthread_run(&a->worker, md_worker, a, "%s_%s", a->block.name, md_level_name(a->geo.level));
 }
 
@@ -277,7 +276,7 @@ static void end_worker(struct md_array *a)
 {
 	WRITE_ONCE(a->stopping, true);
 	waitq_wake_all(&a->wake);
-	completion_wait(&a->gone);
+	kthread_join(&a->worker);
 }
 
 /* From the newest member. */

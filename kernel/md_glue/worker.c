@@ -404,7 +404,6 @@ void md_worker(void *array)
 		again = turn(a);
 		mutex_unlock(&a->engine_lock);
 	}
-	complete(&a->gone);
 }
 
 void md_settle(struct md_array *a)

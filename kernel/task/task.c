@@ -227,6 +227,8 @@ void task_exit(void)
 	panic("a dead task runs");
 }
 
+static struct waitq kthread_ended = WAITQ_INIT(kthread_ended);
+
 struct kthread_call {
 	void (*fn)(void *);
 	void *arg;
@@ -238,7 +240,20 @@ static void kthread_main(void *p)
 
 	kfree(p);
 	call.fn(call.arg);
+	current->flags |= TASK_F_EXITING;
+	waitq_wake_all(&kthread_ended);
 	task_exit();
+}
+
+void kthread_join(struct task **thread)
+{
+	struct task *t = *thread;
+
+	if (!t)
+		return;
+	wait_event(&kthread_ended, READ_ONCE(t->flags) & TASK_F_EXITING);
+	*thread = NULL;
+	task_put(t);
 }
 
 /* Numbers that no process has (pid_max is 32768), so that traces and profiles can tell kernel threads apart. */

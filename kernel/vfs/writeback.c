@@ -468,8 +468,6 @@ static void flusher(void *arg)
 		flush_round(wb, all_of_it);
 	}
 	flush_round(wb, true);
-	wb->flusher = NULL;
-	waitq_wake_all(&wb->progress);
 }
 
 static void abandon(struct page_cache *c)
@@ -522,7 +520,7 @@ void writeback_stop(struct writeback *wb)
 {
 	wb->stopping = true;
 	kick(wb);
-	wait_event(&wb->progress, !READ_ONCE(wb->flusher));
+	kthread_join(&wb->flusher);
 	wait_event(&wb->progress, leave(wb));
 }
 

@@ -124,6 +124,16 @@ umount /m
 n=0
 while [ -n "$($L -n)" ] && [ $n -lt 100 ]; do n=$((n + 1)); sleep 0.1; done
 is "unbound by itself" "$($L -n)" ""
+stacks() { awk '/^KernelStack/ { print $2 }' /proc/meminfo; }
+before=$(stacks)
+for i in $(seq 20); do
+	mount -t ext4 -o loop /tmp/image /m && umount /m || echo "not ok mounted $i times"
+	n=0
+	while [ -n "$($L -n)" ] && [ $n -lt 100 ]; do n=$((n + 1)); sleep 0.1; done
+done
+n=0
+while [ $(stacks) -gt $((before + 160)) ] && [ $n -lt 50 ]; do n=$((n + 1)); sleep 0.1; done
+ok "its threads have ended: $before, $(stacks) KiB of stacks" [ $(stacks) -le $((before + 160)) ]
 END
 }
 

@@ -154,8 +154,6 @@ static void work_on(void *arg)
 		if (READ_ONCE(l->stopping))
 			break;
 	}
-	WRITE_ONCE(l->worker, NULL);
-	waitq_wake_all(&l->idle);
 }
 
 int loop_io_start(struct loop *l)
@@ -187,5 +185,6 @@ void loop_io_stop(struct loop *l)
 	spin_unlock_irqrestore(&l->queue_lock, irq);
 	WRITE_ONCE(l->stopping, true);
 	waitq_wake_all(&l->wake);
-	wait_event(&l->idle, !READ_ONCE(l->worker) && !atomic_read(&l->in_flight));
+	kthread_join(&l->worker);
+	wait_event(&l->idle, !atomic_read(&l->in_flight));
 }

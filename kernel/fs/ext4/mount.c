@@ -259,8 +259,6 @@ static void committer(void *arg)
 		if (!READ_ONCE(s->stopping))
 			(void)!commit(s);
 	}
-	s->committer = NULL;
-	waitq_wake_all(&written);
 }
 
 /* ---- super operations ------------------------------------------------------------------------------------------- */
@@ -313,7 +311,7 @@ static void put_super(struct super *vs)
 		writeback_stop(&s->writeback);
 		s->stopping = true;
 		waitq_wake_all(&s->work);
-		wait_event(&written, !READ_ONCE(s->committer));
+		kthread_join(&s->committer);
 	}
 	while (!list_empty(&vs->inodes)) /* reclaim may hold one for a moment */
 		sched_yield_cpu();

@@ -187,9 +187,12 @@ void upcall_task_free(struct task *t);
 /* Last thing a task does. */
 void __noreturn task_exit(void);
 
-/* A kernel thread, running at once. */
+/* A kernel thread, running at once. out: NULL, or *out is a reference, which kthread_join gives back. */
 int __must_check kthread_run(struct task **out, void (*fn)(void *), void *arg, const char *name_fmt, ...)
 	__printf(4, 5);
+/* Waits until its function has returned, which somebody has told it to; what that used may be freed then. *thread: NULL
+ * afterwards, and allowed. */
+void kthread_join(struct task **thread);
 
 static inline bool work_pending(const struct task *t)
 {

@@ -292,6 +292,7 @@ static void copy_layout(struct mm *to, const struct mm *from)
 	memcpy(to->auxv, from->auxv, sizeof(to->auxv));
 	to->auxv_words = from->auxv_words;
 	to->dumpable = from->dumpable;
+	to->membarrier = READ_ONCE(from->membarrier);
 	to->core_filter = READ_ONCE(from->core_filter);
 	to->vdso = from->vdso;
 }

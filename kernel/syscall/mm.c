@@ -395,24 +395,44 @@ static void barrier_here(void *unused)
 	smp_mb();
 }
 
+/* What runs here begins its restartable sequence anew. */
+static void restart_here(void *m)
+{
+	if (current->mm == m && current->rseq)
+		task_set_work(current, WORK_RSEQ);
+	smp_mb();
+}
+
+#define MEMBARRIER_REGISTERS                                                                                           \
+	(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED |                        \
+	 MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ)
+/* Each needs to be registered before, by the command of twice its number. */
+#define MEMBARRIER_PRIVATE                                                                                             \
+	(MEMBARRIER_CMD_PRIVATE_EXPEDITED | MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE |                               \
+	 MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ)
+#define MEMBARRIER_KNOWN                                                                                               \
+	(MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_GLOBAL_EXPEDITED | MEMBARRIER_REGISTERS | MEMBARRIER_PRIVATE)
+
 /* Every command is served by an interrupt to the CPUs that may run the program: more than the weakest one asks for. */
 long sys_membarrier(int cmd, u32 flags, int cpu_id)
 {
-	const int known = MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_GLOBAL_EXPEDITED |
-			  MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED | MEMBARRIER_CMD_PRIVATE_EXPEDITED |
-			  MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED | MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE |
-			  MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE;
-	const int registers = MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED |
-			      MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE;
+	struct mm *m = current->mm;
+	cpumask_t where = cpu_online_mask();
 
-	if (flags)
+	if (flags && (cmd != MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ || flags != MEMBARRIER_CMD_FLAG_CPU))
 		return -EINVAL;
 	if (cmd == MEMBARRIER_CMD_QUERY)
-		return known;
-	if (!(cmd & known) || (cmd & (cmd - 1)))
+		return MEMBARRIER_KNOWN;
+	if (!(cmd & MEMBARRIER_KNOWN) || (cmd & (cmd - 1)))
 		return -EINVAL;
-	if (cmd & registers)
+	if (cmd & MEMBARRIER_REGISTERS) {
+		__atomic_fetch_or(&m->membarrier, (u16)cmd, __ATOMIC_SEQ_CST);
 		return 0;
-	cpu_call(cpu_online_mask(), barrier_here, NULL);
+	}
+	if (cmd & MEMBARRIER_PRIVATE && !(READ_ONCE(m->membarrier) & cmd << 1))
+		return -EPERM;
+	if (flags)
+		where = cpu_id >= 0 && cpu_id < 64 ? where & BIT(cpu_id) : where;
+	cpu_call(where, cmd == MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ ? restart_here : barrier_here, m);
 	return 0;
 }

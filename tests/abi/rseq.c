@@ -11,7 +11,9 @@
  * Locks: none.
  */
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <linux/rseq.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -138,10 +140,75 @@ CASE(takes_back)
 	want(area.cpu_id == (unsigned)RSEQ_CPU_ID_UNINITIALIZED && area.cpu_id_start == 0);
 }
 
-int main(void)
+static long membarrier(int cmd, unsigned flags, int cpu)
 {
+	return syscall(SYS_membarrier, cmd, flags, cpu);
+}
+
+CASE(barriers_are_asked_for_first)
+{
+	int pair[] = { MEMBARRIER_CMD_PRIVATE_EXPEDITED, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE,
+		       MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ };
+	int status;
+
+	want_eq(membarrier(MEMBARRIER_CMD_QUERY, 0, 0) & 0x1ff, 0x1ff);
+	want_errno(membarrier(MEMBARRIER_CMD_QUERY, 1, 0), EINVAL);
+	want_errno(membarrier(3, 0, 0), EINVAL);
+	want_errno(membarrier(1 << 20, 0, 0), EINVAL);
+	want_errno(membarrier(-1, 0, 0), EINVAL);
+	want_eq(membarrier(MEMBARRIER_CMD_GLOBAL, 0, 0), 0);
+	want_eq(membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0), 0);
+	want_eq(membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		want_errno(membarrier(pair[i], 0, 0), EPERM);
+		want_eq(membarrier(pair[i] << 1, 0, 0), 0);
+		want_eq(membarrier(pair[i], 0, 0), 0);
+	}
+	want_errno(membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, MEMBARRIER_CMD_FLAG_CPU, 0), EINVAL);
+	want_errno(membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 2, 0), EINVAL);
+	want_eq(membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, MEMBARRIER_CMD_FLAG_CPU, 0), 0);
+	want_eq(membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, MEMBARRIER_CMD_FLAG_CPU, 100000), 0);
+	if (!fork())
+		_exit(membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0);
+	want(wait(&status) > 0 && status == 0); /* fork keeps it, exec does not */
+	if (!fork()) {
+		execl("/proc/self/exe", "rseq", "unregistered", NULL);
+		_exit(1);
+	}
+	want(wait(&status) > 0 && status == 0);
+}
+
+/* Once the main thread is in a sequence, it is told to begin anew, and only then to end. */
+static void *restart(void *unused)
+{
+	while (!*(volatile __typeof__(area.rseq_cs) *)&area.rseq_cs)
+		usleep(1000);
+	usleep(10000);
+	membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0);
+	stop = 1;
+	return unused;
+}
+
+CASE(a_barrier_aborts)
+{
+	pthread_t t;
+
+	area.rseq_cs = 0;
+	stop = 0;
+	want_eq(pthread_create(&t, NULL, restart, NULL), 0);
+	want_eq(spin(SPINS), 2);
+	stop = 1;
+	want_eq(pthread_join(t, NULL), 0);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1)
+		return membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != -1 || errno != EPERM;
 	RUN(registers);
 	RUN(handler_aborts);
+	RUN(barriers_are_asked_for_first);
+	RUN(a_barrier_aborts);
 	RUN(preemption_aborts);
 	RUN(wrong_signature_is_deadly);
 	RUN(takes_back);

@@ -82,6 +82,7 @@ struct mm {
 	ulong scan_at;         /* reclaim's hand. Racy on purpose */
 	bool reaped;           /* the OOM killer has taken its pages: no more faults */
 	u8 dumpable;
+	u16 membarrier;   /* a: what membarrier(2) registered; fork keeps it */
 	u16 core_filter;  /* MM_CORE_*: what a core file has; fork and exec keep it */
 	bool lock_future; /* mlockall(MCL_FUTURE) */
 	ulong vdso;       /* where it is mapped, 0: nowhere */

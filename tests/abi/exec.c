@@ -3,7 +3,7 @@
  * Problem: a program must find the same behaviour here as on Linux, at its borders too.
  *
  * Idea: exec: what the new program finds (arguments, environment, auxiliary vector, signals, descriptors), scripts,
- * threads.
+ * threads; and programs whose headers are damaged, which may run or not but harm nobody else.
  *
  * Contract: prints `ok NAME` or `not ok NAME: why` a case and exits 0 or 1; the same on Linux, which is the oracle.
  *
@@ -17,7 +17,9 @@
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include "abi.h"
@@ -238,6 +240,77 @@ CASE(own_program_after_fork)
 	close(fds[1]);
 }
 
+static unsigned draw(unsigned below)
+{
+	static unsigned long state = 88172645463325252;
+
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state % below;
+}
+
+/* Up to four places of the file's header or the table behind it become something else. */
+static void damage(char *image)
+{
+	static const unsigned long odd[] = { 0,         1,         4095,           4096,           0x7fffffffUL,
+					     1UL << 31, 1UL << 32, 0x7ffffffff000, 0x7fffffffffff, 1UL << 47,
+					     1UL << 63, ~0UL,      ~0UL << 12 };
+	Elf64_Ehdr *e = (void *)image;
+	unsigned bytes = sizeof(*e) + e->e_phnum * sizeof(Elf64_Phdr);
+
+	for (unsigned n = 1 + draw(4); n; n--) {
+		if (draw(2))
+			image[draw(bytes)] ^= 1 << draw(8);
+		else
+			memcpy(image + draw(bytes / 8) * 8, &odd[draw(sizeof(odd) / 8)], 8);
+	}
+}
+
+/* The program in the file, with a moment to live. */
+static pid_t start_shortly(const char *file)
+{
+	char *argv[] = { "x", "exit", "7", NULL };
+	struct itimerval moment = { .it_value.tv_usec = 200000 };
+	struct rlimit none = { 0, 0 };
+	pid_t p = fork();
+
+	if (!p) {
+		setrlimit(RLIMIT_CORE, &none);
+		setrlimit(RLIMIT_FSIZE, &none);
+		setitimer(ITIMER_REAL, &moment, NULL);
+		if (setuid(65534))
+			_exit(199);
+		execve(file, argv, NULL);
+		_exit(200 + (errno < 50 ? errno : 50));
+	}
+	return p;
+}
+
+CASE(damaged_programs)
+{
+	char *whole[] = { "x", "exit", "7", NULL };
+	unsigned ran = 0, refused = 0;
+	static char image[1 << 20], copy[1 << 20];
+	int fd = open(self, O_RDONLY), status;
+	ssize_t bytes = read(fd, image, sizeof(image));
+
+	close(fd);
+	want(bytes > 4096 && bytes < (ssize_t)sizeof(image));
+	for (unsigned round = 0; round < 400; round++) {
+		memcpy(copy, image, bytes);
+		damage(copy);
+		want(write_file("/tmp/abi-file", copy, round % 8 ? bytes : draw(bytes), 0755));
+		status = status_of(start_shortly("/tmp/abi-file"));
+		unlink("/tmp/abi-file");
+		want(status != 199);
+		ran += status == 7;
+		refused += status > 200 && status <= 250;
+	}
+	want(ran && refused);
+	want_eq(status_of(start(self, whole, NULL)), 7);
+}
+
 int main(int argc, char **argv)
 {
 	self = argv[0];
@@ -252,5 +325,6 @@ int main(int argc, char **argv)
 	RUN(not_a_program);
 	RUN(too_much);
 	RUN(own_program_after_fork);
+	RUN(damaged_programs);
 	return abi_status();
 }

@@ -144,6 +144,10 @@ for class in $classes; do
 	echo "# $class: $ran ran; not possible here:${lacks:- none}"
 	answers; verdict $? "stress-ng-$class-answers" "no answer"
 done
+if [ -n "$classes" ]; then
+	stacks=$(awk '/^KernelStack/ { print $2 }' /proc/meminfo)
+	[ "$stacks" -lt 2000 ]; verdict $? stress-ng-leaves-no-threads "$stacks KiB of kernel stacks"
+fi
 # trinity's own main process sometimes dies while it opens its sockets: then the next seed.
 end=$((SECONDS + trinity_seconds)) seed=0 calls=0
 while [ $SECONDS -lt $end ]; do

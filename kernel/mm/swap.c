@@ -535,6 +535,8 @@ static int open_backing(struct file *f, bool take, struct swap_backing *b)
 
 	for (struct swap_kind *k = kinds; k && err == -ENXIO; k = k->next)
 		err = k->open(f, take, b);
+	if (err)
+		*b = (struct swap_backing){ 0 }; /* nothing to release */
 	return err == -ENXIO ? -EINVAL : err;
 }
 

@@ -93,7 +93,6 @@ static void file_release(void *priv)
 	write_lock(&i->lock);
 	i->flags &= ~(u32)INODE_SWAP;
 	write_unlock(&i->lock);
-	file_allow_write(s->file);
 	file_put(s->file);
 	big_free(s->runs);
 	kfree(s);
@@ -145,25 +144,26 @@ static int learn_runs(struct block_swap *s, u64 slots)
 	return s->runs ? find_runs(i, slots, s->runs, &s->nr_runs) : -ENOMEM;
 }
 
-/* From here on nobody writes to it. -ETXTBSY: somebody does. */
+/* From here on every write to it fails; who has it open keeps it so. */
 static int take_file(struct file *f, struct swap_backing *out)
 {
 	struct block_swap *s = kzalloc(sizeof(*s), 0);
 	struct inode *i = f->inode;
+	bool taken;
 	int err;
 
 	if (!s)
 		return -ENOMEM;
 	*s = (struct block_swap){ .dev = i->super->bdev, .file = f };
-	err = file_deny_write(f);
-	if (err) {
-		kfree(s);
-		return err;
-	}
-	file_get(f);
 	write_lock(&i->lock);
+	taken = i->flags & INODE_SWAP;
 	i->flags |= INODE_SWAP;
 	write_unlock(&i->lock);
+	if (taken) {
+		kfree(s);
+		return -EBUSY;
+	}
+	file_get(f);
 	err = learn_runs(s, out->slots);
 	if (err)
 		file_release(s);
@@ -177,8 +177,6 @@ static int file_open(struct file *f, bool take, struct swap_backing *out)
 
 	if (!S_ISREG(i->mode) || !i->ops->extent || !i->super->bdev)
 		return -ENXIO;
-	if (take && i->flags & INODE_SWAP)
-		return -EBUSY;
 	*out = (struct swap_backing){ .ops = &file_ops, .slots = (u64)i->size / PAGE_SIZE, .id = (ulong)i };
 	return take ? take_file(f, out) : 0;
 }

@@ -331,6 +331,8 @@ long sys_fallocate(int fd, int mode, s64 offset, s64 len)
 		err = -ESPIPE;
 	else if (!S_ISREG(f->inode->mode) && !S_ISBLK(f->inode->mode))
 		err = S_ISDIR(f->inode->mode) ? -EISDIR : -ENODEV;
+	else if (READ_ONCE(f->inode->flags) & INODE_SWAP)
+		err = -ETXTBSY;
 	else if (S_ISREG(f->inode->mode) && offset > f->inode->super->max_bytes - len)
 		err = -EFBIG;
 	else if (S_ISREG(f->inode->mode) && !(mode & FALLOC_FL_KEEP_SIZE))

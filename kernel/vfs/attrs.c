@@ -176,7 +176,7 @@ int inode_set_size(struct inode *i, s64 size)
 	}
 	a.mtime = a.ctime = time_now();
 	a.mask |= ATTR_MTIME | ATTR_CTIME;
-	err = apply(i, &a);
+	err = i->flags & INODE_SWAP ? -ETXTBSY : apply(i, &a);
 	if (!err && i->cache) {
 		s64 old = i->size;
 

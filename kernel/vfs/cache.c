@@ -566,6 +566,8 @@ int cache_write_begin(struct io *io, bool append)
 	struct inode *i = io->file->inode;
 	u64 limit = upcall_rlimit(RLIMIT_FSIZE), max = i->super->max_bytes;
 
+	if (i->flags & INODE_SWAP)
+		return -ETXTBSY;
 	if (append)
 		io->pos = i->size;
 	if ((u64)io->pos >= limit) {

@@ -224,7 +224,7 @@ struct inode {
 };
 #define INODE_TMPFILE  BIT(0)      /* O_TMPFILE: may get a name although nlink is 0 */
 #define INODE_MAY_SEAL BIT(1)      /* memfd with MFD_ALLOW_SEALING */
-#define INODE_SWAP     BIT(2)      /* an area of swap: its names stay */
+#define INODE_SWAP     BIT(2)      /* an area of swap: its names stay, nobody writes */
 #define INODE_INHERITS BIT(3)      /* a folder with a default access list: no umask for what is made in it */
 #define INODE_SEALS(f) ((f) >> 16) /* F_SEAL_* of a memfd, in the upper half of flags */
 

@@ -12,8 +12,9 @@
  * A pattern that begins with | names a program (helper.c) that reads the same bytes from a pipe, holes as zeros.
  *
  * Contract: core(5): RLIMIT_CORE (a longer file is cut there), PR_SET_DUMPABLE, MADV_DONTDUMP, /proc/sys/kernel/
- * core_pattern, core_uses_pid and core_pipe_limit. SIGKILL ends the writing. The format is that of System V's ABI
- * (ELF) with the notes of linux/elf.h; prstatus and prpsinfo as sys/procfs.h has them.
+ * core_pattern, core_uses_pid and core_pipe_limit. SIGKILL ends the writing, and is then what the process died of.
+ * The format is that of System V's ABI (ELF) with the notes of linux/elf.h; prstatus and prpsinfo as sys/procfs.h has
+ * them.
  *
  * Locks: siglock for p->core and its list; mm->lock for reading while VMAs are listed. None while writing.
  */
@@ -195,6 +196,7 @@ void core_interrupt(struct process *p)
 	struct task *t;
 
 	assert_held(&p->siglock);
+	p->exit_status = SIGKILL;
 	list_for_each_entry (t, &p->threads, thread_link) {
 		t->sig_pending |= SIGMASK(SIGKILL);
 		signal_wake_thread(t, true);
@@ -745,7 +747,7 @@ void process_dump_core(int sig, const siginfo_t *info)
 	kfree(text);
 	if (err && err != -EFBIG) /* cut at the limit is as asked for */
 		log_info("core: %s (%d) left no whole core (%s): error %d", current->comm, current->tid, pattern, -err);
-	if (d.begun)
+	if (d.begun && !fatal_signal_pending(current))
 		current->process->exit_status |= 0x80;
 }
 

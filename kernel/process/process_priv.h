@@ -75,7 +75,7 @@ int __must_check process_run_helper(const char *const argv[], struct file *input
 
 /* ---- coredump.c ---- */
 void core_thread_ends(void);            /* current ends while p->core is there */
-void core_interrupt(struct process *p); /* SIGKILL while p->core is there: the rest is not written. siglock held */
+void core_interrupt(struct process *p); /* SIGKILL while p->core is there: no more is written. siglock held */
 
 /* ---- signal.c ---- */
 struct sigqueue {

@@ -75,8 +75,8 @@ static bool huge_fits(const struct vma *v, ulong addr)
 {
 	ulong base = ALIGN_DOWN(addr, HUGE_SIZE);
 
-	return !(v->flags & (VMA_NOHUGE | VMA_STACK | VMA_GROWSDOWN | VMA_SHARED)) && !v->mapping && base >= v->start &&
-	       base + HUGE_SIZE <= v->end;
+	return !(v->flags & (VMA_STACK | VMA_GROWSDOWN | VMA_SHARED)) && !v->mapping && base >= v->start &&
+	       base + HUGE_SIZE <= v->end && mm_wants_huge(v);
 }
 
 /* 0, or an error that means: take a small page. */

@@ -63,6 +63,8 @@ void zap_range(struct vma *v, ulong start, ulong end, bool keep_private, struct 
 int reprotect_range(struct vma *v, ulong start, ulong end, struct tlb_gather *g);
 /* Splits the huge entry that covers va, if there is one. */
 int huge_split(struct mm *m, ulong va);
+/* huge.c: whether a fault may take a large page for it, as the administrator and the program want. */
+bool mm_wants_huge(const struct vma *v);
 
 /* ---- fault.c ---- */
 #define ACCESS_READ  0

@@ -427,6 +427,67 @@ CASE(map_of_pages)
 	close(fd);
 }
 
+#define HUGE_MODE "/sys/kernel/mm/transparent_hugepage/enabled"
+
+static int set_huge_mode(const char *mode)
+{
+	int fd = open(HUGE_MODE, O_WRONLY);
+	ssize_t n = write(fd, mode, strlen(mode));
+
+	close(fd);
+	return n == (ssize_t)strlen(mode) ? 0 : -1;
+}
+
+/* KiB of this process that lie in large pages. */
+static long huge_kib(void)
+{
+	char line[128];
+	FILE *f = fopen("/proc/self/smaps", "r");
+	long sum = 0, n;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "AnonHugePages: %ld", &n) == 1)
+			sum += n;
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+/* In an area of its own, which stays: the tables of one before it would have single pages. */
+static long huge_of(int advice)
+{
+	size_t bytes = 8 << 20;
+	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long before = huge_kib();
+
+	madvise(p, bytes, advice);
+	for (size_t at = 0; at < bytes; at += 4096)
+		p[at] = 1;
+	return huge_kib() - before;
+}
+
+/* Who may have large pages is the administrator's to say, then the program's. */
+CASE(large_pages)
+{
+	char old[64] = "", *mode;
+	int fd = open(HUGE_MODE, O_RDONLY);
+
+	want(fd >= 0 && read(fd, old, sizeof(old) - 1) > 0);
+	close(fd);
+	want_errno(set_huge_mode("sometimes"), EINVAL);
+	want_eq(set_huge_mode("never"), 0);
+	want_eq(huge_of(MADV_HUGEPAGE), 0);
+	want_eq(set_huge_mode("madvise"), 0);
+	want_eq(huge_of(MADV_NORMAL), 0);
+	want(huge_of(MADV_HUGEPAGE) >= 2048);
+	want_eq(set_huge_mode("always"), 0);
+	want_eq(huge_of(MADV_NOHUGEPAGE), 0);
+	want(huge_of(MADV_NORMAL) >= 2048);
+	mode = strchr(old, '[') + 1;
+	*strchr(mode, ']') = '\0';
+	want_eq(set_huge_mode(mode), 0);
+}
+
 CASE(locking)
 {
 	char *p = anon(4 * PAGE);
@@ -461,6 +522,7 @@ int main(void)
 	RUN(residency);
 	RUN(caches_are_dropped_by_root);
 	RUN(map_of_pages);
+	RUN(large_pages);
 	RUN(locking);
 	return abi_status();
 }

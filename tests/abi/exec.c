@@ -140,6 +140,40 @@ CASE(from_a_thread)
 	want_eq(status_of(p), 0);
 }
 
+static void *tell_number(void *out)
+{
+	*(volatile pid_t *)out = (pid_t)syscall(SYS_gettid);
+	pause(); /* until it is cancelled */
+	return NULL;
+}
+
+/* A thread has a folder of its own in /proc, too; it tells whose thread it is. */
+CASE(folder_of_a_thread)
+{
+	volatile pid_t tid = 0;
+	char path[32], text[2048], want_text[32];
+	pthread_t t;
+	ssize_t n;
+	int fd;
+
+	pthread_create(&t, NULL, tell_number, (void *)&tid);
+	while (!tid)
+		usleep(1000);
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	fd = open(path, O_RDONLY);
+	want(fd >= 0);
+	n = read(fd, text, sizeof(text) - 1);
+	text[n > 0 ? n : 0] = '\0';
+	close(fd);
+	snprintf(want_text, sizeof(want_text), "\nTgid:\t%d\n", getpid());
+	want(strstr(text, want_text) != NULL);
+	snprintf(want_text, sizeof(want_text), "\nPid:\t%d\n", tid);
+	want(strstr(text, want_text) != NULL);
+	pthread_cancel(t);
+	pthread_join(t, NULL);
+	want_errno(open(path, O_RDONLY), ENOENT);
+}
+
 CASE(auxiliary_vector)
 {
 	const unsigned char *random = (void *)getauxval(AT_RANDOM);
@@ -320,6 +354,7 @@ int main(int argc, char **argv)
 	RUN(signals);
 	RUN(descriptors);
 	RUN(from_a_thread);
+	RUN(folder_of_a_thread);
 	RUN(auxiliary_vector);
 	RUN(scripts);
 	RUN(not_a_program);

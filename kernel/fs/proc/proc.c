@@ -175,11 +175,14 @@ static struct inode *lookup_number(struct inode *dir, const char *name, bool thr
 		return NULL;
 	if (!thread_of) {
 		struct process *p = process_of_pid(pid);
+		struct task *t = task_get_of(&(struct node){ .pid = pid });
 
-		if (p)
+		if (p || t) /* of a process, or of a thread: that is not listed, but it opens */
 			found = make(dir->super, S_IFDIR | 0555, (struct node){ .kind = TASK, .pid = pid });
 		if (p)
 			process_put(p);
+		if (t)
+			task_put(t);
 	} else {
 		struct task *t = task_get_of(&(struct node){ .pid = pid }), *leader = task_get_of(n);
 

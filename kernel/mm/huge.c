@@ -66,10 +66,9 @@ static int show_bytes(struct attr_dir *dir, const struct attr *a, struct strbuf 
 
 static const struct attr enabled = { .name = "enabled", .mode = 0644, .show = show_mode, .set = set_mode };
 static const struct attr bytes = { .name = "hpage_pmd_size", .mode = 0444, .show = show_bytes };
-static const struct attr defrag = { .name = "defrag",
-				    .mode = 0444,
-				    .show = show_text,
-				    .data = (ulong) "always defer defer+madvise madvise [never]" };
+static const struct attr defrag = {
+	.name = "defrag", .mode = 0444, .show = show_text, .data = (ulong) "always defer defer+madvise madvise [never]"
+};
 static const struct attr shared = { .name = "shmem_enabled",
 				    .mode = 0444,
 				    .show = show_text,

@@ -86,6 +86,15 @@ GUEST(guest_undefined,
       "movw $(2f - guest_undefined + 0x1000), 6 * 4\n movw $0, 6 * 4 + 2\n .byte 0x0f, 0x01, 0xd8\n hlt\n"
       "2: mov $0x55, %al\n out %al, $0x80\n hlt");
 
+GUEST(guest_hypercalls,
+      "movw $(2f - guest_hypercalls + 0x1000), 6 * 4\n movw $0, 6 * 4 + 2\n movl $11, %eax\n movl $0, %ebx\n vmmcall\n"
+      "out %eax, $0x80\n movl $1000, %eax\n vmmcall\n out %eax, $0x80\n movl $11, %eax\n vmcall\n out %eax, $0x80\n"
+      "hlt\n 2: mov $0x55, %al\n out %al, $0x81\n hlt");
+GUEST(guest_monitor, "movw $(2f - guest_monitor + 0x1000), 6 * 4\n movw $0, 6 * 4 + 2\n xor %eax, %eax\n xor %ecx, "
+		     "%ecx\n xor %edx, %edx\n"
+		     "monitor\n mwait\n out %al, $0x80\n monitor\n hlt\n 2: mov $0x55, %al\n out %al, $0x81\n hlt");
+GUEST(guest_platform, "movl $0xce, %ecx\n rdmsr\n out %eax, $0x80\n hlt");
+
 static void set_memory(uint32_t slot, uint64_t gpa, void *at, uint64_t bytes, uint32_t flags)
 {
 	struct kvm_userspace_memory_region r = { slot, flags, gpa, bytes, (uintptr_t)at };
@@ -407,6 +416,93 @@ CASE(end_of_interrupt_by_word)
 	want_eq(ioctl(m.fd, KVM_SIGNAL_MSI, &low), 1);
 	wrote(0x80, 0, 1);
 	stop();
+}
+
+/* Of the calls that a guest may make, yielding succeeds, one of no meaning does not; VMCALL is made VMMCALL. */
+CASE(hypercalls)
+{
+	struct kvm_enable_cap off = { .cap = KVM_CAP_DISABLE_QUIRKS2, .args = { KVM_X86_QUIRK_FIX_HYPERCALL_INSN } };
+
+	for (int fixed = 1; fixed >= 0; fixed--) {
+		START(guest_hypercalls, SPLIT);
+		if (!fixed)
+			want_eq(ioctl(m.fd, KVM_ENABLE_CAP, &off), 0);
+		wrote(0x80, 0, 4);
+		wrote(0x80, (unsigned)-1000, 4);
+		if (fixed)
+			wrote(0x80, 0, 4);
+		else
+			wrote(0x81, 0x55, 1);
+		stop();
+	}
+}
+
+/* MONITOR and MWAIT do nothing; they are undefined if CPUID lacks them and the monitor wants it so. */
+CASE(monitor_and_mwait)
+{
+	struct kvm_enable_cap off = { .cap = KVM_CAP_DISABLE_QUIRKS2, .args = { KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS } };
+
+	START(guest_monitor, SPLIT);
+	wrote(0x80, 0, 1);
+	want_eq(ioctl(m.fd, KVM_ENABLE_CAP, &off), 0);
+	wrote(0x81, 0x55, 1);
+	off.args[0] = 1ULL << 40;
+	want_errno(ioctl(m.fd, KVM_ENABLE_CAP, &off), EINVAL);
+	stop();
+}
+
+CASE(platform_register)
+{
+	struct kvm_enable_cap hide = { .cap = KVM_CAP_MSR_PLATFORM_INFO };
+
+	START(guest_platform, SPLIT);
+	want_eq(set_msr(0xce, 0x1200), 1);
+	wrote(0x80, 0x1200, 4);
+	want_eq(ioctl(m.fd, KVM_ENABLE_CAP, &hide), 0);
+	segments(0);
+	memcpy(m.memory + 13 * 4, (uint8_t[]){ 0, 0x20, 0, 0 }, 4);    /* #GP */
+	memcpy(m.memory + 0x2000, (uint8_t[]){ 0xe6, 0x81, 0xf4 }, 3); /* out %al, $0x81; hlt */
+	want_eq(ioctl(m.cpu, KVM_RUN, 0), 0);
+	want_eq(m.run->exit_reason, KVM_EXIT_IO);
+	want_eq(m.run->io.port, 0x81);
+	stop();
+}
+
+static uint64_t count_of(int fd, const char *name)
+{
+	static char file[16384];
+	ssize_t n = pread(fd, file, sizeof(file), 0);
+	struct kvm_stats_header *h = (void *)file;
+
+	want(n > (ssize_t)sizeof(*h) && !strncmp(file + h->id_offset, "kvm-", 4));
+	for (uint32_t i = 0; i < h->num_desc; i++) {
+		struct kvm_stats_desc *d = (void *)(file + h->desc_offset + i * (sizeof(*d) + h->name_size));
+
+		if (!strcmp((char *)(d + 1), name))
+			return *(uint64_t *)(file + h->data_offset + d->offset);
+	}
+	return ~0ULL;
+}
+
+CASE(statistics)
+{
+	int cpu, vm;
+
+	START(guest_ports, NONE);
+	cpu = ioctl(m.cpu, KVM_GET_STATS_FD, 0);
+	vm = ioctl(m.fd, KVM_GET_STATS_FD, 0);
+	want(cpu >= 0 && vm >= 0);
+	want_eq(count_of(cpu, "io_exits"), 0);
+	run_to(KVM_EXIT_IO);
+	run_to(KVM_EXIT_IO);
+	want_eq(count_of(cpu, "io_exits"), 2);
+	want(count_of(cpu, "exits") >= 2);
+	want(count_of(vm, "remote_tlb_flush") != ~0ULL);
+	want_eq(count_of(vm, "io_exits"), ~0ULL);
+	stop();
+	want_eq(count_of(cpu, "io_exits"), 2); /* the file keeps what it tells of */
+	close(cpu);
+	close(vm);
 }
 
 /* Line 5 is a message to the first processor, vector 0x40. */
@@ -748,6 +844,10 @@ static const struct {
 	ROW(single_steps),
 	ROW(breakpoints),
 	ROW(registers_answered_by_the_monitor),
+	ROW(hypercalls),
+	ROW(monitor_and_mwait),
+	ROW(platform_register),
+	ROW(statistics),
 };
 
 int main(void)

@@ -124,7 +124,9 @@ static void test_level_end(void **state)
 {
 	lapic_raise(&l, 0x60, true);
 	lapic_accept(&l, 0x60);
+	assert_int_equal(lapic_in_service(&l), 0x60);
 	lapic_write(&l, 0xb0, 0);
+	assert_int_equal(lapic_in_service(&l), -1);
 	assert_int_equal(eois, 1);
 	lapic_raise(&l, 0x60, false);
 	lapic_accept(&l, 0x60);
@@ -143,7 +145,8 @@ static void test_timer(void **state)
 	now = 1200;
 	assert_int_equal(lapic_read(&l, 0x390), 300);
 	now = 1500;
-	lapic_timer_expired(&l);
+	assert_int_equal(lapic_timer_expired(&l), 0x40);
+	assert_int_equal(lapic_timer_expired(&l), -1); /* once */
 	assert_int_equal(lapic_deliverable(&l), 0x40);
 	assert_int_equal(lapic_read(&l, 0x390), 0);
 	lapic_write(&l, 0x320, 0x40 | 1 << 17); /* periodic: a change of mode disarms */

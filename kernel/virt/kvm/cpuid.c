@@ -22,11 +22,26 @@
 #include <lib/string.h>
 #include "kvm_priv.h"
 
-#define CR4_OSXSAVE BIT(18)
+#define CR4_OSXSAVE       BIT(18)
+#define MISC_ENABLE_MWAIT BIT(18)
 
 static void host_cpuid(u32 leaf, u32 sub, u32 r[4])
 {
 	__asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(sub));
+}
+
+/* Standard-format size of the XSAVE area for these features. */
+static u32 xsave_bytes(u64 features)
+{
+	u32 r[4], bytes = 576;
+
+	for (u32 i = 2; i < 63; i++) {
+		if (!(features >> i & 1))
+			continue;
+		host_cpuid(0xd, i, r);
+		bytes = max(bytes, r[0] + r[1]);
+	}
+	return bytes;
 }
 
 /* Bits that are not offered: leaf, register, mask. */
@@ -65,6 +80,7 @@ static void filter(u32 leaf, u32 sub, u32 r[4])
 	case 0xd:
 		if (sub == 0) {
 			r[0] &= (u32)arch_fpu_features();
+			r[1] = r[2] = xsave_bytes(r[0]);
 			r[3] = 0;
 		} else if (sub == 1) {
 			r[0] &= BIT(0) | BIT(2); /* XSAVEOPT, XGETBV(1); no compacted form */
@@ -137,7 +153,8 @@ static void put_hypervisor(struct builder *b)
 	put(b, KVM_CPUID_SIGNATURE, 0, r);
 	put(b, KVM_CPUID_FEATURES, 0,
 	    (u32[4]){ BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_CLOCKSOURCE2) | BIT(KVM_FEATURE_NOP_IO_DELAY) |
-			      BIT(KVM_FEATURE_PV_EOI) | BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT),
+			      BIT(KVM_FEATURE_PV_EOI) | BIT(KVM_FEATURE_STEAL_TIME) | BIT(KVM_FEATURE_PV_SCHED_YIELD) |
+			      BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT),
 		      0, 0, 0 });
 }
 
@@ -196,20 +213,6 @@ bool kvm_cr4_ok(struct kvm_vcpu *v, u64 cr4)
 	return !(cr4 & ~allowed);
 }
 
-/* Standard-format size of the XSAVE area for these features. */
-static u32 xsave_bytes(u64 features)
-{
-	u32 r[4], bytes = 576;
-
-	for (u32 i = 2; i < 63; i++) {
-		if (!(features >> i & 1))
-			continue;
-		host_cpuid(0xd, i, r);
-		bytes = max(bytes, r[0] + r[1]);
-	}
-	return bytes;
-}
-
 int kvm_cpuid_set(struct kvm_vcpu *v, const struct kvm_cpuid2 __user *list)
 {
 	struct kvm_cpuid_entry2 *e;
@@ -231,7 +234,7 @@ int kvm_cpuid_set(struct kvm_vcpu *v, const struct kvm_cpuid2 __user *list)
 	for (u32 i = 0; i < head.nent; i++)
 		if (e[i].function == 0xd && !e[i].index)
 			e[i].ebx = xsave_bytes(1); /* as a guest finds it that has turned on nothing yet */
-	if (v->exits) {                            /* the guest may have seen it */
+	if (v->stats[STAT_EXITS]) {                /* the guest may have seen it */
 		bool same = head.nent == v->nr_cpuid && !memcmp(e, v->cpuid, head.nent * sizeof(*e));
 
 		kfree(e);
@@ -267,13 +270,13 @@ static const struct kvm_cpuid_entry2 *find(const struct kvm_vcpu *v, u32 leaf, u
 	return NULL;
 }
 
-void kvm_cpuid(struct kvm_vcpu *v, u32 leaf, u32 sub, u32 out[4])
+bool kvm_cpuid(struct kvm_vcpu *v, u32 leaf, u32 sub, u32 out[4])
 {
 	const struct kvm_cpuid_entry2 *e = find(v, leaf, sub);
 
 	memset(out, 0, 4 * sizeof(u32));
 	if (!e)
-		return;
+		return false;
 	out[0] = e->eax;
 	out[1] = e->ebx;
 	out[2] = e->ecx;
@@ -282,8 +285,11 @@ void kvm_cpuid(struct kvm_vcpu *v, u32 leaf, u32 sub, u32 out[4])
 		out[2] = (out[2] & ~(u32)BIT(27)) | ((v->g.vmcb->cr4 & CR4_OSXSAVE) ? BIT(27) : 0);
 		if (v->vm->has_apic && !(v->apic.base & LAPIC_BASE_ENABLE))
 			out[3] &= ~(u32)BIT(9);
+		if (v->vm->quirks_off & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT)
+			out[2] = (out[2] & ~(u32)BIT(3)) | (v->misc_enable & MISC_ENABLE_MWAIT ? BIT(3) : 0);
 	} else if (leaf == 0xd && !sub) {
 		out[1] = xsave_bytes(v->g.xcr0);
 		out[2] = xsave_bytes(out[0]);
 	}
+	return true;
 }

@@ -18,6 +18,7 @@
 #include <asm/kvm_para.h>
 #include <lib/err.h>
 #include "kvm_priv.h"
+#include "trace.h"
 
 #define RESERVED BIT(1)
 #define SKIP     BIT(0)
@@ -43,6 +44,17 @@ static bool write_word(struct kvm_vcpu *v, u8 word)
 	return good;
 }
 
+static void end(struct kvm_vcpu *v)
+{
+	int vector = lapic_in_service(&v->apic);
+
+	if (trace_on(kvm_eoi))
+		kvm_trace_eoi(&v->apic, vector);
+	if (trace_on(kvm_pv_eoi))
+		kvm_trace_pv_eoi(&v->apic, vector);
+	lapic_end(&v->apic);
+}
+
 void kvm_eoi_offer(struct kvm_vcpu *v)
 {
 	v->eoi_offered = write_word(v, SKIP);
@@ -58,5 +70,5 @@ void kvm_eoi_collect(struct kvm_vcpu *v)
 	else if (word & SKIP)
 		(void)write_word(v, word & (u8)~SKIP);
 	else
-		lapic_end(&v->apic);
+		end(v);
 }

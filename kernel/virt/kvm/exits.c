@@ -17,11 +17,13 @@
 #include <lib/string.h>
 #include <task/sched.h>
 #include "kvm_priv.h"
+#include "trace.h"
 
-#define VEC_DB    1
-#define VEC_UD    6
-#define VEC_GP    13
-#define NPF_WRITE BIT(1)
+#define VEC_DB      1
+#define VEC_UD      6
+#define VEC_GP      13
+#define NPF_WRITE   BIT(1)
+#define CPUID_MWAIT BIT(3)
 
 typedef int (*exit_fn)(struct kvm_vcpu *v);
 
@@ -60,9 +62,11 @@ void kvm_skip(struct kvm_vcpu *v, unsigned opcode_bytes)
 
 static int on_cpuid(struct kvm_vcpu *v)
 {
-	u32 r[4];
+	u32 r[4], leaf = (u32)v->g.vmcb->rax, sub = (u32)v->g.regs.rcx;
+	bool found = kvm_cpuid(v, leaf, sub, r);
 
-	kvm_cpuid(v, (u32)v->g.vmcb->rax, (u32)v->g.regs.rcx, r);
+	if (trace_on(kvm_cpuid))
+		kvm_trace_cpuid(leaf, sub, r, found);
 	v->g.vmcb->rax = r[0];
 	v->g.regs.rbx = r[1];
 	v->g.regs.rcx = r[2];
@@ -74,6 +78,7 @@ static int on_cpuid(struct kvm_vcpu *v)
 int kvm_halt(struct kvm_vcpu *v)
 {
 	kvm_skip(v, 1);
+	v->stats[STAT_HALT_EXITS]++;
 	if (v->vm->has_apic) {
 		v->mp_state = KVM_MP_STATE_HALTED;
 		return 1;
@@ -101,9 +106,14 @@ static int on_nothing(struct kvm_vcpu *v) /* INVD, WBINVD: caches are coherent *
 	return 1;
 }
 
-static int on_vmmcall(struct kvm_vcpu *v)
+/* MONITOR and MWAIT do nothing, unless the VMM wants them to be there only if CPUID says so. */
+static int on_mwait(struct kvm_vcpu *v)
 {
-	v->g.vmcb->rax = (u64)-1000; /* KVM_ENOSYS: no hypercall is offered */
+	u32 r[4];
+
+	kvm_cpuid(v, 1, 0, r);
+	if ((v->vm->quirks_off & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) && !(r[2] & CPUID_MWAIT))
+		return undefined(v);
 	kvm_skip(v, 3);
 	return 1;
 }
@@ -112,11 +122,13 @@ static int on_vmmcall(struct kvm_vcpu *v)
 
 static int on_interrupt(struct kvm_vcpu *v)
 {
+	v->stats[STAT_IRQ_EXITS]++;
 	return 1; /* the host's; taken when IRQs came on */
 }
 
 static int on_window(struct kvm_vcpu *v)
 {
+	v->stats[STAT_WINDOW_EXITS]++;
 	v->g.vmcb->virtual_irq &= ~SVM_VIRQ_PENDING;
 	v->g.vmcb->intercept[0] &= ~(u32)SVM_INTERCEPT_VINTR;
 	return 1;
@@ -135,13 +147,16 @@ static int on_shutdown(struct kvm_vcpu *v)
 	return 0;
 }
 
-/* #DB and #AC are caught so that a guest cannot hold the CPU in endless delivery; it gets them all the same. */
+/* #DB and #AC are caught so that a guest cannot hold the CPU in endless delivery, #UD for hypercalls; it gets them all
+ * the same. */
 static int on_exception(struct kvm_vcpu *v)
 {
 	u8 vector = (u8)(v->g.vmcb->exit_code - SVM_EXIT_EXCEPTION);
 
 	if ((v->debug || vector == VEC_DB) && !kvm_debug_exception(v, vector))
 		return 0;
+	if (vector == VEC_UD && kvm_fix_hypercall(v))
+		return 1;
 	kvm_throw(v, vector, vector == 17, (u32)v->g.vmcb->exit_info1);
 	return 1;
 }
@@ -150,8 +165,12 @@ static int on_page_fault(struct kvm_vcpu *v)
 {
 	u64 gpa = v->g.vmcb->exit_info2;
 	bool write = v->g.vmcb->exit_info1 & NPF_WRITE;
-	int err = kvm_map(v->vm, gpa, write);
+	int err;
 
+	v->stats[STAT_PAGE_FAULTS]++;
+	if (trace_on(kvm_page_fault))
+		kvm_trace_page_fault(v);
+	err = kvm_map(v->vm, gpa, write);
 	if (err == 1)
 		return kvm_mmio(v, gpa, write);
 	return err ? err : 1;
@@ -165,9 +184,9 @@ static const struct {
 	{ SVM_EXIT_HLT, kvm_halt },      { SVM_EXIT_VINTR, on_window },         { SVM_EXIT_MSR, kvm_msr_exit },
 	{ SVM_EXIT_CPUID, on_cpuid },    { SVM_EXIT_NMI, on_interrupt },        { SVM_EXIT_INIT, on_interrupt },
 	{ SVM_EXIT_IRET, on_iret },      { SVM_EXIT_XSETBV, on_xsetbv },        { SVM_EXIT_WBINVD, on_nothing },
-	{ SVM_EXIT_INVD, on_nothing },   { SVM_EXIT_VMMCALL, on_vmmcall },      { SVM_EXIT_SHUTDOWN, on_shutdown },
-	{ SVM_EXIT_RDPMC, protection },  { SVM_EXIT_INVLPGA, undefined },       { SVM_EXIT_MONITOR, undefined },
-	{ SVM_EXIT_MWAIT, undefined },   { SVM_EXIT_INTN, kvm_soft_interrupt },
+	{ SVM_EXIT_INVD, on_nothing },   { SVM_EXIT_VMMCALL, kvm_hypercall },   { SVM_EXIT_SHUTDOWN, on_shutdown },
+	{ SVM_EXIT_RDPMC, protection },  { SVM_EXIT_INVLPGA, undefined },       { SVM_EXIT_MONITOR, on_mwait },
+	{ SVM_EXIT_MWAIT, on_mwait },    { SVM_EXIT_INTN, kvm_soft_interrupt },
 };
 
 static int unknown(struct kvm_vcpu *v)

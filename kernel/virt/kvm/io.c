@@ -22,6 +22,7 @@
 #include <vfs/eventfd.h>
 #include <vfs/vfs.h>
 #include "kvm_priv.h"
+#include "trace.h"
 
 #define IO_IN     BIT(0)
 #define IO_STRING BIT(2)
@@ -30,6 +31,7 @@
 #define NPF_FETCH BIT(4)
 #define NPF_TABLE BIT(33)
 #define PORT_DATA PAGE_SIZE /* offset in the run area */
+#define APIC_EOI  0xb0      /* offset in the local APIC's page */
 
 /* ---- event descriptors ---- */
 
@@ -161,6 +163,7 @@ static int ask_port(struct kvm_vcpu *v, bool in, u16 port, u8 bytes, u32 count, 
 	v->io.what = what;
 	v->io.count = count;
 	v->io.insn.bytes = bytes;
+	v->io.port = port;
 	return 0;
 }
 
@@ -225,6 +228,8 @@ static int string_port(struct kvm_vcpu *v, u16 port, bool in)
 		kvm_throw(v, 14, true, 0);
 		return 1;
 	}
+	if (trace_on(kvm_pio) && !in)
+		kvm_trace_pio(true, port, i->bytes, count, port_data(v));
 	if (!in)
 		step_string(v, &v->g.regs.rsi, count);
 	return ask_port(v, in, port, i->bytes, count, in ? PORT_STRING_IN : PORT_OUT);
@@ -238,6 +243,7 @@ int kvm_port_exit(struct kvm_vcpu *v)
 	bool in = info & IO_IN;
 
 	v->io.next_rip = v->g.vmcb->exit_info2;
+	v->stats[STAT_IO_EXITS]++;
 	if (info & IO_STRING) {
 		u8 code[15];
 		unsigned n = kvm_fetch(v, code);
@@ -257,7 +263,11 @@ int kvm_port_exit(struct kvm_vcpu *v)
 							       : v->io.insn.segment;
 		return string_port(v, port, in);
 	}
+	if (trace_on(kvm_pio) && !in)
+		kvm_trace_pio(true, port, bytes, 1, &v->g.vmcb->rax);
 	if (kvm_chip_port(v, port, in, bytes) || kvm_pit_port(v, port, in, bytes)) {
+		if (trace_on(kvm_pio) && in)
+			kvm_trace_pio(false, port, bytes, 1, &v->g.vmcb->rax);
 		v->g.vmcb->rip = v->io.next_rip;
 		return 1;
 	}
@@ -275,6 +285,8 @@ static int finish_port_in(struct kvm_vcpu *v)
 	u64 value = 0, mask = width_mask(v->io.insn.bytes);
 
 	memcpy(&value, port_data(v), v->io.insn.bytes);
+	if (trace_on(kvm_pio))
+		kvm_trace_pio(false, v->io.port, v->io.insn.bytes, 1, &value);
 	v->g.vmcb->rax = mask == 0xffffffff ? value : (v->g.vmcb->rax & ~mask) | (value & mask);
 	v->g.vmcb->rip = v->io.next_rip;
 	return 1;
@@ -285,6 +297,8 @@ static int finish_string_in(struct kvm_vcpu *v)
 	u64 linear = string_target(v), left = v->g.regs.rcx & width_mask(v->io.insn.address_bytes);
 	u32 count = v->io.insn.rep ? (u32)min((u64)v->io.count, left) : 1; /* the VMM may have changed RCX */
 
+	if (trace_on(kvm_pio))
+		kvm_trace_pio(false, v->io.port, v->io.insn.bytes, count, port_data(v));
 	if (kvm_write_linear(v, linear, port_data(v), (size_t)count * v->io.insn.bytes)) {
 		v->g.vmcb->cr2 = linear;
 		kvm_throw(v, 14, true, 2);
@@ -304,6 +318,9 @@ static bool local_apic(struct kvm_vcpu *v, u64 gpa)
 
 static int ask_mmio(struct kvm_vcpu *v, bool write, u64 data)
 {
+	v->stats[STAT_MMIO_EXITS]++;
+	if (trace_on(kvm_mmio) && !write)
+		kvm_trace_mmio(KVM_MMIO_ASKED, v->io.insn.bytes, v->io.gpa, 0);
 	v->run->exit_reason = KVM_EXIT_MMIO;
 	v->run->mmio.phys_addr = v->io.gpa;
 	v->run->mmio.len = v->io.insn.bytes;
@@ -344,7 +361,11 @@ static void set_registers(struct kvm_vcpu *v, const u64 g[16])
 
 static int store(struct kvm_vcpu *v, u64 value)
 {
+	if (trace_on(kvm_mmio))
+		kvm_trace_mmio(KVM_MMIO_WRITTEN, v->io.insn.bytes, v->io.gpa, value);
 	if (local_apic(v, v->io.gpa)) {
+		if (trace_on(kvm_eoi) && (v->io.gpa & 0xfff) == APIC_EOI)
+			kvm_trace_eoi(&v->apic, lapic_in_service(&v->apic));
 		if (!(v->io.gpa & 15))
 			lapic_write(&v->apic, v->io.gpa & 0xfff, (u32)value);
 		return 1;
@@ -416,6 +437,7 @@ static int finish_move(struct kvm_vcpu *v, u64 value)
 
 static int cannot_emulate(struct kvm_vcpu *v, const u8 *code, unsigned n)
 {
+	v->stats[STAT_NOT_EMULATED]++;
 	v->run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
 	v->run->internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
 	v->run->internal.ndata = 2;
@@ -425,12 +447,21 @@ static int cannot_emulate(struct kvm_vcpu *v, const u8 *code, unsigned n)
 	return 0;
 }
 
+/* A register that was read here or by the VMM. */
+static int finish_read(struct kvm_vcpu *v, u64 value)
+{
+	if (trace_on(kvm_mmio))
+		kvm_trace_mmio(KVM_MMIO_READ, v->io.insn.bytes, v->io.gpa, value);
+	return v->io.insn.op == INSN_MOVS ? finish_move(v, value) : finish(v, value);
+}
+
 int kvm_mmio(struct kvm_vcpu *v, u64 gpa, bool write)
 {
 	struct insn *i = &v->io.insn;
 	u8 code[15];
 	unsigned n = kvm_fetch(v, code);
 
+	v->stats[STAT_EMULATED]++;
 	if (!n && (v->g.vmcb->exit_info1 & (NPF_FETCH | NPF_TABLE)))
 		return cannot_emulate(v, code, 0); /* code or tables where no memory is */
 	if (!n)
@@ -444,9 +475,9 @@ int kvm_mmio(struct kvm_vcpu *v, u64 gpa, bool write)
 	if (!insn_reads(i))
 		return finish(v, 0);
 	if (local_apic(v, gpa))
-		return finish(v, lapic_read(&v->apic, gpa & 0xfff));
+		return finish_read(v, lapic_read(&v->apic, gpa & 0xfff));
 	if (kvm_chip_memory(v->vm, gpa))
-		return finish(v, kvm_chip_read(v->vm, gpa));
+		return finish_read(v, kvm_chip_read(v->vm, gpa));
 	return ask_mmio(v, false, 0);
 }
 
@@ -462,7 +493,7 @@ int kvm_complete_io(struct kvm_vcpu *v)
 	case MMIO_READ:
 		memcpy(&data, v->run->mmio.data, 8);
 		data &= width_mask(v->io.insn.bytes);
-		return v->io.insn.op == INSN_MOVS ? finish_move(v, data) : finish(v, data);
+		return finish_read(v, data);
 	case MSR_READ:
 	case MSR_WRITE: return kvm_complete_msr(v, what == MSR_WRITE);
 	default: return 1;

@@ -23,6 +23,7 @@
 #include <vfs/eventfd.h>
 #include <vfs/vfs.h>
 #include "kvm_priv.h"
+#include "trace.h"
 
 enum { MODE_FIXED = 0, MODE_LOWEST = 1, MODE_NMI = 4, MODE_INIT = 5, MODE_STARTUP = 6 };
 
@@ -30,6 +31,8 @@ enum { MODE_FIXED = 0, MODE_LOWEST = 1, MODE_NMI = 4, MODE_INIT = 5, MODE_STARTU
 
 static void deliver(struct kvm_vcpu *v, const struct lapic_message *m)
 {
+	if (trace_on(kvm_apic_accept_irq))
+		kvm_trace_accept(&v->apic, m);
 	switch (m->mode) {
 	case MODE_FIXED:
 	case MODE_LOWEST:
@@ -94,6 +97,8 @@ int kvm_signal_msi(struct kvm_vm *vm, u64 address, u32 data)
 				   .level = data >> 15 & 1 };
 
 	m.broadcast_x2 = m.dest > 0xff;
+	if (trace_on(kvm_msi_set_irq))
+		kvm_trace_msi(address, data);
 	return send(vm, NULL, &m);
 }
 
@@ -154,6 +159,8 @@ int kvm_set_gsi(struct kvm_vm *vm, u32 gsi, bool high)
 	struct kvm_routes *r;
 	int reached = -1;
 
+	if (trace_on(kvm_set_irq))
+		kvm_trace_set_irq(gsi, high);
 	rcu_read_lock();
 	r = rcu_deref(vm->routes);
 	for (unsigned i = 0; r && i < r->nr; i++) {

@@ -74,9 +74,31 @@ struct kvm_vm {
 	struct kvm_routes *routes;           /* RCU; L */
 	struct kvm_msr_filters *msr_filters; /* RCU; L */
 	u32 msr_exits;                       /* L: KVM_MSR_EXIT_REASON_* that go to the VMM */
+	u32 quirks_off;                      /* L: KVM_X86_QUIRK_* */
+	bool hides_platform;                 /* L: MSR_PLATFORM_INFO is not the guest's to read */
 	struct list irqfds, ioeventfds;      /* L; ioeventfds also under io_lock */
 	struct spinlock io_lock;
 	s64 clock_offset_ns; /* kvmclock: added to clock_ns */
+};
+
+enum kvm_stat {
+	STAT_EXITS,
+	STAT_IO_EXITS,
+	STAT_MMIO_EXITS,
+	STAT_HALT_EXITS,
+	STAT_HALT_WAKEUPS,
+	STAT_IRQ_EXITS,
+	STAT_WINDOW_EXITS,
+	STAT_SIGNAL_EXITS,
+	STAT_PAGE_FAULTS,
+	STAT_IRQS_INJECTED,
+	STAT_NMIS_INJECTED,
+	STAT_HYPERCALLS,
+	STAT_EMULATED,
+	STAT_NOT_EMULATED,
+	STAT_TLB_FLUSHES,
+	STAT_PREEMPTED,
+	KVM_STATS
 };
 
 enum kvm_request { REQ_TIMER, REQ_NMI, REQ_INIT, REQ_STARTUP, REQ_CLOCK, REQ_SHUTDOWN, REQ_MSR_MAP };
@@ -118,6 +140,7 @@ struct kvm_vcpu {
 		u64 gpa;
 		u64 next_rip;
 		u32 count; /* of a string at a port */
+		u16 port;
 	} io;      /* V: what the VMM was asked to do; never read back from the run area, which the VMM can change */
 	u32 debug; /* V: KVM_GUESTDBG_*; 0: no debugger */
 	struct {
@@ -131,10 +154,15 @@ struct kvm_vcpu {
 	u64 mcg_cap, mcg_status, mcg_ctl;
 	u64 mce[4 * KVM_MCE_BANKS]; /* four words a bank (mce.c) */
 	u64 mtrr[KVM_MTRR_VALUES];
-	u64 clock_msr, wall_msr; /* kvmclock: guest addresses with an enable bit */
-	u64 eoi_msr;             /* V: likewise, of the word by which it may end an interrupt */
-	bool eoi_offered;        /* V: for the next run; never outside of KVM_RUN */
-	u64 exits;               /* V: for debugging and fdinfo */
+	u64 clock_msr, wall_msr;      /* kvmclock: guest addresses with an enable bit */
+	u64 eoi_msr;                  /* V: likewise, of the word by which it may end an interrupt */
+	bool eoi_offered;             /* V: for the next run; never outside of KVM_RUN */
+	u64 power_ctl, platform_info; /* V: remembered */
+	u64 steal_msr;                /* V: likewise, of the record of stolen time */
+	u64 steal_seen_ns;            /* V: what of the runner's waiting is in it */
+	bool steal_marked;            /* V: the record says that the CPU is off */
+	bool enforce_pv;              /* V: what leaf KVM_CPUID_FEATURES does not name is not there */
+	u64 stats[KVM_STATS];         /* V */
 };
 
 static inline struct kvm_vcpu *vcpu_of_apic(struct lapic *l)
@@ -233,8 +261,10 @@ int __must_check kvm_complete_msr(struct kvm_vcpu *v, bool write);
 int __must_check kvm_msr_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host);
 int __must_check kvm_msr_write(struct kvm_vcpu *v, u32 msr, u64 value, bool host);
 int __must_check kvm_msr_list(struct kvm_msr_list __user *list);
+int __must_check kvm_msr_feature_list(struct kvm_msr_list __user *list);
+long __must_check kvm_msr_features(struct kvm_msrs __user *arg); /* how many were read */
 void kvm_msr_pass(u8 *bitmap);
-void kvm_cpuid(struct kvm_vcpu *v, u32 leaf, u32 sub, u32 out[4]);
+bool kvm_cpuid(struct kvm_vcpu *v, u32 leaf, u32 sub, u32 out[4]); /* false: the list has no such leaf */
 int __must_check kvm_cpuid_supported(struct kvm_cpuid2 __user *list);
 int __must_check kvm_cpuid_set(struct kvm_vcpu *v, const struct kvm_cpuid2 __user *list);
 int __must_check kvm_cpuid_get(struct kvm_vcpu *v, struct kvm_cpuid2 __user *list);
@@ -289,6 +319,20 @@ void kvm_eoi_collect(struct kvm_vcpu *v); /* after an offer, whether the guest r
 
 /* vfio.c */
 int __must_check kvm_create_device(struct kvm_vm *vm, struct kvm_create_device __user *arg);
+
+/* stats.c: a descriptor of the machine's statistics, or of a CPU's */
+int __must_check kvm_stats_fd(struct kvm_vm *vm, struct kvm_vcpu *v);
+
+/* hypercall.c */
+#define KVM_QUIRKS                                                                                                     \
+	((u32)(KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT | KVM_X86_QUIRK_FIX_HYPERCALL_INSN |                                 \
+	       KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS))
+int kvm_hypercall(struct kvm_vcpu *v);                 /* as an exit */
+bool kvm_fix_hypercall(struct kvm_vcpu *v);            /* the other maker's instruction: made ours, to be run again */
+bool kvm_pv_has(struct kvm_vcpu *v, unsigned feature); /* KVM_FEATURE_*: the guest may use it */
+int __must_check kvm_steal_enable(struct kvm_vcpu *v, u64 value);
+void kvm_steal_mark(struct kvm_vcpu *v);   /* the CPU is about to be taken from the runner */
+void kvm_steal_update(struct kvm_vcpu *v); /* it runs again */
 
 /* clock.c */
 u64 kvm_guest_tsc(const struct kvm_vcpu *v);

@@ -141,9 +141,14 @@ void lapic_accept(struct lapic *l, u8 vector)
 	*bit_word(l, R_ISR, vector) |= m;
 }
 
+int lapic_in_service(const struct lapic *l)
+{
+	return highest(l, R_ISR);
+}
+
 void lapic_end(struct lapic *l)
 {
-	int v = highest(l, R_ISR);
+	int v = lapic_in_service(l);
 
 	if (v < 0)
 		return;
@@ -232,21 +237,25 @@ void lapic_set_tsc_deadline(struct lapic *l, u64 tsc)
 	l->ops->arm(l, l->timer_deadline_ns);
 }
 
-void lapic_timer_expired(struct lapic *l)
+int lapic_timer_expired(struct lapic *l)
 {
 	u32 lvt = get(l, R_TIMER);
+	int raised = -1;
 
 	if (!l->timer_deadline_ns)
-		return;
-	if (!(lvt & LVT_MASKED))
+		return -1;
+	if (!(lvt & LVT_MASKED)) {
+		raised = (u8)lvt;
 		lapic_raise(l, (u8)lvt, false);
+	}
 	if (timer_mode(l) == TIMER_PERIODIC && period_ns(l)) {
 		u64 now = l->ops->now_ns(l), due = l->timer_deadline_ns;
 
 		start_timer(l, now - due < period_ns(l) ? due : now);
-		return;
+		return raised;
 	}
 	l->timer_deadline_ns = l->tsc_deadline = 0;
+	return raised;
 }
 
 void lapic_restart_timer(struct lapic *l)

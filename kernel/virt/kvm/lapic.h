@@ -54,8 +54,8 @@ int __must_check lapic_msr_read(struct lapic *l, u32 msr, u64 *out);
 int __must_check lapic_msr_write(struct lapic *l, u32 msr, u64 v);
 int __must_check lapic_set_base(struct lapic *l, u64 base);
 void lapic_set_tsc_deadline(struct lapic *l, u64 tsc);
-/* The timer's deadline has come: raises its interrupt, arms the next period. */
-void lapic_timer_expired(struct lapic *l);
+/* The timer's deadline has come: raises its interrupt, arms the next period. The vector raised, -1: none. */
+int lapic_timer_expired(struct lapic *l);
 
 void lapic_raise(struct lapic *l, u8 vector, bool level); /* into IRR; any context */
 bool lapic_enabled(const struct lapic *l);                /* by base and by its spurious register */
@@ -64,6 +64,7 @@ int lapic_deliverable(const struct lapic *l);
 int lapic_highest_request(const struct lapic *l); /* whatever its priority; -1: none */
 void lapic_accept(struct lapic *l, u8 vector);    /* IRR -> ISR */
 void lapic_end(struct lapic *l);                  /* of the highest in service; none: nothing */
+int lapic_in_service(const struct lapic *l);      /* which that is; -1: none */
 /* With `vector` accepted (-1: none), one edge-triggered interrupt is in service and no other waits: its end lets
  * nothing else in. */
 bool lapic_end_is_quiet(const struct lapic *l, int vector);

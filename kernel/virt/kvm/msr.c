@@ -17,6 +17,7 @@
 #include <asm/kvm_para.h>
 #include <lib/err.h>
 #include "kvm_priv.h"
+#include "trace.h"
 
 #define EFER_SCE   BIT(0)
 #define EFER_LME   BIT(8)
@@ -25,6 +26,9 @@
 #define EFER_SVME  BIT(12)
 #define EFER_FFXSR BIT(14)
 #define CR0_PG     BIT(31)
+
+#define PLATFORM_INFO 0xce
+#define X2APIC_EOI    0x80b
 
 struct row {
 	u32 msr;
@@ -52,6 +56,7 @@ static const struct row rows[] = {
 	{ 0xc0000102, VMCB(kernel_gs_base), ALL },
 	{ 0xc0000103, VCPU(g.tsc_aux), 0xffffffff },
 	{ 0x1a0, VCPU(misc_enable), ALL },
+	{ 0x1fc, VCPU(power_ctl), ALL },
 	{ 0x8b, FIXED, 0, 0 },       /* microcode revision */
 	{ 0xc0010010, FIXED, 0, 0 }, /* SYSCFG */
 	{ 0xc0010015, FIXED, 0, 0 }, /* HWCR */
@@ -85,8 +90,13 @@ static const u32 others[] = { 0x10,
 			      0xc0000080,
 			      MSR_KVM_WALL_CLOCK_NEW,
 			      MSR_KVM_SYSTEM_TIME_NEW,
+			      MSR_KVM_STEAL_TIME,
 			      MSR_KVM_PV_EOI_EN,
+			      PLATFORM_INFO,
 			      0x6e0 };
+
+/* What the processor is, whatever a machine makes of it. */
+static const u32 features[] = { 0x8b, 0xc0011029 };
 
 static const struct row *find(u32 msr)
 {
@@ -137,6 +147,21 @@ static int set_efer(struct kvm_vcpu *v, u64 value, bool host)
 	return 0;
 }
 
+/* A register of the paravirtual interface that the guest was not told of, where the VMM is strict about that. */
+static bool is_hidden(struct kvm_vcpu *v, u32 msr)
+{
+	switch (msr) {
+	case MSR_KVM_WALL_CLOCK:
+	case MSR_KVM_SYSTEM_TIME: return !kvm_pv_has(v, KVM_FEATURE_CLOCKSOURCE);
+	case MSR_KVM_WALL_CLOCK_NEW:
+	case MSR_KVM_SYSTEM_TIME_NEW: return !kvm_pv_has(v, KVM_FEATURE_CLOCKSOURCE2);
+	case MSR_KVM_STEAL_TIME: return !kvm_pv_has(v, KVM_FEATURE_STEAL_TIME);
+	case MSR_KVM_PV_EOI_EN: return !kvm_pv_has(v, KVM_FEATURE_PV_EOI);
+	case PLATFORM_INFO: return v->vm->hides_platform;
+	default: return false;
+	}
+}
+
 int kvm_msr_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host)
 {
 	const struct row *r = find(msr);
@@ -144,6 +169,8 @@ int kvm_msr_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host)
 
 	if (err != -ENOENT)
 		return err;
+	if (!host && is_hidden(v, msr))
+		return -EINVAL;
 	if (r) {
 		*out = place(v, r) ? *place(v, r) : 0;
 		return 0;
@@ -166,6 +193,8 @@ int kvm_msr_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host)
 	case MSR_KVM_WALL_CLOCK:
 	case MSR_KVM_WALL_CLOCK_NEW: *out = v->wall_msr; return 0;
 	case MSR_KVM_PV_EOI_EN: *out = v->eoi_msr; return 0;
+	case MSR_KVM_STEAL_TIME: *out = v->steal_msr; return 0;
+	case PLATFORM_INFO: *out = v->platform_info; return 0;
 	default: return -ENXIO;
 	}
 }
@@ -208,8 +237,20 @@ static int write_special(struct kvm_vcpu *v, u32 msr, u64 value, bool host)
 			kvm_wall_write(v);
 		return 0;
 	case MSR_KVM_PV_EOI_EN: return kvm_eoi_enable(v, value);
+	case MSR_KVM_STEAL_TIME: return kvm_steal_enable(v, value);
+	case PLATFORM_INFO:
+		if (host)
+			v->platform_info = value;
+		return host ? 0 : -EINVAL;
 	default: return -ENXIO;
 	}
+}
+
+static int write_apic(struct kvm_vcpu *v, u32 msr, u64 value)
+{
+	if (trace_on(kvm_eoi) && msr == X2APIC_EOI)
+		kvm_trace_eoi(&v->apic, lapic_in_service(&v->apic));
+	return lapic_msr_write(&v->apic, msr, value);
 }
 
 static bool canonical_needed(u32 msr)
@@ -225,6 +266,8 @@ int kvm_msr_write(struct kvm_vcpu *v, u32 msr, u64 value, bool host)
 
 	if (err != -ENOENT)
 		return err;
+	if (!host && is_hidden(v, msr))
+		return -EINVAL;
 	if (canonical_needed(msr) && (u64)((s64)(value << 16) >> 16) != value)
 		return -EINVAL;
 	if (r) {
@@ -240,14 +283,15 @@ int kvm_msr_write(struct kvm_vcpu *v, u32 msr, u64 value, bool host)
 		return 0;
 	}
 	if (msr >= 0x800 && msr < 0x900 && v->vm->has_apic)
-		return lapic_msr_write(&v->apic, msr, value);
+		return write_apic(v, msr, value);
 	return write_special(v, msr, value, host);
 }
 
-int kvm_msr_list(struct kvm_msr_list __user *list)
+/* The number of them all goes out also where there is no room for them. */
+static int put_list(struct kvm_msr_list __user *list, const u32 *first, u32 nr_first, const u32 *second, u32 nr_second)
 {
-	u32 room, nr = ARRAY_SIZE(rows) + ARRAY_SIZE(others), at = 0;
 	u32 __user *out = (u32 __user *)((char __user *)list + sizeof(u32));
+	u32 room, nr = nr_first + nr_second;
 	int err = user_get(&room, list, sizeof(room));
 
 	if (!err)
@@ -256,10 +300,50 @@ int kvm_msr_list(struct kvm_msr_list __user *list)
 		return err;
 	if (room < nr)
 		return -E2BIG;
-	for (; at < nr && !err; at++)
-		err = user_put(out + at, at < ARRAY_SIZE(rows) ? &rows[at].msr : &others[at - ARRAY_SIZE(rows)],
-			       sizeof(u32));
-	return err;
+	err = user_put(out, first, nr_first * sizeof(u32));
+	return err ? err : user_put(out + nr_first, second, nr_second * sizeof(u32));
+}
+
+int kvm_msr_list(struct kvm_msr_list __user *list)
+{
+	u32 kept[ARRAY_SIZE(rows)];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		kept[i] = rows[i].msr;
+	return put_list(list, kept, ARRAY_SIZE(rows), others, ARRAY_SIZE(others));
+}
+
+int kvm_msr_feature_list(struct kvm_msr_list __user *list)
+{
+	return put_list(list, features, ARRAY_SIZE(features), NULL, 0);
+}
+
+/* They read as in a guest: 0. */
+long kvm_msr_features(struct kvm_msrs __user *arg)
+{
+	struct kvm_msr_entry __user *at = (struct kvm_msr_entry __user *)((char __user *)arg + sizeof(struct kvm_msrs));
+	struct kvm_msrs head;
+	int err = user_get(&head, arg, sizeof(head));
+	u32 done = 0;
+
+	if (err)
+		return err;
+	if (head.nmsrs > ARRAY_SIZE(rows))
+		return -E2BIG;
+	for (; done < head.nmsrs; done++) {
+		struct kvm_msr_entry e;
+
+		err = user_get(&e, at + done, sizeof(e));
+		if (err)
+			return err;
+		if (e.index != features[0] && e.index != features[1])
+			break;
+		e.data = 0;
+		err = user_put(at + done, &e, sizeof(e));
+		if (err)
+			return err;
+	}
+	return done;
 }
 
 /* Two bits a register, read and write, in ranges of 8,192 (15.11). */

@@ -15,6 +15,7 @@
 #include <arch/user.h>
 #include <lib/err.h>
 #include "kvm_priv.h"
+#include "trace.h"
 
 #define RANGE_BYTES 0x600 /* of a bitmap, at most */
 
@@ -134,6 +135,8 @@ static bool allowed(struct kvm_vm *vm, u32 msr, bool write)
 static int refuse(struct kvm_vcpu *v, u32 msr, bool write, u64 value, u32 reason)
 {
 	if (!(v->vm->msr_exits & reason)) {
+		if (trace_on(kvm_msr))
+			kvm_trace_msr(write, msr, value, true);
 		kvm_throw(v, 13, true, 0);
 		return 1;
 	}
@@ -169,6 +172,8 @@ int kvm_msr_exit(struct kvm_vcpu *v)
 	if (err)
 		return refuse(v, msr, write, value,
 			      err == -ENXIO ? KVM_MSR_EXIT_REASON_UNKNOWN : KVM_MSR_EXIT_REASON_INVAL);
+	if (trace_on(kvm_msr))
+		kvm_trace_msr(write, msr, value, false);
 	return done(v, write, value);
 }
 

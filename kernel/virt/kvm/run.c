@@ -17,16 +17,17 @@
 #include <arch/cpu.h>
 #include <arch/percpu.h>
 #include <asm/kvm_para.h>
+#include <core/clock.h>
 #include <core/log.h>
-#include <core/trace.h>
 #include <lib/err.h>
 #include <task/sched.h>
+#include <task/task.h>
 #include <task/tenant.h>
 #include "kvm_priv.h"
+#include "trace.h"
 
 #define FLAG_IF    0x200ULL
 #define OPCODE_HLT 0xf4
-#define ISA_SVM    2 /* kvm_exit tells whose exit codes these are */
 
 /* ---- address space numbers: a CPU hands them out in turn, and flushes all when they are used up ---- */
 
@@ -43,6 +44,7 @@ static void choose_asid(struct kvm_vcpu *v)
 	if (v->asid_gen && v->last_cpu == cpu_id() && v->asid_gen == this_cpu_read(asid_gen) && v->flush_seen == gen)
 		return;
 	v->flush_seen = gen;
+	v->stats[STAT_TLB_FLUSHES]++;
 	if (!this_cpu_read(asid_gen) || this_cpu_read(next_asid) >= svm_asids()) {
 		this_cpu_write(asid_gen, this_cpu_read(asid_gen) + 1);
 		this_cpu_write(next_asid, 1);
@@ -59,6 +61,14 @@ static void choose_asid(struct kvm_vcpu *v)
 static void inject(struct kvm_vcpu *v, u64 event)
 {
 	v->g.vmcb->event_inject = event | SVM_EVENT_VALID;
+}
+
+static void inject_irq(struct kvm_vcpu *v, u8 vector)
+{
+	inject(v, SVM_EVENT_INTR | (u64)vector);
+	v->stats[STAT_IRQS_INJECTED]++;
+	if (trace_on(kvm_inj_virq))
+		kvm_trace_virq(vector, false);
 }
 
 static bool can_interrupt(const struct kvm_vcpu *v)
@@ -102,31 +112,38 @@ static void inject_interrupt(struct kvm_vcpu *v)
 		return;
 	}
 	if (v->ext_irq >= 0) {
-		inject(v, SVM_EVENT_INTR | (u64)v->ext_irq);
+		inject_irq(v, (u8)v->ext_irq);
 		v->ext_irq = -1;
 		return;
 	}
 	if (old) {
-		inject(v, SVM_EVENT_INTR | kvm_pic_acknowledge(v));
+		inject_irq(v, kvm_pic_acknowledge(v));
 		return;
 	}
 	lapic_accept(&v->apic, (u8)vector);
-	inject(v, SVM_EVENT_INTR | (u64)vector);
+	inject_irq(v, (u8)vector);
+}
+
+static void inject_exception(struct kvm_vcpu *v)
+{
+	v->exception.pending = false;
+	inject(v, SVM_EVENT_EXCEPT | v->exception.vector |
+			  (v->exception.has_code ? SVM_EVENT_HAS_CODE | (u64)v->exception.code << 32 : 0));
+	if (trace_on(kvm_inj_exception))
+		kvm_trace_exception(v->exception.vector, v->exception.has_code, v->exception.code);
 }
 
 static void choose_event(struct kvm_vcpu *v)
 {
 	close_window(v);
-	if (v->exception.pending && !v->g.vmcb->event_inject) {
-		v->exception.pending = false;
-		inject(v, SVM_EVENT_EXCEPT | v->exception.vector |
-				  (v->exception.has_code ? SVM_EVENT_HAS_CODE | (u64)v->exception.code << 32 : 0));
-	}
+	if (v->exception.pending && !v->g.vmcb->event_inject)
+		inject_exception(v);
 	if (v->nmi_queued && !v->nmi_masked && !v->g.vmcb->event_inject) {
 		v->nmi_queued = false;
 		v->nmi_masked = true;
 		v->g.vmcb->intercept[0] |= SVM_INTERCEPT_IRET;
 		inject(v, SVM_EVENT_NMI | 2);
+		v->stats[STAT_NMIS_INJECTED]++;
 	}
 	if (likely(!(v->debug & KVM_GUESTDBG_BLOCKIRQ)))
 		inject_interrupt(v);
@@ -163,12 +180,20 @@ static void start_up(struct kvm_vcpu *v)
 	v->mp_state = KVM_MP_STATE_RUNNABLE;
 }
 
+static void timer_expired(struct kvm_vcpu *v)
+{
+	int vector = lapic_timer_expired(&v->apic);
+
+	if (trace_on(kvm_apic_accept_irq) && vector >= 0)
+		kvm_trace_accept(&v->apic, &(struct lapic_message){ .vector = (u8)vector });
+}
+
 static void serve_requests(struct kvm_vcpu *v)
 {
 	if (likely(!READ_ONCE(v->requests)))
 		return;
 	if (take(v, REQ_TIMER))
-		lapic_timer_expired(&v->apic);
+		timer_expired(v);
 	if (take(v, REQ_NMI))
 		v->nmi_queued = true;
 	if (take(v, REQ_INIT)) {
@@ -193,10 +218,16 @@ static bool has_event(const struct kvm_vcpu *v)
 /* Until the CPU has something to do. -EINTR: a signal for the thread. */
 static int sleep(struct kvm_vcpu *v)
 {
+	u64 since = trace_on(kvm_vcpu_wakeup) ? clock_ns() : 0;
+
 	for (;;) {
 		serve_requests(v);
-		if (v->mp_state == KVM_MP_STATE_HALTED && has_event(v))
+		if (v->mp_state == KVM_MP_STATE_HALTED && has_event(v)) {
 			v->mp_state = KVM_MP_STATE_RUNNABLE;
+			v->stats[STAT_HALT_WAKEUPS]++;
+			if (trace_on(kvm_vcpu_wakeup) && since)
+				kvm_trace_wakeup(since);
+		}
 		if (v->mp_state == KVM_MP_STATE_RUNNABLE)
 			return 0;
 		if (signal_pending(current) || READ_ONCE(v->run->immediate_exit))
@@ -233,37 +264,6 @@ static bool called_away(const struct kvm_vcpu *v)
 	       signal_pending(current) || READ_ONCE(v->run->immediate_exit);
 }
 
-/* ---- traces (events/kvm of Linux 6.1) ---- */
-
-static void trace_enter(const struct kvm_vcpu *v)
-{
-	struct trace_kvm_entry r = { .vcpu_id = v->id, .rip = v->g.vmcb->rip };
-
-	trace_emit(TRACE_kvm_entry, &r, sizeof(r));
-}
-
-static void trace_exit(const struct kvm_vcpu *v)
-{
-	const struct vmcb *b = v->g.vmcb;
-	struct trace_kvm_exit r = { .exit_reason = (u32)b->exit_code,
-				    .guest_rip = b->rip,
-				    .isa = ISA_SVM,
-				    .info1 = b->exit_info1,
-				    .info2 = b->exit_info2,
-				    .intr_info = (u32)b->exit_int_info,
-				    .error_code = (u32)(b->exit_int_info >> 32),
-				    .vcpu_id = v->id };
-
-	trace_emit(TRACE_kvm_exit, &r, sizeof(r));
-}
-
-static void trace_return(const struct kvm_vcpu *v, int err)
-{
-	struct trace_kvm_userspace_exit r = { .reason = v->run->exit_reason, .errno_ = err };
-
-	trace_emit(TRACE_kvm_userspace_exit, &r, sizeof(r));
-}
-
 /* False: something came up between the last look and the entry. */
 static bool enter(struct kvm_vcpu *v)
 {
@@ -279,11 +279,11 @@ static bool enter(struct kvm_vcpu *v)
 		sync_task_priority_in(v);
 		choose_event(v);
 		if (trace_on(kvm_entry))
-			trace_enter(v);
+			kvm_trace_entry(v);
 		svm_run(&v->g);
 		if (trace_on(kvm_exit))
-			trace_exit(v);
-		v->exits++;
+			kvm_trace_exit(v);
+		v->stats[STAT_EXITS]++;
 		sync_task_priority_out(v);
 	}
 	__atomic_store_n(&v->guest_cpu, -1, __ATOMIC_SEQ_CST);
@@ -321,6 +321,20 @@ static bool stands_at_hlt(struct kvm_vcpu *v)
 	return unlikely(v->g.vmcb->interrupt_shadow & 1) && kvm_fetch(v, code) && code[0] == OPCODE_HLT;
 }
 
+/* To other threads, if it is their turn; the guest can read what that cost it. */
+static void give_way(struct kvm_vcpu *v)
+{
+	if (likely(!(v->steal_msr & KVM_MSR_ENABLED))) {
+		resched_point();
+		return;
+	}
+	if (READ_ONCE(current->work) & WORK_RESCHED)
+		kvm_steal_mark(v);
+	resched_point();
+	if (v->steal_marked || current->run_delay_ns != v->steal_seen_ns)
+		kvm_steal_update(v);
+}
+
 static int loop(struct kvm_vcpu *v)
 {
 	bool stepped = v->io.what != DONE && kvm_is_stepping(v);
@@ -345,6 +359,7 @@ static int loop(struct kvm_vcpu *v)
 			return -EINTR;
 		if (signal_pending(current) || (READ_ONCE(current->work) & WORK_NOTIFY)) {
 			v->run->exit_reason = KVM_EXIT_INTR;
+			v->stats[STAT_SIGNAL_EXITS]++;
 			return -EINTR;
 		}
 		if (tell_eoi(v))
@@ -353,7 +368,7 @@ static int loop(struct kvm_vcpu *v)
 			v->run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
 			return 0;
 		}
-		resched_point();
+		give_way(v);
 		if (unlikely(current->work & WORK_MEMORY))
 			tenant_high_point();
 		if (unlikely(current->work & WORK_THROTTLE))
@@ -381,11 +396,15 @@ int kvm_run(struct kvm_vcpu *v)
 		err = arch_fpu_swap(&v->fpu);
 	if (err)
 		return err;
+	if (trace_on(kvm_fpu))
+		kvm_trace_fpu(true);
 	rcu_assign(v->runner, current);
 	err = loop(v);
 	rcu_assign(v->runner, NULL);
 	if (trace_on(kvm_userspace_exit))
-		trace_return(v, err);
+		kvm_trace_return(v, err);
+	if (trace_on(kvm_fpu))
+		kvm_trace_fpu(false);
 	ensure(!arch_fpu_swap(&v->fpu)); /* current has an area: the guest's */
 	v->run->if_flag = !!(v->g.vmcb->rflags & FLAG_IF);
 	v->run->ready_for_interrupt_injection = can_interrupt(v) && v->ext_irq < 0 && !v->g.vmcb->event_inject;

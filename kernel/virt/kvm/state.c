@@ -477,6 +477,19 @@ static long attribute(struct kvm_vcpu *v, unsigned cmd, void __user *arg)
 	return user_get(&v->g.vmcb->tsc_offset, (const void __user *)a.addr, sizeof(u64));
 }
 
+static long enable_cap(struct kvm_vcpu *v, void __user *arg)
+{
+	struct kvm_enable_cap c;
+	int err = user_get(&c, arg, sizeof(c));
+
+	if (err)
+		return err;
+	if (c.flags || c.cap != KVM_CAP_ENFORCE_PV_FEATURE_CPUID)
+		return -EINVAL;
+	v->enforce_pv = c.args[0];
+	return 0;
+}
+
 static long by_row(struct kvm_vcpu *v, unsigned row, void __user *arg)
 {
 	size_t bytes = _IOC_SIZE(rows[row].cmd);
@@ -509,6 +522,8 @@ long kvm_state_ioctl(struct kvm_vcpu *v, unsigned cmd, void __user *arg)
 	case KVM_GET_DEVICE_ATTR:
 	case KVM_SET_DEVICE_ATTR: return attribute(v, cmd, arg);
 	case KVM_NMI: v->nmi_queued = true; return 0;
+	case KVM_ENABLE_CAP: return enable_cap(v, arg);
+	case KVM_GET_STATS_FD: return kvm_stats_fd(v->vm, v);
 	case KVM_GET_TSC_KHZ: return (long)kvm_tsc_khz();
 	case KVM_SET_TSC_KHZ: return (ulong)arg == 0 || (ulong)arg == kvm_tsc_khz() ? 0 : -EINVAL;
 	case KVM_KVMCLOCK_CTRL: return v->clock_msr & 1 ? 0 : -EINVAL;

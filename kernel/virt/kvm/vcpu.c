@@ -77,7 +77,7 @@ static void set_intercepts(struct vmcb *c)
 			  SVM_INTERCEPT_STGI | SVM_INTERCEPT_CLGI | SVM_INTERCEPT_SKINIT | SVM_INTERCEPT_WBINVD |
 			  SVM_INTERCEPT_MONITOR | SVM_INTERCEPT_MWAIT | SVM_INTERCEPT_XSETBV;
 	c->intercept_dr_read = c->intercept_dr_write = 0xffff;
-	c->intercept_exceptions = BIT(1) | BIT(17);
+	c->intercept_exceptions = BIT(1) | BIT(6) | BIT(17);
 }
 
 void kvm_use_msr_map(struct kvm_vcpu *v)
@@ -116,7 +116,7 @@ void kvm_vcpu_reset(struct kvm_vcpu *v, bool by_init)
 	v->ext_irq = -1;
 	v->asid_gen = 0;
 	v->g.xcr0 = 1;
-	v->eoi_msr = 0;
+	v->eoi_msr = v->steal_msr = 0;
 	kvm_debug_reset(v);
 	if (v->vm->has_apic)
 		lapic_reset(&v->apic);
@@ -301,18 +301,10 @@ static void vcpu_release(struct file *f)
 	kvm_vm_put(v->vm);
 }
 
-static void vcpu_fdinfo(struct file *f, struct strbuf *out)
-{
-	struct kvm_vcpu *v = f->priv;
-
-	strbuf_add(out, "kvm-vcpu:\t%u\nkvm-exits:\t%llu\n", v->id, (unsigned long long)v->exits);
-}
-
 static const struct file_ops vcpu_ops = {
 	.ioctl = vcpu_ioctl,
 	.mmap = vcpu_mmap,
 	.release = vcpu_release,
-	.show_fdinfo = vcpu_fdinfo,
 	.llseek = no_llseek,
 };
 

@@ -136,6 +136,12 @@ static const struct {
 	{ KVM_CAP_GET_TSC_KHZ, 1 },
 	{ KVM_CAP_ADJUST_CLOCK, KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC },
 	{ KVM_CAP_INTERNAL_ERROR_DATA, 1 },
+	{ KVM_CAP_ENABLE_CAP, 1 },
+	{ KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1 },
+	{ KVM_CAP_DISABLE_QUIRKS2, KVM_QUIRKS },
+	{ KVM_CAP_MSR_PLATFORM_INFO, 1 },
+	{ KVM_CAP_GET_MSR_FEATURES, 1 },
+	{ KVM_CAP_BINARY_STATS_FD, 1 },
 };
 
 long kvm_check_extension(struct kvm_vm *vm, ulong cap)
@@ -181,6 +187,14 @@ static int enable_cap(struct kvm_vm *vm, void __user *arg)
 		if (vm->max_id || vm->nr_vcpus || !c.args[0] || c.args[0] > KVM_VCPUS)
 			return -EINVAL;
 		vm->max_id = c.args[0];
+		return 0;
+	}
+	if (c.cap == KVM_CAP_DISABLE_QUIRKS2 && !c.flags && !(c.args[0] & ~(u64)KVM_QUIRKS)) {
+		vm->quirks_off = (u32)c.args[0];
+		return 0;
+	}
+	if (c.cap == KVM_CAP_MSR_PLATFORM_INFO && !c.flags) {
+		vm->hides_platform = !c.args[0];
 		return 0;
 	}
 	if (c.flags || c.cap != KVM_CAP_SPLIT_IRQCHIP)
@@ -324,6 +338,7 @@ static long locked_ioctl(struct kvm_vm *vm, unsigned cmd, void __user *arg)
 	case KVM_SIGNAL_MSI: return signal_msi(vm, arg);
 	case KVM_GET_CLOCK:
 	case KVM_SET_CLOCK: return vm_clock(vm, cmd, arg);
+	case KVM_GET_STATS_FD: return kvm_stats_fd(vm, NULL);
 	case KVM_CREATE_DEVICE: return kvm_create_device(vm, arg);
 	case KVM_SET_NR_MMU_PAGES: return (ulong)arg < 64 ? -EINVAL : 0; /* tables are paid for like other memory */
 	case KVM_SET_TSS_ADDR: return 0;                                 /* VMX needs that page, SVM does not */
@@ -378,7 +393,6 @@ static long create_vm(ulong type)
 static long dev_ioctl(struct file *f, unsigned cmd, ulong arg)
 {
 	u64 mce = kvm_mce_supported();
-	u32 none = 0;
 
 	switch (cmd) {
 	case KVM_GET_API_VERSION: return arg ? -EINVAL : KVM_API_VERSION;
@@ -388,7 +402,8 @@ static long dev_ioctl(struct file *f, unsigned cmd, ulong arg)
 	case KVM_X86_GET_MCE_CAP_SUPPORTED: return user_put((void __user *)arg, &mce, sizeof(mce));
 	case KVM_GET_SUPPORTED_CPUID: return kvm_cpuid_supported((struct kvm_cpuid2 __user *)arg);
 	case KVM_GET_MSR_INDEX_LIST: return kvm_msr_list((struct kvm_msr_list __user *)arg);
-	case KVM_GET_MSR_FEATURE_INDEX_LIST: return user_put((void __user *)arg, &none, sizeof(none));
+	case KVM_GET_MSR_FEATURE_INDEX_LIST: return kvm_msr_feature_list((struct kvm_msr_list __user *)arg);
+	case KVM_GET_MSRS: return kvm_msr_features((struct kvm_msrs __user *)arg);
 	default: return -ENOTTY;
 	}
 }

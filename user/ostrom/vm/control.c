@@ -6,13 +6,14 @@
  * the end of the stream.
  *
  * Contract: vm.h. Only the same user and root are answered. The reply to "picture" is width and height, a line, and the
- * pixels in three bytes each; to "stat" lines of text: of each CPU how often it left the guest, as the kernel counts
- * (where it says so), and how often that came to the monitor; of each virtio device its requests and how many exits to
- * the monitor they took (reading and acknowledging interrupts; notifications take none).
+ * pixels in three bytes each; to "stat" lines of text: of each CPU how often it left the guest, for what, as KVM counts
+ * (KVM_GET_STATS_FD; 0 where there is none), and how often that came to the monitor; of each virtio device its requests
+ * and how many exits to the monitor they took (reading and acknowledging interrupts; notifications take none).
  *
  * Locks: none; the thread that feeds the console serves.
  */
 #include <errno.h>
+#include <linux/kvm.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@
 #include <unistd.h>
 #include "ostrom.h"
 #include "virtio.h"
+
+#define STATS_BYTES 16384 /* of KVM's file of counts, at most */
 
 static socklen_t name_of(struct sockaddr_un *a, int pid)
 {
@@ -57,26 +60,53 @@ static bool send_all(int fd, const void *data, size_t n)
 	return true;
 }
 
-/* From /proc/self/fdinfo of a CPU. */
-static uint64_t kernel_exits(int fd)
+/* One of a CPU's counts, by the descriptions in KVM's own file; 0: KVM does not count it. */
+static uint64_t kvm_count(const char *file, size_t bytes, const char *name)
 {
-	char text[512], *at;
-	ssize_t n = fd < 0 || lseek(fd, 0, SEEK_SET) ? -1 : read(fd, text, sizeof(text) - 1);
+	struct kvm_stats_header h;
+	uint64_t value = 0;
 
-	text[n > 0 ? n : 0] = '\0';
-	at = strstr(text, "kvm-exits:");
-	return at ? strtoull(at + 10, NULL, 10) : 0;
+	if (bytes < sizeof(h))
+		return 0;
+	memcpy(&h, file, sizeof(h));
+	for (uint32_t i = 0; i < h.num_desc; i++) {
+		size_t at = h.desc_offset + i * (sizeof(struct kvm_stats_desc) + h.name_size);
+		struct kvm_stats_desc d;
+
+		if (at + sizeof(d) + h.name_size > bytes)
+			return 0;
+		memcpy(&d, file + at, sizeof(d));
+		if (strncmp(file + at + sizeof(d), name, h.name_size))
+			continue;
+		at = (size_t)h.data_offset + d.offset;
+		if (at + sizeof(value) <= bytes)
+			memcpy(&value, file + at, sizeof(value));
+		break;
+	}
+	return value;
 }
 
 static bool send_cpus(struct vm *vm, int fd)
 {
-	char line[96];
+	static const char *const kinds[][2] = { { "io", "io_exits" },
+						{ "mmio", "mmio_exits" },
+						{ "halt", "halt_exits" },
+						{ "irq", "irq_exits" },
+						{ "injected", "irq_injections" } };
+	static char file[STATS_BYTES];
+	char line[256];
 
 	for (unsigned i = 0; i < vm->nr_cpus; i++) {
-		int n = sprintf(line, "cpu %u exits %llu monitor %llu\n", i,
-				(unsigned long long)kernel_exits(vm->cpu[i].info_fd),
+		ssize_t got = vm->cpu[i].stats_fd < 0 ? 0 : pread(vm->cpu[i].stats_fd, file, sizeof(file), 0);
+		size_t bytes = got > 0 ? (size_t)got : 0;
+		int n = sprintf(line, "cpu %u exits %llu monitor %llu", i,
+				(unsigned long long)kvm_count(file, bytes, "exits"),
 				(unsigned long long)__atomic_load_n(&vm->cpu[i].returns, __ATOMIC_RELAXED));
 
+		for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
+			n += sprintf(line + n, " %s %llu", kinds[k][0],
+				     (unsigned long long)kvm_count(file, bytes, kinds[k][1]));
+		line[n++] = '\n';
 		if (!send_all(fd, line, (size_t)n))
 			return false;
 	}

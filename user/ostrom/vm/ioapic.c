@@ -3,8 +3,8 @@
  * Problem: devices raise lines; local APICs take messages.
  *
  * Idea: the I/O APIC's redirection table says which message a line is. An edge sends one; a level sends one and again
- * at its end while the line is still high. KVM tells of such ends only for vectors in its routing table, so a row goes
- * there whenever it is, or was, level-triggered.
+ * at its end while the line is still high. The rows in use are KVM's routes: it tells of such ends only for those, and
+ * an event descriptor bound to a row (irqfd) is all that a device needs to raise an edge.
  *
  * Contract: vm.h; 24 inputs at IOAPIC_BASE, version 0x20 (with the EOI register).
  * Source: Intel 82093AA data sheet, 3.1 and 3.2.
@@ -12,7 +12,9 @@
  * Locks: vm->lock, held by every caller.
  */
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 #include "vm.h"
 
 #define PINS       VM_IOAPIC_PINS
@@ -24,7 +26,8 @@ static struct ioapic {
 	struct vm *vm;
 	uint32_t index;
 	uint64_t row[PINS];
-	uint32_t high; /* lines */
+	uint32_t high;   /* lines */
+	int event[PINS]; /* what KVM makes this input's message of, -1: nothing yet */
 } io;
 
 static struct kvm_msi message(uint64_t row)
@@ -38,10 +41,12 @@ static void send(unsigned pin)
 {
 	uint64_t row = io.row[pin];
 	struct kvm_msi m = message(row);
+	uint64_t one = 1;
 
 	if ((row & MASKED) || ((row & LEVEL) && (row & REMOTE_IRR)))
 		return;
-	ioctl(io.vm->fd, KVM_SIGNAL_MSI, &m);
+	if ((row & LEVEL) || io.event[pin] < 0 || write(io.event[pin], &one, sizeof(one)) != sizeof(one))
+		ioctl(io.vm->fd, KVM_SIGNAL_MSI, &m);
 	if (row & LEVEL)
 		io.row[pin] |= REMOTE_IRR;
 }
@@ -74,6 +79,19 @@ static void give_route(unsigned pin)
 	vm_route(io.vm, pin, io.row[pin] & MASKED ? NULL : &m);
 }
 
+/* An input that is in use and edge-triggered: its route is its message, so an event is an interrupt. */
+static void bind(unsigned pin)
+{
+	struct kvm_irqfd f = { .gsi = pin };
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	f.fd = (uint32_t)fd;
+	if (fd >= 0 && ioctl(io.vm->fd, KVM_IRQFD, &f) == 0)
+		io.event[pin] = fd;
+	else if (fd >= 0)
+		close(fd);
+}
+
 static uint32_t get(uint32_t index)
 {
 	if (index == 1)
@@ -98,8 +116,10 @@ static void set(uint32_t index, uint32_t v)
 		*row = (*row & ~0xffffffffULL) | (v & 0x1afff) | (*row & REMOTE_IRR);
 	if (!(*row & LEVEL))
 		*row &= ~REMOTE_IRR;
-	if ((old | *row) & LEVEL)
+	if (((old | *row) & LEVEL) || !(*row & MASKED) || io.event[pin] >= 0)
 		give_route(pin);
+	if (!(*row & (MASKED | LEVEL)) && io.event[pin] < 0)
+		bind(pin);
 	if ((*row & LEVEL) && (io.high & 1U << pin))
 		send(pin);
 }
@@ -125,7 +145,9 @@ static void on_access(void *dev, uint64_t offset, void *data, unsigned len, bool
 void vm_ioapic(struct vm *vm)
 {
 	io = (struct ioapic){ .vm = vm };
-	for (unsigned i = 0; i < PINS; i++)
+	for (unsigned i = 0; i < PINS; i++) {
 		io.row[i] = MASKED;
+		io.event[i] = -1;
+	}
 	vm_add_mmio(vm, (struct vm_range){ IOAPIC_BASE, 0x1000, on_access, NULL });
 }

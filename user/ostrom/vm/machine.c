@@ -130,9 +130,7 @@ static int make_cpu(struct vm *vm, unsigned n)
 {
 	struct vm_cpu *c = &vm->cpu[n];
 
-	char path[64];
-
-	*c = (struct vm_cpu){ .vm = vm, .index = n, .info_fd = -1 };
+	*c = (struct vm_cpu){ .vm = vm, .index = n, .stats_fd = -1 };
 	c->fd = ioctl(vm->fd, KVM_CREATE_VCPU, n);
 	if (c->fd < 0)
 		return fail("CPU");
@@ -141,8 +139,7 @@ static int make_cpu(struct vm *vm, unsigned n)
 		return fail("CPU");
 	if (set_cpuid(vm, c) || (n == 0 && set_start(vm, c)))
 		return fail("CPU registers");
-	sprintf(path, "/proc/self/fdinfo/%d", c->fd);
-	c->info_fd = open(path, O_RDONLY | O_CLOEXEC);
+	c->stats_fd = ioctl(c->fd, KVM_GET_STATS_FD, 0);
 	return 0;
 }
 

@@ -42,7 +42,7 @@ struct vm_range {
 struct vm_cpu {
 	struct vm *vm;
 	unsigned index;
-	int fd, info_fd; /* info_fd: what the kernel tells of it, -1: nothing */
+	int fd, stats_fd; /* stats_fd: what KVM counts of it, -1: nothing */
 	struct kvm_run *run;
 	pthread_t thread;
 	bool started;

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # The virtio devices of `ostrom vm` on Ostrom: console, network (a station of its own on the host's wire), disk and generator, and the
-# monitor that can open nothing once its guest runs; exits a request; a machine that is stopped and goes on. Debian's Linux
-# with two CPUs.
+# monitor that can open nothing once its guest runs; exits a request; a machine that is stopped and goes on. Debian's perf kvm
+# and Debian's Linux with two CPUs.
 cd "$(dirname "$0")/../.." || exit 2
 . tests/vm/lib/check.sh
 on_failure='tail -30 "$dir/out"'
@@ -12,9 +12,9 @@ trap 'rm -rf "$dir"' EXIT
 strip -o "$dir/kernel" build/ostrom.elf
 busybox=$(command -v busybox || echo /bin/busybox)
 guest() { tools/mkinitrd "$dir/guest" --init build/user/init --busybox "$busybox" "$@"; }
-host() {
+host() { # [MORE OPTIONS OF tools/qemu-run...]
 	timeout 300 tools/qemu-run --mem ${mem:-1G} --timeout 280 --net --add build/user/ostrom-vm:/ostrom --add "$dir/kernel:/kernel" \
-		--add "$dir/guest:/initrd" --add "$dir/script:/script" -- sh /script > "$dir/out" 2>&1
+		--add "$dir/guest:/initrd" --add "$dir/script:/script" "$@" -- sh /script > "$dir/out" 2>&1
 }
 
 guest --cmd sh -c 'echo "tty $(tty)"; ip -4 addr show eth0 | grep -o "inet 10.0.2.[0-9]*"; ping -c 2 -W 5 10.0.2.2 | grep received
@@ -46,6 +46,40 @@ check "the monitor is confined" "grep -q '^Seccomp:.2' $dir/out && grep -q '^own
 check "stat counts requests and their exits" \
 	"awk '/^disk 0 requests/ && \$4 >= 8 && \$8 > 0 && \$8 < 40 {d = 1} /^net 1 requests/ && \$4 >= 4 {n = 1} /^cpu 0 exits/ && \$4 > 1000 {c = 1} END {exit !(d && n && c)}' $dir/out"
 check "a machine that was stopped goes on to its end" "grep -q '^still' $dir/out && grep -q '^status 9' $dir/out"
+
+if command -v perf > /dev/null; then
+	guest --cmd sh -c 'echo up; i=0; while :; do i=$(((i + 1) % 1024)); dd if=/dev/vda of=/dev/null bs=4k skip=$i count=1 iflag=direct 2> /dev/null; echo "read $i"; done'
+	cat > "$dir/script" <<'S'
+dd if=/dev/zero of=/disk bs=1M count=8 2> /dev/null
+/ostrom vm run --kernel /kernel --initrd /initrd --disk /disk > /log 2>&1 < /dev/null &
+p=$!
+i=0
+while [ $i -lt 200 ] && ! grep -q '^up' /log; do i=$((i + 1)); sleep 0.2; done
+/ostrom vm stat $p | sed 's/^/early /'
+perf --no-pager kvm stat record -o /data -p $p sleep 2 > /record 2>&1
+echo "record $?"
+perf stat -x, -e kvm:kvm_set_irq,kvm:kvm_msi_set_irq,kvm:kvm_inj_virq,kvm:kvm_entry,kvm:kvm_exit,kvm:kvm_fpu,kvm:kvm_userspace_exit -p $p sleep 1 2>&1
+kill $p
+for e in vmexit ioport mmio; do perf --no-pager kvm -i /data stat report --event=$e 2>&1 | sed "s/^/$e /"; done
+perf --no-pager script -i /data > /text 2> /dev/null
+for what in 'kvm_pio: pio_write at 0x3f8 size 1 count 1 val' 'kvm_exit: vcpu 0 reason io rip' 'kvm_mmio: mmio write len 4 gpa 0xd0000064' 'kvm_entry: vcpu 0, rip'; do
+	echo "lines $(grep -c "$what" /text)"
+done
+S
+	host --program perf
+	samples() { awk -v e="$1" -v k="$2" '$1 == e && $2 == k {n = $3} END {print n + 0}' "$dir/out"; }
+	count() { awk -F, -v e="kvm:$1" '$3 == e {n = $1} END {print n + 0}' "$dir/out"; }
+	check "perf kvm stat records the machine" "grep -q '^record 0' $dir/out"
+	check "and counts exits by their reason, port and register" "[ $(samples vmexit io) -ge 20 ] && [ $(samples vmexit npf) -ge 4 ] &&
+		[ $(samples ioport 0x3f8:POUT) -ge 20 ] && [ $(samples mmio 0xd0000064:W) -ge 2 ] && [ $(samples mmio 0xd0000060:R) -ge 2 ]"
+	check "its events read as Linux's do" "[ \$(grep -c '^lines [1-9]' $dir/out) = 4 ]"
+	check "a device's interrupt goes by its event descriptor" "[ $(count kvm_set_irq) -ge 2 ] && [ $(count kvm_set_irq) = $(count kvm_msi_set_irq) ]"
+	check "each return to the monitor is one" "[ $(count kvm_userspace_exit) -ge 20 ] && [ $(count kvm_fpu) -ge $((2 * $(count kvm_userspace_exit) - 1)) ] &&
+		[ $(count kvm_exit) -ge $(count kvm_userspace_exit) ]"
+	check "stat tells what the exits were, and booting takes few" "awk '/^early cpu 0/ && \$8 > 0 && \$10 > 0 && \$12 + \$14 > 0 && \$16 > 0 && \$5 < 50000 {n = 1} END {exit !n}' $dir/out"
+else
+	echo "skipped: no perf on this machine"
+fi
 
 if linux=$(tools/linux-guest --fetch 2> /dev/null) && tools/extract-vmlinux "$linux"/boot/vmlinuz-* "$dir/vmlinux" && strip -o "$dir/kernel" "$dir/vmlinux"; then
 	drivers="virtio/virtio_ring virtio/virtio virtio/virtio_mmio block/virtio_blk ../net/core/failover net/net_failover net/virtio_net char/virtio_console

@@ -162,6 +162,7 @@ static const unsigned long commands[] = {
 	KVM_GET_TSC_KHZ,
 	KVM_SET_TSC_KHZ,
 	KVM_KVMCLOCK_CTRL,
+	KVM_GET_STATS_FD,
 	KVM_RUN,
 };
 
@@ -187,6 +188,9 @@ static void fill(uint8_t *at, size_t n)
 	}
 }
 
+static const uint32_t caps[] = { KVM_CAP_X86_USER_SPACE_MSR,       KVM_CAP_MAX_VCPU_ID,     KVM_CAP_SPLIT_IRQCHIP,
+				 KVM_CAP_ENFORCE_PV_FEATURE_CPUID, KVM_CAP_DISABLE_QUIRKS2, KVM_CAP_MSR_PLATFORM_INFO };
+
 /* Two pages, and then a hole. */
 static void one_call(uint8_t *pages)
 {
@@ -203,7 +207,15 @@ static void one_call(uint8_t *pages)
 			(struct kvm_userspace_memory_region){ (uint32_t)(dice() % 4), dice() & 3, (dice() % 64) << 12,
 							      (dice() % 8) << 12,
 							      (uintptr_t)m.memory + ((dice() % 8) << 12) };
+	if (cmd == KVM_ENABLE_CAP && dice() % 2)
+		*(struct kvm_enable_cap *)pages =
+			(struct kvm_enable_cap){ .cap = caps[dice() % (sizeof(caps) / sizeof(caps[0]))],
+						 .args = { dice() % 128 } };
 	ret = ioctl(fd, cmd, arg);
+	if (ret > 2 && cmd == KVM_GET_STATS_FD && fd != m.kvm) {
+		(void)!pread((int)ret, (void *)arg, dice() % 8192, (off_t)(dice() % 4096));
+		close((int)ret);
+	}
 	if (ret > 2 && (cmd == KVM_CREATE_VCPU || cmd == KVM_CREATE_DEVICE) && fd == m.fd)
 		close((int)ret);
 }
@@ -255,7 +267,7 @@ static const char *const strewn[] = {
 	"\x0f\x22\xe0", "\x0f\x20\xc0", "\x0f\x23\xf8", "\x0f\x21\xc0", "\xcc",         "\xcd\x80",     "\x0f\x01\xd1",
 	"\xfb",         "\xfa",         "\xcf",         "\x0f\x09",     "\x0f\x08",     "\x0f\x33",     "\xa4",
 	"\xf3\xa4",     "\xaa",         "\xac",         "\x89\x06",     "\x8b\x06",     "\x0f\xc1\x06", "\x87\x06",
-	"\x0f\x01\xf8", "\x0f\x05",     "\x9d",         "\xea",
+	"\x0f\x01\xf8", "\x0f\x05",     "\x9d",         "\xea",         "\x0f\x01\xc1", "\x0f\x01\xc8", "\x0f\x01\xc9",
 };
 
 static void random_code(void)

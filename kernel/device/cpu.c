@@ -6,6 +6,7 @@
  * Idea: folders made once at boot from what each CPU said; the files compute their text from the folder's owner.
  *
  *      cpu/            online possible present offline kernel_max
+ *      cpu/vulnerabilities/     a file for each leak of data that processors have
  *      cpu/cpuN/       online (not of CPU 0), nodeM -> ../../node/nodeM (node.c)
  *      cpu/cpuN/topology/       physical_package_id core_id core_cpus package_cpus ...
  *      cpu/cpuN/cache/indexM/   level type size id shared_cpu_map shared_cpu_list ...
@@ -174,6 +175,32 @@ static const struct attr *const cache_attrs[] = {
 	NULL,
 };
 
+/* ---- cpu/vulnerabilities/ -------------------------------------------------------------------------------- */
+
+#define MAX_BUG_FILES 24
+
+static int show_bug(struct attr_dir *d, const struct attr *a, struct strbuf *out)
+{
+	cpu_bug_show((unsigned)a->data, out);
+	strbuf_add(out, "\n");
+	return 0;
+}
+
+static int make_vulnerabilities(struct attr_dir *cpus)
+{
+	static struct attr_dir dir;
+	static struct attr files[MAX_BUG_FILES];
+	static const struct attr *list[MAX_BUG_FILES + 1];
+	const char *name;
+
+	for (unsigned i = 0; (name = cpu_bug_file(i)); i++) {
+		ensure(i < MAX_BUG_FILES);
+		files[i] = (struct attr){ .name = name, .mode = 0444, .show = show_bug, .data = i };
+		list[i] = &files[i];
+	}
+	return attr_dir_init(&dir, cpus, "vulnerabilities", list, NULL, NULL);
+}
+
 /* ---- making it ------------------------------------------------------------------------------------------- */
 
 static int make_cpu(struct attr_dir *parent, unsigned cpu)
@@ -210,6 +237,8 @@ static void cpu_dirs_init(void)
 	err = attr_shared_dir(&attr_sys_root, "devices/system", &system);
 	if (!err)
 		err = attr_dir_init(&cpus, system, "cpu", cpus_attrs, NULL, NULL);
+	if (!err)
+		err = make_vulnerabilities(&cpus);
 	if (!err)
 		err = node_dirs_make(system);
 	for_each_cpu (cpu, cpu_online_mask())

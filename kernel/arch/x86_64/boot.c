@@ -173,6 +173,7 @@ void x86_start(paddr_t start_info)
 	cpu_init_tables(0);
 	read_start_info(start_info);
 	cpu_detect();
+	bugs_init();
 	if (cpu_has(CPU_SMAP))
 		user_enable_smap();
 	cpu_enable_features();

@@ -15,6 +15,7 @@
 #include <core/clock.h>
 #include <lib/printf.h>
 #include <lib/string.h>
+#include "x86_priv.h"
 
 enum reg { EAX, EBX, ECX, EDX };
 
@@ -94,11 +95,6 @@ void cpu_flag_add(const char *word)
 		more_flags[nr_more_flags++] = word;
 }
 
-static void cpuid(u32 leaf, u32 out[4])
-{
-	__asm__ volatile("cpuid" : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3]) : "a"(leaf), "c"(0));
-}
-
 static void add_flags(struct strbuf *out)
 {
 	u32 r[4] = { 0 }, leaf = 0;
@@ -106,7 +102,7 @@ static void add_flags(struct strbuf *out)
 	for (unsigned i = 0; i < ARRAY_SIZE(flags); i++) {
 		if (flags[i].leaf != leaf) {
 			leaf = flags[i].leaf;
-			cpuid(leaf, r);
+			cpuid(leaf, 0, r);
 		}
 		if (r[flags[i].reg] >> flags[i].bit & 1)
 			strbuf_add(out, " %s", flags[i].name);
@@ -119,9 +115,9 @@ static void brand_string(char text[49])
 {
 	u32 r[12] = { 0 }, max[4];
 
-	cpuid(0x80000000, max);
+	cpuid(0x80000000, 0, max);
 	for (u32 i = 0; i < 3 && max[0] >= 0x80000004; i++)
-		cpuid(0x80000002 + i, r + 4 * i);
+		cpuid(0x80000002 + i, 0, r + 4 * i);
 	memcpy(text, r, 48);
 	text[48] = '\0';
 }
@@ -132,12 +128,12 @@ void cpu_describe(unsigned cpu, struct strbuf *out)
 	char vendor[13], brand[49];
 	u32 family, model;
 
-	cpuid(0, v);
+	cpuid(0, 0, v);
 	memcpy(vendor, &v[EBX], 4);
 	memcpy(vendor + 4, &v[EDX], 4);
 	memcpy(vendor + 8, &v[ECX], 4);
 	vendor[12] = '\0';
-	cpuid(1, s);
+	cpuid(1, 0, s);
 	family = s[EAX] >> 8 & 15;
 	model = s[EAX] >> 4 & 15;
 	if (family == 6 || family == 15)
@@ -154,6 +150,8 @@ void cpu_describe(unsigned cpu, struct strbuf *out)
 		   "yes\nflags\t\t:",
 		   cpu_count(), cpu, cpu_count(), cpu);
 	add_flags(out);
+	strbuf_add(out, "\nbugs\t\t:");
+	cpu_bugs_list(out);
 	strbuf_add(
 		out,
 		"\nclflush size\t: %u\ncache_alignment\t: %u\naddress sizes\t: 48 bits physical, 48 bits virtual\n\n",

@@ -95,6 +95,8 @@
 #include <arch/thread.h>
 #include <lib/types.h>
 
+struct strbuf;
+
 struct cpu_tss {
 	u32 reserved0;
 	u64 rsp[3];
@@ -163,6 +165,9 @@ void cpu_enable_features(void);
 u32 cpu_own_apic_id(void);
 u32 cpu_shown_number(void); /* this CPU's number, and its node's from bit 12 on */
 void cpu_show_number(void); /* its own and its node's, where programs read them */
+/* bugs.c */
+void bugs_init(void);
+void cpu_bugs_list(struct strbuf *out); /* their names, each behind a space */
 /* percpu.c */
 void percpu_init_boot(void);
 int percpu_create(unsigned cpu); /* maps and fills another CPU's copy */

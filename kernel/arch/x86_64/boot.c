@@ -178,6 +178,7 @@ void x86_start(paddr_t start_info)
 		user_enable_smap();
 	cpu_enable_features();
 	mmu_init();
+	pti_init();
 	acpi_init();
 	numa_init(&info);
 	numa_cpu_added(0, cpu_own_apic_id());

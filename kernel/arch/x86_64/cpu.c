@@ -20,13 +20,17 @@
 #include "cpu_priv.h"
 #include "x86_priv.h"
 
-static DEFINE_PER_CPU(struct cpu_tss, tss);
-static DEFINE_PER_CPU(struct cpu_gdt, gdt);
+#define ENTRY_STACK_WORDS 64 /* one exception's frame, and what moves it */
+
+static DEFINE_PER_CPU_ENTRY(struct cpu_tss, tss);
+static DEFINE_PER_CPU_ENTRY(struct cpu_gdt, gdt);
+static DEFINE_PER_CPU_ENTRY(ulong, entry_stack[ENTRY_STACK_WORDS]) __aligned(16);
+DEFINE_PER_CPU_ENTRY(ulong, entry_stack_top);
+DEFINE_PER_CPU_ENTRY(ulong, user_stack_scratch);
 static DEFINE_PER_CPU(ulong, ist_top[4]);
 DEFINE_PER_CPU(ulong, kernel_stack_top);
-DEFINE_PER_CPU(ulong, user_stack_scratch);
 
-static char boot_ist[4][IST_BYTES] __aligned(16);
+static char boot_ist[4][IST_BYTES] __aligned(4096);
 static u64 features;
 static unsigned vendor_family;
 
@@ -100,6 +104,8 @@ void cpu_enable_features(void)
 		cr4 |= CR4_UMIP;
 	if (cpu_has(CPU_XSAVE))
 		cr4 |= CR4_OSXSAVE;
+	if (pti_on)
+		cr4 &= ~(ulong)CR4_PGE; /* no entry of the kernel's may outlive the change of tables */
 	cr4_write(cr4);
 	cr0_write((cr0_read() & ~(ulong)CR0_EM) | CR0_MP | CR0_NE | CR0_WP);
 }
@@ -155,6 +161,13 @@ int cpu_create_stacks(unsigned cpu)
 	return 0;
 }
 
+ulong cpu_interrupt_stack(unsigned cpu, unsigned i)
+{
+	ulong *tops = (ulong *)per_cpu_ptr(&ist_top, cpu);
+
+	return i < 4 ? tops[i] - IST_BYTES : 0;
+}
+
 void cpu_init_tables(unsigned cpu)
 {
 	struct cpu_tss *t = this_cpu_ptr(&tss);
@@ -164,6 +177,8 @@ void cpu_init_tables(unsigned cpu)
 
 	memset(t, 0, sizeof(*t));
 	t->iomap = sizeof(*t);
+	this_cpu_write(entry_stack_top, (ulong)this_cpu_ptr(&entry_stack) + sizeof(ulong[ENTRY_STACK_WORDS]));
+	t->rsp[0] = this_cpu_read(entry_stack_top); /* with isolation it stays, else each switch sets it */
 	for (int i = 0; i < 4; i++) {
 		if (cpu == 0)
 			tops[i] = (ulong)boot_ist[i] + IST_BYTES;
@@ -187,7 +202,7 @@ void cpu_init_tables(unsigned cpu)
 	msr_write(MSR_GS_BASE, percpu_offset[cpu]);
 	msr_write(MSR_KERNEL_GS_BASE, 0);
 	msr_write(MSR_STAR, (u64)(SEL_USER_CS32) << 48 | (u64)SEL_KERNEL_CS << 32);
-	msr_write(MSR_LSTAR, (u64)syscall_entry);
+	msr_write(MSR_LSTAR, (u64)(pti_on ? syscall_entry_pti : syscall_entry));
 	msr_write(MSR_CSTAR, (u64)syscall_entry_compat);
 	msr_write(MSR_SYSCALL_MASK, FLAG_TF | FLAG_IF | FLAG_DF | FLAG_AC | FLAG_NT | FLAG_IOPL | FLAG_RF | 0x8d5);
 }
@@ -196,5 +211,6 @@ void cpu_init_tables(unsigned cpu)
 void cpu_set_kernel_stack(ulong top)
 {
 	this_cpu_write(kernel_stack_top, top);
-	this_cpu_ptr(&tss)->rsp[0] = top;
+	if (likely(!pti_on))
+		this_cpu_ptr(&tss)->rsp[0] = top;
 }

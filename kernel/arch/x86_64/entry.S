@@ -11,6 +11,11 @@
  * SYSRET is used only if rcx and r11 hold ip and flags, ip lies in the lower half (Intel's SYSRET faults in the kernel
  * on others), and neither TF nor RF is set. IRET never gets an ip that is not canonical (check_ip).
  *
+ * Page-table isolation (pti.c): user mode runs on the second page of its root, which maps of the kernel only .entry.text,
+ * the IDT and each CPU's entry page and interrupt stacks. Where it is on, the PTI_JUMP sites are patched at boot into jumps
+ * to the pti_* twins at the end, which change cr3 (the roots differ in bit 12) and move between the entry stack and the
+ * task's. Where it is off, nothing but the place of the code differs.
+ *
  * Contract: struct regs in arch/thread.h. Sources: AMD64 manual volume 2, 6.1 (SYSCALL), 8.9 (interrupts).
  */
 #include "x86_priv.h"
@@ -20,6 +25,28 @@
 	.pushsection .smap_sites, "a"
 	.quad 661b
 	.popsection
+	.endm
+
+	/* The place, at least five bytes that nobody jumps into, where a jump is written if isolation is on. */
+	.macro PTI_JUMP target
+661:	.pushsection .pti_sites, "a"
+	.quad 661b, \target
+	.popsection
+	.endm
+	.macro NOP5
+	.byte 0x0f, 0x1f, 0x44, 0x00, 0x00
+	.endm
+
+	/* Clobber `reg`; the roots of one address space are neighbours. */
+	.macro CR3_KERNEL reg
+	movq %cr3, \reg
+	andq $~0x1000, \reg
+	movq \reg, %cr3
+	.endm
+	.macro CR3_USER reg
+	movq %cr3, \reg
+	orq $0x1000, \reg
+	movq \reg, %cr3
 	.endm
 
 #define R_BX	 40
@@ -80,6 +107,7 @@
 syscall_entry:
 	swapgs
 	movq %rsp, %gs:user_stack_scratch
+syscall_on_kernel_tables:
 	movq %gs:kernel_stack_top, %rsp
 	pushq $SEL_USER_DS
 	pushq %gs:user_stack_scratch
@@ -124,6 +152,7 @@ sysret_or_iret:
 	movq %rcx, %rax
 	shrq $47, %rax
 	jnz ret_iret
+	PTI_JUMP pti_sysret
 	POP_CALLEE_SAVED
 	addq $8, %rsp			/* r11 is loaded */
 	popq %r10
@@ -164,6 +193,7 @@ ret_iret:
 	movq R_IP(%rsp), %rax
 	shrq $47, %rax
 	jnz bad_ip
+	PTI_JUMP pti_iret
 	swapgs
 	POP_ALL
 	addq $8, %rsp
@@ -173,6 +203,7 @@ bad_ip:
 	call user_bad_ip
 	jmp ret_to_user
 
+	.section .entry.text, "ax"
 	/* 256 stubs. edi = vector; the place of orig_ax holds the error code, or -1. */
 	.balign 16
 	.globl trap_stubs
@@ -195,7 +226,9 @@ trap_stubs:
 
 	.balign 16
 trap_common:
+	PTI_JUMP pti_trap_common
 	PUSH_AFTER_DI
+trap_common_pushed:
 	cld
 	SMAP_CLAC
 	movl %edi, %esi
@@ -215,6 +248,9 @@ trap_return_kernel:
 trap_paranoid:
 	PUSH_AFTER_DI
 	cld
+	PTI_JUMP pti_paranoid_in
+	NOP5
+paranoid_on_kernel_tables:
 	SMAP_CLAC
 	movl %edi, %r12d
 	cmpl $1, %edi
@@ -236,7 +272,8 @@ trap_paranoid:
 	movl %ebx, %eax
 	movl %r13d, %edx
 	wrmsr
-	jmp trap_return_kernel
+	PTI_JUMP pti_paranoid_out
+	jmp trap_return_kernel		/* five bytes: another section */
 
 	/* A breakpoint of user code may end in a signal, so it continues on the task's own stack. */
 debug_from_user:
@@ -253,6 +290,100 @@ debug_from_user:
 	call trap_dispatch
 	jmp ret_to_user
 
+	/* ---- the twins with two page tables. Still .entry.text; IRQs off throughout ---- */
+
+	.globl syscall_entry_pti
+syscall_entry_pti:
+	swapgs
+	movq %rsp, %gs:user_stack_scratch
+	CR3_KERNEL %rsp
+	jmp syscall_on_kernel_tables
+
+	/* On the user's tables and the entry stack, where rdi and above lie (from kernel mode: on any stack, kernel's
+	 * tables). */
+pti_trap_common:
+	testb $3, 24(%rsp)
+	jnz 1f
+	PUSH_AFTER_DI
+	jmp trap_common_pushed
+1:	swapgs
+	pushq %rsi
+	CR3_KERNEL %rsi
+	movq %rsp, %rsi
+	movq %gs:kernel_stack_top, %rsp
+	pushq 56(%rsi)			/* ss, sp, flags, cs, ip, orig, di */
+	pushq 48(%rsi)
+	pushq 40(%rsi)
+	pushq 32(%rsi)
+	pushq 24(%rsi)
+	pushq 16(%rsi)
+	pushq 8(%rsi)
+	movq (%rsi), %rsi
+	PUSH_AFTER_DI
+	cld
+	SMAP_CLAC
+	movl %edi, %esi
+	movq %rsp, %rdi
+	call trap_dispatch
+	jmp ret_to_user
+
+pti_sysret:
+	POP_CALLEE_SAVED
+	addq $8, %rsp			/* r11 and rcx are loaded */
+	popq %r10
+	popq %r9
+	popq %r8
+	popq %rax
+	addq $8, %rsp
+	popq %rdx
+	popq %rsi
+	movq %rsp, %rdi
+	movq %gs:entry_stack_top, %rsp
+	pushq 40(%rdi)			/* sp */
+	pushq (%rdi)
+	CR3_USER %rdi
+	popq %rdi
+	popq %rsp
+	swapgs
+	sysretq
+
+pti_iret:
+	POP_CALLEE_SAVED
+	popq %r11
+	popq %r10
+	popq %r9
+	popq %r8
+	popq %rax
+	popq %rcx
+	popq %rdx
+	popq %rsi
+	movq %rsp, %rdi
+	movq %gs:entry_stack_top, %rsp
+	pushq 48(%rdi)			/* ss, sp, flags, cs, ip */
+	pushq 40(%rdi)
+	pushq 32(%rdi)
+	pushq 24(%rdi)
+	pushq 16(%rdi)
+	pushq (%rdi)
+	CR3_USER %rdi
+	popq %rdi
+	swapgs
+	iretq
+
+	/* r14 keeps the tables that were loaded: either's, also between any two instructions above. */
+pti_paranoid_in:
+	movq %cr3, %r14
+	movq %r14, %rax
+	andq $~0x1000, %rax
+	movq %rax, %cr3
+	jmp paranoid_on_kernel_tables
+pti_paranoid_out:
+	movq %r14, %cr3
+	POP_ALL
+	addq $8, %rsp
+	iretq
+
+	.text
 	/* struct task *switch_stacks(struct task *prev, ulong *save_sp, ulong new_sp) */
 	.globl switch_stacks
 switch_stacks:

@@ -247,6 +247,8 @@ void mmu_init(void)
 
 	pte_nx = cpu_has(CPU_NX) ? PTE_NX : 0;
 	kernel_root = early_page();
+	if (pti_on && kernel_root & PAGE_SIZE) /* entry code clears that bit; the next page is even */
+		kernel_root = early_page();
 	root = phys_to_virt(kernel_root);
 	for (unsigned i = 0; i < ARRAY_SIZE(slots); i++)
 		root[slots[i] >> 39 & 511] = early_page() | PTE_PRESENT | PTE_WRITE;
@@ -288,7 +290,7 @@ static void flush_range(void *arg)
 	if (u->bytes > 64 * PAGE_SIZE) { /* global pages too */
 		ulong cr4 = cr4_read();
 
-		cr4_write(cr4 & ~(ulong)CR4_PGE);
+		cr4_write(cr4 ^ CR4_PGE); /* either way */
 		cr4_write(cr4);
 		return;
 	}

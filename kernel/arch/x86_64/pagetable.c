@@ -8,6 +8,8 @@
  * descriptor (mapcount, which a table does not use). All tables of an address space hang on one
  * list through their descriptors and go at once.
  *
+ * With page-table isolation (pti.c) the root is a pair of pages.
+ *
  * Contract: arch/mmu.h, user half. A huge entry is guarded by the lock of the level-2 table that
  * holds it.
  *
@@ -29,9 +31,9 @@ static struct page *table_page(const u64 *table)
 	return pfn_to_page(virt_to_phys(table) >> PAGE_SHIFT);
 }
 
-static u64 *table_new(struct pagetable *pt)
+static u64 *table_new(struct pagetable *pt, unsigned order)
 {
-	struct page *p = page_alloc(0, ALLOC_ZERO, pt->tenant);
+	struct page *p = page_alloc(order, ALLOC_ZERO, pt->tenant);
 
 	if (!p)
 		return NULL;
@@ -63,10 +65,12 @@ int pagetable_create(struct pagetable *pt, struct tenant *tenant)
 	u64 *root;
 
 	*pt = (struct pagetable){ .tenant = tenant };
-	root = table_new(pt);
+	root = table_new(pt, pti_on);
 	if (!root)
 		return -ENOMEM;
 	memcpy(root + 256, (u64 *)phys_to_virt(kernel_root) + 256, PAGE_SIZE / 2);
+	if (pti_on)
+		pti_fill_root(root + 512);
 	pt->root = virt_to_phys(root);
 	table_adopt(pt, root);
 	return 0;
@@ -138,7 +142,7 @@ pte_t pte_with_rights(pte_t e, unsigned rights)
 /* Puts a table under e unless somebody was faster. -ENOMEM. */
 static int table_install(struct pagetable *pt, u64 *e)
 {
-	u64 *t = table_new(pt);
+	u64 *t = table_new(pt, 0);
 	u64 none = 0;
 
 	if (!t)
@@ -149,6 +153,17 @@ static int table_install(struct pagetable *pt, u64 *e)
 	else
 		table_free(table_page(t));
 	return 0;
+}
+
+/* With isolation a root is two pages: the kernel's and, above it, user mode's. Both get the entry; nothing of the
+ * user's may run on the kernel's tables, so that a way out which forgets to change them faults at once. Two CPUs may do
+ * it at the same time: they write the same. */
+static void root_share(u64 *e, u64 v)
+{
+	if (v & PTE_PRESENT && !READ_ONCE(e[512])) {
+		WRITE_ONCE(*e, v | pte_nx);
+		WRITE_ONCE(e[512], v & ~pte_nx);
+	}
 }
 
 /* The entry of va at `level` (1: the one for a leaf table or huge page). */
@@ -175,6 +190,8 @@ static int walk_to(struct pagetable *pt, ulong va, int level, bool alloc, u64 **
 				return -ENOMEM;
 			v = READ_ONCE(*e);
 		}
+		if (unlikely(pti_on) && l == 3)
+			root_share(e, v);
 		table = phys_to_virt(v & PTE_ADDRESS);
 	}
 }
@@ -230,7 +247,7 @@ int pt_huge_split(struct pagetable *pt, ulong va)
 
 	if (err)
 		return err;
-	t = table_new(pt);
+	t = table_new(pt, 0);
 	if (!t)
 		return -ENOMEM;
 	leaf = (struct pt_leaf){ pmd, table_page(pmd), 1, true };

@@ -168,6 +168,7 @@ static bool start_one(unsigned cpu, u32 apic_id)
 	numa_cpu_added(cpu, apic_id);
 	if (percpu_create(cpu) || cpu_create_stacks(cpu) || task_prepare_cpu(cpu, &stack))
 		return false;
+	pti_add_cpu(cpu);
 	secondary_cpu = cpu;
 	secondary_gs = percpu_offset[cpu];
 	secondary_root = kernel_root;

@@ -35,7 +35,7 @@ struct extable_entry {
 
 extern char trap_stubs[];
 extern const struct extable_entry extable_start[], extable_end[];
-static struct idt_gate idt[256] __aligned(16);
+static struct idt_gate idt[256] __aligned(4096); /* the whole page: user tables map it */
 
 enum {
 	VEC_DE,
@@ -90,6 +90,11 @@ static void set_gate(unsigned v, unsigned ist, unsigned dpl)
 				    .type = (u8)(0x8e | dpl << 5),
 				    .offset_mid = (u16)(at >> 16),
 				    .offset_high = (u32)(at >> 32) };
+}
+
+ulong trap_idt(void)
+{
+	return (ulong)idt;
 }
 
 void trap_init_idt(void)

@@ -110,6 +110,9 @@ struct cpu_gdt {
 	u64 entry[16];
 };
 
+/* What the CPU and the entry code touch before the kernel's tables are loaded: kernel.ld gives it a page. */
+#define DEFINE_PER_CPU_ENTRY(type, name) __typeof__(type) name __section(".percpu.entry")
+
 DECLARE_PER_CPU(ulong, kernel_stack_top);
 DECLARE_PER_CPU(u32, lapic_id);
 
@@ -168,6 +171,12 @@ void cpu_show_number(void); /* its own and its node's, where programs read them 
 /* bugs.c */
 void bugs_init(void);
 void cpu_bugs_list(struct strbuf *out); /* their names, each behind a space */
+/* pti.c */
+extern bool pti_on;
+void pti_patch(void);           /* while the text is writable */
+void pti_init(void);            /* after mmu_init */
+void pti_add_cpu(unsigned cpu); /* before it runs; its per-CPU memory and interrupt stacks are there */
+void pti_fill_root(u64 *user);  /* the kernel's half of a user root */
 /* percpu.c */
 void percpu_init_boot(void);
 int percpu_create(unsigned cpu); /* maps and fills another CPU's copy */
@@ -215,6 +224,7 @@ void user_enable_smap(void); /* while the text is writable */
 void tlb_switch(struct task *next);
 /* trap.c, entry.S */
 void trap_init_idt(void);
+ulong trap_idt(void); /* its page */
 extern char syscall_entry[], ret_to_user[], fork_return[];
 void trap_dispatch(struct regs *r, ulong vector);
 void user_return(struct regs *r);

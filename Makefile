@@ -66,6 +66,12 @@ KFLAGS := -std=gnu11 -O2 -g -ffreestanding -nostdinc -isystem $(shell $(CC) -pri
 ifeq ($(DEBUG),1)
 KFLAGS += -DOSTROM_DEBUG
 endif
+# Indirect branches go through the thunks of retpoline.S; jump tables stay, since most machines patch the thunks away.
+ifneq ($(findstring clang,$(CC)),)
+KFLAGS += -mretpoline -mretpoline-external-thunk
+else
+KFLAGS += -mindirect-branch=thunk-extern -mindirect-branch-register -fjump-tables
+endif
 ifneq ($(findstring clang,$(CC)),)
 KFLAGS += -Wno-address-of-packed-member -Wno-gnu-variable-sized-type-not-at-end
 endif
@@ -119,13 +125,16 @@ $(K)/vdso.so: $(wildcard $(VDSO)/*) $(GEN)
 $(K)/kernel/arch/x86_64/vdso_image.o: KFLAGS += -Wa,-I$(K)
 $(K)/kernel/arch/x86_64/vdso_image.o: $(K)/vdso.so
 
-# Two passes: the first link gives the addresses, the second carries the symbol table for backtraces.
-$(K)/ostrom.elf: $(kernel_obj) $(LDSCRIPT) tools/gen-ksyms
+# Two passes: the first link gives the addresses, the second carries what is made from them, the symbol table for backtraces and
+# the places that call thunks.
+$(K)/ostrom.elf: $(kernel_obj) $(LDSCRIPT) tools/gen-ksyms tools/gen-relocs
 	@echo "  LD  $@"
 	@echo '/* empty first pass */' | tools/gen-ksyms --empty > $(K)/ksyms0.S
+	@tools/gen-relocs --empty >> $(K)/ksyms0.S
 	@$(CC) $(KFLAGS) -c $(K)/ksyms0.S -o $(K)/ksyms0.o
-	@ld -nostdlib -static -z max-page-size=4096 --no-warn-rwx-segments -T $(LDSCRIPT) -o $(K)/pass1.elf $(kernel_obj) $(K)/ksyms0.o
+	@ld -q -nostdlib -static -z max-page-size=4096 --no-warn-rwx-segments -T $(LDSCRIPT) -o $(K)/pass1.elf $(kernel_obj) $(K)/ksyms0.o
 	@nm -n $(K)/pass1.elf | tools/gen-ksyms > $(K)/ksyms.S
+	@tools/gen-relocs $(K)/pass1.elf >> $(K)/ksyms.S
 	@$(CC) $(KFLAGS) -c $(K)/ksyms.S -o $(K)/ksyms.o
 	@ld -nostdlib -static -z max-page-size=4096 --no-warn-rwx-segments -T $(LDSCRIPT) -o $@ $(kernel_obj) $(K)/ksyms.o
 	@rm -f $(K)/pass1.elf

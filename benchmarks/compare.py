@@ -38,6 +38,9 @@ def rows_of(command, who):
 
 def guest(kernel, options, command):
     """The rows of a command in a guest of Ostrom (kernel None) or of this kernel; time is instructions."""
+    if not kernel:  # as the rivals
+        options = [f"{o} mitigations=off" if before == "--append" else o for before, o in zip(["", *options], options)]
+        options += [] if "--append" in options else ["--append", "mitigations=off"]
     words = ["tools/qemu-run", "--icount", "--timeout", "600", *options, *(["--kernel", kernel] if kernel else [])]
     return rows_of([*words, "--", *command], kernel or "Ostrom")
 

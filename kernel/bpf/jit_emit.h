@@ -6,6 +6,7 @@
 #ifndef BPF_JIT_EMIT_H
 #define BPF_JIT_EMIT_H
 
+#include <bpf/prog.h>
 #include <lib/types.h>
 
 enum x86 { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
@@ -53,6 +54,36 @@ static inline void modrm_mem(struct emitter *e, u32 reg, u32 base, s32 disp)
 	} else {
 		byte(e, 0x80 | (reg & 7) << 3 | (base & 7));
 		word32(e, (u32)disp);
+	}
+}
+
+/* jmp *reg or call *reg. Where the predictor of indirect branches is not to be trusted, by a return that it never sees,
+ * with a trap for speculation behind its call: "call 2f; 1: pause; lfence; jmp 1b; 2: mov reg, (rsp); ret". A call goes
+ * round that by "jmp 4f; 3: that; 4: call 3b". */
+static inline void branch_by(struct emitter *e, u32 reg, bool call)
+{
+	static const u8 trap[] = { 0xe8, 7, 0, 0, 0, 0xf3, 0x90, 0x0f, 0xae, 0xe8, 0xeb, 0xf9 };
+
+	if (!bpf_jit_thunks) {
+		rex(e, false, 0, reg, false);
+		byte(e, 0xff);
+		modrm_reg(e, call ? 2 : 4, reg);
+		return;
+	}
+	if (call) {
+		byte(e, 0xeb);
+		byte(e, 17);
+	}
+	for (unsigned i = 0; i < sizeof(trap); i++)
+		byte(e, trap[i]);
+	rex(e, true, reg, RSP, false);
+	byte(e, 0x89);
+	byte(e, 0x04 | (reg & 7) << 3); /* [rsp] */
+	byte(e, 0x24);
+	byte(e, 0xc3);
+	if (call) {
+		byte(e, 0xe8);
+		word32(e, (u32)-22);
 	}
 }
 

@@ -450,8 +450,7 @@ static void call_address(struct jit *j, u64 target)
 	byte(e, 0xb8);
 	word32(e, (u32)target);
 	word32(e, (u32)(target >> 32));
-	byte(e, 0xff);
-	modrm_reg(e, 2, RAX);
+	branch_by(e, RAX, true);
 }
 
 static void inline_array_lookup(struct jit *j, struct bpf_map *map)
@@ -523,9 +522,7 @@ static void tail_call(struct jit *j)
 	op_rr(e, true, 0x01, R11, RCX);
 	group1(e, false, 0, RAX, 1);
 	leave(j);
-	rex(e, false, 0, R11, false);
-	byte(e, 0xff);
-	modrm_reg(e, 4, R11);
+	branch_by(e, R11, false);
 	for (int i = 0; i < 4; i++)
 		short_end(e, out[i]);
 }
@@ -758,6 +755,8 @@ static void note_places(const struct jit *j)
 		p->line_code[i] = insn == p->subs[s].start ? j->entry[s] : j->addr[insn];
 	}
 }
+
+bool bpf_jit_thunks;
 
 int bpf_jit_x86(const struct bpf_prog *prog, u8 *buf, u32 size, u64 at, u32 *tail_off, bool blind)
 {

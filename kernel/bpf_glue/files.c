@@ -12,6 +12,7 @@
  */
 #include <alloc/kmap.h>
 #include <alloc/slab.h>
+#include <arch/cpu.h>
 #include <bpf/btf.h>
 #include <lib/err.h>
 #include <lib/printf.h>
@@ -179,6 +180,7 @@ void *bpf_file_object(struct file *f, enum bpf_object *kind, u32 *flags)
 
 void bpf_files_init(void)
 {
+	bpf_jit_thunks = cpu_indirect_thunks();
 	for (u32 i = 0; i < RING_QUEUES; i++)
 		waitq_init(&ring_queues[i]);
 }

@@ -21,6 +21,7 @@
 #include <core/log.h>
 #include <core/trace.h>
 #include <lib/err.h>
+#include <lib/nospec.h>
 #include <lib/printf.h>
 #include <linux/ptrace.h>
 #include <process/ptrace.h>
@@ -83,6 +84,7 @@ static long dispatch(const struct regs *r, ulong nr)
 		log_absent(nr);
 		return -ENOSYS;
 	}
+	nr = index_nospec(nr, SYSCALL_COUNT);
 	return syscall_table[nr](r->di, r->si, r->dx, r->r10, r->r8, r->r9);
 }
 

@@ -14,6 +14,7 @@
 #include <alloc/slab.h>
 #include <core/log.h>
 #include <lib/err.h>
+#include <lib/nospec.h>
 #include <lib/string.h>
 #include <linux/fs.h>
 #include <asm/resource.h>
@@ -135,7 +136,10 @@ static inline struct file *table_file(struct files *fs, unsigned fd)
 {
 	struct fd_table *t = rcu_deref(fs->table);
 
-	return likely(fd < t->max) ? rcu_deref(t->file[fd]) : NULL;
+	if (unlikely(fd >= t->max))
+		return NULL;
+	fd = (unsigned)index_nospec(fd, t->max);
+	return rcu_deref(t->file[fd]);
 }
 
 static struct file *get_counted(struct files *fs, unsigned fd)

@@ -14,6 +14,7 @@
 // links: tests/fuzz/fuzz_bpf_exec.c
 #include <stdio.h>
 #include <stdlib.h>
+#include <bpf/prog.h>
 #include <lib/types.h>
 
 #define MOST_BYTES 100
@@ -47,6 +48,7 @@ int main(int argc, char **argv)
 			bytes[i] = (u8)(next() >> 32);
 		if (next() % 32) /* raw bytes and logs need few tries */
 			bytes[0] &= 0x7d;
+		bpf_jit_thunks = next() >> 63; /* calls and tail calls in both forms */
 		(void)LLVMFuzzerTestOneInput(bytes, size);
 		if (fuzz_accepted / step != told) {
 			told = fuzz_accepted / step;

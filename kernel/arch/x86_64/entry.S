@@ -27,12 +27,21 @@
 	.popsection
 	.endm
 
-	/* The place, at least five bytes that nobody jumps into, where a jump is written if isolation is on. */
-	.macro PTI_JUMP target
-661:	.pushsection .pti_sites, "a"
+	/* Where a CPU may speculate past a swapgs that does not run, or run past one that does: a nop, or LFENCE. */
+	.macro SWAPGS_FENCE
+661:	.byte 0x0f, 0x1f, 0x00
+	.pushsection .fence_sites, "a"
+	.quad 661b
+	.popsection
+	.endm
+
+	/* The place, at least five bytes that nobody jumps into, where a jump is written if the defence is on. */
+	.macro JUMP_SITE section, target
+661:	.pushsection \section, "a"
 	.quad 661b, \target
 	.popsection
 	.endm
+#define PTI_JUMP JUMP_SITE .pti_sites,
 	.macro NOP5
 	.byte 0x0f, 0x1f, 0x44, 0x00, 0x00
 	.endm
@@ -236,9 +245,11 @@ trap_common_pushed:
 	testb $3, R_CS(%rsp)
 	jz 1f
 	swapgs
+	SWAPGS_FENCE
 	call trap_dispatch
 	jmp ret_to_user
-1:	call trap_dispatch
+1:	SWAPGS_FENCE
+	call trap_dispatch
 	.globl trap_return_kernel
 trap_return_kernel:
 	POP_ALL
@@ -394,8 +405,11 @@ switch_stacks:
 	pushq %r14
 	pushq %r15
 	movq %rsp, (%rsi)
+	JUMP_SITE .fill_sites, switch_stacks_fill
 	movq %rdx, %rsp
 	popq %r15
+	.globl switch_stacks_filled
+switch_stacks_filled:
 	popq %r14
 	popq %r13
 	popq %r12
@@ -410,7 +424,7 @@ thread_first:
 	movq %rax, %rdi
 	call upcall_thread_started
 	movq %r12, %rdi
-	call *%rbx
+	call __x86_indirect_thunk_rbx
 	jmp ret_to_user
 
 	/* Runs fn(arg) on another stack for good: rdi = stack top, rsi = fn, rdx = arg */
@@ -419,7 +433,7 @@ stack_call:
 	movq %rdi, %rsp
 	xorl %ebp, %ebp
 	movq %rdx, %rdi
-	call *%rsi
+	call __x86_indirect_thunk_rsi
 	ud2
 
 	.section .note.GNU-stack, "", @progbits

@@ -24,24 +24,8 @@
 #include "mmu_priv.h"
 #include "x86_priv.h"
 
-struct pti_site {
-	ulong at, target;
-};
-
 bool pti_on;
 static paddr_t half_root; /* its upper half is the pattern */
-
-void pti_patch(void)
-{
-	extern const struct pti_site pti_sites_start[], pti_sites_end[];
-
-	for (const struct pti_site *s = pti_sites_start; s < pti_sites_end; s++) {
-		s32 rel = (s32)(s->target - (s->at + 5));
-
-		*(u8 *)s->at = 0xe9;
-		memcpy((u8 *)s->at + 1, &rel, 4);
-	}
-}
 
 static void show(ulong va, size_t bytes, unsigned rights)
 {

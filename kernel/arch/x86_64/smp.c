@@ -142,6 +142,7 @@ void x86_start_secondary(unsigned cpu)
 	mmu_init_cpu();
 	cpu_init_tables(cpu);
 	cpu_enable_features();
+	bugs_init_cpu();
 	cpu_show_number();
 	apic_init_cpu();
 	fpu_init_cpu();

@@ -143,13 +143,17 @@ user_cmpxchg_u32_raw:
 
 	/* int user_load_u64(const u64 __user *p, u64 *out), user_store_u64(u64 __user *p, u64 v), and the shorter words:
 	 * the whole check is one comparison, as the length is known. */
-	.macro WORD_BEGIN name, size
+	/* A guess that ja is not taken gets the last word that a program may have. */
+	.macro WORD_BEGIN name, size, load=0
 	.balign 16
 	.globl \name
 \name:
 	movabsq $USER_END_ASM - \size, %rcx
 	cmpq %rcx, %rdi
 	ja user_word_bad
+	.if \load
+	cmovaq %rcx, %rdi
+	.endif
 	STAC
 	.endm
 	.macro WORD_END
@@ -157,11 +161,11 @@ user_cmpxchg_u32_raw:
 	xorl %eax, %eax
 	ret
 	.endm
-	WORD_BEGIN user_load_u64, 8
+	WORD_BEGIN user_load_u64, 8, load=1
 1:	movq (%rdi), %rcx
 	movq %rcx, (%rsi)
 	WORD_END
-	WORD_BEGIN user_load_u32, 4
+	WORD_BEGIN user_load_u32, 4, load=1
 2:	movl (%rdi), %ecx
 	movl %ecx, (%rsi)
 	WORD_END

@@ -27,6 +27,8 @@
 #define TASK_WORK 128 /* offset of task->work, checked in thread.c */
 
 #define MSR_APIC_BASE      0x1b
+#define MSR_SPEC_CTRL      0x48
+#define MSR_ARCH_CAPS      0x10a
 #define MSR_TSC_DEADLINE   0x6e0
 #define MSR_EFER           0xc0000080
 #define MSR_STAR           0xc0000081
@@ -38,9 +40,10 @@
 #define MSR_KERNEL_GS_BASE 0xc0000102
 #define MSR_TSC_AUX        0xc0000103
 
-#define EFER_SCE (1 << 0)
-#define EFER_LME (1 << 8)
-#define EFER_NXE (1 << 11)
+#define EFER_SCE       (1 << 0)
+#define EFER_LME       (1 << 8)
+#define EFER_NXE       (1 << 11)
+#define EFER_AUTO_IBRS (1 << 21)
 
 #define CR0_PE (1 << 0)
 #define CR0_MP (1 << 1)
@@ -169,11 +172,11 @@ u32 cpu_own_apic_id(void);
 u32 cpu_shown_number(void); /* this CPU's number, and its node's from bit 12 on */
 void cpu_show_number(void); /* its own and its node's, where programs read them */
 /* bugs.c */
-void bugs_init(void);
+void bugs_init(void);                   /* chooses the defences and patches the text, while it is writable */
+void bugs_init_cpu(void);               /* each CPU */
 void cpu_bugs_list(struct strbuf *out); /* their names, each behind a space */
 /* pti.c */
 extern bool pti_on;
-void pti_patch(void);           /* while the text is writable */
 void pti_init(void);            /* after mmu_init */
 void pti_add_cpu(unsigned cpu); /* before it runs; its per-CPU memory and interrupt stacks are there */
 void pti_fill_root(u64 *user);  /* the kernel's half of a user root */

@@ -66,9 +66,10 @@ bool cpu_has(enum cpu_feature f);
 
 struct strbuf;
 void cpu_describe(unsigned cpu, struct strbuf *out); /* its entry of /proc/cpuinfo */
-/* The processor's own leaks, and what is done about each: /sys/devices/system/cpu/vulnerabilities. Files by number, NULL
- * behind the last; the text of one, without a newline. */
+/* The processor's own leaks, and what is done about each: /sys/devices/system/cpu/vulnerabilities. Files by number,
+ * NULL behind the last; the text of one, without a newline. */
 const char *cpu_bug_file(unsigned i);
 void cpu_bug_show(unsigned i, struct strbuf *out);
+bool cpu_indirect_thunks(void); /* code made at run time may not branch by a register, either */
 
 #endif

@@ -140,6 +140,7 @@ static inline u64 bpf_prog_run(const struct bpf_prog *prog, const void *ctx)
 	return prog->jited ? prog->jited(ctx) : bpf_interpret(prog, ctx);
 }
 
+extern bool bpf_jit_thunks; /* no indirect branches in what the compiler makes; set before the first program */
 /* x86-64 code for the program. buf NULL: returns the bytes needed. The code runs at address `at` (buf may be another
  * mapping of it). Returns the length, -ENOTSUPP for what the compiler does not do, -ENOSPC if size is too small. */
 int bpf_jit_x86(const struct bpf_prog *prog, u8 *buf, u32 size, u64 at, u32 *tail_off, bool blind);

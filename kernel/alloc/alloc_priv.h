@@ -24,4 +24,6 @@ void poison_check(const void *p, size_t n, const char *what);
 #define poison_check(p, n, what)    ((void)0)
 #endif
 
+size_t slab_room_at(const struct page *slab, u32 at); /* slab_room of that byte of a slab */
+
 #endif

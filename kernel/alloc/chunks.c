@@ -42,6 +42,24 @@ struct page *pfn_to_page(pfn_t pfn)
 	return &pages[pfn];
 }
 
+size_t slab_room(const void *p)
+{
+	ulong a = (ulong)p - DIRECT_MAP_BASE;
+	pfn_t pfn = a >> PAGE_SHIFT;
+	u64 c = pfn >> CHUNK_SHIFT;
+	struct page *pg = &pages[pfn];
+
+	if (c >= MAX_CHUNKS || pfn < chunks[c].lo || pfn >= chunks[c].hi)
+		return SIZE_MAX;
+	if (likely(!(pg->flags & (PAGE_TAIL | PAGE_FREE | PAGE_SLAB | PAGE_ORDER_MASK))))
+		return PAGE_SIZE - a % PAGE_SIZE;
+	pg = page_head(pg);
+	a -= (ulong)(pg - pages) << PAGE_SHIFT;
+	if (pg->flags & PAGE_SLAB)
+		return slab_room_at(pg, (u32)a);
+	return pg->flags & PAGE_FREE ? 0 : (PAGE_SIZE << page_order(pg)) - a;
+}
+
 pfn_t page_to_pfn(const struct page *p)
 {
 	return (pfn_t)(p - pages);

@@ -465,6 +465,14 @@ size_t ksize(const void *p)
 	return pg->flags & PAGE_SLAB ? ((struct kcache *)pg->owner)->object : PAGE_SIZE << page_order(pg);
 }
 
+size_t slab_room_at(const struct page *slab, u32 at)
+{
+	const struct kcache *c = slab->owner;
+
+	at %= c->size;
+	return at < c->object ? c->object - at : 0;
+}
+
 void *krealloc(void *p, size_t bytes, unsigned flags)
 {
 	size_t old = p ? ksize(p) : 0;

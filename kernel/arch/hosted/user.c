@@ -42,6 +42,16 @@ int user_put_bytes(void __user *dst, const void *src, size_t n)
 	return copied(dst, src, n, false) == n ? 0 : -EFAULT;
 }
 
+int user_get_fixed(void *dst, const void __user *src, size_t n)
+{
+	return user_get_bytes(dst, src, n);
+}
+
+int user_put_fixed(void __user *dst, const void *src, size_t n)
+{
+	return user_put_bytes(dst, src, n);
+}
+
 int user_load_u64(const u64 __user *p, u64 *out)
 {
 	return user_get_bytes(out, p, sizeof(*out));

@@ -23,6 +23,9 @@ void *__must_check kmalloc(size_t bytes, unsigned flags);
 void *__must_check krealloc(void *p, size_t bytes, unsigned flags); /* keeps the old object on failure */
 void kfree(const void *p);
 size_t ksize(const void *p); /* usable bytes behind p */
+/* p, in the direct map, may lie anywhere in an object or block of pages: bytes from there to its end. 0: in the gap
+ * between two objects, or free memory; SIZE_MAX: memory of boot, which has no descriptor. For checks of copies. */
+size_t slab_room(const void *p);
 /* Paid by whoever pays for `owner` (of kmalloc, ALLOC_CHARGED), in any context: what others put into a queue of his. */
 void *__must_check kmalloc_paid_like(const void *owner, size_t bytes, unsigned flags);
 /* So many bytes more (or fewer) are kept for owner by who could not tell for whom they were. Any context. */

@@ -9,6 +9,11 @@
 
 #include <lib/types.h>
 
+/* Without _fixed: n was not known when this was compiled, so it is checked that the kernel's memory is what somebody
+ * allocated for one purpose: not beyond the end of a slab object or of this thread's stack, and no text. Else the call
+ * fails like a fault, the log says where (the debug build panics). */
+int __must_check user_get_fixed(void *dst, const void __user *src, size_t n);
+int __must_check user_put_fixed(void __user *dst, const void *src, size_t n);
 int __must_check user_get_bytes(void *dst, const void __user *src, size_t n);
 int __must_check user_put_bytes(void __user *dst, const void *src, size_t n);
 int __must_check user_load_u64(const u64 __user *p, u64 *out);
@@ -24,15 +29,17 @@ static __always_inline int __must_check user_get(void *dst, const void __user *s
 		return user_load_u64((const u64 __user *)src, (u64 *)dst);
 	if (__builtin_constant_p(n) && n == 4)
 		return user_load_u32((const u32 __user *)src, (u32 *)dst);
-	return user_get_bytes(dst, src, n);
+	return __builtin_constant_p(n) ? user_get_fixed(dst, src, n) : user_get_bytes(dst, src, n);
 }
 
 static __always_inline int __must_check user_put(void __user *dst, const void *src, size_t n)
 {
 	u64 word = 0;
 
-	if (!__builtin_constant_p(n) || (n != 8 && n != 4 && n != 2))
+	if (!__builtin_constant_p(n))
 		return user_put_bytes(dst, src, n);
+	if (n != 8 && n != 4 && n != 2)
+		return user_put_fixed(dst, src, n);
 	__builtin_memcpy(&word, src, n);
 	if (n == 8)
 		return user_store_u64((u64 __user *)dst, word);

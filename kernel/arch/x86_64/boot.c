@@ -88,6 +88,14 @@ static void read_memmap(const struct pvh_start_info *si)
 	info.nr_ram_all = info.nr_ram;
 }
 
+/* The command line where the loader put it; NULL: none. */
+const char *boot_words(paddr_t start_info)
+{
+	const struct pvh_start_info *si = phys_to_virt(start_info);
+
+	return si->magic == PVH_MAGIC && si->cmdline ? phys_to_virt(si->cmdline) : NULL;
+}
+
 static void read_start_info(paddr_t pa)
 {
 	const struct pvh_start_info *si = phys_to_virt(pa);

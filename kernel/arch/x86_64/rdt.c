@@ -49,7 +49,7 @@ static void read_here(void *arg)
 			 "xorl %[err], %[err]\n"
 			 "2:\n" FIXUP("1b", "2b")
 			 : [err] "+r"(err), "+a"(lo), "+d"(hi)
-			 : "c"(c->msr), [base] "i"(KERNEL_BASE)
+			 : "c"(c->msr), [base] "i"(KERNEL_LINK_BASE)
 			 : "memory");
 	c->value = (u64)hi << 32 | lo;
 	c->err = err ? -EIO : 0;
@@ -64,7 +64,7 @@ static void write_here(void *arg)
 			 "xorl %[err], %[err]\n"
 			 "2:\n" FIXUP("1b", "2b")
 			 : [err] "+r"(err)
-			 : "c"(c->msr), "a"((u32)c->value), "d"((u32)(c->value >> 32)), [base] "i"(KERNEL_BASE)
+			 : "c"(c->msr), "a"((u32)c->value), "d"((u32)(c->value >> 32)), [base] "i"(KERNEL_LINK_BASE)
 			 : "memory");
 	c->err = err ? -EIO : 0;
 }

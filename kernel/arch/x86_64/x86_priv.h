@@ -6,13 +6,21 @@
 #ifndef X86_PRIV_H
 #define X86_PRIV_H
 
-#define KERNEL_BASE  0xffffffff80000000
-#define USER_END_ASM 0x00007ffffffff000 /* USER_END, without a suffix that the assembler does not know */
-#define VMEM_BASE    0xffffc90000000000
-#define VMEM_END     0xffffe00000000000
-#define PERCPU_BASE  0xffffe00000000000
-#define PERCPU_UNIT  0x400000           /* address space of one CPU's copy */
-#define PAGES_BASE   0xffffea0000000000 /* page descriptors (alloc/page.c) */
+/* Where the image's physical address 0 is linked to be. In C, KERNEL_BASE is where it is: relocate.c may have moved the
+ * image, and the symbol with it. In assembly only differences of linked addresses are meant. */
+#define KERNEL_LINK_BASE 0xffffffff80000000
+#ifdef __ASSEMBLER__
+#define KERNEL_BASE KERNEL_LINK_BASE
+#else
+#define KERNEL_BASE ((ulong)kernel_base)
+#endif
+#define KASLR_IMAGE_MAX (64 << 20)         /* the image ends below this physical address */
+#define USER_END_ASM    0x00007ffffffff000 /* USER_END, without a suffix that the assembler does not know */
+#define VMEM_BASE       0xffffc90000000000
+#define VMEM_END        0xffffe00000000000
+#define PERCPU_BASE     0xffffe00000000000
+#define PERCPU_UNIT     0x400000           /* address space of one CPU's copy */
+#define PAGES_BASE      0xffffea0000000000 /* page descriptors (alloc/page.c) */
 
 /* Selectors: the order that SYSRET wants, and Linux's values, which ptrace and signal frames show.
  */
@@ -119,7 +127,7 @@ struct cpu_gdt {
 DECLARE_PER_CPU(ulong, kernel_stack_top);
 DECLARE_PER_CPU(u32, lapic_id);
 
-extern char image_start[], text_start[], text_end[], rodata_end[], bss_start[], bss_end[], image_end[];
+extern char kernel_base[], image_start[], text_start[], text_end[], rodata_end[], bss_start[], bss_end[], image_end[];
 extern char percpu_start[], percpu_end[], percpu0_start[], bootbss_start[], bootbss_end[];
 extern char trampoline_start[], trampoline_end[];
 #define __bootbss __section(".bootbss")
@@ -157,6 +165,7 @@ CR_ACCESS_(4)
 
 /* boot.c */
 void __noreturn x86_start(paddr_t start_info);
+const char *boot_words(paddr_t start_info); /* before anything is copied */
 extern paddr_t boot_rsdp;
 /* mmu.c */
 void mmu_init(void);                       /* the final kernel page tables, on the boot CPU */
@@ -175,6 +184,8 @@ void cpu_show_number(void); /* its own and its node's, where programs read them 
 void bugs_init(void);                   /* chooses the defences and patches the text, while it is writable */
 void bugs_init_cpu(void);               /* each CPU */
 void cpu_bugs_list(struct strbuf *out); /* their names, each behind a space */
+/* kaslr.c */
+ulong kaslr_choose(paddr_t start_info);
 /* pti.c */
 extern bool pti_on;
 void pti_init(void);            /* after mmu_init */

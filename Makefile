@@ -30,7 +30,7 @@ else
 K := $(B)/kernel
 endif
 
-.PHONY: all kernel user unit abi fuzz plugins check clean
+.PHONY: all kernel user unit abi fuzz plugins check clean FORCE
 all: kernel user
 
 # ---- parts -------------------------------------------------------------------------------------
@@ -106,7 +106,12 @@ LDSCRIPT   := kernel/arch/x86_64/kernel.ld
 kernel: $(K)/ostrom.elf
 	@ln -sfn kernel/ostrom.elf $(B)/ostrom.elf
 
-$(K)/%.o: %.c $(GEN)
+# Other flags than last time build everything anew.
+$(K)/.flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(KFLAGS)' | cmp -s - $@ || echo '$(CC) $(KFLAGS)' > $@
+
+$(K)/%.o: %.c $(GEN) $(K)/.flags
 	@mkdir -p $(@D)
 	@echo "  CC  $<"; $(CC) $(KFLAGS) -MMD -MP -c $< -o $@
 

@@ -480,7 +480,7 @@ static ssize_t read_page(struct page_cache *c, struct io *io, size_t len)
 	}
 	if (c->ops->fill && !(p->flags & PAGE_ACTIVE))
 		(void)page_test_set_flag(p, PAGE_ACTIVE);
-	done = iter_copy_out((char *)page_virt(p) + offset, len, &io->iter);
+	done = iter_page_out(p, offset, len, &io->iter);
 	page_put(p);
 	return done ? (ssize_t)done : -EFAULT;
 }
@@ -520,7 +520,7 @@ static ssize_t write_new_page(struct page_cache *c, struct io *io)
 
 	if (!p)
 		return -ENOMEM;
-	done = iter_copy_in_nofault(page_virt(p), PAGE_SIZE, &io->iter);
+	done = iter_page_in_nofault(p, 0, PAGE_SIZE, &io->iter);
 	(void)page_test_set_flag(p, PAGE_UPTODATE);
 	page_get(p);
 	if (done < PAGE_SIZE || cache_insert(c, index, p)) {
@@ -554,7 +554,7 @@ static ssize_t write_page(struct page_cache *c, struct io *io, size_t len)
 			page_put(p);
 		return err;
 	}
-	done = iter_copy_in_nofault((char *)page_virt(p) + offset, len, &io->iter);
+	done = iter_page_in_nofault(p, offset, len, &io->iter);
 	if (done)
 		dirty_page(c, p);
 	page_put(p);

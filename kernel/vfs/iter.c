@@ -62,7 +62,7 @@ void iter_revert(struct iter *it, size_t n)
 	it->skip -= n;
 }
 
-enum action { COPY_IN, COPY_OUT, COPY_IN_NOFAULT, COPY_OUT_NOFAULT, CLEAR };
+enum action { COPY_IN, COPY_OUT, CLEAR, PAGE_OUT, PAGE_IN_NOFAULT, PAGE_OUT_NOFAULT };
 
 /* Bytes not done. */
 static __always_inline size_t act_user(enum action a, void *kernel, ulong user, size_t len)
@@ -72,9 +72,10 @@ static __always_inline size_t act_user(enum action a, void *kernel, ulong user, 
 	switch (a) {
 	case COPY_IN: return user_copy_in(kernel, u, len);
 	case COPY_OUT: return user_copy_out(u, kernel, len);
-	case COPY_IN_NOFAULT: return user_copy_in_nofault(kernel, u, len);
-	case COPY_OUT_NOFAULT: return user_copy_out_nofault(u, kernel, len);
 	case CLEAR: return user_clear(u, len);
+	case PAGE_OUT: return user_copy_page_out(u, kernel, len);
+	case PAGE_IN_NOFAULT: return user_copy_page_in_nofault(kernel, u, len);
+	case PAGE_OUT_NOFAULT: return user_copy_page_out_nofault(u, kernel, len);
 	}
 	return len;
 }
@@ -83,7 +84,7 @@ static void act_kernel(enum action a, void *kernel, void *other, size_t len)
 {
 	if (a == CLEAR)
 		memset(other, 0, len);
-	else if (a == COPY_IN || a == COPY_IN_NOFAULT)
+	else if (a == COPY_IN || a == PAGE_IN_NOFAULT)
 		memcpy(kernel, other, len);
 	else
 		memcpy(other, kernel, len);
@@ -131,14 +132,24 @@ size_t iter_copy_out(const void *src, size_t n, struct iter *it)
 	return act(COPY_OUT, (void *)src, n, it);
 }
 
-size_t iter_copy_in_nofault(void *dst, size_t n, struct iter *it)
+static __always_inline size_t act_page(enum action a, const struct page *p, size_t offset, size_t n, struct iter *it)
 {
-	return act(COPY_IN_NOFAULT, dst, n, it);
+	return act(a, (char *)page_virt(p) + offset, min(n, PAGE_SIZE - offset), it);
 }
 
-size_t iter_copy_out_nofault(const void *src, size_t n, struct iter *it)
+size_t iter_page_out(const struct page *p, size_t offset, size_t n, struct iter *it)
 {
-	return act(COPY_OUT_NOFAULT, (void *)src, n, it);
+	return act_page(PAGE_OUT, p, offset, n, it);
+}
+
+size_t iter_page_in_nofault(struct page *p, size_t offset, size_t n, struct iter *it)
+{
+	return act_page(PAGE_IN_NOFAULT, p, offset, n, it);
+}
+
+size_t iter_page_out_nofault(const struct page *p, size_t offset, size_t n, struct iter *it)
+{
+	return act_page(PAGE_OUT_NOFAULT, p, offset, n, it);
 }
 
 size_t iter_clear(size_t n, struct iter *it)

@@ -128,7 +128,7 @@ static ssize_t take_bytes(struct pipe *p, struct iter *it, bool *fault)
 	while (pipe_used(p) && it->count) {
 		struct pipe_piece *b = pipe_at(p, p->tail);
 		size_t want = min((size_t)b->len, it->count);
-		size_t n = iter_copy_out_nofault((char *)page_virt(b->page) + b->offset, want, it);
+		size_t n = iter_page_out_nofault(b->page, b->offset, want, it);
 		bool packet = b->flags & PIPE_PACKET;
 
 		total += n;
@@ -199,7 +199,7 @@ static ssize_t add_to_last(struct pipe *p, struct iter *it)
 		return 0;
 	if (it->count > room && it->count <= PIPE_ATOMIC && pipe_full(p))
 		return 0; /* it would not stay whole */
-	n = iter_copy_in_nofault((char *)page_virt(b->page) + end, min(room, it->count), it);
+	n = iter_page_in_nofault(b->page, end, min(room, it->count), it);
 	b->len += n;
 	return n;
 }
@@ -212,7 +212,7 @@ static ssize_t add_piece(struct pipe *p, struct iter *it, bool packet)
 
 	if (!page)
 		return -ENOMEM;
-	n = iter_copy_in_nofault(page_virt(page), min(it->count, PAGE_SIZE), it);
+	n = iter_page_in_nofault(page, 0, min(it->count, PAGE_SIZE), it);
 	if (!n) {
 		page_put(page);
 		return 0;

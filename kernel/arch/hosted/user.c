@@ -97,6 +97,21 @@ size_t user_copy_out_nofault(void __user *dst, const void *src, size_t n)
 	return user_copy_out(dst, src, n);
 }
 
+size_t user_copy_page_out(void __user *dst, const void *src, size_t n)
+{
+	return user_copy_out(dst, src, n);
+}
+
+size_t user_copy_page_in_nofault(void *dst, const void __user *src, size_t n)
+{
+	return user_copy_in(dst, src, n);
+}
+
+size_t user_copy_page_out_nofault(void __user *dst, const void *src, size_t n)
+{
+	return user_copy_out(dst, src, n);
+}
+
 size_t user_clear(void __user *dst, size_t n)
 {
 	static const char zeros[PAGE_SIZE];

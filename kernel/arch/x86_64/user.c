@@ -4,8 +4,9 @@
  *
  * Idea: the range check is one comparison: p + n must not wrap and must end below USER_END. What
  * lies behind is usercopy.S. The kernel's side of a copy whose length is not known at compile time
- * must be one object, so that a length that somebody forgot to check does not read or write its neighbours. Words of 2,
- * 4 and 8 bytes, which most calls move, have routines of their own.
+ * must be one object, so that a length that somebody forgot to check does not read or write its neighbours; pages' ends
+ * are seen to by who copies them (vfs/iter.c). Words of 2, 4 and 8 bytes, which most calls move, have routines of their
+ * own.
  *
  * Contract: arch/user.h.
  *
@@ -122,17 +123,32 @@ size_t user_copy_in(void *dst, const void __user *src, size_t n)
 
 size_t user_copy_out(void __user *dst, const void *src, size_t n)
 {
-	return range_ok(dst, n) && object_ok(src, n) ? user_copy_raw((void __force *)dst, src, n) : n;
+	return object_ok(src, n) ? user_copy_page_out(dst, src, n) : n;
 }
 
 size_t user_copy_in_nofault(void *dst, const void __user *src, size_t n)
 {
-	return range_ok(src, n) && object_ok(dst, n) ? user_copy_raw_nofault(dst, readable(src), n) : n;
+	return object_ok(dst, n) ? user_copy_page_in_nofault(dst, src, n) : n;
 }
 
 size_t user_copy_out_nofault(void __user *dst, const void *src, size_t n)
 {
-	return range_ok(dst, n) && object_ok(src, n) ? user_copy_raw_nofault((void __force *)dst, src, n) : n;
+	return object_ok(src, n) ? user_copy_page_out_nofault(dst, src, n) : n;
+}
+
+size_t user_copy_page_out(void __user *dst, const void *src, size_t n)
+{
+	return range_ok(dst, n) ? user_copy_raw((void __force *)dst, src, n) : n;
+}
+
+size_t user_copy_page_in_nofault(void *dst, const void __user *src, size_t n)
+{
+	return range_ok(src, n) ? user_copy_raw_nofault(dst, readable(src), n) : n;
+}
+
+size_t user_copy_page_out_nofault(void __user *dst, const void *src, size_t n)
+{
+	return range_ok(dst, n) ? user_copy_raw_nofault((void __force *)dst, src, n) : n;
 }
 
 size_t kernel_peek(void *dst, const void *src, size_t n)

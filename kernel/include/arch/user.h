@@ -51,6 +51,10 @@ size_t __must_check user_copy_in(void *dst, const void __user *src, size_t n);
 size_t __must_check user_copy_out(void __user *dst, const void *src, size_t n);
 size_t __must_check user_copy_in_nofault(void *dst, const void __user *src, size_t n);
 size_t __must_check user_copy_out_nofault(void __user *dst, const void *src, size_t n);
+/* The kernel's memory lies within one page, as the caller has made sure: it is not checked. */
+size_t __must_check user_copy_page_out(void __user *dst, const void *src, size_t n);
+size_t __must_check user_copy_page_in_nofault(void *dst, const void __user *src, size_t n);
+size_t __must_check user_copy_page_out_nofault(void __user *dst, const void *src, size_t n);
 size_t __must_check user_clear(void __user *dst, size_t n);
 /* Length without the terminator; max if there was none within max bytes; -EFAULT. dst is terminated if length < max. */
 ssize_t __must_check user_get_string(char *dst, const char __user *src, size_t max);

@@ -10,6 +10,7 @@
 #include <lib/types.h>
 
 struct file;
+struct page;
 
 struct iter_vec {
 	ulong base; /* user or kernel address */
@@ -37,8 +38,10 @@ void iter_user_vec(struct iter *it, const struct iter_vec *vec, size_t nr, size_
 /* Copy and advance. Return bytes copied; fewer than n means a fault (or the end). The _nofault forms never sleep. */
 size_t __must_check iter_copy_in(void *dst, size_t n, struct iter *it);        /* from it to dst: write(2) */
 size_t __must_check iter_copy_out(const void *src, size_t n, struct iter *it); /* from src to it: read(2) */
-size_t __must_check iter_copy_in_nofault(void *dst, size_t n, struct iter *it);
-size_t __must_check iter_copy_out_nofault(const void *src, size_t n, struct iter *it);
+/* The same with one page, from its byte `offset` on and at most to its end. */
+size_t __must_check iter_page_out(const struct page *p, size_t offset, size_t n, struct iter *it);
+size_t __must_check iter_page_in_nofault(struct page *p, size_t offset, size_t n, struct iter *it);
+size_t __must_check iter_page_out_nofault(const struct page *p, size_t offset, size_t n, struct iter *it);
 size_t __must_check iter_clear(size_t n, struct iter *it);
 void iter_advance(struct iter *it, size_t n);
 void iter_revert(struct iter *it, size_t n); /* at most what was advanced within the present segment list */

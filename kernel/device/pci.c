@@ -4,7 +4,7 @@
  *
  * Idea: walk every bus below the host bridge by brute force (256 buses at most, empty slots cost one read), through the
  * memory-mapped window (ECAM) that ACPI's MCFG names or, without it, through ports 0xCF8 and 0xCFC. Sizes of base
- * address registers are found by writing ones. Interrupts are MSI-X only: no interpreter for ACPI's interrupt routing
+ * address registers are found by writing ones. Interrupts are MSI-X or MSI: no interpreter for ACPI's interrupt routing
  * is needed. What comes and goes later is hotplug.c's business.
  *
  * Contract: device/pci.h.
@@ -230,6 +230,46 @@ void pci_msix_disable(struct pci_dev *d)
 	d->vectors = NULL;
 	io_unmap(d->msix_table);
 	d->msix_table = NULL;
+}
+
+int pci_msi_request(struct pci_dev *d, void (*handler)(void *), void *arg, unsigned cpu, const char *name)
+{
+	u8 cap = pci_find_cap(d, PCI_CAP_ID_MSI, 0);
+	u64 address;
+	u16 control;
+	u32 data;
+	int vector;
+
+	if (!cap || d->msi_vector)
+		return cap ? -EBUSY : -ENODEV;
+	vector = irq_alloc(handler, arg, cpu, name);
+	if (vector < 0)
+		return vector;
+	irq_msi_message(vector, &address, &data);
+	control = pci_read16(d, cap + PCI_MSI_FLAGS) & ~(PCI_MSI_FLAGS_QSIZE | PCI_MSI_FLAGS_ENABLE);
+	pci_write32(d, cap + PCI_MSI_ADDRESS_LO, (u32)address);
+	if (control & PCI_MSI_FLAGS_64BIT)
+		pci_write32(d, cap + PCI_MSI_ADDRESS_HI, address >> 32);
+	pci_write16(d, cap + (control & PCI_MSI_FLAGS_64BIT ? PCI_MSI_DATA_64 : PCI_MSI_DATA_32), (u16)data);
+	if (control & PCI_MSI_FLAGS_MASKBIT)
+		pci_write32(d, cap + (control & PCI_MSI_FLAGS_64BIT ? PCI_MSI_MASK_64 : PCI_MSI_MASK_32), 0);
+	pci_write16(d, PCI_COMMAND, pci_read16(d, PCI_COMMAND) | PCI_COMMAND_INTX_DISABLE);
+	pci_write16(d, cap + PCI_MSI_FLAGS, control | PCI_MSI_FLAGS_ENABLE);
+	d->msi_vector = vector;
+	return vector;
+}
+
+void pci_msi_disable(struct pci_dev *d)
+{
+	u8 cap = pci_find_cap(d, PCI_CAP_ID_MSI, 0);
+
+	if (!d->msi_vector)
+		return;
+	/* One that was pulled out has no capabilities any more. */
+	if (cap)
+		pci_write16(d, cap + PCI_MSI_FLAGS, pci_read16(d, cap + PCI_MSI_FLAGS) & ~PCI_MSI_FLAGS_ENABLE);
+	irq_free(d->msi_vector);
+	d->msi_vector = 0;
 }
 
 void pci_register(struct pci_driver *drv)

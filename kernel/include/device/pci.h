@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * PCI Express functions: configuration space, base address registers, capabilities, MSI-X. Firmware has assigned the
- * base addresses of what was there at boot; what is plugged in later gets its own out of its port's windows.
- * Sources: PCI Local Bus Specification 3.0 (configuration space, MSI-X), PCI Firmware Specification 3.3 (ECAM), PCI
+ * PCI Express functions: configuration space, base address registers, capabilities, MSI and MSI-X. Firmware has assigned
+ * the base addresses of what was there at boot; what is plugged in later gets its own out of its port's windows.
+ * Sources: PCI Local Bus Specification 3.0 (configuration space, MSI, MSI-X), PCI Firmware Specification 3.3 (ECAM), PCI
  * Express Base Specification 4.0, section 6.7 (hot-plug).
  *
  * Threading: probe and remove are called by one task at a time, which may sleep: at boot, and when something is plugged
@@ -33,6 +33,7 @@ struct pci_dev {
 	u16 msix_vectors;
 	void *msix_table;
 	int *vectors; /* by entry of the table; 0: none */
+	int msi_vector; /* 0: none */
 	const struct pci_driver *driver;
 	void *priv; /* the driver's */
 	struct list link;
@@ -69,6 +70,11 @@ int __must_check pci_msix_request(struct pci_dev *d, unsigned entry, void (*hand
 
 /* All vectors are given back: no handler runs, or will. */
 void pci_msix_disable(struct pci_dev *d);
+
+/* The same for functions that have only MSI, or want a single vector: one message, pointed at a new vector on `cpu` and
+ * turned on. Returns the vector or -errno; -ENODEV: the function has no MSI. */
+int __must_check pci_msi_request(struct pci_dev *d, void (*handler)(void *), void *arg, unsigned cpu, const char *name);
+void pci_msi_disable(struct pci_dev *d);
 
 void pci_register(struct pci_driver *drv); /* at init level core; buses are scanned at level bus */
 #endif

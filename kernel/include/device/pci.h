@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * PCI Express functions: configuration space, base address registers, capabilities, MSI and MSI-X. Firmware has assigned
- * the base addresses of what was there at boot; what is plugged in later gets its own out of its port's windows.
- * Sources: PCI Local Bus Specification 3.0 (configuration space, MSI, MSI-X), PCI Firmware Specification 3.3 (ECAM), PCI
- * Express Base Specification 4.0, section 6.7 (hot-plug).
+ * PCI Express functions: configuration space, base address registers, capabilities, MSI and MSI-X. Firmware has
+ * assigned the base addresses of what was there at boot; what is plugged in later gets its own out of its port's
+ * windows. Sources: PCI Local Bus Specification 3.0 (configuration space, MSI, MSI-X), PCI Firmware Specification 3.3
+ * (ECAM), PCI Express Base Specification 4.0, section 6.7 (hot-plug).
  *
  * Threading: probe and remove are called by one task at a time, which may sleep: at boot, and when something is plugged
  * in or out. Configuration accesses are safe anywhere, IRQs included.
@@ -32,7 +32,7 @@ struct pci_dev {
 	u8 msix_cap; /* offset in configuration space, 0: none */
 	u16 msix_vectors;
 	void *msix_table;
-	int *vectors; /* by entry of the table; 0: none */
+	int *vectors;   /* by entry of the table; 0: none */
 	int msi_vector; /* 0: none */
 	const struct pci_driver *driver;
 	void *priv; /* the driver's */

@@ -265,7 +265,7 @@ int net_device_set_flags(struct net_device *d, u32 flags, u32 mask)
 			d->flags &= ~(u32)IFF_UP;
 			return err;
 		}
-		if (!d->ops->kind)
+		if (!d->ops->kind && !d->no_carrier)
 			d->flags |= IFF_RUNNING;
 	} else if (changed & IFF_UP) {
 		WRITE_ONCE(d->flags, wanted);
@@ -277,6 +277,18 @@ int net_device_set_flags(struct net_device *d, u32 flags, u32 mask)
 	}
 	tell(d, changed & IFF_UP ? wanted & IFF_UP ? NET_DEVICE_UP : NET_DEVICE_DOWN : NET_DEVICE_CHANGED);
 	return 0;
+}
+
+void net_device_set_carrier(struct net_device *d, bool on)
+{
+	assert(mutex_is_held(&net_config_lock));
+	if (d->no_carrier != on)
+		return;
+	d->no_carrier = !on;
+	if (!(d->flags & IFF_UP))
+		return;
+	WRITE_ONCE(d->flags, on ? d->flags | IFF_RUNNING : d->flags & ~(u32)IFF_RUNNING);
+	tell(d, NET_DEVICE_CHANGED);
 }
 
 /* Its addresses and routes belong to the other tables from now on: down and up again, as Linux does it. */

@@ -53,6 +53,7 @@ struct net_device {
 	u32 vrf_table;      /* it is a VRF: the routes that those bound to it and its devices use; 0: it is none */
 	struct net_device *master; /* RCU: the VRF that it belongs to; NULL: none */
 	bool gone;
+	bool no_carrier; /* its driver says that the link is down */
 	int promiscuous;
 	struct net_counts in, out;
 	struct rcu_head rcu;
@@ -65,6 +66,8 @@ int __must_check net_device_register(struct net_device *d, struct net *n);
 void net_device_unregister(struct net_device *d);
 int __must_check net_device_move(struct net_device *d, struct net *to); /* goes down first */
 int __must_check net_device_set_flags(struct net_device *d, u32 flags, u32 mask);
+/* The driver's: whether its link is up. From the start it is. net_config_lock held. */
+void net_device_set_carrier(struct net_device *d, bool on);
 int __must_check net_device_set_mtu(struct net_device *d, u32 mtu);
 int __must_check net_device_set_master(struct net_device *d, struct net_device *vrf); /* NULL: none; cycles it */
 int __must_check net_device_rename(struct net_device *d, const char *name);

@@ -103,8 +103,9 @@ $(GEN): kernel/abi/syscalls.tbl tools/gen-syscalls kernel/abi/tracepoints.tbl to
 kernel_obj := $(patsubst %,$(K)/%.o,$(basename $(kernel_src)))
 LDSCRIPT   := kernel/arch/x86_64/kernel.ld
 
-kernel: $(K)/ostrom.elf
+kernel: $(K)/ostrom.elf $(K)/ostrom.efi
 	@ln -sfn kernel/ostrom.elf $(B)/ostrom.elf
+	@ln -sfn kernel/ostrom.efi $(B)/ostrom.efi
 
 # Other flags than last time build everything anew.
 $(K)/.flags: FORCE
@@ -143,6 +144,19 @@ $(K)/ostrom.elf: $(kernel_obj) $(LDSCRIPT) tools/gen-ksyms tools/gen-relocs
 	@$(CC) $(KFLAGS) -c $(K)/ksyms.S -o $(K)/ksyms.o
 	@ld -nostdlib -static -z max-page-size=4096 --no-warn-rwx-segments -T $(LDSCRIPT) -o $@ $(kernel_obj) $(K)/ksyms.o
 	@rm -f $(K)/pass1.elf
+
+# The same for UEFI firmware: a stub that carries the kernel's file, as an EFI application.
+EFI := kernel/arch/x86_64/efi
+EFLAGS := -std=gnu11 -O2 -D__OSTROM_KERNEL__ -ffreestanding -nostdinc -isystem $(shell $(CC) -print-file-name=include) $(UAPI) $(WARN) $(INC) -fpie \
+          -mno-red-zone -mgeneral-regs-only -fvisibility=hidden -fno-builtin -fno-stack-protector -fno-strict-aliasing -fno-asynchronous-unwind-tables -fcf-protection=none
+$(K)/ostrom.efi: $(K)/ostrom.elf $(wildcard $(EFI)/*) tools/mkefi
+	@echo "  EFI $@"; mkdir -p $(K)/efi
+	@objcopy --strip-all $< $(K)/efi/stripped.elf
+	@$(CC) $(EFLAGS) -D__ASSEMBLER__ -Wa,-I$(K)/efi -c $(EFI)/enter.S -o $(K)/efi/enter.o
+	@$(CC) $(EFLAGS) -c $(EFI)/stub.c -o $(K)/efi/stub.o
+	@ld -nostdlib -static --no-warn-rwx-segments -T $(EFI)/stub.lds -o $(K)/efi/stub.elf $(K)/efi/enter.o $(K)/efi/stub.o
+	@objcopy -O binary $(K)/efi/stub.elf $(K)/efi/stub.bin
+	@tools/mkefi $(K)/efi/stub.bin $@
 
 # ---- the pure cores on the host: with sanitizers for tests, optimised for `ostrom` ----------------
 

@@ -63,7 +63,8 @@ static void wake_waiters(struct md_engine *e)
 	list_splice_tail_init(&e->j.space_wait, &e->ready);
 }
 
-/* Drops units that are over; true if the tail could move. */
+/* Drops units that are over; true if the tail could move. It stays at the last of them while the next one is not
+ * durable: a crash would find there what the log held a round ago. */
 static bool find_tail(struct md_engine *e)
 {
 	struct journal *j = &e->j;
@@ -71,13 +72,12 @@ static bool find_tail(struct md_engine *e)
 
 	while (!list_empty(&j->units)) {
 		u = list_first_entry(&j->units, struct md_unit, link);
-		if (u->state != UNIT_DURABLE || u->live) {
-			j->next_tail = u->position;
-			j->moved = true;
+		if (u->state != UNIT_DURABLE)
 			break;
-		}
 		j->next_tail = u->position;
 		j->moved = true;
+		if (u->live)
+			break;
 		list_del(&u->link);
 		kfree(u->meta);
 		kfree(u->rq);

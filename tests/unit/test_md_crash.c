@@ -72,7 +72,7 @@ struct flight {
 static struct sim sim;
 static struct flight flight[SLOTS];
 static u64 issued[SECTORS_MAX], acked[SECTORS_MAX], durable[SECTORS_MAX], at_flush[SECTORS_MAX];
-static u64 version, array_sectors;
+static u64 version, array_sectors, tail, tail_seq; /* tail: of the journal, as last seen; its unit */
 static u8 whole[SECTORS_MAX * 512], degraded[SECTORS_MAX * 512];
 static bool is_flushing, has_journal;
 static u32 dying; /* the member that vanishes before the power does, or MD_NO_SLOT */
@@ -160,6 +160,23 @@ static void issue(struct md_engine *e, struct flight *f)
 	md_submit(e, &f->io);
 }
 
+/* Recovery believes whatever good unit the tail names: it must be durable before the superblock says so, and younger
+ * than the last one. */
+static void check_tail(void)
+{
+	const struct sim_disk *j = &sim.disk[sim.disks];
+	struct md_log_head h;
+	struct md_super sb;
+
+	if (!sim.journal || md_super_decode(j->view + 8 * 512, 8, &sb) || sb.recovery_offset == tail)
+		return;
+	tail = sb.recovery_offset;
+	assert_int_equal(md_log_check(j->stable + (SIM_DATA_OFFSET + tail) * 512, md_log_seed(sb.set_uuid), tail, &h),
+			 0);
+	assert_true(h.seq > tail_seq);
+	tail_seq = h.seq;
+}
+
 /* Until power fails. */
 static void write_until_cut(struct md_engine *e)
 {
@@ -173,7 +190,8 @@ static void write_until_cut(struct md_engine *e)
 		if (sim_random(&sim) % 3 == 0)
 			md_run(e);
 		for (int k = sim_random(&sim) % 6; k; k--)
-			sim_step(&sim, e);
+			if (sim_step(&sim, e))
+				check_tail();
 		if (sim_random(&sim) % 300 == 0)
 			md_quiesce(e);
 		if (sim_random(&sim) % 100 == 0)
@@ -275,7 +293,10 @@ static void one_cut(const struct config *c, u64 seed)
 	memset(issued, 0, sizeof(issued));
 	memset(acked, 0, sizeof(acked));
 	memset(durable, 0, sizeof(durable));
-	version = is_flushing = 0;
+	version = tail = tail_seq = 0;
+	is_flushing = false;
+	for (int i = 0; i < SLOTS; i++) /* of a cut that failed */
+		flight[i].busy = false;
 	has_journal = c->journal;
 	e = recover(0, c->mode, false);
 	array_sectors = md_engine_geo(e)->sectors;

@@ -138,6 +138,15 @@ void array_journal_failed(struct md_engine *e)
 	meta_want(e);
 }
 
+int md_fail_journal(struct md_engine *e)
+{
+	if (!e->j.present)
+		return -ENODEV;
+	if (!e->j.failed)
+		array_journal_failed(e);
+	return 0;
+}
+
 int md_fail_member(struct md_engine *e, u32 slot)
 {
 	if (slot >= e->geo.disks || !e->member[slot].present)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: a running array gets a bitmap or loses it, gets more room on its members or in memory, or mirrors on more of
- * them.
+ * Problem: a running array gets a bitmap or loses it, gets more room on its members or in memory, mirrors on more of
+ * them, or a journal in place of one that is lost.
  *
  * Idea: only while nothing is under way, so that each change is a new set of numbers and the superblocks that say so.
  * The new room of redundant arrays is not in agreement yet: it is as if a resync had been ended where it begins.
@@ -45,6 +45,35 @@ int md_set_stripes(struct md_engine *e, u32 stripes)
 	if (!md_level_has_parity(e->geo.level) || stripes <= 16 || stripes > 32768)
 		return fail(EINVAL, "17 to 32768 stripes, for levels with parity");
 	return is_still(e) ? cache_resize(e, stripes) : -EBUSY;
+}
+
+/* Stripes that only the old one had are on the members when the array is still; if it was missing from the start,
+ * nobody knows which it had, and parity may be stale there. */
+int md_set_journal(struct md_engine *e, const struct md_super *sb, u64 tail, u64 head, u64 seq)
+{
+	const struct md_config c = {
+		.journal = sb, .journal_tail = tail, .journal_head = head, .journal_seq = seq, .mode = MD_WRITE_THROUGH
+	};
+	bool was_missing = !e->j.present;
+	int err;
+
+	if (!is_still(e) || !e->read_only || journal_active(e) || e->ncached)
+		return -EBUSY;
+	if (!md_level_has_parity(e->geo.level) || e->intent || e->ppl)
+		return fail(EINVAL, "this array has no place for a journal");
+	journal_free(e);
+	e->j = (struct journal){ 0 };
+	list_init(&e->j.units);
+	list_init(&e->j.space_wait);
+	err = journal_init(e, &c);
+	if (err) {
+		e->j.failed = true;
+		return err;
+	}
+	if (was_missing && !array_failed(e))
+		e->parity_good = 0;
+	meta_want(e);
+	return 0;
 }
 
 /* What every member has room for. */

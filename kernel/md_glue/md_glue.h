@@ -119,6 +119,7 @@ u32 md_disk_role(const struct md_array *a, const struct md_disk *d); /* bits MD_
 int md_array_run(struct md_array *a, bool read_only);
 int md_array_stop(struct md_array *a);
 int md_array_set_read_only(struct md_array *a, bool on);
+int md_array_take_journal(struct md_array *a, struct md_disk *d); /* a new one; d is in the list */
 
 /* change.c: under a->lock; -EBUSY: a pass is under way */
 int md_disk_read_bitmap(struct md_disk *d, s32 offset, void **image, size_t *bytes); /* for kfree */

@@ -127,7 +127,7 @@ static int check_return(struct md_array *a, const mdu_disk_info_t *info, const s
 {
 	u32 slot;
 
-	if (!a->running || !(info->state & 1U << MD_DISK_SYNC))
+	if (!a->running || info->state & 1U << MD_DISK_JOURNAL || !(info->state & 1U << MD_DISK_SYNC))
 		return 0;
 	mutex_lock(&a->engine_lock);
 	slot = md_can_return(a->e, &d->sb);
@@ -165,12 +165,38 @@ int md_disk_add(struct md_array *a, const mdu_disk_info_t *info)
 	return a->announced ? add(a, info) : -EINVAL;
 }
 
+/* mdadm's --add-journal: a journal for an array that has lost its own, and is only read therefore. */
+static int add_journal(struct md_array *a, const mdu_disk_info_t *info)
+{
+	struct md_disk *d;
+	int err;
+
+	if (!(a->truth.features & MD_FEATURE_JOURNAL))
+		return fail(EINVAL, "%s is an array without a journal", a->block.name);
+	if (a->slot[MD_JOURNAL_SLOT])
+		return fail(EBUSY, "%s has a journal", a->block.name);
+	if (!a->read_only && !a->last.read_only)
+		return fail(EBUSY, "%s is not read-only", a->block.name);
+	err = add(a, info);
+	if (err)
+		return err;
+	d = md_disk_find(a, DEV((u32)info->major, (u32)info->minor));
+	err = md_array_take_journal(a, d);
+	if (!err)
+		return 0;
+	mutex_lock(&a->engine_lock);
+	md_disk_free(d);
+	mutex_unlock(&a->engine_lock);
+	md_changed(a);
+	return err;
+}
+
 int md_disk_hot_add(struct md_array *a, const mdu_disk_info_t *info)
 {
 	int err;
 
 	if (info->state & 1U << MD_DISK_JOURNAL)
-		return fail(EOPNOTSUPP, "%s: a journal cannot be added to a running array", a->block.name);
+		return add_journal(a, info);
 	err = add(a, info);
 	if (!err)
 		md_kick(a);
@@ -233,7 +259,7 @@ int md_disk_fail(struct md_array *a, struct md_disk *d)
 	if (d->slot == MD_NO_SLOT)
 		d->faulty = true;
 	else if (d->slot == MD_JOURNAL_SLOT)
-		err = fail(EBUSY, "%s: the journal is in use", a->block.name);
+		err = md_fail_journal(a->e);
 	else
 		err = md_fail_member(a->e, d->slot);
 	mutex_unlock(&a->engine_lock);

@@ -167,19 +167,26 @@ static int journal_data_only(void *ctx, u64 sector, const void *page)
 	return 0;
 }
 
-static int recover_journal(struct start *s)
+static int read_log(struct start *s, bool dry)
 {
 	static const struct md_recovery_ops ops = { journal_read, journal_write, journal_flush, journal_data_only };
+	const struct md_super *j = &s->a->slot[MD_JOURNAL_SLOT]->sb;
+	u32 seq;
+
+	random_get(&seq, sizeof(seq));
+	return md_journal_recover(&s->a->geo, j->data_size, j->recovery_offset, j->set_uuid, seq, &ops, s, dry,
+				  &s->log);
+}
+
+static int recover_journal(struct start *s)
+{
 	struct md_array *a = s->a;
 	struct md_disk *j = a->slot[MD_JOURNAL_SLOT];
-	u32 seq;
 	int err;
 
 	if (!j)
 		return 0;
-	random_get(&seq, sizeof(seq));
-	err = md_journal_recover(&a->geo, j->sb.data_size, j->sb.recovery_offset, j->sb.set_uuid, seq, &ops, s, false,
-				 &s->log);
+	err = read_log(s, false);
 	if (err)
 		return fail(-err, "%s: its journal cannot be recovered", a->block.name);
 	log_info("%s: journal: %u blocks, %u stripes replayed, %u pages in the journal only%s", a->block.name,
@@ -386,27 +393,42 @@ static int run(struct start *s)
 	return 0;
 }
 
-int md_array_run(struct md_array *a, bool read_only)
+static void start_free(struct start *s)
 {
-	struct start *s;
 	struct only_page *p, *next;
-	int err;
 
-	if (a->running)
-		return -EBUSY;
-	s = kzalloc(sizeof(*s), ALLOC_KERNEL);
-	if (!s)
-		return -ENOMEM;
-	s->a = a;
-	s->read_only = read_only;
-	list_init(&s->only);
-	err = run(s);
 	list_for_each_entry_safe (p, next, &s->only, link)
 		kfree(p);
 	kfree(s->bitmap);
 	for (u32 i = 0; i < MD_MAX_DISKS; i++)
 		kfree(s->bad[i]);
 	kfree(s);
+}
+
+static struct start *start_new(struct md_array *a, bool read_only)
+{
+	struct start *s = kzalloc(sizeof(*s), ALLOC_KERNEL);
+
+	if (!s)
+		return NULL;
+	s->a = a;
+	s->read_only = read_only;
+	list_init(&s->only);
+	return s;
+}
+
+int md_array_run(struct md_array *a, bool read_only)
+{
+	struct start *s;
+	int err;
+
+	if (a->running)
+		return -EBUSY;
+	s = start_new(a, read_only);
+	if (!s)
+		return -ENOMEM;
+	err = run(s);
+	start_free(s);
 	if (err && !a->running) {
 		mutex_lock(&a->engine_lock);
 		md_engine_destroy(a->e);
@@ -415,6 +437,49 @@ int md_array_run(struct md_array *a, bool read_only)
 	}
 	md_changed(a);
 	return err;
+}
+
+/* A log with stripes in it would be replayed over what the members have. */
+static int take_empty_log(struct start *s)
+{
+	struct md_array *a = s->a;
+	int err = read_log(s, true);
+
+	if (!err && (s->log.replayed || s->log.data_only))
+		return fail(EINVAL, "%s: %s is a journal in use", a->block.name, a->slot[MD_JOURNAL_SLOT]->dev->name);
+	if (!err)
+		err = recover_journal(s);
+	if (err)
+		return err;
+	err = -EBUSY; /* a read came in between */
+	for (int tries = 0; err == -EBUSY && tries < 100; tries++) {
+		md_settle(a);
+		mutex_lock(&a->engine_lock);
+		err = md_set_journal(a->e, s->config.journal, s->log.tail, s->log.head, s->log.seq);
+		mutex_unlock(&a->engine_lock);
+	}
+	return err;
+}
+
+int md_array_take_journal(struct md_array *a, struct md_disk *d)
+{
+	struct start *s = start_new(a, true);
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	mutex_lock(&a->engine_lock);
+	md_disk_seat(d, MD_JOURNAL_SLOT);
+	mutex_unlock(&a->engine_lock);
+	err = take_empty_log(s);
+	start_free(s);
+	if (err)
+		return err;
+	a->lacks_journal = false;
+	a->mode = MD_WRITE_THROUGH;
+	md_settle(a); /* the superblocks say so */
+	log_info("%s: %s is its journal", a->block.name, d->dev->name);
+	return 0;
 }
 
 /* Everything that was acknowledged is on the members, and they say that the array is clean. No pass begins until
@@ -451,11 +516,13 @@ int md_array_stop(struct md_array *a)
 
 int md_array_set_read_only(struct md_array *a, bool on)
 {
+	struct md_status st;
 	int err;
 
 	if (!a->running)
 		return -ENXIO;
-	if (on == a->read_only)
+	md_snapshot(a, &st); /* the engine refuses writes by itself when a journal dies */
+	if (on ? a->read_only : !a->read_only && !st.read_only)
 		return on ? -ENXIO : 0;
 	if (on && atomic_read(&a->block.openers) > 1)
 		return -EBUSY;

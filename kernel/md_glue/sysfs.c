@@ -109,7 +109,7 @@ static void show_completed(const struct md_array *a, const struct md_status *st,
 
 static int show_running(const struct md_array *a, const struct md_status *st, enum array_file file, struct strbuf *out)
 {
-	bool journal = a->slot[MD_JOURNAL_SLOT] != NULL;
+	bool journal = a->slot[MD_JOURNAL_SLOT] != NULL, wants_journal = a->truth.features & MD_FEATURE_JOURNAL;
 
 	switch (file) {
 	case LEVEL: strbuf_add(out, "%s\n", md_level_name(a->geo.level)); break;
@@ -142,7 +142,7 @@ static int show_running(const struct md_array *a, const struct md_status *st, en
 		break;
 	case POLICY:
 		strbuf_add(out, "%s\n",
-			   journal         ? "journal"
+			   wants_journal   ? "journal"
 			   : st->ppl       ? "ppl"
 			   : st->bitmap    ? "bitmap"
 			   : a->geo.parity ? "resync"

@@ -320,6 +320,8 @@ static void take_note(struct md_array *a, const struct md_status *st)
 	}
 	for (u32 i = 0; i < a->geo.disks; i++)
 		vacate(a, i);
+	if (!st->cached) /* otherwise the engine still looks for what is in its way */
+		vacate(a, MD_JOURNAL_SLOT);
 	a->last = *st;
 	if (st->sync == MD_SYNC_NONE) /* who ended it waits for that */
 		waitq_wake_all(&a->idle);

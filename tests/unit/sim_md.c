@@ -269,6 +269,16 @@ void sim_add_ppl(struct sim *s, u32 sectors)
 	}
 }
 
+void sim_replace_disk(struct sim *s, u32 disk)
+{
+	struct sim_disk *d = &s->disk[disk];
+
+	disk_flush(d, true, s);
+	free(d->stable);
+	free(d->view);
+	disk_init(d, d->sectors);
+}
+
 void sim_destroy(struct sim *s)
 {
 	for (u32 i = 0; i <= s->disks; i++) {

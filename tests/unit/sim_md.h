@@ -48,6 +48,8 @@ void sim_create(struct sim *s, u64 seed, int level, u32 layout, u32 disks, u32 c
 void sim_add_bitmap(struct sim *s, u32 chunk_bytes, u64 sync_sectors);
 /* Gives the members of a new array a partial parity log of so many sectors. */
 void sim_add_ppl(struct sim *s, u32 sectors);
+/* Puts an empty disk in place of this one; disk[disks] is the journal. */
+void sim_replace_disk(struct sim *s, u32 disk);
 void sim_destroy(struct sim *s);
 extern const struct md_ops sim_ops;
 /* Carries out one queued request; false when there is none or power is off. */

@@ -232,6 +232,72 @@ static void journal_dies(void **state)
 	stop(e);
 }
 
+/* An empty log on a new disk, as mdadm leaves it there. */
+static void new_journal(struct md_engine *e)
+{
+	struct md_super sb = sim.sb[4];
+	u8 *views[2];
+
+	sim_replace_disk(&sim, 4);
+	views[0] = sim.disk[4].stable;
+	views[1] = sim.disk[4].view;
+	sb.recovery_offset = 0;
+	for (int k = 0; k < 2; k++) {
+		md_log_begin(views[k] + SIM_DATA_OFFSET * 512, 77, 0);
+		md_log_end(views[k] + SIM_DATA_OFFSET * 512, md_log_seed(sb.set_uuid));
+	}
+	assert_int_equal(md_set_journal(e, &sb, 0, MD_LOG_SECTORS, 78), 0);
+	assert_true(sim_settle(&sim, e));
+	assert_int_equal(md_set_read_only(e, false), 0);
+}
+
+/* The array goes on with another journal, and a crash finds there what was acknowledged since. */
+static void journal_is_replaced(void **state)
+{
+	struct md_engine *e = start(5, 2, 4, true, MD_WRITE_BACK);
+	struct md_status st;
+
+	random_writes(e, 60);
+	assert_int_equal(md_set_journal(e, &sim.sb[4], 0, MD_LOG_SECTORS, 78), -EBUSY); /* it has a good one */
+	assert_int_equal(md_fail_journal(e), 0);
+	assert_true(sim_settle(&sim, e));
+	assert_int_equal(sim_rw(&sim, e, MD_WRITE, 8, 8, model), -EROFS);
+	new_journal(e);
+	md_status(e, &st);
+	assert_false(st.journal_failed);
+	assert_int_equal(st.parity_good, MD_CLEAN);
+	assert_int_equal(md_set_mode(e, MD_WRITE_BACK), 0);
+	random_writes(e, 60);
+	md_status(e, &st);
+	assert_true(st.cached);
+	sim_crash(&sim);
+	restart(&e, 0, MD_WRITE_BACK);
+	verify(e);
+	settle_clean(e);
+	restart(&e, BIT(1), MD_WRITE_BACK);
+	verify(e);
+	stop(e);
+}
+
+/* A journal that was missing from the start: what it had is lost, parity is made to agree. */
+static void missing_journal_is_replaced(void **state)
+{
+	struct md_engine *e = start(5, 2, 4, true, MD_WRITE_BACK);
+	struct md_config c = { .ops = &sim_ops, .ctx = &sim, .stripes = 24, .read_only = true };
+
+	random_writes(e, 60);
+	settle_clean(e);
+	md_engine_destroy(e);
+	for (u32 i = 0; i < 4; i++)
+		c.member[i] = (struct md_member_config){ .sb = &sim.sb[i], .in_sync = true };
+	assert_int_equal(md_engine_create(&e, &c), 0);
+	new_journal(e);
+	sim.disk[0].view[(SIM_DATA_OFFSET + 3) * 512] ^= 1; /* as a crash would leave it */
+	assert_int_equal(sync_pass(e, MD_SYNC_RESYNC), 8);
+	assert_int_equal(sync_pass(e, MD_SYNC_CHECK), 0);
+	stop(e);
+}
+
 /* What recovery finds in the log is on the members after a clean stop, whichever member is missing, and nothing is left
  * in the log alone: without a place for the parity, none is logged that would say so. */
 static void clean_stop_empties_the_log(void **state)
@@ -287,6 +353,8 @@ int main(void)
 		cmocka_unit_test(dying_member_and_rebuild),
 		cmocka_unit_test(journal_modes),
 		cmocka_unit_test(journal_dies),
+		cmocka_unit_test(journal_is_replaced),
+		cmocka_unit_test(missing_journal_is_replaced),
 		cmocka_unit_test(clean_stop_empties_the_log),
 		cmocka_unit_test(write_back_is_lazier),
 	};

@@ -285,6 +285,62 @@ END
 	echo "ok $name: Linux to this kernel ($(grep -o 'journal: .*' "$tmp/log" || echo no journal)) and back ($(cat "$tmp/out"))"
 }
 
+# An array of Linux's goes on here without its journal, gets another one, loses that too, gets a third, and is switched off
+# with data in the journal only; Linux recovers it.
+journal() {
+	local disks blocks=17664
+	linux_writes "another journal" 4 "-l5 -c64" $blocks write-back stop
+	sha256sum < "$tmp/want" > "$tmp/sum"
+	cp "$tmp/want" "$tmp/before"
+	manifest $((RANDOM)) $blocks 150
+	merge
+	images k l
+	cat > "$tmp/run" <<END
+export MDADM_NO_UDEV=1
+m=/sys/block/md0/md
+ok() { what=\$1; shift; if "\$@" > /tmp/said 2>&1; then echo "ok another journal: \$what"; else echo "not ok another journal: \$what: \$(tail -2 /tmp/said)"; fi; }
+no() { what=\$1; shift; if "\$@" > /tmp/said 2>&1; then echo "not ok another journal: \$what"; else echo "ok another journal: \$what"; fi; }
+state() { grep -q "\$1" \$m/array_state; }
+soon() { for t in \$(seq 300); do "\$@" && return; sleep 0.1; done; return 1; }
+one() { dd if=/data of=/dev/md0 bs=4096 skip=\$1 seek=\$2 count=1 oflag=direct conv=notrunc; }
+set -- \$(ls /dev/vd?)
+ok "assembled without one" mdadm -A --force --run /dev/md0 \$1 \$2 \$3 \$4
+ok "read-only" state readonly
+ok "the policy is still journal" grep -q journal \$m/consistency_policy
+no "no writes" one 0 0
+ok "contents" [ "\$(sha256sum < /dev/md0)" = "$(cat "$tmp/sum")" ]
+ok "added" mdadm /dev/md0 --add-journal \$6
+ok "writable" soon state clean
+mdadm --wait /dev/md0
+ok "parity agrees" sh -c "echo check > \$m/sync_action; mdadm --wait /dev/md0; [ \$(cat \$m/mismatch_cnt) = 0 ]"
+no "one is enough" mdadm /dev/md0 --add-journal \$7
+ok "write-back" sh -c "echo write-back > \$m/journal_mode"
+i=0
+while read p; do
+	if [ \$i = 75 ]; then
+		ok "the journal fails" mdadm /dev/md0 --fail \$6
+		ok "read-only again" soon state readonly
+		no "no writes without it" one 0 0
+		ok "removed" soon mdadm /dev/md0 --remove \$6
+		ok "a third one" mdadm /dev/md0 --add-journal \$7
+		ok "write-back again" sh -c "echo write-back > \$m/journal_mode"
+	fi
+	one \$i \$p > /tmp/dd 2>&1 || { cat /tmp/dd; exit 1; }
+	i=\$((i + 1))
+done < /places
+echo "written \$i, \$(cat \$m/stripe_cache_active) stripes in the journal only"
+poweroff -f
+END
+	ostrom_guest "$disks k l" "$tmp/run" --debug-kernel > "$tmp/out" 2> "$tmp/log" || true
+	cat "$tmp/out"
+	if grep -q '^not ok' "$tmp/out" || ! grep -q '^written' "$tmp/out"; then
+		tail -20 "$tmp/log"
+		exit 1
+	fi
+	linux_checks "another journal" "d0 d1 d2 d3 l"
+	echo "ok another journal: recovered by Linux"
+}
+
 # What the array must hold after the manifest's writes over the contents of before.
 merge() {
 	python3 - "$tmp" <<'END'
@@ -298,7 +354,7 @@ open(tmp + '/want', 'wb').write(want)
 END
 }
 
-all="manage5 manage6 bitmap copies plain marked marked10 layouts through back back6 ppl mirror ten far offset stripes linear"
+all="manage5 manage6 bitmap copies journal plain marked marked10 layouts through back back6 ppl mirror ten far offset stripes linear"
 [ "${TEST_MODE:-all}" = all ] || all="manage5 bitmap back ten" # the others take minutes
 for c in ${*:-$all}; do
 	case $c in
@@ -312,6 +368,7 @@ for c in ${*:-$all}; do
 	back6) kernel_moves "raid6 write-back, crashed" 4 "-l6 -c64" 11776 write-back crash ;;
 	copies) copies ;;
 	bitmap) bitmap ;;
+	journal) journal ;;
 	marked) kernel_moves "raid5 with a bitmap, crashed" 4 "-l5 -c64 --bitmap=internal --bitmap-chunk=64K" 17664 - crash ;;
 	marked10) kernel_moves "raid10 with a bitmap, crashed" 4 "-l10 -c64 --bitmap=internal --bitmap-chunk=64K" 11776 - crash ;;
 	mirror) kernel_moves "raid1, crashed" 3 "-l1" 5888 - crash ;;

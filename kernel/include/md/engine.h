@@ -180,6 +180,7 @@ int __must_check md_set_mode(struct md_engine *e, enum md_journal_mode mode);
 /* Members. fail: 0 or -EBUSY when the array cannot lose it. add: a new or returning member for an empty slot, to be
  * rebuilt; its superblock is rewritten. 0, -EBUSY, -EINVAL, -ENOSPC. */
 int __must_check md_fail_member(struct md_engine *e, u32 slot);
+int __must_check md_fail_journal(struct md_engine *e); /* 0, -ENODEV */
 int __must_check md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb);
 /* The slot that this member had and can have again, lacking only what the bitmap knows; or MD_NO_SLOT. */
 u32 md_can_return(const struct md_engine *e, const struct md_super *sb);
@@ -196,6 +197,10 @@ void md_hold_sync(struct md_engine *e, bool hold); /* to keep a pass slow */
  * As md_set_bitmap; -ENOSPC. */
 int __must_check md_set_size(struct md_engine *e, u64 sectors);
 int __must_check md_set_mirrors(struct md_engine *e, u32 disks);
+
+/* Gives a read-only array that has lost its journal another one, whose log md_journal_recover has found empty: its
+ * tail, head and seq. What the old one alone had is lost. As md_set_bitmap. */
+int __must_check md_set_journal(struct md_engine *e, const struct md_super *sb, u64 tail, u64 head, u64 seq);
 
 /* Keeps so many stripes in memory (17 to 32768). As md_set_bitmap; -EBUSY also: too many have data that only the
  * journal has. Nobody may be in md_peek. */

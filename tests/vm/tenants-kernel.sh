@@ -21,7 +21,7 @@ G
 timeout 230 tools/qemu-run --mem 512M --timeout 220 --add "$dir/kernel_hog:/kernel_hog" --add "$dir/guest.sh:/guest.sh" \
 	-- sh /guest.sh > "$dir/out" 2> "$dir/log"
 cat "$dir/out"
-grep -a 'panic' "$dir/log"
+grep -a -A40 'panic: ' "$dir/log"
 while read -r kind _ missing _ peak _; do
 	if [ "$missing" -lt $((peak + 8192)) ] && [ "$peak" -lt 36864 ]; then echo "ok $kind"; else echo "not ok $kind: $missing KiB are missing"; failed=1; fi
 done < <(grep ' missing ' "$dir/out")

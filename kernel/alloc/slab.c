@@ -6,8 +6,8 @@
  * Idea: a cache has slabs (page blocks cut into equal objects) and, a CPU, a short list of free
  * objects that is used without any lock. Only every BATCH-th operation goes to the shared lists.
  * (J. Bonwick, "The Slab Allocator", 1994, and "Magazines and Vmem", 2001, for the two levels.) A
- * free object holds the link in its first word, or behind itself if the cache has a constructor,
- * whose state must survive.
+ * free object holds the link in its first word (the second one in the debug build), or behind itself if the cache has a
+ * constructor, whose state must survive.
  *
  *   slab page block   owner = cache; index = free offset/8 of its first free object, 0xffff none |
  * objects in use << 16
@@ -35,6 +35,11 @@
 #define BATCH      16
 #define CPU_LIMIT  48
 #define NO_FREE    0xffffU
+#ifdef OSTROM_DEBUG
+#define LINK_AT sizeof(void *) /* the first word, where most objects count references, is poisoned, too */
+#else
+#define LINK_AT 0
+#endif
 
 struct kcache {
 	const char *name;
@@ -70,6 +75,13 @@ static u8 class_of[1024 / 16 + 1]; /* by 16 bytes up to 1 KiB */
 static void **link_of(const struct kcache *c, void *obj)
 {
 	return (void **)((char *)obj + c->link);
+}
+
+/* The link alone has been written since. */
+static inline void poison_check_free(const struct kcache *c, const char *obj)
+{
+	poison_check(obj, c->link, c->name);
+	poison_check(obj + c->link + sizeof(void *), c->object - c->link - sizeof(void *), c->name);
 }
 
 /* ---- slabs: c->lock held --------------------------------------------------------------------------------- */
@@ -229,7 +241,7 @@ static __always_inline void *take(struct kcache *c, unsigned flags)
 	cc->count--;
 	irq_restore(irq);
 	if (!c->ctor)
-		poison_check((char *)obj + sizeof(void *), c->object - sizeof(void *), c->name);
+		poison_check_free(c, obj);
 	if (flags & ALLOC_ZERO)
 		memset(obj, 0, c->object);
 	return obj;
@@ -331,7 +343,7 @@ struct kcache *kcache_create(const char *name, size_t size, size_t align, void (
 		size = max(size, (size_t)16);
 		c->name = name;
 		c->object = (u32)size;
-		c->link = ctor ? (u32)ALIGN_UP(size, 8UL) : 0;
+		c->link = ctor ? (u32)ALIGN_UP(size, 8UL) : LINK_AT;
 		c->size = (u32)ALIGN_UP(ctor ? c->link + 8UL : size, align);
 		c->order = order_for(c->size);
 		c->id = (u16)nr_caches++;

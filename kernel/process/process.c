@@ -176,6 +176,7 @@ long process_new_session(void)
 void process_enroll(struct process *p, struct process *parent, struct pid *pgrp, struct pid *session)
 {
 	assert_held(&process_list_lock);
+	process_get(p); /* until it is buried */
 	p->parent = parent;
 	if (parent)
 		list_add_tail(&p->sibling, &parent->children);

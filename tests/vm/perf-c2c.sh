@@ -48,7 +48,7 @@ for row in counters:counters flag:config spinlock:state queue:queue; do
 	check "$p: the line of ${row#*:} comes first" "[ '$(first $p.c2c)' = '$(line_of $p "${row#*:}")' ]" || cat $p.log
 done
 check "control: no line is fought over" "[ -z '$(first control.c2c)' ] && grep -q 'Load Operations  *: *[1-9]' control.c2c"
-check "two events of cpu say the same" "[ '$(first intel.c2c)' = '$(line_of counters counters)' ]"
+check "two events of cpu say the same" "[ '$(first intel.c2c)' = '$(line_of counters counters)' ]" || cat intel.log
 check "both fields of the line are named" "grep -q ' 0x0 .*count_a' intel.c2c && grep -q ' 0x8 .*count_b' intel.c2c"
 check "ostrom c2c records by the kernel's samples and says so in words" "grep -q 'False sharing of the line .* counters' ours.txt" || cat ours.log
 check "and prints perf's bytes of that file" "[ -s ours.c2c ] && cmp ours.c2c theirs.c2c"

@@ -59,6 +59,17 @@ typedef struct {
 
 #define REFCOUNT_SATURATED (1 << 30)
 
+/* The debug build stops at the count of an object that has gone: 0, or what freed memory is filled with. */
+static inline void refcount_check(const refcount_t *r)
+{
+#ifdef OSTROM_DEBUG
+	int n = atomic_read(&r->n);
+
+	if (unlikely(n <= 0 || n >> 24 == 0x6b))
+		__builtin_trap();
+#endif
+}
+
 static inline void refcount_set(refcount_t *r, int n)
 {
 	atomic_set(&r->n, n);
@@ -66,6 +77,7 @@ static inline void refcount_set(refcount_t *r, int n)
 
 static inline void refcount_inc(refcount_t *r)
 {
+	refcount_check(r);
 	if (unlikely(atomic_fetch_add(&r->n, 1) >= REFCOUNT_SATURATED))
 		atomic_set(&r->n, REFCOUNT_SATURATED);
 }
@@ -90,6 +102,7 @@ static inline bool refcount_inc_not_zero(refcount_t *r)
 /* True when this was the last reference: the caller destroys the object. */
 static inline bool __must_check refcount_dec_and_test(refcount_t *r)
 {
+	refcount_check(r);
 	if (unlikely(atomic_read(&r->n) >= REFCOUNT_SATURATED))
 		return false;
 	return atomic_dec_and_test(&r->n);

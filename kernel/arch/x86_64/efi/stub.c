@@ -83,11 +83,22 @@ static bool same(const struct efi_guid *a, const struct efi_guid *b)
 	return x[0] == y[0] && x[1] == y[1];
 }
 
-static u64 failed(struct efi_system_table *system, const u16 *why)
+/* The firmware wants 16 bits a character. */
+static void print(struct efi_system_table *system, const char *text)
 {
-	system->output->print(system->output, u"ostrom: ");
-	system->output->print(system->output, why);
-	system->output->print(system->output, u"\r\n");
+	u16 one[2] = { 0 };
+
+	for (; *text; text++) {
+		one[0] = (u8)*text;
+		system->output->print(system->output, one);
+	}
+}
+
+static u64 failed(struct efi_system_table *system, const char *why)
+{
+	print(system, "ostrom: ");
+	print(system, why);
+	print(system, "\r\n");
 	return EFI_LOAD_ERROR;
 }
 
@@ -285,7 +296,7 @@ u64 EFIAPI efi_main(void *image, struct efi_system_table *system)
 	int offered;
 
 	if (!h)
-		return failed(system, u"no memory below 4 GiB");
+		return failed(system, "no memory below 4 GiB");
 	zero(h, sizeof(*h));
 	copy(h->code, efi_leave_code, (u64)(efi_leave_code_end - efi_leave_code));
 	h->gdt[1] = 0x00cf9b000000ffff; /* 32-bit code, data, of 4 GiB */
@@ -298,10 +309,10 @@ u64 EFIAPI efi_main(void *image, struct efi_system_table *system)
 	take_acpi(system, h);
 	offered = initrd_offered(system, h);
 	if (offered < 0 || (!offered && !initrd_of_volume(loaded, system, h)))
-		return failed(system, u"the initrd cannot be read");
+		return failed(system, "the initrd cannot be read");
 	if (!place_kernel(system))
-		return failed(system, u"the memory at 1 MiB is not free");
+		return failed(system, "the memory at 1 MiB is not free");
 	if (!leave_boot_services(image, system, h))
-		return failed(system, u"firmware does not let go");
+		return failed(system, "firmware does not let go");
 	efi_leave((u64)&h->info, ((const Elf64_Ehdr *)efi_kernel)->e_entry, h->code, &h->gdt_pointer);
 }

@@ -197,6 +197,7 @@ static int classic_filter(const void *value, int len, struct bpf_prog **out)
 
 static int loaded_filter(const void *value, int len, struct bpf_prog **out)
 {
+	struct bpf_prog *prog;
 	enum bpf_object kind;
 	struct fd_ref r;
 	u32 flags;
@@ -208,11 +209,13 @@ static int loaded_filter(const void *value, int len, struct bpf_prog **out)
 	r = fd_get(fd);
 	if (!r.file)
 		return -EBADF;
-	*out = bpf_file_object(r.file, &kind, &flags);
-	if (!*out || kind != BPF_OBJ_PROG || (*out)->type != BPF_PROG_TYPE_SOCKET_FILTER)
+	prog = bpf_file_object(r.file, &kind, &flags);
+	if (!prog || kind != BPF_OBJ_PROG || prog->type != BPF_PROG_TYPE_SOCKET_FILTER) {
 		err = fail(EINVAL, "descriptor %d is no socket filter", fd);
-	else
-		bpf_prog_get(*out);
+	} else {
+		bpf_prog_get(prog);
+		*out = prog;
+	}
 	fd_put(r);
 	return err;
 }

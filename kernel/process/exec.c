@@ -63,22 +63,26 @@ struct exec {
 
 /* ---- the file ----------------------------------------------------------------------------------------- */
 
+/* *out is set on success alone. */
 static int open_program(int dirfd, const char *path, unsigned lookup, struct file **out)
 {
-	int err = file_open_at(dirfd, path, lookup & LOOKUP_FOLLOW ? O_RDONLY : O_RDONLY | O_NOFOLLOW, 0, lookup, out);
+	struct file *f;
+	int err = file_open_at(dirfd, path, lookup & LOOKUP_FOLLOW ? O_RDONLY : O_RDONLY | O_NOFOLLOW, 0, lookup, &f);
 
 	if (err)
 		return err;
-	if (!S_ISREG((*out)->inode->mode))
+	if (!S_ISREG(f->inode->mode))
 		err = -EACCES;
-	else if ((*out)->path.mnt->flags & MS_NOEXEC)
+	else if (f->path.mnt->flags & MS_NOEXEC)
 		err = -EACCES;
 	else
-		err = inode_permission((*out)->inode, MAY_EXEC);
+		err = inode_permission(f->inode, MAY_EXEC);
 	if (!err)
-		err = file_deny_write(*out);
+		err = file_deny_write(f);
 	if (err)
-		file_put(*out);
+		file_put(f);
+	else
+		*out = f;
 	return err;
 }
 

@@ -67,6 +67,7 @@ static int give_process(struct task *t)
 
 	if (err)
 		return err;
+	pid_get(pid);
 	t->pid = pid;
 	t->tid = pid_nr_global(pid);
 	pid_get(pid);

@@ -295,7 +295,7 @@ static unsigned pipe_poll(struct file *f, struct poll_table *pt)
 		poll_wait(f, &p->readers_wait, pt);
 		if (pipe_used(p))
 			ready |= EPOLLIN | EPOLLRDNORM;
-		if (!READ_ONCE(p->writers) && p->opened_writers)
+		if (!READ_ONCE(p->writers) && READ_ONCE(p->opened_writers))
 			ready |= EPOLLHUP;
 	}
 	if (f->mode & FMODE_WRITE) {
@@ -382,12 +382,12 @@ static void add_end(struct pipe *p, unsigned mode)
 {
 	p->files++;
 	if (mode & FMODE_READ) {
-		p->readers++;
-		p->opened_readers++;
+		WRITE_ONCE(p->readers, p->readers + 1);
+		WRITE_ONCE(p->opened_readers, p->opened_readers + 1);
 	}
 	if (mode & FMODE_WRITE) {
-		p->writers++;
-		p->opened_writers++;
+		WRITE_ONCE(p->writers, p->writers + 1);
+		WRITE_ONCE(p->opened_writers, p->opened_writers + 1);
 	}
 }
 
@@ -399,9 +399,9 @@ static void drop_end(struct inode *i, unsigned mode)
 	mutex_lock(&fifo_lock);
 	mutex_lock(&p->lock);
 	if (mode & FMODE_READ)
-		p->readers--;
+		WRITE_ONCE(p->readers, p->readers - 1);
 	if (mode & FMODE_WRITE)
-		p->writers--;
+		WRITE_ONCE(p->writers, p->writers - 1);
 	last = !--p->files;
 	mutex_unlock(&p->lock);
 	if (last) {
@@ -420,12 +420,12 @@ void pipe_end_and_wait(struct file *f)
 	struct pipe *p = f->inode->pipe;
 
 	mutex_lock(&p->lock);
-	p->writers--;
+	WRITE_ONCE(p->writers, p->writers - 1);
 	mutex_unlock(&p->lock);
 	waitq_wake(&p->readers_wait, -1, EPOLLIN | EPOLLRDNORM | EPOLLHUP);
 	(void)!wait_event_killable(&p->writers_wait, !READ_ONCE(p->readers));
 	mutex_lock(&p->lock);
-	p->writers++;
+	WRITE_ONCE(p->writers, p->writers + 1);
 	mutex_unlock(&p->lock);
 }
 

@@ -169,6 +169,20 @@ static void insert(struct net_device *d, struct net *n)
 	list_add_tail(&d->link, &n->devices);
 }
 
+void net_device_init_card(struct net_device *d, const struct net_device_ops *ops, void *priv)
+{
+	*d = (struct net_device){ .ops = ops,
+				  .priv = priv,
+				  .name = "eth%d",
+				  .type = ARPHRD_ETHER,
+				  .mtu = ETH_DATA_LEN,
+				  .least_mtu = ETH_MIN_MTU,
+				  .most_mtu = ETH_DATA_LEN,
+				  .queue_length = 1000,
+				  .flags = IFF_BROADCAST | IFF_MULTICAST };
+	memset(d->broadcast, 0xff, ETHERNET_ADDRESS);
+}
+
 int net_device_register(struct net_device *d, struct net *n)
 {
 	int err;

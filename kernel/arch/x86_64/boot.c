@@ -17,23 +17,9 @@
 #include <arch/io.h>
 #include <arch/upcalls.h>
 #include <core/log.h>
+#include <lib/pvh.h>
 #include <lib/string.h>
 #include "x86_priv.h"
-
-struct pvh_start_info {
-	u32 magic, version, flags, nr_modules;
-	u64 modules, cmdline, rsdp, memmap;
-	u32 memmap_entries, reserved;
-};
-struct pvh_module {
-	u64 paddr, size, cmdline, reserved;
-};
-struct pvh_memmap {
-	u64 addr, size;
-	u32 type, reserved;
-};
-#define PVH_MAGIC    0x336ec578
-#define PVH_TYPE_RAM 1
 
 static struct boot_info info;
 static char cmdline[4096];

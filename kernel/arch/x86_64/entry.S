@@ -97,7 +97,7 @@
 	popq %rbx
 	.endm
 
-	.macro POP_ALL
+	.macro POP_ALL_BUT_RDI
 	POP_CALLEE_SAVED
 	popq %r11
 	popq %r10
@@ -107,6 +107,10 @@
 	popq %rcx
 	popq %rdx
 	popq %rsi
+	.endm
+
+	.macro POP_ALL
+	POP_ALL_BUT_RDI
 	popq %rdi
 	.endm
 
@@ -359,15 +363,7 @@ pti_sysret:
 	sysretq
 
 pti_iret:
-	POP_CALLEE_SAVED
-	popq %r11
-	popq %r10
-	popq %r9
-	popq %r8
-	popq %rax
-	popq %rcx
-	popq %rdx
-	popq %rsi
+	POP_ALL_BUT_RDI
 	movq %rsp, %rdi
 	movq %gs:entry_stack_top, %rsp
 	pushq 48(%rdi)			/* ss, sp, flags, cs, ip */

@@ -26,8 +26,6 @@
 #include <device/pci.h>
 #include <lib/err.h>
 #include <lib/string.h>
-#include <linux/if.h>
-#include <linux/if_arp.h>
 #include <net/device.h>
 #include <net/net.h>
 #include <task/sched.h>
@@ -408,16 +406,7 @@ static void init(struct nic *n, struct pci_dev *d)
 {
 	n->pci = d;
 	d->priv = n;
-	n->dev = (struct net_device){ .ops = &ops,
-				      .priv = n,
-				      .name = "eth%d",
-				      .type = ARPHRD_ETHER,
-				      .mtu = 1500,
-				      .least_mtu = 68,
-				      .most_mtu = 1500,
-				      .queue_length = 1000,
-				      .flags = IFF_BROADCAST | IFF_MULTICAST };
-	memset(n->dev.broadcast, 0xff, ETHERNET_ADDRESS);
+	net_device_init_card(&n->dev, &ops, n);
 	spin_init(&n->tx_lock, RANK_DRIVER);
 	list_init(&n->waiting);
 	deferred_init(&n->receive, receive);

@@ -24,8 +24,6 @@
 #include <device/virtio.h>
 #include <lib/err.h>
 #include <lib/string.h>
-#include <linux/if.h>
-#include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
@@ -290,16 +288,7 @@ static int probe(struct virtio_dev *d)
 		return -ENOMEM;
 	n->virtio = d;
 	d->priv = n;
-	n->dev = (struct net_device){ .ops = &ops,
-				      .priv = n,
-				      .name = "eth%d",
-				      .type = ARPHRD_ETHER,
-				      .mtu = 1500,
-				      .least_mtu = 68,
-				      .most_mtu = 1500,
-				      .queue_length = 1000,
-				      .flags = IFF_BROADCAST | IFF_MULTICAST };
-	memset(n->dev.broadcast, 0xff, ETHERNET_ADDRESS);
+	net_device_init_card(&n->dev, &ops, n);
 	read_config(n);
 	spin_init(&n->tx_lock, RANK_DRIVER);
 	list_init(&n->waiting);

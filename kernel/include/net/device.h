@@ -61,6 +61,8 @@ struct net_device {
 
 extern struct mutex net_config_lock;
 
+/* What an Ethernet card begins with: eth%d, an MTU of 1500. The driver may change it, and fills in the address. */
+void net_device_init_card(struct net_device *d, const struct net_device_ops *ops, void *priv);
 /* Before any frame moves. Errors: -EEXIST (name), -EINVAL, or of start. net_config_lock held by the caller. */
 int __must_check net_device_register(struct net_device *d, struct net *n);
 void net_device_unregister(struct net_device *d);

@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <lib/pvh.h>
 #include "ostrom.h"
 #include "virtio.h"
 
@@ -33,21 +34,6 @@
 #define CMDLINE_MAX 0x1000
 #define ACPI        0xe0000
 #define NOTE_ENTRY  18
-#define MAGIC       0x336ec578
-
-struct start_info {
-	uint32_t magic, version, flags, nr_modules;
-	uint64_t modules, cmdline, rsdp, memmap;
-	uint32_t memmap_entries, reserved;
-};
-struct module {
-	uint64_t paddr, size, cmdline, reserved;
-};
-struct memmap {
-	uint64_t addr, size;
-	uint32_t type, reserved;
-};
-enum { RAM = 1, RESERVED = 2 };
 
 struct file {
 	const uint8_t *data;
@@ -150,7 +136,7 @@ static int load_kernel(struct vm *vm, const char *path)
 
 /* ---- the rest ---- */
 
-static int load_initrd(struct vm *vm, const char *path, struct module *m)
+static int load_initrd(struct vm *vm, const char *path, struct pvh_module *m)
 {
 	uint64_t low = vm->bytes < VM_LOW_LIMIT ? vm->bytes : VM_LOW_LIMIT;
 	struct file f;
@@ -162,22 +148,22 @@ static int load_initrd(struct vm *vm, const char *path, struct module *m)
 		munmap((void *)f.data, f.bytes);
 		return -1;
 	}
-	*m = (struct module){ .paddr = (low - f.bytes) & ~0xfffULL, .size = f.bytes };
+	*m = (struct pvh_module){ .paddr = (low - f.bytes) & ~0xfffULL, .size = f.bytes };
 	memcpy(vm_memory(vm, m->paddr, m->size), f.data, f.bytes);
 	munmap((void *)f.data, f.bytes);
 	return 0;
 }
 
-static unsigned write_map(struct vm *vm, struct memmap *m)
+static unsigned write_map(struct vm *vm, struct pvh_memmap *m)
 {
 	uint64_t low = vm->bytes < VM_LOW_LIMIT ? vm->bytes : VM_LOW_LIMIT;
 	unsigned n = 0;
 
-	m[n++] = (struct memmap){ 0, 0xa0000, RAM, 0 };
-	m[n++] = (struct memmap){ ACPI, 0x20000, RESERVED, 0 };
-	m[n++] = (struct memmap){ 0x100000, low - 0x100000, RAM, 0 };
+	m[n++] = (struct pvh_memmap){ 0, 0xa0000, PVH_TYPE_RAM, 0 };
+	m[n++] = (struct pvh_memmap){ ACPI, 0x20000, PVH_TYPE_RESERVED, 0 };
+	m[n++] = (struct pvh_memmap){ 0x100000, low - 0x100000, PVH_TYPE_RAM, 0 };
 	if (vm->bytes > low)
-		m[n++] = (struct memmap){ VM_HIGH, vm->bytes - low, RAM, 0 };
+		m[n++] = (struct pvh_memmap){ VM_HIGH, vm->bytes - low, PVH_TYPE_RAM, 0 };
 	return n;
 }
 
@@ -200,18 +186,18 @@ static int write_cmdline(struct vm *vm, const struct vm_options *o)
 
 int vm_load(struct vm *vm, const struct vm_options *o)
 {
-	struct start_info *s = vm_memory(vm, START_INFO, sizeof(*s));
-	struct module *m = vm_memory(vm, MODULES, sizeof(*m));
+	struct pvh_start_info *s = vm_memory(vm, START_INFO, sizeof(*s));
+	struct pvh_module *m = vm_memory(vm, MODULES, sizeof(*m));
 
 	if (load_kernel(vm, o->kernel) || write_cmdline(vm, o) || (o->initrd && load_initrd(vm, o->initrd, m)))
 		return -1;
-	*s = (struct start_info){ .magic = MAGIC,
-				  .version = 1,
-				  .nr_modules = o->initrd != NULL,
-				  .modules = o->initrd ? MODULES : 0,
-				  .cmdline = CMDLINE,
-				  .rsdp = vm_acpi(vm, ACPI),
-				  .memmap = MEMORY_MAP };
+	*s = (struct pvh_start_info){ .magic = PVH_MAGIC,
+				      .version = 1,
+				      .nr_modules = o->initrd != NULL,
+				      .modules = o->initrd ? MODULES : 0,
+				      .cmdline = CMDLINE,
+				      .rsdp = vm_acpi(vm, ACPI),
+				      .memmap = MEMORY_MAP };
 	s->memmap_entries = write_map(vm, vm_memory(vm, MEMORY_MAP, 0x400));
 	vm->start_info = START_INFO;
 	return 0;

@@ -15,27 +15,14 @@
  *
  * Locks: none; there is one CPU. No variables: all is position independent without relocations.
  */
+#include <lib/pvh.h>
 #include <linux/elf.h>
 
 #include "efi.h"
 
-struct start_info { /* see boot.c */
-	u32 magic, version, flags, nr_modules;
-	u64 modules, cmdline, rsdp, memmap;
-	u32 memmap_entries, reserved;
-};
-struct module {
-	u64 address, bytes, cmdline, reserved;
-};
-struct memmap {
-	u64 address, bytes;
-	u32 type, reserved;
-};
-#define START_MAGIC 0x336ec578
-#define MAP_RAM     1
-#define MAP_MOST    128
-#define BELOW_4G    0xffffffffUL
-#define MAP_BYTES   (64 * 1024UL)
+#define MAP_MOST  128
+#define BELOW_4G  0xffffffffUL
+#define MAP_BYTES (64 * 1024UL)
 
 struct handover { /* below 4 GiB; executable */
 	u8 code[256];
@@ -44,9 +31,9 @@ struct handover { /* below 4 GiB; executable */
 		u16 limit;
 		u64 base;
 	} __packed gdt_pointer;
-	struct start_info info;
-	struct module initrd;
-	struct memmap map[MAP_MOST];
+	struct pvh_start_info info;
+	struct pvh_module initrd;
+	struct pvh_memmap map[MAP_MOST];
 	char cmdline[4096];
 	u8 firmware_map[MAP_BYTES];
 };
@@ -134,8 +121,8 @@ static void take_options(const struct efi_loaded_image *loaded, struct handover 
 
 static void set_initrd(struct handover *h, const void *at, u64 bytes)
 {
-	h->initrd.address = (u64)at;
-	h->initrd.bytes = bytes;
+	h->initrd.paddr = (u64)at;
+	h->initrd.size = bytes;
 	h->info.modules = (u64)&h->initrd;
 	h->info.nr_modules = 1;
 }
@@ -261,12 +248,12 @@ static void make_map(struct handover *h, u64 bytes, u64 stride)
 
 		if (!is_free(d->type))
 			continue;
-		if (n && h->map[n - 1].address + h->map[n - 1].bytes == d->physical)
-			h->map[n - 1].bytes += d->pages * EFI_PAGE;
+		if (n && h->map[n - 1].addr + h->map[n - 1].size == d->physical)
+			h->map[n - 1].size += d->pages * EFI_PAGE;
 		else if (n < MAP_MOST)
-			h->map[n++] = (struct memmap){ .address = d->physical,
-						       .bytes = d->pages * EFI_PAGE,
-						       .type = MAP_RAM };
+			h->map[n++] = (struct pvh_memmap){ .addr = d->physical,
+							   .size = d->pages * EFI_PAGE,
+							   .type = PVH_TYPE_RAM };
 	}
 	h->info.memmap = (u64)h->map;
 	h->info.memmap_entries = n;
@@ -303,7 +290,7 @@ u64 EFIAPI efi_main(void *image, struct efi_system_table *system)
 	h->gdt[2] = 0x00cf93000000ffff;
 	h->gdt_pointer.limit = sizeof(h->gdt) - 1;
 	h->gdt_pointer.base = (u64)h->gdt;
-	h->info.magic = START_MAGIC;
+	h->info.magic = PVH_MAGIC;
 	h->info.version = 1;
 	take_options(loaded, h);
 	take_acpi(system, h);

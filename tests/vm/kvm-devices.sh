@@ -106,7 +106,7 @@ S
 	mem=1500M host
 	check "Debian's Linux runs with two CPUs" "grep -q '^Linux.*Debian' $dir/out && grep -q '^2\$' $dir/out && grep -q '^status 4' $dir/out"
 	check "and finds disk (a queue a CPU), console, generator and network by ACPI" "grep -q '^disk same' $dir/out && grep -q '^queues 2' $dir/out &&
-		grep -q '^hello from hvc0' $dir/out && tr -d '\\n' < $dir/out | grep -q 'generator virtio_rng.* 64' && grep -q '2 packets received' $dir/out"
+		grep -q '^hello from hvc0' $dir/out && tr -d '\\r\\n' < $dir/out | grep -q 'generator virtio_rng.* 64' && grep -q '2 packets received' $dir/out"
 else
 	echo "skipped: no kernel of Debian's to be had"
 fi

@@ -124,7 +124,7 @@ static void *slab_take(struct kcache *c, struct page *p)
 /* Returns the slab if it should go back to the page allocator. */
 static struct page *slab_give(struct kcache *c, void *obj)
 {
-	struct page *p = page_head(pfn_to_page(virt_to_phys(obj) >> PAGE_SHIFT));
+	struct page *p = page_head(virt_to_page(obj));
 	char *base = page_virt(p);
 	u32 at = p->index & 0xffff, used = (p->index >> 16) - 1;
 
@@ -249,7 +249,7 @@ static __always_inline void *take(struct kcache *c, unsigned flags)
 
 static struct page *page_of(const void *p)
 {
-	return page_head(pfn_to_page(virt_to_phys(p) >> PAGE_SHIFT));
+	return page_head(virt_to_page(p));
 }
 
 static u16 *payer_of(const struct kcache *c, const void *obj)

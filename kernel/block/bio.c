@@ -268,7 +268,7 @@ static unsigned map_buffer(struct bio_vec *vecs, unsigned max, void *buf, u32 by
 	while (bytes && n < max) {
 		u32 offset = (ulong)buf & ~PAGE_MASK, len = min(bytes, (u32)PAGE_SIZE - offset);
 
-		vecs[n++] = (struct bio_vec){ pfn_to_page(virt_to_phys(buf) >> PAGE_SHIFT), offset, len };
+		vecs[n++] = (struct bio_vec){ virt_to_page(buf), offset, len };
 		buf += len;
 		bytes -= len;
 	}

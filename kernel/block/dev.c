@@ -103,6 +103,14 @@ void block_unpublish(struct block_dev *d)
 	attr_dir_remove(&d->attr);
 }
 
+void block_name_by_letters(struct block_dev *d, const char *prefix, unsigned n)
+{
+	if (n < 26)
+		str_format(d->name, sizeof(d->name), "%s%c", prefix, 'a' + n);
+	else
+		str_format(d->name, sizeof(d->name), "%s%c%c", prefix, 'a' + n / 26 - 1, 'a' + n % 26);
+}
+
 int block_add(struct block_dev *d)
 {
 	int err;

@@ -73,7 +73,7 @@ static int get_pages(const struct iter *it, struct iter_vec s, unsigned want, bo
 	if (it->kind == ITER_USER)
 		return mm_pin_user(current->mm, s.base, want, device_writes, pages);
 	for (unsigned i = 0; i < want; i++) {
-		pages[i] = pfn_to_page(virt_to_phys((void *)(s.base & PAGE_MASK) + i * PAGE_SIZE) >> PAGE_SHIFT);
+		pages[i] = virt_to_page((void *)(s.base & PAGE_MASK) + i * PAGE_SIZE);
 		page_get(page_head(pages[i]));
 	}
 	return (int)want;

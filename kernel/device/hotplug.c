@@ -52,12 +52,6 @@ static u16 read_port(const struct slot *s, unsigned reg)
 	return pci_read16(s->port, s->cap + reg);
 }
 
-static void nap(u64 ns)
-{
-	sched_set_state(TASK_UNINTERRUPTIBLE);
-	(void)sched_sleep_until(clock_ns() + ns);
-}
-
 /* True: the bits came up in time. */
 static bool wait_for(const struct slot *s, unsigned reg, u16 bits, u64 timeout_ns)
 {
@@ -66,7 +60,7 @@ static bool wait_for(const struct slot *s, unsigned reg, u16 bits, u64 timeout_n
 	while (!(read_port(s, reg) & bits)) {
 		if (clock_ns() > deadline)
 			return false;
-		nap(NSEC_PER_MSEC);
+		sched_nap(NSEC_PER_MSEC);
 	}
 	return true;
 }
@@ -166,7 +160,7 @@ static void turn_on(struct slot *s)
 	if (pci_read32(s->port, s->cap + PCI_EXP_LNKCAP) & PCI_EXP_LNKCAP_DLLLARC &&
 	    !wait_for(s, PCI_EXP_LNKSTA, PCI_EXP_LNKSTA_DLLLA, LINK_WAIT_NS))
 		log_warn("pci slot %02x: no link", s->bus);
-	nap(SETTLE_NS);
+	sched_nap(SETTLE_NS);
 	pci_scan_slot(s->bus, 0); /* a port has one device behind it */
 	s->lit = true;
 	list_for_each_entry_safe (d, next, &pci_devices, link) {

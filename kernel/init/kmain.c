@@ -65,12 +65,7 @@ static void print_bootchart(u64 start)
 
 static unsigned max_cpus(void)
 {
-	char value[8];
-	u64 n;
-
-	if (boot_param("maxcpus", value, sizeof(value)) && !str_to_u64(value, 10, &n))
-		return (unsigned)clamp(n, (u64)1, (u64)MAX_CPUS);
-	return MAX_CPUS;
+	return (unsigned)max(boot_param_u64("maxcpus", MAX_CPUS, MAX_CPUS), 1UL);
 }
 
 static u64 boot_cycles;

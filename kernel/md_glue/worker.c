@@ -123,7 +123,7 @@ static int add_piece(void *arg, u32 unused, void *base, u32 bytes)
 	while (bytes) {
 		u32 offset = (ulong)base & (PAGE_SIZE - 1), n = min(bytes, (u32)PAGE_SIZE - offset);
 
-		b->vec[b->n++] = (struct bio_vec){ pfn_to_page(virt_to_phys(base) >> PAGE_SHIFT), offset, n };
+		b->vec[b->n++] = (struct bio_vec){ virt_to_page(base), offset, n };
 		base = (u8 *)base + n;
 		bytes -= n;
 	}

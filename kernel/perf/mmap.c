@@ -40,7 +40,7 @@ void ring_get(struct perf_ring *r)
 static void free_pages(struct perf_ring *r, u32 nr)
 {
 	for (u32 i = 0; i < nr; i++) {
-		struct page *p = pfn_to_page(virt_to_phys(r->pages[i]) >> PAGE_SHIFT);
+		struct page *p = virt_to_page(r->pages[i]);
 
 		p->owner = NULL;
 		page_put(p);
@@ -120,7 +120,7 @@ static int map_fill(struct mapping *m, u64 index, bool write, struct page **out)
 
 	if (index > r->data.nr_pages || (write && r->data.overwrite))
 		return -ENXIO;
-	*out = pfn_to_page(virt_to_phys(r->pages[index]) >> PAGE_SHIFT);
+	*out = virt_to_page(r->pages[index]);
 	page_get(*out);
 	return 0;
 }

@@ -245,8 +245,7 @@ static bool leave(struct pi_waiter *w)
 /* The holder ends, even if we are more urgent. */
 static void let_it_end(void)
 {
-	sched_set_state(TASK_UNINTERRUPTIBLE);
-	(void)sched_sleep_until(clock_ns() + NSEC_PER_MSEC);
+	sched_nap(NSEC_PER_MSEC);
 }
 
 static int lock_slowly(const struct futex_call *f, struct pi_waiter *w, bool try)

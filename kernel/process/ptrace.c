@@ -247,8 +247,7 @@ static void wait_for_stop(struct task *t)
 
 	while (ptrace_is_traced(t) && !READ_ONCE(l->stopped) && READ_ONCE(t->process->stop_pending) &&
 	       !fatal_signal_pending(t)) {
-		sched_set_state(TASK_UNINTERRUPTIBLE);
-		(void)sched_sleep_until(clock_ns() + 20 * NSEC_PER_USEC);
+		sched_nap(20 * NSEC_PER_USEC);
 	}
 }
 

@@ -262,8 +262,7 @@ int place_create(struct resctrl_backend **out)
 		m.host_page_bytes = n;
 	most = max(colour_count(&m.l2), colour_count(&m.l3));
 	m.kernel_colours = most >= 8 ? most / 8 : 0;
-	if (boot_param("resctrl.kernel", text, sizeof(text)) && !str_to_u64(text, 10, &n) && n < most)
-		m.kernel_colours = (unsigned)n;
+	m.kernel_colours = (unsigned)boot_param_u64("resctrl.kernel", most ? most - 1 : 0, m.kernel_colours);
 	work_init(&place.work, recolour_all);
 	err = colour_backend_create(&m, &allocator_ops, NULL, &b);
 	if (!err)

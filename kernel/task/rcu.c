@@ -147,8 +147,7 @@ static void grace_period(void)
 			sched_yield_cpu();
 			continue;
 		}
-		sched_set_state(TASK_UNINTERRUPTIBLE);
-		(void)sched_sleep_until(clock_ns() + POLL_NS);
+		sched_nap(POLL_NS);
 	}
 }
 
@@ -165,8 +164,7 @@ static void rcu_thread(void *arg)
 		sched_sleep();
 		WRITE_ONCE(asleep, false);
 		if (!READ_ONCE(hurry)) {
-			sched_set_state(TASK_UNINTERRUPTIBLE);
-			(void)sched_sleep_until(clock_ns() + BATCH_NS);
+			sched_nap(BATCH_NS);
 		}
 		list = collect();
 		grace_period();

@@ -537,10 +537,8 @@ static bool wait_for_clean(void)
 		waitq_wake_all(&wb->work);
 	}
 	spin_unlock(&all_lock);
-	if (busy) {
-		sched_set_state(TASK_UNINTERRUPTIBLE);
-		sched_sleep_until(clock_ns() + RECLAIM_WAIT_NS);
-	}
+	if (busy)
+		sched_nap(RECLAIM_WAIT_NS);
 	return busy;
 }
 

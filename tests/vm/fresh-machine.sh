@@ -38,7 +38,7 @@ inside() {
 for command; do
 	start=$SECONDS
 	inside "$command" > "$tmp/log" 2>&1 && status=0 || status=$?
-	tail -15 "$tmp/log"
+	tail -40 "$tmp/log"
 	echo "$command: status $status after $((SECONDS - start)) s on a fresh machine"
 	[ $status = 0 ] || exit 1
 done

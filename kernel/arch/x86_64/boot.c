@@ -161,6 +161,14 @@ bool boot_param(const char *name, char *buf, size_t size)
 	return n > 0;
 }
 
+u64 boot_param_u64(const char *name, u64 most, u64 otherwise)
+{
+	char text[24];
+	u64 n;
+
+	return boot_param(name, text, sizeof(text)) && !str_to_u64(text, 0, &n) && n <= most ? n : otherwise;
+}
+
 void x86_start(paddr_t start_info)
 {
 	percpu_init_boot();

@@ -28,7 +28,7 @@
 
 static struct page *table_page(const u64 *table)
 {
-	return pfn_to_page(virt_to_phys(table) >> PAGE_SHIFT);
+	return virt_to_page(table);
 }
 
 static u64 *table_new(struct pagetable *pt, unsigned order)

@@ -37,7 +37,6 @@
 #define IO_TIMEOUT_S  30
 #define MAJOR_SD      8
 #define MINORS_SD     16
-#define MOST_SD       (26 + 26 * 26)
 #define NOT_ROTATING  1
 #define DISCARD_BYTES (1ULL << 30)
 
@@ -129,9 +128,9 @@ static void free_port(struct ahci_port *p)
 {
 	for (unsigned i = 0; i < AHCI_SLOTS; i++)
 		if (p->tables[i])
-			page_put(pfn_to_page(virt_to_phys(p->tables[i]) >> PAGE_SHIFT));
+			page_put(virt_to_page(p->tables[i]));
 	if (p->memory)
-		page_put(pfn_to_page(virt_to_phys(p->memory) >> PAGE_SHIFT));
+		page_put(virt_to_page(p->memory));
 	kfree(p);
 }
 
@@ -173,10 +172,7 @@ static void set_name(struct ahci_port *p)
 {
 	unsigned n = nr_disks++;
 
-	if (n < 26)
-		str_format(p->block.name, sizeof(p->block.name), "sd%c", 'a' + n);
-	else
-		str_format(p->block.name, sizeof(p->block.name), "sd%c%c", 'a' + n / 26 - 1, 'a' + n % 26);
+	block_name_by_letters(&p->block, "sd", n);
 	if (n < 256 / MINORS_SD) {
 		p->block.rdev = DEV(MAJOR_SD, n * MINORS_SD);
 		p->block.minors = MINORS_SD;
@@ -191,7 +187,7 @@ static int add_disk(struct ahci_port *p)
 	p->block.driver = &ahci_block_driver;
 	deferred_init(&p->reap, ahci_reap_deferred);
 	work_init(&p->recover, ahci_recover);
-	if (nr_disks == MOST_SD)
+	if (nr_disks == BLOCK_MOST_LETTERED)
 		return -ENOSPC;
 	set_name(p);
 	err = block_prepare(&p->block, 1, p->slots);
@@ -288,12 +284,7 @@ static bool match(const struct pci_dev *d)
 
 static u64 io_timeout_ns(void)
 {
-	char text[8];
-	u64 n;
-
-	if (!boot_param("ahci.io_timeout", text, sizeof(text)) || str_to_u64(text, 10, &n) || !n || n > 3600)
-		n = IO_TIMEOUT_S;
-	return n * NSEC_PER_SEC;
+	return max(boot_param_u64("ahci.io_timeout", 3600, IO_TIMEOUT_S), 1UL) * NSEC_PER_SEC;
 }
 
 static int start(struct ahci *c)

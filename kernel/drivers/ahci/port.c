@@ -36,12 +36,6 @@
 #define LOG_UNQUEUED BIT(7)
 #define ALL          (~0U)
 
-static void nap(u64 ns)
-{
-	sched_set_state(TASK_UNINTERRUPTIBLE);
-	(void)sched_sleep_until(clock_ns() + ns);
-}
-
 int ahci_port_wait(struct ahci_port *p, unsigned reg, u32 mask, u32 value, unsigned ms)
 {
 	u64 start = clock_ns();
@@ -54,7 +48,7 @@ int ahci_port_wait(struct ahci_port *p, unsigned reg, u32 mask, u32 value, unsig
 		if (waited > ms * NSEC_PER_MSEC)
 			return -ETIMEDOUT;
 		if (waited > SPIN_NS)
-			nap(waited / 8);
+			sched_nap(waited / 8);
 		else
 			cpu_relax();
 	}
@@ -89,7 +83,7 @@ int ahci_port_start(struct ahci_port *p)
 void ahci_port_reset(struct ahci_port *p)
 {
 	change(p, PORT_SCTL, SSTS_DET, 1);
-	nap(RESET_MS * NSEC_PER_MSEC);
+	sched_nap(RESET_MS * NSEC_PER_MSEC);
 	change(p, PORT_SCTL, SSTS_DET, 0);
 }
 

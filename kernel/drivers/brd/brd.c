@@ -65,18 +65,10 @@ static int make(unsigned index, u64 kib)
 	return err ? err : block_add(&d->block);
 }
 
-static u64 parameter(const char *name, u64 otherwise)
-{
-	char text[16];
-	u64 v;
-
-	return boot_param(name, text, sizeof(text)) && !str_to_u64(text, 0, &v) ? v : otherwise;
-}
-
 static void brd_init(void)
 {
-	u64 nr = min(parameter("brd.rd_nr", 0), (u64)MAX_DISKS);
-	u64 kib = min(max(parameter("brd.rd_size", DEFAULT_KIB), 4ULL), 1ULL << 40);
+	u64 nr = min(boot_param_u64("brd.rd_nr", ~0UL, 0), (u64)MAX_DISKS);
+	u64 kib = min(max(boot_param_u64("brd.rd_size", ~0UL, DEFAULT_KIB), 4ULL), 1ULL << 40);
 
 	for (unsigned i = 0; i < nr; i++)
 		if (make(i, kib))

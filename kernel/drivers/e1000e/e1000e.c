@@ -307,8 +307,7 @@ static int wait_for(struct nic *n, unsigned reg, u32 mask, u32 value)
 	while ((get(n, reg) & mask) != value) {
 		if (clock_ns() > deadline)
 			return -ETIMEDOUT;
-		sched_set_state(TASK_UNINTERRUPTIBLE);
-		(void)sched_sleep_until(clock_ns() + NSEC_PER_MSEC);
+		sched_nap(NSEC_PER_MSEC);
 	}
 	return 0;
 }
@@ -325,8 +324,7 @@ static int reset(struct nic *n)
 	if (wait_for(n, REG_STATUS, STATUS_MASTER, 0))
 		log_warn("e1000e: requests of the card do not end");
 	set(n, REG_CTRL, get(n, REG_CTRL) | CTRL_RESET);
-	sched_set_state(TASK_UNINTERRUPTIBLE);
-	(void)sched_sleep_until(clock_ns() + NSEC_PER_MSEC); /* before the first access */
+	sched_nap(NSEC_PER_MSEC); /* before the first access */
 	err = wait_for(n, REG_EECD, EECD_LOADED, EECD_LOADED);
 	set(n, REG_IMC, ~0U);
 	(void)get(n, REG_ICR);
@@ -376,9 +374,9 @@ static void free_nic(struct nic *n)
 		if (n->rx_packets[i])
 			packet_free(n->rx_packets[i]);
 	if (n->rx)
-		page_put(pfn_to_page(virt_to_phys(n->rx) >> PAGE_SHIFT));
+		page_put(virt_to_page(n->rx));
 	if (n->tx)
-		page_put(pfn_to_page(virt_to_phys(n->tx) >> PAGE_SHIFT));
+		page_put(virt_to_page(n->tx));
 	io_unmap(n->regs);
 	kfree(n);
 }

@@ -338,20 +338,12 @@ static int make(unsigned index, u64 mib, unsigned depth, bool keeps)
 	return err ? err : attr_dir_init(&d->service, &d->block.attr, "service", service_attrs, NULL, d);
 }
 
-static u64 parameter(const char *name, u64 otherwise)
-{
-	char text[16];
-	u64 v;
-
-	return boot_param(name, text, sizeof(text)) && !str_to_u64(text, 10, &v) ? v : otherwise;
-}
-
 static void nullblk_init(void)
 {
-	u64 n = min(parameter("nullblk", 0), (u64)MAX_DEVICES);
-	u64 mib = clamp(parameter("nullblk.size", 1024), 1ULL, 1ULL << 20);
-	unsigned depth = clamp(parameter("nullblk.depth", DEPTH), 1ULL, (u64)DEPTH);
-	bool keeps = parameter("nullblk.memory_backed", 0);
+	u64 n = min(boot_param_u64("nullblk", ~0UL, 0), (u64)MAX_DEVICES);
+	u64 mib = clamp(boot_param_u64("nullblk.size", ~0UL, 1024), 1ULL, 1ULL << 20);
+	unsigned depth = clamp(boot_param_u64("nullblk.depth", ~0UL, DEPTH), 1ULL, (u64)DEPTH);
+	bool keeps = boot_param_u64("nullblk.memory_backed", ~0UL, 0);
 
 	for (unsigned i = 0; i < n; i++)
 		if (make(i, mib, depth, keeps))

@@ -187,18 +187,10 @@ static int ask_for_queues(struct nvme *c, unsigned wanted, unsigned *granted)
 	return err;
 }
 
-static u64 number_param(const char *name, u64 most, u64 otherwise)
-{
-	char text[8];
-	u64 n;
-
-	return boot_param(name, text, sizeof(text)) && !str_to_u64(text, 10, &n) && n <= most ? n : otherwise;
-}
-
 /* At least one of them has interrupts. */
 static int create_queues(struct nvme *c)
 {
-	unsigned poll = number_param("nvme.poll_queues", NVME_MAX_QUEUES - 1, 0);
+	unsigned poll = boot_param_u64("nvme.poll_queues", NVME_MAX_QUEUES - 1, 0);
 	unsigned wanted = min(cpu_count() + poll, (unsigned)NVME_MAX_QUEUES);
 	int err = ask_for_queues(c, wanted, &wanted);
 
@@ -287,7 +279,7 @@ void nvme_namespace_free(struct block_dev *d)
 
 	for (unsigned i = 0; i < ns->ctrl->nr_queues; i++) {
 		for (unsigned tag = 0; tag < ns->depth; tag++)
-			page_put(pfn_to_page(virt_to_phys(ns->lists[i][tag]) >> PAGE_SHIFT));
+			page_put(virt_to_page(ns->lists[i][tag]));
 		kfree(ns->lists[i]);
 	}
 	kfree(ns->told_ns);
@@ -543,7 +535,7 @@ static int probe(struct pci_dev *d)
 		d->priv = c;
 		c->index = nvme_node_free_index();
 		refcount_set(&c->refs, 1);
-		c->timeout_ns = max(number_param("nvme.io_timeout", 3600, IO_TIMEOUT_S), 1ULL) * NSEC_PER_SEC;
+		c->timeout_ns = max(boot_param_u64("nvme.io_timeout", 3600, IO_TIMEOUT_S), 1ULL) * NSEC_PER_SEC;
 		mutex_init(&c->lock, RANK_DEVICE);
 		work_init(&c->overdue, overdue_work);
 		c->regs = pci_map_bar(d, 0, 0, 0);
@@ -573,8 +565,7 @@ static void let_finish(struct nvme *c)
 	while (!is_idle(c) && clock_ns() < deadline && mmio_read32(c->regs + REG_CSTS) != ~0U) {
 		for (unsigned i = 0; i < c->nr_queues; i++)
 			nvme_queue_reap(&c->queues[i]);
-		sched_set_state(TASK_UNINTERRUPTIBLE);
-		(void)sched_sleep_until(clock_ns() + NSEC_PER_MSEC);
+		sched_nap(NSEC_PER_MSEC);
 	}
 }
 

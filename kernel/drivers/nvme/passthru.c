@@ -46,7 +46,7 @@ static void buffer_free(struct buffer *b)
 		page_put(b->pages[i]);
 	kfree(b->pages);
 	if (b->list)
-		page_put(pfn_to_page(virt_to_phys(b->list) >> PAGE_SHIFT));
+		page_put(virt_to_page(b->list));
 }
 
 static int buffer_alloc(struct buffer *b, u32 bytes, struct nvme_command *cmd)

@@ -56,7 +56,7 @@ void nvme_queue_free(struct nvme_queue *q)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(ring); i++)
 		if (ring[i])
-			page_put(pfn_to_page(virt_to_phys(ring[i]) >> PAGE_SHIFT));
+			page_put(virt_to_page(ring[i]));
 }
 
 void nvme_queue_begin(struct nvme_queue *q)

@@ -142,7 +142,7 @@ static int allocate_ring(struct virtqueue *vq)
 void virtqueue_free(struct virtqueue *vq)
 {
 	if (vq->desc)
-		page_put(pfn_to_page(virt_to_phys(vq->desc) >> PAGE_SHIFT));
+		page_put(virt_to_page(vq->desc));
 	kfree(vq->cookies);
 	kfree(vq->chains);
 	kfree(vq);

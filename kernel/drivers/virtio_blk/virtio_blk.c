@@ -59,8 +59,7 @@ struct virtio_disk {
 	unsigned nr_queues, number;
 };
 
-#define MAX_DISKS (26 + 26 * 26)                        /* vda ... vdzz */
-static ulong disk_numbers[DIV_ROUND_UP(MAX_DISKS, 64)]; /* in use; one probe or removal at a time */
+static ulong disk_numbers[DIV_ROUND_UP(BLOCK_MOST_LETTERED, 64)]; /* in use; one probe or removal at a time */
 
 static struct virtio_disk *disk_of(struct block_hwq *h)
 {
@@ -271,7 +270,7 @@ static unsigned take_number(void)
 {
 	unsigned n = 0;
 
-	while (n < MAX_DISKS - 1 && disk_numbers[n / 64] >> n % 64 & 1)
+	while (n < BLOCK_MOST_LETTERED - 1 && disk_numbers[n / 64] >> n % 64 & 1)
 		n++;
 	disk_numbers[n / 64] |= BIT(n % 64);
 	return n;
@@ -280,12 +279,8 @@ static unsigned take_number(void)
 static void set_name(struct virtio_disk *disk)
 {
 	unsigned n = disk->number = take_number();
-	char *name = disk->block.name;
 
-	if (n < 26)
-		str_format(name, sizeof(disk->block.name), "vd%c", 'a' + n);
-	else
-		str_format(name, sizeof(disk->block.name), "vd%c%c", 'a' + n / 26 - 1, 'a' + n % 26);
+	block_name_by_letters(&disk->block, "vd", n);
 }
 
 static int probe(struct virtio_dev *d)

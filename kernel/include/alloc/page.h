@@ -78,6 +78,13 @@ static inline void page_get(struct page *p)
 }
 
 struct page *pfn_to_page(pfn_t pfn); /* NULL: no RAM there */
+
+/* The descriptor behind an address of the direct map or of the kernel's image. */
+static inline struct page *virt_to_page(const void *va)
+{
+	return pfn_to_page(virt_to_phys(va) >> PAGE_SHIFT);
+}
+
 pfn_t page_to_pfn(const struct page *p);
 static inline paddr_t page_phys(const struct page *p)
 {

@@ -32,6 +32,8 @@ void console_init_early(void); /* kmain: log consoles that need no driver (conso
 /* Copies the value of `name=` (the last one wins), or "" for a bare `name`, into buf. False: not
  * given. */
 bool boot_param(const char *name, char *buf, size_t size);
+/* A number (decimal, or hexadecimal behind 0x) up to `most`; otherwise: not given, no number or above. */
+u64 boot_param_u64(const char *name, u64 most, u64 otherwise);
 /* The n-th occurrence (from 0), for parameters that may be repeated (console=). */
 bool boot_param_nth(const char *name, unsigned n, char *buf, size_t size);
 

@@ -183,6 +183,9 @@ struct block_dev {
 int __must_check block_prepare(struct block_dev *d, unsigned nr_hwqs, unsigned depth);
 /* Step 2, when the device can serve: /dev/NAME, /sys/block/NAME, and the partition table is read in the background. */
 int __must_check block_add(struct block_dev *d);
+/* Names it as disks are that are counted by letters, before block_add: vda ... vdz, vdaa ... vdzz. */
+#define BLOCK_MOST_LETTERED (26 + 26 * 26)
+void block_name_by_letters(struct block_dev *d, const char *prefix, unsigned n); /* n < BLOCK_MOST_LETTERED */
 /* A disk goes, with its partitions: what is in flight and what comes later fails with EIO, nobody opens it any more;
  * drops the registration's reference. The driver touches no bio any more. Process context. */
 void block_remove(struct block_dev *d);

@@ -8,6 +8,7 @@
 #ifndef TASK_SCHED_H
 #define TASK_SCHED_H
 
+#include <core/clock.h>
 #include <core/static_branch.h>
 #include <task/task.h>
 
@@ -15,6 +16,12 @@ void sched_set_state(enum task_state s); /* of current; full barrier */
 void sched_sleep(void);                  /* leaves the CPU unless the state is TASK_RUNNING again */
 /* 0 when woken; -ETIME when the deadline (clock_ns, ~0: none) came first. */
 int sched_sleep_until(u64 deadline_ns);
+/* That long, whatever comes. */
+static inline void sched_nap(u64 ns)
+{
+	sched_set_state(TASK_UNINTERRUPTIBLE);
+	(void)sched_sleep_until(clock_ns() + ns);
+}
 void sched_yield_cpu(void);
 
 /* Makes t runnable if its state is one of `states` (bit mask of BIT(TASK_*)). True if it did. Any context. */

@@ -122,7 +122,7 @@ static void free_table(u64 *table, unsigned level)
 	for (unsigned i = 0; level && i < 512; i++)
 		if (table[i] & E_PRESENT)
 			free_table(below(table[i]), level - 1);
-	page_put(pfn_to_page(virt_to_phys(table) >> PAGE_SHIFT));
+	page_put(virt_to_page(table));
 }
 
 void npt_destroy(struct kvm_vm *vm)

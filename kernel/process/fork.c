@@ -186,13 +186,8 @@ static int build_child(struct task *t, const struct clone_request *r)
 	return err;
 }
 
-static void drop_child(struct task *t)
+void process_drop_unborn(struct task *t, kuid_t payer)
 {
-	if (static_branch(&task_life_key))
-		task_hooks->fork_failed(t);
-	if (t->sem_undo)
-		process_ipc_hooks->leave(t);
-	ns_set_change(t, NULL);
 	if (t->fs)
 		fs_exit(t);
 	if (t->files)
@@ -202,9 +197,19 @@ static void drop_child(struct task *t)
 	t->mm = NULL;
 	if (t->pid)
 		pid_discard(t->pid);
-	account_uncharge(current->cred->uid, ACCOUNT_TASKS, 1);
+	account_uncharge(payer, ACCOUNT_TASKS, 1);
 	task_put(t);
 	task_put(t); /* the scheduler's reference: it has never seen the task */
+}
+
+static void drop_child(struct task *t)
+{
+	if (static_branch(&task_life_key))
+		task_hooks->fork_failed(t);
+	if (t->sem_undo)
+		process_ipc_hooks->leave(t);
+	ns_set_change(t, NULL);
+	process_drop_unborn(t, current->cred->uid);
 }
 
 /* From here on others see it. */

@@ -96,19 +96,6 @@ static void publish(struct task *t)
 	process_list_end(irq);
 }
 
-static void drop(struct task *t)
-{
-	if (t->fs)
-		fs_exit(t);
-	if (t->files)
-		files_exit(t);
-	if (t->pid)
-		pid_discard(t->pid);
-	account_uncharge(t->cred->uid, ACCOUNT_TASKS, 1);
-	task_put(t);
-	task_put(t); /* the scheduler's reference: it has never seen the task */
-}
-
 static void start(struct work *w)
 {
 	struct helper *h = container_of(w, struct helper, work);
@@ -128,7 +115,7 @@ static void start(struct work *w)
 	if (!err)
 		err = give_process(t);
 	if (err) {
-		drop(t);
+		process_drop_unborn(t, t->cred->uid);
 		return tell(h, err);
 	}
 	arch_thread_init(t, helper_main, h);

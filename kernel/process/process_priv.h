@@ -68,6 +68,11 @@ struct sigaction_kernel sighand_action(struct process *p, int sig);
 /* ---- init.c ---- */
 void process_default_limits(struct process *p);
 
+/* ---- fork.c ---- */
+/* A task of task_create that has not been published: what it was given so far goes, with both references and the charge
+ * of one task to payer. */
+void process_drop_unborn(struct task *t, kuid_t payer);
+
 /* ---- helper.c ---- */
 /* Starts argv[0] as root in the first namespaces, with no environment and one descriptor, 0: input. Returns when it
  * runs, or -errno of exec. No locks; not killable. */

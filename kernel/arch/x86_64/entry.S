@@ -293,6 +293,7 @@ paranoid_on_kernel_tables:
 	/* A breakpoint of user code may end in a signal, so it continues on the task's own stack. */
 debug_from_user:
 	swapgs
+	SWAPGS_FENCE
 	movq %rsp, %rsi
 	movq %gs:kernel_stack_top, %rdi
 	subq $R_SIZE, %rdi

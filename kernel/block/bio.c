@@ -207,7 +207,7 @@ void block_submit(struct bio *b)
 {
 	int err = check(b);
 
-	b->finished = b->poll_slept = b->polled = false;
+	b->finished = b->poll_waits = b->poll_slept = b->polled = false;
 	b->hwq = NULL;
 	b->admit_ns = 0;
 	b->retries = 0;

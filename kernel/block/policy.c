@@ -42,7 +42,7 @@ struct block_policy {
 };
 
 #define LEARN_FIRST 256
-#define LEARN_EVERY 16
+#define LEARN_EVERY 64
 
 static struct block_policy *policy_of(const struct bio *b)
 {
@@ -198,8 +198,7 @@ void block_policy_completed(struct bio *b, u64 took_ns)
 	struct block_policy *p = policy_of(b);
 	ulong irq;
 
-	if (!b->dev->whole->io_poll || (b->op != BLOCK_READ && b->op != BLOCK_WRITE) ||
-	    !poll_wants(&p->poll, b->op == BLOCK_WRITE, b->bytes))
+	if (!b->poll_waits)
 		return;
 	irq = spin_lock_irqsave(&p->lock);
 	poll_record(&p->poll, b->op == BLOCK_WRITE, b->bytes, took_ns, !b->poll_slept);
@@ -212,9 +211,11 @@ static bool is_finished(struct bio *b)
 }
 
 /* True when the bio is finished; false at the deadline, or when somebody else wants this CPU. */
-static bool spin(struct bio *b, struct block_hwq *h, u64 deadline)
+static bool spin(struct bio *b, u64 deadline)
 {
 	do {
+		struct block_hwq *h = READ_ONCE(b->hwq); /* another one in the next stage of a flush, perhaps */
+
 		h->dev->driver->poll(h);
 		if (is_finished(b))
 			return true;
@@ -293,30 +294,41 @@ void block_policy_sleep(struct bio *b)
 	spin_unlock_irqrestore(&p->lock, irq);
 }
 
-void block_policy_poll(struct bio *b)
+/* Returns when the bio is finished, or when it is to be left to the interrupt. */
+static void follow_plan(struct bio *b, struct block_policy *p)
 {
-	struct block_dev *d = b->dev->whole;
-	struct block_policy *p = d->policy;
-
-	if (!d->io_poll || !d->driver->poll)
-		return;
 	while (!is_finished(b)) {
-		struct block_hwq *h = READ_ONCE(b->hwq);
-		struct poll_step step;
 		u64 issued = b->issue_ns;
+		struct poll_step step;
 
-		if (!h) /* waits for a tag: nothing to poll for */
-			return;
 		step = poll_next(&p->poll, b->op == BLOCK_WRITE, b->bytes, clock_ns() - issued,
 				 READ_ONCE(current->work) & WORK_RESCHED);
 		if (step.kind == POLL_INTERRUPT)
 			return;
 		if (step.kind == POLL_SLEEP)
 			sleep_until(b, p, issued + step.until_ns);
-		else if (!spin(b, h, step.until_ns == ~0ULL ? ~0ULL : issued + step.until_ns) &&
+		else if (!spin(b, step.until_ns == UINT64_MAX ? UINT64_MAX : issued + step.until_ns) &&
 			 READ_ONCE(current->work) & WORK_RESCHED)
 			return;
 	}
+}
+
+void block_policy_poll(struct bio *b)
+{
+	struct block_dev *d = b->dev->whole;
+	struct block_policy *p = d->policy;
+	enum poll_way way;
+
+	if (!d->io_poll || !d->driver->poll || !READ_ONCE(b->hwq)) /* no queue: it waits for a tag, or its pieces do */
+		return;
+	way = poll_way(&p->poll, b->op == BLOCK_WRITE, b->bytes);
+	if (way == POLL_LEFT)
+		return;
+	WRITE_ONCE(b->poll_waits, true);
+	if (way == POLL_WATCHED)
+		spin(b, UINT64_MAX);
+	else
+		follow_plan(b, p);
 }
 
 /* ---- files of queue/ ----------------------------------------------------------------------------------- */

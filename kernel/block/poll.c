@@ -14,7 +14,8 @@
  *
  * Plans for several quantiles, classic spinning and the plain interrupt are priced on the same histogram: CPU time,
  * plus eight times the latency. The cheapest is taken whose mean latency is within 1/16 of spinning's, and not above
- * the interrupt's.
+ * the interrupt's. Where that is the interrupt, one request in a few is spun for, which tells the true service time and
+ * whether the device has changed; the others cost a look at the plan, which the latency of those few makes up for.
  *
  * A request found complete after a sleep tells only that it was faster than that; where the device interrupts, a sleep
  * that ends by that was too long as well (what is seen to complete was done a little before). When these pass an eighth
@@ -35,7 +36,7 @@
 #define OCTAVES      22
 #define BUCKETS      (OCTAVES * SUB)
 
-#define SPARSE           16  /* of requests that are left to the interrupt, one in so many is a sample */
+#define SPARSE           16  /* where requests are left to the interrupt, one in so many is polled for */
 #define ENOUGH           32  /* samples before a plan */
 #define REPLAN           128 /* samples between plans */
 #define DECAY            512 /* total at which the histogram is halved */
@@ -352,16 +353,16 @@ static void come_earlier(const struct poll_queue *q, struct poll_class *c)
 }
 
 /* A plan that is replaced meanwhile may give the wrong answer: one sample more or less. */
-bool poll_wants(struct poll_queue *q, bool write, u32 bytes)
+enum poll_way poll_way(struct poll_queue *q, bool write, u32 bytes)
 {
 	struct poll_class *c = smp_load_acquire(&q->cls[write][size_class(bytes)]);
 	u32 passed;
 
 	if (!c || q->delay_ns || READ_ONCE(c->plan.nr_steps) != 1 || c->plan.step[0].kind != POLL_INTERRUPT)
-		return true;
+		return POLL_PLANNED;
 	passed = READ_ONCE(c->passed) + 1;
 	WRITE_ONCE(c->passed, passed);
-	return passed % SPARSE == 0;
+	return passed % SPARSE ? POLL_LEFT : POLL_WATCHED;
 }
 
 void poll_record(struct poll_queue *q, bool write, u32 bytes, u64 service_ns, bool exact)

@@ -71,7 +71,8 @@ struct bio {
 	bool finished;
 	bool throttled;
 	u8 throttle_class;
-	bool poll_slept, polled; /* polled: it is in a queue without interrupts */
+	bool poll_waits, poll_slept; /* its waiter polls; and has just slept */
+	bool polled;                 /* it is in a queue without interrupts */
 	u64 admit_ns, complete_ns;
 	u64 issue_ns;
 	struct bio *parent; /* of a split */

@@ -27,6 +27,12 @@
 
 enum poll_kind { POLL_SPIN, POLL_SLEEP, POLL_INTERRUPT };
 
+enum poll_way {
+	POLL_PLANNED, /* poll_next says what to do */
+	POLL_LEFT,    /* to the interrupt, at once */
+	POLL_WATCHED, /* spin: the interrupt was found best, and this one shows whether it still is */
+};
+
 struct poll_step {
 	enum poll_kind kind;
 	u64 until_ns; /* UINT64_MAX: until it completes */
@@ -61,11 +67,12 @@ int __must_check poll_delay_parse(const char *text, s64 *delay_ns);
 /* contended: another task wants this CPU. */
 struct poll_step poll_next(const struct poll_queue *q, bool write, u32 bytes, u64 elapsed_ns, bool contended);
 
-/* Is this one to be recorded? Where the interrupt was found best few are enough, so that it costs what it costs without
- * us. No lock. */
-bool __must_check poll_wants(struct poll_queue *q, bool write, u32 bytes);
-/* A request has completed after service_ns. exact: it was seen completing (spinning or by interrupt); not exact: it
- * was found complete after a sleep. Memory for a new class is taken here; without it the class stays unlearned. */
+/* How to wait for the next request; counts it. Without lock or clock, so that who is left to the interrupt pays next to
+ * nothing for the question. */
+enum poll_way poll_way(struct poll_queue *q, bool write, u32 bytes);
+/* A request that was not left to the interrupt has completed after service_ns. exact: it was seen completing (spinning
+ * or by interrupt); not exact: it was found complete after a sleep. Memory for a new class is taken here; without it
+ * the class stays unlearned. */
 void poll_record(struct poll_queue *q, bool write, u32 bytes, u64 service_ns, bool exact);
 
 /* A sleep is over. overslept: the request was complete by then, the device's interrupt having said so. */

@@ -348,6 +348,81 @@ CASE(rw_flags)
 	close(f);
 }
 
+/* RWF_NOWAIT: an end that would have to wait says EAGAIN, though the descriptor itself may block. Linux before 6.4
+ * refuses the flag for pipes, both ways. */
+CASE(nowait_pipes)
+{
+	char buf[4096] = "";
+	struct iovec one = { buf, 1 }, many = { buf, sizeof(buf) };
+	int p[2], size;
+
+	want_eq(pipe(p), 0);
+	want_errno(rw2(SYS_preadv2, p[0], &one, 0, RWF_NOWAIT), ESPIPE);
+	if (rw2(SYS_preadv2, p[0], &many, -1, RWF_NOWAIT) == -1 && errno == EOPNOTSUPP) {
+		want_errno(rw2(SYS_pwritev2, p[1], &one, -1, RWF_NOWAIT), EOPNOTSUPP);
+		return;
+	}
+	size = fcntl(p[1], F_GETPIPE_SZ);
+	want_errno(rw2(SYS_preadv2, p[0], &many, -1, RWF_NOWAIT), EAGAIN);
+	want_eq(rw2(SYS_pwritev2, p[1], &one, -1, RWF_NOWAIT), 1);
+	want_eq(rw2(SYS_preadv2, p[0], &many, -1, RWF_NOWAIT), 1); /* what is there, not what was asked for */
+	for (int n = 0; n < size; n += sizeof(buf))
+		want_eq(rw2(SYS_pwritev2, p[1], &many, -1, RWF_NOWAIT), sizeof(buf));
+	want_errno(rw2(SYS_pwritev2, p[1], &one, -1, RWF_NOWAIT), EAGAIN);
+	close(p[1]);
+	for (int n = 0; n < size; n += sizeof(buf))
+		want_eq(rw2(SYS_preadv2, p[0], &many, -1, RWF_NOWAIT), sizeof(buf));
+	want_eq(rw2(SYS_preadv2, p[0], &many, -1, RWF_NOWAIT), 0); /* the end is no reason to wait */
+	close(p[0]);
+}
+
+/* Of a file: what is in memory is read at once, or the file system does not know the flag; it never says EAGAIN. */
+CASE(nowait_files)
+{
+	struct iovec v = { "abcd", 4 };
+	char buf[8] = "";
+	struct iovec in = { buf, 8 };
+	int f = temporary(), reader;
+	char path[64];
+
+	want_eq(rw2(SYS_pwritev2, f, &v, 0, 0), 4);
+	if (rw2(SYS_preadv2, f, &in, 0, RWF_NOWAIT) < 0)
+		want_errno(rw2(SYS_preadv2, f, &in, 0, RWF_NOWAIT), EOPNOTSUPP);
+	else
+		want(!memcmp(buf, "abcd", 5));
+	if (rw2(SYS_pwritev2, f, &v, 4, RWF_NOWAIT) < 0)
+		want_errno(rw2(SYS_pwritev2, f, &v, 4, RWF_NOWAIT), EOPNOTSUPP);
+	else
+		want_eq(lseek(f, 0, SEEK_END), 8);
+	want_errno(rw2(SYS_preadv2, -1, &in, 0, RWF_NOWAIT), EBADF);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f);
+	reader = open(path, O_RDONLY);
+	want(reader >= 0);
+	want_errno(rw2(SYS_pwritev2, reader, &v, 0, RWF_APPEND), EBADF);
+	close(reader);
+	close(f);
+}
+
+/* Flags go together, and what they say of writes does not hinder reads. */
+CASE(rw_flags_together)
+{
+	const int durable = RWF_DSYNC | RWF_SYNC | RWF_HIPRI;
+	struct iovec v = { "abcd", 4 };
+	char buf[8];
+	struct iovec in = { buf, 8 };
+	int f = temporary();
+
+	want_eq(rw2(SYS_pwritev2, f, &v, 0, durable | RWF_APPEND), 4);
+	want_eq(rw2(SYS_pwritev2, f, &v, 0, durable | RWF_APPEND), 4);
+	want_eq(lseek(f, 0, SEEK_CUR), 0); /* a position was given */
+	want_eq(rw2(SYS_preadv2, f, &in, 0, durable), 8);
+	want(!memcmp(buf, "abcdabcd", 8));
+	want_eq(rw2(SYS_preadv2, f, &in, 4, RWF_APPEND), 4); /* nothing to a read */
+	want_errno(rw2(SYS_pwritev2, f, &v, 0, RWF_DSYNC | 0x4000), EOPNOTSUPP);
+	want_eq(lseek(f, 0, SEEK_END), 8);
+	close(f);
+}
+
 int main(void)
 {
 	RUN(contexts);
@@ -359,5 +434,8 @@ int main(void)
 	RUN(polls);
 	RUN(timeouts);
 	RUN(rw_flags);
+	RUN(nowait_pipes);
+	RUN(nowait_files);
+	RUN(rw_flags_together);
 	return abi_status();
 }

@@ -142,8 +142,8 @@ static bool halt(struct ahci_port *p, struct loss *l, bool *overdue)
 	needed = p->halted || *overdue;
 	if (needed) {
 		p->halted = true;
-		l->slots = p->issued | p->pending;
-		p->issued = p->pending = 0;
+		l->slots = p->issued; /* nothing is pending: the queue was stopped under its lock */
+		p->issued = 0;
 	}
 	spin_unlock_irqrestore(&h->lock, irq);
 	if (!needed)

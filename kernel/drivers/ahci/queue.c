@@ -137,7 +137,7 @@ static void commit(struct block_hwq *h)
 	u32 slots = p->pending;
 
 	assert_held(&h->lock);
-	if (!slots || p->halted) /* recovery looks after what is pending, too */
+	if (!slots)
 		return;
 	p->pending = 0;
 	p->issued |= slots;
@@ -167,6 +167,7 @@ static int reap(struct ahci_port *p)
 		u32 done;
 
 		failed = p->halted = has_failed(p);
+		h->stopped |= failed; /* before a command is put that recovery would take for one under way */
 		done = p->issued & ~(mmio_read32(p->regs + PORT_SACT) | mmio_read32(p->regs + PORT_CI));
 		if (failed && !p->queued)
 			done = 0; /* an HBA may clear the failed one's bit */
@@ -176,10 +177,8 @@ static int reap(struct ahci_port *p)
 			finished[n++] = block_by_tag(h, (unsigned)__builtin_ctz(done));
 	}
 	spin_unlock_irqrestore(&h->lock, irq);
-	if (failed) {
-		block_stop_queue(h);
+	if (failed)
 		work_queue(&p->recover);
-	}
 	for (unsigned i = 0; i < n; i++)
 		if (finished[i])
 			block_complete(finished[i], 0);

@@ -381,6 +381,7 @@ static void free_nic(struct nic *n)
 	kfree(n);
 }
 
+/* It sends; what it receives is dropped. */
 static void start(struct nic *n)
 {
 	set(n, REG_RFCTL, 0); /* legacy descriptors */
@@ -389,6 +390,10 @@ static void start(struct nic *n)
 	start_ring(n, REG_TX, n->tx);
 	set(n, REG_TXDCTL, TXDCTL_EACH);
 	set(n, REG_TCTL, get(n, REG_TCTL) | TCTL_ON | TCTL_PAD);
+}
+
+static void start_receiving(struct nic *n)
+{
 	set(n, REG_RCTL, RCTL_ON | RCTL_MULTICAST | RCTL_BROADCAST | RCTL_STRIP_CRC);
 	set(n, REG_RX + RING_TAIL, RING - 1);
 	set(n, REG_CTRL, get(n, REG_CTRL) | CTRL_LINK_UP);
@@ -433,16 +438,18 @@ static int probe(struct pci_dev *d)
 		free_nic(n);
 		return err;
 	}
+	start(n); /* from its registration on it may be told to send */
 	mutex_lock(&net_config_lock);
 	net_device_set_carrier(&n->dev, get(n, REG_STATUS) & STATUS_LINK);
 	err = net_device_register(&n->dev, &net_init_ns);
 	mutex_unlock(&net_config_lock);
 	if (err) {
 		pci_msi_disable(d);
-		free_nic(n);
+		if (!reset(n)) /* else the rings may still be the card's */
+			free_nic(n);
 		return err;
 	}
-	start(n);
+	start_receiving(n);
 	return 0;
 }
 

@@ -276,6 +276,11 @@ static unsigned take_number(void)
 	return n;
 }
 
+static void give_number_back(const struct virtio_disk *disk)
+{
+	disk_numbers[disk->number / 64] &= ~BIT(disk->number % 64);
+}
+
 static void set_name(struct virtio_disk *disk)
 {
 	unsigned n = disk->number = take_number();
@@ -301,12 +306,15 @@ static int probe(struct virtio_dev *d)
 	disk->block.limits.max_bytes = disk->block.limits.max_vecs * PAGE_SIZE;
 	set_name(disk);
 	err = block_prepare(&disk->block, disk->nr_queues, DEPTH);
-	if (err)
-		return err;
-	for (unsigned i = 0; i < disk->nr_queues; i++)
+	for (unsigned i = 0; !err && i < disk->nr_queues; i++)
 		disk->queues[i].hwq = &disk->block.hwqs[i];
-	virtio_ready(d);
-	return block_add(&disk->block);
+	if (!err) {
+		virtio_ready(d);
+		err = block_add(&disk->block);
+	}
+	if (err)
+		give_number_back(disk);
+	return err;
 }
 
 static void stop(struct queue *q)
@@ -331,7 +339,7 @@ static void let_go(struct virtio_dev *d)
 	virtio_shut_down(d);
 	for (unsigned i = 0; i < disk->nr_queues; i++)
 		stop(&disk->queues[i]);
-	disk_numbers[disk->number / 64] &= ~BIT(disk->number % 64);
+	give_number_back(disk);
 	block_remove(&disk->block);
 }
 

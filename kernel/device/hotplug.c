@@ -8,7 +8,8 @@
  * firmware has set aside, are dealt out to the card's base address registers.
  *
  *      dark --card is there--> power on, link, scan, probe --> lit --button--> drivers' remove, power off --> dark
- *                                                               '--card is gone: drivers' remove, power off--'
+ *                                          ^                    '--card is gone: drivers' remove, power off--'
+ *                                          '--drivers' remove---'--card is another one
  *
  * The specification lets the button's finger think again for five seconds; here, where a program presses it, we act at
  * once. A driver that cannot let go leaves its slot lit.
@@ -186,17 +187,51 @@ static int let_go(struct pci_dev *d)
 	return 0;
 }
 
-static void turn_off(struct slot *s)
+/* True: its drivers have let go of all that was in the slot. */
+static bool clear(struct slot *s)
 {
 	struct pci_dev *d, *next;
 
 	list_for_each_entry_safe (d, next, &pci_devices, link)
 		if (d->bus == s->bus && let_go(d))
 			log_warn("pci %02x:%02x.%u: its driver cannot let it go", d->bus, d->slot, d->function);
-	if (is_occupied(s))
+	s->lit = is_occupied(s);
+	return !s->lit;
+}
+
+/* What was scanned is what is there. A card that came meanwhile, be it the same one, has not been given its addresses.
+ */
+static bool is_unchanged(const struct slot *s)
+{
+	struct pci_dev *d;
+
+	list_for_each_entry (d, &pci_devices, link) {
+		if (d->bus != s->bus)
+			continue;
+		if (pci_read16(d, PCI_VENDOR_ID) != d->vendor || pci_read16(d, PCI_DEVICE_ID) != d->device)
+			return false;
+		for (unsigned n = 0; n < ARRAY_SIZE(d->bar); n++)
+			if (d->bar[n].base && !d->bar[n].is_port &&
+			    (pci_read32(d, PCI_BASE_ADDRESS_0 + 4 * n) & PCI_BASE_ADDRESS_MEM_MASK) !=
+				    (u32)d->bar[n].base)
+				return false;
+	}
+	return true;
+}
+
+static void act(struct slot *s, u16 status)
+{
+	bool there = status & PCI_EXP_SLTSTA_PDS;
+
+	if (s->lit && (status & PCI_EXP_SLTSTA_ABP || !there)) {
+		if (clear(s))
+			set_power(s, false);
 		return;
-	set_power(s, false);
-	s->lit = false;
+	}
+	if (s->lit && !is_unchanged(s)) /* one went and one came before we looked */
+		clear(s);
+	if (!s->lit && there)
+		turn_on(s);
 }
 
 static void serve(struct work *w)
@@ -208,10 +243,7 @@ static void serve(struct work *w)
 	/* An interrupt comes only when the first of the events comes up: so until all are down. */
 	while ((status = read_port(s, PCI_EXP_SLTSTA)) & EVENTS && status != 0xffff) {
 		pci_write16(s->port, s->cap + PCI_EXP_SLTSTA, status & EVENTS);
-		if (s->lit && (status & PCI_EXP_SLTSTA_ABP || !(status & PCI_EXP_SLTSTA_PDS)))
-			turn_off(s);
-		else if (!s->lit && status & PCI_EXP_SLTSTA_PDS)
-			turn_on(s);
+		act(s, status);
 	}
 	mutex_unlock(&lock);
 }

@@ -222,6 +222,8 @@ int pci_msix_request(struct pci_dev *d, unsigned entry, void (*handler)(void *),
 
 void pci_msix_disable(struct pci_dev *d)
 {
+	if (!d->msix_table)
+		return;
 	pci_write16(d, d->msix_cap + PCI_MSIX_FLAGS, 0);
 	for (unsigned i = 0; d->vectors && i < d->msix_vectors; i++)
 		if (d->vectors[i])
@@ -291,6 +293,8 @@ void pci_probe(struct pci_dev *d)
 			d->driver = drv;
 			return;
 		}
+		pci_msix_disable(d);
+		pci_msi_disable(d);
 		log_warn("pci %02x:%02x.%u: %s: error %d", d->bus, d->slot, d->function, drv->name, -err);
 	}
 }

@@ -207,8 +207,10 @@ static int probe(struct pci_dev *d)
 		v->dev = (struct virtio_dev){ .id = device_type(d), .ops = &ops, .transport = v, .pci = d };
 		err = virtio_add_device(&v->dev);
 	}
-	if (err) /* registers stay mapped: a failed device is rare and the map small */
+	if (err) { /* registers stay mapped: a failed device is rare and the map small */
+		pci_msix_disable(d);
 		kfree(v);
+	}
 	return err;
 }
 

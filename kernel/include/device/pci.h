@@ -42,7 +42,8 @@ struct pci_dev {
 struct pci_driver {
 	const char *name;
 	bool (*match)(const struct pci_dev *d);
-	int (*probe)(struct pci_dev *d); /* 0 or -errno: the device is then left alone */
+	/* 0 or -errno: the device is then left alone, and its interrupts are given back. */
+	int (*probe)(struct pci_dev *d);
 	/* The device goes, or has gone (its registers then read as ones): afterwards it does not touch memory nor
 	 * interrupt, and d is nobody's. NULL, or -EBUSY with no effect: it cannot be let go. */
 	int (*remove)(struct pci_dev *d);
@@ -68,7 +69,7 @@ int __must_check pci_msix_enable(struct pci_dev *d);
 int __must_check pci_msix_request(struct pci_dev *d, unsigned entry, void (*handler)(void *), void *arg, unsigned cpu,
 				  const char *name);
 
-/* All vectors are given back: no handler runs, or will. */
+/* All vectors are given back: no handler runs, or will. Nothing if it is off. */
 void pci_msix_disable(struct pci_dev *d);
 
 /* The same for functions that have only MSI, or want a single vector: one message, pointed at a new vector on `cpu` and

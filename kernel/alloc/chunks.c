@@ -60,11 +60,6 @@ size_t slab_room(const void *p)
 	return pg->flags & PAGE_FREE ? 0 : (PAGE_SIZE << page_order(pg)) - a;
 }
 
-pfn_t page_to_pfn(const struct page *p)
-{
-	return (pfn_t)(p - pages);
-}
-
 /* The node of a page of a chunk that several have a part of. */
 unsigned node_of_mixed(u32 pfn)
 {

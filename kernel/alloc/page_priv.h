@@ -15,7 +15,7 @@
 #define MAX_CHUNKS  4096
 #define CHUNK_MIXED 0xff /* chunk_node[]: pages of several nodes */
 
-static struct page *const pages = (struct page *)0xffffea0000000000UL; /* descriptors by page number */
+static struct page *const pages = PAGE_ARRAY;
 
 struct node {
 	struct spinlock lock; /* RANK_PAGES: b, waiting */

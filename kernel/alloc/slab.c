@@ -91,18 +91,18 @@ static void partial_add(struct kcache *c, struct page *p)
 	p->prev = 0;
 	p->next = c->partial;
 	if (p->next)
-		pfn_to_page(p->next)->prev = (u32)page_to_pfn(p);
+		ram_page(p->next)->prev = (u32)page_to_pfn(p);
 	c->partial = (u32)page_to_pfn(p);
 }
 
 static void partial_remove(struct kcache *c, struct page *p)
 {
 	if (p->prev)
-		pfn_to_page(p->prev)->next = p->next;
+		ram_page(p->prev)->next = p->next;
 	else
 		c->partial = p->next;
 	if (p->next)
-		pfn_to_page(p->next)->prev = p->prev;
+		ram_page(p->next)->prev = p->prev;
 	p->next = p->prev = 0;
 }
 
@@ -121,10 +121,16 @@ static void *slab_take(struct kcache *c, struct page *p)
 	return obj;
 }
 
+/* Objects lie in the direct map, never in the kernel's image. */
+static struct page *page_of(const void *obj)
+{
+	return page_head(ram_page(((ulong)obj - DIRECT_MAP_BASE) >> PAGE_SHIFT));
+}
+
 /* Returns the slab if it should go back to the page allocator. */
 static struct page *slab_give(struct kcache *c, void *obj)
 {
-	struct page *p = page_head(virt_to_page(obj));
+	struct page *p = page_of(obj);
 	char *base = page_virt(p);
 	u32 at = p->index & 0xffff, used = (p->index >> 16) - 1;
 
@@ -194,7 +200,7 @@ static bool refill(struct kcache *c, unsigned flags)
 	}
 	cc = this_cpu_ptr(&cpu_caches[c->id]);
 	for (int i = 0; i < BATCH && c->partial; i++) {
-		void *obj = slab_take(c, pfn_to_page(c->partial));
+		void *obj = slab_take(c, ram_page(c->partial));
 
 		*link_of(c, obj) = cc->head;
 		cc->head = obj;
@@ -245,11 +251,6 @@ static __always_inline void *take(struct kcache *c, unsigned flags)
 	if (flags & ALLOC_ZERO)
 		memset(obj, 0, c->object);
 	return obj;
-}
-
-static struct page *page_of(const void *p)
-{
-	return page_head(virt_to_page(p));
 }
 
 static u16 *payer_of(const struct kcache *c, const void *obj)

@@ -16,17 +16,17 @@
 #include "mm_priv.h"
 
 /* The page of an entry with a reference; *pfn is the small page itself. -EAGAIN: the entry does not allow this access.
- */
-static int page_of(pte_t e, unsigned rights, ulong addr, bool huge, unsigned access, struct page **out, pfn_t *pfn)
+ * Inline: it runs once a page of direct I/O. */
+static __always_inline int page_of(pte_t e, ulong addr, bool huge, unsigned access, struct page **out, pfn_t *pfn)
 {
-	if (!pte_is_present(e) || ((access & ACCESS_WRITE) && !(access & ACCESS_FORCE) && !(rights & PT_WRITE)))
+	if (!pte_is_present(e) || ((access & ACCESS_WRITE) && !(access & ACCESS_FORCE) && !pte_is_writable(e)))
 		return -EAGAIN;
-	if ((rights & PT_SPECIAL) && pte_pfn(e) != zero_pfn)
+	if (pte_is_special(e) && pte_pfn(e) != zero_pfn)
 		return -EFAULT;
 	if ((access & ACCESS_WRITE) && pte_pfn(e) == zero_pfn)
 		return -EAGAIN;
 	*pfn = pte_pfn(e) + (huge ? (addr % HUGE_SIZE) >> PAGE_SHIFT : 0);
-	*out = page_head(pfn_to_page(*pfn));
+	*out = page_head(ram_page(*pfn));
 	page_get(*out);
 	return 0;
 }
@@ -41,7 +41,7 @@ static int page_at(struct mm *m, ulong addr, unsigned access, struct page **out,
 		return -EAGAIN;
 	pt_leaf_lock(&leaf);
 	e = pte_read(leaf.entry);
-	err = page_of(e, pte_rights(e), addr, leaf.huge, access, out, pfn);
+	err = page_of(e, addr, leaf.huge, access, out, pfn);
 	pt_leaf_unlock(&leaf);
 	return err;
 }
@@ -91,8 +91,8 @@ ssize_t mm_access(struct mm *m, ulong addr, void *buf, size_t bytes, bool write,
 /* Pins what is there already and lets the program itself do this, of one page table; how many pages. */
 static unsigned pin_present(struct mm *m, ulong addr, unsigned n, unsigned access, struct page **pages)
 {
-	unsigned need = access & ACCESS_WRITE ? PT_USER | PT_DIRTY : PT_USER, i;
 	struct pt_leaf leaf;
+	unsigned i;
 
 	if (pt_leaf_get(&m->pt, addr, false, &leaf, NULL))
 		return 0;
@@ -100,13 +100,13 @@ static unsigned pin_present(struct mm *m, ulong addr, unsigned n, unsigned acces
 	n = min(n, leaf.huge ? (unsigned)((HUGE_SIZE - addr % HUGE_SIZE) >> PAGE_SHIFT) : leaf.left);
 	for (i = 0; i < n; i++) {
 		pte_t e = pte_read(leaf.huge ? leaf.entry : leaf.entry + i);
-		unsigned rights = pte_rights(e);
 		struct page *head;
 		pfn_t pfn;
 
-		if ((rights & need) != need || page_of(e, rights, addr + i * PAGE_SIZE, leaf.huge, access, &head, &pfn))
+		if (!pte_is_user(e) || (access & ACCESS_WRITE && !pte_is_dirty(e)) ||
+		    page_of(e, addr + i * PAGE_SIZE, leaf.huge, access, &head, &pfn))
 			break;
-		pages[i] = pfn_to_page(pfn);
+		pages[i] = ram_page(pfn);
 	}
 	pt_leaf_unlock(&leaf);
 	return i;
@@ -181,7 +181,7 @@ int mm_pin_user(struct mm *m, ulong addr, unsigned n, bool write, struct page **
 		if (!got) {
 			if (get_page(m, at, access, &head, &pfn))
 				break;
-			pages[i] = pfn_to_page(pfn);
+			pages[i] = ram_page(pfn);
 			got = 1;
 		}
 		i += got;

@@ -151,7 +151,7 @@ static inline bool pte_is_swap(pte_t e)
 
 static inline struct page *pte_page(pte_t e)
 {
-	return page_head(pfn_to_page(pte_pfn(e)));
+	return page_head(ram_page(pte_pfn(e)));
 }
 
 #endif

@@ -35,7 +35,7 @@
 #endif
 
 char *hosted_memory;
-static struct page *descriptors;
+struct page *hosted_pages;
 static size_t total_pages, next_page, used_pages;
 static u32 free_lists[PAGE_MAX_ORDER + 1];
 static long allocs_left = -1;
@@ -50,8 +50,8 @@ void hosted_pages_init(size_t pages)
 		return;
 	hosted_memory = mmap(NULL, pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	descriptors = calloc(pages, sizeof(*descriptors));
-	ensure(hosted_memory != MAP_FAILED && descriptors);
+	hosted_pages = calloc(pages, sizeof(*hosted_pages));
+	ensure(hosted_memory != MAP_FAILED && hosted_pages);
 	total_pages = pages;
 	next_page = 1; /* page 0 ends lists */
 	ASAN_POISON_MEMORY_REGION(hosted_memory, pages * PAGE_SIZE);
@@ -63,7 +63,7 @@ static u32 take_block(unsigned order)
 	u32 pfn = free_lists[order];
 
 	if (pfn) {
-		free_lists[order] = descriptors[pfn].next;
+		free_lists[order] = hosted_pages[pfn].next;
 		return pfn;
 	}
 	if (at + n > total_pages)
@@ -87,7 +87,7 @@ struct page *page_alloc(unsigned order, unsigned flags, struct tenant *tenant)
 	spin_unlock(&lock);
 	if (!pfn)
 		return NULL;
-	p = &descriptors[pfn];
+	p = &hosted_pages[pfn];
 	*p = (struct page){ .flags = order };
 	for (size_t i = 1; i < 1UL << order; i++)
 		p[i] = (struct page){ .flags = PAGE_TAIL, .owner = p };
@@ -118,19 +118,14 @@ void page_put(struct page *p)
 	spin_lock(&lock);
 	p->flags |= PAGE_FREE;
 	p->next = free_lists[order];
-	free_lists[order] = p - descriptors;
+	free_lists[order] = p - hosted_pages;
 	used_pages -= 1UL << order;
 	spin_unlock(&lock);
 }
 
 struct page *pfn_to_page(pfn_t pfn)
 {
-	return pfn < total_pages ? &descriptors[pfn] : NULL;
-}
-
-pfn_t page_to_pfn(const struct page *p)
-{
-	return p - descriptors;
+	return pfn < total_pages ? &hosted_pages[pfn] : NULL;
 }
 
 paddr_t virt_to_phys(const void *va)

@@ -77,15 +77,32 @@ static inline void page_get(struct page *p)
 	atomic_inc(&p->refs);
 }
 
+/* All descriptors, by page number. */
+#ifdef __OSTROM_HOSTED__
+extern struct page *hosted_pages;
+#define PAGE_ARRAY hosted_pages
+#else
+#define PAGE_ARRAY ((struct page *)0xffffea0000000000UL)
+#endif
+
 struct page *pfn_to_page(pfn_t pfn); /* NULL: no RAM there */
+/* The same where there is no doubt: of what was allocated, or is mapped by an entry that is not special. */
+static inline struct page *ram_page(pfn_t pfn)
+{
+	return PAGE_ARRAY + pfn;
+}
 
 /* The descriptor behind an address of the direct map or of the kernel's image. */
 static inline struct page *virt_to_page(const void *va)
 {
-	return pfn_to_page(virt_to_phys(va) >> PAGE_SHIFT);
+	return ram_page(virt_to_phys(va) >> PAGE_SHIFT);
 }
 
-pfn_t page_to_pfn(const struct page *p);
+static inline pfn_t page_to_pfn(const struct page *p)
+{
+	return (pfn_t)(p - PAGE_ARRAY);
+}
+
 static inline paddr_t page_phys(const struct page *p)
 {
 	return page_to_pfn(p) << PAGE_SHIFT;

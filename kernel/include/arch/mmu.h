@@ -71,8 +71,8 @@ pte_t pte_make(pfn_t pfn, unsigned rights);
 pte_t pte_make_huge(pfn_t pfn, unsigned rights);
 pte_t pte_make_swap(u64 payload);
 /* Inline in arch/mmu_impl.h: pte_is_none, pte_is_present (it holds a page, perhaps without any right), pte_is_huge,
- * pte_pfn, pte_is_special, pte_is_writable, pte_is_dirty, pte_without_write, pte_set (from none, or to more rights:
- * needs no flush), pte_exchange (atomic against the CPU's dirty and accessed bits). */
+ * pte_pfn, pte_is_special, pte_is_writable, pte_is_user, pte_is_dirty, pte_without_write, pte_set (from none, or to
+ * more rights: needs no flush), pte_exchange (atomic against the CPU's dirty and accessed bits). */
 u64 pte_swap_payload(pte_t e);
 unsigned pte_rights(pte_t e);
 pte_t pte_with_rights(pte_t e, unsigned rights); /* same page, other rights */

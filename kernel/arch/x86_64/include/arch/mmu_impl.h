@@ -40,7 +40,7 @@ static inline bool pte_is_huge(u64 e)
 	return (e & PTE_LARGE) && pte_is_present(e);
 }
 
-/* The next three: of a present entry. */
+/* The next four: of a present entry. */
 static inline bool pte_is_special(u64 e)
 {
 	return e & PTE_SPECIAL;
@@ -49,6 +49,11 @@ static inline bool pte_is_special(u64 e)
 static inline bool pte_is_writable(u64 e)
 {
 	return e & PTE_WRITE;
+}
+
+static inline bool pte_is_user(u64 e)
+{
+	return e & PTE_USER;
 }
 
 static inline bool pte_is_dirty(u64 e)

@@ -199,42 +199,54 @@ static bool fast_step(struct walk *w, struct fast *f, const struct name *n)
 	return true;
 }
 
-/* Moves w over as many folder names as it can, never over the last component. */
-static void fast_gear(struct walk *w)
+/* Leaves RCU, with references on where f has come. False: that is not there any more. */
+static bool arrive(const struct fast *f)
+{
+	bool there;
+
+	if (!mount_tryget(f->mnt)) {
+		rcu_read_unlock();
+		return false;
+	}
+	if (!dentry_tryget(f->dentry)) {
+		rcu_read_unlock();
+		mount_put(f->mnt);
+		return false;
+	}
+	there = !seq_read_retry(&f->dentry->seq, f->seq);
+	rcu_read_unlock();
+	if (!there) {
+		dentry_put(f->dentry);
+		mount_put(f->mnt);
+	}
+	return there;
+}
+
+/* Moves w over as many folder names as it can, never over the last component. *n is the component at which w stands
+ * then; returns what follows it. */
+static const char *fast_gear(struct walk *w, struct name *n)
 {
 	struct fast f = { w->path.mnt, w->path.dentry, 0 };
-	const char *at = skip_slashes(w->at);
-	bool moved = false;
+	const char *start = skip_slashes(w->at), *at = start, *rest;
 
 	rcu_read_lock();
 	f.seq = seq_read_begin(&f.dentry->seq);
-	for (;;) {
-		struct name n;
-		const char *rest = component(at, &n);
-
-		if (!*skip_slashes(rest) || n.len > 255 || !fast_step(w, &f, &n))
+	for (;; at = skip_slashes(rest)) {
+		rest = component(at, n);
+		if (!*skip_slashes(rest) || n->len > 255 || !fast_step(w, &f, n))
 			break;
-		at = skip_slashes(rest);
-		moved = true;
 	}
-	if (!moved || !mount_tryget(f.mnt)) {
+	w->at = at;
+	if (at == start) {
 		rcu_read_unlock();
-		return;
+		return rest;
 	}
-	if (!dentry_tryget(f.dentry)) {
-		rcu_read_unlock();
-		mount_put(f.mnt);
-		return;
-	}
-	moved = !seq_read_retry(&f.dentry->seq, f.seq);
-	rcu_read_unlock();
-	if (moved) {
-		w->at = at;
+	if (arrive(&f)) {
 		go_to(w, f.mnt, f.dentry);
-	} else {
-		dentry_put(f.dentry);
-		mount_put(f.mnt);
+		return rest;
 	}
+	w->at = start;
+	return component(start, n);
 }
 
 /* ---- the slow gear ------------------------------------------------------------------------------------------ */
@@ -431,9 +443,7 @@ int walk_parent(struct walk *w)
 		struct name n;
 		int err;
 
-		fast_gear(w);
-		w->at = skip_slashes(w->at);
-		rest = component(w->at, &n);
+		rest = fast_gear(w, &n);
 		if (!n.len) {
 			w->last_type = LAST_ROOT;
 			w->last = n;

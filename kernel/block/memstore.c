@@ -24,15 +24,12 @@ struct leaving { /* pages that readers may still be copying from */
 	struct page *pages[62];
 };
 
-/* The page of a sector, made if it is to be written. NULL: it has none. */
-static struct page *page_of(struct memstore *d, u64 index, bool make)
+/* The page for what was never written. NULL: no memory. */
+static struct page *make_page(struct memstore *d, u64 index)
 {
-	struct page *p = xa_load(&d->pages, index), *fresh;
+	struct page *fresh = page_alloc(0, ALLOC_ZERO | ALLOC_ATOMIC, NULL), *p;
 	ulong irq;
 
-	if (p || !make)
-		return p;
-	fresh = page_alloc(0, ALLOC_ZERO | ALLOC_ATOMIC, NULL);
 	if (!fresh)
 		return NULL;
 	irq = spin_lock_irqsave(&d->lock);
@@ -47,29 +44,44 @@ static struct page *page_of(struct memstore *d, u64 index, bool make)
 	return p;
 }
 
+/* Within one page of the disk. Inline, for the usual whole page needs no look at lengths. */
+static __always_inline int move_part(struct memstore *d, u64 index, u32 offset, u8 *mem, u32 bytes, bool write)
+{
+	struct page *p;
+
+	rcu_read_lock();
+	p = xa_load(&d->pages, index);
+	if (!p && write)
+		p = make_page(d, index);
+	if (p && write)
+		memcpy((u8 *)page_virt(p) + offset, mem, bytes);
+	else if (p)
+		memcpy(mem, (u8 *)page_virt(p) + offset, bytes);
+	else if (!write)
+		memset(mem, 0, bytes);
+	rcu_read_unlock();
+	return p || !write ? 0 : -ENOSPC;
+}
+
+static int move_page(struct memstore *d, u64 index, u8 *mem, bool write)
+{
+	return move_part(d, index, 0, mem, PAGE_SIZE, write);
+}
+
 /* One vector, from byte `at` of the disk on. */
 static int move(struct memstore *d, u64 at, u8 *mem, u32 bytes, bool write)
 {
-	while (bytes) {
-		u32 offset = at % PAGE_SIZE, n = min(bytes, (u32)PAGE_SIZE - offset);
-		struct page *p;
+	int err = 0;
 
-		rcu_read_lock();
-		p = page_of(d, at / PAGE_SIZE, write);
-		if (p && write)
-			memcpy((u8 *)page_virt(p) + offset, mem, n);
-		else if (p)
-			memcpy(mem, (u8 *)page_virt(p) + offset, n);
-		else if (!write)
-			memset(mem, 0, n);
-		rcu_read_unlock();
-		if (!p && write)
-			return -ENOSPC;
+	while (bytes && !err) {
+		u32 offset = at % PAGE_SIZE, n = min(bytes, (u32)PAGE_SIZE - offset);
+
+		err = move_part(d, at / PAGE_SIZE, offset, mem, n, write);
 		at += n;
 		mem += n;
 		bytes -= n;
 	}
-	return 0;
+	return err;
 }
 
 static void free_leaving(struct rcu_head *head)
@@ -110,7 +122,7 @@ static int zero_part(struct memstore *d, u64 at, u64 end)
 	struct page *p;
 
 	rcu_read_lock();
-	p = at < end ? page_of(d, at / PAGE_SIZE, false) : NULL;
+	p = at < end ? xa_load(&d->pages, at / PAGE_SIZE) : NULL;
 	if (p)
 		memset((u8 *)page_virt(p) + at % PAGE_SIZE, 0, end - at);
 	rcu_read_unlock();
@@ -157,10 +169,14 @@ int memstore_do(struct memstore *d, const struct bio *b)
 	if (b->op != BLOCK_READ && b->op != BLOCK_WRITE)
 		return erase(d, at, b->bytes);
 	for (unsigned i = 0; i < b->nr_vecs && !err; i++) {
-		struct bio_vec v = b->vecs[i];
+		const struct bio_vec *v = &b->vecs[i];
+		u8 *mem = (u8 *)page_virt(v->page) + v->offset;
 
-		err = move(d, at, (u8 *)page_virt(v.page) + v.offset, v.bytes, b->op == BLOCK_WRITE);
-		at += v.bytes;
+		if (v->bytes == PAGE_SIZE && at % PAGE_SIZE == 0)
+			err = move_page(d, at / PAGE_SIZE, mem, b->op == BLOCK_WRITE);
+		else
+			err = move(d, at, mem, v->bytes, b->op == BLOCK_WRITE);
+		at += v->bytes;
 	}
 	return err;
 }

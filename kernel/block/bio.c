@@ -39,7 +39,16 @@ void block_bio_init(void)
 
 void bio_init(struct bio *b, struct block_dev *d, enum block_op op, u64 sector, struct bio_vec *vecs, unsigned nr)
 {
-	*b = (struct bio){ .dev = d, .op = op, .sector = sector, .vecs = vecs, .nr_vecs = nr };
+	b->dev = d;
+	b->sector = sector;
+	b->bytes = 0;
+	b->op = op;
+	b->flags = b->payer = 0;
+	b->nr_vecs = nr;
+	b->vecs = vecs;
+	b->status = 0;
+	b->done = NULL;
+	b->priv = NULL;
 	for (unsigned i = 0; i < nr; i++)
 		b->bytes += vecs[i].bytes;
 }
@@ -209,7 +218,8 @@ void block_submit(struct bio *b)
 
 	b->finished = b->poll_waits = b->poll_slept = b->polled = false;
 	b->hwq = NULL;
-	b->admit_ns = 0;
+	b->parent = NULL;
+	b->admit_ns = b->complete_ns = 0;
 	b->retries = 0;
 	b->throttled = b->share_waits = b->share_entered = false;
 	b->share.node = NULL;
@@ -247,11 +257,12 @@ int block_wait_until(struct bio *b, u64 deadline_ns)
 int block_wait(struct bio *b)
 {
 	plug_flush(); /* it may be held back there */
-	if (b->flags & BIO_HIPRI)
-		block_policy_poll(b);
 	if (smp_load_acquire(&b->finished))
 		return b->status;
-	block_policy_sleep(b);
+	if (b->flags & BIO_HIPRI)
+		block_policy_poll(b);
+	if (!smp_load_acquire(&b->finished))
+		block_policy_sleep(b);
 	return b->status;
 }
 

@@ -145,12 +145,12 @@ static int admit_write(struct block_policy *p, struct bio *b, enum wbt_class c)
 int block_policy_admit(struct bio *b)
 {
 	struct block_policy *p = policy_of(b);
-	enum wbt_class c = class_of(b);
+	enum wbt_class c;
 	ulong irq;
 
-	b->throttled = false;
 	if (!p->wbt.target_ns)
 		return 0;
+	c = class_of(b);
 	if (c != WBT_EXEMPT)
 		return block_queue_joins(b) ? 0 : admit_write(p, b, c);
 	irq = spin_lock_irqsave(&p->lock);

@@ -227,6 +227,7 @@ enum block_op block_device_op(const struct bio *bio);
 
 /* ---- users ------------------------------------------------------------------------------------- */
 
+/* Sets what is the submitter's; block_submit sets the rest. */
 void bio_init(struct bio *b, struct block_dev *d, enum block_op op, u64 sector, struct bio_vec *vecs, unsigned nr);
 void block_submit(struct bio *b); /* done() tells the rest; may sleep for throttling unless BIO_NOWAIT */
 /* Sleeps (or polls, if BIO_HIPRI and the device allows) until the bio is finished; for bios whose done is

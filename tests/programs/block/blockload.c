@@ -5,10 +5,11 @@
  *
  * Idea: `poll` reads 4 KiB at random places with O_DIRECT, by preadv2 with or without RWF_HIPRI, and prints the mean
  * latency and the CPU time a read cost. `flood` writes through the page cache as fast as it may while a second process
- * reads one block every few milliseconds; it prints percentiles of the reads and what the writer managed.
+ * reads single blocks: a fixed number a second, however long they take, or (0) each 2 ms after the last one is over,
+ * which asks for the more the faster they are. It prints percentiles of the reads and what the writer managed.
  *
  * Contract: blockload poll DEVICE READS hipri|plain
- *           blockload flood DEVICE MILLISECONDS
+ *           blockload flood DEVICE MILLISECONDS [READS-A-SECOND]
  * One line `name=value ...` each; times in ns. Works on Linux and on Ostrom.
  *
  * Locks: none; two processes share one anonymous page.
@@ -126,11 +127,27 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static int run_flood(const char *path, long ms)
+/* Sleeps until the next read is due. */
+static void pause_between(long reads_a_second, uint64_t *due)
+{
+	uint64_t now = read_clock(CLOCK_MONOTONIC);
+
+	if (!reads_a_second) {
+		usleep(2000);
+		return;
+	}
+	*due += 1000000000ULL / reads_a_second;
+	if (*due > now)
+		usleep((*due - now) / 1000);
+	else
+		*due = now;
+}
+
+static int run_flood(const char *path, long ms, long reads_a_second)
 {
 	static uint64_t latency[MAX_READS];
 	volatile uint64_t *written = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	uint64_t blocks, end, base;
+	uint64_t blocks, end, base, due;
 	int fd = open_device(path, O_RDONLY | O_DIRECT, &blocks), n = 0;
 	void *buf = aligned_block();
 	pid_t writer = fork();
@@ -139,7 +156,8 @@ static int run_flood(const char *path, long ms)
 		write_forever(path, written);
 	usleep(ms * 300); /* 30 %: until the flusher is at work */
 	base = *written;
-	end = read_clock(CLOCK_MONOTONIC) + ms * 1000000ULL;
+	due = read_clock(CLOCK_MONOTONIC);
+	end = due + ms * 1000000ULL;
 	while (read_clock(CLOCK_MONOTONIC) < end && n < MAX_READS) {
 		uint64_t start = read_clock(CLOCK_MONOTONIC);
 
@@ -148,7 +166,7 @@ static int run_flood(const char *path, long ms)
 			break;
 		}
 		latency[n++] = read_clock(CLOCK_MONOTONIC) - start;
-		usleep(2000);
+		pause_between(reads_a_second, &due);
 	}
 	kill(writer, SIGKILL);
 	waitpid(writer, NULL, 0);
@@ -164,8 +182,9 @@ int main(int argc, char **argv)
 {
 	if (argc == 5 && !strcmp(argv[1], "poll"))
 		return run_poll(argv[2], atol(argv[3]), !strcmp(argv[4], "hipri"));
-	if (argc == 4 && !strcmp(argv[1], "flood"))
-		return run_flood(argv[2], atol(argv[3]));
-	fprintf(stderr, "usage: blockload poll DEVICE READS hipri|plain | flood DEVICE MILLISECONDS\n");
+	if ((argc == 4 || argc == 5) && !strcmp(argv[1], "flood"))
+		return run_flood(argv[2], atol(argv[3]), argc == 5 ? atol(argv[4]) : 0);
+	fprintf(stderr,
+		"usage: blockload poll DEVICE READS hipri|plain | flood DEVICE MILLISECONDS [READS-A-SECOND]\n");
 	return 2;
 }

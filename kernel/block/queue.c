@@ -435,16 +435,25 @@ bool block_queue_joins(const struct bio *b)
 	return merge_follows(list_last_entry(&p->items, struct merge_item, link), &m, &l);
 }
 
+/* The youngest group can take no more: to hold it back is to keep the device waiting. */
+static bool is_full(const struct plug *p, const struct merge_limits *l)
+{
+	const struct merge_item *m = list_last_entry(&p->items, struct merge_item, link);
+
+	return m->bytes >= l->max_bytes || (m->vecs && m->vecs >= l->max_vecs);
+}
+
 static bool hold_back(struct bio *b)
 {
 	struct plug *p = in_irq() ? NULL : current->plug;
+	struct merge_limits l = limits_for(b);
 
 	if (!p || b->stage != STAGE_DATA || !may_merge(b))
 		return false;
 	if (!p->count && trace_on(block_plug))
 		block_trace_plug();
 	p->count += add_to(&p->items, b);
-	if (p->count >= PLUG_MOST)
+	if (p->count >= PLUG_MOST || is_full(p, &l))
 		upcall_plug_flush(p);
 	return true;
 }

@@ -90,8 +90,6 @@ int walk_begin(struct walk *w, int dirfd, const char *name, unsigned lookup)
 	if (lookup & (LOOKUP_BENEATH | LOOKUP_IN_ROOT)) {
 		w->root = w->path;
 		path_get(&w->root);
-	} else {
-		fs_root_get(&w->root);
 	}
 	return 0;
 }
@@ -251,6 +249,13 @@ static const char *fast_gear(struct walk *w, struct name *n)
 
 /* ---- the slow gear ------------------------------------------------------------------------------------------ */
 
+/* Few walks ask for the root: it is taken when one does. */
+static void need_root(struct walk *w)
+{
+	if (!w->root.dentry)
+		fs_root_get(&w->root);
+}
+
 static bool at_root(const struct walk *w)
 {
 	return w->path.mnt == w->root.mnt && w->path.dentry == w->root.dentry;
@@ -302,6 +307,7 @@ static bool leave_mount(struct walk *w)
 
 static int step_dotdot(struct walk *w)
 {
+	need_root(w);
 	for (;;) {
 		if (at_root(w)) {
 			if (w->flags & LOOKUP_BENEATH)
@@ -343,6 +349,7 @@ static int splice_text(struct walk *w, const char *body, size_t len)
 		return 0;
 	if (w->flags & LOOKUP_BENEATH)
 		return -EXDEV;
+	need_root(w);
 	if (w->flags & LOOKUP_NO_XDEV && w->path.mnt != w->root.mnt)
 		return -EXDEV;
 	path_get(&w->root);

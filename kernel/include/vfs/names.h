@@ -62,10 +62,10 @@ void dentry_notify(struct dentry *d, u32 mask); /* the inode's watchers and its 
 enum last_type { LAST_NORMAL, LAST_DOT, LAST_DOTDOT, LAST_ROOT };
 struct walk {
 	struct path path; /* where we are: counted */
-	struct path root;
-	const char *at; /* rest of the text */
-	char *text;     /* owned copy, once a symlink was expanded */
-	unsigned flags; /* LOOKUP_* */
+	struct path root; /* counted; dentry NULL: nobody has asked for it */
+	const char *at;   /* rest of the text */
+	char *text;       /* owned copy, once a symlink was expanded */
+	unsigned flags;   /* LOOKUP_* */
 	unsigned links;
 	struct name last; /* after walk_parent */
 	enum last_type last_type;

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -19,6 +20,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include "abi.h"
+
+#define FP_XSTATE_MAGIC1 0x46505853U /* asm/sigcontext.h, whose types are also musl's */
 
 static volatile int count, last, code, value;
 static volatile pid_t sender;
@@ -368,6 +371,106 @@ CASE(registers_survive)
 	want(check == r12 && e == 1.5);
 }
 
+/* ---- the registers of x87, SSE and AVX in a frame ------------------------------------------------------------- */
+
+static void (*change)(struct _fpstate *f);
+
+static void on_frame(int sig, siginfo_t *si, void *uc)
+{
+	__asm__ volatile("pxor %%xmm7, %%xmm7" : : : "xmm7");
+	change((struct _fpstate *)((ucontext_t *)uc)->uc_mcontext.fpregs);
+}
+
+/* What is in XMM7 after a signal that came while `before` was in it. */
+static unsigned xmm7_over_a_signal(unsigned before, void (*handler)(struct _fpstate *f), int flags)
+{
+	struct sigaction sa = { .sa_sigaction = on_frame, .sa_flags = SA_SIGINFO | flags };
+	long nr = SYS_kill;
+
+	change = handler;
+	sigaction(SIGUSR1, &sa, NULL);
+	__asm__ volatile("movd %0, %%xmm7; syscall; movd %%xmm7, %0"
+			 : "+r"(before), "+a"(nr)
+			 : "D"((long)getpid()), "S"((long)SIGUSR1)
+			 : "rcx", "r11", "xmm7", "memory");
+	return before;
+}
+
+static void leave_it(struct _fpstate *f)
+{
+}
+
+static void set_xmm7(struct _fpstate *f)
+{
+	f->_xmm[7].element[0] = 0x1234;
+}
+
+CASE(frames_keep_fpu_registers)
+{
+	want_eq(xmm7_over_a_signal(77, leave_it, 0), 77);
+	want_eq(xmm7_over_a_signal(77, set_xmm7, 0), 0x1234);
+}
+
+/* The extended state's header: which parts there are, then words that must be 0. FXSAVE's image alone has none. */
+static uint64_t *header_of(struct _fpstate *f)
+{
+	if (*(uint32_t *)((char *)f + 464) != FP_XSTATE_MAGIC1)
+		raise(SIGSEGV);
+	return (uint64_t *)((char *)f + 512);
+}
+
+static void unknown_part(struct _fpstate *f)
+{
+	header_of(f)[0] |= 1UL << 62;
+}
+
+static void compacted(struct _fpstate *f)
+{
+	header_of(f)[1] = ~0UL;
+}
+
+CASE(bad_frames_are_refused)
+{
+	void (*bad[])(struct _fpstate *) = { unknown_part, compacted };
+
+	for (int i = 0; i < 2; i++) {
+		int st;
+		pid_t p = fork();
+
+		if (!p) {
+			xmm7_over_a_signal(1, bad[i], 0);
+			_exit(0);
+		}
+		want_eq(waitpid(p, &st, 0), p);
+		want(WIFSIGNALED(st) && WTERMSIG(st) == SIGSEGV);
+	}
+	want_eq(xmm7_over_a_signal(77, leave_it, 0), 77);
+}
+
+/* The alternate stack has no pages yet, and the registers' area lies across the border of two; then it may not be
+ * written. */
+CASE(frames_reach_fresh_pages)
+{
+	char *p = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	stack_t ss = { .ss_sp = p, .ss_size = 32768 + 400 }, off = { .ss_flags = SS_DISABLE };
+	int st;
+	pid_t child;
+
+	want(p != MAP_FAILED);
+	want_eq(sigaltstack(&ss, NULL), 0);
+	want_eq(xmm7_over_a_signal(77, set_xmm7, SA_ONSTACK), 0x1234);
+	child = fork();
+	if (!child) {
+		mprotect(p, 32768, PROT_READ);
+		xmm7_over_a_signal(1, leave_it, SA_ONSTACK);
+		_exit(0);
+	}
+	want_eq(waitpid(child, &st, 0), child);
+	want(WIFSIGNALED(st) && WTERMSIG(st) == SIGSEGV);
+	want_eq(sigaltstack(&off, NULL), 0);
+	munmap(p, 65536);
+}
+
 CASE(interval_timer)
 {
 	struct itimerval it = { { 0, 5000 }, { 0, 5000 } }, old;
@@ -482,6 +585,9 @@ int main(void)
 	RUN(faults);
 	RUN(blocked_fault_kills);
 	RUN(registers_survive);
+	RUN(frames_keep_fpu_registers);
+	RUN(bad_frames_are_refused);
+	RUN(frames_reach_fresh_pages);
 	RUN(interval_timer);
 	RUN(cpu_timer);
 	RUN(posix_timer);

@@ -17,6 +17,7 @@
 #include <arch/simd.h>
 #include <arch/svm.h>
 #include <arch/thread.h>
+#include <arch/user.h>
 #include <core/irq.h>
 #include <core/log.h>
 #include <lib/err.h>
@@ -29,6 +30,8 @@
 
 int xrstor_checked(void *area, u64 mask);
 int fxrstor_checked(void *area);
+int user_xsave(void __user *area, u64 mask);
+int user_xrstor(const void __user *area, u64 mask);
 
 static struct kcache *cache;
 static size_t area_bytes = 512;
@@ -313,6 +316,36 @@ int fpu_adopt(struct task *t, struct fpu_area *fresh, size_t bytes)
 	if (old)
 		fpu_discard(old);
 	return err ? -EINVAL : 0;
+}
+
+/* XSAVE leaves most of the header as it is. */
+int fpu_save_user(void __user *at)
+{
+	static const u64 header[8];
+	char __user *to = at;
+
+	if ((ulong)at > USER_END - area_bytes)
+		return -EFAULT;
+	if (user_put(to + offsetof(struct fpu_area, xstate_bv), header, sizeof(header)))
+		return -EFAULT;
+	return user_xsave(at, xfeatures);
+}
+
+int fpu_restore_user(const void __user *at)
+{
+	ulong flags;
+
+	if ((ulong)at > USER_END - area_bytes)
+		return -EFAULT;
+	if (!current->arch.fpu && fpu_first_use())
+		return -ENOMEM;
+	if (likely(!user_xrstor(at, xfeatures)))
+		return 0;
+	flags = irq_save();
+	reset_area(current->arch.fpu);
+	(void)restore(current->arch.fpu);
+	irq_restore(flags);
+	return -EFAULT;
 }
 
 int arch_fpu_set(struct task *t, const void *buf, size_t bytes)

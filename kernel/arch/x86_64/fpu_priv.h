@@ -31,6 +31,11 @@ struct fpu_area *fpu_alloc(void); /* not cleared; NULL: out of memory */
 void fpu_discard(struct fpu_area *a);
 /* The first `bytes` of fresh become t's registers. Takes fresh over, also when it answers -EINVAL. */
 int __must_check fpu_adopt(struct task *t, struct fpu_area *fresh, size_t bytes);
+/* current's registers to and from a signal frame in XSAVE's layout, with no copy in between; only where the CPU has
+ * XSAVE, and only for a task that has used them (saving). 0, -ENOMEM, or -EFAULT: a bad address, or an image that the
+ * CPU refuses, and then the registers are as at a program's start. */
+int __must_check fpu_save_user(void __user *at);
+int __must_check fpu_restore_user(const void __user *at);
 u64 fpu_features(void);
 
 #endif

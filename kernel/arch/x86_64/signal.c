@@ -4,8 +4,8 @@
  * language runtimes read and change what lies there.
  *
  * Idea: build the frame of the x86-64 ABI in kernel memory and copy it out at once; take it back
- * with the same care as any input: selectors are ours, only user flags are believed, the FPU image
- * is tried before it is used.
+ * with the same care as any input: selectors are ours, only user flags are believed. XSAVE and XRSTOR
+ * write and read the FPU's state where it lies, since the CPU itself refuses what is no image of it.
  *
  *   high    FPU state (XSAVE layout, 64-byte aligned), magic2 behind it
  *           siginfo (128 bytes)
@@ -44,7 +44,6 @@ struct frame {
  * task has none. */
 static ulong push_fpu(ulong sp, ulong *at)
 {
-	struct fpu_area *a = fpu_sync(current);
 	size_t bytes = arch_fpu_bytes();
 	u32 magic2 = FP_XSTATE_MAGIC2;
 	struct _fpx_sw_bytes sw = { .magic1 = FP_XSTATE_MAGIC1,
@@ -53,16 +52,16 @@ static ulong push_fpu(ulong sp, ulong *at)
 				    .xstate_size = (u32)bytes };
 
 	*at = 0;
-	if (!a)
+	if (!current->arch.fpu)
 		return sp;
 	sp = ALIGN_DOWN(sp - bytes - 4, 64UL);
-	if (bytes > 512)
-		memcpy(a->software, &sw, sizeof(sw));
-	if (user_copy_out((void __user *)sp, a, bytes))
-		return 0;
-	if (bytes > 512 && user_put((void __user *)(sp + bytes), &magic2, 4))
-		return 0;
 	*at = sp;
+	if (bytes == 512)
+		return user_put((void __user *)sp, fpu_sync(current), 512) ? 0 : sp;
+	if (fpu_save_user((void __user *)sp) ||
+	    user_put((void __user *)(sp + offsetof(struct fpu_area, software)), &sw, sizeof(sw)) ||
+	    user_put((void __user *)(sp + bytes), &magic2, 4))
+		return 0;
 	return sp;
 }
 
@@ -116,7 +115,7 @@ int arch_signal_push(struct regs *r, const struct arch_signal *s)
 	fill_context(&f.uc.uc_mcontext, r, s->saved_mask, fpstate);
 	if (s->siginfo)
 		memcpy(f.info, s->siginfo, sizeof(f.info));
-	if (user_copy_out((void __user *)sp, &f, sizeof(f)))
+	if (user_put((void __user *)sp, &f, sizeof(f)))
 		return -EFAULT;
 	r->di = (ulong)s->sig;
 	r->si = sp + offsetof(struct frame, info);
@@ -131,35 +130,36 @@ int arch_signal_push(struct regs *r, const struct arch_signal *s)
 	return 0;
 }
 
+/* Does the frame say that all of XSAVE's state is there, and not FXSAVE's alone? */
+static bool is_whole(ulong at, size_t bytes)
+{
+	struct _fpx_sw_bytes sw;
+	u32 magic2;
+
+	return bytes > 512 && !user_get(&sw, (void __user *)(at + offsetof(struct fpu_area, software)), sizeof(sw)) &&
+	       sw.magic1 == FP_XSTATE_MAGIC1 && sw.xstate_size == bytes &&
+	       !user_get(&magic2, (void __user *)(at + bytes), 4) && magic2 == FP_XSTATE_MAGIC2;
+}
+
 static int pop_fpu(ulong at)
 {
-	size_t bytes = arch_fpu_bytes();
-	struct _fpx_sw_bytes sw;
 	struct fpu_area *a;
-	u32 magic2 = 0;
 
 	if (!at) {
 		fpu_free(current);
 		return 0;
 	}
+	if (is_whole(at, arch_fpu_bytes()))
+		return fpu_restore_user((void __user *)at);
 	a = fpu_alloc();
 	if (!a)
 		return -ENOMEM;
-	if (user_copy_in(a, (void __user *)at, 512))
-		goto fault;
-	memcpy(&sw, a->software, sizeof(sw));
-	if (bytes > 512 && sw.magic1 == FP_XSTATE_MAGIC1 && sw.xstate_size == bytes &&
-	    !user_get(&magic2, (void __user *)(at + bytes), 4) && magic2 == FP_XSTATE_MAGIC2) {
-		if (user_copy_in((char *)a + 512, (void __user *)(at + 512), bytes - 512))
-			goto fault;
-	} else {
-		bytes = 512;
+	if (user_get(a, (void __user *)at, 512)) {
+		fpu_discard(a);
+		return -EFAULT;
 	}
 	a->mxcsr &= 0xffff;
-	return fpu_adopt(current, a, bytes) ? -EFAULT : 0;
-fault:
-	fpu_discard(a);
-	return -EFAULT;
+	return fpu_adopt(current, a, 512) ? -EFAULT : 0;
 }
 
 int arch_signal_pop(struct regs *r, struct arch_signal *s)
@@ -167,7 +167,7 @@ int arch_signal_pop(struct regs *r, struct arch_signal *s)
 	struct ucontext uc;
 	const struct sigcontext *c = &uc.uc_mcontext;
 
-	if (user_copy_in(&uc, (void __user *)(r->sp - 8 + offsetof(struct frame, uc)), sizeof(uc)))
+	if (user_get(&uc, (void __user *)(r->sp - 8 + offsetof(struct frame, uc)), sizeof(uc)))
 		return -EFAULT;
 	if (pop_fpu((ulong)c->fpstate))
 		return -EFAULT;

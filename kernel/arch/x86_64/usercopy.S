@@ -189,6 +189,22 @@ user_word_bad:
 	EX 4b, user_word_fault, 0
 	EX 5b, user_word_fault, 0
 
+	/* int user_xsave(void __user *area, u64 mask), user_xrstor(const void __user *area, u64 mask): 0 or -14. */
+	.macro XSTATE name, insn
+	.balign 16
+	.globl \name
+\name:
+	movl %esi, %eax
+	movq %rsi, %rdx
+	shrq $32, %rdx
+	STAC
+662:	\insn (%rdi)
+	EX 662b, user_word_fault, 0
+	WORD_END
+	.endm
+	XSTATE user_xsave, xsave64
+	XSTATE user_xrstor, xrstor64
+
 	/* int xrstor_checked(void *area, u64 mask): 0, or -14 if the CPU refuses the image */
 	.balign 16
 	.globl xrstor_checked

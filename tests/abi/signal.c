@@ -15,12 +15,15 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include "abi.h"
 
+#define NT_X86_XSTATE    0x202
 #define FP_XSTATE_MAGIC1 0x46505853U /* asm/sigcontext.h, whose types are also musl's */
 
 static volatile int count, last, code, value;
@@ -447,6 +450,29 @@ CASE(bad_frames_are_refused)
 	want_eq(xmm7_over_a_signal(77, leave_it, 0), 77);
 }
 
+/* What the CPU would refuse at a switch must not become a stopped task's registers either. */
+CASE(a_tracer_sets_no_bad_registers)
+{
+	static uint64_t state[1024];
+	struct iovec v = { state, sizeof(state) };
+	pid_t p = fork();
+
+	if (!p) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		__asm__ volatile("movd %0, %%xmm7" : : "r"(1) : "xmm7");
+		raise(SIGSTOP);
+		_exit(0);
+	}
+	want_eq(waitpid(p, NULL, 0), p);
+	want_eq(ptrace(PTRACE_GETREGSET, p, NT_X86_XSTATE, &v), 0);
+	want(v.iov_len >= 576);
+	want_eq(ptrace(PTRACE_SETREGSET, p, NT_X86_XSTATE, &v), 0);
+	state[65] = ~0UL; /* the header's word that says "compacted" */
+	want_errno(ptrace(PTRACE_SETREGSET, p, NT_X86_XSTATE, &v), EINVAL);
+	kill(p, SIGKILL);
+	want_eq(waitpid(p, NULL, 0), p);
+}
+
 /* The alternate stack has no pages yet, and the registers' area lies across the border of two; then it may not be
  * written. */
 CASE(frames_reach_fresh_pages)
@@ -587,6 +613,7 @@ int main(void)
 	RUN(registers_survive);
 	RUN(frames_keep_fpu_registers);
 	RUN(bad_frames_are_refused);
+	RUN(a_tracer_sets_no_bad_registers);
 	RUN(frames_reach_fresh_pages);
 	RUN(interval_timer);
 	RUN(cpu_timer);

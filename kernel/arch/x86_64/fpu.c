@@ -258,6 +258,8 @@ static bool header_ok(const struct fpu_area *a, size_t bytes)
 		return false;
 	if (bytes < 576)
 		return true;
+	if (a->xcomp_bv) /* compacted: the CPU would refuse it at a switch, where it is too late */
+		return false;
 	for (unsigned i = 0; i < ARRAY_SIZE(a->header_zero); i++)
 		if (a->header_zero[i])
 			return false;

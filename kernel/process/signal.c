@@ -603,9 +603,10 @@ int signal_action(int sig, const struct sigaction_kernel *new, struct sigaction_
 {
 	struct process *p = current->process;
 	struct sigaction_kernel *a = &p->sighand->actions[sig - 1];
-	ulong irq = spin_lock_irqsave(&p->siglock), inner = spin_lock_irqsave(&p->sighand->lock);
+	ulong irq = spin_lock_irqsave(&p->siglock);
 	bool ignored = false;
 
+	spin_lock(&p->sighand->lock);
 	*old = *a;
 	if (new) {
 		*a = *new;
@@ -615,7 +616,7 @@ int signal_action(int sig, const struct sigaction_kernel *new, struct sigaction_
 		if (ignored)
 			signal_flush(p, SIGMASK(sig));
 	}
-	spin_unlock_irqrestore(&p->sighand->lock, inner);
+	spin_unlock(&p->sighand->lock);
 	if (ignored)
 		signal_recalc(current);
 	spin_unlock_irqrestore(&p->siglock, irq);

@@ -234,12 +234,11 @@ static void call_handler(struct regs *r, int sig, const struct sigaction_kernel 
 static struct sigaction_kernel take_action(struct process *p, int sig)
 {
 	struct sigaction_kernel *live = &p->sighand->actions[sig - 1], a;
-	ulong irq = spin_lock_irqsave(&p->sighand->lock);
-
+	spin_lock(&p->sighand->lock); /* IRQs are off: siglock is held */
 	a = *live;
 	if ((a.flags & SA_RESETHAND) && a.handler > 1)
 		live->handler = 0;
-	spin_unlock_irqrestore(&p->sighand->lock, irq);
+	spin_unlock(&p->sighand->lock);
 	return a;
 }
 

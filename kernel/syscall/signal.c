@@ -23,29 +23,21 @@
 
 #define SET_BYTES sizeof(u64)
 
-struct user_sigaction { /* the kernel's own layout on x86-64: sigaction(2), "C library/kernel differences" */
-	ulong handler, flags, restorer;
-	u64 mask;
-};
-
 long sys_rt_sigaction(int sig, const void __user *act, void __user *oldact, size_t sigsetsize)
 {
 	struct sigaction_kernel new, old;
-	struct user_sigaction u;
 	int err;
 
 	if (sigsetsize != SET_BYTES || sig < 1 || sig > 64)
 		return -EINVAL;
 	if (act) {
-		if (user_get(&u, act, sizeof(u)))
+		if (user_get(&new, act, sizeof(new)))
 			return -EFAULT;
 		if (sig == SIGKILL || sig == SIGSTOP)
 			return -EINVAL;
-		new = (struct sigaction_kernel){ u.handler, u.flags, u.restorer, u.mask };
 	}
 	err = signal_action(sig, act ? &new : NULL, &old);
-	u = (struct user_sigaction){ old.handler, old.flags, old.restorer, old.mask };
-	if (!err && oldact && user_put(oldact, &u, sizeof(u)))
+	if (!err && oldact && user_put(oldact, &old, sizeof(old)))
 		return -EFAULT;
 	return err;
 }

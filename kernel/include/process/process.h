@@ -68,8 +68,8 @@ struct task *task_next(int *nr, bool everywhere);
 
 /* ---- processes ------------------------------------------------------------------------------------ */
 
-struct sigaction_kernel {
-	ulong handler; /* SIG_DFL 0, SIG_IGN 1 */
+struct sigaction_kernel { /* as programs have it on x86-64: sigaction(2), "C library/kernel differences" */
+	ulong handler;    /* SIG_DFL 0, SIG_IGN 1 */
 	ulong flags;
 	ulong restorer;
 	u64 mask;

@@ -482,9 +482,15 @@ static struct files *files_copy(struct files *from)
 
 static void files_put(struct files *fs)
 {
+	struct fd_table *t;
+
 	if (!refcount_dec_and_test(&fs->refs))
 		return;
-	close_some(fs, false, 0, ~0U);
+	t = fs->table;
+	/* nobody can find the table any more, so its files go without the lock and the bits stay */
+	for (unsigned fd = 0; (fd = next_bit(t->open, fd, t->max)) < t->max; fd++)
+		if (t->file[fd])
+			(void)drop(fs, t->file[fd]);
 	if (fs->table != &fs->first)
 		table_free(&fs->table->rcu);
 	kfree(fs);

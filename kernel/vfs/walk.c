@@ -4,10 +4,11 @@
  * `..`, while other tasks rename, remove and mount, and a few callers restrict where it may go (openat2).
  *
  * Idea: two gears. The fast gear runs under RCU without any reference: it follows cached, plain folder names, checking
- * each dentry's sequence count before it trusts what it read, and then takes one reference where it stopped. Whatever
- * it does not know (a name not cached, `..`, a symlink, a right that needs more than mode bits) is left to the slow
- * gear, which does one component with references and locks; then the fast gear takes over again. A symlink's text is
- * put in front of the rest of the path, so the walk never recurses.
+ * each dentry's sequence count before it trusts what it read, and then takes one reference where it stopped. Where it
+ * began it takes none: all CPUs begin at the same root, and would change the same counts. Whatever it does not know (a
+ * name not cached, `..`, a symlink, a right that needs more than mode bits) is left to the slow gear, which does one
+ * component with references and locks; then the fast gear takes over again. A symlink's text is put in front of the
+ * rest of the path, so the walk never recurses.
  *
  * Contract: vfs/names.h and vfs.h (path_lookup). LOOKUP_* restrictions give -EXDEV and -ELOOP as openat2(2) has them.
  *
@@ -29,36 +30,32 @@
 
 /* ---- where a walk begins ------------------------------------------------------------------------------ */
 
-void fs_root_get(struct path *out)
+/* A counted copy of current's root or folder. */
+static void fs_path_get(const struct path *p, struct path *out)
 {
 	struct fs_context *fs = current_fs;
 
 	spin_lock(&fs->lock);
-	*out = fs->root;
+	*out = *p;
 	path_get(out);
 	spin_unlock(&fs->lock);
+}
+
+void fs_root_get(struct path *out)
+{
+	fs_path_get(&current_fs->root, out);
 }
 
 void fs_cwd_get(struct path *out)
 {
-	struct fs_context *fs = current_fs;
-
-	spin_lock(&fs->lock);
-	*out = fs->cwd;
-	path_get(out);
-	spin_unlock(&fs->lock);
+	fs_path_get(&current_fs->cwd, out);
 }
 
-static int start_at(int dirfd, const char *name, unsigned lookup, struct path *out)
+static int start_at(int dirfd, const char *name, struct path *out)
 {
-	struct fd_ref r;
+	struct fd_ref r = fd_get_path(dirfd);
 	int err = 0;
 
-	if (dirfd == AT_FDCWD) {
-		fs_cwd_get(out);
-		return 0;
-	}
-	r = fd_get_path(dirfd);
 	if (!r.file)
 		return -EBADF;
 	if (*name && !S_ISDIR(r.file->inode->mode))
@@ -71,6 +68,12 @@ static int start_at(int dirfd, const char *name, unsigned lookup, struct path *o
 	return err;
 }
 
+static void count_start(struct walk *w)
+{
+	if (!w->path.dentry)
+		fs_path_get(w->from, &w->path);
+}
+
 int walk_begin(struct walk *w, int dirfd, const char *name, unsigned lookup)
 {
 	int err;
@@ -81,15 +84,20 @@ int walk_begin(struct walk *w, int dirfd, const char *name, unsigned lookup)
 	if (*name == '/' && lookup & LOOKUP_BENEATH)
 		return -EXDEV;
 	if (*name == '/' && !(lookup & LOOKUP_IN_ROOT)) {
-		fs_root_get(&w->path);
+		w->from = &current_fs->root;
+	} else if (dirfd == AT_FDCWD) {
+		w->from = &current_fs->cwd;
 	} else {
-		err = start_at(dirfd, name, lookup, &w->path);
+		err = start_at(dirfd, name, &w->path);
 		if (err)
 			return err;
 	}
 	if (lookup & (LOOKUP_BENEATH | LOOKUP_IN_ROOT)) {
+		count_start(w);
 		w->root = w->path;
 		path_get(&w->root);
+	} else if (!*name) {
+		count_start(w);
 	}
 	return 0;
 }
@@ -110,6 +118,22 @@ static void go_to(struct walk *w, struct mount *m, struct dentry *d)
 
 	w->path = (struct path){ m, d };
 	path_put(&old);
+}
+
+/* The same within the mount, whose count stays as it is: all who walk change it. */
+static void go_near(struct walk *w, struct dentry *d)
+{
+	struct dentry *old = w->path.dentry;
+
+	w->path.dentry = d;
+	dentry_put(old);
+}
+
+static const struct path *root_of(struct walk *w)
+{
+	if (!w->root.dentry)
+		fs_root_get(&w->root);
+	return &w->root;
 }
 
 /* ---- components ------------------------------------------------------------------------------------------ */
@@ -197,6 +221,20 @@ static bool fast_step(struct walk *w, struct fast *f, const struct name *n)
 	return true;
 }
 
+/* Where w is, without a reference if it has just begun. */
+static struct fast fast_start(const struct walk *w)
+{
+	struct fs_context *fs = current_fs;
+	struct path p = w->path;
+
+	if (!p.dentry) {
+		spin_lock(&fs->lock);
+		p = *w->from;
+		spin_unlock(&fs->lock);
+	}
+	return (struct fast){ p.mnt, p.dentry, seq_read_begin(&p.dentry->seq) };
+}
+
 /* Leaves RCU, with references on where f has come. False: that is not there any more. */
 static bool arrive(const struct fast *f)
 {
@@ -221,14 +259,14 @@ static bool arrive(const struct fast *f)
 }
 
 /* Moves w over as many folder names as it can, never over the last component. *n is the component at which w stands
- * then; returns what follows it. */
+ * then, counted; returns what follows it. */
 static const char *fast_gear(struct walk *w, struct name *n)
 {
-	struct fast f = { w->path.mnt, w->path.dentry, 0 };
 	const char *start = skip_slashes(w->at), *at = start, *rest;
+	struct fast f;
 
 	rcu_read_lock();
-	f.seq = seq_read_begin(&f.dentry->seq);
+	f = fast_start(w);
 	for (;; at = skip_slashes(rest)) {
 		rest = component(at, n);
 		if (!*skip_slashes(rest) || n->len > 255 || !fast_step(w, &f, n))
@@ -237,28 +275,25 @@ static const char *fast_gear(struct walk *w, struct name *n)
 	w->at = at;
 	if (at == start) {
 		rcu_read_unlock();
+		count_start(w);
 		return rest;
 	}
 	if (arrive(&f)) {
 		go_to(w, f.mnt, f.dentry);
 		return rest;
 	}
+	count_start(w);
 	w->at = start;
 	return component(start, n);
 }
 
 /* ---- the slow gear ------------------------------------------------------------------------------------------ */
 
-/* Few walks ask for the root: it is taken when one does. */
-static void need_root(struct walk *w)
+static bool at_root(struct walk *w)
 {
-	if (!w->root.dentry)
-		fs_root_get(&w->root);
-}
+	const struct path *root = root_of(w);
 
-static bool at_root(const struct walk *w)
-{
-	return w->path.mnt == w->root.mnt && w->path.dentry == w->root.dentry;
+	return w->path.mnt == root->mnt && w->path.dentry == root->dentry;
 }
 
 /* The mounts on top of p. */
@@ -307,7 +342,6 @@ static bool leave_mount(struct walk *w)
 
 static int step_dotdot(struct walk *w)
 {
-	need_root(w);
 	for (;;) {
 		if (at_root(w)) {
 			if (w->flags & LOOKUP_BENEATH)
@@ -315,10 +349,7 @@ static int step_dotdot(struct walk *w)
 			break;
 		}
 		if (w->path.dentry != w->path.mnt->root) {
-			struct dentry *p = dentry_parent_get(w->path.dentry);
-
-			mount_get(w->path.mnt);
-			go_to(w, w->path.mnt, p);
+			go_near(w, dentry_parent_get(w->path.dentry));
 			break;
 		}
 		if (w->flags & LOOKUP_NO_XDEV && w->path.mnt->parent)
@@ -332,6 +363,7 @@ static int step_dotdot(struct walk *w)
 /* Puts a symlink's text in front of what is left of the path. */
 static int splice_text(struct walk *w, const char *body, size_t len)
 {
+	const struct path *root;
 	size_t rest = strlen(w->at);
 	char *text = kmalloc(len + rest + 2, 0);
 
@@ -349,11 +381,11 @@ static int splice_text(struct walk *w, const char *body, size_t len)
 		return 0;
 	if (w->flags & LOOKUP_BENEATH)
 		return -EXDEV;
-	need_root(w);
-	if (w->flags & LOOKUP_NO_XDEV && w->path.mnt != w->root.mnt)
+	root = root_of(w);
+	if (w->flags & LOOKUP_NO_XDEV && w->path.mnt != root->mnt)
 		return -EXDEV;
-	path_get(&w->root);
-	go_to(w, w->root.mnt, w->root.dentry);
+	path_get(root);
+	go_to(w, root->mnt, root->dentry);
 	return 0;
 }
 
@@ -418,8 +450,7 @@ int walk_into(struct walk *w, struct dentry *d, bool follow)
 		inode_put(i);
 		return err;
 	}
-	mount_get(w->path.mnt);
-	go_to(w, w->path.mnt, d);
+	go_near(w, d);
 	return cross_mounts(w);
 }
 

@@ -61,11 +61,12 @@ void dentry_notify(struct dentry *d, u32 mask); /* the inode's watchers and its 
 /* The walk itself, for those who need the parent: open, mount, AF_UNIX. */
 enum last_type { LAST_NORMAL, LAST_DOT, LAST_DOTDOT, LAST_ROOT };
 struct walk {
-	struct path path; /* where we are: counted */
-	struct path root; /* counted; dentry NULL: nobody has asked for it */
-	const char *at;   /* rest of the text */
-	char *text;       /* owned copy, once a symlink was expanded */
-	unsigned flags;   /* LOOKUP_* */
+	struct path path;        /* where we are: counted; before walk_parent maybe nothing yet */
+	const struct path *from; /* then it begins here, in current's fs_context */
+	struct path root;        /* counted; current's is taken when it is first asked for */
+	const char *at;          /* rest of the text */
+	char *text;              /* owned copy, once a symlink was expanded */
+	unsigned flags;          /* LOOKUP_* */
 	unsigned links;
 	struct name last; /* after walk_parent */
 	enum last_type last_type;

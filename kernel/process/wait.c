@@ -180,37 +180,45 @@ static bool is_mine(const struct process *p)
 	return l && l->tracer == current->process;
 }
 
+static enum scan look_at(struct waiter *w, struct process *p)
+{
+	if (!matches(w, p))
+		return SCAN_NONE;
+	if (p->zombie && ptrace_holds(p))
+		return SCAN_LATER;
+	if (p->zombie) {
+		if (!(w->r->options & WEXITED))
+			return SCAN_NONE;
+		take_zombie(w, p);
+		return SCAN_FOUND;
+	}
+	return !is_mine(p) && take_stop(w, p) ? SCAN_FOUND : SCAN_LATER;
+}
+
+static enum scan scan_children(struct waiter *w)
+{
+	enum scan result = SCAN_NONE;
+	struct process *p;
+
+	if (w->r->which == P_PID || w->r->which == P_PIDFD) { /* not among a thousand others */
+		p = w->pid->process;
+		return p && p->parent == current->process ? look_at(w, p) : SCAN_NONE;
+	}
+	list_for_each_entry (p, &current->process->children, sibling) {
+		result = max(result, look_at(w, p));
+		if (result == SCAN_FOUND)
+			break;
+	}
+	return result;
+}
+
 static enum scan scan(struct waiter *w)
 {
 	ulong irq = process_list_begin();
 	enum scan result = scan_tracees(w);
-	struct process *p;
 
-	if (result == SCAN_FOUND) {
-		process_list_end(irq);
-		return result;
-	}
-
-	list_for_each_entry (p, &current->process->children, sibling) {
-		if (!matches(w, p))
-			continue;
-		if (p->zombie && ptrace_holds(p)) {
-			result = SCAN_LATER;
-			continue;
-		}
-		if (p->zombie) {
-			if (!(w->r->options & WEXITED))
-				continue;
-			take_zombie(w, p);
-			result = SCAN_FOUND;
-			break;
-		}
-		result = SCAN_LATER;
-		if (!is_mine(p) && take_stop(w, p)) {
-			result = SCAN_FOUND;
-			break;
-		}
-	}
+	if (result != SCAN_FOUND)
+		result = max(result, scan_children(w));
 	process_list_end(irq);
 	return result;
 }

@@ -216,8 +216,12 @@ void upcall_page_uncharge(u16 id, u64 pages)
 	ulong flags = irq_save();
 	struct stock *s = this_cpu_ptr(&stock);
 
-	if (s->tenant && s->tenant->id == id && s->pages + pages <= 2 * STOCK) {
+	if (s->tenant && s->tenant->id == id) {
 		s->pages += pages;
+		if (s->pages > 2 * STOCK) { /* at once, and not page by page from now on */
+			give_back(s->tenant, s->pages - STOCK);
+			s->pages = STOCK;
+		}
 	} else {
 		struct tenant *t = tenant_by_id(id);
 

@@ -8,7 +8,8 @@
  * Contract: unix(7), "Address format". A socket's name stays until it is closed; the file stays until somebody unlinks
  * it.
  *
- * Locks: unix_names_lock (RANK_SUBSYS) guards names, inode->pipe of sockets and the list.
+ * Locks: names_lock (RANK_SUBSYS) guards the giving of names, inode->pipe of sockets and the list. A name that has been
+ * given is read without it, by each message: its bytes stay as they are, and the length comes after them.
  */
 #include <lib/err.h>
 #include <lib/printf.h>
@@ -87,6 +88,12 @@ static struct unix_sock *find_abstract(struct net *net, const struct sock_addr *
 	return NULL;
 }
 
+static void give_name(struct unix_sock *u, const struct sock_addr *a)
+{
+	memcpy(u->name.bytes, a->bytes, sizeof(a->bytes));
+	__atomic_store_n(&u->name.len, a->len, __ATOMIC_RELEASE);
+}
+
 static int bind_abstract(struct unix_sock *u, const struct sock_addr *a)
 {
 	int err = 0;
@@ -97,7 +104,7 @@ static int bind_abstract(struct unix_sock *u, const struct sock_addr *a)
 	else if (find_abstract(u->net, a))
 		err = -EADDRINUSE;
 	if (!err) {
-		u->name = *a;
+		give_name(u, a);
 		list_add(&u->abstract_link, &abstract);
 	}
 	mutex_unlock(&names_lock);
@@ -126,6 +133,7 @@ int unix_auto_bind(struct unix_sock *u)
 
 static int bind_path(struct unix_sock *u, const struct sock_addr *a)
 {
+	struct sock_addr ended = *a;
 	char path[UNIX_PATH_MAX + 1];
 	struct inode *i;
 	int err;
@@ -139,9 +147,9 @@ static int bind_path(struct unix_sock *u, const struct sock_addr *a)
 	mutex_lock(&names_lock);
 	i->pipe = u;
 	u->inode = i;
-	u->name = *a;
-	u->name.len = HEAD + strlen(path) + 1;
-	u->name.bytes[u->name.len - 1] = '\0';
+	ended.len = HEAD + strlen(path) + 1;
+	ended.bytes[ended.len - 1] = '\0';
+	give_name(u, &ended);
 	mutex_unlock(&names_lock);
 	return 0;
 }
@@ -227,10 +235,10 @@ void unix_name(struct unix_sock *u, struct sock_addr *out)
 {
 	u16 family = PF_UNIX;
 
-	mutex_lock(&names_lock);
-	*out = u->name;
-	mutex_unlock(&names_lock);
-	if (!out->len) {
+	out->len = __atomic_load_n(&u->name.len, __ATOMIC_ACQUIRE);
+	if (out->len) {
+		memcpy(out->bytes, u->name.bytes, sizeof(out->bytes));
+	} else {
 		memcpy(out->bytes, &family, HEAD);
 		out->len = HEAD;
 	}

@@ -48,7 +48,7 @@ struct unix_sock {
 	struct list pending_link;
 	unsigned backlog, nr_pending;
 	struct ucred_msg cred, peer_cred;
-	struct sock_addr name;     /* unix_names_lock */
+	struct sock_addr name;     /* unix_names_lock for giving; reading: unix_name() */
 	struct inode *inode;       /* unix_names_lock: bound to a path */
 	struct list abstract_link; /* unix_names_lock */
 	struct list all_link;      /* unix_names_lock; until it is closed */

@@ -157,7 +157,7 @@ static long notify_of_folder(int fd, struct file *f, unsigned arg)
 		     { DN_MODIFY, IN_MODIFY },
 		     { DN_CREATE, IN_CREATE | IN_MOVED_TO },
 		     { DN_DELETE, IN_DELETE | IN_MOVED_FROM },
-		     { DN_RENAME, IN_MOVED_FROM | IN_MOVED_TO },
+		     { DN_RENAME, IN_RENAMED_WITHIN },
 		     { DN_ATTRIB, IN_ATTRIB } };
 	u32 mask = 0;
 	long err;

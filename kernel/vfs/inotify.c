@@ -33,6 +33,7 @@
 struct inotify_limits inotify_limits = { .events = 16384, .instances = 128, .watches = 65536 };
 
 #define SHOWN_BITS (IN_ALL_EVENTS | IN_EXCL_UNLINK | IN_ONESHOT)
+#define HEARD      (IN_ALL_EVENTS | IN_RENAMED_WITHIN)
 
 struct instance;
 
@@ -111,7 +112,7 @@ static void tell_watch(struct watch *w, u32 mask, const char *name, u32 cookie)
 {
 	if (w->owner)
 		queue_event(w->owner, w->wd, mask, name, cookie);
-	else if (mask != IN_IGNORED && name)
+	else if (mask != IN_IGNORED && (name || mask & IN_ATTRIB)) /* of the folder itself only that it was changed */
 		upcall_file_async(w->folder, EPOLLMSG);
 }
 
@@ -124,9 +125,9 @@ void inode_notify_watchers(struct inode *i, u32 mask, const char *name, u32 cook
 		next = w->next;
 		if (w->mask & mask & IN_EXCL_UNLINK)
 			continue;
-		if (w->mask & mask & IN_ALL_EVENTS)
-			tell_watch(w, mask & ~IN_EXCL_UNLINK, name, cookie);
-		if (mask & IN_DELETE_SELF || (w->mask & mask & IN_ALL_EVENTS && w->mask & IN_ONESHOT)) {
+		if (w->mask & mask & HEARD)
+			tell_watch(w, mask & ~(IN_EXCL_UNLINK | IN_RENAMED_WITHIN), name, cookie);
+		if (mask & IN_DELETE_SELF || (w->mask & mask & HEARD && w->mask & IN_ONESHOT)) {
 			tell_watch(w, IN_IGNORED, NULL, 0);
 			unlink_watch(w);
 			w->next = dead;
@@ -349,6 +350,7 @@ int inotify_add(struct file *f, struct inode *i, u32 mask)
 		return -EINVAL;
 	if (!(mask & IN_ALL_EVENTS) || (mask & IN_MASK_ADD && mask & IN_MASK_CREATE))
 		return -EINVAL;
+	mask &= ~(u32)IN_RENAMED_WITHIN;
 	fresh = kzalloc(sizeof(*fresh), ALLOC_CHARGED);
 	if (!fresh)
 		return -ENOMEM;
@@ -403,22 +405,22 @@ static struct watch *find_folder(struct file *f)
 
 int dnotify_set(struct file *f, u32 mask)
 {
-	struct watch *fresh = mask & IN_ALL_EVENTS ? kzalloc(sizeof(*fresh), ALLOC_CHARGED) : NULL, *w;
+	struct watch *fresh = mask & HEARD ? kzalloc(sizeof(*fresh), ALLOC_CHARGED) : NULL, *w;
 
-	if (mask & IN_ALL_EVENTS && !fresh)
+	if (mask & HEARD && !fresh)
 		return -ENOMEM;
 	spin_lock(&notify_lock);
 	w = find_folder(f);
 	if (!fresh && w)
 		unlink_watch(w);
 	else if (w)
-		w->mask = (w->mask & mask & IN_ONESHOT) | ((w->mask | mask) & IN_ALL_EVENTS);
+		w->mask = (w->mask & mask & IN_ONESHOT) | ((w->mask | mask) & HEARD);
 	if (fresh && !w) {
 		chain(fresh, &(struct watch){ .folder = f, .inode = f->inode, .mask = mask });
 		fresh = NULL;
 	}
 	spin_unlock(&notify_lock);
-	if (w && !(mask & IN_ALL_EVENTS)) {
+	if (w && !(mask & HEARD)) {
 		inode_put(w->inode);
 		kfree(w);
 	}

@@ -22,6 +22,7 @@
 #include <linux/inotify.h>
 #include <linux/mount.h>
 #include <vfs/hooks.h>
+#include <vfs/inotify.h>
 #include <vfs/uapi.h>
 #include <task/task.h>
 #include "vfs_priv.h"
@@ -431,9 +432,10 @@ static void rename_announce(struct renaming *r)
 	static atomic_t cookies;
 	u32 cookie = atomic_add_return(&cookies, 1);
 	u32 dir = S_ISDIR(r->old->inode->mode) ? IN_ISDIR : 0;
+	u32 within = r->from_dir == r->to_dir ? IN_RENAMED_WITHIN : 0;
 
 	/* The names have traded places: the old name is the one that `new` holds now. */
-	inode_notify(r->from_dir, IN_MOVED_FROM | dir, r->new->name->str, cookie);
+	inode_notify(r->from_dir, IN_MOVED_FROM | dir | within, r->new->name->str, cookie);
 	inode_notify(r->to_dir, IN_MOVED_TO | dir, r->old->name->str, cookie);
 	inode_notify(r->old->inode, IN_MOVE_SELF, NULL, 0);
 	if (r->new->inode && !(r->flags & RENAME_EXCHANGE))

@@ -217,6 +217,38 @@ CASE(dnotify)
 	rmdir(dir);
 }
 
+CASE(dnotify_of_renaming_and_rights)
+{
+	char dir[] = "/tmp/dnotify.XXXXXX", a[64], b[64], out[64];
+	int d;
+
+	drain();
+	want(mkdtemp(dir));
+	snprintf(a, sizeof(a), "%s/a", dir);
+	snprintf(b, sizeof(b), "%s/b", dir);
+	snprintf(out, sizeof(out), "%s.out", dir);
+	d = open(dir, O_RDONLY | O_DIRECTORY);
+	want(d >= 0);
+	close(open(a, O_CREAT | O_RDWR, 0600));
+	want_eq(fcntl(d, F_SETSIG, RT), 0);
+	want_eq(fcntl(d, F_NOTIFY, DN_RENAME | DN_MULTISHOT), 0);
+	want_eq(rename(a, b), 0);
+	want_eq(take(5000), RT);
+	want_eq(take(50), -1);
+	want_eq(rename(b, out), 0); /* leaves, and comes back: no renaming */
+	want_eq(rename(out, b), 0);
+	want_eq(take(50), -1);
+	want_eq(fcntl(d, F_NOTIFY, 0), 0);
+	want_eq(fcntl(d, F_NOTIFY, DN_ATTRIB | DN_MULTISHOT), 0);
+	want_eq(chmod(b, 0644), 0);
+	want_eq(take(5000), RT);
+	want_eq(chmod(dir, 0755), 0); /* its own, too */
+	want_eq(take(5000), RT);
+	close(d);
+	unlink(b);
+	rmdir(dir);
+}
+
 int main(void)
 {
 	setpgid(0, 0);
@@ -228,5 +260,6 @@ int main(void)
 	RUN(owners);
 	RUN(owner_gone);
 	RUN(dnotify);
+	RUN(dnotify_of_renaming_and_rights);
 	return abi_status();
 }

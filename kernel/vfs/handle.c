@@ -19,7 +19,7 @@ int file_id_of(const struct inode *i, struct file_id *out)
 {
 	if (!i->super->ops || !i->super->ops->find_inode)
 		return -EOPNOTSUPP;
-	*out = (struct file_id){ i->ino, i->super->ops->generation ? i->super->ops->generation(i) : 0 };
+	*out = (struct file_id){ i->ino, i->super->ops->generation ? i->super->ops->generation(i) : i->super->dev };
 	return 0;
 }
 
@@ -28,6 +28,8 @@ int super_find_cached(struct super *s, u64 ino, u32 generation, struct inode **o
 	struct inode *i;
 	int err = -ESTALE;
 
+	if (generation != s->dev)
+		return err;
 	spin_lock(&s->lock);
 	list_for_each_entry (i, &s->inodes, super_link)
 		if (i->ino == ino && refcount_inc_not_zero(&i->refs)) {

@@ -127,6 +127,27 @@ CASE(gone)
 	want_errno(open_handle(&h, O_RDONLY), ESTALE);
 }
 
+/* A file system of the same kind has the same numbers, and another's handles are stale there. */
+CASE(of_another_file_system)
+{
+	struct handle h = handle_of("a");
+	int mine = at, other, err;
+
+	mkdir(PLACE "2", 0755);
+	want_eq(mount("none", PLACE "2", "tmpfs", 0, NULL), 0);
+	at = open(PLACE "2", O_RDONLY);
+	want(at >= 0);
+	for (char name[] = "a"; *name < 'i'; ++*name)
+		close(make(name));
+	other = open_handle(&h, O_RDONLY);
+	err = errno;
+	close(at);
+	at = mine;
+	want(other == -1 && err == ESTALE);
+	want_eq(umount(PLACE "2"), 0);
+	rmdir(PLACE "2");
+}
+
 CASE(rights)
 {
 	struct handle h = handle_of("a");
@@ -151,6 +172,7 @@ int main(void)
 	RUN(sizes_and_errors);
 	RUN(found_again);
 	RUN(gone);
+	RUN(of_another_file_system);
 	RUN(rights);
 	close(at);
 	umount(PLACE);

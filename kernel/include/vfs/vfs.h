@@ -234,7 +234,8 @@ struct super_ops {
 	void (*evict)(struct inode *i); /* last reference: free the file system's part; nlink 0: the contents too */
 	/* The file of this number and generation, counted. -ESTALE: no longer. NULL op: it has no handles. */
 	int (*find_inode)(struct super *s, u64 ino, u32 generation, struct inode **out);
-	u32 (*generation)(const struct inode *i); /* NULL op: numbers are not used again */
+	u32 (*generation)(
+		const struct inode *i); /* NULL op: numbers are not used again, and the device's tells whose they are */
 	int (*write_inode)(struct inode *i, bool sync);
 	int (*sync)(struct super *s, bool wait);
 	int (*statfs)(struct super *s, struct kstatfs *out); /* type, bsize, namelen, fsid are filled before */

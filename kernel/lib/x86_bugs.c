@@ -206,7 +206,7 @@ void x86_facts_read(struct x86_facts *f, void (*cpuid)(u32 leaf, u32 sub, u32 r[
 		subs = r[0];
 		set_if(f, r[1] & BIT(11), X86_FACT_RTM);
 		set_if(f, r[1] & BIT(18), X86_FACT_RANDOM);
-		set_if(f, r[3] & BIT(26), X86_FACT_SPEC_CTRL);
+		set_if(f, r[3] & BIT(26), X86_FACT_SPEC_CTRL | X86_FACT_IBPB);
 		set_if(f, r[3] & BIT(29), X86_FACT_ARCH_CAPS);
 		cpuid(7, 2, r);
 		set_if(f, subs >= 2 && r[3] & BIT(4), X86_FACT_BHI_CTRL);
@@ -215,6 +215,7 @@ void x86_facts_read(struct x86_facts *f, void (*cpuid)(u32 leaf, u32 sub, u32 r[
 	max = r[0];
 	if (max >= 0x80000008) {
 		cpuid(0x80000008, 0, r);
+		set_if(f, r[1] & BIT(12), X86_FACT_IBPB);
 		set_if(f, r[1] & BIT(26), X86_FACT_SSB_NO);
 		set_if(f, r[1] & BIT(29), X86_FACT_BTC_NO);
 	}
@@ -359,6 +360,12 @@ static const char *against_spectre_v1(const struct x86_defences *d)
 		       : "Vulnerable: __user pointer sanitization and usercopy barriers only; no swapgs barriers";
 }
 
+static void against_spectre_v2(const struct x86_defences *d, struct strbuf *out)
+{
+	strbuf_add(out, "Mitigation: %s%s%s; RSB filling", d->branches, d->branch_barrier ? "; IBPB: always-on" : "",
+		   d->stibp_off ? "; STIBP: disabled" : "");
+}
+
 void x86_bug_show(unsigned i, u32 bugs, const struct x86_defences *d, struct strbuf *out)
 {
 	u32 bug = files[i].bugs & bugs;
@@ -371,7 +378,7 @@ void x86_bug_show(unsigned i, u32 bugs, const struct x86_defences *d, struct str
 	else if (bug == BIT(X86_BUG_SPECTRE_V1))
 		text = against_spectre_v1(d);
 	else if (bug == V2 && d->branches)
-		text = d->branches;
+		return against_spectre_v2(d, out);
 	else if (bug == ITLB)
 		text = "KVM: Mitigation: VMX unsupported"; /* by us */
 	else if (bug == MMIO_OLD)

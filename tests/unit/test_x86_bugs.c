@@ -191,11 +191,12 @@ static void words(void **state)
 	assert_string_equal(file_says("mmio_stale_data", all | BIT(X86_BUG_MMIO), &d), "Vulnerable");
 	assert_string_equal(file_says("srbds", all, &d), "Vulnerable");
 	assert_string_equal(file_says("itlb_multihit", all, &d), "KVM: Mitigation: VMX unsupported");
-	d = (struct x86_defences){
-		.hypervisor = true, .pti = true, .masked_user = true, .branches = "Mitigation: Retpolines"
-	};
+	d = (struct x86_defences){ .hypervisor = true, .pti = true, .masked_user = true, .branches = "Retpolines" };
 	assert_string_equal(file_says("meltdown", all, &d), "Mitigation: PTI");
-	assert_string_equal(file_says("spectre_v2", all, &d), "Mitigation: Retpolines");
+	assert_string_equal(file_says("spectre_v2", all, &d), "Mitigation: Retpolines; RSB filling");
+	d.stibp_off = d.branch_barrier = true;
+	assert_string_equal(file_says("spectre_v2", all, &d),
+			    "Mitigation: Retpolines; IBPB: always-on; STIBP: disabled; RSB filling");
 	assert_string_equal(file_says("srbds", all, &d), "Unknown: Dependent on hypervisor status");
 	assert_string_equal(file_says("l1tf", all, &d), "Vulnerable");
 	assert_string_equal(file_says("spectre_v1", all, &d),

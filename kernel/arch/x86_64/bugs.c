@@ -7,7 +7,8 @@
  * The command line may overrule it:
  *
  *   pti=on|off|auto, nopti                 page-table isolation against Meltdown
- *   spectre_v2=on|off|auto, nospectre_v2   the CPU's own way if it has one (a bit set once), else retpoline.S
+ *   spectre_v2=on|off|auto, nospectre_v2   the CPU's own way if it has one (a bit set once), else retpoline.S; and, if
+ *                                          it has the barrier, one before another program's tables are loaded (tlb.c)
  *   nospectre_v1                           no fences behind SWAPGS; masks of indices and pointers stay
  *   mitigations=off                        none of them
  *
@@ -32,6 +33,7 @@ struct jump_site { /* entry.S */
 static u32 bugs, facts;
 static enum { BRANCHES_FREE, BRANCHES_IBRS, BRANCHES_AUTO_IBRS, BRANCHES_THUNKS } branches = BRANCHES_THUNKS;
 static struct x86_defences defences;
+bool cpu_branch_barrier;
 
 /* What the command line wants of a defence: name=on|off, noname, mitigations=off; `need` otherwise. */
 static bool wanted(const char *name, const char *no_name, bool need)
@@ -122,10 +124,11 @@ static void choose_branches(u64 arch_caps)
 		patch_thunks_away();
 	if (branches != BRANCHES_FREE)
 		patch_jumps(fill_sites_start, fill_sites_end);
-	if (branches == BRANCHES_THUNKS)
-		defences.branches = "Mitigation: Retpolines; STIBP: disabled; RSB filling";
-	else if (branches != BRANCHES_FREE)
-		defences.branches = "Mitigation: Enhanced / Automatic IBRS; RSB filling";
+	if (branches == BRANCHES_FREE)
+		return;
+	defences.branches = branches == BRANCHES_THUNKS ? "Retpolines" : "Enhanced / Automatic IBRS";
+	defences.stibp_off = branches == BRANCHES_THUNKS;
+	cpu_branch_barrier = defences.branch_barrier = facts & X86_FACT_IBPB;
 }
 
 bool cpu_indirect_thunks(void)

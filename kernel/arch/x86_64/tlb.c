@@ -37,6 +37,8 @@ static void load(struct pagetable *pt)
 	if (pt)
 		__atomic_fetch_or(&pt->cpus, cpumask_of(cpu_id()), __ATOMIC_SEQ_CST);
 	this_cpu_write(loaded, pt);
+	if (pt && unlikely(cpu_branch_barrier))
+		msr_write(MSR_PRED_CMD, 1);
 	cr3_write(pt ? pt->root : kernel_root);
 	if (old)
 		__atomic_fetch_and(&old->cpus, ~cpumask_of(cpu_id()), __ATOMIC_SEQ_CST);

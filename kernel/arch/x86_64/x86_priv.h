@@ -36,6 +36,7 @@
 
 #define MSR_APIC_BASE      0x1b
 #define MSR_SPEC_CTRL      0x48
+#define MSR_PRED_CMD       0x49
 #define MSR_ARCH_CAPS      0x10a
 #define MSR_TSC_DEADLINE   0x6e0
 #define MSR_EFER           0xc0000080
@@ -187,6 +188,7 @@ void cpu_bugs_list(struct strbuf *out); /* their names, each behind a space */
 /* kaslr.c */
 ulong kaslr_choose(paddr_t start_info);
 /* pti.c */
+extern bool cpu_branch_barrier; /* MSR_PRED_CMD is to be written before another program runs */
 extern bool pti_on;
 void pti_init(void);            /* after mmu_init */
 void pti_add_cpu(unsigned cpu); /* before it runs; its per-CPU memory and interrupt stacks are there */

@@ -62,6 +62,7 @@ struct x86_facts {
 #define X86_FACT_SRSO_NO    BIT(9)
 #define X86_FACT_TSA_NO     BIT(10)
 #define X86_FACT_BHI_CTRL   BIT(11)
+#define X86_FACT_IBPB       BIT(12) /* MSR 49H: a barrier for the predictor of branches */
 
 #define X86_CAP_RDCL_NO  BIT(0)
 #define X86_CAP_IBRS_ALL BIT(1)
@@ -77,6 +78,8 @@ struct x86_defences {
 	bool swapgs_fence;    /* no speculation with the wrong GS base */
 	bool masked_user;     /* user pointers and indices are masked */
 	const char *branches; /* against Spectre v2; NULL: nothing */
+	bool branch_barrier;  /* and what a program taught the predictor is forgotten before another runs */
+	bool stibp_off;       /* hyper-threads share it */
 };
 
 /* The files of the folder, NULL behind the last; the text of one, without a newline. */

@@ -135,6 +135,23 @@ static void ownership(void **state)
 	model_destroy(m);
 }
 
+static void locks_are_shared_by_two(void **state)
+{
+	struct model *m = make(4, MODEL_LRU, 1);
+
+	model_access(m, 0, 0, 0, 4, MODEL_LOCKED);
+	model_access(m, 0, 0, 0, 4, MODEL_LOCKED);
+	model_access(m, 1, 0, 64, 4, MODEL_LOCKED);
+	model_access(m, 1, 0, 0, 4, MODEL_STORE);
+	assert_int_equal(model_shared_locked(m), 0); /* each line has one who locks */
+	model_access(m, 1, 0, 0, 4, MODEL_LOCKED);
+	assert_int_equal(model_shared_locked(m), 3);
+	model_reset_counts(m);
+	model_access(m, 0, 0, 0, 4, MODEL_LOCKED);
+	assert_int_equal(model_shared_locked(m), 0); /* who locked before the reset does not count */
+	model_destroy(m);
+}
+
 static void many_lines(void **state)
 {
 	struct model *m = make(4, MODEL_LRU, 1);
@@ -172,6 +189,7 @@ int main(void)
 		cmocka_unit_test(lines_and_colours),
 		cmocka_unit_test(slices_spread_evenly),
 		cmocka_unit_test(ownership),
+		cmocka_unit_test(locks_are_shared_by_two),
 		cmocka_unit_test(many_lines),
 		cmocka_unit_test(bad_shapes_are_refused),
 	};

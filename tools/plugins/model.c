@@ -31,7 +31,8 @@ struct owner {
 	uint64_t hitm[3];
 	uint64_t written; /* bytes of the line, one bit each (lines of 64 bytes) */
 	uint64_t read;
-	uint8_t writer; /* who has it modified, or NO_WRITER */
+	uint64_t lockers, locked; /* who did locked operations since the last reset, and how many */
+	uint8_t writer;           /* who has it modified, or NO_WRITER */
 };
 
 struct model {
@@ -249,6 +250,10 @@ static void own(struct model *m, unsigned cpu, uint64_t line, unsigned offset, u
 	if (!o)
 		return; /* out of memory: this line goes unrecorded, the report says how many lines there are */
 	o->accesses++;
+	if (op == MODEL_LOCKED) {
+		o->lockers |= self;
+		o->locked++;
+	}
 	if (o->writer != NO_WRITER && o->writer != cpu) {
 		o->hitm[op]++;
 		m->cpu[cpu].hitm[op]++;
@@ -302,7 +307,7 @@ void model_reset_counts(struct model *m)
 
 		if (o->line == EMPTY)
 			continue;
-		o->accesses = o->upgrades = o->written = o->read = 0;
+		o->accesses = o->upgrades = o->written = o->read = o->lockers = o->locked = 0;
 		memset(o->hitm, 0, sizeof(o->hitm));
 	}
 }
@@ -320,6 +325,19 @@ const struct model_counts *model_colour(const struct model *m, unsigned colour)
 const struct model_cpu_counts *model_cpu(const struct model *m, unsigned cpu)
 {
 	return &m->cpu[cpu];
+}
+
+uint64_t model_shared_locked(const struct model *m)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < m->owner_slots; i++) {
+		const struct owner *o = &m->owners[i];
+
+		if (o->line != EMPTY && (o->lockers & (o->lockers - 1)))
+			n += o->locked;
+	}
+	return n;
 }
 
 static uint64_t fights(const struct owner *o)
@@ -369,8 +387,9 @@ void model_report(const struct model *m, FILE *out)
 		total.accesses += m->requestor[i].accesses;
 		total.misses += m->requestor[i].misses;
 	}
-	fprintf(out, "total accesses=%llu misses=%llu lines=%llu\n", (unsigned long long)total.accesses,
-		(unsigned long long)total.misses, (unsigned long long)m->owner_used);
+	fprintf(out, "total accesses=%llu misses=%llu lines=%llu shared_locked=%llu\n",
+		(unsigned long long)total.accesses, (unsigned long long)total.misses, (unsigned long long)m->owner_used,
+		(unsigned long long)model_shared_locked(m));
 	for (unsigned i = 0; i < MODEL_REQUESTORS; i++)
 		report_counts(out, "requestor", i, &m->requestor[i]);
 	for (unsigned i = 0; i < m->config.colours; i++)

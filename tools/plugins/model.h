@@ -53,6 +53,9 @@ void model_reset_counts(struct model *m); /* keeps what is cached and who owns i
 const struct model_counts *model_requestor(const struct model *m, unsigned requestor);
 const struct model_counts *model_colour(const struct model *m, unsigned colour);
 const struct model_cpu_counts *model_cpu(const struct model *m, unsigned cpu);
+/* Locked operations since the reset on lines that more than one CPU has done some on: locks and counts that CPUs share.
+ */
+uint64_t model_shared_locked(const struct model *m);
 
 /* One line a fact: "total ...", "requestor N ...", "colour N ...", "cpu N ...", and the lines most fought over. */
 void model_report(const struct model *m, FILE *out);

@@ -157,6 +157,7 @@ static struct page *slab_create(struct kcache *c, unsigned flags)
 	if (!p)
 		return NULL;
 	base = page_virt(p);
+	assert(!(page_phys(p) & ((PAGE_SIZE << c->order) - 1)));
 	p->flags |= PAGE_SLAB;
 	p->owner = c;
 	p->index = 0;
@@ -253,11 +254,13 @@ static __always_inline void *take(struct kcache *c, unsigned flags)
 	return obj;
 }
 
+/* A slab is a block of the page allocator, so it begins at a multiple of its size. */
 static u16 *payer_of(const struct kcache *c, const void *obj)
 {
-	char *base = page_virt(page_of(obj));
+	size_t bytes = PAGE_SIZE << c->order;
+	u32 at = (u32)(virt_to_phys(obj) & (bytes - 1));
 
-	return (u16 *)(base + (PAGE_SIZE << c->order)) - 1 - (u32)((const char *)obj - base) / c->size;
+	return (u16 *)((char *)obj - at + bytes) - 1 - at / c->size;
 }
 
 u16 kcache_payer(const struct kcache *c, const void *obj)
@@ -298,11 +301,12 @@ void *kcache_alloc(struct kcache *c, unsigned flags)
 
 static __always_inline void give_object(struct kcache *c, void *obj)
 {
+	u16 payer = kcache_payer(c, obj);
 	struct cpu_cache *cc;
 	ulong irq;
 
-	if (c->charged && *payer_of(c, obj))
-		upcall_object_uncharge(*payer_of(c, obj), c->size);
+	if (payer)
+		upcall_object_uncharge(payer, c->size);
 	if (!c->ctor)
 		poison_fill(obj, c->object);
 	irq = irq_save();

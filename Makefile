@@ -237,6 +237,7 @@ $(B)/bench/bpfrows: benchmarks/bpfrows.c $(B)/user/libcores.a
 $(B)/bench/fsrows: benchmarks/fsrows.c # with Debian's SQLite, so glibc
 	@mkdir -p $(@D)
 	@echo "  CC  $@"; $(CC) -std=gnu11 -O2 -g -static $(WARN) $< -o $@ -lsqlite3 -lm
+$(B)/bench/micro: benchmarks/crowd.c benchmarks/crowd.h
 $(B)/bench/%: benchmarks/%.c $(B)/uapi/.linked
 	$(musl_program)
 $(B)/user/init: $(wildcard user/init/*.c) $(B)/uapi/.linked

@@ -7,17 +7,24 @@
  * FIGURE`.
  *
  * Contract: `micro` runs all rows, `micro WORD...` those whose name begins with a word. A row whose system call is
- * missing prints `NAME -`. No row needs a disk or a network.
+ * missing prints `NAME -`. No row needs a disk or a network. Before the rows:
+ *   --crowd WHAT=N   they run amid N idle tasks, mounts, descriptors, vmas or entries (crowd.h); may be repeated
+ *   --cpus N         CPUs 0 to N-1 run each row at once, each with files and partners of its own (but one folder of
+ *                    many names to read); the figure is the elapsed time by all operations done, so under -icount
+ *                    the instructions of one. The cache model (tools/plugins/cachemodel.c, vtag=MESSAGES) is told to
+ *                    report after each row, and NAME.operations says how many there were.
  *
- * Locks: none; rows that need a partner fork it.
+ * Locks: none; rows that need a partner fork it. CPUs meet at a barrier of plain stores.
  */
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -28,16 +35,26 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "crowd.h"
 
-#define FDS     200
-#define ENTRIES 3000
-#define RING    64 /* processes of the largest ring of context switches */
+#define FDS      200
+#define ENTRIES  3000
+#define RING     64 /* processes of the largest ring of context switches */
+#define CPUS     64
+#define MESSAGES 0x100000000000UL /* a store into word 64*n of this page is message n to the cache model */
+#define FORGET   62
+#define REPORT   63
 
 static int zero_fd, null_fd, file_fd, epoll_fd, pipe_fds[2], many[FDS];
 static int pair[2], pipe_out[2], pipe_in[2]; /* to the partners of the ping-pong rows */
 static int stream[2], ring[RING][2], ring_size, big_fd;
 static unsigned *words; /* shared with the futex partner: whose turn it is */
 static char *dirty;     /* 8 MiB, written by the row that forks with them */
+static const char at_many[] = "/tmp/micro/many";
+static char folder[32] = "/tmp/micro", at_file[64], at_new[64], at_a[64], at_b[64];
+static unsigned cpus, cpu;         /* 0: one, and no barrier */
+static volatile unsigned *reached; /* by CPU: how often it was at the barrier */
+static volatile char *messages;
 
 static unsigned long now_ns(void)
 {
@@ -75,12 +92,12 @@ static int op_stat(void)
 {
 	struct stat st;
 
-	return stat("/tmp/micro/file", &st);
+	return stat(at_file, &st);
 }
 
 static int op_open_close(void)
 {
-	int fd = open("/tmp/micro/file", O_RDONLY);
+	int fd = open(at_file, O_RDONLY);
 
 	return fd < 0 ? -1 : close(fd);
 }
@@ -303,9 +320,9 @@ static int op_sh_true(void)
 
 static int op_create_unlink(void)
 {
-	int fd = open("/tmp/micro/new", O_CREAT | O_EXCL | O_WRONLY, 0600);
+	int fd = open(at_new, O_CREAT | O_EXCL | O_WRONLY, 0600);
 
-	return fd < 0 || close(fd) ? -1 : unlink("/tmp/micro/new");
+	return fd < 0 || close(fd) ? -1 : unlink(at_new);
 }
 
 static int op_rename(void)
@@ -313,7 +330,7 @@ static int op_rename(void)
 	static int turn;
 
 	turn = !turn;
-	return turn ? rename("/tmp/micro/a", "/tmp/micro/b") : rename("/tmp/micro/b", "/tmp/micro/a");
+	return turn ? rename(at_a, at_b) : rename(at_b, at_a);
 }
 
 static void on_signal(int sig)
@@ -344,7 +361,7 @@ static int op_thread(void)
 
 static int op_readdir(void)
 {
-	DIR *d = opendir("/tmp/micro/many");
+	DIR *d = opendir(at_many);
 	int n = 0;
 
 	if (!d)
@@ -448,26 +465,98 @@ static int prepare_descriptors(void)
 	return 0;
 }
 
-static int prepare_files(void)
+static void name_files(void)
 {
-	char block[4096] = { 1 }, name[64];
+	if (cpu)
+		snprintf(folder, sizeof(folder), "/tmp/micro%u", cpu);
+	snprintf(at_file, sizeof(at_file), "%s/file", folder);
+	snprintf(at_new, sizeof(at_new), "%s/new", folder);
+	snprintf(at_a, sizeof(at_a), "%s/a", folder);
+	snprintf(at_b, sizeof(at_b), "%s/b", folder);
+}
 
-	mkdir("/tmp", 0777);
-	mkdir("/tmp/micro", 0700);
-	mkdir("/tmp/micro/many", 0700);
-	zero_fd = open("/dev/zero", O_RDONLY);
-	null_fd = open("/dev/null", O_WRONLY);
-	file_fd = open("/tmp/micro/file", O_CREAT | O_RDWR, 0600);
-	close(open("/tmp/micro/a", O_CREAT | O_RDWR, 0600));
+static int make_many(void)
+{
+	char name[64];
+
+	if (mkdir(at_many, 0700))
+		return -1;
 	for (int i = 0; i < ENTRIES; i++) {
-		snprintf(name, sizeof(name), "/tmp/micro/many/file-%04d", i);
+		snprintf(name, sizeof(name), "%s/file-%04d", at_many, i);
 		close(open(name, O_CREAT | O_WRONLY, 0600));
 	}
-	big_fd = open("/tmp/micro/big", O_CREAT | O_RDWR, 0600);
+	return 0;
+}
+
+static int prepare_files(void)
+{
+	char block[4096] = { 1 }, name[80];
+
+	mkdir(folder, 0700);
+	if (!cpu && make_many())
+		return -1;
+	zero_fd = open("/dev/zero", O_RDONLY);
+	null_fd = open("/dev/null", O_WRONLY);
+	file_fd = open(at_file, O_CREAT | O_RDWR, 0600);
+	close(open(at_a, O_CREAT | O_RDWR, 0600));
+	snprintf(name, sizeof(name), "%s/big", folder);
+	big_fd = open(name, O_CREAT | O_RDWR, 0600);
 	for (int i = 0; i < 256; i++)
 		if (write(big_fd, block, sizeof(block)) != sizeof(block))
 			return -1;
 	return write(file_fd, block, sizeof(block)) == sizeof(block) ? pipe(pipe_fds) : -1;
+}
+
+/* ---- many CPUs ---------------------------------------------------------------------------------------------- */
+
+static void tell(unsigned message)
+{
+	if (cpus && !cpu)
+		messages[message * 64] = 1;
+}
+
+static void wait_for_all(void)
+{
+	if (!cpus)
+		return;
+	reached[cpu]++;
+	for (unsigned i = 0; i < cpus; i++)
+		while (reached[i] < reached[cpu])
+			__builtin_ia32_pause();
+}
+
+static int stay_on(unsigned nr)
+{
+	cpu_set_t set;
+
+	cpu = nr;
+	CPU_ZERO(&set);
+	CPU_SET(nr, &set);
+	return sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* This process becomes CPU 0's, children those of the others. */
+static int spread(void)
+{
+	reached = mmap(NULL, CPUS * sizeof(*reached), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	messages = mmap((void *)MESSAGES, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	if (reached == MAP_FAILED || messages == MAP_FAILED)
+		return -1;
+	for (unsigned i = 1; i < cpus; i++)
+		if (!fork())
+			return stay_on(i);
+	return stay_on(0);
+}
+
+/* ---- running rows ------------------------------------------------------------------------------------------- */
+
+static void print_row(const struct row *r, unsigned long ns)
+{
+	if (cpus > 0 && !cpu)
+		printf("%s %lu\n%s.operations %u\n", r->name, ns / r->n / cpus, r->name, r->n * cpus);
+	else if (!cpu)
+		printf("%s %lu\n", r->name, ns / r->n);
+	fflush(stdout);
 }
 
 static void measure(const struct row *r)
@@ -476,34 +565,62 @@ static void measure(const struct row *r)
 
 	for (int i = 0; i < 3; i++)
 		if (r->op()) {
-			printf("%s -\n", r->name);
+			if (!cpu)
+				printf("%s -\n", r->name);
 			return;
 		}
-	start = now_ns();
+	wait_for_all();
+	tell(FORGET);
+	start = now_ns(); /* before anybody goes on: the emulator may run another CPU to its end first */
+	wait_for_all();
 	for (int i = 0; i < r->n; i++)
 		r->op();
-	printf("%s %lu\n", r->name, (now_ns() - start) / r->n);
-	fflush(stdout);
+	wait_for_all();
+	print_row(r, now_ns() - start);
+	tell(REPORT);
 }
 
-static int wanted(const char *name, int argc, char **argv)
+static int wanted(const char *name, char **words)
 {
-	for (int k = 1; k < argc; k++)
-		if (!strncmp(name, argv[k], strlen(argv[k])))
+	for (int k = 0; words[k]; k++)
+		if (!strncmp(name, words[k], strlen(words[k])))
 			return 1;
-	return argc < 2;
+	return !words[0];
+}
+
+/* The options; NULL: one is wrong, or cannot be done. Else the rows' names behind them. */
+static char **take_options(char **arg)
+{
+	for (; arg[0] && !strncmp(arg[0], "--", 2); arg += 2) {
+		if (arg[1] && !strcmp(arg[0], "--cpus"))
+			cpus = strtoul(arg[1], NULL, 10);
+		if (!arg[1] || cpus > CPUS ||
+		    (strcmp(arg[0], "--cpus") && (strcmp(arg[0], "--crowd") || crowd(arg[1], folder))))
+			return NULL;
+	}
+	return arg;
 }
 
 int main(int argc, char **argv)
 {
+	char **words;
+
 	if (argc > 1 && !strcmp(argv[1], "--nothing"))
 		return 0;
+	mkdir("/tmp", 0777);
+	words = take_options(argv + 1);
+	if (!words || (cpus && spread())) {
+		perror("micro: options");
+		return 1;
+	}
+	name_files();
 	if (prepare_files() || prepare_descriptors() || start_partners()) {
 		perror("micro: prepare");
 		return 1;
 	}
+	usleep(200000); /* what the kernel put off of all that (RCU's callbacks) is not the first row's */
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (wanted(rows[i].name, argc, argv))
+		if (wanted(rows[i].name, words))
 			measure(&rows[i]);
 	return 0;
 }

@@ -51,16 +51,23 @@ static void put_bytes(struct out *o, const u8 *p, u32 n)
 	}
 }
 
+struct dump {
+	const struct pd_file *file;
+	struct out *out;
+};
+
 static int put_record(void *arg, const struct pd_sample *s)
 {
 	const char *kind = s->type < ARRAY_SIZE(kinds) && kinds[s->type] ? kinds[s->type] : "?";
-	struct out *o = arg;
+	const struct dump *d = arg;
+	u64 offset = pd_offset(d->file, s->rec);
+	struct out *o = d->out;
 
-	out_printf(o, "\n%#llx [%#x]: event: %u\n.\n. ... raw event: size %u bytes\n", (unsigned long long)s->offset,
+	out_printf(o, "\n%#llx [%#x]: event: %u\n.\n. ... raw event: size %u bytes\n", (unsigned long long)offset,
 		   s->size, s->type, s->size);
 	put_bytes(o, s->rec, s->size);
 	out_printf(o, "\n%d %llu %#llx [%#x]: PERF_RECORD_%s", (s32)s->cpu, (unsigned long long)s->time,
-		   (unsigned long long)s->offset, s->size, kind);
+		   (unsigned long long)offset, s->size, kind);
 	if (s->type == PERF_RECORD_SAMPLE)
 		out_printf(o, "(IP, %#x): %d/%d: %#llx period: %llu addr: %llx", s->misc, (s32)s->pid, (s32)s->tid,
 			   (unsigned long long)s->ip, (unsigned long long)s->period, (unsigned long long)s->addr);
@@ -70,7 +77,8 @@ static int put_record(void *arg, const struct pd_sample *s)
 
 int pd_dump(struct pd_file *f, struct out *o)
 {
-	struct pd_consumer c = { .record = put_record, .arg = o };
+	struct dump d = { f, o };
+	struct pd_consumer c = { .record = put_record, .arg = &d };
 	int err = pd_for_each(f, &c);
 
 	return err == -EPIPE ? 0 : err;

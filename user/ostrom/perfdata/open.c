@@ -533,7 +533,7 @@ const char *pd_damage(const struct pd_file *f)
 	return f->damage;
 }
 
-const struct pd_counts *pd_counts(const struct pd_file *f)
+u64 pd_offset(const struct pd_file *f, const u8 *rec)
 {
-	return &f->counts;
+	return rec >= f->map && rec < f->map + f->map_bytes ? rec - f->map : 0;
 }

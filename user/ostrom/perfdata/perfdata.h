@@ -169,7 +169,6 @@ struct pd_sample {
 	u32 raw_bytes;
 	u64 regs_abi; /* user registers, in the order of the bits of attr.sample_regs_user */
 	const u8 *regs;
-	u64 offset; /* where the record came from, for messages */
 };
 
 struct pd_file;
@@ -198,17 +197,10 @@ u32 pd_cpus_available(const struct pd_file *f);
 
 /* What was wrong with the data while reading: empty if nothing. */
 const char *pd_damage(const struct pd_file *f);
-struct pd_counts {
-	u64 records, samples, lost_events, lost_records, unknown_ids, unknown_types, bad_samples;
-};
-const struct pd_counts *pd_counts(const struct pd_file *f);
-
-/* Parses one record as the event's attribute says; 0, or -EINVAL if it does not fit into its size.
- */
-int pd_parse_sample(const struct pd_event *e, const u8 *rec, struct pd_sample *s);
+/* Where in the file a record lies, for messages; 0 if it was packed. */
+u64 pd_offset(const struct pd_file *f, const u8 *rec);
 /* How many entries of a call chain belong to its first `frames` frames, marks included; 0 if one is a mark that perf
  * does not know: it distrusts such a chain. */
 u32 pd_chain_length(const struct pd_sample *s, u32 frames);
-int pd_parse_trailer(const struct pd_event *e, const u8 *rec, struct pd_sample *s);
 
 #endif

@@ -31,7 +31,6 @@ struct pd_file {
 	int id_offset;   /* of the id in a sample, -1: one event */
 	int time_offset; /* of the time in a sample, as the first event has it; 0: none */
 	bool times_differ;
-	struct pd_counts counts;
 	char damage[256];
 	int percent; /* progress.c: last told */
 	bool told;
@@ -57,6 +56,12 @@ static inline struct pd_event *pd_event_of_id(const struct pd_file *f, u64 id)
 void pd_progress(struct pd_file *f, u64 done, u64 total);
 void pd_progress_end(struct pd_file *f);
 void pd_layout_event(struct pd_event *e);
+void pd_clear_sample(struct pd_sample *s);
+/* Fills in what the event's attribute says is in the record; 0, or -EINVAL if that is more than its size. s was cleared, or
+ * holds an earlier sample of the same sample_type: what such samples do not have is left alone. */
+int pd_parse_sample(const struct pd_event *e, const u8 *rec, struct pd_sample *s);
+/* The same of a record that is no sample; s may be as it is. */
+int pd_parse_trailer(const struct pd_event *e, const u8 *rec, struct pd_sample *s);
 
 /* True if a whole record lies at p. */
 static inline bool pd_record_at(const u8 *p, u64 left, u32 *type, u16 *size)

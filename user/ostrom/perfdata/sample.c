@@ -97,8 +97,7 @@ static void take_stack(struct cursor *c)
 static void take_regs(struct cursor *c, u64 mask, u64 *abi, const u8 **regs)
 {
 	*abi = word(c);
-	if (*abi)
-		*regs = words(c, __builtin_popcountll(mask));
+	*regs = *abi ? words(c, __builtin_popcountll(mask)) : NULL;
 }
 
 static void take_branches(struct cursor *c, u64 branch_type)
@@ -136,22 +135,22 @@ static void take_tail(struct cursor *c, const struct perf_event_attr *a, struct 
 		s->phys_addr = word(c);
 }
 
-static void begin_sample(struct pd_sample *s, const struct pd_event *e, const u8 *rec)
+void pd_clear_sample(struct pd_sample *s)
 {
-	struct perf_event_header h;
-
-	memcpy(&h, rec, sizeof(h));
-	s->rec = rec;
-	s->type = h.type;
-	s->misc = h.misc;
-	s->size = h.size;
-	s->event = (struct pd_event *)e;
+	memset(s, 0, sizeof(*s));
 	s->time = s->id = UINT64_MAX;
 	s->pid = s->tid = s->cpu = UINT32_MAX;
-	s->ip = s->addr = s->period = s->weight = s->data_src = s->phys_addr = 0;
-	s->chain = s->raw = s->regs = NULL;
-	s->chain_nr = s->raw_bytes = 0;
-	s->regs_abi = 0;
+}
+
+static inline void set_record(struct pd_sample *s, const struct pd_event *e, const u8 *rec)
+{
+	u64 head = pd_u64(rec);
+
+	s->rec = rec;
+	s->type = head;
+	s->misc = head >> 32;
+	s->size = head >> 48;
+	s->event = (struct pd_event *)e;
 }
 
 /* What has no fixed place: it begins at the end of the fixed fields. */
@@ -178,7 +177,7 @@ int pd_parse_sample(const struct pd_event *e, const u8 *rec, struct pd_sample *s
 {
 	const struct pd_layout *at = &e->at;
 
-	begin_sample(s, e, rec);
+	set_record(s, e, rec);
 	if (s->size < at->end)
 		return -EINVAL;
 	if (at->id)
@@ -210,7 +209,8 @@ int pd_parse_trailer(const struct pd_event *e, const u8 *rec, struct pd_sample *
 	struct cursor c;
 	u64 v;
 
-	begin_sample(s, e, rec);
+	pd_clear_sample(s);
+	set_record(s, e, rec);
 	if (!e->attr.sample_id_all)
 		return 0;
 	if (s->size < 8 + n)

@@ -29,6 +29,7 @@
 #include "perfdata_priv.h"
 
 #define AHEAD       12        /* records to prefetch before they are delivered */
+#define STRETCH     256       /* records delivered before memory is looked after */
 #define AHEAD_BYTES 4096      /* bytes to prefetch before they are scanned */
 #define WINDOW      (1 << 20) /* bytes read, or delivered and lying four times as far apart, between two unmappings */
 
@@ -37,7 +38,7 @@
 struct entry {
 	u64 time;
 	u64 rec : 48;   /* user addresses have no more */
-	u64 event : 16; /* index of a sample's; NO_EVENT: another record, or its id is unknown */
+	u64 event : 16; /* index of a sample's; NO_EVENT: another record */
 };
 
 static inline const u8 *record_of(const struct entry *e)
@@ -62,7 +63,8 @@ struct stream {
 	u32 nr, room;
 	struct run *runs; /* nr_runs of room_runs, the last one is open; a heap during delivery */
 	u32 nr_runs, room_runs;
-	u64 run_time; /* of the last entry */
+	u64 run_time; /* of the last entry; UINT64_MAX: the next one begins a run */
+	u32 least;    /* bytes of a sample whose id and time are at the places that all samples share */
 	u64 max_time, limit;
 	struct block *blocks, **blocks_tail; /* oldest first */
 	u64 round;                           /* that is being read */
@@ -71,7 +73,9 @@ struct stream {
 	size_t carry_bytes;
 	u64 round_start, released, at; /* offsets in the file; at: how far it was read */
 	const u8 *in_map;
-	u64 delivered; /* bytes since the last unmapping */
+	u64 delivered;           /* bytes since the last unmapping */
+	struct pd_sample sample; /* that was delivered last */
+	u64 sample_type;         /* its event's */
 };
 
 /* ---- the queue ---- */
@@ -109,7 +113,7 @@ static inline int enqueue(struct stream *s, u64 time, const u8 *rec, const struc
 {
 	if (s->nr == s->room && grow_queue(s))
 		return -ENOMEM;
-	if ((time < s->run_time || !s->nr) && begin_run(s))
+	if (time < s->run_time && begin_run(s))
 		return -ENOMEM;
 	s->run_time = time;
 	s->queue[s->nr++] = (struct entry){ time, (uintptr_t)rec, e ? e->index : NO_EVENT };
@@ -175,22 +179,6 @@ static void keep_rest(struct stream *s)
 
 /* ---- delivery ---- */
 
-static void count(struct pd_file *f, const struct pd_sample *s)
-{
-	f->counts.records++;
-	if (s->type == PERF_RECORD_SAMPLE) {
-		f->counts.samples++;
-	} else if (s->type == PERF_RECORD_LOST && s->size >= 24) {
-		f->counts.lost_records++;
-		f->counts.lost_events += pd_u64(s->rec + 16);
-	}
-}
-
-static u64 file_offset(const struct stream *s, const u8 *rec)
-{
-	return rec >= s->f->map && rec < s->f->map + s->f->map_bytes ? rec - s->f->map : 0;
-}
-
 static inline struct pd_event *event_of_sample(struct pd_file *f, const u8 *rec, u16 size)
 {
 	if (f->id_offset < 0 || f->nr_events == 1)
@@ -207,33 +195,32 @@ static struct pd_event *event_of_sideband(struct pd_file *f, const u8 *rec, u16 
 	return e ? e : &f->events[0];
 }
 
-/* e: of a sample. */
-static int deliver(struct stream *s, const u8 *rec, struct pd_event *e)
+static void note_short(struct stream *s, const u8 *rec)
 {
-	struct pd_file *f = s->f;
-	struct pd_sample sample;
-	u32 type = pd_u32(rec);
-	u16 size = pd_u16(rec + 6);
-	int err;
+	pd_note(s->f, "record of type %u at offset %#llx is shorter than its event says", pd_u32(rec),
+		(unsigned long long)pd_offset(s->f, rec));
+}
 
-	if (type == PERF_RECORD_SAMPLE) {
-		if (!e) {
-			f->counts.unknown_ids++;
-			return 0;
-		}
-		err = pd_parse_sample(e, rec, &sample);
-	} else {
-		err = pd_parse_trailer(event_of_sideband(f, rec, size), rec, &sample);
+static inline int deliver_sample(struct stream *s, const u8 *rec, struct pd_event *e)
+{
+	if (e->attr.sample_type != s->sample_type) {
+		pd_clear_sample(&s->sample);
+		s->sample_type = e->attr.sample_type;
 	}
-	if (err) {
-		f->counts.bad_samples++;
-		pd_note(f, "record of type %u at offset %#llx is shorter than its event says", type,
-			(unsigned long long)file_offset(s, rec));
-		return 0;
-	}
-	sample.offset = file_offset(s, rec);
-	count(f, &sample);
-	return s->c->record(s->c->arg, &sample);
+	if (!pd_parse_sample(e, rec, &s->sample))
+		return s->c->record(s->c->arg, &s->sample);
+	note_short(s, rec);
+	return 0;
+}
+
+static int deliver_other(struct stream *s, const u8 *rec)
+{
+	struct pd_sample sample;
+
+	if (!pd_parse_trailer(event_of_sideband(s->f, rec, pd_u16(rec + 6)), rec, &sample))
+		return s->c->record(s->c->arg, &sample);
+	note_short(s, rec);
+	return 0;
 }
 
 /* Unmaps what was read of the file since `released`. */
@@ -245,33 +232,42 @@ static void unmap_read(struct stream *s)
 		madvise((void *)(s->in_map + from), to - from, MADV_DONTNEED);
 }
 
-static int deliver_queued(struct stream *s, const struct entry *e, const struct entry *end)
+/* How far the first run of the heap goes before the entry of another is older. */
+static u64 end_of_turn(const struct stream *s)
 {
-	if (e + AHEAD < end) {
-		__builtin_prefetch(record_of(&e[AHEAD]));
-		__builtin_prefetch(record_of(&e[AHEAD]) + 64);
-	}
-	s->delivered += pd_u16(record_of(e) + 6);
-	if (s->delivered > WINDOW / 4) {
-		unmap_read(s);
-		s->delivered = 0;
-	}
-	return deliver(s, record_of(e), e->event == NO_EVENT ? NULL : &s->f->events[e->event]);
+	const struct run *h = s->runs, *next;
+
+	if (s->nr_runs == 1)
+		return UINT64_MAX;
+	next = &h[1 + (s->nr_runs > 2 && is_before(s, h[2], h[1]))];
+	return s->queue[next->at].time - (next->at < h[0].at);
 }
 
 /* Delivers from the first run of the heap while its entry is the oldest, at most until the limit. */
 static int deliver_run(struct stream *s, u64 limit)
 {
-	struct run *h = s->runs, *r = &h[0], *next = NULL;
-	const struct entry *q = s->queue;
-	int err = 0;
+	struct run *r = &s->runs[0];
+	const struct entry *e = s->queue + r->at, *last = s->queue + r->end;
+	const struct entry *end = e + min(r->end - r->at, (u32)STRETCH);
+	int err;
 
-	if (s->nr_runs > 1)
-		next = &h[1 + (s->nr_runs > 2 && is_before(s, h[2], h[1]))];
+	limit = min(limit, end_of_turn(s));
 	do {
-		err = deliver_queued(s, &q[r->at], q + r->end);
-		r->at++;
-	} while (!err && r->at < r->end && q[r->at].time <= limit && (!next || is_before(s, *r, *next)));
+		const u8 *rec = record_of(e);
+
+		if (e + AHEAD < last) {
+			__builtin_prefetch(record_of(&e[AHEAD]));
+			__builtin_prefetch(record_of(&e[AHEAD]) + 64);
+		}
+		s->delivered += pd_u16(rec + 6);
+		err = e->event == NO_EVENT ? deliver_other(s, rec) : deliver_sample(s, rec, &s->f->events[e->event]);
+		e++;
+	} while (!err && e < end && e->time <= limit);
+	r->at = e - s->queue;
+	if (s->delivered > WINDOW / 4) {
+		unmap_read(s);
+		s->delivered = 0;
+	}
 	return err;
 }
 
@@ -328,18 +324,52 @@ static inline u64 time_of_sample(struct stream *s, const u8 *rec, u16 size, cons
 	return at && at + 8 <= size ? pd_u64(rec + at) : UINT64_MAX;
 }
 
-static inline int take_sample(struct stream *s, const u8 *rec, u16 size)
+static int take_sample(struct stream *s, const u8 *rec, u16 size)
 {
 	struct pd_event *e = event_of_sample(s->f, rec, size);
 	u64 time = time_of_sample(s, rec, size, e);
 
 	if (s->c->unordered || !time || time == UINT64_MAX)
-		return deliver(s, rec, e);
-	if (e && e->unwanted) { /* it still counts for what the round may deliver */
+		return e ? deliver_sample(s, rec, e) : 0;
+	if (!e || e->unwanted) { /* it still counts for what the round may deliver */
 		s->max_time = max(s->max_time, time);
 		return 0;
 	}
 	return enqueue(s, time, rec, e);
+}
+
+/* The first record from p on that is more than one more entry of the open run. Nearly all are no more: this loop is
+ * what reading costs. */
+static const u8 *take_samples(struct stream *s, const u8 *p, const u8 *end)
+{
+	const u32 least = s->least, room = s->room;
+	const u16 time_at = s->f->time_offset;
+	struct entry *queue = s->queue;
+	u64 run_time = s->run_time, max_time = s->max_time;
+	u32 nr = s->nr;
+
+	while (end - p >= (s64)least) {
+		u64 head = pd_u64(p), time = pd_u64(p + time_at);
+		u16 size = head >> 48;
+		const struct pd_event *e;
+
+		__builtin_prefetch(p + AHEAD_BYTES);
+		__builtin_prefetch(p + AHEAD_BYTES + 64);
+		if ((u32)head != PERF_RECORD_SAMPLE || size < least || size > end - p || time < run_time ||
+		    time == UINT64_MAX || nr == room)
+			break;
+		e = event_of_sample(s->f, p, size);
+		max_time = max(max_time, time);
+		if (e && !e->unwanted) {
+			queue[nr++] = (struct entry){ time, (uintptr_t)p, e->index };
+			run_time = time;
+		}
+		p += size;
+	}
+	s->nr = nr;
+	s->run_time = run_time;
+	s->max_time = max_time;
+	return p;
 }
 
 static int take_record(struct stream *s, const u8 *rec, u32 type, u16 size)
@@ -349,33 +379,31 @@ static int take_record(struct stream *s, const u8 *rec, u32 type, u16 size)
 
 	if (type == PERF_RECORD_SAMPLE)
 		return take_sample(s, rec, size);
-	if (type >= PD_USER_START) {
-		if (type >= PD_USER_END)
-			s->f->counts.unknown_types++;
+	if (type >= PD_USER_START)
 		return 0;
-	}
 	if (e->trailer_time && e->trailer_time + 8 <= size)
 		time = pd_u64(rec + size - e->trailer_time);
 	if (s->c->unordered || !time || time == UINT64_MAX)
-		return deliver(s, rec, NULL);
+		return deliver_other(s, rec);
 	return enqueue(s, time, rec, NULL);
 }
 
 /* The records in p; the number of bytes consumed, or -errno. A cut record at the end is left. */
 static s64 take_block(struct stream *s, const u8 *p, u64 bytes)
 {
-	u64 at = 0;
+	const u8 *at = p, *end = p + bytes;
 	u32 type;
 	u16 size;
 	int err;
 
-	while (pd_record_at(p + at, bytes - at, &type, &size)) {
-		err = type == PD_FINISHED_ROUND ? finish_round(s, s->round_start) : take_record(s, p + at, type, size);
+	for (;; at += size) {
+		at = take_samples(s, at, end);
+		if (!pd_record_at(at, end - at, &type, &size))
+			return at - p;
+		err = type == PD_FINISHED_ROUND ? finish_round(s, s->round_start) : take_record(s, at, type, size);
 		if (err)
 			return err;
-		at += size;
 	}
-	return at;
 }
 
 static int add_block(struct stream *s, const u8 *bytes, size_t n)
@@ -478,38 +506,43 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 
 	s->in_map = map;
 	s->round_start = s->released = s->at = from;
-	while (at < end && !err) {
-		const u8 *rec = map + at;
-
-		if (!pd_record_at(rec, end - at, &type, &size)) {
+	for (;;) {
+		at = take_samples(s, map + at, map + min(next_pause, end)) - map;
+		if (at == end || err)
+			break;
+		if (!pd_record_at(map + at, end - at, &type, &size)) {
 			pd_note(s->f, "record at offset %#llx is cut or damaged; read up to there",
 				(unsigned long long)at);
 			break;
 		}
-		if (at >= next_pause) {
+		if (at + size > next_pause) {
 			pause_at(s, at, at - from, end - from);
 			next_pause = at + WINDOW;
 		}
-		__builtin_prefetch(rec + min((u64)AHEAD_BYTES, end - at));
-		__builtin_prefetch(rec + min((u64)AHEAD_BYTES + 64, end - at));
+		err = take_any(s, map + at, type, size, at);
 		at += size;
-		if (type == PERF_RECORD_SAMPLE) {
-			err = take_sample(s, rec, size);
-			continue;
-		}
-		err = take_any(s, rec, type, size, at - size);
-		at += min(payload(s, rec, type, size), end - at);
+		at += min(payload(s, map + at - size, type, size), end - at);
 	}
 	s->at = at;
 	return err;
 }
 
+/* Samples of one form are queued by a short loop; what needs a closer look is never long enough for it. */
+static u32 least_sample(const struct pd_file *f, const struct pd_consumer *c)
+{
+	if (c->unordered || f->times_differ || !f->time_offset)
+		return UINT16_MAX + 1;
+	return max(f->time_offset, max(f->id_offset, 8)) + 8;
+}
+
 int pd_for_each(struct pd_file *f, const struct pd_consumer *c)
 {
-	struct stream s = { .f = f, .c = c, .blocks_tail = &s.blocks };
+	struct stream s = { .f = f, .c = c, .blocks_tail = &s.blocks, .run_time = UINT64_MAX };
 	int err;
 
-	memset(&f->counts, 0, sizeof(f->counts));
+	s.least = least_sample(f, c);
+	s.sample_type = f->events[0].attr.sample_type;
+	pd_clear_sample(&s.sample);
 	err = read_span(&s, f->map, f->data.offset, f->data.offset + f->data.size);
 	for (u32 i = 0; i < f->nr_parts && !err; i++)
 		err = read_span(&s, f->parts[i].map, 0, f->parts[i].bytes);

@@ -236,17 +236,17 @@ static int build_id_table(struct pd_file *f)
 		n += f->events[i].nr_ids;
 	while (size < n * 2)
 		size *= 2;
-	f->id_table = calloc(size, sizeof(*f->id_table));
-	if (!f->id_table)
+	f->ids.slots = calloc(size, sizeof(*f->ids.slots));
+	if (!f->ids.slots)
 		return -ENOMEM;
-	f->id_mask = size - 1;
+	f->ids.mask = size - 1;
 	for (u32 i = 0; i < f->nr_events; i++)
 		for (u32 k = 0; k < f->events[i].nr_ids; k++) {
-			u64 id = f->events[i].ids[k], h = id & f->id_mask;
+			u64 id = f->events[i].ids[k], h = id & f->ids.mask;
 
-			while (f->id_table[h].event && f->id_table[h].id != id)
-				h = (h + 1) & f->id_mask;
-			f->id_table[h] = (struct id_slot){ id, &f->events[i] };
+			while (f->ids.slots[h].event && f->ids.slots[h].id != id)
+				h = (h + 1) & f->ids.mask;
+			f->ids.slots[h] = (struct id_slot){ id, &f->events[i] };
 		}
 	return 0;
 }
@@ -458,7 +458,7 @@ void pd_close(struct pd_file *f)
 	pd_tracing_free(&f->tracing);
 	free(f->parts);
 	free(f->events);
-	free(f->id_table);
+	free(f->ids.slots);
 	if (f->map)
 		munmap((void *)f->map, max(f->map_bytes, (u64)1));
 	if (f->fd >= 0)

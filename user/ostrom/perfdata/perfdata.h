@@ -151,6 +151,7 @@ struct pd_event {
 	const struct pd_tracepoint *tp; /* NULL unless a tracepoint whose format is in the file */
 	struct pd_layout at;
 	bool has_rest;    /* fields of no fixed place follow the fixed ones */
+	bool rest_is_raw; /* only the raw bytes do */
 	int trailer_time; /* of TIME from the end of other records, 0 if none */
 	bool unwanted;    /* set by the consumer: its samples need not be delivered */
 };

@@ -11,9 +11,12 @@ struct pd_section {
 	u64 offset, size;
 };
 
-struct id_slot {
-	u64 id;
-	struct pd_event *event;
+struct pd_ids { /* open addressing, slots mask + 1 */
+	struct id_slot {
+		u64 id;
+		struct pd_event *event;
+	} *slots;
+	u64 mask;
 };
 
 struct pd_file {
@@ -26,8 +29,7 @@ struct pd_file {
 	struct pd_event *events; /* nr_events */
 	u32 nr_events;
 	struct pd_tracing tracing;
-	struct id_slot *id_table; /* open addressing, size id_mask + 1 */
-	u64 id_mask;
+	struct pd_ids ids;
 	int id_offset;   /* of the id in a sample, -1: one event */
 	int time_offset; /* of the time in a sample, as the first event has it; 0: none */
 	bool times_differ;
@@ -44,12 +46,13 @@ struct pd_file {
 
 /* Notes the first damage found; later ones are consequences. */
 void pd_note(struct pd_file *f, const char *fmt, ...) __printf(2, 3);
-static inline struct pd_event *pd_event_of_id(const struct pd_file *f, u64 id)
+static inline struct pd_event *pd_event_of_id(const struct pd_ids *ids, u64 id)
 {
-	for (u64 h = id & f->id_mask; f->id_table[h].event; h = (h + 1) & f->id_mask)
-		if (f->id_table[h].id == id)
-			return f->id_table[h].event;
-	return NULL;
+	const struct id_slot *slot = &ids->slots[id & ids->mask];
+
+	while (slot->event && slot->id != id)
+		slot = &ids->slots[(slot - ids->slots + 1) & ids->mask];
+	return slot->event;
 }
 
 /* Tells a person at a terminal how far a long reading is; end erases the line. */

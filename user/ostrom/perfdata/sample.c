@@ -73,7 +73,7 @@ static void skip_read(struct cursor *c, u64 format)
 	words(c, nr > c->left ? c->left + 1 : nr * (1 + extra));
 }
 
-static void take_raw(struct cursor *c, struct pd_sample *s)
+static inline void take_raw(struct cursor *c, struct pd_sample *s)
 {
 	const u8 *p = bytes(c, 4);
 	u32 n;
@@ -195,9 +195,13 @@ int pd_parse_sample(const struct pd_event *e, const u8 *rec, struct pd_sample *s
 	if (at->cpu)
 		s->cpu = pd_u32(rec + at->cpu);
 	s->period = at->period ? pd_u64(rec + at->period) : e->attr.sample_period;
-	if (!e->has_rest || take_rest(&e->attr, rec + at->end, s->size - at->end, s))
-		return 0;
-	return -EINVAL;
+	if (e->rest_is_raw) {
+		struct cursor c = { rec + at->end, s->size - at->end, false };
+
+		take_raw(&c, s);
+		return c.bad ? -EINVAL : 0;
+	}
+	return !e->has_rest || take_rest(&e->attr, rec + at->end, s->size - at->end, s) ? 0 : -EINVAL;
 }
 
 /* The sample_id that closes every record but a sample when sample_id_all is set. */
@@ -278,6 +282,7 @@ void pd_layout_event(struct pd_event *e)
 	at->period = place(&end, t, PERF_SAMPLE_PERIOD);
 	at->end = end;
 	e->has_rest = t & ~(u64)FIXED_BITS;
+	e->rest_is_raw = (t & ~(u64)FIXED_BITS) == PERF_SAMPLE_RAW;
 	e->trailer_time = 0;
 	if ((t & PERF_SAMPLE_TIME) && e->attr.sample_id_all)
 		e->trailer_time = 8 * (1 + !!(t & PERF_SAMPLE_ID) + !!(t & PERF_SAMPLE_STREAM_ID) +

@@ -37,13 +37,22 @@
 
 struct entry {
 	u64 time;
-	u64 rec : 48;   /* user addresses have no more */
-	u64 event : 16; /* index of a sample's; NO_EVENT: another record */
+	u64 rec; /* its address (user addresses have 48 bits), above it a sample's event; NO_EVENT: another record */
 };
+
+static inline struct entry make_entry(u64 time, const u8 *rec, u64 event)
+{
+	return (struct entry){ time, (uintptr_t)rec | event << 48 };
+}
 
 static inline const u8 *record_of(const struct entry *e)
 {
-	return (const u8 *)(uintptr_t)e->rec;
+	return (const u8 *)(uintptr_t)(e->rec << 16 >> 16);
+}
+
+static inline u32 event_of(const struct entry *e)
+{
+	return e->rec >> 48;
 }
 
 struct run { /* ascending entries of the queue */
@@ -116,7 +125,7 @@ static inline int enqueue(struct stream *s, u64 time, const u8 *rec, const struc
 	if (time < s->run_time && begin_run(s))
 		return -ENOMEM;
 	s->run_time = time;
-	s->queue[s->nr++] = (struct entry){ time, (uintptr_t)rec, e ? e->index : NO_EVENT };
+	s->queue[s->nr++] = make_entry(time, rec, e ? e->index : NO_EVENT);
 	s->max_time = max(s->max_time, time);
 	return 0;
 }
@@ -183,7 +192,7 @@ static inline struct pd_event *event_of_sample(struct pd_file *f, const u8 *rec,
 {
 	if (f->id_offset < 0 || f->nr_events == 1)
 		return &f->events[0];
-	return size >= f->id_offset + 8 ? pd_event_of_id(f, pd_u64(rec + f->id_offset)) : NULL;
+	return size >= f->id_offset + 8 ? pd_event_of_id(&f->ids, pd_u64(rec + f->id_offset)) : NULL;
 }
 
 static struct pd_event *event_of_sideband(struct pd_file *f, const u8 *rec, u16 size)
@@ -191,7 +200,7 @@ static struct pd_event *event_of_sideband(struct pd_file *f, const u8 *rec, u16 
 	struct pd_event *e = NULL;
 
 	if (f->id_offset == 8 && f->events[0].attr.sample_id_all && size >= 16)
-		e = pd_event_of_id(f, pd_u64(rec + size - 8));
+		e = pd_event_of_id(&f->ids, pd_u64(rec + size - 8));
 	return e ? e : &f->events[0];
 }
 
@@ -260,7 +269,10 @@ static int deliver_run(struct stream *s, u64 limit)
 			__builtin_prefetch(record_of(&e[AHEAD]) + 64);
 		}
 		s->delivered += pd_u16(rec + 6);
-		err = e->event == NO_EVENT ? deliver_other(s, rec) : deliver_sample(s, rec, &s->f->events[e->event]);
+		if (event_of(e) == NO_EVENT)
+			err = deliver_other(s, rec);
+		else
+			err = deliver_sample(s, rec, &s->f->events[event_of(e)]);
 		e++;
 	} while (!err && e < end && e->time <= limit);
 	r->at = e - s->queue;
@@ -342,8 +354,9 @@ static int take_sample(struct stream *s, const u8 *rec, u16 size)
  * what reading costs. */
 static const u8 *take_samples(struct stream *s, const u8 *p, const u8 *end)
 {
-	const u32 least = s->least, room = s->room;
-	const u16 time_at = s->f->time_offset;
+	const struct pd_file *f = s->f;
+	const u32 least = s->least, room = s->room, time_at = f->time_offset, id_at = f->id_offset;
+	const struct pd_ids ids = f->ids;
 	struct entry *queue = s->queue;
 	u64 run_time = s->run_time, max_time = s->max_time;
 	u32 nr = s->nr;
@@ -355,13 +368,13 @@ static const u8 *take_samples(struct stream *s, const u8 *p, const u8 *end)
 
 		__builtin_prefetch(p + AHEAD_BYTES);
 		__builtin_prefetch(p + AHEAD_BYTES + 64);
-		if ((u32)head != PERF_RECORD_SAMPLE || size < least || size > end - p || time < run_time ||
-		    time == UINT64_MAX || nr == room)
+		if ((u32)head != PERF_RECORD_SAMPLE || size < least || size > end - p || nr == room ||
+		    time + 1 <= run_time) /* older, or all ones: no time */
 			break;
-		e = event_of_sample(s->f, p, size);
+		e = pd_event_of_id(&ids, pd_u64(p + id_at));
 		max_time = max(max_time, time);
 		if (e && !e->unwanted) {
-			queue[nr++] = (struct entry){ time, (uintptr_t)p, e->index };
+			queue[nr++] = make_entry(time, p, e->index);
 			run_time = time;
 		}
 		p += size;
@@ -530,9 +543,9 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 /* Samples of one form are queued by a short loop; what needs a closer look is never long enough for it. */
 static u32 least_sample(const struct pd_file *f, const struct pd_consumer *c)
 {
-	if (c->unordered || f->times_differ || !f->time_offset)
+	if (c->unordered || f->times_differ || !f->time_offset || f->id_offset < 0 || f->nr_events == 1)
 		return UINT16_MAX + 1;
-	return max(f->time_offset, max(f->id_offset, 8)) + 8;
+	return max(f->time_offset, f->id_offset) + 8;
 }
 
 int pd_for_each(struct pd_file *f, const struct pd_consumer *c)

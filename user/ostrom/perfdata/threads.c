@@ -33,15 +33,6 @@ static inline u32 bucket(const struct pd_threads *t, s32 tid)
 	return (u32)tid & (t->nr_buckets - 1);
 }
 
-struct pd_thread *pd_thread_find(const struct pd_threads *t, s32 tid)
-{
-	struct pd_thread *th = t->buckets[bucket(t, tid)];
-
-	while (th && th->tid != tid)
-		th = th->next;
-	return th;
-}
-
 static void grow(struct pd_threads *t)
 {
 	struct pd_threads big = *t;
@@ -79,7 +70,7 @@ struct pd_thread *pd_thread_new(s32 pid, s32 tid)
 
 static void learn_pid(struct pd_threads *t, struct pd_thread *th, s32 pid)
 {
-	if (pid == th->pid || pid == -1 || th->pid != -1)
+	if (pid == -1)
 		return;
 	th->pid = pid;
 	th->label_len = 0;
@@ -87,7 +78,8 @@ static void learn_pid(struct pd_threads *t, struct pd_thread *th, s32 pid)
 		pd_thread_get(t, pid, pid);
 }
 
-struct pd_thread *pd_thread_get(struct pd_threads *t, s32 pid, s32 tid)
+/* What pd_thread_get does not find, or finds without its process. */
+struct pd_thread *pd_thread_add(struct pd_threads *t, s32 pid, s32 tid)
 {
 	struct pd_thread *th = pd_thread_find(t, tid);
 	u32 b;

@@ -33,9 +33,22 @@ struct pd_threads {
 
 int pd_threads_init(struct pd_threads *t);
 void pd_threads_free(struct pd_threads *t);
+struct pd_thread *pd_thread_add(struct pd_threads *t, s32 pid, s32 tid);
+static inline struct pd_thread *pd_thread_find(const struct pd_threads *t, s32 tid)
+{
+	struct pd_thread *th = t->buckets[(u32)tid & (t->nr_buckets - 1)];
+
+	while (th && th->tid != tid)
+		th = th->next;
+	return th;
+}
 /* NULL only for lack of memory. pid 0 means unknown, -1 to be learned. */
-struct pd_thread *pd_thread_get(struct pd_threads *t, s32 pid, s32 tid);
-struct pd_thread *pd_thread_find(const struct pd_threads *t, s32 tid);
+static inline struct pd_thread *pd_thread_get(struct pd_threads *t, s32 pid, s32 tid)
+{
+	struct pd_thread *th = pd_thread_find(t, tid);
+
+	return th && (th->pid == pid || th->pid != -1) ? th : pd_thread_add(t, pid, tid);
+}
 struct pd_thread *pd_thread_new(s32 pid, s32 tid); /* outside the table */
 void pd_thread_set_comm(struct pd_thread *th, const char *comm);
 /* Follows COMM, FORK and EXIT; other types do nothing. 0 or -ENOMEM. */

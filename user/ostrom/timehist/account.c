@@ -109,46 +109,45 @@ bool th_skip(struct timehist *th, struct pd_thread *t, const struct th_event *e,
 	return skip;
 }
 
-static void add_stat(struct th_stats *st, u64 val)
+static inline void add_stat(struct th_stats *st, u64 val)
 {
-	double delta;
+	double x = (s64)val, delta; /* no run takes 292 years: a signed number is one instruction */
 
 	st->n++;
-	delta = val - st->mean;
+	delta = x - st->mean;
 	st->mean += delta / st->n;
-	st->m2 += delta * (val - st->mean);
+	st->m2 += delta * (x - st->mean);
 	st->max = max(st->max, val);
 	st->min = min(st->min, val);
 }
 
-static void close_turn(struct th_runtime *r, u64 t, u64 tprev, bool summary)
+static inline enum th_wait kind_of_state(s32 state)
 {
-	r->dt_run = r->dt_delay = r->dt_sleep = r->dt_iowait = r->dt_preempt = 0;
-	r->wait = r->last_wait;
-	if (tprev) {
-		r->dt_run = t - tprev;
-		if (r->ready_time && r->ready_time <= tprev)
-			r->dt_delay = tprev - r->ready_time;
-		if (r->last_time && r->last_time <= tprev) {
-			u64 wait = tprev - r->last_time;
+	if (state == STATE_RUNNING)
+		return TH_PREEMPTED;
+	return state == STATE_UNINTERRUPTIBLE ? TH_IO : TH_SLEEP;
+}
 
-			if (r->last_state == STATE_RUNNING)
-				r->dt_preempt = wait;
-			else if (r->last_state == STATE_UNINTERRUPTIBLE)
-				r->dt_iowait = wait;
-			else
-				r->dt_sleep = wait;
-		}
-	}
+/* From `from`, 0 if it is unknown, to `to`. */
+static inline u64 stretch(u64 from, u64 to)
+{
+	return from && from <= to ? to - from : 0;
+}
+
+static inline void close_turn(struct th_runtime *r, u64 t, u64 tprev, bool summary)
+{
+	r->dt_run = tprev ? t - tprev : 0;
+	r->dt_delay = stretch(r->ready_time, tprev);
+	r->dt_wait = stretch(r->last_time, tprev);
+	r->dt_kind = kind_of_state(r->last_state);
+	r->wait = r->last_wait;
 	if (!summary)
 		return;
 	add_stat(&r->run, r->dt_run);
 	r->total_run += r->dt_run;
 	r->total_delay += r->dt_delay;
-	r->total_sleep += r->dt_sleep;
-	r->total_iowait += r->dt_iowait;
-	r->total_preempt += r->dt_preempt;
-	r->total_wait[r->wait] += r->dt_sleep + r->dt_iowait + r->dt_preempt;
+	r->total_kind[r->dt_kind] += r->dt_wait;
+	r->total_wait[r->wait] += r->dt_wait;
 }
 
 static struct pd_thread *switched_out(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
@@ -178,7 +177,7 @@ static bool account_idle(struct th_cpu *c, u64 t, u64 tprev, bool summary)
 	if (!r)
 		return false;
 	close_turn(r, t, tprev, summary);
-	r->dt_run = r->dt_delay = r->dt_sleep = r->dt_iowait = r->dt_preempt = 0;
+	r->dt_run = r->dt_delay = r->dt_wait = 0;
 	c->last_thread = NULL;
 	return true;
 }

@@ -17,11 +17,6 @@ static const char *const wait_keys[TH_WAITS] = { "sleep", "iowait", "lock", "pre
 static const char *const wait_words[TH_WAITS] = { "asleep", "uninterruptible (I/O)", "behind a lock", "preempted",
 						  "throttled by its quota" };
 
-static u64 wait_ns(const struct th_runtime *r)
-{
-	return r->dt_sleep + r->dt_iowait + r->dt_preempt; /* one of them is not zero */
-}
-
 bool th_wants_waits(const struct timehist *th)
 {
 	return th->opt.json || th->opt.why || th->opt.waits;
@@ -84,7 +79,7 @@ void th_print_json(struct timehist *th, const struct th_event *e, const struct p
 	out_printf(o, ",\"tid\":%d,\"pid\":%d,\"run_ns\":%llu,\"delay_ns\":%llu", t->tid, t->pid,
 		   (unsigned long long)r->dt_run, (unsigned long long)r->dt_delay);
 	for (u32 i = 0; i < TH_WAITS; i++)
-		out_printf(o, ",\"%s_ns\":%llu", wait_keys[i], (unsigned long long)(i == r->wait ? wait_ns(r) : 0));
+		out_printf(o, ",\"%s_ns\":%llu", wait_keys[i], (unsigned long long)(i == r->wait ? r->dt_wait : 0));
 	out_printf(o, ",\"state\":%d,\"next_tid\":%d,\"waker_tid\":%d,\"lost\":%s}\n", state,
 		   (s32)pd_field_int(e->next_pid, s->raw, s->raw_bytes), r->was_waker,
 		   r->last_time < th->last_lost ? "true" : "false");
@@ -121,7 +116,7 @@ static void note_chain(struct timehist *th, const struct th_runtime *r, struct t
 void th_note_delay(struct timehist *th, const struct pd_thread *t, const struct pd_sample *s)
 {
 	const struct th_runtime *r = t->priv;
-	u64 wait = wait_ns(r);
+	u64 wait = r->dt_wait;
 	u32 at = th->nr_delays;
 
 	if (!is_asked(th, t) || !wait)

@@ -147,7 +147,7 @@ void th_print_switch(struct timehist *th, const struct th_event *e, const struct
 		out_char(o, ' ');
 	}
 	put_label(th, t);
-	out_ms(o, r->dt_sleep + r->dt_iowait + r->dt_preempt, 6);
+	out_ms(o, r->dt_wait, 6);
 	out_ms(o, r->dt_delay, 6);
 	out_ms(o, r->dt_run, 6);
 	if (th->opt.state) {

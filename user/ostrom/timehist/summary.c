@@ -43,11 +43,11 @@ static void put_waittime(struct timehist *th, const struct th_runtime *r)
 	struct out *o = &th->out;
 
 	out_ms(o, r->total_run, 8);
-	out_ms(o, r->total_sleep, 6);
+	out_ms(o, r->total_kind[TH_SLEEP], 6);
 	out_char(o, ' ');
-	out_ms(o, r->total_iowait, 6);
+	out_ms(o, r->total_kind[TH_IO], 6);
 	out_char(o, ' ');
-	out_ms(o, r->total_preempt, 6);
+	out_ms(o, r->total_kind[TH_PREEMPTED], 6);
 	out_char(o, ' ');
 	out_ms(o, r->total_delay, 6);
 	out_char(o, '\n');

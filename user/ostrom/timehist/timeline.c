@@ -159,7 +159,8 @@ static void add_state(const struct timeline *t, struct task_lane *l, struct span
 int timeline_turn(struct timehist *th, const struct pd_thread *who, struct th_runtime *r, u32 cpu, u64 time)
 {
 	struct timeline *t = th->timeline;
-	u64 on = time - r->dt_run, wait = r->dt_sleep + r->dt_iowait + r->dt_preempt;
+	u64 on = time - r->dt_run, wait = r->dt_wait;
+	bool is_preempted = wait && r->dt_kind == TH_PREEMPTED;
 	struct span run = { on, time };
 	struct cpu_bucket *b = cpu_lane(t, cpu);
 	struct task_lane *l;
@@ -173,9 +174,9 @@ int timeline_turn(struct timehist *th, const struct pd_thread *who, struct th_ru
 		return -ENOMEM;
 	l->run_ns += r->dt_run;
 	add_state(t, l, run, LANE_RUN);
-	add_state(t, l, (struct span){ on - (r->dt_preempt ? wait : r->dt_delay), on }, LANE_READY);
-	if (!r->dt_preempt && wait > r->dt_delay)
-		add_state(t, l, (struct span){ on - wait, on - r->dt_delay }, r->dt_iowait ? LANE_IO : LANE_SLEEP);
+	add_state(t, l, (struct span){ on - (is_preempted ? wait : r->dt_delay), on }, LANE_READY);
+	if (!is_preempted && wait > r->dt_delay)
+		add_state(t, l, (struct span){ on - wait, on - r->dt_delay }, r->dt_kind == TH_IO ? LANE_IO : LANE_SLEEP);
 	if (!clip(t, &run))
 		return 0;
 	for (u32 i = bucket_of(t, run.from); i <= bucket_of(t, run.to - 1); i++)

@@ -7,7 +7,7 @@
  *
  * Contract: no crash, no leak, no read outside; errors come with a message. Locks: none.
  */
-// links: user/ostrom/perfdata/open.c user/ostrom/perfdata/stream.c
+// links: user/ostrom/perfdata/open.c user/ostrom/perfdata/stream.c user/ostrom/perfdata/order.c
 // links: user/ostrom/perfdata/progress.c
 // links: user/ostrom/perfdata/sample.c user/ostrom/perfdata/tracefmt.c
 // links: user/ostrom/perfdata/threads.c user/ostrom/perfdata/maps.c

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Records in the order of time: what reading (stream.c) hands to delivery (order.c), a round of the recorder at a time.
+ * Reading runs in a thread of its own, delivery and the consumer in the caller's; a batch belongs to one of them.
+ *
+ *   reading:   order_next -> batch_add... -> order_next -> batch_add... -> order_end
+ *   delivery:               order_deliver_all: waits for batches and delivers from them until reading ended
+ */
+#ifndef PERFDATA_ORDER_H
+#define PERFDATA_ORDER_H
+
+#include <pthread.h>
+#include "perfdata_priv.h"
+
+#define NO_EVENT 0xffff
+
+struct entry {
+	u64 time; /* 0: none, delivered before all others of the round */
+	u64 rec;  /* its address (user addresses have 48 bits), above it a sample's event; NO_EVENT: another record */
+};
+
+struct block { /* unpacked records */
+	struct block *next;
+	u8 bytes[];
+};
+
+struct batch { /* the records of one round */
+	struct batch *next;
+	struct entry *entries; /* nr of room */
+	u32 nr, room;
+	u32 *runs; /* where ascending stretches begin, nr_runs of room_runs */
+	u32 nr_runs, room_runs;
+	u64 run_time;         /* of the last entry; UINT64_MAX: the next one begins a run */
+	u64 limit;            /* what is not newer can have no later predecessor and is due */
+	struct block *blocks; /* whose last record is of this round */
+	const u8 *from, *to;  /* of the file */
+};
+
+struct order {
+	struct pd_file *file;
+	const struct pd_consumer *consumer;
+
+	pthread_mutex_t lock; /* of the next five */
+	pthread_cond_t changed;
+	struct batch *ready, *spare; /* ready: oldest first */
+	u32 nr_batches;
+	bool has_ended, has_stopped; /* reading; delivery */
+	int read_error;
+
+	struct batch *held; /* delivery's own from here on: the last batch, part of which may not be due */
+	struct run *runs;   /* nr_runs of room_runs, a heap by the time of their first entries */
+	u32 nr_runs, room_runs, next_run;
+	u64 delivered;           /* bytes since pages were given back */
+	struct pd_sample sample; /* that was delivered last */
+	u64 sample_type;         /* its event's */
+	bool is_short;           /* a record was shorter than its event says: its type, and where it was */
+	u32 short_type;
+	u64 short_offset;
+};
+
+void order_init(struct order *o, struct pd_file *f, const struct pd_consumer *c);
+void order_free(struct order *o);
+/* Hands a batch over (NULL: there is none yet) for an empty one. NULL if there is no memory, or nobody wants more: then the
+ * batch is not handed over. */
+struct batch *order_next(struct order *o, struct batch *full);
+void order_end(struct order *o, struct batch *last, int error); /* the last one is delivered whole, or with an error not */
+int order_deliver_all(struct order *o); /* 0, reading's error, or what the consumer returned */
+/* Without order, from the caller's thread. e: of a sample, else NULL. */
+int order_deliver_now(struct order *o, const u8 *rec, struct pd_event *e);
+
+int batch_add_slowly(struct batch *b, u64 time, u64 rec);
+static inline int batch_add(struct batch *b, u64 time, const u8 *rec, u64 event)
+{
+	struct entry e = { time, (uintptr_t)rec | event << 48 };
+
+	if (time < b->run_time || b->nr == b->room)
+		return batch_add_slowly(b, e.time, e.rec);
+	b->run_time = time;
+	b->entries[b->nr++] = e;
+	return 0;
+}
+
+/* Gives pages of the file back that will hardly be read again; if they are, they come from the page cache. */
+void order_unmap(const struct order *o, const u8 *from, const u8 *to);
+
+#endif

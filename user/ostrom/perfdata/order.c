@@ -3,10 +3,10 @@
  * Problem: the file holds one stretch of records a CPU and round, each in time order, one after the other; people and
  * computations need one order over all CPUs, and reading alone takes as long as what is done with the records.
  *
- * Idea: reading fills a batch a round with {time, record}. With the batch of round k everything not newer than the newest
- * record of round k-1 is due, and nothing that is newer lies in an older batch: so two batches are held at a time, while
- * the next is being filled. The entries are a few ascending runs (one a CPU and round); a heap of runs by their first time
- * gives the order without moving an entry. Of two equal times the earlier in the file comes first.
+ * Idea: reading fills a batch a round with {time, record}. With the batch of round k everything not newer than the
+ * newest record of round k-1 is due, and nothing that is newer lies in an older batch: so two batches are held at a
+ * time, while the next is being filled. The entries are a few ascending runs (one a CPU and round); a heap of runs by
+ * their first time gives the order without moving an entry. Of two equal times the earlier in the file comes first.
  *
  *      round k-1        round k          FINISHED_ROUND
  *   ..[cpu0][cpu1]   [cpu0][cpu1][cpu2]  | deliver time <= max(round k-1), give batch k-1 back

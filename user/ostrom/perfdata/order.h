@@ -60,10 +60,11 @@ struct order {
 
 void order_init(struct order *o, struct pd_file *f, const struct pd_consumer *c);
 void order_free(struct order *o);
-/* Hands a batch over (NULL: there is none yet) for an empty one. NULL if there is no memory, or nobody wants more: then the
- * batch is not handed over. */
+/* Hands a batch over (NULL: there is none yet) for an empty one. NULL if there is no memory, or nobody wants more: then
+ * the batch is not handed over. */
 struct batch *order_next(struct order *o, struct batch *full);
-void order_end(struct order *o, struct batch *last, int error); /* the last one is delivered whole, or with an error not */
+void order_end(struct order *o, struct batch *last,
+	       int error);              /* the last one is delivered whole, or with an error not */
 int order_deliver_all(struct order *o); /* 0, reading's error, or what the consumer returned */
 /* Without order, from the caller's thread. e: of a sample, else NULL. */
 int order_deliver_now(struct order *o, const u8 *rec, struct pd_event *e);

@@ -15,7 +15,7 @@ struct pd_ids { /* open addressing, slots mask + 1 */
 	struct id_slot {
 		u64 id;
 		struct pd_event *event;
-	} *slots;
+	} * slots;
 	u64 mask;
 };
 
@@ -60,8 +60,8 @@ void pd_progress(struct pd_file *f, u64 done, u64 total);
 void pd_progress_end(struct pd_file *f);
 void pd_layout_event(struct pd_event *e);
 void pd_clear_sample(struct pd_sample *s);
-/* Fills in what the event's attribute says is in the record; 0, or -EINVAL if that is more than its size. s was cleared, or
- * holds an earlier sample of the same sample_type: what such samples do not have is left alone. */
+/* Fills in what the event's attribute says is in the record; 0, or -EINVAL if that is more than its size. s was
+ * cleared, or holds an earlier sample of the same sample_type: what such samples do not have is left alone. */
 int pd_parse_sample(const struct pd_event *e, const u8 *rec, struct pd_sample *s);
 /* The same of a record that is no sample; s may be as it is. */
 int pd_parse_trailer(const struct pd_event *e, const u8 *rec, struct pd_sample *s);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: a recording may be larger than memory, and people wait for it: reading must neither keep it nor hold up what is
- * done with its records.
+ * Problem: a recording may be larger than memory, and people wait for it: reading must neither keep it nor hold up what
+ * is done with its records.
  *
  * Idea: a thread walks over the mapped file and notes each record that somebody wants with its time in the batch of its
- * round (order.h); the caller's thread delivers the batches. Compressed records are unpacked into blocks that go back with
- * the batch of their last record. Pages of the file do not stay until their records are delivered: every MiB those that
- * were read are unmapped, and what is delivered later comes back from the page cache. Records without a time (those that
- * the recorder synthesised) come before the others of their round, as in perf.
+ * round (order.h); the caller's thread delivers the batches. Compressed records are unpacked into blocks that go back
+ * with the batch of their last record. Pages of the file do not stay until their records are delivered: every MiB those
+ * that were read are unmapped, and what is delivered later comes back from the page cache. Records without a time
+ * (those that the recorder synthesised) come before the others of their round, as in perf.
  *
  * Contract: perfdata.h. A record that does not fit ends the reading: damage is noted with its offset, what was read is
  * delivered. Without order everything happens in the caller's thread.

@@ -30,11 +30,11 @@ enum th_wait { /* what perf's three kinds of waiting really were */
 	       TH_WAITS,
 };
 
-struct th_runtime {     /* of one thread */
-	u64 last_time;  /* switched out */
-	u64 ready_time; /* woken since then, 0 if not */
-	u64 dt_run, dt_delay, dt_wait;  /* of the turn that was closed last */
-	enum th_wait dt_kind;           /* of dt_wait as perf knows it: TH_SLEEP, TH_IO or TH_PREEMPTED */
+struct th_runtime {                    /* of one thread */
+	u64 last_time;                 /* switched out */
+	u64 ready_time;                /* woken since then, 0 if not */
+	u64 dt_run, dt_delay, dt_wait; /* of the turn that was closed last */
+	enum th_wait dt_kind;          /* of dt_wait as perf knows it: TH_SLEEP, TH_IO or TH_PREEMPTED */
 	u64 total_run, total_delay, total_kind[TH_WAITS];
 	u64 migrations;
 	struct th_stats run;

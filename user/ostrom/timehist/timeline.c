@@ -176,7 +176,8 @@ int timeline_turn(struct timehist *th, const struct pd_thread *who, struct th_ru
 	add_state(t, l, run, LANE_RUN);
 	add_state(t, l, (struct span){ on - (is_preempted ? wait : r->dt_delay), on }, LANE_READY);
 	if (!is_preempted && wait > r->dt_delay)
-		add_state(t, l, (struct span){ on - wait, on - r->dt_delay }, r->dt_kind == TH_IO ? LANE_IO : LANE_SLEEP);
+		add_state(t, l, (struct span){ on - wait, on - r->dt_delay },
+			  r->dt_kind == TH_IO ? LANE_IO : LANE_SLEEP);
 	if (!clip(t, &run))
 		return 0;
 	for (u32 i = bucket_of(t, run.from); i <= bucket_of(t, run.to - 1); i++)

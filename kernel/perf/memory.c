@@ -6,7 +6,9 @@
  * Idea: at a tick in user mode, step through the program, decode what has a memory operand, and sample the Nth access
  * that the event wants, with N random and small: emulators stop at the start of a block, processors at the oldest
  * instruction that waits, and the next access after a place taken by chance is most often one behind a long stretch
- * without any; counting accesses, not instructions, takes these habits away. The address comes from the registers
+ * without any; counting accesses, not instructions, takes these habits away. Each event draws its own N: with one for
+ * all, of two events that wait at the same place of a loop the same one would come first each time, and the other find
+ * the line where the first has just brought it. The address comes from the registers
  * before the instruction runs; where the line was is inferred by the order of samples (perf/owner.h).
  *
  *   tick -> walk: step, decode, step, decode, ... -> owner_touch -> DATA_SRC -> waiting events that want loads, stores
@@ -330,11 +332,10 @@ static void memory_tick(struct perf_event *e)
 			return;
 		c->walk.task = current;
 		c->walk.steps = STEPS_MOST;
-		c->walk.accesses = random_accesses();
 		go_on(c, r, &i);
 	}
 	if (c->walk.task && list_empty(&e->fire_link)) {
-		e->left = c->walk.accesses;
+		e->left = random_accesses();
 		list_add_tail(&e->fire_link, &c->walk.waiting);
 	}
 }

@@ -132,7 +132,6 @@ struct perf_walk {           /* memory.c: from a tick to the access that is samp
 	struct task *task;   /* it is being stepped; NULL: no walk */
 	struct list waiting; /* events that want an access, by fire_link */
 	u8 steps;            /* left */
-	u8 accesses;         /* each event samples the one of this number, of the kinds that it wants */
 };
 
 struct perf_cpu {

@@ -57,11 +57,16 @@ static const struct perf_event_attr clock_attr = {
 	.sample_id_all = 1,
 };
 
-static void put_sample(struct pw *w, u64 time, u64 ip)
+static void put_sample_of(struct pw *w, u64 id, u64 time, u64 ip)
 {
-	struct sample_rec r = { { PERF_RECORD_SAMPLE, PERF_RECORD_MISC_USER, sizeof(r) }, 7, ip, 10, 11, time, 3, 0 };
+	struct sample_rec r = { { PERF_RECORD_SAMPLE, PERF_RECORD_MISC_USER, sizeof(r) }, id, ip, 10, 11, time, 3, 0 };
 
 	pw_write(w, &r, sizeof(r));
+}
+
+static void put_sample(struct pw *w, u64 time, u64 ip)
+{
+	put_sample_of(w, 7, time, ip);
 }
 
 static void put_round(struct pw *w)
@@ -138,6 +143,60 @@ static void order(void **state)
 	for (u32 i = 0; i < seen.nr; i++)
 		assert_int_equal(seen.ips[i], want[i]);
 	pd_close(f);
+}
+
+struct march { /* checks that records come in order */
+	u64 time, ip, nr, stop_at;
+};
+
+static int step(void *arg, const struct pd_sample *s)
+{
+	struct march *m = arg;
+
+	assert_true(s->time > m->time || (s->time == m->time && s->ip > m->ip));
+	assert_int_equal(s->id, 7);
+	m->time = s->time;
+	m->ip = s->ip;
+	return ++m->nr == m->stop_at ? 5 : 0;
+}
+
+/* Many rounds of several CPUs and two events, one of them unwanted, as recordings have them: all come, in order, also
+ * while reading is far ahead; and nobody hangs when the consumer has had enough. */
+static void rounds(void **state)
+{
+	static const u64 stops[] = { 0, 1, 2, 1000, 15999, 16000 };
+	struct perf_event_attr attr = clock_attr;
+	u64 ids[] = { 7, 8 }, ip = 0;
+	struct pd_file *f;
+	char why[256];
+	struct pw w;
+
+	assert_int_equal(pw_open(&w, path), 0);
+	assert_int_equal(pw_event(&w, &attr, "cpu-clock", &ids[0], 1), 0);
+	assert_int_equal(pw_event(&w, &attr, "other", &ids[1], 1), 0);
+	assert_int_equal(pw_begin(&w), 0);
+	for (u64 round = 0; round < 200; round++) {
+		for (u64 cpu = 0; cpu < 4; cpu++)
+			for (u64 i = 0; i < 20; i++) {
+				put_sample_of(&w, 7, 1000 + round * 100 + i * 10 + (ip * 7919 >> 3) % 10, ip + 1);
+				put_sample_of(&w, 8, 1000 + round * 100 + i * 10 + 9, 0);
+				ip++;
+			}
+		put_sample_of(&w, 9, 1, 0); /* an id that nobody has */
+		put_round(&w);
+	}
+	finish(&w);
+	for (u32 i = 0; i < ARRAY_SIZE(stops); i++) {
+		struct march m = { .stop_at = stops[i] };
+		struct pd_consumer c = { .record = step, .arg = &m };
+
+		assert_int_equal(pd_open(&f, path, why, sizeof(why)), 0);
+		pd_event(f, 1)->unwanted = true;
+		assert_int_equal(pd_for_each(f, &c), stops[i] ? 5 : 0);
+		assert_int_equal(m.nr, stops[i] ? stops[i] : 16000);
+		assert_string_equal(pd_damage(f), "");
+		pd_close(f);
+	}
 }
 
 /* Compressed records: the blocks hold several rounds and cut records; what is delivered late must still be there. */
@@ -397,6 +456,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(order, setup, teardown),
+		cmocka_unit_test_setup_teardown(rounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(packed, setup, teardown),
 		cmocka_unit_test_setup_teardown(unwanted, setup, teardown),
 		cmocka_unit_test_setup_teardown(cut, setup, teardown),

@@ -163,8 +163,10 @@ static struct batch *await_batch(struct order *o)
 	while (!o->ready && !o->has_ended)
 		pthread_cond_wait(&o->changed, &o->lock);
 	b = o->ready;
-	if (b)
+	if (b) {
 		o->ready = b->next;
+		b->next = NULL;
+	}
 	pthread_mutex_unlock(&o->lock);
 	return b;
 }

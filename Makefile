@@ -206,9 +206,10 @@ $(B)/unit/%: tests/unit/%.c $$(call links,tests/unit/%.c) $(B)/san/libcores.a
 	@mkdir -p $(@D)
 	@echo "  TEST $@"; $(CC) $(HFLAGS) -O1 $(SAN) $(user_cflags) -Iuser/ostrom -MMD -MP -MF $@.d $(filter %.c,$^) $(B)/san/libcores.a \
 	  -lcmocka $(shell sed -n 's,^// libs: ,,p' tests/unit/$*.c) -lpthread -lm -o $@
-$(B)/tsan/%: tests/unit/%.c $(B)/tsan/libcores.a
+$(B)/tsan/%: tests/unit/%.c $$(call links,tests/unit/%.c) $(B)/tsan/libcores.a
 	@mkdir -p $(@D)
-	@echo "  TSAN $@"; $(CC) $(HFLAGS) -O1 $(TSAN) -MMD -MP -MF $@.d $(filter %.c,$^) $(B)/tsan/libcores.a -lcmocka -lpthread -lm -o $@
+	@echo "  TSAN $@"; $(CC) $(HFLAGS) -O1 $(TSAN) $(user_cflags) -Iuser/ostrom -MMD -MP -MF $@.d $(filter %.c,$^) $(B)/tsan/libcores.a \
+	  -lcmocka $(shell sed -n 's,^// libs: ,,p' tests/unit/$*.c) -lpthread -lm -o $@
 $(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $$(call links,tests/fuzz/fuzz_%.c) $(B)/fuzz/libcores.a
 	@mkdir -p $(@D)
 	@echo "  FUZZ $@"; $(CLANG) $(HFLAGS) -O1 $(SAN) -fsanitize=fuzzer $(user_cflags) -Iuser/ostrom $(filter %.c,$^) $(B)/fuzz/libcores.a \

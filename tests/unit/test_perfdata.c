@@ -5,8 +5,10 @@
  * Idea: write small files with the project's own writer (perf reads what it writes: tests/tools/) and read them back:
  * order across rounds, records without time, damage at each byte, threads and mappings.
  *
- * Contract: runs under ASan and UBSan. Locks: none.
+ * Contract: runs under ASan and UBSan, and (the line "threads" below) under TSan, since reading has a thread. Locks:
+ * none.
  */
+// threads
 // links: user/ostrom/perfdata/open.c user/ostrom/perfdata/stream.c user/ostrom/perfdata/order.c
 // links: user/ostrom/perfdata/progress.c
 // links: user/ostrom/perfdata/sample.c user/ostrom/perfdata/tracefmt.c

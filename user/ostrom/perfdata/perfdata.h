@@ -10,7 +10,8 @@
  * before it is still delivered.
  *
  * Units: times are ns of the recording's clock; sizes are bytes. Ownership: pointers in a pd_sample
- * are valid during the callback only. Threading: one thread a file.
+ * are valid during the callback only. Threading: one thread a file; pd_for_each reads ahead in one of its own, the
+ * callback runs in the caller's.
  *
  * Format: tools/perf/Documentation/perf.data-file-format.txt; record layouts: <linux/perf_event.h>.
  */

@@ -43,9 +43,12 @@ bool columns_have(const struct columns *c, enum column column)
 
 bool columns_parse(struct columns *c, const char *words)
 {
+	static const char overhead[] = "overhead,"; /* the first column anyway */
 	size_t n;
 
 	c->nr = 0;
+	if (!strncmp(words, overhead, strlen(overhead)))
+		words += strlen(overhead);
 	for (; *words; words += n + (words[n] == ',')) {
 		u32 i = 0;
 
@@ -57,8 +60,7 @@ bool columns_parse(struct columns *c, const char *words)
 				i++;
 		if (i == NR_COLUMNS || columns_have(c, i)) {
 			say_error("--sort: '%.*s' is none of comm, dso, sym, pid, cpu, srcline, sample, period, or is "
-				  "named "
-				  "twice",
+				  "named twice (overhead may be the first)",
 				  (int)n, words);
 			return false;
 		}

@@ -40,7 +40,7 @@ struct columns {
 	} * names[256];
 };
 
-/* "comm,dso": false, and said why, if a word is none or comes twice. */
+/* "comm,dso", "overhead,comm": false, and said why, if a word is none or comes twice. */
 bool columns_parse(struct columns *c, const char *words);
 void columns_free(struct columns *c);
 bool columns_have(const struct columns *c, enum column column);

@@ -17,10 +17,9 @@ for p in perf hackbench stress-ng; do
 	command -v $p > /dev/null || { echo "skip: no $p (apt install linux-perf rt-tests stress-ng)"; exit 77; }
 done
 
+gcc -O2 -o "$dir/usage" benchmarks/usage.c || exit 2
 once() { # file of results, command...
-	local to=$1
-	shift
-	/usr/bin/time -a -o "$dir/$to" -f "%U %S %e %M" "$@" > /dev/null 2>&1
+	"$dir/usage" "$dir/$1" "${@:2}"
 }
 
 median() { # file, awk expression of a line
@@ -35,14 +34,14 @@ row() { # name, file, perf's command --, ostrom's command
 	rm -f "$dir/p" "$dir/o"
 	for _ in $(seq "$N"); do once p "${p[@]}"; once o "${o[@]}"; done
 	for side in p o; do echo "$(median $side '$1 + $2') $(median $side '$3') $(sort -k4,4n "$dir/$side" | tail -1 | cut -d' ' -f4)"; done |
-		paste -sd' ' | awk -v n="$name" -v e="${events:-0}" 'function by(a, b) { return a / (b > 0 ? b : 0.01) }
-			{ printf "%-26s %9d %7.2f %7.2f %8d %7.2f %7.2f %8d %6.1f %6.1f %6.1f\n",
-			n, e, $1, $2, $3, $4, $5, $6, by($1, $4), by($2, $5), by($3, $6) }' | tee -a "$out"
+		paste -sd' ' | awk -v n="$name" -v e="${events:-0}" 'function by(a, b) { return a / b }
+			{ printf "%-26s %9d %7.0f %7.0f %8d %7.1f %7.1f %8d %6.1f %6.1f %6.1f\n",
+			n, e, $1 * 1000, $2 * 1000, $3, $4 * 1000, $5 * 1000, $6, by($1, $4), by($2, $5), by($3, $6) }' | tee -a "$out"
 }
 
 {
 	echo "# $(date -u +%F), $(uname -r), $(nproc) CPUs, $(sed -n 's/model name.*: //p' /proc/cpuinfo | head -1), $(perf --version), load $(cut -d' ' -f1 /proc/loadavg)"
-	printf "%-26s %9s %7s %7s %8s %7s %7s %8s %6s %6s %6s\n" row events perf_cpu wall KB our_cpu wall KB cpu_x wall_x KB_x
+	printf "%-26s %9s %7s %7s %8s %7s %7s %8s %6s %6s %6s\n" "row (times in ms)" events perf_cpu wall KB our_cpu wall KB cpu_x wall_x KB_x
 } | tee "$out"
 hack() { hackbench -g 5 -l "$1"; }
 stress() { stress-ng --switch 2 --switch-ops "$1" -q; stress-ng --pipe 2 --pipe-ops "$1" -q; }
@@ -68,8 +67,8 @@ for p in counters regression control; do
 	rm -f "$dir/p" "$dir/o"
 	for _ in $(seq "$N"); do
 		once p "$dir/$p" 500000000
-		"$OSTROM" c2c record -q -o "$dir/c2c" /usr/bin/time -a -o "$dir/o" -f "%U %S %e %M" "$dir/$p" 500000000 > /dev/null 2>&1
+		"$OSTROM" c2c record -q -o "$dir/c2c" "$dir/usage" "$dir/o" "$dir/$p" 500000000 > /dev/null 2>&1
 	done
 	echo "overhead-$p $(median p '$1 + $2') $(median o '$1 + $2')" |
-		awk '{ printf "%-26s %.2f s alone, %.2f s under c2c record: %+.1f %%\n", $1, $2, $3, 100 * ($3 / $2 - 1) }' | tee -a "$out"
+		awk '{ printf "%-26s %.3f s alone, %.3f s under c2c record: %+.1f %%\n", $1, $2, $3, 100 * ($3 / $2 - 1) }' | tee -a "$out"
 done

@@ -280,15 +280,25 @@ static int on_wakeup(struct timehist *th, const struct th_event *e, const struct
 }
 
 /* A thread fights for a lock from contention_begin to contention_end, also while it does not run. */
-static int on_contention(struct timehist *th, const struct pd_sample *s, bool begins)
+static int set_contended(struct timehist *th, const struct pd_sample *s, bool is_contended)
 {
 	struct pd_thread *who = pd_thread_get(&th->threads, s->pid, s->tid);
 	struct th_runtime *r = who ? th_runtime(who) : NULL;
 
 	if (!r)
 		return -ENOMEM;
-	r->is_contended = begins;
+	r->is_contended = is_contended;
 	return 0;
+}
+
+static int on_contended(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
+{
+	return set_contended(th, s, true);
+}
+
+static int on_acquired(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
+{
+	return set_contended(th, s, false);
 }
 
 static int on_migrate(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
@@ -304,28 +314,35 @@ static int on_migrate(struct timehist *th, const struct th_event *e, const struc
 	return 0;
 }
 
-int th_record(void *arg, const struct pd_sample *s)
+static int on_nothing(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
 {
-	struct timehist *th = arg;
-	const struct th_event *e;
+	return 0;
+}
 
+static int on_other_record(struct timehist *th, const struct pd_sample *s)
+{
 	if (s->type == PERF_RECORD_LOST) {
 		th->last_lost = s->time;
 		if (!th->opt.why && !th->opt.json && !th->timeline)
 			th_print_lost(th, s);
 	}
+	return pd_threads_record(&th->threads, s);
+}
+
+int th_record(void *arg, const struct pd_sample *s)
+{
+	static int (*const on_event[])(struct timehist *, const struct th_event *, const struct pd_sample *) = {
+		[TH_OTHER] = on_nothing,   [TH_SWITCH] = on_switch,       [TH_WAKEUP] = on_wakeup,
+		[TH_MIGRATE] = on_migrate, [TH_CONTENDED] = on_contended, [TH_ACQUIRED] = on_acquired,
+	};
+	struct timehist *th = arg;
+	const struct th_event *e;
+
 	if (s->type != PERF_RECORD_SAMPLE)
-		return pd_threads_record(&th->threads, s);
+		return on_other_record(th, s);
 	if (s->cpu >= TH_MAX_CPUS)
 		return 0;
 	th->max_cpu = max(th->max_cpu, s->cpu);
 	e = &th->kinds[s->event->index];
-	switch (e->kind) {
-	case TH_SWITCH: return on_switch(th, e, s);
-	case TH_WAKEUP: return on_wakeup(th, e, s);
-	case TH_MIGRATE: return on_migrate(th, e, s);
-	case TH_CONTENDED:
-	case TH_ACQUIRED: return on_contention(th, s, e->kind == TH_CONTENDED);
-	default: return 0;
-	}
+	return on_event[e->kind](th, e, s);
 }

@@ -20,10 +20,12 @@
 #include <sys/mman.h>
 #include "order.h"
 
-#define AHEAD     12          /* records to prefetch before they are delivered */
-#define STRETCH   256         /* records delivered before memory is looked after */
-#define GIVE_BACK (256 << 10) /* bytes delivered before pages go back: they lie some times as far apart */
-#define BATCHES   4           /* one is filled, one waits, two are held */
+#define AHEAD      12  /* records to prefetch before they are delivered */
+#define STRETCH    256 /* records delivered before memory is looked after */
+#define BATCHES    4   /* one is filled, one waits, two are held */
+#define PART       16  /* a 16th of the file may stay mapped, in these bounds */
+#define KEEP_LEAST (512ull << 10)
+#define KEEP_MOST  (6ull << 20)
 
 struct run { /* ascending entries of one batch */
 	const struct entry *at, *end;
@@ -42,7 +44,7 @@ static inline u32 event_of(const struct entry *e)
 
 void order_unmap(const struct order *o, const u8 *from, const u8 *to)
 {
-	from = (const u8 *)ALIGN_UP((uintptr_t)from, PAGE_SIZE);
+	from = (const u8 *)ALIGN_DOWN((uintptr_t)from, PAGE_SIZE);
 	to = (const u8 *)ALIGN_DOWN((uintptr_t)to, PAGE_SIZE);
 	if (!o->file->is_pipe && to > from)
 		madvise((void *)from, to - from, MADV_DONTNEED);
@@ -319,7 +321,7 @@ static void unmap_batch(struct order *o, const struct batch *b)
 
 static void look_after_memory(struct order *o, const struct batch *b)
 {
-	if (o->delivered <= GIVE_BACK)
+	if (o->delivered <= o->keep / 2) /* they lie some times as far apart */
 		return;
 	unmap_batch(o, o->held);
 	unmap_batch(o, b);
@@ -360,6 +362,7 @@ void order_init(struct order *o, struct pd_file *f, const struct pd_consumer *c)
 	memset(o, 0, sizeof(*o));
 	o->file = f;
 	o->consumer = c;
+	o->keep = max(KEEP_LEAST, min(KEEP_MOST, f->data.size / PART));
 	o->sample_type = f->events[0].attr.sample_type;
 	pd_clear_sample(&o->sample);
 	pthread_mutex_init(&o->lock, NULL);

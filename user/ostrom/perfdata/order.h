@@ -39,6 +39,7 @@ struct batch { /* the records of one round */
 struct order {
 	struct pd_file *file;
 	const struct pd_consumer *consumer;
+	u64 keep; /* bytes of the file that may stay mapped behind reading */
 
 	pthread_mutex_t lock; /* of the next five */
 	pthread_cond_t changed;

@@ -5,9 +5,9 @@
  *
  * Idea: a thread walks over the mapped file and notes each record that somebody wants with its time in the batch of its
  * round (order.h); the caller's thread delivers the batches. Compressed records are unpacked into blocks that go back
- * with the batch of their last record. Pages of the file do not stay until their records are delivered: every MiB those
- * that were read are unmapped, and what is delivered later comes back from the page cache. Records without a time
- * (those that the recorder synthesised) come before the others of their round, as in perf.
+ * with the batch of their last record. Pages of the file stay mapped until their records are delivered only where that
+ * is a small part of it (order.keep); others come back from the page cache. Records without a time (those that the
+ * recorder synthesised) come before the others of their round, as in perf.
  *
  * Contract: perfdata.h. A record that does not fit ends the reading: damage is noted with its offset, what was read is
  * delivered. Without order everything happens in the caller's thread.
@@ -19,8 +19,8 @@
 #include <zstd.h>
 #include "order.h"
 
-#define AHEAD_BYTES 4096      /* bytes to prefetch before they are scanned */
-#define WINDOW      (1 << 20) /* bytes read between two unmappings */
+#define AHEAD_BYTES 4096        /* bytes to prefetch before they are scanned */
+#define WINDOW      (512 << 10) /* bytes read between two unmappings */
 
 struct stream {
 	struct pd_file *f;
@@ -36,10 +36,15 @@ struct stream {
 	u64 at, released; /* offsets in it: of the record that is being read; what lies before was unmapped */
 };
 
-static void unmap_read(struct stream *s)
+/* All but the last `keep` bytes that were read. */
+static void unmap_read(struct stream *s, u64 keep)
 {
-	order_unmap(&s->order, s->map + s->released, s->map + s->at);
-	s->released = s->at;
+	u64 to = s->at - min(s->at, keep);
+
+	if (to <= s->released)
+		return;
+	order_unmap(&s->order, s->map + s->released, s->map + to);
+	s->released = to;
 }
 
 static int finish_round(struct stream *s)
@@ -56,7 +61,6 @@ static int finish_round(struct stream *s)
 	s->batch = next;
 	next->from = s->map + s->at;
 	s->limit = s->max_time;
-	unmap_read(s);
 	return 0;
 }
 
@@ -264,7 +268,7 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 			break;
 		}
 		if (at + size > next_pause) {
-			unmap_read(s);
+			unmap_read(s, s->order.keep);
 			pd_progress(s->f, at - from, end - from);
 			next_pause = at + WINDOW;
 		}
@@ -273,6 +277,7 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 		at += min(payload(s, map + at - size, type, size), end - at);
 	}
 	s->batch->to = map + at;
+	unmap_read(s, 0);
 	return err;
 }
 

@@ -162,6 +162,21 @@ static int step(void *arg, const struct pd_sample *s)
 	return ++m->nr == m->stop_at ? 5 : 0;
 }
 
+static void march_over(const char *from, u64 stop_at)
+{
+	struct march m = { .stop_at = stop_at };
+	struct pd_consumer c = { .record = step, .arg = &m };
+	struct pd_file *f;
+	char why[256];
+
+	assert_int_equal(pd_open(&f, from, why, sizeof(why)), 0);
+	pd_event(f, 1)->unwanted = true;
+	assert_int_equal(pd_for_each(f, &c), stop_at ? 5 : 0);
+	assert_int_equal(m.nr, stop_at ? stop_at : 16000);
+	assert_string_equal(pd_damage(f), "");
+	pd_close(f);
+}
+
 /* Many rounds of several CPUs and two events, one of them unwanted, as recordings have them: all come, in order, also
  * while reading is far ahead; and nobody hangs when the consumer has had enough. */
 static void rounds(void **state)
@@ -169,9 +184,9 @@ static void rounds(void **state)
 	static const u64 stops[] = { 0, 1, 2, 1000, 15999, 16000 };
 	struct perf_event_attr attr = clock_attr;
 	u64 ids[] = { 7, 8 }, ip = 0;
-	struct pd_file *f;
-	char why[256];
+	char from[100];
 	struct pw w;
+	FILE *cat;
 
 	assert_int_equal(pw_open(&w, path), 0);
 	assert_int_equal(pw_event(&w, &attr, "cpu-clock", &ids[0], 1), 0);
@@ -188,17 +203,14 @@ static void rounds(void **state)
 		put_round(&w);
 	}
 	finish(&w);
-	for (u32 i = 0; i < ARRAY_SIZE(stops); i++) {
-		struct march m = { .stop_at = stops[i] };
-		struct pd_consumer c = { .record = step, .arg = &m };
-
-		assert_int_equal(pd_open(&f, path, why, sizeof(why)), 0);
-		pd_event(f, 1)->unwanted = true;
-		assert_int_equal(pd_for_each(f, &c), stops[i] ? 5 : 0);
-		assert_int_equal(m.nr, stops[i] ? stops[i] : 16000);
-		assert_string_equal(pd_damage(f), "");
-		pd_close(f);
-	}
+	for (u32 i = 0; i < ARRAY_SIZE(stops); i++)
+		march_over(path, stops[i]);
+	snprintf(from, sizeof(from), "cat %s", path);
+	cat = popen(from, "r");
+	assert_non_null(cat);
+	snprintf(from, sizeof(from), "/dev/fd/%d", fileno(cat));
+	march_over(from, 0); /* what a pipe held is nowhere else */
+	pclose(cat);
 }
 
 /* Compressed records: the blocks hold several rounds and cut records; what is delivered late must still be there. */

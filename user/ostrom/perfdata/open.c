@@ -64,6 +64,7 @@ static int slurp(struct pd_file *f)
 
 	if (buf == MAP_FAILED)
 		return -ENOMEM;
+	f->is_copied = true;
 	for (;;) {
 		if (f->map_bytes == room) {
 			u8 *grown = mremap(buf, room, room * 2, MREMAP_MAYMOVE);

@@ -46,7 +46,7 @@ void order_unmap(const struct order *o, const u8 *from, const u8 *to)
 {
 	from = (const u8 *)ALIGN_DOWN((uintptr_t)from, PAGE_SIZE);
 	to = (const u8 *)ALIGN_DOWN((uintptr_t)to, PAGE_SIZE);
-	if (!o->file->is_pipe && to > from)
+	if (!o->file->is_copied && to > from)
 		madvise((void *)from, to - from, MADV_DONTNEED);
 }
 

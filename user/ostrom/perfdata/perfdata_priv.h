@@ -23,7 +23,8 @@ struct pd_file {
 	int fd;
 	const u8 *map;
 	u64 map_bytes;
-	bool is_pipe;
+	bool is_pipe;   /* its form: no sections */
+	bool is_copied; /* map is memory of ours, not the file's: pages that are given back are lost */
 	struct pd_section data;
 	struct pd_section features[PD_FEAT_MAX];
 	struct pd_event *events; /* nr_events */

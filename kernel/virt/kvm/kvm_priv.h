@@ -262,7 +262,11 @@ int __must_check kvm_msr_read(struct kvm_vcpu *v, u32 msr, u64 *out, bool host);
 int __must_check kvm_msr_write(struct kvm_vcpu *v, u32 msr, u64 value, bool host);
 int __must_check kvm_msr_list(struct kvm_msr_list __user *list);
 int __must_check kvm_msr_feature_list(struct kvm_msr_list __user *list);
-long __must_check kvm_msr_features(struct kvm_msrs __user *arg); /* how many were read */
+long __must_check kvm_msr_features(struct kvm_msrs __user *arg); /* as kvm_msr_each */
+/* Calls fn for each register of a list, which changes *value if it reads. Ends where fn does not return 0: how many
+ * were good. -E2BIG, -EFAULT. */
+typedef int kvm_msr_fn(void *ctx, u32 msr, u64 *value);
+long __must_check kvm_msr_each(struct kvm_msrs __user *arg, kvm_msr_fn *fn, void *ctx);
 void kvm_msr_pass(u8 *bitmap);
 bool kvm_cpuid(struct kvm_vcpu *v, u32 leaf, u32 sub, u32 out[4]); /* false: the list has no such leaf */
 int __must_check kvm_cpuid_supported(struct kvm_cpuid2 __user *list);

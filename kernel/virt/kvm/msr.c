@@ -30,6 +30,8 @@
 #define PLATFORM_INFO 0xce
 #define X2APIC_EOI    0x80b
 
+#define MSRS_AT_ONCE 256 /* in one ioctl */
+
 struct row {
 	u32 msr;
 	u16 kind, offset; /* offset: in struct vmcb or struct kvm_vcpu */
@@ -318,32 +320,49 @@ int kvm_msr_feature_list(struct kvm_msr_list __user *list)
 	return put_list(list, features, ARRAY_SIZE(features), NULL, 0);
 }
 
-/* They read as in a guest: 0. */
-long kvm_msr_features(struct kvm_msrs __user *arg)
+long kvm_msr_each(struct kvm_msrs __user *arg, kvm_msr_fn *fn, void *ctx)
 {
 	struct kvm_msr_entry __user *at = (struct kvm_msr_entry __user *)((char __user *)arg + sizeof(struct kvm_msrs));
 	struct kvm_msrs head;
-	int err = user_get(&head, arg, sizeof(head));
 	u32 done = 0;
+	int err = user_get(&head, arg, sizeof(head));
 
 	if (err)
 		return err;
-	if (head.nmsrs > ARRAY_SIZE(rows))
+	if (head.nmsrs > MSRS_AT_ONCE)
 		return -E2BIG;
 	for (; done < head.nmsrs; done++) {
 		struct kvm_msr_entry e;
+		u64 value;
 
 		err = user_get(&e, at + done, sizeof(e));
 		if (err)
 			return err;
-		if (e.index != features[0] && e.index != features[1])
-			break;
-		e.data = 0;
+		value = e.data;
+		if (fn(ctx, e.index, &value))
+			break; /* the count tells which one */
+		if (value == e.data)
+			continue;
+		e.data = value;
 		err = user_put(at + done, &e, sizeof(e));
 		if (err)
 			return err;
 	}
 	return done;
+}
+
+/* They read as in a guest: 0. */
+static int read_feature(void *ctx, u32 msr, u64 *value)
+{
+	if (msr != features[0] && msr != features[1])
+		return -EINVAL;
+	*value = 0;
+	return 0;
+}
+
+long kvm_msr_features(struct kvm_msrs __user *arg)
+{
+	return kvm_msr_each(arg, read_feature, NULL);
 }
 
 /* Two bits a register, read and write, in ranges of 8,192 (15.11). */

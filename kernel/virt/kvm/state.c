@@ -22,7 +22,6 @@
 #define EFER_LMA  BIT(10)
 #define CR0_PG    BIT(31)
 #define CR4_PAE   BIT(5)
-#define MAX_MSRS  256
 
 /* ---- general registers ---- */
 
@@ -345,33 +344,14 @@ static int inject_interrupt(struct kvm_vcpu *v, void *buf)
 
 /* ---- lists of MSRs ---- */
 
-static long msrs(struct kvm_vcpu *v, struct kvm_msrs __user *arg, bool set)
+static int get_msr(void *vcpu, u32 msr, u64 *value)
 {
-	struct kvm_msr_entry __user *at = (struct kvm_msr_entry __user *)((char __user *)arg + sizeof(struct kvm_msrs));
-	struct kvm_msrs head;
-	u32 done = 0;
-	int err = user_get(&head, arg, sizeof(head));
+	return kvm_msr_read(vcpu, msr, value, true);
+}
 
-	if (err)
-		return err;
-	if (head.nmsrs > MAX_MSRS)
-		return -E2BIG;
-	for (; done < head.nmsrs; done++) {
-		struct kvm_msr_entry e;
-		u64 value;
-
-		err = user_get(&e, at + done, sizeof(e));
-		if (err)
-			return err;
-		if (set ? kvm_msr_write(v, e.index, e.data, true) : kvm_msr_read(v, e.index, &value, true))
-			break; /* the count tells which one */
-		if (!set)
-			e.data = value;
-		err = set ? 0 : user_put(at + done, &e, sizeof(e));
-		if (err)
-			return err;
-	}
-	return done;
+static int set_msr(void *vcpu, u32 msr, u64 *value)
+{
+	return kvm_msr_write(vcpu, msr, *value, true);
 }
 
 static long translate(struct kvm_vcpu *v, struct kvm_translation __user *arg)
@@ -513,8 +493,8 @@ long kvm_state_ioctl(struct kvm_vcpu *v, unsigned cmd, void __user *arg)
 		if (rows[i].cmd == cmd)
 			return by_row(v, i, arg);
 	switch (cmd) {
-	case KVM_GET_MSRS: return msrs(v, arg, false);
-	case KVM_SET_MSRS: return msrs(v, arg, true);
+	case KVM_GET_MSRS: return kvm_msr_each(arg, get_msr, v);
+	case KVM_SET_MSRS: return kvm_msr_each(arg, set_msr, v);
 	case KVM_SET_CPUID2: return kvm_cpuid_set(v, arg);
 	case KVM_GET_CPUID2: return kvm_cpuid_get(v, arg);
 	case KVM_TRANSLATE: return translate(v, arg);

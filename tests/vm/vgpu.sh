@@ -1,6 +1,6 @@
 #!/bin/bash
 # Virtual GPUs: `ostrom vm run --gpu`. Guests without a kernel draw, and the host reads the pixels back, at the guest's end and
-# while it runs; a hostile one beside it changes nothing; a killed one leaves nothing;
+# while it runs; a killed one leaves nothing (a hostile one: tests/vm/vgpu-hostile.sh);
 # no submission comes to the monitor; two guests and the host share the GPU's time 1:2:1; exits of a request are
 # counted; a guest alone finishes as many frames as the host does; a guest draws in 3D by virgl. In the
 # long run Debian's Linux drives the device with its own driver.
@@ -10,9 +10,7 @@ on_failure='grep -vE "^ ([0-9a-f]{2} ?)+" "$dir/out" | tail -30'
 make -s kernel build/user/init build/user/ostrom-vm build/programs/gpujobs || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-for g in vgpu hostile frames virgl; do tests/vm/guest/build $g "$dir/$g" || exit 1; done
-forged=5000
-[ "$TEST_MODE" != all ] || forged=100000
+for g in vgpu frames virgl; do tests/vm/guest/build $g "$dir/$g" || exit 1; done
 cat > "$dir/script" <<'S'
 T=/sys/class/mdev_bus/gpu0/mdev_supported_types
 free_kb() { while read -r k v rest; do [ "$k" = MemFree: ] && echo "$v"; done < /proc/meminfo; }
@@ -30,7 +28,6 @@ cat $T/*/available_instances | tr '\n' ' '; echo " with one half"
 /ostrom vm run --kernel /vgpu --mem 16M --gpu 75% --append C; echo "too much: $?"
 stat $b > /s1; sleep 2; stat $b > /s2
 echo "STAT $(head -1 /s1) $(grep requests /s1) $(head -1 /s2) $(grep requests /s2)"
-/ostrom vm run --kernel /hostile --mem 32M --gpu 25% --append FORGED; echo "hostile $?"
 /ostrom vm screenshot $b /b.ppm; picture B /b.ppm
 kill -9 $b; wait $b 2> /dev/null; sleep 0.3
 hold D 25%; kill -9 $p; wait $p; sleep 0.3; before=$(free_kb)
@@ -39,16 +36,14 @@ echo "MEMORY $before $(free_kb)"
 cat $T/*/available_instances | tr '\n' ' '; echo " after"
 ls /sys/bus/mdev/devices | wc -l
 S
-sed -i "s/FORGED/$forged/" "$dir/script"
-timeout 230 tools/qemu-run --timeout 220 --append swgpu --add build/user/ostrom-vm:/ostrom --add "$dir/vgpu:/vgpu" --add "$dir/hostile:/hostile" \
+timeout 110 tools/qemu-run --timeout 100 --append swgpu --add build/user/ostrom-vm:/ostrom --add "$dir/vgpu:/vgpu" \
 	--add "$dir/script:/script" -- sh /script > "$dir/out" 2> "$dir/err"
 tail -40 "$dir/err" >> "$dir/out.all"
 right() { tests/vm/vgpu-picture "$dir/out" "$1"; }
 check "the type's fractions are what is left" "grep -q '^1 16 2 4 8  before' $dir/out && grep -q '^0 8 1 2 4  with one half' $dir/out"
 check "a guest draws, the host has its pixels" "grep -q '^ok drawn again' $dir/out && grep -q '^status 0' $dir/out && right A"
 check "more than is left is refused" "grep -q '^too much: 1' $dir/out"
-check "a hostile guest is answered, stopped and goes on after a reset" "grep -q '^ok $forged requests at random' $dir/out && grep -q '^hostile 0' $dir/out"
-check "its neighbour's pixels are right, read while it runs" "right B"
+check "the pixels of a guest are right, read while it runs" "right B"
 read -r e1 m1 r1 e2 m2 r2 < <(sed -n 's/^STAT \([0-9]*\) \([0-9]*\) requests \([0-9]*\) \([0-9]*\) \([0-9]*\) requests \([0-9]*\)/\1 \2 \3 \4 \5 \6/p' "$dir/out")
 echo "# $((r2 - r1)) requests, $((e2 - e1)) exits, $((m2 - m1)) to the monitor"
 # two, and those of the host's timer, which is fast where the emulated processor is slow

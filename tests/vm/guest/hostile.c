@@ -4,10 +4,11 @@
  *
  * Idea: each forged request of which it is known that it hurt devices: enormous and nameless resources, other guests'
  * resources, rectangles that wrap, backing that is not memory, unknown commands, wrong lengths, chains that loop or
- * lie; then requests at random, 32 a doorbell, N of them (a number in the command line). The device must answer each,
- * or stop and work again after a reset.
+ * lie; then requests at random, 31 a doorbell, half of them command streams of plausible commands with random contents,
+ * for contexts and textures that are made and destroyed among them. The device must answer each, or stop and work again
+ * after a reset.
  *
- * Contract: prints `ok NAME` a part; status 0 or 1. Locks: none.
+ * Contract: command line N SEED: how many at random, and which. Prints `ok NAME` a part; status 0 or 1. Locks: none.
  */
 #include "virtio_gpu.h"
 
@@ -40,7 +41,7 @@ static uint32_t odd(void)
 
 static void restart(void)
 {
-	check(gpu_start(1ULL << 32) == 0, "a reset brings it back");
+	check(gpu_start(1ULL << 32 | 1) == 0, "a reset brings it back");
 }
 
 static void refused(unsigned answer, const char *what)
@@ -136,6 +137,64 @@ static void forged_chains(void)
 	say("ok chains\n");
 }
 
+static uint32_t header(uint32_t *w, uint32_t type, uint32_t ctx, uint32_t bytes)
+{
+	memset(w, 0, bytes);
+	w[0] = type;
+	w[4] = ctx;
+	return bytes;
+}
+
+/* Commands of virgl: lengths that the protocol knows, and others. */
+static uint32_t stream(uint32_t *w, uint32_t ctx)
+{
+	static const uint8_t lengths[] = { 1, 2, 3, 4, 5, 6, 8, 9, 11, 12, 13, 14, 20, 21 };
+	uint32_t n = 0, *words = w + sizeof(struct virtio_gpu_cmd_submit) / 4;
+
+	while (n < 200 && (!n || any() % 3)) {
+		uint32_t len = any() % 16 ? lengths[any() % sizeof(lengths)] : any() % 38;
+		uint32_t op = any() % 32 ? any() % 53 : any() % 256, type = op == 1 || op == 2 ? 1 + any() % 12 : 0;
+
+		words[n++] = op | type << 8 | len << 16;
+		while (len--)
+			words[n++] = odd();
+	}
+	header(w, VIRTIO_GPU_CMD_SUBMIT_3D, ctx, sizeof(struct virtio_gpu_cmd_submit));
+	w[6] = n * 4; /* size */
+	return (uint32_t)sizeof(struct virtio_gpu_cmd_submit) + n * 4;
+}
+
+/* Streams, and good requests that make and destroy what they name. */
+static uint32_t plausible(uint32_t *w)
+{
+	uint32_t ctx = 1 + any() % 3, resource = 1 + any() % 8;
+
+	switch (any() % 16) {
+	case 0: return header(w, VIRTIO_GPU_CMD_CTX_DESTROY, ctx, sizeof(struct virtio_gpu_ctx_destroy));
+	case 1:
+	case 2: return header(w, VIRTIO_GPU_CMD_CTX_CREATE, ctx, sizeof(struct virtio_gpu_ctx_create));
+	case 3:
+		header(w, VIRTIO_GPU_CMD_RESOURCE_CREATE_3D, 0, sizeof(struct virtio_gpu_resource_create_3d));
+		*(struct virtio_gpu_resource_create_3d *)w =
+			(struct virtio_gpu_resource_create_3d){ HDR(VIRTIO_GPU_CMD_RESOURCE_CREATE_3D),
+								.resource_id = resource,
+								.target = 2,
+								.format = 1,
+								.bind = 2 | 8,
+								.width = 64,
+								.height = 64,
+								.depth = 1,
+								.array_size = 1 };
+		return sizeof(struct virtio_gpu_resource_create_3d);
+	case 4:
+	case 5:
+		header(w, VIRTIO_GPU_CMD_CTX_ATTACH_RESOURCE, ctx, sizeof(struct virtio_gpu_ctx_resource));
+		w[6] = resource;
+		return sizeof(struct virtio_gpu_ctx_resource);
+	default: return stream(w, ctx);
+	}
+}
+
 /* A request somewhere in the batch's page of its own. */
 static uint32_t random_request(uint32_t *w)
 {
@@ -163,6 +222,11 @@ static uint32_t random_request(uint32_t *w)
 	return n;
 }
 
+static uint32_t request(uint32_t *w)
+{
+	return any() % 2 ? plausible(w) : random_request(w);
+}
+
 static void batch(void)
 {
 	unsigned stops_before = bare_count[0];
@@ -170,8 +234,8 @@ static void batch(void)
 	for (uint16_t i = 0; i < BATCH; i++) {
 		uint32_t *w = (void *)(REQUEST + 4096UL * i);
 
-		gpu.desc[2 * i] = (struct vring_desc){ (uintptr_t)w, random_request(w), VRING_DESC_F_NEXT,
-						       (uint16_t)(2 * i + 1) };
+		gpu.desc[2 * i] =
+			(struct vring_desc){ (uintptr_t)w, request(w), VRING_DESC_F_NEXT, (uint16_t)(2 * i + 1) };
 		gpu.desc[2 * i + 1] = (struct vring_desc){ ANSWER, 2048, VRING_DESC_F_WRITE, 0 };
 		gpu.avail->ring[(uint16_t)(gpu.next + i) % QUEUE] = (uint16_t)(2 * i);
 	}
@@ -188,12 +252,22 @@ static void batch(void)
 	check(bare_count[0] == stops_before, "requests alone never stop it");
 }
 
-static int bare_main(void)
+static unsigned number(const char **c)
 {
 	unsigned n = 0;
 
-	for (const char *c = bare_command(); *c >= '0' && *c <= '9'; c++)
-		n = n * 10 + (unsigned)(*c - '0');
+	for (; **c >= '0' && **c <= '9'; ++*c)
+		n = n * 10 + (unsigned)(**c - '0');
+	*c += **c == ' ';
+	return n;
+}
+
+static int bare_main(void)
+{
+	const char *command = bare_command();
+	unsigned n = number(&command);
+
+	seed += number(&command);
 	gpu_find(0);
 	restart();
 	forged_resources();

@@ -3,8 +3,9 @@
  * Problem: a program must find the same behaviour here as on Linux, at its borders too.
  *
  * Idea: VFIO: the container by itself; then a mediated device of the kernel's sample driver (mdev_sample=1 on the
- * command line): made in sysfs, found by its group, its regions, memory, interrupts, copies and pins of our memory.
- * Cases whose device or file is missing are skipped: Linux has another sample.
+ * command line): made in sysfs, found by its group, its regions, memory, interrupts, copies and pins of our memory;
+ * then the picture of a virtual GPU (swgpu), for one that shows nothing. Cases whose device or file is missing are
+ * skipped: Linux has another sample.
  *
  * Contract: prints `ok NAME`, `skip NAME: why` or `not ok NAME: why` a case and exits 0 or 1.
  *
@@ -23,6 +24,7 @@
 #include "abi.h"
 
 #define TYPES "/sys/class/mdev_bus/sample0/mdev_supported_types"
+#define VGPU  "/sys/class/mdev_bus/gpu0/mdev_supported_types/ostrom_vgpu-4/create"
 #define UUID  "8a0a7d2e-0b5f-4c57-9d3a-2f1f60f4a001"
 #define BUS   "/sys/bus/mdev/devices/"
 #define PAGE  4096UL
@@ -77,15 +79,20 @@ static void attach(unsigned long type)
 	want_eq(ioctl(v.container, VFIO_SET_IOMMU, type), 0);
 }
 
+static void start_at(const char *create)
+{
+	want_eq(write_file(create, UUID), 0);
+	attach(VFIO_TYPE1v2_IOMMU);
+	v.fd = ioctl(v.group, VFIO_GROUP_GET_DEVICE_FD, UUID);
+	want(v.fd >= 0);
+}
+
 static void start(const char *sample)
 {
 	char path[128];
 
 	snprintf(path, sizeof(path), TYPES "/sample-%s/create", sample);
-	want_eq(write_file(path, UUID), 0);
-	attach(VFIO_TYPE1v2_IOMMU);
-	v.fd = ioctl(v.group, VFIO_GROUP_GET_DEVICE_FD, UUID);
-	want(v.fd >= 0);
+	start_at(path);
 }
 
 static void stop(void)
@@ -347,6 +354,31 @@ CASE(mapped_region)
 	p[102] = 1;
 	munmap(p, PAGE);
 	v.fd = -1;
+	stop();
+}
+
+CASE(picture_of_a_vgpu)
+{
+	struct vfio_device_gfx_plane_info p = { .argsz = sizeof(p), .flags = VFIO_GFX_PLANE_TYPE_REGION };
+	struct vfio_region_info i = { .argsz = sizeof(i) };
+	uint8_t *at;
+
+	start_at(VGPU);
+	want_eq(ioctl(v.fd, VFIO_DEVICE_QUERY_GFX_PLANE, &p), 0);
+	want_eq(p.width, 0);
+	i.index = p.region_index;
+	want_eq(ioctl(v.fd, VFIO_DEVICE_GET_REGION_INFO, &i), 0);
+	want_eq(i.flags, VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_MMAP);
+	want(mmap(NULL, i.size + PAGE, PROT_READ, MAP_SHARED, v.fd, (off_t)i.offset) == MAP_FAILED);
+	want_errno((long)mmap(NULL, i.size, PROT_READ | PROT_WRITE, MAP_SHARED, v.fd, (off_t)i.offset), EACCES);
+	at = mmap(NULL, i.size, PROT_READ, MAP_SHARED, v.fd, (off_t)i.offset);
+	want(at != MAP_FAILED);
+	want_errno(mprotect(at, PAGE, PROT_READ | PROT_WRITE), EACCES);
+	for (uint64_t n = 0; n < i.size; n += PAGE)
+		want_eq(at[n], 0);
+	want_eq(ioctl(v.fd, VFIO_DEVICE_QUERY_GFX_PLANE, &p), 0); /* fills it again */
+	want_eq(at[i.size - 1], 0);
+	munmap(at, i.size);
 	stop();
 }
 
@@ -639,5 +671,9 @@ int main(void)
 		else
 			printf("skip %s: no sample device\n", cases[i].name);
 	}
+	if (has && !access(VGPU, F_OK))
+		RUN(picture_of_a_vgpu);
+	else
+		printf("skip picture_of_a_vgpu: no virtual GPU\n");
 	return abi_status();
 }

@@ -54,7 +54,10 @@ struct vfio_device_ops {
 	int (*write)(struct vfio_device *d, unsigned region, u64 offset, const void *buf, size_t n);
 	/* A write that VFIO_DEVICE_IOEVENTFD stands for; any context. False, or NULL: write is called, later. */
 	bool (*doorbell)(struct vfio_device *d, unsigned region, u64 offset, u64 value);
-	/* A page of a region that can be mapped, with a reference; its owner field is &d->mapping. */
+	/* A program is about to map some of a region that can be. NULL: nothing to prepare. */
+	int (*map)(struct vfio_device *d, unsigned region);
+	/* A page of a region that has been mapped, with a reference; its owner field is &d->mapping. In a page fault:
+	 * the driver's lock cannot be taken. */
 	int (*page)(struct vfio_device *d, unsigned region, u64 index, struct page **out);
 	/* [iova, iova + bytes) is about to vanish: every pin in it must be given back. NULL: the driver never pins. */
 	void (*unmap)(struct vfio_device *d, u64 iova, u64 bytes);

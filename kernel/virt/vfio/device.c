@@ -19,6 +19,7 @@
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <mm/mm.h>
 #include <task/task.h>
 #include <vfs/uapi.h>
 #include <vfs/vfs.h>
@@ -132,7 +133,23 @@ static void describe(struct mapping *m, struct mapping_name *out)
 	*out = (struct mapping_name){ .path = "anon_inode:[vfio-device]" };
 }
 
-static const struct mapping_ops mapping_ops = { .fill = fill, .get = keep, .put = let_go, .describe = describe };
+/* What cannot be written by write() cannot be by a mapping, either. */
+static int restrict_rights(struct mapping *m, struct vma *v)
+{
+	unsigned n;
+	struct vfio_region *r = region_of(m->owner, v->index << PAGE_SHIFT, &n);
+
+	if (r && (r->flags & VFIO_REGION_INFO_FLAG_WRITE))
+		return 0;
+	if (v->flags & VMA_WRITE)
+		return -EACCES;
+	v->flags &= ~(u32)VMA_MAYWRITE;
+	return 0;
+}
+
+static const struct mapping_ops mapping_ops = {
+	.fill = fill, .get = keep, .put = let_go, .map = restrict_rights, .describe = describe
+};
 
 static bool can_be_mapped(const struct vfio_region *r, u64 offset, u64 bytes)
 {
@@ -155,7 +172,7 @@ static int device_mmap(struct file *f, unsigned prot, unsigned map_flags, u64 *i
 	if (!r || !can_be_mapped(r, (*index << PAGE_SHIFT) & REGION_MASK, bytes))
 		return -EINVAL;
 	*out = &d->mapping;
-	return 0;
+	return d->ops->map ? d->ops->map(d, n) : 0;
 }
 
 /* ---- information ---- */
@@ -243,19 +260,21 @@ static long locked_ioctl(struct vfio_device *d, unsigned cmd, void __user *arg)
 	case VFIO_DEVICE_SET_IRQS: return irq_set(d, arg);
 	case VFIO_DEVICE_RESET: return reset(d);
 	case VFIO_DEVICE_IOEVENTFD: return ioevent_set(d, arg);
-	default: return d->ops->ioctl ? d->ops->ioctl(d, cmd, arg) : -ENOTTY;
+	default: return -ENOTTY;
 	}
 }
 
 static long device_ioctl(struct file *f, unsigned cmd, ulong arg)
 {
+	struct vfio_device *d = f->priv;
 	long ret = mutex_lock_killable(&vfio_lock);
 
 	if (ret)
 		return ret;
-	ret = locked_ioctl(f->priv, cmd, (void __user *)arg);
+	ret = locked_ioctl(d, cmd, (void __user *)arg);
 	mutex_unlock(&vfio_lock);
-	return ret;
+	/* The driver's own may wait for its device: others' do not wait for that. */
+	return ret == -ENOTTY && d->ops->ioctl ? d->ops->ioctl(d, cmd, (void __user *)arg) : ret;
 }
 
 /* ---- opening ---- */

@@ -135,8 +135,6 @@ static void thread_main(void *arg)
 			break;
 		serve(g, __atomic_exchange_n(&g->kicked, 0, __ATOMIC_SEQ_CST));
 	}
-	complete(&g->ended);
-	task_exit();
 }
 
 /* Any context, also a waker's: the thread is woken itself, its wait queue is not touched. */
@@ -262,6 +260,18 @@ static bool doorbell(struct vfio_device *d, unsigned region, u64 offset, u64 val
 	return true;
 }
 
+/* ---- the picture in a program's memory ---- */
+
+static int map(struct vfio_device *d, unsigned region)
+{
+	return region == VGPU_PLANE ? vgpu_plane_map(d->owner) : -EINVAL;
+}
+
+static int page(struct vfio_device *d, unsigned region, u64 index, struct page **out)
+{
+	return vgpu_plane_page(d->owner, index, out);
+}
+
 /* ---- life ---- */
 
 static int reset(struct vfio_device *d)
@@ -300,7 +310,6 @@ static int open(struct vfio_device *d)
 	g->counts = (struct vgpu_counts){ 0 };
 	g->stop = g->resetting = false;
 	g->kicked = 0;
-	completion_init(&g->ended);
 	vpci_reset(&g->pci);
 	vdev_reset(&g->virtio);
 	err = open_client(g);
@@ -320,18 +329,17 @@ static void close(struct vfio_device *d)
 {
 	struct vgpu *g = d->owner;
 
-	WRITE_ONCE(g->stop, true);
-	waitq_wake_all(&g->wait);
-	completion_wait(&g->ended);
 	mutex_lock(&g->lock);
 	g->resetting = true;
-	vgpu_abandon(g);
+	vgpu_abandon(g); /* so that what ends at the GPU does not wake the thread any more */
 	mutex_unlock(&g->lock);
+	WRITE_ONCE(g->stop, true);
+	waitq_wake_all(&g->wait);
+	kthread_join(&g->thread);
 	gpu_client_close(g->client);
 	g->client = NULL;
 	vgpu_forget(g);
-	task_put(g->thread);
-	g->thread = NULL;
+	vgpu_plane_close(g);
 	vmem_free(g->request);
 	tenant_put(g->tenant);
 }
@@ -363,6 +371,8 @@ const struct vfio_device_ops vgpu_device_ops = { .open = open,
 						 .read = read,
 						 .write = write,
 						 .doorbell = doorbell,
+						 .map = map,
+						 .page = page,
 						 .unmap = unmap,
 						 .ioctl = ioctl };
 
@@ -428,7 +438,7 @@ void vgpu_set_up(struct vgpu *g)
 	d->region[VGPU_MSIX_BAR] = (struct vfio_region){ .bytes = PAGE_SIZE, .flags = rw };
 	d->region[VFIO_PCI_CONFIG_REGION_INDEX] = (struct vfio_region){ .bytes = VPCI_BYTES, .flags = rw };
 	d->region[VGPU_PLANE] = (struct vfio_region){ .bytes = ALIGN_UP(4ULL * g->max_width * g->max_height, PAGE_SIZE),
-						      .flags = VFIO_REGION_INFO_FLAG_READ,
+						      .flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_MMAP,
 						      .is_bulk = true };
 	d->irq[VFIO_PCI_MSIX_IRQ_INDEX] =
 		(struct vfio_irq){ .count = VGPU_VECTORS, .flags = VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE };

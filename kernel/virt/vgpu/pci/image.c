@@ -4,25 +4,20 @@
  * guest has said to be whole, whatever the guest draws meanwhile.
  *
  * Idea: a 2D resource is an image of its own, in pages that the machine's tenant pays for. A transfer copies rows from
- * the guest's memory, the scanout names an image and a part of it, and the region that VFIO shows reads from there.
+ * the guest's memory, the scanout names an image and a part of it, and plane.c shows that.
  *
- *      guest's pages --TRANSFER_TO_HOST_2D--> image --SET_SCANOUT--> region: rows of the scanout, one behind the other
+ *      guest's pages --TRANSFER_TO_HOST_2D--> image --SET_SCANOUT--> plane
  *
  * The GPU has the resource too; its copy cannot be read back in 2D. Of 3D resources it can: snapshot.c.
  *
- * Contract: vgpu.h; VFIO_DEVICE_QUERY_GFX_PLANE of linux/vfio.h, style region, the primary plane.
- *
- * Locks: g->lock, held by every caller but vgpu_plane_*, which take it.
+ * Contract: vgpu.h. Locks: g->lock, held by every caller.
  */
 #include <alloc/page.h>
 #include <alloc/slab.h>
-#include <arch/user.h>
-#include <lib/err.h>
 #include <lib/string.h>
 #include <task/sched.h>
 #include "vgpu.h"
 
-#define PRIMARY_PLANE      1 /* DRM_PLANE_TYPE_PRIMARY, in no UAPI header */
 #define FOURCC(a, b, c, d) ((u32)(a) | (u32)(b) << 8 | (u32)(c) << 16 | (u32)(d) << 24)
 
 /* virtio's numbers of formats (5.7.6.8) and DRM's. DRM names the bytes from the highest of a little-endian word. */
@@ -39,17 +34,12 @@ static const struct {
 	{ VIRTIO_GPU_FORMAT_X8B8G8R8_UNORM, FOURCC('R', 'X', '2', '4') },
 };
 
-static u32 drm_format(u32 format)
+u32 vgpu_image_format(u32 format)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(formats); i++)
 		if (formats[i].virtio == format)
 			return formats[i].drm;
 	return 0;
-}
-
-bool vgpu_image_format(u32 format)
-{
-	return drm_format(format);
 }
 
 /* ---- images ---- */
@@ -89,7 +79,7 @@ static void *image_at(const struct vgpu_image *i, u64 offset, size_t *n)
 	return (char *)page_virt(i->page[offset / PAGE_SIZE]) + offset % PAGE_SIZE;
 }
 
-static void image_read(const struct vgpu_image *i, u64 offset, void *buf, size_t n)
+void vgpu_image_read(const struct vgpu_image *i, u64 offset, void *buf, size_t n)
 {
 	while (n) {
 		size_t part = n;
@@ -123,81 +113,4 @@ void vgpu_image_load(struct vgpu_object *o, const struct vgpu_box *box, u64 offs
 		}
 		resched_point();
 	}
-}
-
-/* ---- the plane ---- */
-
-static const struct vgpu_image *shown(struct vgpu *g)
-{
-	u64 *v = g->scanout.resource ? vgpu_map_get(&g->objects, g->scanout.resource) : NULL;
-
-	return v ? ((struct vgpu_object *)(ulong)*v)->image : NULL;
-}
-
-/* virtio's number; 0: nothing is shown, or nothing that can be. g->lock held. */
-static u32 shown_format(struct vgpu *g)
-{
-	const struct vgpu_image *i = shown(g);
-	const struct vgpu_object *o = i ? NULL : vgpu_texture(g);
-
-	return i ? i->format : o ? o->args.format : 0;
-}
-
-static int query_plane(struct vgpu *g, void __user *arg)
-{
-	struct vfio_device_gfx_plane_info p;
-	u32 format;
-	int err = user_get(&p, arg, sizeof(p));
-
-	if (err)
-		return err;
-	if (p.argsz < sizeof(p))
-		return -EINVAL;
-	if (p.flags & VFIO_GFX_PLANE_TYPE_PROBE)
-		return p.flags == (VFIO_GFX_PLANE_TYPE_PROBE | VFIO_GFX_PLANE_TYPE_REGION) ? 0 : -EINVAL;
-	if (p.flags != VFIO_GFX_PLANE_TYPE_REGION || (p.drm_plane_type && p.drm_plane_type != PRIMARY_PLANE))
-		return -EINVAL;
-	p = (struct vfio_device_gfx_plane_info){
-		.argsz = sizeof(p), .flags = p.flags, .drm_plane_type = p.drm_plane_type, .region_index = VGPU_PLANE
-	};
-	mutex_lock(&g->lock);
-	format = shown_format(g);
-	if (format) {
-		p.drm_format = drm_format(format);
-		p.width = g->scanout.box.w;
-		p.height = g->scanout.box.h;
-		p.stride = 4 * p.width;
-		p.size = p.stride * p.height;
-	}
-	mutex_unlock(&g->lock);
-	return user_put(arg, &p, sizeof(p));
-}
-
-long vgpu_plane_ioctl(struct vgpu *g, unsigned cmd, void __user *arg)
-{
-	return cmd == VFIO_DEVICE_QUERY_GFX_PLANE ? query_plane(g, arg) : -ENOTTY;
-}
-
-int vgpu_plane_read(struct vgpu *g, u64 offset, void *buf, size_t n)
-{
-	const struct vgpu_image *i;
-	struct vgpu_box b;
-
-	memset(buf, 0, n);
-	if (!offset)
-		vgpu_snapshot(g);
-	mutex_lock(&g->lock);
-	i = g->shot.image ? g->shot.image : shown(g);
-	b = g->shot.image ? g->shot.box : g->scanout.box;
-	while (i && n && offset < 4ULL * b.w * b.h) {
-		u64 row = offset / (4ULL * b.w), in_row = offset % (4ULL * b.w);
-		size_t part = min((u64)n, 4ULL * b.w - in_row);
-
-		image_read(i, (b.y + row) * 4ULL * i->width + 4ULL * b.x + in_row, buf, part);
-		buf = (char *)buf + part;
-		offset += part;
-		n -= part;
-	}
-	mutex_unlock(&g->lock);
-	return 0;
 }

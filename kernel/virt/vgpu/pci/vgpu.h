@@ -5,7 +5,8 @@
  *   device.c    a virtio-gpu PCI function behind vfio: registers, queues, one thread a device
  *   mediate.c   a request of the control queue: parsed by the core, handed to the GPU as a client's, answered in order
  *   memory.c    the guest's memory behind a resource: pinned, as pieces that the GPU can reach
- *   image.c     2D resources: the pixels that the host may look at; what is shown
+ *   image.c     2D resources: the pixels that the host may look at
+ *   plane.c     what is shown, to be read and to be mapped
  *   snapshot.c  3D resources: the picture is fetched from the GPU when the host looks
  *   types.c     the mediated devices' types: fractions of the GPU
  *   virtq.c     registers and queues of virtio, pure
@@ -106,11 +107,10 @@ struct vgpu {
 	size_t request_bytes;
 	struct task *thread; /* I */
 	struct waitq wait;
-	bool stop;               /* a */
-	ulong kicked;            /* a: a bit a queue */
-	bool resetting;          /* the client is being emptied: nothing is taken */
-	struct mutex reset_lock; /* RANK_SUBSYS, nested: one reset at a time */
-	struct completion ended;
+	bool stop;                 /* a */
+	ulong kicked;              /* a: a bit a queue */
+	bool resetting;            /* the client is being emptied: nothing is taken */
+	struct mutex reset_lock;   /* RANK_SUBSYS, nested: one reset at a time */
 	struct tenant *tenant;     /* I: who opened it; counted */
 	struct gpu_client *client; /* I */
 	struct list jobs;
@@ -126,6 +126,7 @@ struct vgpu {
 		struct vgpu_image *image; /* of a texture, when the host began to read; NULL: the scanout's own */
 		struct vgpu_box box;
 	} shot;
+	struct vgpu_image *window; /* a page of the picture's region each; NULL: nobody has mapped it */
 	struct vgpu_counts counts;
 };
 
@@ -153,13 +154,19 @@ int __must_check vgpu_memory_read(const struct vgpu_memory *m, u64 offset, void 
 /* image.c */
 struct vgpu_image *vgpu_image_create(struct vgpu *g, const struct vgpu_res_args *a); /* NULL: no memory */
 void vgpu_image_free(struct vgpu_image *i);
-bool vgpu_image_format(u32 format); /* can be shown */
+u32 vgpu_image_format(u32 format); /* DRM's number; 0: it cannot be shown */
+void vgpu_image_read(const struct vgpu_image *i, u64 offset, void *buf, size_t n); /* within it */
 /* Rows of box from the guest's memory, the first byte at offset; as far as that goes. */
 void vgpu_image_load(struct vgpu_object *o, const struct vgpu_box *box, u64 offset);
-long vgpu_plane_ioctl(struct vgpu *g, unsigned cmd, void __user *arg);
 /* snapshot.c: g->shot becomes what a texture at the scanout shows now, or nothing. No lock held; waits for the GPU. */
 void vgpu_snapshot(struct vgpu *g);
 struct vgpu_object *vgpu_texture(struct vgpu *g); /* at the scanout; NULL: none that can be looked at. g->lock held */
+
+/* plane.c: vfio's ops for the region. */
+long vgpu_plane_ioctl(struct vgpu *g, unsigned cmd, void __user *arg);
 int vgpu_plane_read(struct vgpu *g, u64 offset, void *buf, size_t n);
+int __must_check vgpu_plane_map(struct vgpu *g); /* -ENOMEM */
+int vgpu_plane_page(struct vgpu *g, u64 index, struct page **out);
+void vgpu_plane_close(struct vgpu *g); /* nobody maps it any more */
 
 #endif

@@ -14,7 +14,7 @@
  * and a line `frames ...` for loads; exit 0 if all is right. --hog allocates textures of 1 MiB until GL refuses, and
  * says how many it got;
  * --fb writes the picture of --scene into a frame buffer device;
- * --loops computes in a loop that a uniform ends after N rounds.
+ * --loops computes in a loop that a uniform ends after N rounds; with --seconds that is repeated instead of frames.
  *
  * Locks: none; one thread.
  */
@@ -239,7 +239,7 @@ static int by_time(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void draw_frames(void)
+static void repeat(const char *what, void (*frame)(void))
 {
 	static double times[1000000];
 	double start = now(), sum = 0;
@@ -248,7 +248,7 @@ static void draw_frames(void)
 	while (n < 1000000 && (seconds > 0 ? now() - start < seconds : n < frames)) {
 		double at = now();
 
-		draw();
+		frame();
 		if (async)
 			glFlush();
 		else
@@ -260,7 +260,7 @@ static void draw_frames(void)
 	}
 	glFinish();
 	qsort(times, n, sizeof(*times), by_time);
-	printf("frames %d seconds %.3f mean_ms %.3f p50_ms %.3f p99_ms %.3f max_ms %.3f\n", n, now() - start,
+	printf("%s %d seconds %.3f mean_ms %.3f p50_ms %.3f p99_ms %.3f max_ms %.3f\n", what, n, now() - start,
 	       1e3 * sum / n, 1e3 * times[n / 2], 1e3 * times[n * 99 / 100], 1e3 * times[n - 1]);
 	fflush(stdout);
 }
@@ -314,6 +314,7 @@ static void check_compute(void)
 	verdict("compute", got && !wrong, why);
 }
 
+#define LOOPING 65536 /* threads */
 static const char looping[] =
 	"#version 310 es\n"
 	"layout(local_size_x = 64) in;\n"
@@ -322,9 +323,15 @@ static const char looping[] =
 	"void main() { uint s = gl_GlobalInvocationID.x; for (int i = 0; i < n; i++) s = s * 3u + 1u;\n"
 	"v[gl_GlobalInvocationID.x] = s; }\n";
 
+static void dispatch_loops(void)
+{
+	glDispatchCompute(LOOPING / 64, 1, 1);
+	glMemoryBarrier(GL_BUFFER_UPDATE_BARRIER_BIT);
+}
+
 static void check_loops(void)
 {
-	static unsigned v[64];
+	static unsigned v[LOOPING];
 	GLuint p = program(shader(GL_COMPUTE_SHADER, looping), 0), b;
 	const unsigned *got;
 	int wrong = 0;
@@ -334,10 +341,9 @@ static void check_loops(void)
 	glGenBuffers(1, &b);
 	glBindBufferBase(GL_SHADER_STORAGE_BUFFER, 0, b);
 	glBufferData(GL_SHADER_STORAGE_BUFFER, sizeof(v), v, GL_DYNAMIC_COPY);
-	glDispatchCompute(1, 1, 1);
-	glMemoryBarrier(GL_BUFFER_UPDATE_BARRIER_BIT);
+	dispatch_loops();
 	got = glMapBufferRange(GL_SHADER_STORAGE_BUFFER, 0, sizeof(v), GL_MAP_READ_BIT);
-	for (unsigned i = 0; got && i < 64; i++) {
+	for (unsigned i = 0; got && i < LOOPING; i += LOOPING / 64) { /* of each thread would take the processor long */
 		unsigned s = i;
 
 		for (int k = 0; k < loops; k++)
@@ -345,6 +351,7 @@ static void check_loops(void)
 		wrong += got[i] != s;
 	}
 	verdict("loops", got && !wrong, "wrong numbers");
+	glUnmapBuffer(GL_SHADER_STORAGE_BUFFER);
 }
 
 static void take_memory(void)
@@ -403,15 +410,18 @@ int main(int argc, char **argv)
 	use_triangle();
 	draw();
 	check_pixels("triangle");
-	if (load || seconds > 0 || frames > 1) {
-		draw_frames();
+	if (load || (seconds > 0 && !loops) || frames > 1) {
+		repeat("frames", draw);
 		check_pixels("triangle after load");
 	}
 	if ((ppm || fb) && scene)
 		draw_scene();
 	check_compute();
-	if (loops)
+	if (loops) {
 		check_loops();
+		if (seconds > 0)
+			repeat("dispatches", dispatch_loops);
+	}
 	if (hog)
 		take_memory();
 	return failures ? 1 : 0;

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A hostile guest (tests/vm/guest/hostile.c) beside one that draws, each with its virtual GPU on the software GPU: every forged request,
+# A hostile guest (tests/vm/guest/hostile.c) beside one that draws, each with its virtual GPU on the software GPU (VGPU_ON=virgl: on QEMU's,
+# whose renderer then runs what is admitted): every forged request,
 # then VGPU_FORGED of them at random (100 thousand), half of them command streams, from VGPU_SEED on (1). All are answered, the device
 # lives, the neighbour's pixels are right meanwhile and afterwards, no memory is lost; the host looks at the hostile one's picture, too. The long run, in parts:
 #	for seed in $(seq 10); do VGPU_FORGED=1000000 VGPU_SEED=$seed tests/vm/vgpu-hostile.sh; done
@@ -13,7 +14,7 @@ limit=$((120 + forged / 1000)) # seconds
 trap 'rm -rf "$dir"' EXIT
 for g in vgpu hostile; do tests/vm/guest/build $g "$dir/$g" || exit 1; done
 cat > "$dir/script" <<'S'
-for p in job draw other; do echo 0 > /sys/module/swgpu/parameters/${p}_ns; done
+for p in job draw other; do echo 0 > /sys/module/swgpu/parameters/${p}_ns; done 2> /dev/null
 free_kb() { while read -r k v rest; do [ "$k" = MemFree: ] && echo "$v"; done < /proc/meminfo; }
 picture() { /ostrom vm screenshot $good /$1.ppm; echo "PICTURE $1"; od -An -v -tx1 /$1.ppm; echo END; }
 /ostrom vm run --kernel /vgpu --mem 16M --gpu 50% --append "B hold" > /log & good=$!
@@ -30,7 +31,8 @@ flushes() { cat /sys/bus/mdev/devices/*/vendor/statistics | sed -n 's/flushes //
 a=$(flushes); sleep 1; [ "$(flushes)" -gt "$a" ] && echo "the neighbour goes on"
 kill -9 $good
 S
-timeout $((limit + 20)) tools/qemu-run --timeout $limit --append swgpu --add build/user/ostrom-vm:/ostrom --add "$dir/vgpu:/vgpu" --add "$dir/hostile:/hostile" \
+case ${VGPU_ON:-swgpu} in swgpu) gpu=(--append swgpu) ;; *) gpu=(--gpu 3d) ;; esac
+timeout $((limit + 20)) tools/qemu-run --timeout $limit "${gpu[@]}" --add build/user/ostrom-vm:/ostrom --add "$dir/vgpu:/vgpu" --add "$dir/hostile:/hostile" \
 	--add "$dir/script:/script" -- sh /script "$forged" "$seed" > "$dir/out" 2> "$dir/err"
 right() { tests/vm/vgpu-picture "$dir/out" "$1" B; }
 check "a hostile guest is answered, stopped and goes on after a reset" "grep -q '^ok $forged requests at random' $dir/out && grep -q '^hostile 0' $dir/out"

@@ -4,7 +4,7 @@
 # virgl at once. Each draws a triangle, computes and compares every pixel and number; the host reads what the guests show; what each
 # got of the GPU is reported (QEMU's GPU works in its main loop, so its shares are shown, not judged: tests/vm/vgpu.sh judges them on the
 # software GPU). PICTURE=FILE.png keeps the three pictures, each over its part. Then a GStreamer pipeline in one guest: upload, convert, scale
-# and download by GL, encoded by x264. VGPU_PARTS="share film" says which of the two run.
+# and download by GL, encoded by x264; the host makes the same film. VGPU_PARTS="share film" says which of the two run.
 cd "$(dirname "$0")/../.." || exit 2
 . tests/vm/lib/check.sh
 on_failure='grep -vE "^ ([0-9a-f]{2} ?)+" "$dir/out" | tail -60'
@@ -41,31 +41,31 @@ for m in virtio/virtio_ring virtio/virtio virtio/virtio_pci_modern_dev virtio/vi
 	gpu/drm/drm gpu/drm/drm_kms_helper gpu/drm/drm_shmem_helper gpu/drm/virtio/virtio-gpu; do
 	modules+=(--add "$drivers/$m.ko:/m/$n.ko"); n=$((n + 1))
 done
+cat > "$dir/film" <<'S'
+export GST_PLUGIN_SYSTEM_PATH=/usr/lib/x86_64-linux-gnu/gstreamer-1.0 GST_GL_PLATFORM=egl GST_GL_WINDOW=egl-device GST_GL_API=gles2 GST_REGISTRY_FORK=no HOME=/tmp
+gst-launch-1.0 -q videotestsrc num-buffers=12 ! video/x-raw,width=320,height=240,framerate=30/1 ! glupload ! glcolorconvert ! glcolorscale ! \
+	"video/x-raw(memory:GLMemory),width=160,height=120" ! glcolorconvert ! gldownload ! video/x-raw,format=RGBA ! videoconvert ! \
+	x264enc threads=1 ! video/x-h264,stream-format=byte-stream ! filesink location=/tmp/film
+echo "film $? $(stat -c %s /tmp/film) $(md5sum < /tmp/film)"
+S
 # The guest does what the words on its serial line say.
 cat > "$dir/guest-script" <<'S'
 for m in /m/*.ko; do insmod $m; done
 for w in $(cat /proc/cmdline); do case $w in color=*) color=${w#color=} ;; esac; done
 mkdir -p /tmp; cat /sys/class/graphics/fb0/name
 alone() { gles --seconds 8 "$@" | sed -n "s/^frames\|^dispatches/$color: alone &/p; s/^not ok/guest: &/p"; }
-film() {
-	export GST_PLUGIN_SYSTEM_PATH=/usr/lib/x86_64-linux-gnu/gstreamer-1.0 GST_GL_PLATFORM=egl GST_GL_WINDOW=egl-device GST_GL_API=gles2 GST_REGISTRY_FORK=no HOME=/tmp
-	gst-launch-1.0 -q videotestsrc num-buffers=12 ! video/x-raw,width=320,height=240,framerate=30/1 ! glupload ! glcolorconvert ! glcolorscale ! \
-		"video/x-raw(memory:GLMemory),width=160,height=120" ! glcolorconvert ! gldownload ! video/x-raw,format=RGBA ! videoconvert ! \
-		x264enc threads=1 ! video/x-h264,stream-format=byte-stream ! filesink location=/tmp/film
-	echo "film $? $(stat -c %s /tmp/film) $(md5sum < /tmp/film)"
-}
 echo "$color: ready"
 while read -r word < /dev/ttyS0; do
 	case $word in
 	alone) gles --color $color | sed 's/^/guest: /'; alone --load 400; alone --load 1 --size 64; alone --loops 300 ;;
 	share) gles --color $color --seconds 45 --load 100 --async --scene --fb /dev/fb0 | sed 's/^/guest: /' ;;
-	film) film ;;
+	film) sh /film ;;
 	esac
 	echo "$color: ends $word"
 done
 S
 tools/mkinitrd "$dir/guest" --init build/user/init --busybox "$(command -v busybox || echo /bin/busybox)" "${mesa[@]}" "${film[@]}" "${modules[@]}" \
-	--add "$dir/guest-script:/s" --cmd sh /s
+	--add "$dir/film:/film" --add "$dir/guest-script:/s" --cmd sh /s
 cat > "$dir/script" <<'S'
 mount -t cgroup2 none /sys/fs/cgroup; cd /sys/fs/cgroup; echo +gpu > cgroup.subtree_control; mkdir red green host
 start() { # GROUP COLOUR PERCENT INPUT: its number in $p
@@ -95,6 +95,7 @@ share() {
 	kill -9 $g
 }
 film() {
+	echo "host: $(sh /film)"
 	echo film >&7; until_says 400 'e05030: ends film' /log.red
 }
 for part in "$@"; do $part; done
@@ -103,9 +104,12 @@ kill -9 $r
 S
 # shellcheck disable=SC2086
 truncate -s 16M "$dir/pictures"
-timeout 1500 tools/qemu-run --gpu 3d --disk "$dir/pictures" --mem 4G --timeout 1480 "${mesa[@]}" --add build/user/ostrom-vm:/ostrom --add "$dir/vmlinux:/vmlinux" \
+timeout 1500 tools/qemu-run --gpu 3d --disk "$dir/pictures" --mem 4G --timeout 1480 "${mesa[@]}" "${film[@]}" --add "$dir/film:/film" --add build/user/ostrom-vm:/ostrom --add "$dir/vmlinux:/vmlinux" \
 	--add "$dir/guest:/initrd" --add "$dir/script:/script" -- sh /script $parts > "$dir/out" 2> "$dir/err"
-case $parts in *film*) check "GStreamer's pipeline by GL runs in a guest and makes a film" "grep -q '^film 0 [1-9][0-9][0-9]' $dir/out" ;; esac
+case $parts in *film*)
+	made=$(sed -n 's/^host: \(film 0 [1-9][0-9][0-9].*\)/\1/p' "$dir/out")
+	check "GStreamer's pipeline by GL runs on the host and in a guest, and makes the same film" "[ -n '$made' ] && grep -q '^$made' $dir/out" ;;
+esac
 case $parts in *share*) ;; *) exit $failed ;; esac
 check "Debian's Linux drives it in two guests" "[ \$(grep -c '^virtio_gpudrmfb' $dir/out) = 2 ]"
 check "Mesa in the guests is on virgl" "[ \$(grep -c '^guest: # virgl' $dir/out) = 4 ]"

@@ -9,13 +9,15 @@ make -s kernel build/user/init build/user/ostrom-vm abi || exit 1
 make -s kernel DEBUG=1 || exit 1
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-run() { timeout 100 tools/qemu-run --timeout 80 --append 'mdev_sample=1 swgpu' "$@" > "$dir/out" 2>&1; }
+run() { timeout 100 tools/qemu-run --timeout 80 --append "$words" "$@" > "$dir/out" 2>&1; }
 
+words='mdev_sample=1 swgpu'
 run --add build/abi/vfio:/vfio -- /vfio
 check "the device, its group, container, memory and interrupts" "[ \$(grep -c '^ok ' $dir/out) = 17 ] && ! grep -q '^not ok' $dir/out"
 run --debug-kernel --cpus 2 --add build/abi/vfio:/vfio -- /vfio
 check "the same with all checks and two CPUs" "[ \$(grep -c '^ok ' $dir/out) = 17 ] && ! grep -qE '^not ok|panic:' $dir/out"
 
+words=mdev_sample=1
 cat > "$dir/script" <<'S'
 u=8a0a7d2e-0b5f-4c57-9d3a-2f1f60f4a001
 mkdir -p /etc/mdevctl.d/scripts.d/callouts /etc/mdevctl.d/scripts.d/notifiers

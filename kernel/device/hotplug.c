@@ -16,7 +16,7 @@
  *
  * Contract: device/pci.h; PCI Express Base Specification 4.0, section 6.7. Only ports with MSI-X.
  *
- * Locks: `lock` (RANK_HOTPLUG) around all that is done, and so around pci_devices after boot.
+ * Locks: pci_lock around all that is done.
  */
 #include <alloc/slab.h>
 #include <core/clock.h>
@@ -29,7 +29,6 @@
 
 #include "device_priv.h"
 
-#define CLASS_BRIDGE    0x0604
 #define EVENTS          (PCI_EXP_SLTSTA_ABP | PCI_EXP_SLTSTA_PDC)
 #define COMMAND_WAIT_NS NSEC_PER_SEC
 #define LINK_WAIT_NS    NSEC_PER_SEC
@@ -45,8 +44,6 @@ struct slot {
 struct window { /* what a port passes on */
 	u64 next, end;
 };
-
-static struct mutex lock = MUTEX_INIT(lock, RANK_HOTPLUG);
 
 static u16 read_port(const struct slot *s, unsigned reg)
 {
@@ -131,7 +128,7 @@ static void place_bar(struct pci_dev *d, unsigned n, struct window *memory, stru
 
 	if (!(kind & PCI_BASE_ADDRESS_MEM_PREFETCH && take(prefetch, d->bar[n].bytes, below, &at)) &&
 	    !take(memory, d->bar[n].bytes, below, &at)) {
-		log_warn("pci %02x:%02x.%u: no room for register %u", d->bus, d->slot, d->function, n);
+		log_warn("pci %s: no room for register %u", d->name, n);
 		return;
 	}
 	pci_write32(d, offset, (u32)at);
@@ -170,20 +167,20 @@ static void turn_on(struct slot *s)
 		for (unsigned n = 0; n < ARRAY_SIZE(d->bar); n++)
 			if (d->bar[n].bytes && !d->bar[n].is_port)
 				place_bar(d, n, &memory, &prefetch);
-		log_info("pci %02x:%02x.%u: %04x:%04x plugged in", d->bus, d->slot, d->function, d->vendor, d->device);
+		log_info("pci %s: %04x:%04x plugged in", d->name, d->vendor, d->device);
 		pci_probe(d);
 	}
 }
 
 static int let_go(struct pci_dev *d)
 {
-	int err = !d->driver ? 0 : d->driver->remove ? d->driver->remove(d) : -EBUSY;
+	int err = pci_unbind(d);
 
 	if (err)
 		return err;
-	log_info("pci %02x:%02x.%u: %04x:%04x removed", d->bus, d->slot, d->function, d->vendor, d->device);
+	log_info("pci %s: %04x:%04x removed", d->name, d->vendor, d->device);
 	list_del(&d->link);
-	kfree(d);
+	pci_files_remove(d); /* with it goes d */
 	return 0;
 }
 
@@ -194,7 +191,7 @@ static bool clear(struct slot *s)
 
 	list_for_each_entry_safe (d, next, &pci_devices, link)
 		if (d->bus == s->bus && let_go(d))
-			log_warn("pci %02x:%02x.%u: its driver cannot let it go", d->bus, d->slot, d->function);
+			log_warn("pci %s: its driver cannot let it go", d->name);
 	s->lit = is_occupied(s);
 	return !s->lit;
 }
@@ -239,13 +236,13 @@ static void serve(struct work *w)
 	struct slot *s = container_of(w, struct slot, work);
 	u16 status;
 
-	mutex_lock(&lock);
+	mutex_lock(&pci_lock);
 	/* An interrupt comes only when the first of the events comes up: so until all are down. */
 	while ((status = read_port(s, PCI_EXP_SLTSTA)) & EVENTS && status != 0xffff) {
 		pci_write16(s->port, s->cap + PCI_EXP_SLTSTA, status & EVENTS);
 		act(s, status);
 	}
-	mutex_unlock(&lock);
+	mutex_unlock(&pci_lock);
 }
 
 static void on_interrupt(void *slot)

@@ -5,12 +5,12 @@
  * Idea: walk every bus below the host bridge by brute force (256 buses at most, empty slots cost one read), through the
  * memory-mapped window (ECAM) that ACPI's MCFG names or, without it, through ports 0xCF8 and 0xCFC. Sizes of base
  * address registers are found by writing ones. Interrupts are MSI-X or MSI: no interpreter for ACPI's interrupt routing
- * is needed. What comes and goes later is hotplug.c's business.
+ * is needed. Drivers find them, and are found, in pci_bind.c; what comes and goes later is hotplug.c's business.
  *
  * Contract: device/pci.h.
  *
- * Locks: port_lock around the address/data pair of ports; ECAM needs none. The list of functions is built at boot and
- * changed under hotplug.c's lock.
+ * Locks: port_lock around the address/data pair of ports; ECAM needs none. pci_lock (RANK_HOTPLUG) around the list of
+ * functions, and which drivers they have.
  */
 #include <alloc/kmap.h>
 #include <alloc/slab.h>
@@ -30,7 +30,7 @@
 #define ECAM_BUS     (1UL << 20) /* bytes of configuration space a bus */
 
 struct list pci_devices = LIST_INIT(pci_devices);
-static LIST(drivers);
+struct mutex pci_lock = MUTEX_INIT(pci_lock, RANK_HOTPLUG);
 static struct spinlock port_lock = SPIN_INIT(RANK_LEAF_SPIN);
 static u8 *ecam; /* of the first bus that boot_info names */
 static unsigned ecam_first, ecam_last;
@@ -198,12 +198,23 @@ int pci_msix_enable(struct pci_dev *d)
 	return 0;
 }
 
-int pci_msix_request(struct pci_dev *d, unsigned entry, void (*handler)(void *), void *arg, unsigned cpu,
-		     const char *name)
+/* The entry's message raises its vector. */
+static void point_entry(const struct pci_dev *d, unsigned entry)
 {
 	void *at = d->msix_table + entry * PCI_MSIX_ENTRY_SIZE;
 	u64 address;
 	u32 data;
+
+	irq_msi_message(d->vectors[entry], &address, &data);
+	mmio_write32(at + PCI_MSIX_ENTRY_LOWER_ADDR, (u32)address);
+	mmio_write32(at + PCI_MSIX_ENTRY_UPPER_ADDR, address >> 32);
+	mmio_write32(at + PCI_MSIX_ENTRY_DATA, data);
+	mmio_write32(at + PCI_MSIX_ENTRY_VECTOR_CTRL, 0);
+}
+
+int pci_msix_request(struct pci_dev *d, unsigned entry, void (*handler)(void *), void *arg, unsigned cpu,
+		     const char *name)
+{
 	int vector;
 
 	if (!d->msix_table || entry >= d->msix_vectors)
@@ -211,13 +222,16 @@ int pci_msix_request(struct pci_dev *d, unsigned entry, void (*handler)(void *),
 	vector = irq_alloc(handler, arg, cpu, name);
 	if (vector < 0)
 		return vector;
-	irq_msi_message(vector, &address, &data);
-	mmio_write32(at + PCI_MSIX_ENTRY_LOWER_ADDR, (u32)address);
-	mmio_write32(at + PCI_MSIX_ENTRY_UPPER_ADDR, address >> 32);
-	mmio_write32(at + PCI_MSIX_ENTRY_DATA, data);
-	mmio_write32(at + PCI_MSIX_ENTRY_VECTOR_CTRL, 0);
 	d->vectors[entry] = vector;
+	point_entry(d, entry);
 	return vector;
+}
+
+void pci_msix_release(struct pci_dev *d, unsigned entry)
+{
+	mmio_write32(d->msix_table + entry * PCI_MSIX_ENTRY_SIZE + PCI_MSIX_ENTRY_VECTOR_CTRL, 1);
+	irq_free(d->vectors[entry]);
+	d->vectors[entry] = 0;
 }
 
 void pci_msix_disable(struct pci_dev *d)
@@ -234,12 +248,28 @@ void pci_msix_disable(struct pci_dev *d)
 	d->msix_table = NULL;
 }
 
+/* The one message of MSI raises its vector, and is on. */
+static void point_message(const struct pci_dev *d, u8 cap)
+{
+	u16 control = pci_read16(d, cap + PCI_MSI_FLAGS) & ~(PCI_MSI_FLAGS_QSIZE | PCI_MSI_FLAGS_ENABLE);
+	bool is_wide = control & PCI_MSI_FLAGS_64BIT;
+	u64 address;
+	u32 data;
+
+	irq_msi_message(d->msi_vector, &address, &data);
+	pci_write32(d, cap + PCI_MSI_ADDRESS_LO, (u32)address);
+	if (is_wide)
+		pci_write32(d, cap + PCI_MSI_ADDRESS_HI, address >> 32);
+	pci_write16(d, cap + (is_wide ? PCI_MSI_DATA_64 : PCI_MSI_DATA_32), (u16)data);
+	if (control & PCI_MSI_FLAGS_MASKBIT)
+		pci_write32(d, cap + (is_wide ? PCI_MSI_MASK_64 : PCI_MSI_MASK_32), 0);
+	pci_write16(d, PCI_COMMAND, pci_read16(d, PCI_COMMAND) | PCI_COMMAND_INTX_DISABLE);
+	pci_write16(d, cap + PCI_MSI_FLAGS, control | PCI_MSI_FLAGS_ENABLE);
+}
+
 int pci_msi_request(struct pci_dev *d, void (*handler)(void *), void *arg, unsigned cpu, const char *name)
 {
 	u8 cap = pci_find_cap(d, PCI_CAP_ID_MSI, 0);
-	u64 address;
-	u16 control;
-	u32 data;
 	int vector;
 
 	if (!cap || d->msi_vector)
@@ -247,17 +277,8 @@ int pci_msi_request(struct pci_dev *d, void (*handler)(void *), void *arg, unsig
 	vector = irq_alloc(handler, arg, cpu, name);
 	if (vector < 0)
 		return vector;
-	irq_msi_message(vector, &address, &data);
-	control = pci_read16(d, cap + PCI_MSI_FLAGS) & ~(PCI_MSI_FLAGS_QSIZE | PCI_MSI_FLAGS_ENABLE);
-	pci_write32(d, cap + PCI_MSI_ADDRESS_LO, (u32)address);
-	if (control & PCI_MSI_FLAGS_64BIT)
-		pci_write32(d, cap + PCI_MSI_ADDRESS_HI, address >> 32);
-	pci_write16(d, cap + (control & PCI_MSI_FLAGS_64BIT ? PCI_MSI_DATA_64 : PCI_MSI_DATA_32), (u16)data);
-	if (control & PCI_MSI_FLAGS_MASKBIT)
-		pci_write32(d, cap + (control & PCI_MSI_FLAGS_64BIT ? PCI_MSI_MASK_64 : PCI_MSI_MASK_32), 0);
-	pci_write16(d, PCI_COMMAND, pci_read16(d, PCI_COMMAND) | PCI_COMMAND_INTX_DISABLE);
-	pci_write16(d, cap + PCI_MSI_FLAGS, control | PCI_MSI_FLAGS_ENABLE);
 	d->msi_vector = vector;
+	point_message(d, cap);
 	return vector;
 }
 
@@ -274,29 +295,18 @@ void pci_msi_disable(struct pci_dev *d)
 	d->msi_vector = 0;
 }
 
-void pci_register(struct pci_driver *drv)
+void pci_messages_restore(const struct pci_dev *d)
 {
-	list_add_tail(&drv->link, &drivers);
-}
-
-void pci_probe(struct pci_dev *d)
-{
-	struct pci_driver *drv;
-
-	list_for_each_entry (drv, &drivers, link) {
-		int err;
-
-		if (!drv->match(d))
-			continue;
-		err = drv->probe(d);
-		if (!err) {
-			d->driver = drv;
-			return;
-		}
-		pci_msix_disable(d);
-		pci_msi_disable(d);
-		log_warn("pci %02x:%02x.%u: %s: error %d", d->bus, d->slot, d->function, drv->name, -err);
-	}
+	if (d->msi_vector)
+		point_message(d, pci_find_cap(d, PCI_CAP_ID_MSI, 0));
+	if (!d->msix_table)
+		return;
+	for (unsigned i = 0; i < d->msix_vectors; i++)
+		if (d->vectors[i])
+			point_entry(d, i);
+		else
+			mmio_write32(d->msix_table + i * PCI_MSIX_ENTRY_SIZE + PCI_MSIX_ENTRY_VECTOR_CTRL, 1);
+	pci_write16(d, d->msix_cap + PCI_MSIX_FLAGS, PCI_MSIX_FLAGS_ENABLE);
 }
 
 /* Returns true if the function has siblings (multi-function device). */
@@ -325,6 +335,10 @@ static bool add_function(u8 bus, u8 slot, u8 function)
 		size_bars(d, 2);
 	}
 	d->msix_cap = pci_find_cap(d, PCI_CAP_ID_MSIX, 0);
+	if (pci_files_add(d)) {
+		kfree(d);
+		return false;
+	}
 	list_add_tail(&d->link, &pci_devices);
 	log_debug("pci %02x:%02x.%u: %04x:%04x class %06x", bus, slot, function, d->vendor, d->device, d->class);
 	return type & 0x80;
@@ -370,9 +384,12 @@ static void pci_init(void)
 		ecam_last = info->pcie_last_bus;
 		ecam = io_map(info->pcie_base, (ecam_last - ecam_first + 1) * ECAM_BUS);
 	}
+	mutex_lock(&pci_lock);
+	pci_bind_init();
 	scan_all();
 	list_for_each_entry (d, &pci_devices, link)
 		pci_probe(d);
 	pci_hotplug_init();
+	mutex_unlock(&pci_lock);
 }
 PART_INIT(bus, pci_init);

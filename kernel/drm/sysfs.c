@@ -4,7 +4,7 @@
  *
  * Idea: the folders that it walks:
  *
- *	/sys/devices/pci0000:00/0000:00:02.0/{vendor,device,...,uevent,config,subsystem}      (or platform/NAME)
+ *	/sys/devices/pci0000:00/0000:00:02.0     device's (or platform/NAME)
  *	                          /virtioN/{uevent,subsystem}
  *	                             /drm/{card0,renderD128}/{dev,uevent,device,subsystem}
  *	/sys/class/drm/card0, /sys/dev/char/226:0                                             links there
@@ -29,8 +29,8 @@ struct node { /* card0 or renderD128 */
 };
 
 struct folders {
-	struct attr_dir pci, virtio, drm;
-	char pci_name[16], virtio_name[16];
+	struct attr_dir virtio, drm;
+	char virtio_name[16];
 	struct node nodes[2];
 };
 
@@ -44,48 +44,8 @@ void drm_sysfs_bus_id(const struct drm_dev *d, char *out, size_t size)
 	const struct pci_dev *p = pci_of(d);
 
 	if (p)
-		str_format(out, size, "0000:%02x:%02x.%x", p->bus, p->slot, p->function);
+		str_copy(out, p->name, size);
 }
-
-/* ---- the PCI function ---- */
-
-enum { VENDOR, DEVICE, SUBSYSTEM_VENDOR, SUBSYSTEM_DEVICE, REVISION, CLASS };
-
-static int show_id(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
-{
-	const struct pci_dev *p = dir->owner;
-
-	switch (a->data) {
-	case VENDOR: strbuf_add(out, "0x%04x\n", p->vendor); break;
-	case DEVICE: strbuf_add(out, "0x%04x\n", p->device); break;
-	case SUBSYSTEM_VENDOR: strbuf_add(out, "0x%04x\n", p->subsystem_vendor); break;
-	case SUBSYSTEM_DEVICE: strbuf_add(out, "0x%04x\n", p->subsystem); break;
-	case REVISION: strbuf_add(out, "0x%02x\n", p->revision); break;
-	default: strbuf_add(out, "0x%06x\n", p->class);
-	}
-	return 0;
-}
-
-static int show_pci_uevent(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
-{
-	const struct pci_dev *p = dir->owner;
-
-	strbuf_add(out, "DRIVER=virtio-pci\nPCI_CLASS=%X\nPCI_ID=%04X:%04X\nPCI_SUBSYS_ID=%04X:%04X\n", p->class,
-		   p->vendor, p->device, p->subsystem_vendor, p->subsystem);
-	strbuf_add(out, "PCI_SLOT_NAME=0000:%02x:%02x.%x\n", p->bus, p->slot, p->function);
-	return 0;
-}
-
-#define ID(id, text, value) static const struct attr id = { .name = text, .mode = 0444, .show = show_id, .data = value }
-ID(vendor, "vendor", VENDOR);
-ID(device, "device", DEVICE);
-ID(subsystem_vendor, "subsystem_vendor", SUBSYSTEM_VENDOR);
-ID(subsystem_device, "subsystem_device", SUBSYSTEM_DEVICE);
-ID(revision, "revision", REVISION);
-ID(class, "class", CLASS);
-static const struct attr pci_uevent = { .name = "uevent", .mode = 0444, .show = show_pci_uevent };
-static const struct attr *const pci_files[] = { &vendor,   &device, &subsystem_vendor, &subsystem_device,
-						&revision, &class,  &pci_uevent,       NULL };
 
 /* ---- nodes ---- */
 
@@ -153,26 +113,13 @@ static int add_node(struct folders *f, struct node *n, struct attr_dir *device)
 static int add_device(struct drm_dev *d, struct folders *f)
 {
 	const struct pci_dev *p = pci_of(d);
-	struct attr_dir *above;
-	int err = attr_shared_dir(&attr_sys_root, p ? "devices/pci0000:00" : "devices/platform", &above);
+	struct attr_dir *above = p ? pci_dir(p) : NULL;
+	int err = p ? 0 : attr_shared_dir(&attr_sys_root, "devices/platform", &above);
 
-	if (!p) {
-		str_format(f->virtio_name, sizeof(f->virtio_name), "gpu.%u", d->index);
-		if (!err)
-			err = attr_dir_init(&f->virtio, above, f->virtio_name, virtio_files, NULL, f);
-		return err ? err : link_subsystem(&f->virtio, "bus/platform");
-	}
-	drm_sysfs_bus_id(d, f->pci_name, sizeof(f->pci_name));
-	str_format(f->virtio_name, sizeof(f->virtio_name), "virtio%u", d->index);
+	str_format(f->virtio_name, sizeof(f->virtio_name), p ? "virtio%u" : "gpu.%u", d->index);
 	if (!err)
-		err = attr_dir_init(&f->pci, above, f->pci_name, pci_files, NULL, (void *)p);
-	if (!err)
-		err = link_subsystem(&f->pci, "bus/pci");
-	if (!err)
-		err = link_in("bus/pci/devices", f->pci_name, &f->pci);
-	if (!err)
-		err = attr_dir_init(&f->virtio, &f->pci, f->virtio_name, virtio_files, NULL, f);
-	return err ? err : link_subsystem(&f->virtio, "bus/virtio");
+		err = attr_dir_init(&f->virtio, above, f->virtio_name, virtio_files, NULL, f);
+	return err ? err : link_subsystem(&f->virtio, p ? "bus/virtio" : "bus/platform");
 }
 
 int drm_sysfs_add(struct drm_dev *d)

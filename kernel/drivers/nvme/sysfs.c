@@ -13,6 +13,7 @@
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/printf.h>
+#include <lib/string.h>
 
 #include "nvme_priv.h"
 
@@ -147,7 +148,7 @@ int nvme_files_add(struct nvme *c)
 		err = attr_shared_dir(&attr_sys_root, "class/nvme-subsystem", &class_subsystem);
 	str_format(c->name, sizeof(c->name), "nvme%u", c->index);
 	str_format(c->subsystem_name, sizeof(c->subsystem_name), "nvme-subsys%u", c->index);
-	str_format(c->address, sizeof(c->address), "0000:%02x:%02x.%u", c->pci->bus, c->pci->slot, c->pci->function);
+	str_copy(c->address, c->pci->name, sizeof(c->address));
 	if (!err)
 		err = add_folder(c, &c->attr, class_nvme, c->name, controller_attrs);
 	if (!err)

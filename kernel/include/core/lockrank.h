@@ -9,13 +9,13 @@
 
 /* RANK(name, kind, what it protects) */
 #define LOCK_RANKS(RANK)                                                                                               \
-	RANK(HOTPLUG, sleep, "which PCI functions there are")                                                          \
 	RANK(FILE_POS, sleep, "a file's position")                                                                     \
 	RANK(TEXT_FILE, sleep, "the text of an open /proc or control file")                                            \
 	RANK(MOUNT_TREE, sleep, "the mount tree of a namespace")                                                       \
 	RANK(EXEC, sleep, "credentials of a process against exec and ptrace")                                          \
 	RANK(ASYNC, sleep, "who hears of open files by signals")                                                       \
 	RANK(VCPU, sleep, "one virtual CPU, while a thread runs it")                                                   \
+	RANK(HOTPLUG, sleep, "which PCI functions there are, and which drivers have them")                             \
 	RANK(MDEV, sleep, "mediated devices: their parents, types and names")                                          \
 	RANK(SUBSYS, sleep, "a subsystem's configuration (perf contexts, bpf attach, md array, vfio group, kvm vm)")   \
 	RANK(VFIO_DEVICE, sleep, "one virtual device behind vfio: its registers and queues")                           \

@@ -10,8 +10,8 @@
  *
  * Contract: `acpi` is filled by acpi_init and constant afterwards. Every length is checked against
  * its table, so a broken table gives fewer facts, never a wild read. Sources: ACPI 6.4 (5.2.5
- * RSDP, 5.2.9 FADT, 5.2.12 MADT, 5.2.16 SRAT, 5.2.17 SLIT, 4.8.3.7 sleep control), PCI Firmware 3.0 (MCFG), QEMU
- * docs/specs/fw_cfg.
+ * RSDP, 5.2.9 FADT, 5.2.12 MADT, 5.2.16 SRAT, 5.2.17 SLIT, 4.8.3.7 sleep control), PCI Firmware 3.0 (MCFG), Intel VT-d
+ * 3.3 (8.1 to 8.3 DMAR), QEMU docs/specs/fw_cfg.
  *
  * Locks: none.
  */
@@ -139,6 +139,26 @@ static void parse_mcfg(const u8 *t, u32 length)
 	acpi.pcie_last_bus = t[55];
 }
 
+/* The remapping unit of a machine that has one; with several, none. */
+static void parse_dmar(const u8 *t, u32 length)
+{
+	unsigned units = 0;
+
+	for (u32 at = 48; at + 16 <= length && get16(t + at + 2) >= 16; at += get16(t + at + 2)) {
+		const u8 *unit = t + at;
+		u32 bytes = get16(unit + 2);
+
+		if (get16(unit) != 0 || at + bytes > length)
+			continue;
+		units++;
+		acpi.dmar_base = get16(unit + 6) ? 0 : get64(unit + 8);
+		acpi.dmar_scope = unit[4] & 1 ? NULL : unit + 16;
+		acpi.dmar_scope_bytes = bytes - 16;
+	}
+	if (units > 1)
+		acpi.dmar_base = 0;
+}
+
 /* An AML integer of one byte: ZeroOp, OneOp or BytePrefix. Returns the bytes it takes, 0 if it is
  * something else. */
 static unsigned aml_small(const u8 *p, u8 *v)
@@ -225,6 +245,8 @@ static void parse_table(paddr_t pa, bool srat)
 		parse_mcfg(t, length);
 	else if (!memcmp(t, "SLIT", 4))
 		parse_slit(t, length);
+	else if (!memcmp(t, "DMAR", 4))
+		parse_dmar(t, length);
 }
 
 static void parse_root(const struct rsdp *r)

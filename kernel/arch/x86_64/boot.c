@@ -188,5 +188,8 @@ void x86_start(paddr_t start_info)
 	info.pcie_base = acpi.pcie_base;
 	info.pcie_first_bus = acpi.pcie_first_bus;
 	info.pcie_last_bus = acpi.pcie_last_bus;
+	info.dmar_base = acpi.dmar_base;
+	info.dmar_scope = acpi.dmar_scope;
+	info.dmar_scope_bytes = acpi.dmar_scope_bytes;
 	kmain();
 }

@@ -224,6 +224,9 @@ struct acpi_facts {
 	bool present;
 	paddr_t pcie_base;
 	u8 pcie_first_bus, pcie_last_bus;
+	paddr_t dmar_base;
+	const u8 *dmar_scope;
+	u32 dmar_scope_bytes;
 	struct boot_range node_mem[32]; /* node: the domain */
 	unsigned nr_node_mem;
 	const u8 *slit; /* slit_domains squared */

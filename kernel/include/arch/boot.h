@@ -2,7 +2,7 @@
  *
  * What the loader and the firmware told us, made machine independent. Valid from kmain on;
  * constant. Sources: PVH start info (Xen's documentation, hvm_start_info), ACPI 6.4 (MADT, SRAT,
- * MCFG, FADT).
+ * MCFG, FADT, DMAR).
  */
 #ifndef ARCH_BOOT_H
 #define ARCH_BOOT_H
@@ -25,6 +25,9 @@ struct boot_info {
 	unsigned nr_ram_all;
 	paddr_t pcie_base; /* ECAM base, 0: none */
 	u8 pcie_first_bus, pcie_last_bus;
+	paddr_t dmar_base;    /* registers of the one remapping unit (Intel's VT-d), 0: none */
+	const u8 *dmar_scope; /* which devices it is for, entries as VT-d's 8.3.1 has them; NULL: all */
+	u32 dmar_scope_bytes;
 };
 const struct boot_info *boot_info(void);
 void console_init_early(void); /* kmain: log consoles that need no driver (console=) */

@@ -87,4 +87,12 @@ static inline void mmio_write64(void *a, u64 v)
 	__asm__ volatile("movq %0, %1" : : "r"(v), "m"(*(volatile u64 *)a) : "memory");
 }
 
+/* Memory that a device reads by itself, without looking into caches: what was stored is there afterwards. */
+static inline void cache_write_back(const void *p, unsigned long bytes)
+{
+	for (unsigned long at = (unsigned long)p & ~63UL; at < (unsigned long)p + bytes; at += 64)
+		__asm__ volatile("clflush %0" : : "m"(*(const char *)at) : "memory");
+	__asm__ volatile("mfence" : : : "memory");
+}
+
 #endif

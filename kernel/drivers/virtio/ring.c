@@ -28,6 +28,9 @@
 
 #include "ring_priv.h"
 
+/* Whatever the driver is. Behind an IOMMU the addresses of memory are the same: our own devices pass through it. */
+#define ALWAYS (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_RING_PACKED))
+
 static LIST(drivers);
 static unsigned nr_devices;
 
@@ -53,7 +56,7 @@ static int negotiate(struct virtio_dev *d, u64 understood)
 
 	if (!(offered & BIT(VIRTIO_F_VERSION_1)))
 		return fail(ENODEV, "%s: legacy device", d->name);
-	d->features = offered & (understood | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED));
+	d->features = offered & (understood | ALWAYS);
 	d->ops->set_features(d, d->features);
 	d->ops->set_status(d, d->ops->status(d) | VIRTIO_CONFIG_S_FEATURES_OK);
 	if (!(d->ops->status(d) & VIRTIO_CONFIG_S_FEATURES_OK))

@@ -189,6 +189,22 @@ int mm_pin_user(struct mm *m, ulong addr, unsigned n, bool write, struct page **
 	return i || !n ? (int)i : -EFAULT;
 }
 
+int mm_device_frame(struct mm *m, ulong addr, bool write, pfn_t *out)
+{
+	struct pt_leaf leaf;
+	int code, err = fault_in_mm(m, addr, write ? ACCESS_WRITE : ACCESS_READ, &code);
+	pte_t e;
+
+	if (err || pt_leaf_get(&m->pt, addr, false, &leaf, NULL))
+		return err == -ENOMEM ? err : -EFAULT;
+	pt_leaf_lock(&leaf);
+	e = pte_read(leaf.entry);
+	pt_leaf_unlock(&leaf);
+	*out = pte_pfn(e);
+	return pte_is_present(e) && pte_is_special(e) && *out != zero_pfn && (!write || pte_is_writable(e)) ? 0
+													    : -EFAULT;
+}
+
 int mm_locate(struct mm *m, ulong addr, struct mapping **mapping, u64 *index)
 {
 	struct vma *v;

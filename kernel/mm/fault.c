@@ -269,6 +269,17 @@ static bool fault_around(struct vma *v, ulong addr, struct pt_leaf *leaf)
 	return found;
 }
 
+/* Device memory: with all rights of the VMA at once, there is nothing to know of it later. */
+static int fault_device(struct vma *v, ulong addr, struct pt_leaf *leaf, pte_t old)
+{
+	pfn_t pfn;
+	int err = v->mapping->ops->frame(v->mapping, vma_index(v, addr), &pfn);
+
+	if (!err)
+		install(v, leaf, old, pte_make(pfn, rights_written(v) | PT_SPECIAL | PT_NOCACHE));
+	return err;
+}
+
 static int fault_mapped(struct vma *v, ulong addr, unsigned access, struct pt_leaf *leaf)
 {
 	struct mapping *map = v->mapping;
@@ -277,6 +288,8 @@ static int fault_mapped(struct vma *v, ulong addr, unsigned access, struct pt_le
 	bool done;
 	int err;
 
+	if (map->ops->frame)
+		return fault_device(v, addr, leaf, 0);
 	if (!write && fault_around(v, addr, leaf))
 		return 0;
 	if (!map->ops->fill)
@@ -305,6 +318,8 @@ static int fault_make_writable(struct vma *v, ulong addr, struct pt_leaf *leaf, 
 	struct page *page;
 	int err;
 
+	if (v->mapping->ops->frame)
+		return fault_device(v, addr, leaf, old);
 	if (pte_rights(old) & PT_SPECIAL)
 		return -EFAULT;
 	if (v->mapping->ops->fill) {

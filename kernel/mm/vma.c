@@ -86,13 +86,25 @@ static void count_writer(const struct vma *v)
 		atomic_inc(&v->mapping->writable);
 }
 
+static int ask_mapping(struct vma *v)
+{
+	const struct mapping_ops *ops = v->mapping->ops;
+
+	if (ops->frame) {
+		if (!(v->flags & VMA_SHARED))
+			return -EINVAL;
+		v->flags |= VMA_SPECIAL | VMA_DONTDUMP;
+	}
+	return ops->map ? ops->map(v->mapping, v) : 0;
+}
+
 int vma_attach(struct vma *v)
 {
 	int err;
 
 	if (v->mapping) {
 		mapping_enter(v);
-		err = v->mapping->ops->map ? v->mapping->ops->map(v->mapping, v) : 0;
+		err = ask_mapping(v);
 		if (err) {
 			mapping_leave(v);
 			return err;

@@ -33,6 +33,9 @@ struct mapping_ops {
 	 * mapping (so the implementation allocates blocks, starts dirty accounting, may throttle). -EFAULT/-ENXIO
 	 * beyond the end (SIGBUS), -ENOMEM, -EIO. */
 	int (*fill)(struct mapping *m, u64 index, bool write, struct page **out);
+	/* Instead of fill, of device memory, which has no page descriptors: the frame at index. It stays until
+	 * mapping_unmap_range. Only shared VMAs; errors as fill. NULL: there are pages. */
+	int (*frame)(struct mapping *m, u64 index, pfn_t *out);
 	/* Fault-around: stores up to n already present pages from index on (each with a reference, NULL for holes)
 	 * without sleeping for I/O; returns how many slots it filled. NULL: none. */
 	unsigned (*fill_around)(struct mapping *m, u64 index, unsigned n, struct page **out);

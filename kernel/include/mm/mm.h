@@ -153,6 +153,9 @@ ulong mm_next_used(struct mm *m, ulong addr, ulong end);
 /* Pins user pages for I/O: references in pages[]; returns the count, may be short, or -EFAULT. Of a huge page the pages
  * are given, but the reference is counted in its head: page_put takes page_head(pages[i]). */
 int __must_check mm_pin_user(struct mm *m, ulong addr, unsigned n, bool write, struct page **pages);
+/* The frame of device memory at addr, for who has a pt_shadow of this address space: it is good until that is told of
+ * addr. -EFAULT: there is no device memory, or not with this right; -ENOMEM. */
+int __must_check mm_device_frame(struct mm *m, ulong addr, bool write, pfn_t *out);
 /* ptrace, /proc/PID/mem: copies between kernel memory and another address space; bytes copied or -errno. */
 ssize_t mm_access(struct mm *m, ulong addr, void *buf, size_t bytes, bool write, bool force);
 /* Where a shared futex or the like stands: the mapping (its get was called: put it) and page, or *mapping NULL:

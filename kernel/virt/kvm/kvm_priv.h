@@ -194,7 +194,7 @@ static inline size_t vm_bitmap_bytes(u64 bytes)
 void kvm_flush(struct kvm_vm *vm);
 
 /* npt.c: the nested tables. vm->spin held. */
-int __must_check npt_set(struct kvm_vm *vm, u64 gpa, pfn_t pfn, bool writable);
+int __must_check npt_set(struct kvm_vm *vm, u64 gpa, pfn_t pfn, bool writable, bool is_device);
 bool npt_clear(struct kvm_vm *vm, u64 gpa, u64 bytes);   /* true: something was there */
 bool npt_protect(struct kvm_vm *vm, u64 gpa, u64 bytes); /* takes the right to write */
 int __must_check npt_create(struct kvm_vm *vm);

@@ -4,9 +4,9 @@
  * or lose any page of it at any moment, while the guest runs on other CPUs.
  *
  * Idea: the nested tables shadow the process's own. A fault pins the page of the process, enters it, and unpins: the
- * process's entry keeps it. When that entry changes, the flush of the process's tables calls us first (pt_shadow), we
- * clear our entries and make every CPU that is in the guest leave it once. A fault that pinned an old page notices by
- * the count of invalidations and starts over.
+ * process's entry keeps it. Memory of a device that was given to the process is entered the same way. When that entry
+ * changes, the flush of the process's tables calls us first (pt_shadow), we clear our entries and make every CPU that
+ * is in the guest leave it once. A fault that pinned an old page notices by the count of invalidations and starts over.
  *
  *      fault:       count --> pin --> [spin: count the same? enter]
  *      invalidate:  process's entry gone --> [spin: count + 1, clear] --> flush_gen + 1 --> CPUs in the guest leave
@@ -216,13 +216,14 @@ static void note_dirty(struct kvm_vm *vm, u64 gpa)
 		atomic_test_and_set_bit(s->dirty, (gpa - s->gpa) >> PAGE_SHIFT);
 }
 
-static int enter(struct kvm_vm *vm, u64 gpa, struct page *page, bool write, u64 count)
+/* page NULL: device memory, at pfn. */
+static int enter(struct kvm_vm *vm, u64 gpa, const struct page *page, pfn_t pfn, bool write, u64 count)
 {
 	int err = -EAGAIN;
 
 	spin_lock(&vm->spin);
 	if (vm->invalidations == count) {
-		err = npt_set(vm, gpa & PAGE_MASK, page_to_pfn(page), write);
+		err = npt_set(vm, gpa & PAGE_MASK, page ? page_to_pfn(page) : pfn, write, !page);
 		if (!err && write)
 			note_dirty(vm, gpa);
 	}
@@ -233,6 +234,7 @@ static int enter(struct kvm_vm *vm, u64 gpa, struct page *page, bool write, u64 
 int kvm_map(struct kvm_vm *vm, u64 gpa, bool write)
 {
 	struct page *page;
+	pfn_t pfn = 0;
 	ulong hva;
 	u64 count;
 	int err;
@@ -242,10 +244,15 @@ int kvm_map(struct kvm_vm *vm, u64 gpa, bool write)
 		if (err)
 			return err;
 		err = mm_pin_user(vm->mm, hva & PAGE_MASK, 1, write, &page);
+		if (err < 0) {
+			page = NULL;
+			err = err == -EFAULT ? mm_device_frame(vm->mm, hva & PAGE_MASK, write, &pfn) : err;
+		}
 		if (err < 0)
 			return err;
-		err = enter(vm, gpa, page, write, count);
-		page_put(page_head(page));
+		err = enter(vm, gpa, page, pfn, write, count);
+		if (page)
+			page_put(page_head(page));
 	} while (err == -EAGAIN && !fatal_signal_pending(current));
 	return err == -EAGAIN ? -EINTR : err;
 }

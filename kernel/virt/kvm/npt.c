@@ -17,12 +17,13 @@
 #include <lib/err.h>
 #include "kvm_priv.h"
 
-#define E_PRESENT BIT(0)
-#define E_WRITE   BIT(1)
-#define E_USER    BIT(2)
-#define E_YOUNG   BIT(5)
-#define E_DIRTY   BIT(6)
-#define E_PFN     0x000ffffffffff000ULL
+#define E_PRESENT  BIT(0)
+#define E_WRITE    BIT(1)
+#define E_USER     BIT(2)
+#define E_UNCACHED (BIT(3) | BIT(4))
+#define E_YOUNG    BIT(5)
+#define E_DIRTY    BIT(6)
+#define E_PFN      0x000ffffffffff000ULL
 
 static u64 *new_table(struct kvm_vm *vm)
 {
@@ -66,14 +67,14 @@ static u64 *leaf_table(struct kvm_vm *vm, u64 gpa, bool alloc, u64 *skip)
 	return table;
 }
 
-int npt_set(struct kvm_vm *vm, u64 gpa, pfn_t pfn, bool writable)
+int npt_set(struct kvm_vm *vm, u64 gpa, pfn_t pfn, bool writable, bool is_device)
 {
 	u64 skip, *table = leaf_table(vm, gpa, true, &skip);
 
 	if (!table)
 		return -ENOMEM;
-	WRITE_ONCE(table[index(gpa, 0)],
-		   pfn << PAGE_SHIFT | E_PRESENT | E_USER | E_YOUNG | (writable ? E_WRITE | E_DIRTY : 0));
+	WRITE_ONCE(table[index(gpa, 0)], pfn << PAGE_SHIFT | E_PRESENT | E_USER | E_YOUNG |
+						 (writable ? E_WRITE | E_DIRTY : 0) | (is_device ? E_UNCACHED : 0));
 	return 0;
 }
 

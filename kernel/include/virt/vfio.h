@@ -6,8 +6,10 @@
  *
  *   register --> group file opened --> container attached --> IOMMU type set --> device file (open op) --> close op
  *
- * The interface to programs is linux/vfio.h. A device here has no hardware below it that reads memory by itself: the
- * driver reaches the program's memory through the calls below, by the device's addresses (iova).
+ * The interface to programs is linux/vfio.h. Devices are of two kinds. Most have no hardware below them that reads
+ * memory by itself: the driver reaches the program's memory through the calls below, by the device's addresses (iova).
+ * A device that names a PCI function does: while its file is open that function is attached to an IOMMU domain that
+ * holds what the container maps, and all of that is pinned; else it is shut out.
  *
  * Threading: ops may sleep; open, close, reset and unmap are serialised with each other (vfio's lock is held, rank
  * SUBSYS), the others are not: a driver has a lock of its own, of RANK_VFIO_DEVICE. vfio_signal works in any context.
@@ -45,6 +47,8 @@ struct vfio_region {
 	u32 type, subtype; /* of a region behind PCI's; type 0: none given */
 };
 
+struct pci_dev;
+
 struct vfio_device_ops {
 	int (*open)(struct vfio_device *d);   /* its file is made; may refuse */
 	void (*close)(struct vfio_device *d); /* its file is gone: no interrupt, no access to memory any more */
@@ -59,6 +63,10 @@ struct vfio_device_ops {
 	/* A page of a region that has been mapped, with a reference; its owner field is &d->mapping. In a page fault:
 	 * the driver's lock cannot be taken. */
 	int (*page)(struct vfio_device *d, unsigned region, u64 index, struct page **out);
+	/* The same of device memory, whose regions then all are: its frame. */
+	int (*frame)(struct vfio_device *d, unsigned region, u64 index, pfn_t *out);
+	/* Somebody listens to this vector from now on, or no longer. May refuse the first. NULL: no matter. */
+	int (*listen)(struct vfio_device *d, unsigned index, unsigned vector, bool on);
 	/* [iova, iova + bytes) is about to vanish: every pin in it must be given back. NULL: the driver never pins. */
 	void (*unmap)(struct vfio_device *d, u64 iova, u64 bytes);
 	/* Others (GFX planes, features). -ENOTTY: not one of these. */
@@ -79,7 +87,8 @@ struct vfio_device {
 	const struct vfio_device_ops *ops;
 	const char *name; /* for GROUP_GET_DEVICE_FD */
 	void *owner;
-	u32 flags;                             /* VFIO_DEVICE_FLAGS_* */
+	const struct pci_dev *function; /* that reaches memory by itself; NULL: there is none. There is an IOMMU then */
+	u32 flags;                      /* VFIO_DEVICE_FLAGS_* */
 	void (*closed)(struct vfio_device *d); /* after the close op; may not sleep. NULL: nobody asks */
 	struct vfio_region region[VFIO_REGIONS];
 	unsigned nr_regions;

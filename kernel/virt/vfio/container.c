@@ -2,10 +2,11 @@
  *
  * Problem: a device's addresses mean what a program says they mean, and the program may change or leave at any moment.
  *
- * Idea: no device here reads memory by itself, so mapping costs one tree node: iova range, address, address space,
- * rights. Memory is found when a driver asks: copied, or pinned if the driver keeps it for longer. Unmapping takes the
- * node out first, then tells the drivers, which give back their pins; a driver's look-up and its record of the pin are
- * under the driver's own lock, so that no pin can be missed.
+ * Idea: most devices do not read memory by themselves, so mapping costs one tree node: iova range, address, address
+ * space, rights. Memory is found when a driver asks: copied, or pinned if the driver keeps it for longer. Unmapping
+ * takes the node out first, then tells the drivers, which give back their pins; a driver's look-up and its record of
+ * the pin are under the driver's own lock, so that no pin can be missed. Where a device has a function of its own below
+ * it, all nodes are in an IOMMU domain as well (domain.c).
  *
  * A process that has ended has no memory: look-ups in its address space, which the node keeps, fail.
  *
@@ -35,15 +36,6 @@
 #include "vfio_priv.h"
 
 #define CONTAINER_DEV DEV(10, 196)
-
-struct dma_map {
-	struct rb_node node;
-	u64 iova, bytes;
-	ulong address;
-	bool read, write;
-	struct mm *mm;   /* held */
-	u64 limit_pages; /* what may be pinned: RLIMIT_MEMLOCK when it was mapped */
-};
 
 /* ---- the tree ---- */
 
@@ -94,6 +86,8 @@ static void remove(struct vfio_container *c, struct dma_map *m)
 	c->nr_maps--;
 	write_unlock(&c->map_lock);
 	tell_unmapped(c, m->iova, m->bytes);
+	if (c->domain)
+		domain_unmap(c, m);
 	mm_drop(m->mm);
 	kfree(m);
 }
@@ -105,6 +99,7 @@ void container_clear(struct vfio_container *c)
 	assert(mutex_is_held(&vfio_lock));
 	while ((n = rb_first(&c->maps)))
 		remove(c, rb_entry(n, struct dma_map, node));
+	domain_drop(c);
 	c->type = 0;
 }
 
@@ -115,21 +110,31 @@ static bool wraps(u64 start, u64 bytes)
 	return start + bytes - 1 < start;
 }
 
+/* -EINVAL or 0. */
+static int check_map(const struct vfio_iommu_type1_dma_map *a)
+{
+	if (a->argsz < sizeof(*a) || (a->flags & ~(u32)(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)) ||
+	    !a->flags || !a->size || ((a->size | a->iova | a->vaddr) & (PAGE_SIZE - 1)) || wraps(a->iova, a->size) ||
+	    wraps(a->vaddr, a->size))
+		return -EINVAL;
+	return 0;
+}
+
 static int map(struct vfio_container *c, void __user *arg)
 {
 	struct vfio_iommu_type1_dma_map a;
 	struct dma_map *m, *next;
 	int err = user_get(&a, arg, sizeof(a));
 
+	if (!err)
+		err = check_map(&a);
 	if (err)
 		return err;
-	if (a.argsz < sizeof(a) || (a.flags & ~(u32)(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)) || !a.flags ||
-	    !a.size || ((a.size | a.iova | a.vaddr) & (PAGE_SIZE - 1)) || wraps(a.iova, a.size) ||
-	    wraps(a.vaddr, a.size))
-		return -EINVAL;
 	next = at_or_above(c, a.iova);
 	if (next && next->iova <= a.iova + (a.size - 1))
 		return -EEXIST;
+	if (c->domain && !domain_reaches(c, a.iova, a.iova + (a.size - 1)))
+		return -EINVAL;
 	if (c->nr_maps >= VFIO_MAPS)
 		return -ENOSPC;
 	m = kzalloc(sizeof(*m), ALLOC_CHARGED);
@@ -143,6 +148,11 @@ static int map(struct vfio_container *c, void __user *arg)
 			       .mm = current->mm,
 			       .limit_pages =
 				       capable(CAP_IPC_LOCK) ? ~0ULL : upcall_rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT };
+	err = c->domain ? domain_map(c, m) : 0;
+	if (err) {
+		kfree(m);
+		return err;
+	}
 	mm_hold(m->mm);
 	write_lock(&c->map_lock);
 	insert(c, m);
@@ -220,12 +230,11 @@ static int iommu_info(struct vfio_container *c, void __user *arg)
 	i.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
 	i.iova_pgsizes = PAGE_MASK;
 	range = caps_add(&caps, VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, 1,
-			 sizeof(*range) + sizeof(range->iova_ranges[0]));
+			 sizeof(*range) + DOMAIN_RANGES * sizeof(range->iova_ranges[0]));
 	avail = caps_add(&caps, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, 1, sizeof(*avail));
 	if (!range || !avail)
 		return -ENOMEM;
-	range->nr_iovas = 1;
-	range->iova_ranges[0] = (struct vfio_iova_range){ 0, ~0ULL };
+	range->nr_iovas = domain_ranges(c, range->iova_ranges);
 	avail->avail = VFIO_MAPS - c->nr_maps;
 	i.argsz = sizeof(i) + caps.n;
 	if (argsz >= i.argsz) {
@@ -335,12 +344,17 @@ static int check_extension(ulong which)
 
 static int set_type(struct vfio_container *c, ulong type)
 {
+	int err;
+
 	if (list_empty(&c->groups) || c->type)
 		return -EINVAL;
 	if (type != VFIO_TYPE1_IOMMU && type != VFIO_TYPE1v2_IOMMU)
 		return -ENODEV;
 	c->type = type;
-	return 0;
+	err = domain_need(c);
+	if (err)
+		c->type = 0;
+	return err;
 }
 
 static long locked_ioctl(struct vfio_container *c, unsigned cmd, ulong arg)

@@ -118,6 +118,16 @@ static int fill(struct mapping *m, u64 index, bool write, struct page **out)
 	return r && page < r->bytes >> PAGE_SHIFT ? d->ops->page(d, n, page, out) : -EFAULT;
 }
 
+static int frame(struct mapping *m, u64 index, pfn_t *out)
+{
+	struct vfio_device *d = m->owner;
+	unsigned n;
+	struct vfio_region *r = region_of(d, index << PAGE_SHIFT, &n);
+	u64 page = index & (REGION_MASK >> PAGE_SHIFT);
+
+	return r && page < r->bytes >> PAGE_SHIFT ? d->ops->frame(d, n, page, out) : -EFAULT;
+}
+
 static void keep(struct mapping *m)
 {
 	file_get(((struct vfio_device *)m->owner)->file);
@@ -147,8 +157,11 @@ static int restrict_rights(struct mapping *m, struct vma *v)
 	return 0;
 }
 
-static const struct mapping_ops mapping_ops = {
+static const struct mapping_ops page_ops = {
 	.fill = fill, .get = keep, .put = let_go, .map = restrict_rights, .describe = describe
+};
+static const struct mapping_ops frame_ops = {
+	.frame = frame, .get = keep, .put = let_go, .map = restrict_rights, .describe = describe
 };
 
 static bool can_be_mapped(const struct vfio_region *r, u64 offset, u64 bytes)
@@ -288,6 +301,7 @@ static void device_release(struct file *f)
 	ioevents_release(d);
 	irq_release(d);
 	d->ops->close(d);
+	domain_detach(d);
 	d->file = NULL;
 	drop = group_device_closed(d->group);
 	if (d->closed)
@@ -306,7 +320,7 @@ static const struct file_ops device_ops = { .read = device_read,
 
 void device_init(struct vfio_device *d)
 {
-	mapping_init(&d->mapping, &mapping_ops, d);
+	mapping_init(&d->mapping, d->ops->frame ? &frame_ops : &page_ops, d);
 	spin_init(&d->irq_lock, RANK_DRIVER);
 	list_init(&d->ioevents);
 }
@@ -322,12 +336,17 @@ int device_open(struct vfio_device *d, struct file **out)
 		*out = d->file;
 		return 0;
 	}
-	err = d->ops->open(d);
+	err = domain_attach(d);
 	if (err)
 		return err;
-	err = file_anon("[vfio-device]", &device_ops, d, O_RDWR, out);
+	err = d->ops->open(d);
+	if (!err) {
+		err = file_anon("[vfio-device]", &device_ops, d, O_RDWR, out);
+		if (err)
+			d->ops->close(d);
+	}
 	if (err)
-		d->ops->close(d);
+		domain_detach(d);
 	else
 		d->file = *out;
 	return err;

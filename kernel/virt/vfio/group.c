@@ -104,6 +104,7 @@ int vfio_register(struct vfio_device *d, struct attr_dir *link_dir)
 		return -ENOMEM;
 	refcount_set(&g->refs, 1);
 	g->device = d;
+	g->link_dir = link_dir;
 	d->group = g;
 	device_init(d);
 	mutex_lock(&vfio_lock);
@@ -128,6 +129,7 @@ int vfio_unregister(struct vfio_device *d)
 	groups[g->id] = NULL;
 	node_name(g, node);
 	devnode_remove(node);
+	attr_link_remove(g->link_dir, "iommu_group");
 	attr_dir_remove(&g->dir);
 	mutex_unlock(&vfio_lock);
 	group_put(g);
@@ -151,13 +153,18 @@ static int set_container(struct vfio_group *g, const int __user *arg)
 		return -EBADF;
 	c = container_of_file(ref.file);
 	if (c) {
+		list_add_tail(&g->link, &c->groups);
+		err = c->type ? domain_need(c) : 0;
+		if (err)
+			list_del(&g->link);
+	}
+	if (c && !err) {
 		file_get(ref.file);
 		g->container = c;
 		g->container_file = ref.file;
-		list_add_tail(&g->link, &c->groups);
 	}
 	fd_put(ref);
-	return c ? 0 : -EINVAL;
+	return c ? err : -EINVAL;
 }
 
 /* The container's file, for the caller to drop without vfio_lock. */

@@ -147,14 +147,29 @@ static bool others_listen(const struct vfio_device *d, unsigned index)
 	return false;
 }
 
-static void replace(struct vfio_device *d, struct vfio_vector *v, struct file *event)
+static int tell_driver(struct vfio_device *d, unsigned index, unsigned vector, bool on)
 {
-	ulong irq = spin_lock_irqsave(&d->irq_lock);
+	return d->ops->listen ? d->ops->listen(d, index, vector, on) : 0;
+}
 
-	swap(v->event, event);
-	spin_unlock_irqrestore(&d->irq_lock, irq);
+/* Takes over event (NULL: nobody listens any more). */
+static int replace(struct vfio_device *d, unsigned index, unsigned vector, struct file *event)
+{
+	struct vfio_vector *v = &d->irq[index].vector[vector];
+	bool is_first = event && !v->event, is_last = !event && v->event;
+	int err = is_first ? tell_driver(d, index, vector, true) : 0;
+	ulong irq;
+
+	if (!err) {
+		irq = spin_lock_irqsave(&d->irq_lock);
+		swap(v->event, event);
+		spin_unlock_irqrestore(&d->irq_lock, irq);
+	}
+	if (is_last)
+		(void)!tell_driver(d, index, vector, false);
 	if (event)
 		file_put(event);
+	return err;
 }
 
 static void stop(struct vfio_device *d, unsigned index)
@@ -171,8 +186,10 @@ static void stop(struct vfio_device *d, unsigned index)
 	swap(i->vector, gone);
 	spin_unlock_irqrestore(&d->irq_lock, irq);
 	for (unsigned n = 0; n < i->count; n++)
-		if (gone[n].event)
+		if (gone[n].event) {
+			(void)!tell_driver(d, index, n, false);
 			file_put(gone[n].event);
+		}
 	kfree(gone);
 }
 
@@ -224,7 +241,7 @@ static int listen(struct vfio_device *d, const struct irq_change *c)
 	for (u32 n = 0; n < c->count && !err; n++) {
 		err = event_of_fd(c->fd[n], &event);
 		if (!err)
-			replace(d, &i->vector[c->start + n], event);
+			err = replace(d, c->index, c->start + n, event);
 	}
 	if (c->index == VFIO_PCI_INTX_IRQ_INDEX && !err)
 		set_masked(d, d->masked); /* the line may be high already */

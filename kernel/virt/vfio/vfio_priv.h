@@ -22,11 +22,23 @@
 #define VFIO_GROUPS 256
 #define VFIO_MAPS   65535 /* of one container, as Linux's dma_entry_limit */
 
+struct iommu_domain;
 struct mm;
 
+struct dma_map {
+	struct rb_node node;
+	u64 iova, bytes;
+	ulong address;
+	bool read, write;
+	struct mm *mm;   /* held */
+	u64 limit_pages; /* what may be pinned: RLIMIT_MEMLOCK when it was mapped */
+};
+
 struct vfio_container {
-	struct list groups; /* V */
-	unsigned type;      /* V: VFIO_TYPE1_IOMMU or v2, 0: none yet */
+	struct list groups;          /* V */
+	unsigned type;               /* V: VFIO_TYPE1_IOMMU or v2, 0: none yet */
+	struct iommu_domain *domain; /* V: holds all maps; NULL: no device here reaches memory by itself */
+	paddr_t *batch;              /* V: with the domain: room for the pages that are being unmapped */
 	struct rwlock map_lock;
 	struct rb_root maps; /* M */
 	unsigned nr_maps;    /* M */
@@ -42,6 +54,7 @@ struct vfio_group {
 	struct file *container_file;      /* V: counted */
 	struct list link;                 /* V: container->groups */
 	struct attr_dir dir, devices;     /* /sys/kernel/iommu_groups/N and its devices */
+	struct attr_dir *link_dir;        /* V: the device's folder */
 	char name[8];
 };
 
@@ -51,6 +64,20 @@ extern struct mutex vfio_lock;
 void container_init(void);
 struct vfio_container *container_of_file(struct file *f); /* NULL: not one */
 void container_clear(struct vfio_container *c);           /* the last group leaves: no type, no maps */
+
+/* domain.c: functions that reach memory by themselves. vfio_lock is held. */
+/* The container has a domain with all its maps, if one of its devices wants that. On failure all is as before. */
+int domain_need(struct vfio_container *c);
+void domain_drop(struct vfio_container *c); /* no maps are left */
+/* Of a container with a domain. All or nothing. */
+int domain_map(struct vfio_container *c, const struct dma_map *m);
+void domain_unmap(struct vfio_container *c, const struct dma_map *m);
+bool domain_reaches(const struct vfio_container *c, u64 first, u64 last);
+int domain_attach(struct vfio_device *d); /* before it is opened, and after it is closed */
+void domain_detach(struct vfio_device *d);
+/* The ranges that a device can reach; their number. */
+#define DOMAIN_RANGES 2
+unsigned domain_ranges(const struct vfio_container *c, struct vfio_iova_range out[DOMAIN_RANGES]);
 
 /* group.c */
 /* The device's file is gone; what the caller then drops without vfio_lock, or NULL. */

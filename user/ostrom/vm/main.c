@@ -8,8 +8,8 @@
  *
  * Contract: `ostrom vm run --kernel ELF [--initrd FILE] [--append WORDS] [--cpus N] [--mem SIZE] [--disk IMAGE]...
  * [--net INTERFACE] [--console serial|virtio] [--rng] [--unconfined] [--gpu PERCENT] [--screenshot FILE] [--vfio
- * UUID]... [-- COMMAND...]`; `ostrom vm screenshot PID FILE`, `ostrom vm stat PID`. The kernel is an ELF file with a
- * PVH entry (Ostrom, Linux's vmlinux). Status 2: wrong usage; 1: no machine could be made.
+ * UUID|ADDRESS]... [-- COMMAND...]`; `ostrom vm screenshot PID FILE`, `ostrom vm stat PID`. The kernel is an ELF file
+ * with a PVH entry (Ostrom, Linux's vmlinux). Status 2: wrong usage; 1: no machine could be made.
  *
  * Locks: none here.
  */
@@ -70,7 +70,7 @@ static void usage(FILE *f)
 		"IMAGE]...\n"
 		"                     [--net INTERFACE] [--console serial|virtio] [--rng] [--gpu PERCENT] "
 		"[--screenshot FILE]\n"
-		"                     [--vfio UUID]... [--unconfined] [-- COMMAND [ARG...]]\n"
+		"                     [--vfio UUID|ADDRESS]... [--unconfined] [-- COMMAND [ARG...]]\n"
 		"       ostrom vm screenshot PID FILE\n"
 		"       ostrom vm stat PID\n\n"
 		"Runs a kernel with a PVH entry on /dev/kvm, its console on this terminal. With a command, it is given "
@@ -79,7 +79,8 @@ static void usage(FILE *f)
 		"--gpu 25%% gives it a part of the GPU, made now and gone at its end; --screenshot writes what it "
 		"shows "
 		"then (PNG, or\n"
-		"PPM if the name ends so); --vfio gives it a mediated device that exists. --net makes it a station of "
+		"PPM if the name ends so); --vfio gives it a mediated device that exists, or a whole PCI device that\n"
+		"the driver vfio-pci has. --net makes it a station of "
 		"its own on\n"
 		"an interface of this machine. Once the guest runs the monitor can open nothing and start nothing; "
 		"--unconfined\n"

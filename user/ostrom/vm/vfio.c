@@ -3,12 +3,13 @@
  * Problem: a device that the kernel gives through VFIO shall be the guest's, at the least cost a use.
  *
  * Idea: the group is opened, the guest's memory mapped for it at the guest's own addresses, and the function put on the
- * bus. Its configuration space is the device's own; we only watch where the base address registers point. Reads and
- * writes of registers are passed on. The MSI-X table is ours: each unmasked entry is an event descriptor that KVM turns
- * into the guest's interrupt. Doorbells of virtio devices are bound the other way. Then neither costs an exit to us.
+ * bus. Its configuration space is the device's own; we only watch where the base address registers point. Registers
+ * that can be mapped become memory of the guest (window.c); reads and writes of others are passed on. The MSI-X table
+ * is ours: each unmasked entry is an event descriptor that KVM turns into the guest's interrupt. Doorbells of virtio
+ * devices that are no memory are bound the other way. Then neither costs an exit to us.
  *
  *      guest's register --exit--> pread, pwrite              guest's doorbell --KVM_IOEVENTFD--> descriptor --> device
- *      device --> descriptor --KVM_IRQFD--> guest
+ *            '--window: the register itself                  device --> descriptor --KVM_IRQFD--> guest
  *
  * Contract: vm.h. Only memory registers; MSI-X is the only kind of interrupt. Sources: linux/vfio.h; PCI 3.0, 6.8.2
  * (MSI-X); VIRTIO 1.2, 4.1.4 (capabilities).
@@ -32,6 +33,7 @@
 #define VECTORS   64
 #define DOORBELLS 16
 #define ENTRY     PCI_MSIX_ENTRY_SIZE
+#define WINDOWS   4 /* of one register */
 
 struct bar {
 	struct vfio *v;
@@ -39,6 +41,11 @@ struct bar {
 	uint64_t bytes, offset; /* offset: in the device's file */
 	uint64_t base;          /* 0: the guest has it off */
 	struct vm_range *range;
+	unsigned nr_windows;
+	struct {
+		int id;
+		uint64_t at, bytes; /* in the register */
+	} window[WINDOWS];
 };
 
 struct vector {
@@ -46,6 +53,7 @@ struct vector {
 	int event;
 	unsigned gsi;
 	bool live; /* KVM listens */
+	bool told; /* the device signals it */
 };
 
 struct doorbell {
@@ -113,6 +121,29 @@ static uint32_t entry_word(const struct vector *x, unsigned at)
 	return w;
 }
 
+/* Events of the entries from `first` on; those that nobody has unmasked yet cost the kernel nothing. */
+static void give_events(struct vfio *v, unsigned first, unsigned count)
+{
+	union {
+		struct vfio_irq_set s;
+		char bytes[sizeof(struct vfio_irq_set) + VECTORS * sizeof(int32_t)];
+	} set = { .s = { .argsz = sizeof(set),
+			 .flags = VFIO_IRQ_SET_ACTION_TRIGGER |
+				  (count ? VFIO_IRQ_SET_DATA_EVENTFD : VFIO_IRQ_SET_DATA_NONE),
+			 .index = VFIO_PCI_MSIX_IRQ_INDEX,
+			 .start = first,
+			 .count = count } };
+
+	for (unsigned i = 0; i < count; i++) {
+		struct vector *x = &v->vector[first + i];
+		int32_t event = x->told ? x->event : -1;
+
+		memcpy(set.s.data + i * sizeof(event), &event, sizeof(event));
+	}
+	if (ioctl(v->fd, VFIO_DEVICE_SET_IRQS, &set))
+		fail("interrupts");
+}
+
 static void set_live(struct vfio *v, struct vector *x, bool live)
 {
 	struct kvm_irqfd f = { .fd = (uint32_t)x->event, .gsi = x->gsi, .flags = live ? 0 : KVM_IRQFD_FLAG_DEASSIGN };
@@ -127,6 +158,10 @@ static void set_live(struct vfio *v, struct vector *x, bool live)
 	x->live = live;
 	if (ioctl(v->vm->fd, KVM_IRQFD, &f))
 		fail("irqfd");
+	if (live && !x->told) {
+		x->told = true;
+		give_events(v, (unsigned)(x - v->vector), 1);
+	}
 	/* What came while nobody listened. One too many does no harm. */
 	if (live && read(x->event, &missed, sizeof(missed)) == sizeof(missed))
 		ioctl(v->vm->fd, KVM_SIGNAL_MSI, &m);
@@ -146,19 +181,9 @@ static void update_vectors(struct vfio *v)
 
 static void switch_msix(struct vfio *v, bool on)
 {
-	union {
-		struct vfio_irq_set s;
-		char bytes[sizeof(struct vfio_irq_set) + VECTORS * sizeof(int32_t)];
-	} set = { .s = { .argsz = sizeof(set),
-			 .flags = VFIO_IRQ_SET_ACTION_TRIGGER |
-				  (on ? VFIO_IRQ_SET_DATA_EVENTFD : VFIO_IRQ_SET_DATA_NONE),
-			 .index = VFIO_PCI_MSIX_IRQ_INDEX,
-			 .count = on ? v->nr_vectors : 0 } };
-
 	for (unsigned i = 0; i < v->nr_vectors; i++)
-		memcpy(set.s.data + i * sizeof(int32_t), &v->vector[i].event, sizeof(int32_t));
-	if (ioctl(v->fd, VFIO_DEVICE_SET_IRQS, &set))
-		fail("interrupts");
+		v->vector[i].told = false;
+	give_events(v, 0, on ? v->nr_vectors : 0);
 	v->msix_on = on;
 }
 
@@ -229,6 +254,8 @@ static void update_bars(struct vfio *v)
 				bind_doorbell(v, &v->doorbell[n], b->base, false);
 				bind_doorbell(v, &v->doorbell[n], base, true);
 			}
+		for (unsigned n = 0; n < b->nr_windows; n++)
+			vm_window_move(v->vm, b->window[n].id, base ? base + b->window[n].at : 0);
 		b->base = base;
 		b->range->base = base;
 		b->range->bytes = base ? b->bytes : 0;
@@ -265,6 +292,39 @@ static int find_region(struct vfio *v, unsigned n, uint64_t *bytes, uint64_t *of
 	return 0;
 }
 
+/* What cannot be mapped is passed on. */
+static void add_window(struct bar *b, uint64_t at, uint64_t bytes)
+{
+	int id = b->nr_windows < WINDOWS ? vm_window(b->v->fd, b->offset + at, bytes) : -1;
+
+	if (id < 0)
+		return;
+	b->window[b->nr_windows].id = id;
+	b->window[b->nr_windows].at = at;
+	b->window[b->nr_windows++].bytes = bytes;
+}
+
+static void add_windows(struct bar *b)
+{
+	union {
+		struct vfio_region_info r;
+		char bytes[1024];
+	} u = { .r = { .argsz = sizeof(u), .index = b->n } };
+	struct vfio_region_info_cap_sparse_mmap *sparse;
+
+	if (ioctl(b->v->fd, VFIO_DEVICE_GET_REGION_INFO, &u.r) || !(u.r.flags & VFIO_REGION_INFO_FLAG_MMAP))
+		return;
+	for (uint32_t at = u.r.flags & VFIO_REGION_INFO_FLAG_CAPS ? u.r.cap_offset : 0; at; at = sparse->header.next) {
+		sparse = (void *)(u.bytes + at);
+		if (sparse->header.id != VFIO_REGION_INFO_CAP_SPARSE_MMAP)
+			continue;
+		for (uint32_t i = 0; i < sparse->nr_areas; i++)
+			add_window(b, sparse->areas[i].offset, sparse->areas[i].size);
+		return;
+	}
+	add_window(b, 0, b->bytes);
+}
+
 static int add_bar(struct vfio *v, unsigned n)
 {
 	struct bar *b = &v->bar[n];
@@ -286,6 +346,7 @@ static int add_bar(struct vfio *v, unsigned n)
 	if ((flags & PCI_BASE_ADDRESS_MEM_TYPE_MASK) == PCI_BASE_ADDRESS_MEM_TYPE_64)
 		config_put(v, PCI_BASE_ADDRESS_0 + 4 * n + 4, 0, 4);
 	b->range = vm_add_mmio(v->vm, (struct vm_range){ 0, 0, on_access, b });
+	add_windows(b);
 	return b->range ? 0 : -1;
 }
 
@@ -312,6 +373,14 @@ static int add_vectors(struct vfio *v)
 		x->entry[PCI_MSIX_ENTRY_VECTOR_CTRL] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
 	}
 	return 0;
+}
+
+static bool is_in_window(const struct bar *b, uint64_t offset)
+{
+	for (unsigned i = 0; i < b->nr_windows; i++)
+		if (offset - b->window[i].at < b->window[i].bytes)
+			return true;
+	return false;
 }
 
 static int add_doorbell(struct vfio *v, unsigned bar, uint64_t offset, uint16_t data)
@@ -343,7 +412,8 @@ static int add_doorbells(struct vfio *v)
 		unsigned bar = config_get(v, at + VIRTIO_PCI_CAP_BAR, 1);
 
 		if (config_get(v, PCI_VENDOR_ID, 2) != 0x1af4 || bar > 5 || !step ||
-		    config_get(v, at + VIRTIO_PCI_CAP_CFG_TYPE, 1) != VIRTIO_PCI_CAP_NOTIFY_CFG)
+		    config_get(v, at + VIRTIO_PCI_CAP_CFG_TYPE, 1) != VIRTIO_PCI_CAP_NOTIFY_CFG ||
+		    is_in_window(&v->bar[bar], offset))
 			continue;
 		for (uint32_t q = 0; q < length / step && q < DOORBELLS; q++)
 			if (add_doorbell(v, bar, offset + q * step, (uint16_t)q))
@@ -382,17 +452,29 @@ static int open_container(struct vm *vm, int group)
 	return map_memory(vm, 0, low) || map_memory(vm, VM_HIGH, vm->bytes - low) ? -1 : 0;
 }
 
-static int open_group(const char *uuid)
+/* The number of its group; -1: there is no such device on this bus, or no group of it. */
+static int group_of(const char *bus, const char *name)
 {
-	char path[128], link[256] = "";
-	ssize_t n;
-	int fd;
+	char path[160], link[256] = "";
 
-	snprintf(path, sizeof(path), "/sys/bus/mdev/devices/%s/iommu_group", uuid);
-	n = readlink(path, link, sizeof(link) - 1);
+	snprintf(path, sizeof(path), "/sys/bus/%s/devices/%s/iommu_group", bus, name);
+	if (readlink(path, link, sizeof(link) - 1) < 0)
+		return -1;
+	return atoi(strrchr(link, '/') ? strrchr(link, '/') + 1 : link);
+}
+
+static int open_group(const char *name)
+{
+	char path[64];
+	int n = group_of("mdev", name), fd;
+
 	if (n < 0)
-		return fail(path);
-	snprintf(path, sizeof(path), "/dev/vfio/%d", atoi(strrchr(link, '/') ? strrchr(link, '/') + 1 : link));
+		n = group_of("pci", name);
+	if (n < 0) {
+		say_error("vfio: %s: no such device that is given by VFIO", name);
+		return -1;
+	}
+	snprintf(path, sizeof(path), "/dev/vfio/%d", n);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	return fd < 0 ? fail(path) : fd;
 }
@@ -411,19 +493,19 @@ static void tell_kvm(struct vm *vm, int group)
 		ioctl(kvm_device, KVM_SET_DEVICE_ATTR, &a);
 }
 
-int vm_vfio(struct vm *vm, const char *uuid)
+int vm_vfio(struct vm *vm, const char *name)
 {
 	struct vfio *v = &devices[nr_devices];
 	uint64_t bytes;
 
-	*v = (struct vfio){ .vm = vm, .group = open_group(uuid), .fd = -1 };
+	*v = (struct vfio){ .vm = vm, .group = open_group(name), .fd = -1 };
 	if (v->group < 0 || open_container(vm, v->group))
 		return -1;
 	nr_devices++;
 	tell_kvm(vm, v->group);
-	v->fd = ioctl(v->group, VFIO_GROUP_GET_DEVICE_FD, uuid);
+	v->fd = ioctl(v->group, VFIO_GROUP_GET_DEVICE_FD, name);
 	if (v->fd < 0)
-		return fail(uuid);
+		return fail(name);
 	if (find_region(v, VFIO_PCI_CONFIG_REGION_INDEX, &bytes, &v->config))
 		return -1;
 	for (unsigned i = 0; i < 6; i++)
@@ -441,6 +523,7 @@ int vm_vfio_fd(unsigned n)
 
 void vm_vfio_close(void)
 {
+	vm_windows_close();
 	for (unsigned i = 0; i < nr_devices; i++) {
 		if (devices[i].fd >= 0)
 			close(devices[i].fd);

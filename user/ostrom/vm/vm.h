@@ -105,8 +105,13 @@ uint64_t vm_pci_window(uint64_t bytes); /* a power of two: a place for so many, 
 /* route.c: interrupts by number. */
 int vm_gsi(void);                                                    /* a new one, -1: none left */
 void vm_route(struct vm *vm, unsigned gsi, const struct kvm_msi *m); /* m NULL: to nowhere */
-/* vfio.c: a device of the host's, by its UUID on the bus mdev. */
-int vm_vfio(struct vm *vm, const char *uuid);
+/* window.c: parts of devices' registers that the guest reaches without an exit. -1: there is no room, or it cannot be
+ * mapped. */
+int vm_window(int fd, uint64_t file_offset, uint64_t bytes);
+void vm_window_move(struct vm *vm, int n, uint64_t base); /* where the guest finds it; 0: nowhere */
+void vm_windows_close(void);
+/* vfio.c: a device of the host's, by its UUID on the bus mdev or its address on the bus pci. */
+int vm_vfio(struct vm *vm, const char *name);
 int vm_vfio_fd(unsigned n); /* of the n-th, -1: there is none */
 void vm_vfio_close(void);
 /* gpu.c: a part of the GPU, made for this machine; what the guest shows on the first device that has a display. */

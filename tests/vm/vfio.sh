@@ -50,7 +50,8 @@ S
 run --mem 1500M --add build/user/ostrom-vm:/ostrom --add "$dir/sample:/sample" --add "$dir/kernel:/kernel" --add "$dir/guest:/guest" \
 	--add "$dir/vmlinux:/vmlinux" --add "$dir/script:/script" -- sh /script
 check "a guest drives the device: registers, its memory, interrupts by irqfd" "grep -q '^ok found' $dir/out && grep -q '^ok memory' $dir/out && grep -q '^ok interrupts' $dir/out"
-check "Ostrom as a guest finds it" "grep -q 'pci 00:01.0: 1234:4f53' $dir/out"
-[ ! -s "$dir/vmlinux" ] || check "Debian's Linux as a guest finds it" "grep -c '^0x1234' $dir/out | grep -q 2"
+found=$(grep -c '^0x1234' "$dir/out") # the bus's bridge and the device, in each guest
+check "Ostrom as a guest finds it" "grep -q 'pci 00:01.0: 1234:4f53' $dir/out && [ $found -ge 2 ]"
+[ ! -s "$dir/vmlinux" ] || check "Debian's Linux as a guest finds it" "[ $found = 4 ]"
 check "nothing is left" "grep -q '^removed 0' $dir/out"
 exit $failed

@@ -6,6 +6,7 @@
 #ifndef TESTS_VM_VIRTIO_GPU_H
 #define TESTS_VM_VIRTIO_GPU_H
 
+#include <linux/virtio_config.h>
 #include <linux/virtio_gpu.h>
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
@@ -58,6 +59,8 @@ static inline int gpu_start(uint64_t features)
 {
 	gpu.common->device_status = 0;
 	gpu.common->device_status = 3;
+	gpu.common->device_feature_select = 1; /* behind an IOMMU: addresses are ours all the same */
+	features |= (uint64_t)(gpu.common->device_feature & 1U << (VIRTIO_F_ACCESS_PLATFORM - 32)) << 32;
 	for (unsigned i = 0; i < 2; i++) {
 		gpu.common->guest_feature_select = i;
 		gpu.common->guest_feature = (uint32_t)(features >> 32 * i);

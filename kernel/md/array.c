@@ -22,6 +22,11 @@
 #include <lib/string.h>
 #include "engine_priv.h"
 
+struct member *member_at(const struct md_engine *e, u32 slot)
+{
+	return slot < MD_HEIR(0) ? &e->member[slot] : &e->heir[slot - MD_HEIR(0)];
+}
+
 u64 array_failed(const struct md_engine *e)
 {
 	u64 m = 0;
@@ -81,23 +86,19 @@ static void bad_changed(struct md_engine *e, struct member *m)
 
 void array_wrote(struct md_engine *e, u32 slot, u64 sector, u32 bytes)
 {
-	struct member *m = &e->member[slot];
+	struct member *m = member_at(e, slot);
 
 	if (m->bad.n && md_bad_remove(&m->bad, sector, bytes / 512))
 		bad_changed(e, m);
 }
 
-int array_lost(struct md_engine *e, u64 slots, u64 sector, u32 sectors)
+int array_lost(struct md_engine *e, u32 slot, u64 sector, u32 sectors)
 {
-	int err = 0;
+	struct member *m = member_at(e, slot);
+	int err = md_bad_add(&m->bad, m->sb.data_offset + sector, sectors);
 
-	for (; !err && slots; slots &= slots - 1) {
-		struct member *m = &e->member[__builtin_ctzll(slots)];
-
-		err = md_bad_add(&m->bad, m->sb.data_offset + sector, sectors);
-		if (!err)
-			bad_changed(e, m);
-	}
+	if (!err)
+		bad_changed(e, m);
 	return err;
 }
 
@@ -105,7 +106,9 @@ const struct md_bad *md_bad_blocks(const struct md_engine *e, u32 slot)
 {
 	static const struct md_bad none;
 
-	return slot < e->geo.disks && e->member[slot].present ? &e->member[slot].bad : &none;
+	bool is_heir = slot - MD_HEIR(0) < e->geo.disks;
+
+	return (slot < e->geo.disks || is_heir) && member_at(e, slot)->present ? &member_at(e, slot)->bad : &none;
 }
 
 static void fail_now(struct md_engine *e, u32 slot)
@@ -113,6 +116,8 @@ static void fail_now(struct md_engine *e, u32 slot)
 	e->member[slot].faulty = true;
 	e->member[slot].in_sync = false;
 	intent_member_failed(e);
+	if (e->heirs & BIT(slot)) /* it takes over as it is, and is rebuilt from there */
+		md_stop_sync(e);
 	log_warn("md: member %u failed, the array goes on with %d of %u", slot,
 		 (int)e->geo.disks - __builtin_popcountll(array_failed(e)), e->geo.disks);
 	meta_want(e);
@@ -120,14 +125,21 @@ static void fail_now(struct md_engine *e, u32 slot)
 
 void array_member_error(struct md_engine *e, u32 slot)
 {
-	struct member *m = &e->member[slot];
+	struct member *m = member_at(e, slot);
 
 	if (m->faulty || !m->present)
 		return;
-	if (!m->in_sync || array_can_lose(e, slot))
+	if (slot >= MD_HEIR(0))
+		heir_fail(e, slot - MD_HEIR(0));
+	else if (!m->in_sync || array_can_lose(e, slot))
 		fail_now(e, slot);
 	else
 		log_err("md: member %u has errors but is needed", slot);
+}
+
+bool failure_matters(const struct md_engine *e)
+{
+	return array_failed(e) || heirs_faulty(e);
 }
 
 void array_journal_failed(struct md_engine *e)
@@ -149,6 +161,10 @@ int md_fail_journal(struct md_engine *e)
 
 int md_fail_member(struct md_engine *e, u32 slot)
 {
+	if (slot - MD_HEIR(0) < e->geo.disks && e->heir[slot - MD_HEIR(0)].present) {
+		array_member_error(e, slot);
+		return 0;
+	}
 	if (slot >= e->geo.disks || !e->member[slot].present)
 		return -EINVAL;
 	if (e->member[slot].faulty)
@@ -169,7 +185,7 @@ int md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb)
 	if (slot >= e->geo.disks)
 		return -EINVAL;
 	m = &e->member[slot];
-	if ((m->present && !m->faulty) || e->meta_inflight || e->sync.kind != MD_SYNC_NONE)
+	if ((m->present && !m->faulty) || e->heirs & BIT(slot) || e->meta_inflight || e->sync.kind != MD_SYNC_NONE)
 		return -EBUSY;
 	if (sb->data_size < e->geo.member_sectors)
 		return fail(ENOSPC, "member of %llu sectors, %llu are needed", (unsigned long long)sb->data_size,
@@ -196,7 +212,8 @@ int md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb)
 u32 md_can_return(const struct md_engine *e, const struct md_super *sb)
 {
 	u32 slot = md_super_role(sb);
-	bool partial = sb->features & MD_FEATURE_RECOVERY_OFFSET && !(sb->features & MD_FEATURE_RECOVERY_BITMAP);
+	bool partial = (sb->features & MD_FEATURE_RECOVERY_OFFSET && !(sb->features & MD_FEATURE_RECOVERY_BITMAP)) ||
+		       sb->features & MD_FEATURE_REPLACEMENT;
 	bool has_bad = sb->features & MD_FEATURE_BAD_BLOCKS;
 
 	if (slot >= e->geo.disks || partial || has_bad || !intent_covers(e, sb))
@@ -258,12 +275,36 @@ static void fill_roles(const struct md_engine *e, struct md_super *sb)
 
 		if (m->present && !m->faulty)
 			set_role(sb, m->sb.dev_number, i);
+		if (e->heirs & BIT(i))
+			set_role(sb, e->heir[i].sb.dev_number, i);
 	}
 	if (e->j.present && !e->j.failed)
 		set_role(sb, e->j.dev.sb.dev_number, MD_ROLE_JOURNAL);
 }
 
-static void fill_super(const struct md_engine *e, struct member *m)
+static void fill_member(const struct md_engine *e, struct member *m, u32 slot)
+{
+	struct md_super *sb = &m->sb;
+	bool is_heir = slot >= MD_HEIR(0);
+
+	sb->features &= ~(MD_FEATURE_RECOVERY_OFFSET | MD_FEATURE_RECOVERY_BITMAP | MD_FEATURE_BAD_BLOCKS |
+			  MD_FEATURE_REPLACEMENT);
+	sb->recovery_offset = 0;
+	sb->features |= m->bad.n ? MD_FEATURE_BAD_BLOCKS : 0;
+	if (is_heir || !m->in_sync) {
+		sb->features |= MD_FEATURE_RECOVERY_OFFSET | (m->by_bitmap ? MD_FEATURE_RECOVERY_BITMAP : 0);
+		sb->recovery_offset = m->recovered;
+	}
+	if (!is_heir) {
+		ppl_fill(e, slot, sb);
+		return;
+	}
+	sb->features |= MD_FEATURE_REPLACEMENT;
+	if (e->dirty) /* after a crash member and heir may differ anywhere */
+		sb->recovery_offset = 0;
+}
+
+static void fill_super(const struct md_engine *e, struct member *m, u32 slot)
 {
 	struct md_super *sb = &m->sb;
 
@@ -274,17 +315,8 @@ static void fill_super(const struct md_engine *e, struct member *m)
 	sb->events = e->events;
 	sb->utime = e->now;
 	sb->resync_offset = e->dirty ? 0 : e->parity_good;
-	if (m != &e->j.dev) {
-		ppl_fill(e, (u32)(m - e->member), sb);
-		sb->features &= ~(MD_FEATURE_RECOVERY_OFFSET | MD_FEATURE_RECOVERY_BITMAP);
-		sb->recovery_offset = 0;
-		sb->features &= ~MD_FEATURE_BAD_BLOCKS;
-		sb->features |= m->bad.n ? MD_FEATURE_BAD_BLOCKS : 0;
-		if (!m->in_sync) {
-			sb->features |= MD_FEATURE_RECOVERY_OFFSET | (m->by_bitmap ? MD_FEATURE_RECOVERY_BITMAP : 0);
-			sb->recovery_offset = m->recovered;
-		}
-	}
+	if (slot != MD_JOURNAL_SLOT)
+		fill_member(e, m, slot);
 	md_super_build(sb, m->buf);
 }
 
@@ -331,7 +363,7 @@ static void bad_written(struct md_engine *e, struct md_rq *rq, int err)
 	if (err)
 		meta_done(e, rq, err);
 	else
-		write_super(e, &e->member[rq->slot], rq->slot);
+		write_super(e, member_at(e, rq->slot), rq->slot);
 }
 
 /* The bad-block log goes first: a superblock that says that there is one finds it. */
@@ -340,7 +372,7 @@ static void write_meta(struct md_engine *e, struct member *m, u32 slot)
 	u32 bytes;
 	u64 at = md_bad_place(&m->sb, &bytes);
 
-	fill_super(e, m);
+	fill_super(e, m, slot);
 	e->meta_inflight++;
 	if (m->bad_fresh && !m->bad_log)
 		m->bad_log = kmalloc(bytes, ALLOC_KERNEL);
@@ -362,10 +394,10 @@ static void write_meta(struct md_engine *e, struct member *m, u32 slot)
 
 static void write_supers(struct md_engine *e, struct meta_waiter *w)
 {
-	u64 slots = slots_writable(e);
-
-	for (; slots; slots &= slots - 1)
-		write_meta(e, &e->member[__builtin_ctzll(slots)], __builtin_ctzll(slots));
+	for (u64 m = slots_writable(e); m; m &= m - 1)
+		write_meta(e, &e->member[__builtin_ctzll(m)], __builtin_ctzll(m));
+	for (u64 m = e->heirs; m; m &= m - 1)
+		write_meta(e, &e->heir[__builtin_ctzll(m)], MD_HEIR(__builtin_ctzll(m)));
 	if (journal_active(e))
 		write_meta(e, &e->j.dev, MD_JOURNAL_SLOT);
 }
@@ -468,5 +500,6 @@ void md_status(const struct md_engine *e, struct md_status *out)
 		.log_blocks = e->stat_log,
 		.flushes = e->stat_flushes,
 	};
+	heir_status(e, out);
 	intent_status(e, out);
 }

@@ -15,6 +15,18 @@
 #include <lib/string.h>
 #include <md/assemble.h>
 
+static enum md_verdict take_slot(struct md_plan *p, u32 slot, u32 i, const struct md_super *sb)
+{
+	bool is_heir = sb->features & MD_FEATURE_REPLACEMENT;
+	u32 *who = is_heir ? &p->heir[slot] : &p->member[slot];
+
+	if (*who != MD_NO_SLOT)
+		return MD_DUPLICATE;
+	*who = i;
+	(is_heir ? p->heir_whole : p->in_sync)[slot] = !(sb->features & MD_FEATURE_RECOVERY_OFFSET);
+	return is_heir ? MD_USED_AS_HEIR : MD_USED;
+}
+
 static enum md_verdict judge(const struct md_super *truth, const struct md_super *sb, struct md_plan *p, u32 i)
 {
 	u16 role;
@@ -39,11 +51,20 @@ static enum md_verdict judge(const struct md_super *truth, const struct md_super
 		return MD_SPARE;
 	if (sb->events + 1 < truth->events)
 		return MD_STALE;
-	if (p->member[role] != MD_NO_SLOT)
-		return MD_DUPLICATE;
-	p->member[role] = i;
-	p->in_sync[role] = !(sb->features & MD_FEATURE_RECOVERY_OFFSET);
-	return MD_USED;
+	return take_slot(p, role, i, sb);
+}
+
+/* Heirs whose member is not here are the members. */
+static void promote_heirs(struct md_plan *p, u32 disks, enum md_verdict *verdict)
+{
+	for (u32 i = 0; i < disks; i++) {
+		if (p->member[i] != MD_NO_SLOT || p->heir[i] == MD_NO_SLOT)
+			continue;
+		p->member[i] = p->heir[i];
+		p->in_sync[i] = p->heir_whole[i];
+		p->heir[i] = MD_NO_SLOT;
+		verdict[p->member[i]] = MD_USED;
+	}
 }
 
 int md_assemble(const struct md_super *const *sb, u32 n, struct md_plan *p, enum md_verdict *verdict)
@@ -52,7 +73,7 @@ int md_assemble(const struct md_super *const *sb, u32 n, struct md_plan *p, enum
 
 	*p = (struct md_plan){ .journal = MD_NO_SLOT };
 	for (u32 i = 0; i < MD_MAX_DISKS; i++)
-		p->member[i] = MD_NO_SLOT;
+		p->member[i] = p->heir[i] = MD_NO_SLOT;
 	for (u32 i = 0; i < n; i++) {
 		if (truth && sb[i]->events <= truth->events)
 			continue;
@@ -65,6 +86,7 @@ int md_assemble(const struct md_super *const *sb, u32 n, struct md_plan *p, enum
 		return fail(EINVAL, "%u members are more than %u", truth->raid_disks, MD_MAX_DISKS);
 	for (u32 i = 0; i < n; i++)
 		verdict[i] = judge(truth, sb[i], p, i);
+	promote_heirs(p, truth->raid_disks, verdict);
 	for (u32 i = 0; i < truth->raid_disks; i++)
 		if (p->member[i] == MD_NO_SLOT || !p->in_sync[i])
 			p->missing_slots |= BIT(i);
@@ -78,6 +100,7 @@ const char *md_verdict_text(enum md_verdict v)
 {
 	switch (v) {
 	case MD_USED: return "active";
+	case MD_USED_AS_HEIR: return "to replace a member";
 	case MD_JOURNAL_DEV: return "journal";
 	case MD_SPARE: return "spare";
 	case MD_STALE: return "stale: it missed writes or was failed";

@@ -42,7 +42,8 @@ bool copies_readable(const struct md_engine *e, u32 slot, u64 sector, u32 sector
 
 unsigned copies_flags(const struct md_engine *e, u32 slot)
 {
-	return e->member[slot].sb.devflags & FailFast1 && array_can_lose(e, slot) ? MD_FAILFAST : 0;
+	return slot < MD_MAX_DISKS && e->member[slot].sb.devflags & FailFast1 && array_can_lose(e, slot) ? MD_FAILFAST
+													 : 0;
 }
 
 static struct md_failfast_in facts(const struct md_engine *e, u32 slot)
@@ -82,6 +83,25 @@ static void send(struct md_engine *e, struct piece *p, u32 i, unsigned flags)
 	p->inflight++;
 	p->rq[i].flags = flags | copies_flags(e, p->rq[i].slot);
 	engine_submit(e, &p->rq[i]);
+}
+
+static void read_done(struct md_engine *e, struct md_rq *rq, int err);
+static void write_done(struct md_engine *e, struct md_rq *rq, int err);
+
+/* Request i of a piece: to a member or an heir, at this sector of its data. */
+static void piece_rq(struct md_engine *e, struct piece *p, u32 i, u32 slot, u64 sector)
+{
+	p->rq[i] = (struct md_rq){
+		.slot = slot,
+		.dir = p->io->dir,
+		.sector = member_at(e, slot)->sb.data_offset + sector,
+		.bytes = p->sectors * 512,
+		.vec = p->io->vec,
+		.skip = (p->sector - p->io->sector) * 512,
+		.payer = p->io->payer,
+		.done = p->io->dir == MD_READ ? read_done : write_done,
+		.arg = p,
+	};
 }
 
 /* ---- reads ---- */
@@ -171,30 +191,46 @@ static void write_done(struct md_engine *e, struct md_rq *rq, int err)
 {
 	struct piece *p = rq->arg;
 
-	if (err)
+	if (rq->slot >= MD_HEIR(0)) {
+		heir_written(e, rq, err);
+	} else if (err) {
 		copies_write_failed(e, rq->slot, &p->err);
-	else
+	} else {
 		array_wrote(e, rq->slot, rq->sector, rq->bytes);
-	if (!err && e->member[rq->slot].in_sync)
-		p->tried |= BIT(rq->slot);
+		p->tried |= e->member[rq->slot].in_sync ? BIT(rq->slot) : 0;
+	}
 	if (--p->inflight)
 		return;
 	if (!p->tried)
 		p->err = -EIO;
 	p->waiter.go = failures_recorded;
-	if (!array_failed(e) || !meta_wait(e, &p->waiter, e->meta_wanted))
+	if (!failure_matters(e) || !meta_wait(e, &p->waiter, e->meta_wanted))
 		write_end(e, p);
 }
 
+static void write_copy(struct md_engine *e, struct piece *p, u32 i, u32 slot, u64 sector)
+{
+	piece_rq(e, p, i, slot, sector);
+	send(e, p, i, p->io->flags & MD_FUA);
+}
+
+/* Only now is it known who is there. */
 static void write_members(struct md_engine *e, struct meta_waiter *w)
 {
 	struct piece *p = container_of(w, struct piece, waiter);
 	u64 slots = slots_writable(e);
+	struct md_extent x;
 
+	copies_map(e, p->sector, p->sectors, &x);
 	p->inflight = 1; /* ours, so that the count cannot reach 0 early */
-	for (u32 i = 0; i < p->n; i++)
-		if (slots & BIT(p->rq[i].slot))
-			send(e, p, i, p->io->flags & MD_FUA);
+	for (u32 i = 0; i < p->n; i++) {
+		u32 slot = x.copy[i].slot;
+
+		if (slots & BIT(slot))
+			write_copy(e, p, i, slot, x.copy[i].sector);
+		if (e->heirs & BIT(slot))
+			write_copy(e, p, p->n + i, MD_HEIR(slot), x.copy[i].sector);
+	}
 	if (--p->inflight)
 		return;
 	p->err = -EIO; /* nobody is left to write to */
@@ -240,7 +276,8 @@ void copies_resume(struct md_engine *e)
 
 static struct piece *piece_new(struct md_engine *e, struct md_io *io, const struct md_extent *x)
 {
-	struct piece *p = kzalloc(sizeof(*p) + x->n * sizeof(p->rq[0]), ALLOC_KERNEL);
+	u32 room = io->dir == MD_READ ? x->n : 2 * x->n;
+	struct piece *p = kzalloc(sizeof(*p) + room * sizeof(p->rq[0]), ALLOC_KERNEL);
 
 	if (!p)
 		return NULL;
@@ -248,18 +285,8 @@ static struct piece *piece_new(struct md_engine *e, struct md_io *io, const stru
 	p->sector = x->sector;
 	p->sectors = x->sectors;
 	p->n = x->n;
-	for (u32 i = 0; i < x->n; i++)
-		p->rq[i] = (struct md_rq){
-			.slot = x->copy[i].slot,
-			.dir = io->dir,
-			.sector = e->member[x->copy[i].slot].sb.data_offset + x->copy[i].sector,
-			.bytes = x->sectors * 512,
-			.vec = io->vec,
-			.skip = (x->sector - io->sector) * 512,
-			.payer = io->payer,
-			.done = io->dir == MD_READ ? read_done : write_done,
-			.arg = p,
-		};
+	for (u32 i = 0; io->dir == MD_READ && i < x->n; i++)
+		piece_rq(e, p, i, x->copy[i].slot, x->copy[i].sector);
 	return p;
 }
 
@@ -354,7 +381,7 @@ static int copies_init(struct md_engine *e, const struct md_config *config)
 	list_init(&c->writes);
 	list_init(&c->blocked);
 	list_init(&c->jobs);
-	if (config->journal)
+	if (config->journal.sb)
 		return fail(EINVAL, "level %d has no journal", e->geo.level);
 	if (e->geo.level == 10 && e->parity_good < e->geo.sectors) { /* in Linux a place of the array */
 		struct md_extent x;

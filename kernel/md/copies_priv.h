@@ -29,7 +29,7 @@ struct piece {
 	u64 broken; /* slots that could not be read, to be repaired */
 	int err;
 	struct meta_waiter waiter;
-	struct md_rq rq[]; /* by copy; a read uses the one of the copy that it asks */
+	struct md_rq rq[]; /* by copy, of writes also by copy's heir; a read uses the one of the copy that it asks */
 };
 
 struct job {
@@ -37,13 +37,16 @@ struct job {
 	u64 sector;
 	u32 sectors, n;
 	enum { JOB_WAITS, JOB_READS, JOB_WRITES } state;
-	bool pass;   /* counts in sync.inflight */
-	u64 targets; /* slots that are written whatever they hold; 0: all are compared */
+	bool pass; /* counts in sync.inflight */
+	/* Slots whose members, or heirs, are written whatever they hold; none: all members are compared. */
+	struct job_aim {
+		u64 members, heirs;
+	} aim;
 	u64 have, tried;
 	u32 inflight, source; /* source: the copy whose contents count */
 	int err;
-	u8 *buf; /* sectors for the source alone, or for each copy */
-	struct md_rq rq[];
+	u8 *buf;           /* sectors for the source alone, or for each copy */
+	struct md_rq rq[]; /* by copy, then by copy's heir */
 };
 
 struct copies {

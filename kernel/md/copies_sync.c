@@ -68,7 +68,7 @@ void copies_drop_jobs(struct copies *c)
 
 static bool compares(const struct job *j)
 {
-	return !j->targets;
+	return !(j->aim.members | j->aim.heirs);
 }
 
 static u8 *buffer(const struct job *j, u32 i)
@@ -80,7 +80,7 @@ static bool can_read(const struct md_engine *e, const struct job *j, u32 i)
 {
 	u32 slot = j->rq[i].slot;
 
-	return !((j->tried | j->targets) & BIT(slot)) &&
+	return !((j->tried | j->aim.members) & BIT(slot)) &&
 	       copies_readable(e, slot, j->rq[i].sector - e->member[slot].sb.data_offset, j->sectors);
 }
 
@@ -91,6 +91,21 @@ static void job_send(struct md_engine *e, struct job *j, u32 i, enum md_dir dir,
 	j->rq[i].buf = buf;
 	j->rq[i].flags = copies_flags(e, j->rq[i].slot);
 	engine_submit(e, &j->rq[i]);
+}
+
+static void send_heir(struct md_engine *e, struct job *j, u32 i)
+{
+	struct md_rq *rq = &j->rq[j->n + i];
+	u32 slot = j->rq[i].slot;
+
+	j->inflight++;
+	*rq = j->rq[i];
+	rq->slot = MD_HEIR(slot);
+	rq->dir = MD_WRITE;
+	rq->buf = buffer(j, j->source);
+	rq->flags = 0;
+	rq->sector += e->heir[slot].sb.data_offset - e->member[slot].sb.data_offset;
+	engine_submit(e, rq);
 }
 
 /* Asks one copy, or all. False: there is none to ask. */
@@ -123,29 +138,38 @@ static u64 differing(struct md_engine *e, struct job *j)
 
 static void job_write(struct md_engine *e, struct job *j)
 {
-	u64 slots = (compares(j) ? differing(e, j) : j->targets) & slots_writable(e);
+	u64 slots = compares(j) ? differing(e, j) : j->aim.members, heirs = (slots | j->aim.heirs) & e->heirs;
 
+	slots &= slots_writable(e);
 	j->state = JOB_WRITES;
-	for (u32 i = 0; i < j->n; i++)
+	for (u32 i = 0; i < j->n; i++) {
 		if (slots & BIT(j->rq[i].slot))
 			job_send(e, j, i, MD_WRITE, buffer(j, j->source));
+		if (heirs & BIT(j->rq[i].slot))
+			send_heir(e, j, i);
+	}
 	if (!j->inflight)
 		job_end(e, j, j->err);
 }
 
-/* All reads are back. */
 /* No copy can be read: what a rebuild cannot write it records. */
 static void give_up(struct md_engine *e, struct job *j)
 {
-	int err = j->pass && j->targets ? 0 : -EIO;
+	int err = j->pass && !compares(j) ? 0 : -EIO;
 
-	for (u32 i = 0; !err && i < j->n; i++)
-		if (j->targets & BIT(j->rq[i].slot))
-			err = array_lost(e, BIT(j->rq[i].slot),
-					 j->rq[i].sector - e->member[j->rq[i].slot].sb.data_offset, j->sectors);
+	for (u32 i = 0; !err && i < j->n; i++) {
+		u32 slot = j->rq[i].slot;
+		u64 sector = j->rq[i].sector - e->member[slot].sb.data_offset;
+
+		if (j->aim.members & BIT(slot))
+			err = array_lost(e, slot, sector, j->sectors);
+		if (!err && j->aim.heirs & BIT(slot))
+			err = array_lost(e, MD_HEIR(slot), sector, j->sectors);
+	}
 	job_end(e, j, err ? -EIO : 0);
 }
 
+/* All reads are back. */
 static void have_read(struct md_engine *e, struct job *j)
 {
 	if (!j->have) {
@@ -171,11 +195,13 @@ static void job_rq_done(struct md_engine *e, struct md_rq *rq, int err)
 			have_read(e, j);
 		return;
 	}
-	if (err)
+	if (rq->slot >= MD_HEIR(0))
+		heir_written(e, rq, err);
+	else if (err)
 		copies_write_failed(e, rq->slot, &j->err);
 	else
 		array_wrote(e, rq->slot, rq->sector, rq->bytes);
-	if (!err && !j->pass)
+	if (!err && !j->pass && rq->slot < MD_HEIR(0))
 		e->corrected += j->sectors;
 	if (!j->inflight)
 		job_end(e, j, j->err);
@@ -193,21 +219,21 @@ void copies_start_jobs(struct md_engine *e)
 	}
 }
 
-static int job_new(struct md_engine *e, u64 sector, u32 sectors, u64 targets, bool pass)
+static int job_new(struct md_engine *e, u64 sector, u32 sectors, struct job_aim aim, bool pass)
 {
 	struct md_extent x;
 	struct job *j;
 
 	copies_map(e, sector, sectors, &x);
-	j = kzalloc(sizeof(*j) + x.n * sizeof(j->rq[0]), ALLOC_KERNEL);
+	j = kzalloc(sizeof(*j) + 2 * x.n * sizeof(j->rq[0]), ALLOC_KERNEL);
 	if (!j)
 		return -ENOMEM;
 	j->sector = x.sector;
 	j->sectors = x.sectors;
 	j->n = x.n;
-	j->targets = targets;
+	j->aim = aim;
 	j->pass = pass;
-	j->buf = kmalloc((size_t)x.sectors * 512 * (targets ? 1 : x.n), ALLOC_KERNEL);
+	j->buf = kmalloc((size_t)x.sectors * 512 * (compares(j) ? x.n : 1), ALLOC_KERNEL);
 	if (!j->buf) {
 		kfree(j);
 		return -ENOMEM;
@@ -227,23 +253,29 @@ static int job_new(struct md_engine *e, u64 sector, u32 sectors, u64 targets, bo
 
 void copies_repair(struct md_engine *e, u64 sector, u32 sectors, u64 broken)
 {
-	if (!copies_is_locked(e->copies, sector, sectors) && job_new(e, sector, sectors, broken, false))
+	if (!copies_is_locked(e->copies, sector, sectors) &&
+	    job_new(e, sector, sectors, (struct job_aim){ .members = broken }, false))
 		log_warn("md: no memory to repair sector %llu", (unsigned long long)sector);
 }
 
 /* ---- passes ---- */
 
-/* What the pass does where a member has a range of the array: the targets, or ~0 for nothing. */
-static u64 turn_of(const struct md_engine *e, u32 slot, u64 position, u64 sector, u32 sectors)
+/* Whether, and for whom, the pass does something where a member has a range of the array. */
+static bool has_turn(const struct md_engine *e, u32 slot, u64 position, u64 sector, u32 sectors, struct job_aim *aim)
 {
+	u64 targets;
 	struct md_extent x;
 
-	if (e->sync.kind == MD_SYNC_RECOVER)
-		return sync_targets(e, sector, sectors) & BIT(slot) ? BIT(slot) : ~0ULL;
+	*aim = (struct job_aim){ 0 };
+	if (e->sync.kind == MD_SYNC_RECOVER) {
+		targets = sync_targets(e, sector, sectors) & BIT(slot);
+		*aim = (struct job_aim){ targets & members_behind(e), targets & heirs_behind(e) };
+		return targets;
+	}
 	if (!sync_wants(e, sector, sectors))
-		return ~0ULL;
+		return false;
 	copies_map(e, sector, 1, &x);
-	return x.copy[0].slot == slot && x.copy[0].sector == position ? 0 : ~0ULL;
+	return x.copy[0].slot == slot && x.copy[0].sector == position;
 }
 
 bool copies_sync_at(struct md_engine *e, u64 *position)
@@ -254,12 +286,12 @@ bool copies_sync_at(struct md_engine *e, u64 *position)
 	if (e->geo.chunk)
 		n = min(n, e->geo.chunk - (u32)(at % e->geo.chunk));
 	for (u32 slot = 0; slot < e->geo.disks; slot++) {
-		u64 sector = md_copies_unmap(&e->geo, slot, at), targets;
+		u64 sector = md_copies_unmap(&e->geo, slot, at);
+		struct job_aim aim;
 
-		targets = sector == ~0ULL ? ~0ULL : turn_of(e, slot, at, sector, n);
-		if (targets == ~0ULL)
+		if (sector == ~0ULL || !has_turn(e, slot, at, sector, n, &aim))
 			continue;
-		if (job_new(e, sector, n, targets, true)) {
+		if (job_new(e, sector, n, aim, true)) {
 			e->sync.err = -ENOMEM;
 			return false;
 		}

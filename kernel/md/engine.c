@@ -118,15 +118,23 @@ static void flush_done(struct md_engine *e, struct md_rq *rq, int err)
 		flush_finish(e);
 }
 
+static void flush_one(struct md_engine *e, struct md_rq *rq, u32 slot)
+{
+	*rq = (struct md_rq){ .slot = slot, .dir = MD_FLUSH, .done = flush_done };
+	engine_submit(e, rq);
+}
+
 /* Starts a round when one is wanted and none runs. */
 void flush_start(struct md_engine *e)
 {
 	u64 slots = slots_writable(e);
+	bool asked = !list_empty(&e->flush_wait) && !heirs_wait(e);
 
-	if (e->flush_inflight || (list_empty(&e->flush_wait) && !e->flush_reclaim_wanted && !e->flush_meta_wanted &&
+	if (e->flush_inflight || (!asked && !e->flush_reclaim_wanted && !e->flush_meta_wanted &&
 				  !e->flush_intent_wanted && !e->flush_ppl_wanted))
 		return;
-	list_splice_tail_init(&e->flush_wait, &e->flush_now);
+	if (asked)
+		list_splice_tail_init(&e->flush_wait, &e->flush_now);
 	e->flush_reclaim_now = e->flush_reclaim_wanted;
 	e->flush_meta_now = e->flush_meta_wanted;
 	e->flush_intent_now = e->flush_intent_wanted;
@@ -134,15 +142,13 @@ void flush_start(struct md_engine *e)
 	e->flush_reclaim_wanted = e->flush_meta_wanted = e->flush_intent_wanted = e->flush_ppl_wanted = false;
 	if (e->flush_ppl_now)
 		ppl_flush_begins(e);
-	e->flush_inflight = __builtin_popcountll(slots);
-	if (!slots)
+	e->flush_inflight = (u32)(__builtin_popcountll(slots) + __builtin_popcountll(e->heirs));
+	if (!e->flush_inflight)
 		flush_finish(e);
-	for (; slots; slots &= slots - 1) {
-		u32 i = __builtin_ctzll(slots);
-
-		e->flush_rq[i] = (struct md_rq){ .slot = i, .dir = MD_FLUSH, .done = flush_done };
-		engine_submit(e, &e->flush_rq[i]);
-	}
+	for (; slots; slots &= slots - 1)
+		flush_one(e, &e->flush_rq[__builtin_ctzll(slots)], __builtin_ctzll(slots));
+	for (u64 m = e->heirs; m; m &= m - 1)
+		flush_one(e, &e->flush_rq[e->geo.disks + __builtin_ctzll(m)], MD_HEIR(__builtin_ctzll(m)));
 }
 
 /* ---- the pump ---- */
@@ -183,7 +189,7 @@ static bool run_finished(struct md_engine *e)
 
 static void run_stalled(struct md_engine *e)
 {
-	while (!list_empty(&e->stalled)) {
+	while (!list_empty(&e->stalled) && !heirs_wait(e)) {
 		struct md_io *io = list_first_entry(&e->stalled, struct md_io, link);
 
 		list_del_init(&io->link);
@@ -230,12 +236,15 @@ void md_engine_destroy(struct md_engine *e)
 	if (!e)
 		return;
 	e->pers->free(e);
-	for (u32 i = 0; e->member && i < e->geo.disks; i++)
+	for (u32 i = 0; e->member && e->heir && i < e->geo.disks; i++) {
 		member_free(&e->member[i]);
+		member_free(&e->heir[i]);
+	}
 	journal_free(e);
 	intent_free(e);
 	ppl_free(e);
 	kfree(e->member);
+	kfree(e->heir);
 	kfree(e->flush_rq);
 	kfree(e);
 }
@@ -250,7 +259,7 @@ static const struct md_super *freshest(const struct md_config *c)
 	return best;
 }
 
-static int load_member(struct member *to, const struct md_member_config *m)
+int member_load(struct member *to, const struct md_member_config *m)
 {
 	int err;
 
@@ -266,13 +275,16 @@ static int load_member(struct member *to, const struct md_member_config *m)
 	return md_bad_decode(&to->bad, m->sb, m->bad, m->dev_sectors);
 }
 
-static int load_members(struct md_engine *e, const struct md_config *c)
+static int load_members(struct md_engine *e, const struct md_config *c, const struct md_super *sb)
 {
 	int err = 0;
 
 	for (u32 i = 0; !err && i < e->geo.disks; i++)
 		if (c->member[i].sb)
-			err = load_member(&e->member[i], &c->member[i]);
+			err = member_load(&e->member[i], &c->member[i]);
+	for (u32 i = 0; !err && i < e->geo.disks; i++)
+		if (c->heir[i].sb)
+			err = heir_load(e, i, &c->heir[i], sb->resync_offset == MD_CLEAN);
 	return err;
 }
 
@@ -305,23 +317,24 @@ int md_engine_create(struct md_engine **out, const struct md_config *c)
 	e->events = sb->events;
 	e->size = sb->size;
 	e->dirty = !sb->resync_offset;
-	e->parity_good = c->journal || c->trust_parity ? MD_CLEAN : sb->resync_offset;
+	e->parity_good = c->journal.sb || c->trust_parity ? MD_CLEAN : sb->resync_offset;
 	e->pers = md_level_has_parity(sb->level) ? &parity_personality : &copies_personality;
 	err = md_geo_init(&e->geo, sb->level, sb->layout, sb->raid_disks, sb->chunk, sb->size);
 	if (err < 0)
 		goto out;
 	err = -ENOMEM;
 	e->member = kcalloc(e->geo.disks, sizeof(*e->member), ALLOC_KERNEL);
-	e->flush_rq = kcalloc(e->geo.disks, sizeof(*e->flush_rq), ALLOC_KERNEL);
-	if (!e->member || !e->flush_rq)
+	e->heir = kcalloc(e->geo.disks, sizeof(*e->heir), ALLOC_KERNEL);
+	e->flush_rq = kcalloc(2 * e->geo.disks, sizeof(*e->flush_rq), ALLOC_KERNEL);
+	if (!e->member || !e->heir || !e->flush_rq)
 		goto out;
-	err = load_members(e, c);
+	err = load_members(e, c, sb);
 	if (err < 0)
 		goto out;
 	err = e->pers->init(e, c);
 	if (err < 0)
 		goto out;
-	err = journal_init(e, c);
+	err = journal_init(e, &c->journal);
 	if (err < 0)
 		goto out;
 	err = ppl_init(e, sb, c->ppl_generation);

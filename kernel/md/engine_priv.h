@@ -49,7 +49,7 @@ struct slot_page {
 	unsigned flags;
 	struct list toread, towrite; /* segments waiting */
 	struct list batch;           /* segments that the running write carries */
-	struct md_rq rq;
+	struct md_rq rq, heir_rq;
 };
 
 enum phase { IDLE, FETCH, FIX, META, LOG, WRITE, COMMIT };
@@ -155,6 +155,8 @@ struct md_engine {
 	struct md_geo geo;
 	u64 size;              /* of each member, as superblocks have it: not rounded to chunks */
 	struct member *member; /* [geo.disks] */
+	struct member *heir;   /* [geo.disks]: who is to replace them */
+	u64 heirs;             /* slots with one that works */
 	struct journal j;
 	u64 now;
 
@@ -190,7 +192,7 @@ struct md_engine {
 	/* flush of all members */
 	struct list flush_wait, flush_now; /* requests: next round, this round */
 	u32 flush_inflight;
-	struct md_rq *flush_rq; /* [geo.disks] */
+	struct md_rq *flush_rq; /* [2 * geo.disks]: the members, their heirs */
 	bool flush_reclaim_wanted, flush_reclaim_now, flush_meta_wanted, flush_meta_now;
 	bool flush_intent_wanted, flush_intent_now;
 	bool flush_ppl_wanted, flush_ppl_now;
@@ -234,6 +236,8 @@ u64 stripe_flag_mask(const struct md_engine *e, const struct md_stripe *sh, unsi
 bool slot_readable(const struct md_engine *e, const struct md_stripe *sh, u32 i);
 int stripe_require(struct md_engine *e, struct md_stripe *sh, u64 need);
 void stripe_rq(struct md_engine *e, struct md_stripe *sh, u32 i, enum md_dir dir, u8 *buf, unsigned flags);
+void stripe_write(struct md_engine *e, struct md_stripe *sh, u32 i, unsigned flags); /* slot and heir get the page */
+void stripe_write_heir(struct md_engine *e, struct md_stripe *sh, u32 i, unsigned flags);
 bool stripe_wait_meta(struct md_engine *e, struct md_stripe *sh, u64 generation);
 
 /* parity.c: on the pages of one stripe */
@@ -242,12 +246,15 @@ void parity_generate(struct md_engine *e, struct md_stripe *sh, u8 *p, u8 *q);
 void parity_modify(struct md_engine *e, struct md_stripe *sh);
 
 /* array.c */
+struct member *member_at(const struct md_engine *e, u32 slot); /* also MD_HEIR() */
 void member_init(struct member *m, const struct md_super *sb);
 void member_free(struct member *m); /* what it points to */
+int __must_check member_load(struct member *to, const struct md_member_config *m);
 u64 array_failed(const struct md_engine *e);
 u64 slots_writable(const struct md_engine *e);
 bool array_can_lose(const struct md_engine *e, u32 slot);
 void array_member_error(struct md_engine *e, u32 slot);
+bool failure_matters(const struct md_engine *e); /* somebody may have missed a write, which must be recorded first */
 bool parity_is_good(const struct md_engine *e, u64 sector); /* it can be relied on */
 void meta_want(struct md_engine *e);
 bool meta_wait(struct md_engine *e, struct meta_waiter *w, u64 generation); /* false: it is written already */
@@ -255,12 +262,12 @@ void meta_pump(struct md_engine *e);
 void meta_flush_done(struct md_engine *e);
 bool meta_is_flushed(const struct md_engine *e); /* for superblocks that are not on their way yet */
 void array_wrote(struct md_engine *e, u32 slot, u64 sector, u32 bytes); /* absolute sector: it is good now */
-/* Nobody knows what belongs there on the members in `slots`. 0, or -errno: no room to say so. */
-int __must_check array_lost(struct md_engine *e, u64 slots, u64 sector, u32 sectors);
+/* Nobody knows what belongs there on the member (or heir). 0, or -errno: no room to say so. */
+int __must_check array_lost(struct md_engine *e, u32 slot, u64 sector, u32 sectors);
 void array_journal_failed(struct md_engine *e);
 
 /* journal_append.c */
-int journal_init(struct md_engine *e, const struct md_config *c);
+int __must_check journal_init(struct md_engine *e, const struct md_journal_config *c);
 void journal_free(struct md_engine *e);
 bool journal_active(const struct md_engine *e);
 bool journal_reserve(struct md_engine *e, struct md_stripe *sh, u32 blocks);
@@ -302,6 +309,7 @@ void intent_status(const struct md_engine *e, struct md_status *st);
 int __must_check ppl_init(struct md_engine *e, const struct md_super *truth, u64 generation);
 void ppl_free(struct md_engine *e);
 int __must_check ppl_member_added(struct md_engine *e, u32 slot, const struct md_super *sb);
+int __must_check ppl_fits(const struct md_engine *e, const struct md_super *sb); /* a member can have its log */
 void ppl_fill(const struct md_engine *e, u32 slot, struct md_super *sb);
 u64 ppl_choose(const struct md_engine *e, const struct md_stripe *sh, u64 slots); /* what a write may cover at once */
 bool ppl_append(struct md_engine *e,
@@ -312,11 +320,21 @@ void ppl_flushed(struct md_engine *e, int err);
 void ppl_pump(struct md_engine *e);
 bool ppl_is_idle(const struct md_engine *e);
 
+/* replace.c */
+u64 heirs_behind(const struct md_engine *e); /* slots whose heir has not everything yet */
+u64 heirs_faulty(const struct md_engine *e);
+u64 heirs_wait(const struct md_engine *e); /* slots whose heir must take over: no request begins */
+void heir_fail(struct md_engine *e, u32 slot);
+void heir_written(struct md_engine *e, const struct md_rq *rq, int err);
+int __must_check heir_load(struct md_engine *e, u32 slot, const struct md_member_config *m, bool clean);
+void heir_status(const struct md_engine *e, struct md_status *st);
+
 /* sync.c */
 void sync_pump(struct md_engine *e);
-u64 sync_targets(const struct md_engine *e, u64 sector, u32 sectors); /* slots to be rebuilt there */
-bool sync_wants(const struct md_engine *e, u64 sector, u32 sectors);  /* the pass has something to do there */
-u64 sync_rebuilding(const struct md_engine *e);                       /* slots with a member that is not in sync */
+u64 sync_targets(const struct md_engine *e, u64 sector,
+		 u32 sectors); /* slots whose member or heir is to be rebuilt there */
+bool sync_wants(const struct md_engine *e, u64 sector, u32 sectors); /* the pass has something to do there */
+u64 members_behind(const struct md_engine *e);                       /* slots with a member that is not in sync */
 void sync_step_done(struct md_engine *e, u64 sector, int err);
 void sync_run(struct md_engine *e, struct md_stripe *sh);
 

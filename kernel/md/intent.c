@@ -372,7 +372,8 @@ static int check(const struct md_engine *e, const struct md_super *sb, const str
 		return fail(EINVAL, "%llu bits do not fit into a bitmap of %llu bytes", (unsigned long long)bits,
 			    (unsigned long long)bytes);
 	for (u32 i = 0; i < e->geo.disks; i++)
-		if (e->member[i].present && !fits(&e->member[i].sb, offset, need))
+		if ((e->member[i].present && !fits(&e->member[i].sb, offset, need)) ||
+		    (e->heirs & BIT(i) && !fits(&e->heir[i].sb, offset, need)))
 			return fail(EINVAL, "member %u has no room for the bitmap", i);
 	return 0;
 }

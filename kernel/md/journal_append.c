@@ -56,30 +56,29 @@ static int first_unit(struct md_engine *e)
 	return 0;
 }
 
-int journal_init(struct md_engine *e, const struct md_config *c)
+int journal_init(struct md_engine *e, const struct md_journal_config *c)
 {
 	struct journal *j = &e->j;
 	u64 size;
 
-	if (!c->journal)
+	if (!c->sb)
 		return 0;
-	size = ALIGN_DOWN(c->journal->data_size, MD_LOG_SECTORS);
+	size = ALIGN_DOWN(c->sb->data_size, MD_LOG_SECTORS);
 	j->present = true;
 	j->mode = c->mode;
-	member_init(&j->dev, c->journal);
-	j->start = c->journal->data_offset;
+	member_init(&j->dev, c->sb);
+	j->start = c->sb->data_offset;
 	j->blocks = size / MD_LOG_SECTORS;
 	if (j->blocks < 8 * (e->geo.disks + 4))
 		return fail(EINVAL, "a journal of %llu blocks is too small", (unsigned long long)j->blocks);
-	if (c->journal_head >= size || c->journal_tail >= size || c->journal_head % MD_LOG_SECTORS ||
-	    c->journal_tail % MD_LOG_SECTORS)
+	if (c->head >= size || c->tail >= size || c->head % MD_LOG_SECTORS || c->tail % MD_LOG_SECTORS)
 		return fail(EINVAL, "journal position outside the journal");
-	j->head = c->journal_head;
-	j->tail = c->journal_tail;
+	j->head = c->head;
+	j->tail = c->tail;
 	j->used = (j->head + size - j->tail) % size / MD_LOG_SECTORS;
-	j->seq = c->journal_seq;
-	j->seed = md_log_seed(c->journal->set_uuid);
-	if (j->tail != c->journal->recovery_offset) {
+	j->seq = c->seq;
+	j->seed = md_log_seed(c->sb->set_uuid);
+	if (j->tail != c->sb->recovery_offset) {
 		j->dev.sb.recovery_offset = j->tail;
 		meta_want(e);
 		j->generation = e->meta_wanted;

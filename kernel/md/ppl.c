@@ -233,6 +233,18 @@ void ppl_fill(const struct md_engine *e, u32 slot, struct md_super *sb)
 	sb->features |= e->ppl->log[slot].several ? MD_FEATURE_MULTIPLE_PPLS : MD_FEATURE_PPL;
 }
 
+int ppl_fits(const struct md_engine *e, const struct md_super *sb)
+{
+	u32 sectors;
+	u64 place;
+
+	if (!e->ppl)
+		return 0;
+	if (!(sb->features & (MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS)))
+		return fail(EINVAL, "the member has no partial parity log");
+	return md_ppl_place(sb, &place, &sectors);
+}
+
 int ppl_member_added(struct md_engine *e, u32 slot, const struct md_super *sb)
 {
 	struct ppl_log *l;
@@ -245,9 +257,9 @@ int ppl_member_added(struct md_engine *e, u32 slot, const struct md_super *sb)
 	l = &e->ppl->log[slot];
 	if (l->state != PPL_IDLE || !list_empty(&l->queue))
 		return -EBUSY;
-	if (!(sb->features & (MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS)))
-		return fail(EINVAL, "the member has no partial parity log");
-	err = md_ppl_place(sb, &place, &sectors);
+	err = ppl_fits(e, sb);
+	if (!err)
+		err = md_ppl_place(sb, &place, &sectors);
 	if (err)
 		return err;
 	l->place = place;
@@ -300,6 +312,8 @@ int ppl_init(struct md_engine *e, const struct md_super *truth, u64 generation)
 		err = init_log(e->ppl, i);
 		if (!err && e->member[i].present)
 			err = ppl_member_added(e, i, &e->member[i].sb);
+		if (!err && e->heirs & BIT(i))
+			err = ppl_fits(e, &e->heir[i].sb);
 	}
 	return err;
 }

@@ -49,11 +49,8 @@ int md_set_stripes(struct md_engine *e, u32 stripes)
 
 /* Stripes that only the old one had are on the members when the array is still; if it was missing from the start,
  * nobody knows which it had, and parity may be stale there. */
-int md_set_journal(struct md_engine *e, const struct md_super *sb, u64 tail, u64 head, u64 seq)
+int md_set_journal(struct md_engine *e, const struct md_journal_config *c)
 {
-	const struct md_config c = {
-		.journal = sb, .journal_tail = tail, .journal_head = head, .journal_seq = seq, .mode = MD_WRITE_THROUGH
-	};
 	bool was_missing = !e->j.present;
 	int err;
 
@@ -65,7 +62,7 @@ int md_set_journal(struct md_engine *e, const struct md_super *sb, u64 tail, u64
 	e->j = (struct journal){ 0 };
 	list_init(&e->j.units);
 	list_init(&e->j.space_wait);
-	err = journal_init(e, &c);
+	err = journal_init(e, c);
 	if (err) {
 		e->j.failed = true;
 		return err;
@@ -95,7 +92,7 @@ int md_set_size(struct md_engine *e, u64 size)
 
 	if (!is_still(e))
 		return -EBUSY;
-	if (!e->geo.parity || e->geo.far > 1 || e->j.present)
+	if (!e->geo.parity || e->geo.far > 1 || e->j.present || e->heirs)
 		return fail(EINVAL, "this array cannot grow by size");
 	size = size ? size : most;
 	if (size > most)
@@ -118,12 +115,12 @@ int md_set_size(struct md_engine *e, u64 size)
 int md_set_mirrors(struct md_engine *e, u32 disks)
 {
 	u32 keep = min(disks, e->geo.disks);
-	struct member *member;
+	struct member *member, *heir;
 	struct md_rq *flush;
 	struct md_geo g;
 	int err;
 
-	if (!is_still(e))
+	if (!is_still(e) || e->heirs)
 		return -EBUSY;
 	if (e->geo.level != 1 || disks < 1 || disks > MD_MAX_DISKS - 1)
 		return fail(EINVAL, "only mirrors can be more or fewer");
@@ -136,19 +133,25 @@ int md_set_mirrors(struct md_engine *e, u32 disks)
 	if (err)
 		return err;
 	member = kcalloc(disks, sizeof(*member), ALLOC_KERNEL);
-	flush = kcalloc(disks, sizeof(*flush), ALLOC_KERNEL);
-	err = member && flush ? intent_set_disks(e, disks) : -ENOMEM;
+	heir = kcalloc(disks, sizeof(*heir), ALLOC_KERNEL);
+	flush = kcalloc(2 * disks, sizeof(*flush), ALLOC_KERNEL);
+	err = member && heir && flush ? intent_set_disks(e, disks) : -ENOMEM;
 	if (err) {
 		kfree(member);
+		kfree(heir);
 		kfree(flush);
 		return err;
 	}
 	memcpy(member, e->member, keep * sizeof(*member));
 	for (u32 i = keep; i < e->geo.disks; i++)
 		member_free(&e->member[i]);
+	for (u32 i = 0; i < e->geo.disks; i++)
+		member_free(&e->heir[i]); /* of those that failed */
 	kfree(e->member);
+	kfree(e->heir);
 	kfree(e->flush_rq);
 	e->member = member;
+	e->heir = heir;
 	e->flush_rq = flush;
 	e->geo = g;
 	meta_want(e);

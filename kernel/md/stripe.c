@@ -110,6 +110,18 @@ static void page_written(struct md_engine *e, struct md_stripe *sh, const struct
 	e->corrected += MD_PAGE_SECTORS;
 }
 
+static void rq_over(struct md_engine *e, struct md_stripe *sh)
+{
+	if (--sh->inflight)
+		return;
+	if (sh->phase == WRITE) {
+		members_written(e, sh);
+		return;
+	}
+	sh->phase = IDLE;
+	list_add_tail(&sh->link, &e->ready);
+}
+
 static void stripe_rq_done(struct md_engine *e, struct md_rq *rq, int err)
 {
 	struct md_stripe *sh = rq->arg;
@@ -123,16 +135,14 @@ static void stripe_rq_done(struct md_engine *e, struct md_rq *rq, int err)
 		write_failed(e, sh, rq->slot);
 	else
 		page_written(e, sh, rq);
-	if (--sh->inflight)
-		return;
-	if (sh->phase == WRITE) {
-		members_written(e, sh);
-		return;
-	}
-	sh->phase = IDLE;
-	list_add_tail(&sh->link, &e->ready);
+	rq_over(e, sh);
 }
 
+static void heir_rq_done(struct md_engine *e, struct md_rq *rq, int err)
+{
+	heir_written(e, rq, err);
+	rq_over(e, rq->arg);
+}
 void stripe_rq(struct md_engine *e, struct md_stripe *sh, u32 i, enum md_dir dir, u8 *buf, unsigned flags)
 {
 	const struct member *m = &e->member[i];
@@ -152,6 +162,31 @@ void stripe_rq(struct md_engine *e, struct md_stripe *sh, u32 i, enum md_dir dir
 		.arg = sh,
 	};
 	engine_submit(e, &sh->s[i].rq);
+}
+
+void stripe_write_heir(struct md_engine *e, struct md_stripe *sh, u32 i, unsigned flags)
+{
+	sh->inflight++;
+	sh->s[i].heir_rq = (struct md_rq){
+		.slot = MD_HEIR(i),
+		.dir = MD_WRITE,
+		.flags = flags,
+		.sector = e->heir[i].sb.data_offset + sh->sector,
+		.bytes = PAGE_BYTES,
+		.buf = sh->s[i].page,
+		.payer = sh->payer,
+		.done = heir_rq_done,
+		.arg = sh,
+	};
+	engine_submit(e, &sh->s[i].heir_rq);
+}
+
+void stripe_write(struct md_engine *e, struct md_stripe *sh, u32 i, unsigned flags)
+{
+	if (e->member[i].present && !e->member[i].faulty)
+		stripe_rq(e, sh, i, MD_WRITE, sh->s[i].page, flags);
+	if (e->heirs & BIT(i))
+		stripe_write_heir(e, sh, i, flags);
 }
 
 /* ---- making pages current ---- */
@@ -403,7 +438,7 @@ static int step_parity(struct md_engine *e, struct md_stripe *sh)
 	if (__builtin_popcountll(all_slots(e) & ~slots_writable(e)) > e->geo.parity)
 		return -EIO;
 	sh->step = INTENT;
-	if (!(parity & slots_writable(e))) { /* what is in memory of it ages, too */
+	if (!(parity & (slots_writable(e) | e->heirs))) { /* what is in memory of it ages, too */
 		for (; parity; parity &= parity - 1)
 			sh->s[__builtin_ctzll(parity)].flags = 0;
 		return 0;
@@ -521,13 +556,10 @@ void stripe_logged(struct md_engine *e, struct md_stripe *sh, int err)
 
 static int step_members(struct md_engine *e, struct md_stripe *sh)
 {
-	u64 m = stripe_flag_mask(e, sh, DIRTY) & slots_writable(e);
-
 	sh->phase = WRITE;
 	sh->inflight = 1; /* ours, so that the count cannot reach 0 early */
-	for (; m; m &= m - 1)
-		stripe_rq(e, sh, __builtin_ctzll(m), MD_WRITE, sh->s[__builtin_ctzll(m)].page,
-			  sh->fua && !journal_active(e) ? MD_FUA : 0);
+	for (u64 m = stripe_flag_mask(e, sh, DIRTY); m; m &= m - 1)
+		stripe_write(e, sh, __builtin_ctzll(m), sh->fua && !journal_active(e) ? MD_FUA : 0);
 	if (--sh->inflight == 0)
 		members_written(e, sh);
 	return 1;
@@ -539,7 +571,7 @@ static void members_written(struct md_engine *e, struct md_stripe *sh)
 	if (__builtin_popcountll(all_slots(e) & ~slots_writable(e)) > e->geo.parity)
 		sh->err = -EIO;
 	sh->phase = COMMIT;
-	if (array_failed(e) && stripe_wait_meta(e, sh, e->meta_wanted))
+	if (failure_matters(e) && stripe_wait_meta(e, sh, e->meta_wanted))
 		return;
 	for (u32 i = 0; i < e->geo.disks; i++) {
 		struct slot_page *s = &sh->s[i];

@@ -8,7 +8,8 @@
  *
  *	resync, repair	read everything, compare, write the parity that differs
  *	check		read everything, compare, count
- *	recover		reconstruct the slots that are not in sync, write them to their new members
+ *	recover		reconstruct the slots that are not in sync, write them to their new members; copy slots to their
+ *heirs
  *
  * Contract: md/engine.h.
  *
@@ -22,34 +23,59 @@
 #define WINDOW     64 /* stripes at once, at most a quarter of the cache */
 #define CHECKPOINT 16 /* parts of the whole */
 
-u64 sync_rebuilding(const struct md_engine *e)
+u64 members_behind(const struct md_engine *e)
 {
 	return array_failed(e) & slots_writable(e);
 }
 
+/* How far all that a rebuild is for have come. */
+static u64 least_recovered(const struct md_engine *e)
+{
+	u64 least = e->geo.member_sectors;
+
+	for (u64 m = members_behind(e); m; m &= m - 1)
+		least = min(least, e->member[__builtin_ctzll(m)].recovered);
+	for (u64 m = heirs_behind(e); m; m &= m - 1)
+		least = min(least, e->heir[__builtin_ctzll(m)].recovered);
+	return ALIGN_DOWN(least, MD_PAGE_SECTORS);
+}
+
+static void set_recovered(struct md_engine *e, u64 sectors)
+{
+	for (u64 m = members_behind(e); m; m &= m - 1)
+		e->member[__builtin_ctzll(m)].recovered = sectors;
+	for (u64 m = heirs_behind(e); m; m &= m - 1)
+		e->heir[__builtin_ctzll(m)].recovered = sectors;
+}
+
+static void set_whole(struct md_engine *e)
+{
+	for (u64 m = heirs_behind(e); m; m &= m - 1)
+		e->heir[__builtin_ctzll(m)].in_sync = true;
+	for (u64 m = members_behind(e); m; m &= m - 1)
+		e->member[__builtin_ctzll(m)].in_sync = true;
+}
+
 int md_start_sync(struct md_engine *e, enum md_sync kind)
 {
-	if (e->sync.kind != MD_SYNC_NONE)
+	if (e->sync.kind != MD_SYNC_NONE || heirs_wait(e))
 		return -EBUSY;
 	if (e->read_only && kind != MD_SYNC_CHECK)
 		return -EROFS;
 	if (!e->geo.parity)
 		return fail(EINVAL, "an array without redundancy has nothing to compare");
-	if (kind == MD_SYNC_RECOVER ? !sync_rebuilding(e) : array_failed(e) != 0 && !e->pers->repairs_degraded)
+	if (kind == MD_SYNC_RECOVER ? !(members_behind(e) | heirs_behind(e))
+				    : array_failed(e) != 0 && !e->pers->repairs_degraded)
 		return fail(EINVAL, kind == MD_SYNC_RECOVER ? "nothing to rebuild" : "the array is degraded");
 	e->sync.kind = kind;
 	e->sync.position = e->sync.window_end = 0;
 	e->sync.stop = e->sync.hold = false;
 	e->sync.mismatches = 0;
 	e->sync.err = 0;
-	if (kind == MD_SYNC_RECOVER) {
-		e->sync.position = e->geo.member_sectors;
-		for (u64 m = sync_rebuilding(e); m; m &= m - 1)
-			e->sync.position = min(e->sync.position, e->member[__builtin_ctzll(m)].recovered);
-		e->sync.position = ALIGN_DOWN(e->sync.position, MD_PAGE_SECTORS);
-	} else if (kind == MD_SYNC_RESYNC && e->parity_good != MD_CLEAN) {
+	if (kind == MD_SYNC_RECOVER)
+		e->sync.position = least_recovered(e);
+	else if (kind == MD_SYNC_RESYNC && e->parity_good != MD_CLEAN)
 		e->sync.position = ALIGN_DOWN(e->parity_good, MD_PAGE_SECTORS);
-	}
 	e->sync.window_end = e->sync.position;
 	return 0;
 }
@@ -80,8 +106,7 @@ static void sync_finish(struct md_engine *e)
 	e->sync.ended = !whole && !e->sync.err;
 	e->sync.kind = MD_SYNC_NONE;
 	if (whole && kind == MD_SYNC_RECOVER)
-		for (u64 m = sync_rebuilding(e); m; m &= m - 1)
-			e->member[__builtin_ctzll(m)].in_sync = true;
+		set_whole(e);
 	else if (whole && kind != MD_SYNC_CHECK)
 		e->parity_good = MD_CLEAN;
 	if (whole && kind != MD_SYNC_CHECK)
@@ -97,8 +122,7 @@ static void window_complete(struct md_engine *e)
 	e->sync.position = e->sync.window_end;
 	e->sync.done += e->sync.window_end - e->sync.window_start;
 	if (e->sync.kind == MD_SYNC_RECOVER)
-		for (u64 m = sync_rebuilding(e); m; m &= m - 1)
-			e->member[__builtin_ctzll(m)].recovered = e->sync.position;
+		set_recovered(e, e->sync.position);
 	else if (e->sync.kind != MD_SYNC_CHECK && e->parity_good != MD_CLEAN)
 		e->parity_good = max(e->parity_good, e->sync.position);
 	if (before / part != e->sync.position / part)
@@ -111,8 +135,8 @@ static u64 skip(const struct md_engine *e)
 	bool by_bitmap = e->sync.kind == MD_SYNC_RESYNC;
 
 	if (e->sync.kind == MD_SYNC_RECOVER) {
-		by_bitmap = true;
-		for (u64 m = sync_rebuilding(e); m; m &= m - 1)
+		by_bitmap = !heirs_behind(e);
+		for (u64 m = members_behind(e); m; m &= m - 1)
 			by_bitmap &= e->member[__builtin_ctzll(m)].by_bitmap;
 	}
 	return by_bitmap ? intent_skip(e, e->sync.position) : e->sync.position;
@@ -120,13 +144,13 @@ static u64 skip(const struct md_engine *e)
 
 u64 sync_targets(const struct md_engine *e, u64 sector, u32 sectors)
 {
-	u64 slots = sync_rebuilding(e);
+	u64 slots = members_behind(e);
 	bool needed = intent_needs(e, sector, sectors);
 
 	for (u64 m = slots; m && !needed; m &= m - 1)
 		if (e->member[__builtin_ctzll(m)].by_bitmap)
 			slots &= ~(m & -m);
-	return slots;
+	return slots | heirs_behind(e);
 }
 
 bool sync_wants(const struct md_engine *e, u64 sector, u32 sectors)
@@ -200,17 +224,36 @@ static void compare(struct md_engine *e, struct md_stripe *sh)
 	if (!differs || sh->sync == MD_SYNC_CHECK)
 		return;
 	memcpy(sh->s[p].page, e->scratch[0], PAGE_BYTES);
-	stripe_rq(e, sh, p, MD_WRITE, sh->s[p].page, 0);
+	stripe_write(e, sh, p, 0);
 	if (q != MD_NO_SLOT) {
 		memcpy(sh->s[q].page, e->scratch[1], PAGE_BYTES);
-		stripe_rq(e, sh, q, MD_WRITE, sh->s[q].page, 0);
+		stripe_write(e, sh, q, 0);
 	}
 }
 
 static void rebuild(struct md_engine *e, struct md_stripe *sh)
 {
-	for (u64 m = sync_targets(e, sh->sector, MD_PAGE_SECTORS); m; m &= m - 1)
-		stripe_rq(e, sh, __builtin_ctzll(m), MD_WRITE, sh->s[__builtin_ctzll(m)].page, 0);
+	for (u64 m = sync_targets(e, sh->sector, MD_PAGE_SECTORS); m; m &= m - 1) {
+		u32 i = __builtin_ctzll(m);
+
+		if (e->member[i].in_sync)
+			stripe_write_heir(e, sh, i, 0);
+		else
+			stripe_write(e, sh, i, 0);
+	}
+}
+
+/* What cannot be rebuilt is recorded. */
+static int record_lost(struct md_engine *e, struct md_stripe *sh)
+{
+	u64 targets = sync_targets(e, sh->sector, MD_PAGE_SECTORS), members = targets & members_behind(e);
+	int err = 0;
+
+	for (u64 m = members; !err && m; m &= m - 1)
+		err = array_lost(e, __builtin_ctzll(m), sh->sector, MD_PAGE_SECTORS);
+	for (u64 m = targets & heirs_behind(e); !err && m; m &= m - 1)
+		err = array_lost(e, MD_HEIR(__builtin_ctzll(m)), sh->sector, MD_PAGE_SECTORS);
+	return err;
 }
 
 /* The turn of a stripe with nothing dirty and no write waiting: read, then write what is wrong, then done. Called
@@ -234,8 +277,8 @@ void sync_run(struct md_engine *e, struct md_stripe *sh)
 		if (sh->inflight)
 			return;
 	}
-	if (r && sh->sync == MD_SYNC_RECOVER) /* what cannot be rebuilt is recorded */
-		r = array_lost(e, sync_targets(e, sh->sector, MD_PAGE_SECTORS), sh->sector, MD_PAGE_SECTORS);
+	if (r && sh->sync == MD_SYNC_RECOVER)
+		r = record_lost(e, sh);
 	sync_step_done(e, sh->sector, r ? r : sh->err);
 	sh->sync = MD_SYNC_NONE;
 	sh->sync_read = sh->sync_written = false;

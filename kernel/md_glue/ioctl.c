@@ -88,7 +88,7 @@ static long get_disk_info(struct md_array *a, ulong arg)
 			continue;
 		info.major = (int)DEV_MAJOR(d->dev->rdev);
 		info.minor = (int)DEV_MINOR(d->dev->rdev);
-		info.raid_disk = d->slot < MD_JOURNAL_SLOT ? (int)d->slot : -1;
+		info.raid_disk = (int)md_disk_position(d); /* -1: none */
 		info.state = (int)md_disk_role(a, d);
 	}
 	return user_put((void __user *)arg, &info, sizeof(info));

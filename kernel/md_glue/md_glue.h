@@ -38,8 +38,10 @@ struct md_disk {
 	struct md_array *a;
 	struct block_dev *dev; /* counted and claimed */
 	struct md_super sb;    /* as read, when it came */
-	u32 slot;              /* MD_NO_SLOT: spare or out; MD_JOURNAL_SLOT */
+	u32 slot;              /* MD_NO_SLOT: spare or out; MD_JOURNAL_SLOT; MD_HEIR() */
 	bool faulty;
+	bool wants_replacement; /* the next spare becomes its heir */
+	u32 meant_for;          /* of a spare: the slot that it was added for, or MD_NO_SLOT */
 	atomic_t inflight, errors;
 	struct attr_dir attr;   /* md/dev-NAME */
 	char name[40], link[8]; /* dev-vda, and rd0 while in slot 0 */
@@ -72,7 +74,7 @@ struct md_array {
 
 	struct mutex engine_lock;
 	struct md_engine *e;
-	struct md_disk *slot[MD_JOURNAL_SLOT + 1];
+	struct md_disk *slot[MD_SLOTS];
 	struct list to_issue; /* md_rq */
 	struct md_status last;
 	enum md_journal_mode mode;
@@ -114,6 +116,10 @@ void md_disk_unseat(struct md_disk *d);                   /* engine_lock; also i
 void md_disk_free(struct md_disk *d);                     /* off the list, with both locks; gives the device back */
 struct md_disk *md_disk_find(struct md_array *a, u32 rdev);
 u32 md_disk_role(const struct md_array *a, const struct md_disk *d); /* bits MD_DISK_* */
+bool md_disk_is_heir(const struct md_disk *d);
+u32 md_disk_position(const struct md_disk *d); /* the slot that it, or whom it replaces, has; or MD_NO_SLOT */
+int md_disk_replace(struct md_array *a, struct md_disk *d, bool on); /* by the next spare, or not any more */
+int md_disk_mean(struct md_array *a, struct md_disk *d, u32 slot);   /* a spare for this slot and no other */
 
 /* run.c: under a->lock */
 int md_array_run(struct md_array *a, bool read_only);

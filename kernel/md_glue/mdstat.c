@@ -37,6 +37,8 @@ static void add_disk(struct md_array *a, const struct md_disk *d, struct strbuf 
 		strbuf_add(out, "(F)");
 	else if (d->slot == MD_NO_SLOT)
 		strbuf_add(out, "(S)");
+	else if (md_disk_is_heir(d))
+		strbuf_add(out, "(R)");
 }
 
 static void add_layout(const struct md_array *a, struct strbuf *out)

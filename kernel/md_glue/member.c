@@ -10,6 +10,7 @@
  *      ADD_NEW_DISK --> collected --RUN_ARRAY--> in a slot | spare | thrown out (stale, foreign)
  *      ADD_NEW_DISK while running --> spare --worker--> in a slot, being rebuilt --> in sync
  *      SET_DISK_FAULTY, errors --> faulty --HOT_REMOVE_DISK--> gone
+ *      "want_replacement" to state (and its slot to a spare's slot) --worker--> a spare is its heir --> faulty
  *
  * Contract: md_glue.h. EBUSY for a device that somebody holds or that is in use; EINVAL with a line in the log for a
  * superblock that is damaged or of another array; nothing is written to a device that is refused.
@@ -83,7 +84,7 @@ static int open_disk(struct md_array *a, u32 rdev, struct md_disk **out)
 	if (!d)
 		return -ENOMEM;
 	d->a = a;
-	d->slot = MD_NO_SLOT;
+	d->slot = d->meant_for = MD_NO_SLOT;
 	d->dev = block_find(rdev);
 	err = d->dev ? block_claim(d->dev, d) : -ENXIO;
 	if (err) {
@@ -207,7 +208,7 @@ void md_disk_seat(struct md_disk *d, u32 slot)
 {
 	d->slot = slot;
 	d->a->slot[slot] = d;
-	if (slot == MD_JOURNAL_SLOT)
+	if (slot >= MD_MAX_DISKS)
 		return;
 	str_format(d->link, sizeof(d->link), "rd%u", slot);
 	if (attr_link_add(&d->a->attr, d->link, &d->attr))
@@ -218,7 +219,7 @@ void md_disk_unseat(struct md_disk *d)
 {
 	if (d->slot == MD_NO_SLOT)
 		return;
-	if (d->slot != MD_JOURNAL_SLOT)
+	if (d->slot < MD_MAX_DISKS)
 		attr_link_remove(&d->a->attr, d->link);
 	d->a->slot[d->slot] = NULL;
 	d->slot = MD_NO_SLOT;
@@ -269,6 +270,45 @@ int md_disk_fail(struct md_array *a, struct md_disk *d)
 	return err;
 }
 
+int md_disk_replace(struct md_array *a, struct md_disk *d, bool on)
+{
+	if (d->slot >= MD_MAX_DISKS || !a->geo.parity)
+		return fail(EINVAL, "%s: %s cannot be replaced", a->block.name, d->dev->name);
+	mutex_lock(&a->engine_lock);
+	d->wants_replacement = on;
+	a->gave_up = false;
+	mutex_unlock(&a->engine_lock);
+	md_changed(a);
+	md_kick(a);
+	return 0;
+}
+
+int md_disk_mean(struct md_array *a, struct md_disk *d, u32 slot)
+{
+	int err = 0;
+
+	if (slot >= a->geo.disks && slot != MD_NO_SLOT)
+		return -ENOSPC;
+	mutex_lock(&a->engine_lock);
+	if (d->slot != MD_NO_SLOT || d->faulty || a->last.sync != MD_SYNC_NONE)
+		err = -EBUSY;
+	else
+		d->meant_for = slot;
+	mutex_unlock(&a->engine_lock);
+	md_kick(a);
+	return err;
+}
+
+bool md_disk_is_heir(const struct md_disk *d)
+{
+	return d->slot != MD_NO_SLOT && d->slot >= MD_HEIR(0);
+}
+
+u32 md_disk_position(const struct md_disk *d)
+{
+	return md_disk_is_heir(d) ? d->slot - MD_HEIR(0) : d->slot < MD_MAX_DISKS ? d->slot : MD_NO_SLOT;
+}
+
 int md_disk_readd(struct md_array *a, struct md_disk *d)
 {
 	int err = 0;
@@ -300,7 +340,7 @@ u32 md_disk_role(const struct md_array *a, const struct md_disk *d)
 		bits |= 1U << MD_DISK_FAULTY;
 	else if (d->slot == MD_JOURNAL_SLOT)
 		bits |= 1U << MD_DISK_JOURNAL;
-	else if (d->slot != MD_NO_SLOT)
+	else if (d->slot < MD_MAX_DISKS)
 		bits |= 1U << MD_DISK_ACTIVE | (a->last.in_sync & BIT(d->slot) ? 1U << MD_DISK_SYNC : 0);
 	if (d->sb.devflags & WriteMostly1)
 		bits |= 1U << MD_DISK_WRITEMOSTLY;

@@ -33,7 +33,7 @@ struct start { /* what is needed during the start only */
 	struct md_plan plan;
 	struct md_recovery_result log;
 	struct md_config config;
-	void *bitmap, *bad[MD_MAX_DISKS];
+	void *bitmap, *bad[MD_SLOTS];
 	struct list only; /* struct only_page: the journal alone has them */
 	bool read_only;
 };
@@ -53,7 +53,6 @@ static int refuse_features(const struct md_array *a, const struct md_super *sb)
 		const char *what;
 	} table[] = {
 		{ MD_FEATURE_RESHAPE_ACTIVE | MD_FEATURE_NEW_OFFSET, "an unfinished reshape" },
-		{ MD_FEATURE_REPLACEMENT, "an unfinished replacement" },
 		{ MD_FEATURE_CLUSTERED, "a cluster" },
 	};
 
@@ -119,6 +118,8 @@ static void seat(struct start *s)
 
 		if (v == MD_USED) {
 			md_disk_seat(d, a->truth.roles[d->sb.dev_number]);
+		} else if (v == MD_USED_AS_HEIR) {
+			md_disk_seat(d, MD_HEIR(a->truth.roles[d->sb.dev_number]));
 		} else if (v == MD_JOURNAL_DEV) {
 			md_disk_seat(d, MD_JOURNAL_SLOT);
 		} else if (v != MD_SPARE) {
@@ -142,16 +143,25 @@ static int journal_read(void *ctx, u32 slot, u64 sector, void *buf, u32 bytes)
 	return journal_rw(((struct start *)ctx)->a, BLOCK_READ, slot, sector, buf, bytes);
 }
 
+static bool has_heir(const struct md_array *a, u32 slot)
+{
+	return slot < MD_MAX_DISKS && a->slot[MD_HEIR(slot)];
+}
+
 static int journal_write(void *ctx, u32 slot, u64 sector, const void *buf, u32 bytes)
 {
-	return journal_rw(((struct start *)ctx)->a, BLOCK_WRITE, slot, sector, (void *)(ulong)buf, bytes);
+	struct md_array *a = ((struct start *)ctx)->a;
+	int err = has_heir(a, slot) ? journal_rw(a, BLOCK_WRITE, MD_HEIR(slot), sector, (void *)(ulong)buf, bytes) : 0;
+
+	return err ? err : journal_rw(a, BLOCK_WRITE, slot, sector, (void *)(ulong)buf, bytes);
 }
 
 static int journal_flush(void *ctx, u32 slot)
 {
-	struct md_disk *d = ((struct start *)ctx)->a->slot[slot];
+	struct md_array *a = ((struct start *)ctx)->a;
+	int err = has_heir(a, slot) ? block_flush(a->slot[MD_HEIR(slot)]->dev) : 0;
 
-	return d ? block_flush(d->dev) : -ENODEV;
+	return err ? err : a->slot[slot] ? block_flush(a->slot[slot]->dev) : -ENODEV;
 }
 
 static int journal_data_only(void *ctx, u64 sector, const void *page)
@@ -191,10 +201,8 @@ static int recover_journal(struct start *s)
 		return fail(-err, "%s: its journal cannot be recovered", a->block.name);
 	log_info("%s: journal: %u blocks, %u stripes replayed, %u pages in the journal only%s", a->block.name,
 		 s->log.blocks, s->log.replayed, s->log.data_only, s->log.damaged ? ", torn at its end" : "");
-	s->config.journal = &j->sb;
-	s->config.journal_tail = s->log.tail;
-	s->config.journal_head = s->log.head;
-	s->config.journal_seq = s->log.seq;
+	s->config.journal =
+		(struct md_journal_config){ &j->sb, MD_WRITE_THROUGH, s->log.tail, s->log.head, s->log.seq };
 	return 0;
 }
 
@@ -315,6 +323,16 @@ static int read_bad_blocks(struct start *s, u32 slot)
 	return s->bad[slot] ? block_rw(d->dev, BLOCK_READ, at, s->bad[slot], bytes, BIO_DIRECT) : -ENOMEM;
 }
 
+static int fill_heir(struct start *s, u32 slot)
+{
+	const struct md_disk *d = s->a->slot[MD_HEIR(slot)];
+	int err = read_bad_blocks(s, MD_HEIR(slot));
+
+	s->config.heir[slot] =
+		(struct md_member_config){ &d->sb, s->plan.heir_whole[slot], s->bad[MD_HEIR(slot)], d->dev->sectors };
+	return err;
+}
+
 /* The members as the engine wants them. */
 static int fill_members(struct start *s)
 {
@@ -327,6 +345,8 @@ static int fill_members(struct start *s)
 		err = read_bad_blocks(s, i);
 		s->config.member[i] = (struct md_member_config){ &a->slot[i]->sb, s->plan.in_sync[i], s->bad[i],
 								 a->slot[i]->dev->sectors };
+		if (!err && has_heir(a, i))
+			err = fill_heir(s, i);
 	}
 	return err;
 }
@@ -339,7 +359,6 @@ static int start_engine(struct start *s)
 
 	s->config.ops = &ops;
 	s->config.ctx = a;
-	s->config.mode = MD_WRITE_THROUGH;
 	s->config.read_only = s->read_only;
 	s->config.stripes = MD_STRIPES;
 	s->config.now = clock_real_ns() / NSEC_PER_SEC;
@@ -400,7 +419,7 @@ static void start_free(struct start *s)
 	list_for_each_entry_safe (p, next, &s->only, link)
 		kfree(p);
 	kfree(s->bitmap);
-	for (u32 i = 0; i < MD_MAX_DISKS; i++)
+	for (u32 i = 0; i < MD_SLOTS; i++)
 		kfree(s->bad[i]);
 	kfree(s);
 }
@@ -455,7 +474,7 @@ static int take_empty_log(struct start *s)
 	for (int tries = 0; err == -EBUSY && tries < 100; tries++) {
 		md_settle(a);
 		mutex_lock(&a->engine_lock);
-		err = md_set_journal(a->e, s->config.journal, s->log.tail, s->log.head, s->log.seq);
+		err = md_set_journal(a->e, &s->config.journal);
 		mutex_unlock(&a->engine_lock);
 	}
 	return err;

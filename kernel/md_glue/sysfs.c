@@ -416,7 +416,8 @@ static void show_disk_state(const struct md_array *a, const struct md_disk *d, s
 		}
 	if (!(role & (1U << MD_DISK_FAULTY | 1U << MD_DISK_SYNC | 1U << MD_DISK_JOURNAL)))
 		strbuf_add(out, "%sspare", sep);
-	strbuf_add(out, "\n");
+	strbuf_add(out, "%s%s\n", d->wants_replacement ? ",want_replacement" : "",
+		   md_disk_is_heir(d) ? ",replacement" : "");
 }
 
 static void show_bad_blocks(struct md_array *a, const struct md_disk *d, struct strbuf *out)
@@ -444,7 +445,7 @@ static int show_disk(struct attr_dir *dir, const struct attr *attr, struct strbu
 		else if (d->slot == MD_NO_SLOT)
 			strbuf_add(out, "none\n");
 		else
-			strbuf_add(out, "%u\n", d->slot);
+			strbuf_add(out, "%u\n", md_disk_position(d));
 		break;
 	case OFFSET: strbuf_add(out, "%llu\n", (unsigned long long)d->sb.data_offset); break;
 	case SIZE: strbuf_add(out, "%llu\n", (unsigned long long)d->sb.data_size / 2); break;
@@ -489,11 +490,28 @@ static int set_disk_state(struct attr_dir *dir, const struct attr *attr, char *t
 		err = md_disk_fail(a, d);
 	else if (!strcmp(text, "re-add"))
 		err = md_disk_readd(a, d);
+	else if (!strcmp(text, "want_replacement") || !strcmp(text, "-want_replacement"))
+		err = md_disk_replace(a, d, *text != '-');
 	else if (!strcmp(text, "remove"))
 		err = md_disk_remove(a, d->dev->rdev);
 	else
 		err = set_flag(a, d, text);
 	mutex_unlock(&a->lock);
+	return err;
+}
+
+/* Of a spare. */
+static int set_disk_slot(struct attr_dir *dir, const struct attr *attr, char *text, size_t len)
+{
+	struct md_disk *d = dir->owner;
+	u64 slot = MD_NO_SLOT;
+	int err;
+
+	if (!word_is(text, len, "none") && (str_to_u64(text, 10, &slot) || slot >= MD_MAX_DISKS))
+		return fail(EINVAL, "%s: no slot: %s", d->name, text);
+	mutex_lock(&d->a->lock);
+	err = d->a->running && !dir->removed ? md_disk_mean(d->a, d, (u32)slot) : -ENODEV;
+	mutex_unlock(&d->a->lock);
 	return err;
 }
 
@@ -505,7 +523,7 @@ static int set_disk_state(struct attr_dir *dir, const struct attr *attr, char *t
 static const struct attr *const disk_attrs[] = {
 	&(const struct attr){
 		.name = "state", .mode = 0644, .show = show_disk, .set = set_disk_state, .data = DISK_STATE },
-	DISK_READ("slot", SLOT),
+	&(const struct attr){ .name = "slot", .mode = 0644, .show = show_disk, .set = set_disk_slot, .data = SLOT },
 	DISK_READ("offset", OFFSET),
 	DISK_READ("size", SIZE),
 	DISK_READ("errors", ERRORS),

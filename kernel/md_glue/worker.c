@@ -210,8 +210,8 @@ static void vacate(struct md_array *a, u32 slot)
 	md_disk_unseat(d);
 }
 
-/* The one that had this slot if it is back, or of those that had none the youngest: mdadm adds the one that it means
- * last. */
+/* The one that is meant for this slot, the one that had it if it is back, or of those that had none the youngest: mdadm
+ * adds the one that it means last. */
 static struct md_disk *find_spare(struct md_array *a, u32 slot)
 {
 	struct md_disk *d, *any = NULL;
@@ -222,32 +222,56 @@ static struct md_disk *find_spare(struct md_array *a, u32 slot)
 		if (d->slot != MD_NO_SLOT || d->faulty || atomic_read(&d->inflight))
 			continue;
 		had = md_can_return(a->e, &d->sb);
-		if (had == slot)
+		if (d->meant_for == slot || (had == slot && d->meant_for == MD_NO_SLOT))
 			return d;
-		if (had == MD_NO_SLOT)
+		if (had == MD_NO_SLOT && d->meant_for == MD_NO_SLOT)
 			any = d;
 	}
 	return any;
 }
 
-/* True: a spare has the slot now. */
-static bool take_spare(struct md_array *a, u32 slot)
+/* True: a spare has the slot now, or is the heir of who has it. */
+static bool take_spare(struct md_array *a, u32 slot, bool as_heir)
 {
-	struct md_disk *d = a->slot[slot] ? NULL : find_spare(a, slot);
+	u32 seat = as_heir ? MD_HEIR(slot) : slot;
+	struct md_disk *d = a->slot[seat] ? NULL : find_spare(a, slot);
 	int err;
 
 	if (!d)
 		return false;
-	err = md_add_member(a->e, slot, &d->sb);
+	err = as_heir ? md_add_heir(a->e, slot, &d->sb) : md_add_member(a->e, slot, &d->sb);
 	if (err == -EBUSY)
 		return false; /* superblocks are being written: next turn */
 	if (err) {
 		d->faulty = true;
 		return false;
 	}
-	log_info("%s: %s takes slot %u", a->block.name, d->dev->name, slot);
-	md_disk_seat(d, slot);
+	log_info("%s: %s %s %u", a->block.name, d->dev->name, as_heir ? "replaces who has slot" : "takes slot", slot);
+	d->meant_for = MD_NO_SLOT;
+	md_disk_seat(d, seat);
 	return true;
+}
+
+/* The engine lets heirs take over, and keeps requests waiting until then. True: it can go on. Who reads past the engine
+ * finds the slot empty in between. */
+static bool inherit(struct md_array *a, const struct md_status *st)
+{
+	for (u64 m = st->heirs_due; m; m &= m - 1) {
+		u32 slot = (u32)__builtin_ctzll(m);
+		struct md_disk *old = a->slot[slot], *heir = a->slot[MD_HEIR(slot)];
+
+		if (old) {
+			md_disk_unseat(old);
+			old->faulty = true;
+			old->wants_replacement = false;
+		}
+		md_disk_unseat(heir);
+		ensure(!md_inherit(a->e, slot));
+		md_disk_seat(heir, slot);
+		log_info("%s: %s has slot %u now", a->block.name, heir->dev->name, slot);
+		md_changed(a);
+	}
+	return st->heirs_due;
 }
 
 static bool start_sync(struct md_array *a, enum md_sync kind)
@@ -273,12 +297,15 @@ static bool mend(struct md_array *a, const struct md_status *st)
 	    a->frozen || a->holds)
 		return false;
 	for (u32 i = 0; i < a->geo.disks; i++) {
-		if (!(st->failed & BIT(i)))
+		if (!(st->failed & BIT(i))) {
+			taken |= a->slot[i] && a->slot[i]->wants_replacement && take_spare(a, i, true);
 			continue;
+		}
 		vacate(a, i);
-		taken |= take_spare(a, i);
+		taken |= take_spare(a, i, false);
 		rebuild |= a->slot[i] && !a->slot[i]->faulty;
 	}
+	rebuild |= st->heirs_behind != 0;
 	if (rebuild)
 		return start_sync(a, MD_SYNC_RECOVER) || taken;
 	if (st->parity_good == MD_CLEAN || !a->geo.parity || (st->failed && md_level_has_parity(a->geo.level)))
@@ -286,20 +313,27 @@ static bool mend(struct md_array *a, const struct md_status *st)
 	return start_sync(a, MD_SYNC_RESYNC);
 }
 
+static u64 behind(const struct md_status *st)
+{
+	return (st->failed & ~st->faulty) | st->heirs_behind;
+}
+
+static void note_failed(struct md_array *a, u32 slot)
+{
+	if (a->slot[slot]) {
+		log_warn("%s: %s has failed", a->block.name, a->slot[slot]->dev->name);
+		a->slot[slot]->faulty = true;
+	}
+	md_changed(a);
+}
+
 /* What the engine has found out since the last look. */
 static void take_note(struct md_array *a, const struct md_status *st)
 {
-	u64 fresh = st->faulty & ~a->last.faulty;
-
-	for (; fresh; fresh &= fresh - 1) {
-		u32 slot = (u32)__builtin_ctzll(fresh);
-
-		if (a->slot[slot]) {
-			log_warn("%s: %s has failed", a->block.name, a->slot[slot]->dev->name);
-			a->slot[slot]->faulty = true;
-		}
-		md_changed(a);
-	}
+	for (u64 fresh = st->faulty & ~a->last.faulty; fresh; fresh &= fresh - 1)
+		note_failed(a, (u32)__builtin_ctzll(fresh));
+	for (u64 fresh = st->heirs_faulty & ~a->last.heirs_faulty; fresh; fresh &= fresh - 1)
+		note_failed(a, MD_HEIR((u32)__builtin_ctzll(fresh)));
 	if (st->journal_failed && !a->last.journal_failed) {
 		if (a->slot[MD_JOURNAL_SLOT])
 			a->slot[MD_JOURNAL_SLOT]->faulty = true;
@@ -307,7 +341,7 @@ static void take_note(struct md_array *a, const struct md_status *st)
 	}
 	if (a->last.sync != MD_SYNC_NONE && st->sync == MD_SYNC_NONE) {
 		bool left = a->last.sync == MD_SYNC_RECOVER
-				    ? (st->failed & ~st->faulty) == (a->last.failed & ~a->last.faulty)
+				    ? behind(st) && behind(st) == behind(&a->last)
 				    : a->last.sync == MD_SYNC_RESYNC && st->parity_good != MD_CLEAN;
 
 		a->gave_up = left && !st->sync_ended;
@@ -318,8 +352,10 @@ static void take_note(struct md_array *a, const struct md_status *st)
 					: "is done");
 		md_changed(a);
 	}
-	for (u32 i = 0; i < a->geo.disks; i++)
+	for (u32 i = 0; i < a->geo.disks; i++) {
 		vacate(a, i);
+		vacate(a, MD_HEIR(i));
+	}
 	if (!st->cached) /* otherwise the engine still looks for what is in its way */
 		vacate(a, MD_JOURNAL_SLOT);
 	a->last = *st;
@@ -371,7 +407,7 @@ static u64 turn(struct md_array *a)
 		md_run(a->e);
 		md_status(a->e, &st);
 		take_note(a, &st);
-	} while (mend(a, &st));
+	} while (inherit(a, &st) || mend(a, &st));
 	if (!st.clean && !a->quiescing && a->safe_ns) {
 		again = a->last_write_ns + a->safe_ns;
 		if (now >= again) {

@@ -39,7 +39,7 @@ u64 sim_random(struct sim *s)
 
 static struct sim_disk *disk_of(struct sim *s, u32 slot)
 {
-	return &s->disk[slot == MD_JOURNAL_SLOT ? s->disks : slot];
+	return &s->disk[s->at[slot]];
 }
 
 static void disk_init(struct sim_disk *d, u64 sectors)
@@ -127,7 +127,7 @@ bool sim_step(struct sim *s, struct md_engine *e)
 	if (list_empty(&s->queue) || !tick(s))
 		return false;
 	list_for_each_entry (rq, &s->queue, link)
-		if ((rq->slot >= s->disks || !(s->stalled & BIT(rq->slot))) && sim_random(s) % ++n == 0)
+		if (!(s->stalled & BIT(s->at[rq->slot])) && sim_random(s) % ++n == 0)
 			pick = rq;
 	if (!pick)
 		pick = list_first_entry(&s->queue, struct md_rq, link);
@@ -166,7 +166,7 @@ void sim_crash(struct sim *s)
 			(void)md_rq_for_each(rq, tear_piece, &(struct transfer){ s, d, rq });
 	}
 	list_init(&s->queue);
-	for (u32 i = 0; i <= s->disks; i++) {
+	for (u32 i = 0; i <= s->disks + 1; i++) {
 		struct sim_disk *d = &s->disk[i];
 
 		if (!d->view)
@@ -204,6 +204,9 @@ void sim_create(struct sim *s, u64 seed, int level, u32 layout, u32 disks, u32 c
 		.rng = seed * 0x9e3779b97f4a7c15ULL + 1, .disks = disks, .journal = journal, .cut_at = ~0ULL
 	};
 	list_init(&s->queue);
+	for (u32 i = 0; i < disks; i++)
+		s->at[i] = i;
+	s->at[MD_JOURNAL_SLOT] = disks;
 	for (u32 i = 0; i < disks + journal; i++)
 		sb.roles[i] = i < disks ? i : MD_ROLE_JOURNAL;
 	for (u32 i = 0; i < disks + journal; i++) {
@@ -246,6 +249,19 @@ void sim_add_bitmap(struct sim *s, u32 chunk_bytes, u64 sync_sectors)
 	}
 }
 
+u32 sim_make_ppl(struct sim *s, u32 disk, u32 sectors)
+{
+	struct sim_disk *d = &s->disk[disk];
+	u8 *views[] = { d->stable, d->view };
+	u64 at = d->sectors - SIM_PPL_SECTORS;
+
+	for (int k = 0; k < 2; k++) {
+		md_ppl_begin(views[k] + at * 512, md_ppl_signature((const u8[16]){ 1, 2, 3 }), 0);
+		md_ppl_end(views[k] + at * 512);
+	}
+	return (u16)(at - 8) | sectors << 16;
+}
+
 void sim_add_ppl(struct sim *s, u32 sectors)
 {
 	struct md_super sb;
@@ -254,18 +270,13 @@ void sim_add_ppl(struct sim *s, u32 sectors)
 	s->ppl = true;
 	for (u32 i = 0; i < s->disks; i++) {
 		u8 *views[] = { s->disk[i].stable, s->disk[i].view };
-		u64 at;
 
 		ensure(md_super_decode(s->disk[i].view + 8 * 512, 8, &sb) == 0);
-		at = sb.data_offset + sb.data_size;
 		sb.features |= MD_FEATURE_PPL;
-		sb.bitmap_or_ppl = (u16)(at - 8) | sectors << 16;
+		sb.bitmap_or_ppl = sim_make_ppl(s, i, sectors);
 		md_super_build(&sb, buf);
-		for (int k = 0; k < 2; k++) {
+		for (int k = 0; k < 2; k++)
 			memcpy(views[k] + 8 * 512, buf, sizeof(buf));
-			md_ppl_begin(views[k] + at * 512, md_ppl_signature(sb.set_uuid), 0);
-			md_ppl_end(views[k] + at * 512);
-		}
 	}
 }
 
@@ -279,9 +290,29 @@ void sim_replace_disk(struct sim *s, u32 disk)
 	disk_init(d, d->sectors);
 }
 
+void sim_add_spare(struct sim *s, struct md_super *sb)
+{
+	struct sim_disk *d = &s->disk[s->disks + 1];
+	u32 events = 0;
+
+	for (u32 i = 0; i < s->disks; i++) {
+		struct md_super *other = &s->sb[i];
+
+		ensure(md_super_decode(s->disk[i].view + 8 * 512, 8, other) == 0);
+		if (other->events >= events)
+			*sb = *other;
+		events = sb->events;
+	}
+	disk_init(d, SIM_DATA_OFFSET + sb->data_size + SIM_PPL_SECTORS);
+	sb->features &= MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS | MD_FEATURE_JOURNAL;
+	sb->dev_number = sb->max_dev;
+	if (s->ppl)
+		(void)sim_make_ppl(s, s->disks + 1, SIM_PPL_SECTORS);
+}
+
 void sim_destroy(struct sim *s)
 {
-	for (u32 i = 0; i <= s->disks; i++) {
+	for (u32 i = 0; i <= s->disks + 1; i++) {
 		if (!s->disk[i].view)
 			continue;
 		disk_flush(&s->disk[i], true, s);
@@ -294,11 +325,17 @@ void sim_destroy(struct sim *s)
 
 struct recovering {
 	struct sim *s;
-	u64 missing;
+	u64 missing, heirs;
 	u64 *location;
 	u8 *pages;
 	u32 n;
 };
+
+/* The journal has none. */
+static u64 slot_bit(u32 slot)
+{
+	return slot < MD_MAX_DISKS ? BIT(slot) : 0;
+}
 
 static int rec_read(void *ctx, u32 slot, u64 sector, void *buf, u32 bytes)
 {
@@ -313,9 +350,12 @@ static int rec_write(void *ctx, u32 slot, u64 sector, const void *buf, u32 bytes
 {
 	struct recovering *r = ctx;
 
-	if (slot != MD_JOURNAL_SLOT && r->missing & BIT(slot))
+	if (r->missing & slot_bit(slot))
 		return -ENODEV;
 	if (!tick(r->s))
+		return -EIO;
+	if (r->heirs & slot_bit(slot) &&
+	    disk_write(disk_of(r->s, MD_HEIR(slot)), SIM_DATA_OFFSET + sector, buf, bytes, false))
 		return -EIO;
 	return disk_write(disk_of(r->s, slot), SIM_DATA_OFFSET + sector, buf, bytes, false);
 }
@@ -324,10 +364,12 @@ static int rec_flush(void *ctx, u32 slot)
 {
 	struct recovering *r = ctx;
 
-	if (slot != MD_JOURNAL_SLOT && r->missing & BIT(slot))
+	if (r->missing & slot_bit(slot))
 		return -ENODEV;
 	if (!tick(r->s))
 		return -EIO;
+	if (r->heirs & slot_bit(slot))
+		disk_flush(disk_of(r->s, MD_HEIR(slot)), true, r->s);
 	disk_flush(disk_of(r->s, slot), true, r->s);
 	return 0;
 }
@@ -361,20 +403,25 @@ static int inject_all(struct recovering *r, struct md_engine *e)
 	return 0;
 }
 
+/* Those without a superblock, or without a disk, count as members of another array. */
 static int load(struct sim *s, struct md_plan *plan, const struct md_super **sb)
 {
-	enum md_verdict verdict[SIM_DISKS + 1];
-	u32 n = s->disks + s->journal;
+	enum md_verdict verdict[SIM_DISKS + 2];
+	u32 n = s->disks + 2;
 
 	for (u32 i = 0; i < n; i++) {
-		u64 buf[MD_SUPER_BYTES / 8];
+		u64 buf[MD_SUPER_BYTES / 8] = { 0 };
 
-		memcpy(buf, s->disk[i].view + 8 * 512, sizeof(buf));
+		s->sb[i] = (struct md_super){ 0 };
+		sb[i] = &s->sb[i];
+		if (s->disk[i].view)
+			memcpy(buf, s->disk[i].view + 8 * 512, sizeof(buf));
+		if (i >= s->disks && !buf[0])
+			continue;
 		/* A torn superblock write is a member without a superblock; the tests' writes are whole. */
 		ensure(md_super_decode(buf, 8, &s->sb[i]) == 0);
 		if (md_super_check(buf, &s->sb[i], s->disk[i].sectors) < 0 || s->disk[i].dead)
 			s->sb[i].events = 0;
-		sb[i] = &s->sb[i];
 	}
 	return md_assemble(sb, n, plan, verdict);
 }
@@ -392,7 +439,7 @@ static int read_bitmap(struct sim *s, struct md_config *c, void **image)
 	for (u32 i = 0; i < s->disks; i++)
 		if (c->member[i].sb && (best == MD_NO_SLOT || c->member[i].sb->events > c->member[best].sb->events))
 			best = i;
-	return md_bitmap_read(c->member[best].sb, (s32)c->member[best].sb->bitmap_or_ppl, bitmap_read, &s->disk[best],
+	return md_bitmap_read(c->member[best].sb, (s32)c->member[best].sb->bitmap_or_ppl, bitmap_read, disk_of(s, best),
 			      image, &c->bitmap_bytes);
 }
 
@@ -413,12 +460,17 @@ static int recover_ppl(struct sim *s, const struct md_plan *plan, struct recover
 	return err;
 }
 
+static struct md_member_config member_config(struct sim *s, const struct md_super **sb, u32 disk, bool in_sync)
+{
+	return (struct md_member_config){ sb[disk], in_sync, s->disk[disk].view + 24 * 512, s->disk[disk].sectors };
+}
+
 int sim_start(struct sim *s, u64 missing, enum md_journal_mode mode, struct md_engine **out,
 	      struct md_recovery_result *rec)
 {
-	const struct md_super *sb[SIM_DISKS + 1];
+	const struct md_super *sb[SIM_DISKS + 2];
 	struct recovering r = { .s = s };
-	struct md_config c = { .ops = &sim_ops, .ctx = s, .mode = mode, .stripes = 24 };
+	struct md_config c = { .ops = &sim_ops, .ctx = s, .stripes = 24 };
 	struct md_plan plan;
 	struct md_geo g;
 	void *image = NULL;
@@ -428,12 +480,17 @@ int sim_start(struct sim *s, u64 missing, enum md_journal_mode mode, struct md_e
 	if (err < 0)
 		return err;
 	for (u32 i = 0; i < s->disks; i++) {
-		if (missing & BIT(i) || plan.member[i] == MD_NO_SLOT)
+		if (missing & BIT(i) || plan.member[i] == MD_NO_SLOT) {
 			r.missing |= BIT(i);
-		else
-			c.member[i] = (struct md_member_config){ sb[plan.member[i]], plan.in_sync[i],
-								 s->disk[plan.member[i]].view + 24 * 512,
-								 s->disk[plan.member[i]].sectors };
+			continue;
+		}
+		s->at[i] = plan.member[i];
+		c.member[i] = member_config(s, sb, plan.member[i], plan.in_sync[i]);
+		if (plan.heir[i] == MD_NO_SLOT)
+			continue;
+		s->at[MD_HEIR(i)] = plan.heir[i];
+		c.heir[i] = member_config(s, sb, plan.heir[i], plan.heir_whole[i]);
+		r.heirs |= BIT(i);
 	}
 	if (s->journal && plan.journal != MD_NO_SLOT) {
 		const struct md_super *j = sb[plan.journal];
@@ -442,10 +499,7 @@ int sim_start(struct sim *s, u64 missing, enum md_journal_mode mode, struct md_e
 		if (!err)
 			err = md_journal_recover(&g, j->data_size, j->recovery_offset, j->set_uuid,
 						 sim_random(s) & 0xffffffff, &rec_ops, &r, false, rec);
-		c.journal = j;
-		c.journal_tail = rec->tail;
-		c.journal_head = rec->head;
-		c.journal_seq = rec->seq;
+		c.journal = (struct md_journal_config){ j, mode, rec->tail, rec->head, rec->seq };
 	}
 	if (!err && s->ppl)
 		err = recover_ppl(s, &plan, &r, &c);
@@ -463,10 +517,26 @@ int sim_start(struct sim *s, u64 missing, enum md_journal_mode mode, struct md_e
 	return err;
 }
 
+void sim_run(struct sim *s, struct md_engine *e)
+{
+	struct md_status st;
+
+	md_run(e);
+	md_status(e, &st);
+	for (u64 m = st.heirs_due; m; m &= m - 1) {
+		u32 slot = (u32)__builtin_ctzll(m);
+
+		if (!md_inherit(e, slot))
+			s->at[slot] = s->at[MD_HEIR(slot)];
+	}
+	if (st.heirs_due)
+		md_run(e);
+}
+
 bool sim_settle(struct sim *s, struct md_engine *e)
 {
 	do {
-		md_run(e);
+		sim_run(s, e);
 	} while (!md_is_idle(e) && sim_step(s, e));
 	if (!s->off)
 		ensure(md_is_idle(e)); /* otherwise something waits for what never comes */
@@ -491,7 +561,7 @@ int sim_rw(struct sim *s, struct md_engine *e, enum md_dir dir, u64 sector, u32 
 				.owner = &s->io_err };
 	md_submit(e, &s->io);
 	do {
-		md_run(e);
+		sim_run(s, e);
 	} while (s->io_err == 1 && sim_step(s, e));
 	ensure(s->io_err != 1 || s->off);
 	return s->io_err == 1 ? -EINTR : s->io_err;

@@ -41,7 +41,8 @@ static const struct config {
 	bool journal, lose, dies;
 	enum md_journal_mode mode;
 	bool bitmap;
-	u32 ppl; /* sectors of a partial parity log */
+	u32 ppl;   /* sectors of a partial parity log */
+	bool heir; /* a member is being replaced */
 } configs[] = {
 	{ .level = 5 },
 	{ .level = 6 },
@@ -59,6 +60,13 @@ static const struct config {
 	{ .level = 5, .ppl = 48 },
 	{ .level = 5, .ppl = 640 },
 	{ .level = 5, .ppl = 640, .lose = true },
+	{ .level = 5, .heir = true },
+	{ .level = 6, .heir = true },
+	{ .level = 5, .heir = true, .bitmap = true },
+	{ .level = 5, .heir = true, .ppl = 640 },
+	{ .level = 5, .heir = true, .journal = true, .mode = MD_WRITE_THROUGH },
+	{ .level = 5, .heir = true, .journal = true, .mode = MD_WRITE_BACK },
+	{ .level = 6, .heir = true, .journal = true, .dies = true, .mode = MD_WRITE_BACK },
 };
 
 struct flight {
@@ -188,7 +196,7 @@ static void write_until_cut(struct md_engine *e)
 		if (!f->busy)
 			issue(e, f);
 		if (sim_random(&sim) % 3 == 0)
-			md_run(e);
+			sim_run(&sim, e);
 		for (int k = sim_random(&sim) % 6; k; k--)
 			if (sim_step(&sim, e))
 				check_tail();
@@ -277,6 +285,29 @@ static void check_parity(struct md_engine *e)
 	assert_int_equal(st.mismatches, 0);
 }
 
+static void begin_replacing(struct md_engine *e, u32 slot)
+{
+	struct md_super sb;
+
+	sim_add_spare(&sim, &sb);
+	sim.at[MD_HEIR(slot)] = sim.disks + 1;
+	assert_int_equal(md_add_heir(e, slot, &sb), 0);
+	assert_int_equal(md_start_sync(e, MD_SYNC_RECOVER), 0);
+}
+
+/* Whether it goes on, was over or, because it had not been recorded, has not begun. */
+static void end_replacing(struct md_engine *e)
+{
+	struct md_status st;
+
+	md_status(e, &st);
+	if (st.heirs_behind)
+		assert_int_equal(md_start_sync(e, MD_SYNC_RECOVER), 0);
+	assert_true(sim_settle(&sim, e));
+	md_status(e, &st);
+	assert_int_equal(st.heirs, 0);
+}
+
 static void one_cut(const struct config *c, u64 seed)
 {
 	static const u32 layouts[] = { 2, 0, 3, 5 };
@@ -300,6 +331,8 @@ static void one_cut(const struct config *c, u64 seed)
 	has_journal = c->journal;
 	e = recover(0, c->mode, false);
 	array_sectors = md_engine_geo(e)->sectors;
+	if (c->heir)
+		begin_replacing(e, sim_random(&sim) % disks);
 	sim.cut_at = sim.ops + 1 + sim_random(&sim) % 900;
 	dying = c->dies ? sim_random(&sim) % disks : MD_NO_SLOT;
 	write_until_cut(e);
@@ -317,6 +350,8 @@ static void one_cut(const struct config *c, u64 seed)
 		assert_int_equal(md_start_sync(e, MD_SYNC_RESYNC), 0);
 		assert_true(sim_settle(&sim, e));
 	}
+	if (c->heir)
+		end_replacing(e);
 	md_status(e, &st);
 	missing |= st.failed;
 	if (!missing)
@@ -368,6 +403,13 @@ int main(void)
 		RUN(13, "raid5 with a small partial parity log"),
 		RUN(14, "raid5 with a partial parity log"),
 		RUN(15, "raid5 with a partial parity log, a member lost"),
+		RUN(16, "raid5, a member being replaced"),
+		RUN(17, "raid6, a member being replaced"),
+		RUN(18, "raid5 with a bitmap, a member being replaced"),
+		RUN(19, "raid5 with a partial parity log, a member being replaced"),
+		RUN(20, "raid5 write-through, a member being replaced"),
+		RUN(21, "raid5 write-back, a member being replaced"),
+		RUN(22, "raid6 write-back, a member being replaced, one vanishes and is back"),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

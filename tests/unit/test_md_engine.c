@@ -246,7 +246,8 @@ static void new_journal(struct md_engine *e)
 		md_log_begin(views[k] + SIM_DATA_OFFSET * 512, 77, 0);
 		md_log_end(views[k] + SIM_DATA_OFFSET * 512, md_log_seed(sb.set_uuid));
 	}
-	assert_int_equal(md_set_journal(e, &sb, 0, MD_LOG_SECTORS, 78), 0);
+	assert_int_equal(md_set_journal(e, &(struct md_journal_config){ &sb, MD_WRITE_THROUGH, 0, MD_LOG_SECTORS, 78 }),
+			 0);
 	assert_true(sim_settle(&sim, e));
 	assert_int_equal(md_set_read_only(e, false), 0);
 }
@@ -258,7 +259,10 @@ static void journal_is_replaced(void **state)
 	struct md_status st;
 
 	random_writes(e, 60);
-	assert_int_equal(md_set_journal(e, &sim.sb[4], 0, MD_LOG_SECTORS, 78), -EBUSY); /* it has a good one */
+	/* it has a good one */
+	assert_int_equal(
+		md_set_journal(e, &(struct md_journal_config){ &sim.sb[4], MD_WRITE_THROUGH, 0, MD_LOG_SECTORS, 78 }),
+		-EBUSY);
 	assert_int_equal(md_fail_journal(e), 0);
 	assert_true(sim_settle(&sim, e));
 	assert_int_equal(sim_rw(&sim, e, MD_WRITE, 8, 8, model), -EROFS);
@@ -296,6 +300,31 @@ static void missing_journal_is_replaced(void **state)
 	assert_int_equal(sync_pass(e, MD_SYNC_RESYNC), 8);
 	assert_int_equal(sync_pass(e, MD_SYNC_CHECK), 0);
 	stop(e);
+}
+
+/* Whoever is not there when an array starts, and is back the next time, has missed what was written meanwhile. */
+static void missing_at_start(void **state)
+{
+	static const struct {
+		int level;
+		bool journal;
+	} kinds[] = { { 5, false }, { 5, true }, { 6, true }, { 1, false } };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct md_engine *e = start(kinds[i].level, 2, 4, kinds[i].journal, MD_WRITE_THROUGH);
+		struct md_status st;
+
+		random_writes(e, 30);
+		settle_clean(e);
+		restart(&e, BIT(1), MD_WRITE_THROUGH);
+		random_writes(e, 30);
+		settle_clean(e);
+		restart(&e, 0, MD_WRITE_THROUGH);
+		md_status(e, &st);
+		assert_int_equal(st.failed, BIT(1));
+		verify(e);
+		stop(e);
+	}
 }
 
 /* What recovery finds in the log is on the members after a clean stop, whichever member is missing, and nothing is left
@@ -355,6 +384,7 @@ int main(void)
 		cmocka_unit_test(journal_dies),
 		cmocka_unit_test(journal_is_replaced),
 		cmocka_unit_test(missing_journal_is_replaced),
+		cmocka_unit_test(missing_at_start),
 		cmocka_unit_test(clean_stop_empties_the_log),
 		cmocka_unit_test(write_back_is_lazier),
 	};

@@ -65,7 +65,7 @@ struct md_io {
 };
 
 struct md_rq {
-	u32 slot; /* a member's slot or MD_JOURNAL_SLOT */
+	u32 slot; /* a member's slot, MD_JOURNAL_SLOT or MD_HEIR(slot) */
 	enum md_dir dir;
 	unsigned flags;
 	u64 sector;
@@ -96,16 +96,20 @@ struct md_member_config {
 	u64 dev_sectors;           /* of its device, if bad is given */
 };
 
+struct md_journal_config {
+	const struct md_super *sb; /* NULL: no journal */
+	enum md_journal_mode mode;
+	u64 tail, head, seq; /* from md_journal_recover */
+};
+
 struct md_config {
 	const struct md_ops *ops;
 	void *ctx;
-	struct md_member_config member[MD_MAX_DISKS];
-	const struct md_super *journal; /* NULL: none */
-	enum md_journal_mode mode;
-	u64 journal_tail, journal_head, journal_seq; /* from md_journal_recover */
-	u32 stripes;                                 /* of the stripe cache; 0: 128 */
-	u64 ppl_generation;                          /* from md_ppl_recover */
-	const void *bitmap;                          /* as md_bitmap_read found it, or NULL; only read */
+	struct md_member_config member[MD_MAX_DISKS], heir[MD_MAX_DISKS];
+	struct md_journal_config journal;
+	u32 stripes;        /* of the stripe cache; 0: 128 */
+	u64 ppl_generation; /* from md_ppl_recover */
+	const void *bitmap; /* as md_bitmap_read found it, or NULL; only read */
 	size_t bitmap_bytes;
 	bool read_only;
 	bool trust_parity; /* reconstruct although the array was not stopped cleanly */
@@ -117,6 +121,9 @@ enum md_sync { MD_SYNC_NONE, MD_SYNC_RESYNC, MD_SYNC_CHECK, MD_SYNC_REPAIR, MD_S
 struct md_status {
 	u64 failed, in_sync; /* slot masks; failed: everything that is not in sync */
 	u64 faulty;          /* of failed: members that had errors or were failed */
+	u64 heirs, heirs_behind,
+		heirs_faulty; /* slots with an heir; that has not everything yet; with one that failed */
+	u64 heirs_due;        /* md_inherit now */
 	u64 events;
 	bool clean; /* no write is under way, and the superblocks say so */
 	bool read_only, journal_failed;
@@ -182,12 +189,21 @@ int __must_check md_set_mode(struct md_engine *e, enum md_journal_mode mode);
 int __must_check md_fail_member(struct md_engine *e, u32 slot);
 int __must_check md_fail_journal(struct md_engine *e); /* 0, -ENODEV */
 int __must_check md_add_member(struct md_engine *e, u32 slot, const struct md_super *sb);
+/* Replacing a member that works. An heir gets what is written to the member from now on, MD_SYNC_RECOVER brings it the
+ * rest; when it has everything, or the member fails, the engine keeps new requests waiting until the owner has said
+ * md_inherit, which it can when the slot is in md_status's heirs_due (nothing is under way then): the heir is the
+ * slot's member, the old one is recorded as failed and not used any more.
+ * add: 0, -EBUSY (there is one; superblocks are being written; a pass), -EINVAL (no member, no redundancy), -ENOSPC.
+ * md_fail_member(e, MD_HEIR(slot)) gives one up. */
+int __must_check md_add_heir(struct md_engine *e, u32 slot, const struct md_super *sb);
+int __must_check md_inherit(struct md_engine *e, u32 slot);
 /* The slot that this member had and can have again, lacking only what the bitmap knows; or MD_NO_SLOT. */
 u32 md_can_return(const struct md_engine *e, const struct md_super *sb);
 /* Takes up a bitmap that the members have at `offset` sectors from their superblocks, or (image NULL) gives it up.
  * 0, -EBUSY when anything is under way, -EINVAL, -ENOMEM. */
 int __must_check md_set_bitmap(struct md_engine *e, s32 offset, const void *image, size_t bytes);
-/* Starts a pass over all stripes; MD_SYNC_RECOVER rebuilds every member that is not in sync. 0, -EBUSY, -EINVAL. */
+/* Starts a pass over all stripes; MD_SYNC_RECOVER rebuilds every member and heir that is not in sync. 0, -EBUSY,
+ * -EINVAL. */
 int __must_check md_start_sync(struct md_engine *e, enum md_sync kind);
 /* Ends the pass after what is under way; how far a resync or a rebuild has come is recorded, and it goes on there. */
 void md_stop_sync(struct md_engine *e);
@@ -198,9 +214,9 @@ void md_hold_sync(struct md_engine *e, bool hold); /* to keep a pass slow */
 int __must_check md_set_size(struct md_engine *e, u64 sectors);
 int __must_check md_set_mirrors(struct md_engine *e, u32 disks);
 
-/* Gives a read-only array that has lost its journal another one, whose log md_journal_recover has found empty: its
- * tail, head and seq. What the old one alone had is lost. As md_set_bitmap. */
-int __must_check md_set_journal(struct md_engine *e, const struct md_super *sb, u64 tail, u64 head, u64 seq);
+/* Gives a read-only array that has lost its journal another one, whose log md_journal_recover has found empty. What the
+ * old one alone had is lost. As md_set_bitmap. */
+int __must_check md_set_journal(struct md_engine *e, const struct md_journal_config *c);
 
 /* Keeps so many stripes in memory (17 to 32768). As md_set_bitmap; -EBUSY also: too many have data that only the
  * journal has. Nobody may be in md_peek. */

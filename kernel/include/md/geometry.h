@@ -19,7 +19,9 @@
 #define MD_MAX_DISKS    64 /* of a parity array here; the format allows more */
 #define MD_PAGE_SECTORS 8
 #define MD_NO_SLOT      (~0u)
-#define MD_JOURNAL_SLOT MD_MAX_DISKS /* the journal device where a slot is asked for */
+#define MD_JOURNAL_SLOT MD_MAX_DISKS                   /* the journal device where a slot is asked for */
+#define MD_HEIR(slot)   (MD_JOURNAL_SLOT + 1 + (slot)) /* likewise the device that is to replace that slot's member */
+#define MD_SLOTS        MD_HEIR(MD_MAX_DISKS)          /* how many there are of all kinds */
 
 enum md_layout {
 	MD_LEFT_ASYMMETRIC,

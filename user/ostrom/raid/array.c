@@ -72,6 +72,9 @@ int raid_open(struct raid *r, char **paths, int n, bool writable)
 	for (u32 i = 0; !err && i < r->geo.disks; i++)
 		if (r->plan.member[i] != MD_NO_SLOT)
 			r->slot[i] = &r->im[r->plan.member[i]];
+	for (u32 i = 0; !err && i < r->geo.disks; i++)
+		if (r->plan.heir[i] != MD_NO_SLOT)
+			r->slot[MD_HEIR(i)] = &r->im[r->plan.heir[i]];
 	if (!err && r->plan.journal != MD_NO_SLOT)
 		r->slot[MD_JOURNAL_SLOT] = &r->im[r->plan.journal];
 	return err;
@@ -96,6 +99,8 @@ void raid_print_plan(const struct raid *r)
 		if (r->verdict[i] == MD_USED)
 			printf(" slot %u%s", t->roles[sb->dev_number],
 			       r->plan.in_sync[t->roles[sb->dev_number]] ? "" : ", rebuilding");
+		if (r->verdict[i] == MD_USED_AS_HEIR)
+			printf(" of slot %u", t->roles[sb->dev_number]);
 		printf("\n");
 	}
 	for (u32 i = 0; i < r->geo.disks; i++)
@@ -112,18 +117,27 @@ static int log_read(void *ctx, u32 slot, u64 sector, void *buf, u32 bytes)
 	return im ? image_read(im, im->sb.data_offset + sector, buf, bytes) : -ENODEV;
 }
 
+static struct image *heir_of(const struct raid *r, u32 slot)
+{
+	return slot < MD_MAX_DISKS ? r->slot[MD_HEIR(slot)] : NULL;
+}
+
 static int log_write(void *ctx, u32 slot, u64 sector, const void *buf, u32 bytes)
 {
-	struct image *im = ((struct raid *)ctx)->slot[slot];
+	struct raid *r = ctx;
+	struct image *im = r->slot[slot], *heir = heir_of(r, slot);
+	int err = heir ? image_write(heir, heir->sb.data_offset + sector, buf, bytes) : 0;
 
-	return im ? image_write(im, im->sb.data_offset + sector, buf, bytes) : -ENODEV;
+	return err ? err : im ? image_write(im, im->sb.data_offset + sector, buf, bytes) : -ENODEV;
 }
 
 static int log_flush(void *ctx, u32 slot)
 {
-	struct image *im = ((struct raid *)ctx)->slot[slot];
+	struct raid *r = ctx;
+	struct image *im = r->slot[slot], *heir = heir_of(r, slot);
+	int err = heir ? image_flush(heir) : 0;
 
-	return im ? image_flush(im) : -ENODEV;
+	return err ? err : im ? image_flush(im) : -ENODEV;
 }
 
 static int log_data_only(void *ctx, u64 sector, const void *page)
@@ -222,9 +236,28 @@ static int carry_out(struct raid *r, struct md_rq *rq)
 	return err || rq->dir == MD_READ || !(rq->flags & MD_FUA) ? err : image_flush(im);
 }
 
+/* Lets the engine work; heirs take over when it says so. */
+static void run(struct raid *r)
+{
+	struct md_status st;
+
+	md_run(r->e);
+	md_status(r->e, &st);
+	for (u64 m = st.heirs_due; m; m &= m - 1) {
+		u32 slot = (u32)__builtin_ctzll(m);
+
+		if (md_inherit(r->e, slot))
+			continue;
+		r->slot[slot] = r->slot[MD_HEIR(slot)];
+		r->slot[MD_HEIR(slot)] = NULL;
+	}
+	if (st.heirs_due)
+		md_run(r->e);
+}
+
 void raid_pump(struct raid *r)
 {
-	md_run(r->e);
+	run(r);
 	while (!list_empty(&r->queue)) {
 		/* Everything that one turn asked for is done before the next turn, so that writes share flushes. */
 		LIST(turn);
@@ -236,7 +269,7 @@ void raid_pump(struct raid *r)
 			list_del(&rq->link);
 			md_complete(r->e, rq, carry_out(r, rq));
 		}
-		md_run(r->e);
+		run(r);
 	}
 }
 
@@ -267,24 +300,32 @@ static int read_bitmap(struct raid *r, struct md_config *c, void **bitmap)
 	return err;
 }
 
-/* The members as the engine wants them; bad[] gets what must be freed. */
+/* One as the engine wants it; *bad must be freed. */
+static int fill_member(const struct image *im, bool in_sync, struct md_member_config *c, void **bad)
+{
+	u32 bytes;
+	u64 at;
+	int err = 0;
+
+	if (!im)
+		return 0;
+	at = md_bad_place(&im->sb, &bytes);
+	if (im->sb.features & MD_FEATURE_BAD_BLOCKS && bytes) {
+		*bad = malloc(bytes);
+		err = *bad ? image_read(im, at, *bad, bytes) : -ENOMEM;
+	}
+	*c = (struct md_member_config){ &im->sb, in_sync, *bad, im->sectors };
+	return err;
+}
+
 static int fill_members(struct raid *r, struct md_config *c, void **bad)
 {
 	int err = 0;
 
 	for (u32 i = 0; !err && i < r->geo.disks; i++) {
-		const struct image *im = r->slot[i];
-		u32 bytes;
-		u64 at;
-
-		if (!im)
-			continue;
-		at = md_bad_place(&im->sb, &bytes);
-		if (im->sb.features & MD_FEATURE_BAD_BLOCKS && bytes) {
-			bad[i] = malloc(bytes);
-			err = bad[i] ? image_read(im, at, bad[i], bytes) : -ENOMEM;
-		}
-		c->member[i] = (struct md_member_config){ &im->sb, r->plan.in_sync[i], bad[i], im->sectors };
+		err = fill_member(r->slot[i], r->plan.in_sync[i], &c->member[i], &bad[i]);
+		if (!err)
+			err = fill_member(r->slot[MD_HEIR(i)], r->plan.heir_whole[i], &c->heir[i], &bad[MD_HEIR(i)]);
 	}
 	return err;
 }
@@ -312,7 +353,6 @@ static int refuse_features(const struct raid *r)
 		const char *what;
 	} table[] = {
 		{ MD_FEATURE_RESHAPE_ACTIVE | MD_FEATURE_NEW_OFFSET, "an unfinished reshape" },
-		{ MD_FEATURE_REPLACEMENT, "an unfinished replacement" },
 		{ MD_FEATURE_CLUSTERED, "a cluster" },
 	};
 
@@ -355,12 +395,11 @@ int raid_start(struct raid *r, const struct raid_options *o)
 	static const struct md_ops ops = { submit };
 	struct md_config c = { .ops = &ops,
 			       .ctx = r,
-			       .mode = o->mode,
 			       .stripes = o->stripes ? o->stripes : 1024,
 			       .read_only = !o->write,
 			       .trust_parity = o->force,
 			       .now = (u64)time(NULL) };
-	void *bitmap = NULL, *bad[MD_MAX_DISKS] = { 0 };
+	void *bitmap = NULL, *bad[MD_SLOTS] = { 0 };
 	int err = refuse(r, o);
 
 	if (!err)
@@ -377,10 +416,8 @@ int raid_start(struct raid *r, const struct raid_options *o)
 		return -EUCLEAN;
 	}
 	if (r->has_log && o->write) {
-		c.journal = &r->slot[MD_JOURNAL_SLOT]->sb;
-		c.journal_tail = r->log.tail;
-		c.journal_head = r->log.head;
-		c.journal_seq = r->log.seq;
+		c.journal = (struct md_journal_config){ &r->slot[MD_JOURNAL_SLOT]->sb, o->mode, r->log.tail,
+							r->log.head, r->log.seq };
 	}
 	err = read_bitmap(r, &c, &bitmap);
 	if (!err)
@@ -388,7 +425,7 @@ int raid_start(struct raid *r, const struct raid_options *o)
 	if (!err)
 		err = md_engine_create(&r->e, &c);
 	free(bitmap);
-	for (u32 i = 0; i < r->geo.disks; i++)
+	for (u32 i = 0; i < MD_SLOTS; i++)
 		free(bad[i]);
 	if (!err)
 		err = inject(r);

@@ -39,7 +39,7 @@ struct raid {
 	enum md_verdict *verdict;
 	struct md_plan plan;
 	struct md_geo geo;
-	struct image *slot[MD_MAX_DISKS + 1]; /* by slot, the journal last; NULL: missing */
+	struct image *slot[MD_SLOTS]; /* by slot; NULL: missing */
 	struct md_engine *e;
 	struct list queue;
 	struct md_recovery_result log;

@@ -88,7 +88,7 @@ static int run_sync(struct raid *r, enum md_sync kind, const char *name, u64 *mi
 		err = raid_settle(r);
 	md_status(r->e, &st);
 	*mismatches = st.mismatches;
-	if (!err && kind == MD_SYNC_RECOVER && st.failed)
+	if (!err && kind == MD_SYNC_RECOVER && (st.failed || st.heirs))
 		err = -EIO;
 	if (err)
 		say_error("%s: %s", name, strerror(-err));
@@ -187,7 +187,7 @@ static int add_and_rebuild(struct raid *r, const struct flags *f, struct image *
 static bool is_rebuilding(const struct raid *r)
 {
 	for (u32 i = 0; i < r->geo.disks; i++)
-		if (r->slot[i] && !r->plan.in_sync[i])
+		if ((r->slot[i] && !r->plan.in_sync[i]) || r->slot[MD_HEIR(i)])
 			return true;
 	return false;
 }

@@ -341,6 +341,132 @@ END
 	echo "ok another journal: recovered by Linux"
 }
 
+# A member that works is replaced: by the next spare, by one that is named, and fails in the middle of that.
+replace() {
+	local long=()
+	[ "${TEST_MODE:-all}" != all ] || long=(--add "$tmp/data:/long")
+	images d0 d1 d2 d3 d4
+	: > "$tmp/data"
+	: > "$tmp/places"
+	cat > "$tmp/run" <<'END'
+export MDADM_NO_UDEV=1
+m=/sys/block/md0/md
+ok() { what="replace, raid$level: $1"; shift; if "$@" > /tmp/said 2>&1; then echo "ok $what"; else echo "not ok $what: $(tail -2 /tmp/said)"; fi; }
+no() { what="replace, raid$level: $1"; shift; if "$@" > /tmp/said 2>&1; then echo "not ok $what"; else echo "ok $what"; fi; }
+same() { dd if=/dev/md0 bs=64k count=100 iflag=direct 2> /dev/null | cmp - /tmp/x; }
+soon() { for t in $(seq 300); do "$@" && return; sleep 0.1; done; return 1; }
+is() { grep -q "$2" $m/dev-${1#/dev/}/state; }
+agrees() { echo check > $m/sync_action; mdadm --wait /dev/md0; [ "$(cat $m/mismatch_cnt) $(cat $m/degraded)" = "0 0" ]; }
+slow() { echo 100 > $m/sync_speed_min; echo $1 > $m/sync_speed_max; }
+life() { # OPTIONS
+	options=$1
+	set -- $(ls /dev/vd?)
+	dd if=/dev/urandom of=/tmp/x bs=64k count=100 2> /dev/null
+	ok "create" mdadm -CR /dev/md0 -l$level -n3 $options --assume-clean $1 $2 $3
+	ok "write" dd if=/tmp/x of=/dev/md0 bs=64k oflag=direct
+	ok "repair" sh -c "echo repair > $m/sync_action; mdadm --wait /dev/md0"
+	slow 400
+	ok "wanted" mdadm /dev/md0 --replace $2
+	ok "said" is $2 want_replacement
+	ok "a spare is added" mdadm /dev/md0 --add $4
+	ok "which replaces it" soon is $4 spare,replacement
+	ok "mdstat" grep "${4#/dev/}\[[0-9]*\](R)" /proc/mdstat
+	ok "the array is whole all the time" [ "$(cat $m/degraded)" = 0 ]
+	ok "write meanwhile" dd if=/tmp/x of=/dev/md0 bs=64k oflag=direct skip=50 seek=50 count=20
+	slow 200000
+	mdadm --wait /dev/md0
+	ok "the old one is out" soon is $2 faulty
+	ok "the new one is in" is $4 in_sync
+	ok "remove" soon mdadm /dev/md0 --remove $2
+	no "the new one is not removed" mdadm /dev/md0 --remove $4
+	ok "read" same
+	ok "agrees" agrees
+	mdadm --zero-superblock $2
+	ok "two spares" mdadm /dev/md0 --add $2 $5
+	ok "one is named" mdadm /dev/md0 --replace $1 --with $2
+	mdadm --wait /dev/md0
+	ok "and was taken" soon is $2 in_sync
+	ok "the other is still a spare" is $5 spare
+	ok "remove" soon mdadm /dev/md0 --remove $1
+	ok "agrees" agrees
+	slow 400
+	ok "another" mdadm /dev/md0 --replace $4
+	ok "has begun" soon is $5 replacement
+	ok "which fails in the middle" mdadm /dev/md0 --fail $4
+	slow 200000
+	ok "its heir has its slot" soon is $5 in_sync
+	ok "read" same
+	ok "agrees after that" agrees
+	ok "stop" mdadm -S /dev/md0
+	ok "assemble" mdadm -A /dev/md0 $2 $3 $5
+	ok "read after that" same
+	mdadm -S /dev/md0
+	mdadm --zero-superblock $* 2> /dev/null
+}
+level=5; life -c64
+level=10; life -c64
+[ ! -e /long ] || { level=1; life --bitmap=internal; level=5; life "-c64 --consistency-policy=ppl"; }
+echo finished
+END
+	ostrom_guest "d0 d1 d2 d3 d4" "$tmp/run" --debug-kernel "${long[@]}" > "$tmp/out" 2> "$tmp/log" || { cat "$tmp/out" "$tmp/log" | tail -n 40; exit 1; }
+	cat "$tmp/out"
+	if grep -q '^not ok' "$tmp/out" || ! grep -q '^finished' "$tmp/out"; then
+		tail -20 "$tmp/log"
+		exit 1
+	fi
+}
+
+# Linux is replacing a member when it stops (or loses power); this kernel goes on with that, begins with another, and stops (or
+# is switched off) in the middle of it; Linux ends it.
+half() { # NAME MEMBERS CREATE-OPTIONS BLOCKS MODE END
+	local name=$1 blocks=$4 end=$6 disks
+	linux_writes "$@" "echo 100 > /sys/block/md0/md/sync_speed_min; echo 400 > /sys/block/md0/md/sync_speed_max
+mdadm /dev/md0 --add \$extra > /dev/null 2>&1
+mdadm /dev/md0 --replace /dev/vda --with \$extra > /dev/null 2>&1
+sleep 6
+grep -q '(R)' /proc/mdstat || { cat /proc/mdstat; exit 1; }"
+	sha256sum < "$tmp/want" > "$tmp/sum"
+	cp "$tmp/want" "$tmp/before"
+	manifest $((RANDOM)) "$blocks" 100
+	merge
+	cat > "$tmp/run" <<END
+export MDADM_NO_UDEV=1
+m=/sys/block/md0/md
+soon() { for t in \$(seq 600); do "\$@" && return; sleep 0.1; done; echo "not soon: \$*"; cat /proc/mdstat; exit 1; }
+is() { grep -q "\$2" \$m/dev-\$1/state; }
+must() { "\$@" > /tmp/log 2>&1 || { echo "failed: \$*"; cat /tmp/log /proc/mdstat; exit 1; }; }
+extra=\$(ls /dev/vd? | tail -1)
+must mdadm -A /dev/md0 \$(ls /dev/vd?)
+must is \${extra#/dev/} replacement
+[ "\$(sha256sum < /dev/md0)" = "$(cat "$tmp/sum")" ] || { echo "other contents"; exit 1; }
+soon is vda faulty
+mdadm --wait /dev/md0 > /dev/null 2>&1
+must mdadm /dev/md0 --remove /dev/vda
+echo check > \$m/sync_action
+mdadm --wait /dev/md0 > /dev/null 2>&1
+[ "\$(cat \$m/mismatch_cnt) \$(cat \$m/degraded)" = "0 0" ] || { echo "parity differs"; exit 1; }
+mdadm --zero-superblock /dev/vda
+echo 100 > \$m/sync_speed_min; echo 400 > \$m/sync_speed_max
+must mdadm /dev/md0 --add /dev/vda
+must mdadm /dev/md0 --replace /dev/vdb --with /dev/vda
+soon is vda replacement
+i=0
+while read p; do
+	must dd if=/data of=/dev/md0 bs=4096 skip=\$i seek=\$p count=1 oflag=direct conv=notrunc
+	i=\$((i + 1))
+done < /places
+must is vda replacement
+[ $end = crash ] || must mdadm -S /dev/md0
+echo "written \$i"
+poweroff -f
+END
+	ostrom_guest "$disks" "$tmp/run" > "$tmp/out" 2> "$tmp/log" || true
+	grep -q '^written' "$tmp/out" || { cat "$tmp/out"; tail -20 "$tmp/log"; echo "not ok $name: on Ostrom"; exit 1; }
+	linux_checks "$name" "$disks"
+	grep -q "mismatches 0" "$tmp/linux" || { cat "$tmp/linux"; echo "not ok $name: degraded on Linux"; exit 1; }
+	echo "ok $name: begun by Linux, ended by this kernel, begun again, ended by Linux"
+}
+
 # What the array must hold after the manifest's writes over the contents of before.
 merge() {
 	python3 - "$tmp" <<'END'
@@ -354,8 +480,8 @@ open(tmp + '/want', 'wb').write(want)
 END
 }
 
-all="manage5 manage6 bitmap copies journal plain marked marked10 layouts through back back6 ppl mirror ten far offset stripes linear"
-[ "${TEST_MODE:-all}" = all ] || all="manage5 bitmap back ten" # the others take minutes
+all="manage5 manage6 bitmap copies replace half half10 halfback journal plain marked marked10 layouts through back back6 ppl mirror ten far offset stripes linear"
+[ "${TEST_MODE:-all}" = all ] || all="manage5 bitmap replace back ten" # the others take minutes
 for c in ${*:-$all}; do
 	case $c in
 	manage5) manage 5 3 1 ;;
@@ -368,6 +494,10 @@ for c in ${*:-$all}; do
 	back6) kernel_moves "raid6 write-back, crashed" 4 "-l6 -c64" 11776 write-back crash ;;
 	copies) copies ;;
 	bitmap) bitmap ;;
+	replace) replace ;;
+	half) half "raid5, replacing, stopped" 3 "-l5 -c64" 11776 - stop ;;
+	half10) half "raid10, replacing, crashed" 4 "-l10 -c64" 11776 - crash ;;
+	halfback) half "raid5 write-back, replacing, crashed" 3 "-l5 -c64" 11776 write-back crash ;;
 	journal) journal ;;
 	marked) kernel_moves "raid5 with a bitmap, crashed" 4 "-l5 -c64 --bitmap=internal --bitmap-chunk=64K" 17664 - crash ;;
 	marked10) kernel_moves "raid10 with a bitmap, crashed" 4 "-l10 -c64 --bitmap=internal --bitmap-chunk=64K" 11776 - crash ;;

@@ -37,18 +37,21 @@ open(tmp + '/want', 'wb').write(want)
 END
 }
 
-# linux_writes NAME MEMBERS CREATE-OPTIONS BLOCKS JOURNAL-MODE(or -) END(stop|crash|fail). Leaves the names in $disks.
+# linux_writes NAME MEMBERS CREATE-OPTIONS BLOCKS JOURNAL-MODE(or -) END(stop|crash|fail) [COMMANDS]. Leaves the names in $disks.
+# COMMANDS come after the writes, and have one more device, $extra.
 linux_writes() {
-	local name=$1 n=$2 options=$3 blocks=$4 mode=$5 end=$6 i
+	local name=$1 n=$2 options=$3 blocks=$4 mode=$5 end=$6 after=${7:-} i
 	disks=""
 	manifest $((RANDOM)) "$blocks" 150
 	for i in $(seq 0 $((n - 1))); do rm -f "$tmp/d$i"; truncate -s 24M "$tmp/d$i"; disks="$disks d$i"; done
 	[ "$mode" = - ] || { rm -f "$tmp/j"; truncate -s 24M "$tmp/j"; disks="$disks j"; }
+	[ -z "$after" ] || { rm -f "$tmp/x"; truncate -s 24M "$tmp/x"; disks="$disks x"; }
 	cat > "$tmp/run" <<END
 set -e
 export MDADM_NO_UDEV=1
 members=\$(ls /dev/vd? | head -$n)
-journal=\$(ls /dev/vd? | tail -1)
+journal=\$(ls /dev/vd? | sed -n $((n + 1))p)
+extra=\$(ls /dev/vd? | tail -1)
 [ "$mode" != - ] && opt="--write-journal \$journal" || opt=""
 mdadm -CR /dev/md0 $options -n$n --assume-clean \$opt \$members > /tmp/log 2>&1 || { cat /tmp/log; exit 1; }
 [ "$mode" = - ] || echo $mode > /sys/block/md0/md/journal_mode
@@ -59,6 +62,7 @@ while read p; do
 	dd if=/data of=/dev/md0 bs=4096 skip=\$i seek=\$p count=1 oflag=direct conv=notrunc 2> /tmp/dd || { cat /tmp/dd; exit 1; }
 	i=\$((i + 1))
 done < /places
+$after
 [ $end != crash ] || crash
 mdadm -S /dev/md0 > /dev/null 2>&1
 END

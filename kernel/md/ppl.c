@@ -227,9 +227,11 @@ bool ppl_is_idle(const struct md_engine *e)
 
 void ppl_fill(const struct md_engine *e, u32 slot, struct md_super *sb)
 {
+	if (!e->ppl && sb->features & (MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS))
+		sb->bitmap_or_ppl = 0;
+	sb->features &= ~(MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS);
 	if (!e->ppl)
 		return;
-	sb->features &= ~(MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS);
 	sb->features |= e->ppl->log[slot].several ? MD_FEATURE_MULTIPLE_PPLS : MD_FEATURE_PPL;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: a running array gets a bitmap or loses it, gets more room on its members or in memory, mirrors on more of
- * them, or a journal in place of one that is lost.
+ * Problem: a running array gets a bitmap or a partial parity log, or loses it, gets more room on its members or in
+ * memory, mirrors on more of them, or a journal in place of one that is lost.
  *
  * Idea: only while nothing is under way, so that each change is a new set of numbers and the superblocks that say so.
  * The new room of redundant arrays is not in agreement yet: it is as if a resync had been ended where it begins.
@@ -10,6 +10,7 @@
  *
  * Locks: the engine's.
  */
+#include <linux/raid/md_p.h>
 #include <alloc/slab.h>
 #include <core/log.h>
 #include <lib/err.h>
@@ -38,6 +39,38 @@ int md_set_bitmap(struct md_engine *e, s32 offset, const void *image, size_t byt
 	if (!err)
 		meta_want(e);
 	return err;
+}
+
+static void place_logs(struct md_engine *e, const u32 *word)
+{
+	for (u32 i = 0; i < e->geo.disks; i++) {
+		struct md_super *sb = &e->member[i].sb;
+
+		if (!e->member[i].present)
+			continue;
+		sb->features = word ? sb->features | MD_FEATURE_PPL : sb->features & ~(u32)MD_FEATURE_PPL;
+		sb->bitmap_or_ppl = word ? word[i] : 0;
+	}
+}
+
+int md_set_ppl(struct md_engine *e, const u32 *word)
+{
+	int err = 0;
+
+	if (!is_still(e) || e->heirs || (word && (e->intent || e->ppl || e->parity_good != MD_CLEAN || e->dirty)))
+		return -EBUSY; /* what was written without it must be on the members, not in their caches */
+	ppl_free(e);
+	if (word) {
+		place_logs(e, word);
+		err = ppl_init(e, &e->member[__builtin_ctzll(slots_writable(e))].sb, 0);
+	}
+	if (err) {
+		ppl_free(e);
+		place_logs(e, NULL);
+		return err;
+	}
+	meta_want(e);
+	return 0;
 }
 
 int md_set_stripes(struct md_engine *e, u32 stripes)

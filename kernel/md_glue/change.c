@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Problem: people give a running array a bitmap, more room or another mirror, and go on using it.
+ * Problem: people give a running array a bitmap, a partial parity log, more room or another mirror, and go on using it.
  *
  * Idea: requests are held back, the engine comes to rest, changes (md/reconfig.c), and requests go on. A pass under way
  * is in the way: EBUSY.
@@ -8,8 +8,9 @@
  *      bitmap/location "+8", "none"    SET_ARRAY_INFO without MD_SB_BITMAP_PRESENT
  *      component_size                  SET_ARRAY_INFO with another size
  *      raid_disks                      SET_ARRAY_INFO with another number
+ *      consistency_policy "ppl", "resync", after ppl_sector and ppl_size of each device
  *
- * The bitmap itself has been written to the members by mdadm.
+ * The bitmap or the empty log itself has been written to the members by mdadm.
  *
  * Contract: md_glue.h.
  *
@@ -29,6 +30,7 @@ struct wish {
 	void *image;
 	size_t bytes;
 	u64 number;
+	bool when_clean;
 };
 
 static void hold(struct md_array *a, bool on)
@@ -52,8 +54,10 @@ static int change(struct md_array *a, const struct wish *w)
 	hold(a, true);
 	md_snapshot(a, &st);
 	if (st.sync == MD_SYNC_NONE) {
+		a->quiescing = w->when_clean;
 		md_settle(a);
 		mutex_lock(&a->engine_lock);
+		a->quiescing = false;
 		err = w->apply(a, w);
 		a->geo = *md_engine_geo(a->e);
 		a->gave_up = false;
@@ -137,6 +141,42 @@ int md_array_set_stripes(struct md_array *a, u64 stripes)
 	if (stripes > UINT32_MAX)
 		return -EINVAL;
 	return change(a, &(struct wish){ .apply = apply_stripes, .number = stripes });
+}
+
+static u32 ppl_word(const struct md_disk *d)
+{
+	return (u16)(d->ppl_sector - d->sb.super_offset) | d->ppl_sectors << 16;
+}
+
+/* Spares, too, are ready to have one. */
+static int apply_ppl(struct md_array *a, const struct wish *w)
+{
+	u32 word[MD_MAX_DISKS] = { 0 };
+	struct md_disk *d;
+	int err;
+
+	for (u32 i = 0; i < a->geo.disks; i++)
+		word[i] = a->slot[i] ? ppl_word(a->slot[i]) : 0;
+	err = md_set_ppl(a->e, w->number ? word : NULL);
+	if (err)
+		return err;
+	list_for_each_entry (d, &a->disks, entry) {
+		d->sb.features &= ~(u32)(MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS);
+		d->sb.features |= w->number ? MD_FEATURE_PPL : 0;
+		d->sb.bitmap_or_ppl = w->number ? ppl_word(d) : 0;
+	}
+	return 0;
+}
+
+int md_array_set_ppl(struct md_array *a, bool on)
+{
+	struct md_status st;
+
+	md_snapshot(a, &st);
+	if (a->geo.level != 5 || st.bitmap || a->truth.features & MD_FEATURE_JOURNAL)
+		return fail(EINVAL, "%s: a partial parity log is for level 5 without a journal and a bitmap",
+			    a->block.name);
+	return st.ppl == on ? 0 : change(a, &(struct wish){ .apply = apply_ppl, .number = on, .when_clean = true });
 }
 
 int md_array_suspend(struct md_array *a, u64 lo, u64 hi)

@@ -42,6 +42,8 @@ struct md_disk {
 	bool faulty;
 	bool wants_replacement; /* the next spare becomes its heir */
 	u32 meant_for;          /* of a spare: the slot that it was added for, or MD_NO_SLOT */
+	u64 ppl_sector;         /* where a partial parity log would be: absolute */
+	u32 ppl_sectors;
 	atomic_t inflight, errors;
 	struct attr_dir attr;   /* md/dev-NAME */
 	char name[40], link[8]; /* dev-vda, and rd0 while in slot 0 */
@@ -134,6 +136,7 @@ int md_bitmap_remove(struct md_array *a);
 int md_array_set_size(struct md_array *a, u64 sectors); /* of each member; 0: all that there is */
 int md_array_set_mirrors(struct md_array *a, u32 disks);
 int md_array_set_stripes(struct md_array *a, u64 stripes);
+int md_array_set_ppl(struct md_array *a, bool on); /* where the disks' ppl_sector says */
 int md_array_suspend(struct md_array *a, u64 lo, u64 hi);
 
 /* pace.c: engine_lock */

@@ -22,6 +22,7 @@
 #include <core/rcu.h>
 #include <lib/err.h>
 #include <lib/string.h>
+#include <md/ppl.h>
 #include <vfs/device.h>
 #include "md_glue.h"
 
@@ -75,6 +76,11 @@ static void close_disk(struct md_disk *d)
 	block_put(d->dev);
 }
 
+static bool has_ppl(const struct md_super *sb)
+{
+	return sb->features & (MD_FEATURE_PPL | MD_FEATURE_MULTIPLE_PPLS);
+}
+
 /* Claims the device and reads its superblock; it is in no list yet. */
 static int open_disk(struct md_array *a, u32 rdev, struct md_disk **out)
 {
@@ -95,6 +101,8 @@ static int open_disk(struct md_array *a, u32 rdev, struct md_disk **out)
 	}
 	str_format(d->name, sizeof(d->name), "dev-%s", d->dev->name);
 	err = read_super(a, d);
+	if (!err && has_ppl(&d->sb))
+		err = md_ppl_place(&d->sb, &d->ppl_sector, &d->ppl_sectors);
 	if (!err)
 		err = check_kin(a, d);
 	if (err) {

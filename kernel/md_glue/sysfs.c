@@ -263,6 +263,13 @@ static int set_mode(struct md_array *a, char *text, size_t len)
 	return err;
 }
 
+static int set_policy(struct md_array *a, char *text, size_t len)
+{
+	bool ppl = word_is(text, len, "ppl");
+
+	return ppl || !strcmp(text, "resync") ? md_array_set_ppl(a, ppl) : fail(EINVAL, "ppl or resync");
+}
+
 /* KiB/s, or "system". */
 static int set_speed(u32 *limit, char *text, size_t len)
 {
@@ -325,6 +332,8 @@ static int set_array(struct attr_dir *dir, const struct attr *attr, char *text, 
 		err = -ENODEV;
 	else if (attr->data == JOURNAL_MODE)
 		err = set_mode(a, text, len);
+	else if (attr->data == POLICY)
+		err = set_policy(a, text, len);
 	else if (attr->data == SPEED_MIN || attr->data == SPEED_MAX)
 		err = set_speed(attr->data == SPEED_MIN ? &a->speed_min : &a->speed_max, text, len);
 	else if (attr->data == SAFE_DELAY)
@@ -372,7 +381,7 @@ static const struct attr *const array_attrs[] = {
 	WRITE("suspend_hi", SUSPEND_HI),
 	READ("stripe_cache_active", CACHE_ACTIVE),
 	WRITE("journal_mode", JOURNAL_MODE),
-	READ("consistency_policy", POLICY),
+	WRITE("consistency_policy", POLICY),
 	READ("reshape_position", RESHAPE_POSITION),
 	READ("max_read_errors", READ_ERRORS),
 	NULL,
@@ -394,7 +403,7 @@ int md_files_add(struct md_array *a)
 
 /* ---- a device's ------------------------------------------------------------------------------------------------- */
 
-enum disk_file { DISK_STATE, SLOT, OFFSET, SIZE, ERRORS, RECOVERY_START, BAD_BLOCKS };
+enum disk_file { DISK_STATE, SLOT, OFFSET, SIZE, ERRORS, RECOVERY_START, BAD_BLOCKS, PPL_SECTOR, PPL_SIZE };
 
 static void show_disk_state(const struct md_array *a, const struct md_disk *d, struct strbuf *out)
 {
@@ -452,6 +461,8 @@ static int show_disk(struct attr_dir *dir, const struct attr *attr, struct strbu
 	case ERRORS: strbuf_add(out, "%d\n", atomic_read(&d->errors)); break;
 	case RECOVERY_START: strbuf_add(out, "none\n"); break;
 	case BAD_BLOCKS: show_bad_blocks(a, d, out); break;
+	case PPL_SECTOR: strbuf_add(out, "%llu\n", (unsigned long long)d->ppl_sector); break;
+	case PPL_SIZE: strbuf_add(out, "%u\n", d->ppl_sectors); break;
 	}
 	mutex_unlock(&a->lock);
 	return 0;
@@ -515,6 +526,30 @@ static int set_disk_slot(struct attr_dir *dir, const struct attr *attr, char *te
 	return err;
 }
 
+/* The superblock has 16 bits for each. */
+static int set_disk_ppl(struct attr_dir *dir, const struct attr *attr, char *text, size_t len)
+{
+	struct md_disk *d = dir->owner;
+	struct md_status st;
+	u64 n;
+	int err = 0;
+
+	(void)word_is(text, len, "");
+	if (str_to_u64(text, 10, &n) ||
+	    (attr->data == PPL_SIZE ? n > UINT16_MAX : n - d->sb.super_offset + 32768 > UINT16_MAX))
+		return fail(EINVAL, "%s: no place for a partial parity log: %s", d->name, text);
+	mutex_lock(&d->a->lock);
+	md_snapshot(d->a, &st);
+	if (st.ppl && d->slot != MD_NO_SLOT)
+		err = -EBUSY;
+	else if (attr->data == PPL_SIZE)
+		d->ppl_sectors = (u32)n;
+	else
+		d->ppl_sector = n;
+	mutex_unlock(&d->a->lock);
+	return err;
+}
+
 #define DISK_READ(file, n)                                                                                             \
 	&(const struct attr)                                                                                           \
 	{                                                                                                              \
@@ -529,6 +564,10 @@ static const struct attr *const disk_attrs[] = {
 	DISK_READ("errors", ERRORS),
 	DISK_READ("recovery_start", RECOVERY_START),
 	DISK_READ("bad_blocks", BAD_BLOCKS),
+	&(const struct attr){
+		.name = "ppl_sector", .mode = 0644, .show = show_disk, .set = set_disk_ppl, .data = PPL_SECTOR },
+	&(const struct attr){
+		.name = "ppl_size", .mode = 0644, .show = show_disk, .set = set_disk_ppl, .data = PPL_SIZE },
 	NULL,
 };
 

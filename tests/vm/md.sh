@@ -244,6 +244,24 @@ mdadm /dev/md0 --fail $1 --remove $1 > /dev/null 2>&1
 head -c $((60 * 65536)) /tmp/x > /tmp/y && mv /tmp/y /tmp/x
 ok "read" same 60
 ok "stop at last" mdadm -S /dev/md0
+mdadm --zero-superblock $1 $2 $3
+ok "create" mdadm -CR /dev/md0 -l5 -n3 -c64 --bitmap=none $1 $2 $3
+mdadm --wait /dev/md0
+ok "write" dd if=/tmp/x of=/dev/md0 bs=64k count=60 oflag=direct
+ok "a partial parity log" mdadm --grow --consistency-policy=ppl /dev/md0
+ok "which is its policy" grep ppl $m/consistency_policy
+ok "write with it" dd if=/tmp/x of=/dev/md0 bs=64k count=60 oflag=direct
+ok "agrees with it" agrees
+ok "a spare comes" mdadm /dev/md0 --add $4
+ok "and takes over" sh -c "mdadm /dev/md0 --fail $1; mdadm --wait /dev/md0; [ \$(cat $m/degraded) = 0 ]"
+ok "taken away" mdadm --grow --consistency-policy=resync /dev/md0
+ok "said" grep resync $m/consistency_policy
+ok "given again" mdadm --grow --consistency-policy=ppl /dev/md0
+ok "read after that" same 60
+ok "stop" mdadm -S /dev/md0
+ok "assemble" mdadm -A /dev/md0 $2 $3 $4
+ok "still there" grep ppl $m/consistency_policy
+ok "stop" mdadm -S /dev/md0
 echo finished
 END
 	ostrom_guest "d0 d1 d2 d3" "$tmp/run" --debug-kernel > "$tmp/out" 2> "$tmp/log" || { cat "$tmp/out" "$tmp/log" | tail -n 40; exit 1; }

@@ -218,6 +218,11 @@ int __must_check md_set_mirrors(struct md_engine *e, u32 disks);
  * old one alone had is lost. As md_set_bitmap. */
 int __must_check md_set_journal(struct md_engine *e, const struct md_journal_config *c);
 
+/* Gives a RAID5 that is clean and whose parity agrees a partial parity log: word[slot] is what member slot's superblock
+ * shall say of its place (md/ppl.h: md_ppl_place), where it has been made empty; or (NULL) takes it away. As
+ * md_set_bitmap. */
+int __must_check md_set_ppl(struct md_engine *e, const u32 *word);
+
 /* Keeps so many stripes in memory (17 to 32768). As md_set_bitmap; -EBUSY also: too many have data that only the
  * journal has. Nobody may be in md_peek. */
 int __must_check md_set_stripes(struct md_engine *e, u32 stripes);

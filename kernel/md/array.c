@@ -315,6 +315,7 @@ static void fill_super(const struct md_engine *e, struct member *m, u32 slot)
 	sb->events = e->events;
 	sb->utime = e->now;
 	sb->resync_offset = e->dirty ? 0 : e->parity_good;
+	sb->features |= e->j.present ? MD_FEATURE_JOURNAL : 0;
 	if (slot != MD_JOURNAL_SLOT)
 		fill_member(e, m, slot);
 	md_super_build(sb, m->buf);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Problem: a running array gets a bitmap or a partial parity log, or loses it, gets more room on its members or in
- * memory, mirrors on more of them, or a journal in place of one that is lost.
+ * memory, mirrors on more of them, or a journal, also in place of one that is lost.
  *
  * Idea: only while nothing is under way, so that each change is a new set of numbers and the superblocks that say so.
  * The new room of redundant arrays is not in agreement yet: it is as if a resync had been ended where it begins.
@@ -80,11 +80,17 @@ int md_set_stripes(struct md_engine *e, u32 stripes)
 	return is_still(e) ? cache_resize(e, stripes) : -EBUSY;
 }
 
+/* It was made with one, and started without it. */
+static bool lacks_journal(const struct md_engine *e)
+{
+	return e->member[__builtin_ctzll(slots_writable(e))].sb.features & MD_FEATURE_JOURNAL;
+}
+
 /* Stripes that only the old one had are on the members when the array is still; if it was missing from the start,
  * nobody knows which it had, and parity may be stale there. */
 int md_set_journal(struct md_engine *e, const struct md_journal_config *c)
 {
-	bool was_missing = !e->j.present;
+	bool was_missing = !e->j.present && lacks_journal(e);
 	int err;
 
 	if (!is_still(e) || !e->read_only || journal_active(e) || e->ncached)

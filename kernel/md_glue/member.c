@@ -174,14 +174,12 @@ int md_disk_add(struct md_array *a, const mdu_disk_info_t *info)
 	return a->announced ? add(a, info) : -EINVAL;
 }
 
-/* mdadm's --add-journal: a journal for an array that has lost its own, and is only read therefore. */
+/* mdadm's --add-journal: a journal for an array that is only read, perhaps because it has lost its own. */
 static int add_journal(struct md_array *a, const mdu_disk_info_t *info)
 {
 	struct md_disk *d;
 	int err;
 
-	if (!(a->truth.features & MD_FEATURE_JOURNAL))
-		return fail(EINVAL, "%s is an array without a journal", a->block.name);
 	if (a->slot[MD_JOURNAL_SLOT])
 		return fail(EBUSY, "%s has a journal", a->block.name);
 	if (!a->read_only && !a->last.read_only)

@@ -495,6 +495,7 @@ int md_array_take_journal(struct md_array *a, struct md_disk *d)
 	if (err)
 		return err;
 	a->lacks_journal = false;
+	a->truth.features |= MD_FEATURE_JOURNAL;
 	a->mode = MD_WRITE_THROUGH;
 	md_settle(a); /* the superblocks say so */
 	log_info("%s: %s is its journal", a->block.name, d->dev->name);

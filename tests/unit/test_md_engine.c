@@ -9,6 +9,7 @@
  * Contract: deterministic; OSTROM_SEED picks another run. Locks: none.
  */
 // links: tests/unit/sim_md.c
+#include <linux/raid/md_p.h>
 #include "md_model.h"
 
 static struct md_engine *start(int level, u32 layout, u32 disks, bool journal, enum md_journal_mode mode)
@@ -327,6 +328,34 @@ static void missing_at_start(void **state)
 	}
 }
 
+/* An array that was made without a journal gets one: its parity agrees already, and the superblocks say that it has it.
+ */
+static void first_journal(void **state)
+{
+	struct md_engine *e = start(5, 2, 4, true, MD_WRITE_BACK);
+	struct md_config c = { .ops = &sim_ops, .ctx = &sim, .stripes = 24, .read_only = true };
+	struct md_status st;
+
+	random_writes(e, 60);
+	settle_clean(e);
+	md_engine_destroy(e);
+	for (u32 i = 0; i < 4; i++) {
+		sim.sb[i].features &= ~(u32)MD_FEATURE_JOURNAL;
+		c.member[i] = (struct md_member_config){ .sb = &sim.sb[i], .in_sync = true };
+	}
+	assert_int_equal(md_engine_create(&e, &c), 0);
+	new_journal(e);
+	md_status(e, &st);
+	assert_int_equal(st.parity_good, MD_CLEAN);
+	assert_int_equal(md_set_read_only(e, false), 0);
+	random_writes(e, 60);
+	sim_crash(&sim);
+	restart(&e, 0, MD_WRITE_BACK);
+	assert_true(sim.sb[0].features & MD_FEATURE_JOURNAL);
+	verify(e);
+	stop(e);
+}
+
 static u64 parity_good(struct md_engine *e)
 {
 	struct md_status st;
@@ -425,6 +454,7 @@ int main(void)
 		cmocka_unit_test(journal_is_replaced),
 		cmocka_unit_test(missing_journal_is_replaced),
 		cmocka_unit_test(missing_at_start),
+		cmocka_unit_test(first_journal),
 		cmocka_unit_test(partial_parity_log_comes_and_goes),
 		cmocka_unit_test(clean_stop_empties_the_log),
 		cmocka_unit_test(write_back_is_lazier),

@@ -214,8 +214,8 @@ void md_hold_sync(struct md_engine *e, bool hold); /* to keep a pass slow */
 int __must_check md_set_size(struct md_engine *e, u64 sectors);
 int __must_check md_set_mirrors(struct md_engine *e, u32 disks);
 
-/* Gives a read-only array that has lost its journal another one, whose log md_journal_recover has found empty. What the
- * old one alone had is lost. As md_set_bitmap. */
+/* Gives a read-only array that has no journal, or has lost its own, one whose log md_journal_recover has found empty.
+ * What a lost one alone had is lost. As md_set_bitmap. */
 int __must_check md_set_journal(struct md_engine *e, const struct md_journal_config *c);
 
 /* Gives a RAID5 that is clean and whose parity agrees a partial parity log: word[slot] is what member slot's superblock

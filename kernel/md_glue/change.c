@@ -181,18 +181,21 @@ int md_array_set_ppl(struct md_array *a, bool on)
 
 int md_array_suspend(struct md_array *a, u64 lo, u64 hi)
 {
-	bool on = lo < hi, was = a->suspend_lo < a->suspend_hi;
+	bool on = lo < hi, was = md_is_suspended(a);
 	struct md_status st;
+	ulong irq;
 
 	md_snapshot(a, &st);
 	if (on && !was && st.sync != MD_SYNC_NONE)
 		return fail(EBUSY, "%s: a pass is under way", a->block.name);
+	hold(a, true);
+	if (on) /* what has begun there ends first */
+		md_settle(a);
+	irq = spin_lock_irqsave(&a->queue_lock);
 	a->suspend_lo = lo;
 	a->suspend_hi = hi;
-	if (on != was)
-		hold(a, on);
-	if (on && !was)
-		md_settle(a);
+	spin_unlock_irqrestore(&a->queue_lock, irq);
+	hold(a, false);
 	md_kick(a);
 	return 0;
 }

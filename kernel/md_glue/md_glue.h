@@ -84,10 +84,10 @@ struct md_array {
 	struct md_pace pace;
 	u32 speed_min, speed_max; /* KiB/s; 0: the system's */
 	bool frozen;              /* no pass begins by itself */
-	unsigned holds;           /* requests wait until a change is made, or as long as they are suspended: */
-	/* Array sectors; all wait while this is a range: for programs that look at members. */
-	u64 suspend_lo, suspend_hi;
-	bool gave_up; /* a pass ended without success: not again until the configuration changes */
+	unsigned holds;           /* requests wait until a change is made */
+	u64 suspend_lo,
+		suspend_hi; /* array sectors: writes there wait; for programs that look at members. queue_lock */
+	bool gave_up;       /* a pass ended without success: not again until the configuration changes */
 	enum md_sync last_sync;
 
 	struct spinlock queue_lock;
@@ -148,6 +148,7 @@ u32 md_speed_limit(const struct md_array *a, bool most);            /* KiB/s */
 /* worker.c */
 void md_worker(void *array);
 void md_kick(struct md_array *a);
+bool md_is_suspended(const struct md_array *a);
 int md_queue(struct block_hwq *h, struct bio *b); /* the block driver's */
 void md_engine_wants(void *array, struct md_rq *rq);
 void md_settle(struct md_array *a);                         /* waits until the engine has nothing to do; a->lock */

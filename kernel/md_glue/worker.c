@@ -294,7 +294,7 @@ static bool mend(struct md_array *a, const struct md_status *st)
 
 	/* Who starts the array, or changes it, waits until there is nothing to do: a pass would make that hours. */
 	if (!READ_ONCE(a->running) || st->sync != MD_SYNC_NONE || st->read_only || a->quiescing || a->gave_up ||
-	    a->frozen || a->holds)
+	    a->frozen || a->holds || md_is_suspended(a))
 		return false;
 	for (u32 i = 0; i < a->geo.disks; i++) {
 		if (!(st->failed & BIT(i))) {
@@ -365,6 +365,27 @@ static void take_note(struct md_array *a, const struct md_status *st)
 
 /* ---- turns ---------------------------------------------------------------------------------------------------- */
 
+bool md_is_suspended(const struct md_array *a)
+{
+	return a->suspend_lo < a->suspend_hi;
+}
+
+static bool may_begin(const struct md_array *a, const struct md_io *io)
+{
+	return !md_is_suspended(a) || io->dir != MD_WRITE || io->sector >= a->suspend_hi ||
+	       io->sector + io->sectors <= a->suspend_lo;
+}
+
+/* All requests but writes to what is suspended. */
+static void take_incoming(struct md_array *a, struct list *in)
+{
+	struct md_request *r, *next;
+
+	list_for_each_entry_safe (r, next, &a->incoming, link)
+		if (may_begin(a, &r->io))
+			list_move_tail(&r->link, in);
+}
+
 static void feed(struct md_array *a)
 {
 	LIST(in);
@@ -374,7 +395,7 @@ static void feed(struct md_array *a)
 	struct md_rq *rq, *qn;
 
 	if (!a->holds)
-		list_splice_tail_init(&a->incoming, &in);
+		take_incoming(a, &in);
 	list_splice_tail_init(&a->completed, &done);
 	spin_unlock_irqrestore(&a->queue_lock, irq);
 	list_for_each_entry_safe (rq, qn, &done, link) {

@@ -261,6 +261,26 @@ ok "read after that" same 60
 ok "stop" mdadm -S /dev/md0
 ok "assemble" mdadm -A /dev/md0 $2 $3 $4
 ok "still there" grep ppl $m/consistency_policy
+echo 0 > $m/suspend_lo; echo 256 > $m/suspend_hi
+dd if=/tmp/x of=/dev/md0 bs=64k count=1 oflag=direct 2> /dev/null &
+ok "writes elsewhere go on while a range is suspended" dd if=/tmp/x of=/dev/md0 bs=64k count=4 skip=20 seek=20 oflag=direct
+ok "and reads in it" dd if=/dev/md0 of=/dev/null bs=64k count=1 iflag=direct
+ok "a write in it waits" kill -0 $!
+echo 0 > $m/suspend_hi
+ok "and then ends" wait $!
+ok "taken away again" mdadm --grow --consistency-policy=resync /dev/md0
+mdadm --zero-superblock $1
+no "no journal while it is written to" mdadm /dev/md0 --add-journal $1
+ok "read-only" mdadm -o /dev/md0
+ok "its first journal" mdadm /dev/md0 --add-journal $1
+ok "which is its policy" grep journal $m/consistency_policy
+ok "needs no resync" [ "$(cat $m/sync_action) $(cat $m/degraded)" = "idle 0" ]
+ok "write-back" sh -c "echo write-back > $m/journal_mode"
+ok "write with it" dd if=/tmp/x of=/dev/md0 bs=64k count=60 oflag=direct
+ok "stop" mdadm -S /dev/md0
+ok "assemble" mdadm -A /dev/md0 $*
+ok "the journal is there" [ -n "$(cat $m/journal_mode)" ]
+ok "read after that" same 60
 ok "stop" mdadm -S /dev/md0
 echo finished
 END

@@ -18,13 +18,17 @@
  * Locks: a->lock by the caller; engine_lock for the list and the slots.
  */
 #include <alloc/slab.h>
+#include <core/clock.h>
 #include <core/log.h>
 #include <core/rcu.h>
 #include <lib/err.h>
 #include <lib/string.h>
 #include <md/ppl.h>
+#include <task/task.h>
 #include <vfs/device.h>
 #include "md_glue.h"
+
+#define REMOVE_NS NSEC_PER_SEC /* for what is under way to a disk that has failed */
 
 struct md_disk *md_disk_find(struct md_array *a, u32 rdev)
 {
@@ -239,6 +243,11 @@ void md_disk_free(struct md_disk *d)
 	attr_dir_remove(&d->attr);
 }
 
+static bool is_out(const struct md_disk *d)
+{
+	return READ_ONCE(d->slot) == MD_NO_SLOT && !atomic_read(&d->inflight);
+}
+
 int md_disk_remove(struct md_array *a, u32 rdev)
 {
 	struct md_disk *d = md_disk_find(a, rdev);
@@ -247,8 +256,12 @@ int md_disk_remove(struct md_array *a, u32 rdev)
 	if (!d)
 		return -ENXIO;
 	rcu_synchronize(); /* who saw it in a slot has counted itself or is gone */
+	if (a->running && d->faulty) {
+		md_kick(a);
+		(void)wait_event_until(&a->idle, is_out(d), clock_ns() + REMOVE_NS);
+	}
 	mutex_lock(&a->engine_lock);
-	if (d->slot != MD_NO_SLOT || atomic_read(&d->inflight))
+	if (!is_out(d))
 		err = fail(EBUSY, "%s: %s is in use", a->block.name, d->dev->name);
 	else
 		md_disk_free(d);
@@ -263,12 +276,11 @@ int md_disk_fail(struct md_array *a, struct md_disk *d)
 	int err = 0;
 
 	mutex_lock(&a->engine_lock);
-	if (d->slot == MD_NO_SLOT)
-		d->faulty = true;
-	else if (d->slot == MD_JOURNAL_SLOT)
+	if (d->slot == MD_JOURNAL_SLOT)
 		err = md_fail_journal(a->e);
-	else
+	else if (d->slot != MD_NO_SLOT)
 		err = md_fail_member(a->e, d->slot);
+	d->faulty |= !err && d->slot != MD_JOURNAL_SLOT;
 	mutex_unlock(&a->engine_lock);
 	md_changed(a);
 	if (!err) /* when it is settled, nothing goes to the device any more, and it can be removed */

@@ -208,6 +208,7 @@ static void vacate(struct md_array *a, u32 slot)
 	if (!d || !d->faulty || atomic_read(&d->inflight))
 		return;
 	md_disk_unseat(d);
+	waitq_wake_all(&a->idle); /* who removes it */
 }
 
 /* The one that is meant for this slot, the one that had it if it is back, or of those that had none the youngest: mdadm

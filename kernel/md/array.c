@@ -63,6 +63,12 @@ void meta_want(struct md_engine *e)
 	e->meta_wanted++;
 }
 
+void array_must_record(struct md_engine *e)
+{
+	meta_want(e);
+	e->meta_must = e->meta_wanted;
+}
+
 /* Field by field: the structure is two pages. */
 void member_init(struct member *m, const struct md_super *sb)
 {
@@ -102,6 +108,14 @@ int array_lost(struct md_engine *e, u32 slot, u64 sector, u32 sectors)
 	return err;
 }
 
+bool array_record_bad(struct md_engine *e, u32 slot, u64 sector, u32 sectors)
+{
+	if (array_lost(e, slot, sector, sectors))
+		return false;
+	array_must_record(e);
+	return true;
+}
+
 const struct md_bad *md_bad_blocks(const struct md_engine *e, u32 slot)
 {
 	static const struct md_bad none;
@@ -120,7 +134,7 @@ static void fail_now(struct md_engine *e, u32 slot)
 		md_stop_sync(e);
 	log_warn("md: member %u failed, the array goes on with %d of %u", slot,
 		 (int)e->geo.disks - __builtin_popcountll(array_failed(e)), e->geo.disks);
-	meta_want(e);
+	array_must_record(e);
 }
 
 void array_member_error(struct md_engine *e, u32 slot)
@@ -135,11 +149,6 @@ void array_member_error(struct md_engine *e, u32 slot)
 		fail_now(e, slot);
 	else
 		log_err("md: member %u has errors but is needed", slot);
-}
-
-bool failure_matters(const struct md_engine *e)
-{
-	return array_failed(e) || heirs_faulty(e);
 }
 
 void array_journal_failed(struct md_engine *e)

@@ -46,28 +46,32 @@ unsigned copies_flags(const struct md_engine *e, u32 slot)
 													 : 0;
 }
 
+static u64 member_sector(const struct md_engine *e, const struct md_rq *rq)
+{
+	return rq->sector - e->member[rq->slot].sb.data_offset;
+}
+
 static struct md_failfast_in facts(const struct md_engine *e, u32 slot)
 {
 	return (struct md_failfast_in){ .failfast = e->member[slot].sb.devflags & FailFast1,
 					.others_can_serve = array_can_lose(e, slot) };
 }
 
-/* A member that can be spared fails; an error of one that cannot is the write's. */
-void copies_write_failed(struct md_engine *e, u32 slot, int *err)
+/* A sector that other copies may have is recorded as bad, or the member fails; an error of one that cannot be spared is
+ * the write's. */
+void copies_write_failed(struct md_engine *e, const struct md_rq *rq, int *err)
 {
+	u32 slot = rq->slot;
 	const struct md_failfast_in in = facts(e, slot);
 
 	if (e->member[slot].faulty)
+		return;
+	if (in.others_can_serve && !in.failfast && array_record_bad(e, slot, member_sector(e, rq), rq->bytes / 512))
 		return;
 	if (!e->member[slot].in_sync || md_failfast_write(&in) == MD_FAIL_MEMBER)
 		array_member_error(e, slot);
 	else
 		*err = -EIO;
-}
-
-static u64 member_sector(const struct md_engine *e, const struct md_rq *rq)
-{
-	return rq->sector - e->member[rq->slot].sb.data_offset;
 }
 
 static void piece_end(struct md_engine *e, struct piece *p, int err)
@@ -194,7 +198,7 @@ static void write_done(struct md_engine *e, struct md_rq *rq, int err)
 	if (rq->slot >= MD_HEIR(0)) {
 		heir_written(e, rq, err);
 	} else if (err) {
-		copies_write_failed(e, rq->slot, &p->err);
+		copies_write_failed(e, rq, &p->err);
 	} else {
 		array_wrote(e, rq->slot, rq->sector, rq->bytes);
 		p->tried |= e->member[rq->slot].in_sync ? BIT(rq->slot) : 0;
@@ -204,7 +208,7 @@ static void write_done(struct md_engine *e, struct md_rq *rq, int err)
 	if (!p->tried)
 		p->err = -EIO;
 	p->waiter.go = failures_recorded;
-	if (!failure_matters(e) || !meta_wait(e, &p->waiter, e->meta_wanted))
+	if (!meta_wait(e, &p->waiter, e->meta_must))
 		write_end(e, p);
 }
 

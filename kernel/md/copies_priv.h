@@ -60,7 +60,7 @@ struct copies {
 /* copies_io.c */
 void copies_map(const struct md_engine *e, u64 sector, u32 sectors, struct md_extent *x);
 bool copies_readable(const struct md_engine *e, u32 slot, u64 sector, u32 sectors);
-void copies_write_failed(struct md_engine *e, u32 slot, int *err);
+void copies_write_failed(struct md_engine *e, const struct md_rq *rq, int *err);
 unsigned copies_flags(const struct md_engine *e, u32 slot);
 void copies_resume(struct md_engine *e); /* blocked writes that no job hinders any more */
 static inline bool ranges_meet(u64 a, u32 n, u64 b, u32 m)

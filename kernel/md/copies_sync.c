@@ -198,7 +198,7 @@ static void job_rq_done(struct md_engine *e, struct md_rq *rq, int err)
 	if (rq->slot >= MD_HEIR(0))
 		heir_written(e, rq, err);
 	else if (err)
-		copies_write_failed(e, rq->slot, &j->err);
+		copies_write_failed(e, rq, &j->err);
 	else
 		array_wrote(e, rq->slot, rq->sector, rq->bytes);
 	if (!err && !j->pass && rq->slot < MD_HEIR(0))

@@ -182,6 +182,7 @@ struct md_engine {
 	u32 open_writes;               /* requests taken and not finished */
 	u64 meta_wanted, meta_written; /* generations */
 	u64 meta_running;              /* generation under way, 0 none */
+	u64 meta_must;                 /* the one that says who missed a write: none is acknowledged before */
 	u32 meta_inflight;
 	struct list meta_wait;          /* meta_waiter */
 	struct meta_waiter meta_header; /* superblocks wait for the bitmap's header */
@@ -254,7 +255,10 @@ u64 array_failed(const struct md_engine *e);
 u64 slots_writable(const struct md_engine *e);
 bool array_can_lose(const struct md_engine *e, u32 slot);
 void array_member_error(struct md_engine *e, u32 slot);
-bool failure_matters(const struct md_engine *e); /* somebody may have missed a write, which must be recorded first */
+/* A member could not be written there, and others have what belongs there: true if that is in its log (or will be, with
+ * meta_must). */
+bool array_record_bad(struct md_engine *e, u32 slot, u64 sector, u32 sectors);
+void array_must_record(struct md_engine *e);                /* somebody missed a write */
 bool parity_is_good(const struct md_engine *e, u64 sector); /* it can be relied on */
 void meta_want(struct md_engine *e);
 bool meta_wait(struct md_engine *e, struct meta_waiter *w, u64 generation); /* false: it is written already */
@@ -322,8 +326,7 @@ bool ppl_is_idle(const struct md_engine *e);
 
 /* replace.c */
 u64 heirs_behind(const struct md_engine *e); /* slots whose heir has not everything yet */
-u64 heirs_faulty(const struct md_engine *e);
-u64 heirs_wait(const struct md_engine *e); /* slots whose heir must take over: no request begins */
+u64 heirs_wait(const struct md_engine *e);   /* slots whose heir must take over: no request begins */
 void heir_fail(struct md_engine *e, u32 slot);
 void heir_written(struct md_engine *e, const struct md_rq *rq, int err);
 int __must_check heir_load(struct md_engine *e, u32 slot, const struct md_member_config *m, bool clean);

@@ -37,7 +37,7 @@ u64 heirs_behind(const struct md_engine *e)
 	return behind;
 }
 
-u64 heirs_faulty(const struct md_engine *e)
+static u64 heirs_faulty(const struct md_engine *e)
 {
 	u64 faulty = 0;
 
@@ -64,7 +64,7 @@ void heir_fail(struct md_engine *e, u32 slot)
 	log_warn("md: the replacement of member %u failed", slot);
 	if (e->sync.kind == MD_SYNC_RECOVER && !(members_behind(e) | heirs_behind(e)))
 		md_stop_sync(e);
-	meta_want(e);
+	array_must_record(e);
 }
 
 void heir_written(struct md_engine *e, const struct md_rq *rq, int err)

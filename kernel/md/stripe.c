@@ -14,7 +14,7 @@
  *	MEMBERS		the members are written; then the write is acknowledged
  *
  * A page that cannot be read is reconstructed and written back; the loop simply decides again with that slot marked
- * bad. A failed write fails the member, and waits until the superblocks say so.
+ * bad. A failed write is recorded in the member's bad-block log, or fails the member, and waits until that is durable.
  *
  * Contract: engine_priv.h.
  *
@@ -49,13 +49,18 @@ u64 stripe_flag_mask(const struct md_engine *e, const struct md_stripe *sh, unsi
 	return m;
 }
 
-bool slot_readable(const struct md_engine *e, const struct md_stripe *sh, u32 i)
+/* As far as is known before it is read. */
+static bool slot_holds(const struct md_engine *e, const struct md_stripe *sh, u32 i)
 {
 	const struct member *m = &e->member[i];
 
-	return m->present && !m->faulty && !(sh->bad & BIT(i)) &&
-	       !md_bad_hits(&m->bad, m->sb.data_offset + sh->sector, MD_PAGE_SECTORS) &&
+	return m->present && !m->faulty && !md_bad_hits(&m->bad, m->sb.data_offset + sh->sector, MD_PAGE_SECTORS) &&
 	       (m->in_sync || sh->sector + MD_PAGE_SECTORS <= m->recovered);
+}
+
+bool slot_readable(const struct md_engine *e, const struct md_stripe *sh, u32 i)
+{
+	return !(sh->bad & BIT(i)) && slot_holds(e, sh, i);
 }
 
 static u64 readable_mask(const struct md_engine *e, const struct md_stripe *sh)
@@ -86,14 +91,26 @@ static void read_failed(struct md_engine *e, struct md_stripe *sh, u32 i)
 		sh->fix |= BIT(i);
 }
 
+/* The others have what belongs into slot i of this stripe. */
+static bool others_serve(const struct md_engine *e, const struct md_stripe *sh, u32 i)
+{
+	u32 lacking = 1;
+
+	for (u32 k = 0; k < e->geo.disks; k++)
+		lacking += k != i && !slot_holds(e, sh, k);
+	return lacking <= e->geo.parity && array_can_lose(e, i);
+}
+
 static void write_failed(struct md_engine *e, struct md_stripe *sh, u32 i)
 {
 	const struct md_failfast_in in = {
 		.failfast = e->member[i].sb.devflags & 2,
-		.others_can_serve = array_can_lose(e, i),
+		.others_can_serve = others_serve(e, sh, i),
 	};
 
 	if (e->member[i].faulty)
+		return;
+	if (in.others_can_serve && !in.failfast && array_record_bad(e, i, sh->sector, MD_PAGE_SECTORS))
 		return;
 	if (md_failfast_write(&in) == MD_FAIL_MEMBER)
 		array_member_error(e, i);
@@ -571,7 +588,7 @@ static void members_written(struct md_engine *e, struct md_stripe *sh)
 	if (__builtin_popcountll(all_slots(e) & ~slots_writable(e)) > e->geo.parity)
 		sh->err = -EIO;
 	sh->phase = COMMIT;
-	if (failure_matters(e) && stripe_wait_meta(e, sh, e->meta_wanted))
+	if (stripe_wait_meta(e, sh, e->meta_must))
 		return;
 	for (u32 i = 0; i < e->geo.disks; i++) {
 		struct slot_page *s = &sh->s[i];

@@ -44,7 +44,7 @@ static struct sim_disk *disk_of(struct sim *s, u32 slot)
 
 static void disk_init(struct sim_disk *d, u64 sectors)
 {
-	*d = (struct sim_disk){ .sectors = sectors, .bad_sector = ~0ULL };
+	*d = (struct sim_disk){ .sectors = sectors, .bad_sector = ~0ULL, .stuck = ~0ULL };
 	d->stable = calloc(1, sectors * 512);
 	d->view = calloc(1, sectors * 512);
 	list_init(&d->unflushed);
@@ -67,7 +67,7 @@ static int disk_write(struct sim_disk *d, u64 sector, const void *buf, u32 bytes
 	struct write *w;
 
 	ensure(sector + bytes / 512 <= d->sectors);
-	if (d->dead)
+	if (d->dead || d->stuck - sector < bytes / 512)
 		return -EIO;
 	w = malloc(sizeof(*w) + bytes);
 	*w = (struct write){ .sector = sector, .bytes = bytes, .fua = fua };

@@ -23,6 +23,7 @@ struct sim_disk {
 	struct list unflushed;
 	bool dead;      /* every request fails */
 	u64 bad_sector; /* reads of it fail until it is written; ~0 none */
+	u64 stuck;      /* a sector that cannot be written; ~0 none */
 };
 
 struct sim {

@@ -180,6 +180,70 @@ static void rebuild_goes_on(void **state)
 	}
 }
 
+static void fill(struct md_engine *e)
+{
+	for (u64 at = 0; at < md_engine_geo(e)->sectors; at += 8) {
+		memset(page, (int)(at / 8), sizeof(page));
+		assert_int_equal(sim_rw(&sim, e, MD_WRITE, at, 8, page), 0);
+	}
+	md_quiesce(e);
+	assert_true(sim_settle(&sim, e));
+}
+
+/* A sector that cannot be written costs the member that page, also after a stop; when it can be, the page is back. */
+static void write_error_is_recorded(void **state)
+{
+	static const struct {
+		int level;
+		u32 layout, disks, chunk;
+	} shapes[] = { { 5, 2, 4, 16 }, { 6, 2, 5, 16 }, { 1, 0, 2, 0 }, { 10, 0x102, 4, 16 } };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(shapes); i++) {
+		struct md_engine *e;
+		struct md_status st;
+		u64 at;
+
+		sim_create(&sim, 30 + i, shapes[i].level, shapes[i].layout, shapes[i].disks, shapes[i].chunk, MEMBER,
+			   false);
+		sim.disk[1].stuck = SIM_DATA_OFFSET + 100;
+		e = begin(0);
+		fill(e);
+		md_status(e, &st);
+		assert_int_equal(st.failed, 0);
+		assert_int_equal(md_bad_blocks(e, 1)->n, 1);
+		assert_int_equal(errors(e, &at), 0);
+		md_engine_destroy(e);
+		e = begin(0);
+		assert_int_equal(md_bad_blocks(e, 1)->n, 1);
+		assert_int_equal(errors(e, &at), 0);
+		sim.disk[1].stuck = ~0ULL;
+		fill(e);
+		assert_int_equal(md_bad_blocks(e, 1)->n, 0);
+		md_engine_destroy(e);
+		sim_destroy(&sim);
+	}
+}
+
+/* Where too many cannot be written the write fails, and nobody is thrown out. */
+static void nobody_can_write(void **state)
+{
+	struct md_engine *e;
+	struct md_status st;
+	u32 failed = 0;
+
+	sim_create(&sim, 40, 5, 2, 4, 16, MEMBER, false);
+	for (int i = 0; i < 3; i++)
+		sim.disk[i].stuck = SIM_DATA_OFFSET + 100;
+	e = begin(0);
+	for (u64 at = 0; at < md_engine_geo(e)->sectors; at += 8)
+		failed += sim_rw(&sim, e, MD_WRITE, at, 8, page) != 0;
+	assert_in_range(failed, 1, 3);
+	md_status(e, &st);
+	assert_int_equal(st.failed, 0);
+	md_engine_destroy(e);
+	sim_destroy(&sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -187,6 +251,8 @@ int main(void)
 		cmocka_unit_test(full),
 		cmocka_unit_test(damaged),
 		cmocka_unit_test(rebuild_goes_on),
+		cmocka_unit_test(write_error_is_recorded),
+		cmocka_unit_test(nobody_can_write),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

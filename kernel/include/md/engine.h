@@ -121,9 +121,10 @@ enum md_sync { MD_SYNC_NONE, MD_SYNC_RESYNC, MD_SYNC_CHECK, MD_SYNC_REPAIR, MD_S
 struct md_status {
 	u64 failed, in_sync; /* slot masks; failed: everything that is not in sync */
 	u64 faulty;          /* of failed: members that had errors or were failed */
-	u64 heirs, heirs_behind,
-		heirs_faulty; /* slots with an heir; that has not everything yet; with one that failed */
-	u64 heirs_due;        /* md_inherit now */
+	u64 heirs;           /* slots with an heir */
+	u64 heirs_behind;    /* that has not everything yet */
+	u64 heirs_faulty;    /* with one that failed */
+	u64 heirs_due;       /* md_inherit now */
 	u64 events;
 	bool clean; /* no write is under way, and the superblocks say so */
 	bool read_only, journal_failed;

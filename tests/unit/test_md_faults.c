@@ -85,7 +85,7 @@ static u32 faults(struct md_engine *e)
 	u64 m = status(e).failed;
 
 	for (u32 i = 0; i < sim.disks; i++)
-		if (sim.disk[i].dead || sim.disk[i].bad_sector != ~0ULL)
+		if (sim.disk[i].dead || sim.disk[i].bad_sector != ~0ULL || md_bad_blocks(e, i)->n)
 			m |= BIT(i);
 	return (u32)__builtin_popcountll(m);
 }
@@ -102,12 +102,15 @@ static void spoil(struct md_engine *e, const struct storm *s, u32 i)
 		sim.disk[i].bad_sector = SIM_DATA_OFFSET + sim_random(&sim) % MEMBER_SECTORS;
 }
 
-/* It is there again, with what it had; if it was missed meanwhile, it is added. */
+/* It is there again, with what it had; if it was missed meanwhile, it is added. One that could not be written in places
+ * is thrown out before, and is rebuilt. */
 static void come_back(struct md_engine *e, u32 i)
 {
 	struct md_super sb;
 
 	sim.disk[i].dead = false;
+	if (md_bad_blocks(e, i)->n)
+		(void)!md_fail_member(e, i);
 	if (!(status(e).faulty & BIT(i)))
 		return;
 	sim.disk[i].bad_sector = ~0ULL; /* in case that is why it failed */
@@ -157,7 +160,7 @@ static void event(struct md_engine *e, const struct storm *s)
 	case 7:
 	case 8:
 		for (i = 0; i < s->disks; i++)
-			if (sim.disk[i].dead || status(e).faulty & BIT(i))
+			if (sim.disk[i].dead || status(e).faulty & BIT(i) || md_bad_blocks(e, i)->n)
 				come_back(e, i);
 		break;
 	case 9:

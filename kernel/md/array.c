@@ -453,6 +453,8 @@ int md_set_read_only(struct md_engine *e, bool on)
 	if (!on && e->j.failed)
 		return fail(EROFS, "the journal has failed");
 	e->read_only = on;
+	if (!on && array_failed(e))
+		array_must_record(e);
 	return 0;
 }
 

@@ -348,6 +348,8 @@ int md_engine_create(struct md_engine **out, const struct md_config *c)
 		goto out;
 	if (!md_geo_serves(&e->geo, array_failed(e)))
 		err = fail(EINVAL, "%d of %u members are missing", __builtin_popcountll(array_failed(e)), e->geo.disks);
+	if (array_failed(e) && !e->read_only) /* who is not here misses what is written */
+		array_must_record(e);
 out:
 	if (err < 0) {
 		md_engine_destroy(e);

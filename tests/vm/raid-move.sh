@@ -8,7 +8,7 @@
 cd "$(dirname "$0")/../.." || exit 2
 . tests/vm/raid/moves.sh
 
-all="plain marked layouts degraded raid6 through back ppl"
+all="plain marked layouts degraded raid6 through back ppl replacing"
 [ "${TEST_MODE:-all}" = all ] || all=through # the others take minutes
 cases=${*:-$all}
 for c in $cases; do
@@ -43,6 +43,7 @@ for c in $cases; do
 	ppl)
 		linux_to_ostrom "raid5 with a partial parity log, crashed" 4 "-l5 -c64 --consistency-policy=ppl" 16896 - crash
 		ostrom_to_linux "raid5 with a partial parity log, killed" "d0 d1 d2 d3" 16896 "" kill ;;
+	replacing) linux_to_ostrom "raid5, a member being replaced" 3 "-l5 -c64" 11776 - stop "$replacing" ;;
 	cut) linux_to_ostrom "raid5 write-back, crashed" 4 "-l5 -c64" 17664 write-back crash ;;
 	*) echo "no case $c"; exit 2 ;;
 	esac

@@ -37,6 +37,13 @@ open(tmp + '/want', 'wb').write(want)
 END
 }
 
+# For linux_writes: $extra is to replace the first member, and has little of it yet.
+replacing="echo 100 > /sys/block/md0/md/sync_speed_min; echo 400 > /sys/block/md0/md/sync_speed_max
+mdadm /dev/md0 --add \$extra > /dev/null 2>&1
+mdadm /dev/md0 --replace /dev/vda --with \$extra > /dev/null 2>&1
+sleep 6
+grep -q '(R)' /proc/mdstat || { cat /proc/mdstat; exit 1; }"
+
 # linux_writes NAME MEMBERS CREATE-OPTIONS BLOCKS JOURNAL-MODE(or -) END(stop|crash|fail) [COMMANDS]. Leaves the names in $disks.
 # COMMANDS come after the writes, and have one more device, $extra.
 linux_writes() {

@@ -48,6 +48,7 @@ static void array_init(struct md_array *a, unsigned minor)
 	spin_init(&a->queue_lock, RANK_DRIVER);
 	list_init(&a->disks);
 	list_init(&a->to_issue);
+	list_init(&a->unsent);
 	list_init(&a->incoming);
 	list_init(&a->completed);
 	waitq_init(&a->wake);

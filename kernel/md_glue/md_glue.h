@@ -6,7 +6,8 @@
  *              |  a->lock
  *      run.c   starts and stops the engine       member.c   devices and their superblocks       change.c   bitmap, size
  *              |
- *      worker.c   bios in, requests to members, completions, spares       pace.c   how fast      a->engine_lock
+ *      worker.c   bios in, completions, spares       pace.c   how fast                            a->engine_lock
+ *      issue.c    requests to members                                                             a->queue_lock
  *      bypass.c   reads that need no engine                                                       none
  *
  * Locks. a->lock (RANK_SUBSYS): the configuration: which devices, running or not. a->engine_lock (RANK_DEVICE): the
@@ -30,6 +31,8 @@
 #define MD_STRIPES   256
 #define MD_SAFE_NS   (200 * NSEC_PER_MSEC) /* without a write: the array is marked clean, unless told otherwise */
 #define MD_MAX_MINOR 128
+#define MD_HANDS     3
+#define MD_RETRY_NS  (10 * NSEC_PER_MSEC) /* after want of memory */
 
 struct md_array;
 
@@ -45,8 +48,9 @@ struct md_disk {
 	u64 ppl_sector;         /* where a partial parity log would be: absolute */
 	u32 ppl_sectors;
 	atomic_t inflight, errors;
-	struct attr_dir attr;   /* md/dev-NAME */
-	char name[40], link[8]; /* dev-vda, and rd0 while in slot 0 */
+	struct list outgoing, errand; /* md_rq; a batch's or a hand's disks */
+	struct attr_dir attr;         /* md/dev-NAME */
+	char name[40], link[8];       /* dev-vda, and rd0 while in slot 0 */
 };
 
 /* One bio of the array on its way through the engine. */
@@ -55,6 +59,22 @@ struct md_request {
 	struct bio *bio;
 	struct md_io io;
 	struct md_vec vec[MD_VECS];
+};
+
+/* Helps the worker: sends to disks. */
+struct md_hand {
+	struct md_array *a;
+	struct task *task;
+	struct waitq wake;
+	struct list disks; /* with something outgoing */
+	bool kicked, stopping;
+};
+
+/* What a turn wants of the disks. */
+struct md_batch {
+	struct list disks; /* errand */
+	unsigned requests;
+	bool is_retry; /* memory was short the last time */
 };
 
 /* How far a pass was at the last two marks. */
@@ -93,6 +113,9 @@ struct md_array {
 	struct spinlock queue_lock;
 	struct list incoming;  /* md_request */
 	struct list completed; /* md_rq */
+	struct list unsent;    /* md_rq: memory was short */
+	struct md_hand hands[MD_HANDS];
+	unsigned nhands;
 	struct waitq wake, idle;
 	bool kicked, stopping, quiescing, is_idle;
 	struct task *worker;
@@ -149,10 +172,16 @@ u32 md_speed_limit(const struct md_array *a, bool most);            /* KiB/s */
 void md_worker(void *array);
 void md_kick(struct md_array *a);
 bool md_is_suspended(const struct md_array *a);
-int md_queue(struct block_hwq *h, struct bio *b); /* the block driver's */
-void md_engine_wants(void *array, struct md_rq *rq);
+int md_queue(struct block_hwq *h, struct bio *b);           /* the block driver's */
 void md_settle(struct md_array *a);                         /* waits until the engine has nothing to do; a->lock */
 void md_snapshot(struct md_array *a, struct md_status *st); /* zeroes when not running */
+
+/* issue.c */
+void md_engine_wants(void *array, struct md_rq *rq);
+void md_hand_out(struct md_array *a, struct md_batch *batch); /* engine_lock */
+bool md_send(struct md_array *a, struct md_batch *batch);     /* without it; false: memory is short, again later */
+int md_hands_start(struct md_array *a);
+void md_hands_end(struct md_array *a);
 
 /* bypass.c */
 bool md_bypass(struct bio *b);            /* the block driver's */

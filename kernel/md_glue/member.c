@@ -95,6 +95,8 @@ static int open_disk(struct md_array *a, u32 rdev, struct md_disk **out)
 		return -ENOMEM;
 	d->a = a;
 	d->slot = d->meant_for = MD_NO_SLOT;
+	list_init(&d->outgoing);
+	list_init(&d->errand);
 	d->dev = block_find(rdev);
 	err = d->dev ? block_claim(d->dev, d) : -ENXIO;
 	if (err) {

@@ -283,8 +283,14 @@ static void reset(struct md_array *a)
 
 static int start_worker(struct md_array *a)
 {
+	int err = md_hands_start(a);
+
 	a->stopping = a->kicked = a->quiescing = false;
-	return kthread_run(&a->worker, md_worker, a, "%s_%s", a->block.name, md_level_name(a->geo.level));
+	if (!err)
+		err = kthread_run(&a->worker, md_worker, a, "%s_%s", a->block.name, md_level_name(a->geo.level));
+	if (err)
+		md_hands_end(a);
+	return err;
 }
 
 static void end_worker(struct md_array *a)
@@ -292,6 +298,7 @@ static void end_worker(struct md_array *a)
 	WRITE_ONCE(a->stopping, true);
 	waitq_wake_all(&a->wake);
 	kthread_join(&a->worker);
+	md_hands_end(a);
 }
 
 /* From the newest member. */

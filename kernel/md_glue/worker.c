@@ -4,8 +4,8 @@
  * deferred jobs.
  *
  * Idea: a thread an array. Everything for the engine is queued for it; a turn takes all of it over, lets the engine do
- * what it can, looks after the members (who failed, which spare takes over, whether to rebuild) and sends what the
- * engine wants to the members.
+ * what it can and looks after the members (who failed, which spare takes over, whether to rebuild). What the engine
+ * wants of the members is sent after the turn (issue.c).
  *
  *      bio --queue_lock--> incoming ---.                    .--> to_issue --> bio of a member
  *                                      +--> turn: engine ---+
@@ -18,25 +18,12 @@
  * Locks: queue_lock inside IRQs; engine_lock around a turn; no lock while waiting.
  */
 #include <alloc/slab.h>
-#include <arch/mmu.h>
 #include <core/clock.h>
 #include <core/log.h>
 #include <lib/err.h>
 #include <lib/string.h>
-#include <task/plug.h>
 #include <task/task.h>
 #include "md_glue.h"
-
-#define RETRY_NS (10 * NSEC_PER_MSEC) /* after want of memory */
-
-struct below { /* a request to a member */
-	struct bio bio;
-	struct md_array *a;
-	struct md_disk *d;
-	struct md_rq *rq;
-	unsigned n;
-	struct bio_vec vec[];
-};
 
 void md_kick(struct md_array *a)
 {
@@ -82,120 +69,6 @@ int md_queue(struct block_hwq *h, struct bio *b)
 	spin_unlock(&a->queue_lock);
 	md_kick(a);
 	return 0;
-}
-
-/* ---- requests to members ------------------------------------------------------------------------------------- */
-
-void md_engine_wants(void *array, struct md_rq *rq)
-{
-	struct md_array *a = array;
-
-	list_add_tail(&rq->link, &a->to_issue);
-}
-
-static void answer(struct md_array *a, struct md_rq *rq, int err)
-{
-	ulong irq = spin_lock_irqsave(&a->queue_lock);
-
-	rq->owner = (void *)(long)err;
-	list_add_tail(&rq->link, &a->completed);
-	spin_unlock_irqrestore(&a->queue_lock, irq);
-	md_kick(a);
-}
-
-static void below_done(struct bio *bio)
-{
-	struct below *b = container_of(bio, struct below, bio);
-	struct md_array *a = b->a;
-
-	if (bio->status && bio->op == BLOCK_READ)
-		atomic_inc(&b->d->errors);
-	atomic_dec(&b->d->inflight);
-	answer(a, b->rq, bio->status);
-	kfree(b);
-}
-
-/* Appends a piece of a request's memory, page by page. */
-static int add_piece(void *arg, u32 unused, void *base, u32 bytes)
-{
-	struct below *b = arg;
-
-	while (bytes) {
-		u32 offset = (ulong)base & (PAGE_SIZE - 1), n = min(bytes, (u32)PAGE_SIZE - offset);
-
-		b->vec[b->n++] = (struct bio_vec){ virt_to_page(base), offset, n };
-		base = (u8 *)base + n;
-		bytes -= n;
-	}
-	return 0;
-}
-
-/* How many pages a piece lies in. */
-static int count_piece(void *arg, u32 unused, void *base, u32 bytes)
-{
-	*(unsigned *)arg += DIV_ROUND_UP(((ulong)base & (PAGE_SIZE - 1)) + bytes, PAGE_SIZE);
-	return 0;
-}
-
-static struct below *make_below(struct md_array *a, struct md_disk *d, struct md_rq *rq)
-{
-	static const u8 op[] = { [MD_READ] = BLOCK_READ, [MD_WRITE] = BLOCK_WRITE, [MD_FLUSH] = BLOCK_FLUSH };
-	unsigned pages = 0, n;
-	struct below *b;
-
-	if (rq->dir != MD_FLUSH)
-		(void)md_rq_for_each(rq, count_piece, &pages);
-	b = kmalloc(sizeof(*b) + pages * sizeof(b->vec[0]), ALLOC_ATOMIC);
-	if (!b)
-		return NULL;
-	b->n = 0;
-	if (pages)
-		(void)md_rq_for_each(rq, add_piece, b);
-	n = b->n;
-	b->a = a;
-	b->d = d;
-	b->rq = rq;
-	bio_init(&b->bio, d->dev, op[rq->dir], rq->dir == MD_FLUSH ? 0 : rq->sector, n ? b->vec : NULL, n);
-	b->bio.flags = BIO_DIRECT | BIO_SYNC | (rq->flags & MD_FUA ? BIO_FUA : 0) |
-		       (rq->flags & MD_PREFLUSH ? BIO_PREFLUSH : 0) | (rq->flags & MD_FAILFAST ? BIO_FAILFAST : 0);
-	b->bio.payer = rq->payer;
-	b->bio.done = below_done;
-	return b;
-}
-
-/* False: memory is short, later. */
-static bool issue_all(struct md_array *a)
-{
-	while (!list_empty(&a->to_issue)) {
-		struct md_rq *rq = list_first_entry(&a->to_issue, struct md_rq, link);
-		struct md_disk *d = a->slot[rq->slot];
-		struct below *b;
-
-		if (!d) {
-			list_del(&rq->link);
-			answer(a, rq, -ENODEV);
-			continue;
-		}
-		b = make_below(a, d, rq);
-		if (!b)
-			return false;
-		list_del(&rq->link);
-		atomic_inc(&d->inflight);
-		block_submit(&b->bio);
-	}
-	return true;
-}
-
-/* Neighbours (pages of the journal, of a stripe's column) go to a member as one. */
-static bool issue(struct md_array *a)
-{
-	struct plug plug;
-	bool issued;
-
-	plug_start(&plug);
-	issued = issue_all(a);
-	plug_finish(&plug);
-	return issued;
 }
 
 /* ---- looking after the members ----------------------------------------------------------------------------- */
@@ -412,12 +285,11 @@ static void feed(struct md_array *a)
 	}
 }
 
-/* Returns when to come again unasked. */
-static u64 turn(struct md_array *a)
+/* Returns when to come again unasked, and what is to be sent. */
+static u64 turn(struct md_array *a, struct md_batch *batch)
 {
 	u64 now = clock_ns(), again = ~0ULL, pace;
 	struct md_status st;
-	bool issued;
 
 	feed(a);
 	md_set_time(a->e, clock_real_ns() / NSEC_PER_SEC);
@@ -440,12 +312,11 @@ static u64 turn(struct md_array *a)
 	}
 	if (st.bitmap_set && !st.failed)
 		again = min(again, now + st.bitmap_sleep * NSEC_PER_SEC);
-	again = min(again, pace);
-	issued = issue(a);
-	a->is_idle = issued && md_is_idle(a->e);
+	md_hand_out(a, batch);
+	a->is_idle = md_is_idle(a->e);
 	if (a->is_idle)
 		waitq_wake_all(&a->idle);
-	return issued ? again : now + RETRY_NS;
+	return min(again, pace);
 }
 
 static bool take_kick(struct md_array *a)
@@ -456,13 +327,16 @@ static bool take_kick(struct md_array *a)
 void md_worker(void *array)
 {
 	struct md_array *a = array;
+	struct md_batch batch;
 	u64 again = 0;
 
 	while (!READ_ONCE(a->stopping)) {
 		(void)wait_event_until(&a->wake, take_kick(a) || READ_ONCE(a->stopping), again);
 		mutex_lock(&a->engine_lock);
-		again = turn(a);
+		again = turn(a, &batch);
 		mutex_unlock(&a->engine_lock);
+		if (!md_send(a, &batch))
+			again = clock_ns() + MD_RETRY_NS;
 	}
 }
 

@@ -179,10 +179,14 @@ static void stopped(const struct shape *s, u64 n)
 static void crashed(const struct shape *s, u64 n)
 {
 	struct md_engine *e = make(s, n);
+	struct md_super sb;
 
 	add_heir(e);
 	copy_a_while(e, 2);
 	sim_crash(&sim);
+	assert_int_equal(md_super_decode(sim.disk[sim.disks + 1].view + 8 * 512, 8, &sb), 0);
+	if (!s->journal && sb.features & MD_FEATURE_REPLACEMENT)
+		assert_int_equal(sb.recovery_offset, 0); /* for Linux; here an array that is not clean is enough */
 	restart(&e, 0, s->mode);
 	if (status(e).parity_good != MD_CLEAN)
 		sync_pass(e, MD_SYNC_RESYNC);

@@ -247,6 +247,8 @@ ok "stop at last" mdadm -S /dev/md0
 mdadm --zero-superblock $1 $2 $3
 ok "create" mdadm -CR /dev/md0 -l5 -n3 -c64 --bitmap=none $1 $2 $3
 mdadm --wait /dev/md0
+mdadm -S /dev/md0
+ok "room for a log" mdadm -A --update=no-bbl /dev/md0 $1 $2 $3
 ok "write" dd if=/tmp/x of=/dev/md0 bs=64k count=60 oflag=direct
 ok "a partial parity log" mdadm --grow --consistency-policy=ppl /dev/md0
 ok "which is its policy" grep ppl $m/consistency_policy

@@ -312,7 +312,7 @@ int ppl_init(struct md_engine *e, const struct md_super *truth, u64 generation)
 	e->ppl->generation = generation;
 	for (u32 i = 0; !err && i < e->geo.disks; i++) {
 		err = init_log(e->ppl, i);
-		if (!err && e->member[i].present)
+		if (!err && e->member[i].present && !e->member[i].faulty)
 			err = ppl_member_added(e, i, &e->member[i].sb);
 		if (!err && e->heirs & BIT(i))
 			err = ppl_fits(e, &e->heir[i].sb);

@@ -46,7 +46,7 @@ static void place_logs(struct md_engine *e, const u32 *word)
 	for (u32 i = 0; i < e->geo.disks; i++) {
 		struct md_super *sb = &e->member[i].sb;
 
-		if (!e->member[i].present)
+		if (!e->member[i].present || e->member[i].faulty)
 			continue;
 		sb->features = word ? sb->features | MD_FEATURE_PPL : sb->features & ~(u32)MD_FEATURE_PPL;
 		sb->bitmap_or_ppl = word ? word[i] : 0;

@@ -107,8 +107,8 @@ static int open_disk(struct md_array *a, u32 rdev, struct md_disk **out)
 	}
 	str_format(d->name, sizeof(d->name), "dev-%s", d->dev->name);
 	err = read_super(a, d);
-	if (!err && has_ppl(&d->sb))
-		err = md_ppl_place(&d->sb, &d->ppl_sector, &d->ppl_sectors);
+	if (!err && has_ppl(&d->sb) && md_ppl_place(&d->sb, &d->ppl_sector, &d->ppl_sectors))
+		d->ppl_sectors = 0; /* the engine will not take it */
 	if (!err)
 		err = check_kin(a, d);
 	if (err) {

@@ -405,6 +405,16 @@ static void partial_parity_log_comes_and_goes(void **state)
 		sync_pass(e, MD_SYNC_RESYNC);
 		assert_int_equal(sync_pass(e, MD_SYNC_CHECK), 0);
 	}
+	assert_int_equal(md_fail_member(e, 2), 0); /* who has failed needs no log */
+	md_quiesce(e);
+	assert_true(sim_settle(&sim, e));
+	assert_int_equal(md_set_ppl(e, NULL), 0);
+	assert_true(sim_settle(&sim, e));
+	word[2] = 0;
+	assert_int_equal(md_set_ppl(e, word), 0);
+	assert_true(sim_settle(&sim, e));
+	random_writes(e, 20);
+	verify(e);
 	stop(e);
 }
 

@@ -254,14 +254,12 @@ ok "a partial parity log" mdadm --grow --consistency-policy=ppl /dev/md0
 ok "which is its policy" grep ppl $m/consistency_policy
 ok "write with it" dd if=/tmp/x of=/dev/md0 bs=64k count=60 oflag=direct
 ok "agrees with it" agrees
-ok "a spare comes" mdadm /dev/md0 --add $4
-ok "and takes over" sh -c "mdadm /dev/md0 --fail $1; mdadm --wait /dev/md0; [ \$(cat $m/degraded) = 0 ]"
 ok "taken away" mdadm --grow --consistency-policy=resync /dev/md0
 ok "said" grep resync $m/consistency_policy
 ok "given again" mdadm --grow --consistency-policy=ppl /dev/md0
 ok "read after that" same 60
 ok "stop" mdadm -S /dev/md0
-ok "assemble" mdadm -A /dev/md0 $2 $3 $4
+ok "assemble" mdadm -A /dev/md0 $1 $2 $3
 ok "still there" grep ppl $m/consistency_policy
 echo 0 > $m/suspend_lo; echo 256 > $m/suspend_hi
 dd if=/tmp/x of=/dev/md0 bs=64k count=1 oflag=direct 2> /dev/null &
@@ -271,10 +269,9 @@ ok "a write in it waits" kill -0 $!
 echo 0 > $m/suspend_hi
 ok "and then ends" wait $!
 ok "taken away again" mdadm --grow --consistency-policy=resync /dev/md0
-mdadm --zero-superblock $1
-no "no journal while it is written to" mdadm /dev/md0 --add-journal $1
+no "no journal while it is written to" mdadm /dev/md0 --add-journal $4
 ok "read-only" mdadm -o /dev/md0
-ok "its first journal" mdadm /dev/md0 --add-journal $1
+ok "its first journal" mdadm /dev/md0 --add-journal $4
 ok "which is its policy" grep journal $m/consistency_policy
 ok "needs no resync" [ "$(cat $m/sync_action) $(cat $m/degraded)" = "idle 0" ]
 ok "write-back" sh -c "echo write-back > $m/journal_mode"

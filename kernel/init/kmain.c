@@ -4,7 +4,7 @@
  * read.
  *
  * Idea: two lists of calls. kmain runs on the boot stack until threads exist; `first_thread` does
- * the rest as a thread, so it may sleep, and ends as the first user program. `bootchart` on the
+ * the rest as a thread, so it may sleep, starts the first user program, and stays as kthreadd. `bootchart` on the
  * command line prints the time of each step.
  *
  * Contract: arch/upcalls.h.
@@ -97,8 +97,9 @@ void kmain(void)
 	STEP(alloc_init());
 	STEP(machine_init());
 	STEP(task_init());
+	STEP(pid_init());
 	STEP(cpu_start_all(max_cpus()));
-	if (kthread_run(NULL, first_thread, NULL, "init"))
+	if (kthread_run(NULL, first_thread, NULL, "kthreadd"))
 		panic("no memory for the first thread");
 	sched_start();
 }

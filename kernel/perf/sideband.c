@@ -95,7 +95,7 @@ void perf_hook_forked(struct task *child)
 
 void perf_hook_exit(void)
 {
-	struct process *p = current->process->parent;
+	struct process *p = current->process ? current->process->parent : NULL;
 	ulong irq = irq_save();
 	struct task *parent = p && p->leader ? p->leader : current;
 

@@ -67,7 +67,6 @@ static void become_process_1(void)
 	current->process = p;
 	irq = process_list_begin();
 	pid_ns_first.reaper = p;
-	pid_ns_first.last = 1;
 	p->leader = current; /* with the reference of its creator, the other one is the membership's */
 	task_get(current);
 	process_enroll(p, NULL, pid, pid);
@@ -158,5 +157,8 @@ void process_start_init(void)
 	task_wake(t);
 	files_exit(current);
 	fs_exit(current);
-	task_exit();
+	for (;;) {
+		sched_set_state(TASK_INTERRUPTIBLE);
+		sched_sleep();
+	}
 }

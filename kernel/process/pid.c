@@ -7,13 +7,13 @@
  * table under RCU. What has the identity (task, process, members of a group, of a session) hangs on
  * it; when the last of them goes, the numbers become free. Numbers are given out in a circle.
  *
- * Contract: process/process.h. Number 1 of a namespace is its reaper.
+ * Contract: process/process.h. Number 1 of a namespace is its reaper; in the first one, process_start_init takes it
+ * when kernel threads have theirs already.
  *
  * Locks: process_list_lock (f) for changes; look-ups under RCU; struct pid freed after a grace
  * period.
  */
 #include "process_priv.h"
-#include <core/init.h>
 #include <lib/string.h>
 #include <linux/sched.h>
 
@@ -24,16 +24,10 @@ static ulong first_used[PID_MAX_DEFAULT / 64];
 
 struct pid_ns pid_ns_first = {
 	.max = PID_MAX_DEFAULT,
+	.last = 1, /* number 1 waits for the first program */
 	.used = first_used,
 	.left = WAITQ_INIT(pid_ns_first.left),
 };
-
-void pid_init(void)
-{
-	for (unsigned i = 0; i < HASH_SIZE; i++)
-		list_init(&hash[i]);
-	first_used[0] = 1; /* number 0 */
-}
 
 static struct list *bucket(int nr, const struct pid_ns *ns)
 {
@@ -227,11 +221,29 @@ struct process *process_next_in(int *nr, const struct pid_ns *ns)
 	return NULL;
 }
 
+int pid_next_listed(int nr, const struct pid_ns *ns)
+{
+	for (int at = next_used(ns, max(nr, 1)); at; at = next_used(ns, at + 1)) {
+		const struct pid *p;
+		const struct task *t;
+		bool listed;
+
+		rcu_read_lock();
+		p = find_in(at, ns);
+		t = p ? rcu_deref(p->task) : NULL;
+		listed = p && (rcu_deref(p->process) || (t && !t->process));
+		rcu_read_unlock();
+		if (listed)
+			return at;
+	}
+	return 0;
+}
+
 struct task *task_next(int *nr, bool everywhere)
 {
 	const struct pid_ns *ns = everywhere ? &pid_ns_first : pid_ns_current();
 
-	for (int at = next_used(ns, max(*nr, 1)); at; at = at + 1 < PID_MAX_DEFAULT ? next_used(ns, at + 1) : 0) {
+	for (int at = next_used(ns, max(*nr, 1)); at; at = next_used(ns, at + 1)) {
 		struct task *t;
 		struct pid *p;
 
@@ -480,8 +492,10 @@ bool pid_ns_is_ended_by(const struct process *p)
 	return ns->dying && ns->reaper == p;
 }
 
-static void pid_ns_init(void)
+void pid_init(void)
 {
+	for (unsigned i = 0; i < HASH_SIZE; i++)
+		list_init(&hash[i]);
+	first_used[0] = 1; /* number 0 */
 	ns_kind_register(NS_PID, &ns_ops);
 }
-PART_INIT(core, pid_ns_init);

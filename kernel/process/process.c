@@ -28,7 +28,6 @@ void process_init(void)
 	process_cache = kcache_create_charged("process", sizeof(struct process), 64);
 	sighand_cache = kcache_create_charged("sighand", sizeof(struct sighand), 0);
 	ensure(process_cache && sighand_cache);
-	pid_init();
 	futex_init();
 	vdso_init();
 }

@@ -18,7 +18,6 @@
 struct file;
 
 /* ---- pid.c ---- */
-void pid_init(void);
 #define PID_MAX_DEFAULT 32768
 
 struct pid_ns {

@@ -246,7 +246,8 @@ static long group_or_session(int nr, bool session)
 {
 	ulong irq = process_list_begin();
 	struct process *p = find_locked(nr);
-	long result = !p ? -ESRCH : pid_nr(session ? p->session : p->pgrp);
+	const struct task *t = p ? NULL : task_find(nr);
+	long result = p ? pid_nr(session ? p->session : p->pgrp) : t && !t->process ? 0 : -ESRCH;
 
 	process_list_end(irq);
 	return result;
@@ -383,9 +384,13 @@ long sys_prlimit64(int pid, u32 resource, const void __user *new_rlim, void __us
 	t = task_find_get(pid);
 	if (!t)
 		return -ESRCH;
-	err = t->process == current->process || capable(CAP_SYS_RESOURCE) || uid_eq(current->cred->uid, t->cred->uid)
-		      ? limits_of(t->process, resource, new_rlim, old_rlim)
-		      : -EPERM;
+	if (!t->process)
+		err = -ESRCH; /* a kernel thread is bound by no limits */
+	else
+		err = t->process == current->process || capable(CAP_SYS_RESOURCE) ||
+				      uid_eq(current->cred->uid, t->cred->uid)
+			      ? limits_of(t->process, resource, new_rlim, old_rlim)
+			      : -EPERM;
 	task_put(t);
 	return err;
 }

@@ -165,25 +165,28 @@ static int kill_group(int nr, int sig, const siginfo_t *si)
 	return err;
 }
 
-/* A thread's number also names its process. Counted, or NULL. */
-static struct process *find_target(int pid)
+/* A thread's number also names its process. Kernel threads take no signals, but may be asked whether they live. */
+static int send_number(int nr, int sig, const siginfo_t *si)
 {
-	struct process *p = process_find_get(pid);
-	struct task *t = p ? NULL : task_find_get(pid);
+	struct process *p = process_find_get(nr);
+	struct task *t = p ? NULL : task_find_get(nr);
+	int err = -ESRCH;
 
-	if (t) {
-		p = t->process;
-		process_get(p);
+	if (p)
+		err = send_process(sig, si, p);
+	else if (t && t->process)
+		err = send_process(sig, si, t->process);
+	else if (t)
+		err = process_may_signal(t, sig) ? 0 : -EPERM;
+	process_put(p);
+	if (t)
 		task_put(t);
-	}
-	return p;
+	return err;
 }
 
 long sys_kill(int pid, int sig)
 {
-	struct process *p;
 	siginfo_t si;
-	int err;
 
 	if (sig < 0 || sig > 64)
 		return -EINVAL;
@@ -192,12 +195,7 @@ long sys_kill(int pid, int sig)
 		return send_many(sig, &si, NULL);
 	if (pid <= 0)
 		return pid == (int)0x80000000 ? -ESRCH : kill_group(-pid, sig, &si);
-	p = find_target(pid);
-	if (!p)
-		return -ESRCH;
-	err = send_process(sig, &si, p);
-	process_put(p);
-	return err;
+	return send_number(pid, sig, &si);
 }
 
 static long send_thread(int tgid, int tid, int sig, const siginfo_t *si)
@@ -210,10 +208,12 @@ static long send_thread(int tgid, int tid, int sig, const siginfo_t *si)
 	t = task_find_get(tid);
 	if (!t)
 		return -ESRCH;
-	if (tgid > 0 && pid_nr(t->process->pid) != tgid)
+	if (tgid > 0 && pid_nr(t->process ? t->process->pid : t->pid) != tgid)
 		err = -ESRCH;
+	else if (!process_may_signal(t, sig))
+		err = -EPERM;
 	else
-		err = process_may_signal(t, sig) ? signal_send_task(sig, si, t) : -EPERM;
+		err = t->process ? signal_send_task(sig, si, t) : 0;
 	task_put(t);
 	return err;
 }
@@ -246,7 +246,6 @@ static int get_info(siginfo_t *si, const void __user *from, int sig, bool to_sel
 
 long sys_rt_sigqueueinfo(int pid, int sig, void __user *info)
 {
-	struct process *p;
 	siginfo_t si;
 	int err = get_info(&si, info, sig, pid == pid_nr(current->process->pid));
 
@@ -255,12 +254,7 @@ long sys_rt_sigqueueinfo(int pid, int sig, void __user *info)
 	si.si_signo = sig;
 	if (sig < 0 || sig > 64)
 		return -EINVAL;
-	p = find_target(pid);
-	if (!p)
-		return -ESRCH;
-	err = send_process(sig, &si, p);
-	process_put(p);
-	return err;
+	return send_number(pid, sig, &si);
 }
 
 long sys_rt_tgsigqueueinfo(int tgid, int tid, int sig, void __user *info)

@@ -23,6 +23,7 @@
 #include <lib/err.h>
 #include <lib/printf.h>
 #include <lib/string.h>
+#include <linux/sched.h>
 #include <task/tenant.h>
 #include <task/hooks.h>
 #include <task/mempolicy.h>
@@ -241,6 +242,7 @@ static void kthread_main(void *p)
 	kfree(p);
 	call.fn(call.arg);
 	current->flags |= TASK_F_EXITING;
+	upcall_kthread_end();
 	waitq_wake_all(&kthread_ended);
 	task_exit();
 }
@@ -256,12 +258,18 @@ void kthread_join(struct task **thread)
 	task_put(t);
 }
 
-/* Numbers that no process has (pid_max is 32768), so that traces and profiles can tell kernel threads apart. */
-static int kthread_number(void)
+/* What the maker was, a kernel thread must not inherit: a mount in a container would leave its helpers there. */
+static void forget_maker(struct task *t)
 {
-	static u32 last;
-
-	return 32768 + (int)(__atomic_fetch_add(&last, 1, __ATOMIC_RELAXED) % 65536);
+	cred_put(t->cred);
+	t->cred = &boot_cred;
+	cred_get(t->cred);
+	t->class = SCHED_CLASS_FAIR;
+	t->policy = SCHED_NORMAL;
+	t->rt_priority = 0;
+	t->nice = 0;
+	t->affinity = CPUMASK_ALL;
+	t->cache_group = 0;
 }
 
 int kthread_run(struct task **out, void (*fn)(void *), void *arg, const char *name_fmt, ...)
@@ -277,16 +285,23 @@ int kthread_run(struct task **out, void (*fn)(void *), void *arg, const char *na
 	va_start(ap, name_fmt);
 	str_vformat(name, sizeof(name), name_fmt, ap);
 	va_end(ap);
-	err = task_create(&t, name, NULL);
+	err = task_create(&t, name, &tenant_root);
 	if (err) {
 		kfree(call);
 		return err;
 	}
 	*call = (struct kthread_call){ fn, arg };
 	t->flags = TASK_F_KTHREAD;
-	t->tid = kthread_number();
 	t->sig_blocked = ~0ULL;
+	forget_maker(t);
 	arch_thread_init(t, kthread_main, call);
+	err = upcall_kthread_begin(t);
+	if (err) {
+		kfree(call);
+		task_put(t);
+		task_put(t); /* the scheduler's reference: it has never seen the task */
+		return err;
+	}
 	if (out)
 		*out = t;
 	else

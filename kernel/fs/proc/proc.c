@@ -186,7 +186,7 @@ static struct inode *lookup_number(struct inode *dir, const char *name, bool thr
 	} else {
 		struct task *t = task_get_of(&(struct node){ .pid = pid }), *leader = task_get_of(n);
 
-		if (t && leader && t->process == leader->process)
+		if (t && leader && (t == leader || (t->process && t->process == leader->process)))
 			found = make(dir->super, S_IFDIR | 0555, (struct node){ .kind = THREAD, .pid = pid });
 		if (t)
 			task_put(t);
@@ -375,15 +375,10 @@ static bool read_root(struct dir_emit *e, const struct pid_ns *ns)
 			return false;
 	if (!emit(e, "sys", at++, DT_DIR) || !emit(e, "pressure", at++, DT_DIR) || !read_attr_folders(e, at))
 		return false;
-	for (int nr = (int)max(e->pos - NUMBERS, (s64)1);; nr++) {
-		struct process *p = process_next_in(&nr, ns);
-
-		if (!p)
-			return true;
-		process_put(p);
+	for (int nr = (int)max(e->pos - NUMBERS, (s64)1); (nr = pid_next_listed(nr, ns)); nr++)
 		if (!emit_number(e, nr, DT_DIR))
 			return false;
-	}
+	return true;
 }
 
 static bool read_task(struct dir_emit *e, enum kind kind)
@@ -444,7 +439,9 @@ static int readdir(struct file *f, struct dir_emit *e)
 		read_net(e);
 	else if (n->kind == THREADS && t->process)
 		process_for_each_thread(t->process, emit_thread, e);
-	else if (n->kind != THREADS && process_may_look(t))
+	else if (n->kind == THREADS)
+		emit_thread(t, e);
+	else if (process_may_look(t))
 		read_fds(t, e, n->kind == FDS ? DT_LNK : DT_REG);
 	task_put(t);
 	return 0;

@@ -30,6 +30,12 @@
 
 #include "proc_priv.h"
 
+/* A kernel thread has no signals that could wake it: it sleeps for work, unless it says that it waits for a device. */
+static bool is_idle(const struct task *t)
+{
+	return (t->flags & TASK_F_KTHREAD) && !(t->flags & TASK_F_IO_WAIT);
+}
+
 static char state_letter(const struct task *t)
 {
 	switch (READ_ONCE(t->state)) {
@@ -39,8 +45,19 @@ static char state_letter(const struct task *t)
 	case TASK_STOPPED: return 'T';
 	case TASK_TRACED: return 't';
 	case TASK_DEAD: return 'Z';
-	default: return 'D';
+	default: return is_idle(t) ? 'I' : 'D';
 	}
+}
+
+/* The bits of stat's flags that programs look at: systemd leaves kernel threads alone by them. */
+#define PF_EXITING    0x00000004
+#define PF_FORKNOEXEC 0x00000040
+#define PF_KTHREAD    0x00200000
+
+static unsigned linux_flags(const struct task *t)
+{
+	return (t->flags & TASK_F_EXITING ? PF_EXITING : 0) | (t->flags & TASK_F_FORKED ? PF_FORKNOEXEC : 0) |
+	       (t->flags & TASK_F_KTHREAD ? PF_KTHREAD : 0);
 }
 
 struct family {
@@ -58,11 +75,11 @@ static int tracer_of(const struct task *t)
 static struct family family_of(struct task *t)
 {
 	struct process *p = t->process;
-	struct family f = { 0 };
+	struct family f;
 	ulong irq;
 
 	if (!p)
-		return f;
+		return (struct family){ .ppid = kthread_parent_nr(t), .threads = 1 };
 	irq = process_list_begin();
 	f = (struct family){ p->parent ? pid_nr(p->parent->pid) : 0, pid_nr(p->pgrp), pid_nr(p->session), p->nr_threads,
 			     tracer_of(t) };
@@ -106,7 +123,7 @@ static int show_stat(struct task *t, struct strbuf *out)
 	if (t->process)
 		process_usage(t->process, &own, &children);
 	strbuf_add(out, "%d (%s) %c %d %d %d 0 -1 %u %llu %llu %llu %llu ", pid_nr(t->pid), t->comm, state_letter(t),
-		   f.ppid, f.pgrp, f.session, t->flags, (unsigned long long)own.min_faults,
+		   f.ppid, f.pgrp, f.session, linux_flags(t), (unsigned long long)own.min_faults,
 		   (unsigned long long)children.min_faults, (unsigned long long)own.maj_faults,
 		   (unsigned long long)children.maj_faults);
 	strbuf_add(out, "%llu %llu %llu %llu %d %d %d 0 %llu %llu %llu %llu ", TICKS(own.user_ns), TICKS(own.system_ns),
@@ -136,6 +153,7 @@ static const char *state_name(char letter)
 	case 'T': return "T (stopped)";
 	case 't': return "t (tracing stop)";
 	case 'Z': return "Z (zombie)";
+	case 'I': return "I (idle)";
 	default: return "D (disk sleep)";
 	}
 }
@@ -528,7 +546,8 @@ static int follow_root(struct task *t, struct path *out)
 
 static int follow_exe(struct task *t, struct path *out)
 {
-	struct mm *mm = process_may_look(t) ? mm_of_task(t) : NULL;
+	bool may = process_may_look(t);
+	struct mm *mm = may ? mm_of_task(t) : NULL;
 	struct file *f = mm ? mm->exe_file : NULL;
 
 	if (f) {
@@ -537,7 +556,7 @@ static int follow_exe(struct task *t, struct path *out)
 	}
 	if (mm)
 		mm_put(mm);
-	return f ? 0 : -ENOENT;
+	return f ? 0 : may ? -ENOENT : -EACCES;
 }
 
 const struct task_file proc_task_files[] = {

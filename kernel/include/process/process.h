@@ -62,6 +62,8 @@ struct pid_ns *pid_ns_of(const struct pid *p); /* the innermost; NULL: the first
 int pid_nr_in(const struct pid *p, const struct pid_ns *ns);
 struct task *task_find(int nr);     /* thread, in current's namespace; under RCU */
 struct task *task_find_get(int nr); /* counted; NULL: ESRCH */
+/* The smallest number >= nr in ns that /proc lists, a process's or a kernel thread's; 0: none. */
+int pid_next_listed(int nr, const struct pid_ns *ns);
 /* The thread with the smallest number >= *nr, which becomes *nr; counted. NULL: none. Numbers are those of current's
  * namespace, or (everywhere) of the first, which has every thread. */
 struct task *task_next(int *nr, bool everywhere);
@@ -138,6 +140,8 @@ struct process *process_next(int *nr);
 struct process *process_next_in(int *nr, const struct pid_ns *ns);
 int process_parent_nr(void);                        /* of current's process, in its namespace; 0: none there */
 struct task *process_leader_get(struct process *p); /* counted */
+#define KTHREADD_NR 2                        /* the thread that booted: the parent of all kernel threads, in /proc */
+int kthread_parent_nr(const struct task *t); /* t: a kernel thread */
 /* Calls fn for each thread, counted, until it returns nonzero; gives that. fn may sleep. */
 int process_for_each_thread(struct process *p, int (*fn)(struct task *t, void *arg), void *arg);
 
@@ -201,9 +205,10 @@ extern void (*process_session_end)(struct process *leader);
 
 /* ---- starting and ending --------------------------------------------------------------------------------- */
 
-void process_init(void); /* boot: caches, the first namespace */
-/* Boot: the first user program, in a task of its own with the descriptors and the root of this one, which ends. Tries
- * init=, /init, /sbin/init, /etc/init, /bin/init, /bin/sh. */
+void pid_init(void);     /* boot: before the first kernel thread, which gets KTHREADD_NR */
+void process_init(void); /* boot: caches */
+/* Boot: the first user program, in a task of its own with the descriptors and the root of this one, which stays as the
+ * kernel threads' parent. Tries init=, /init, /sbin/init, /etc/init, /bin/init, /bin/sh. */
 void __noreturn process_start_init(void);
 int __must_check process_exec(const char *path, const char *const argv[],
 			      const char *const envp[]); /* kernel strings */

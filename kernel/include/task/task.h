@@ -96,7 +96,7 @@ struct task {
 	struct process *process; /* I; NULL for kernel threads */
 	struct list thread_link; /* f: in process->threads */
 	struct pid *pid;         /* I: the thread's ids */
-	int tid;                 /* its number in the first namespace; kernel threads: one above pid_max; 0: idle */
+	int tid;                 /* its number in the first namespace; 0: idle */
 	void *files, *fs, *ns;   /* t: struct files *, struct fs_context *, struct ns_set * (NULL: the first ones) */
 	u8 psi;                  /* r: PSI_T_*, as its tenants count it */
 	u8 stalls;               /* o: psi_stall_begin, nested */
@@ -187,12 +187,17 @@ void upcall_task_free(struct task *t);
 /* Last thing a task does. */
 void __noreturn task_exit(void);
 
-/* A kernel thread, running at once. out: NULL, or *out is a reference, which kthread_join gives back. */
+/* A kernel thread, running at once: in the root tenant, with all rights, on any CPU, whoever starts it. out: NULL, or
+ * *out is a reference, which kthread_join gives back. */
 int __must_check kthread_run(struct task **out, void (*fn)(void *), void *arg, const char *name_fmt, ...)
 	__printf(4, 5);
 /* Waits until its function has returned, which somebody has told it to; what that used may be freed then. *thread: NULL
  * afterwards, and allowed. */
 void kthread_join(struct task **thread);
+/* task's upcalls into process: t, which is about to run for the first time, gets its number (-ENOMEM, -EAGAIN);
+ * current, a kernel thread, gives its number back. */
+int __must_check upcall_kthread_begin(struct task *t);
+void upcall_kthread_end(void);
 
 static inline bool work_pending(const struct task *t)
 {

@@ -16,8 +16,6 @@
 #include <vfs/device.h>
 #include "trace.h"
 
-#define LINUX_DEV(d) (DEV_MAJOR((d)->rdev) << 20 | DEV_MINOR((d)->rdev))
-
 /* A request's command is empty but for those that programs make themselves. */
 struct no_command {
 	char text[4];
@@ -48,7 +46,7 @@ static void put_comm(char *to)
 
 void block_trace_bio(enum trace_id event, const struct bio *b)
 {
-	struct trace_block_bio_queue r = { .dev = LINUX_DEV(b->dev->whole),
+	struct trace_block_bio_queue r = { .dev = DEV_TRACED(b->dev->whole->rdev),
 					   .sector = b->sector,
 					   .nr_sector = b->bytes >> SECTOR_SHIFT };
 
@@ -62,7 +60,7 @@ void block_trace_request(enum trace_id event, const struct bio *b)
 	struct {
 		struct trace_block_rq_issue r;
 		struct no_command none;
-	} e = { .r = { .dev = LINUX_DEV(b->dev->whole),
+	} e = { .r = { .dev = DEV_TRACED(b->dev->whole->rdev),
 		       .sector = b->sector,
 		       .nr_sector = b->bytes >> SECTOR_SHIFT,
 		       .bytes = 0 } };
@@ -79,7 +77,7 @@ void block_trace_request_done(const struct bio *b, int status)
 	struct {
 		struct trace_block_rq_complete r;
 		struct no_command none;
-	} e = { .r = { .dev = LINUX_DEV(b->dev->whole),
+	} e = { .r = { .dev = DEV_TRACED(b->dev->whole->rdev),
 		       .sector = b->sector,
 		       .nr_sector = b->bytes >> SECTOR_SHIFT,
 		       .error = status } };
@@ -92,7 +90,7 @@ void block_trace_request_done(const struct bio *b, int status)
 
 void block_trace_bio_done(const struct bio *b, int status)
 {
-	struct trace_block_bio_complete r = { .dev = LINUX_DEV(b->dev->whole),
+	struct trace_block_bio_complete r = { .dev = DEV_TRACED(b->dev->whole->rdev),
 					      .sector = b->sector,
 					      .nr_sector = b->bytes >> SECTOR_SHIFT,
 					      .error = status };

@@ -23,7 +23,7 @@
 #include <lib/err.h>
 #include <task/plug.h>
 #include <task/task.h>
-#include "md_glue.h"
+#include "trace.h"
 
 #define MANY 8 /* requests that are worth waking somebody */
 
@@ -178,6 +178,8 @@ static bool send_all(struct md_array *a, struct md_disk *d, struct list *request
 			return false;
 		}
 		list_del(&rq->link);
+		if (trace_on(md_member_io))
+			md_trace_member_io(a, d, rq);
 		block_submit(&b->bio);
 	}
 	return true;

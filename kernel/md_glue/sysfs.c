@@ -19,7 +19,7 @@
 #include <lib/err.h>
 #include <lib/string.h>
 #include <task/task.h>
-#include "md_glue.h"
+#include "trace.h"
 
 static struct md_array *array_of(struct attr_dir *dir)
 {
@@ -240,6 +240,8 @@ int md_sync_action(struct md_array *a, const char *word)
 		a->sync_start_position = 0;
 		md_status(a->e, &a->last);
 		md_pace_start(a, &a->last, a->sync_start_ns);
+		if (trace_on(md_sync_start))
+			md_trace_sync_start(a, a->last.sync);
 	}
 	mutex_unlock(&a->engine_lock);
 	md_kick(a);

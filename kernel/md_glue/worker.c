@@ -23,7 +23,7 @@
 #include <lib/err.h>
 #include <lib/string.h>
 #include <task/task.h>
-#include "md_glue.h"
+#include "trace.h"
 
 void md_kick(struct md_array *a)
 {
@@ -157,6 +157,8 @@ static bool start_sync(struct md_array *a, enum md_sync kind)
 	a->sync_start_position = a->last.sync_position;
 	md_pace_start(a, &a->last, a->sync_start_ns);
 	log_info("%s: %s begins", a->block.name, kind == MD_SYNC_RECOVER ? "recovery" : "resync");
+	if (trace_on(md_sync_start))
+		md_trace_sync_start(a, kind);
 	md_changed(a);
 	return true;
 }
@@ -197,6 +199,8 @@ static void note_failed(struct md_array *a, u32 slot)
 	if (a->slot[slot]) {
 		log_warn("%s: %s has failed", a->block.name, a->slot[slot]->dev->name);
 		a->slot[slot]->faulty = true;
+		if (trace_on(md_member_failed))
+			md_trace_member_failed(a, a->slot[slot], slot);
 	}
 	md_changed(a);
 }
@@ -224,6 +228,11 @@ static void take_note(struct md_array *a, const struct md_status *st)
 			 st->sync_ended ? "was ended"
 			 : left         ? "gave up"
 					: "is done");
+		if (trace_on(md_sync_end))
+			md_trace_sync_end(a, a->last.sync,
+					  st->sync_ended ? MD_TRACE_ENDED
+					  : left         ? MD_TRACE_GAVE_UP
+							 : MD_TRACE_DONE);
 		md_changed(a);
 	}
 	for (u32 i = 0; i < a->geo.disks; i++) {

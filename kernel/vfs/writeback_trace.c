@@ -25,7 +25,7 @@ static u32 device_of(const struct page_cache *c)
 {
 	u32 dev = c->host->super ? c->host->super->dev : 0;
 
-	return DEV_MAJOR(dev) << 20 | DEV_MINOR(dev);
+	return DEV_TRACED(dev);
 }
 
 void writeback_trace_dirty(const struct page_cache *c, const struct page *p)

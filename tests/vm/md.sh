@@ -51,6 +51,7 @@ ok "who pays for the members' writes" paid wbytes
 ok "read as a tenant" sh -c "echo 0 > \$g/t/cgroup.procs; exec dd if=/dev/md0 of=/dev/null bs=64k count=160 iflag=direct"
 ok "who pays for the members' reads" paid rbytes
 mdadm --monitor --oneshot --scan > /dev/null 2>&1
+T=/sys/kernel/tracing; mount -t tracefs none \$T 2> /dev/null; echo 1 > \$T/events/md/enable
 for d in \$lost; do ok "fail \$d" mdadm /dev/md0 --fail \$d; done
 ok "degraded" [ "\$(cat \$m/degraded)" = $loses ]
 ok "read while degraded" same
@@ -65,6 +66,10 @@ ok "read what was rebuilt" same
 ok "check" sh -c "echo check > \$m/sync_action"
 mdadm --wait /dev/md0
 ok "nothing differs" [ "\$(cat \$m/mismatch_cnt)" = 0 ]
+echo 0 > \$T/events/md/enable
+ok "events of members that fail" [ \$(grep -c 'md_member_failed: 9,0 member [0-9]*,[0-9]* role=[0-9]' \$T/trace) = $loses ]
+ok "events of passes" [ \$(grep -c 'md_sync_start: 9,0 \(recover\|check\)' \$T/trace) -ge 2 ] && ok "that end" grep -q 'md_sync_end: 9,0 check done' \$T/trace
+ok "events of what members are asked" [ \$(grep -c 'md_member_io: 9,0 member [0-9]*,[0-9]* role=[0-9]* R [0-9]* + [1-9]' \$T/trace) -gt 10 ]
 ok "read-only" mdadm -o /dev/md0
 no "refuses writes" dd if=/tmp/x of=/dev/md0 bs=4k count=1
 ok "read-write" mdadm -w /dev/md0

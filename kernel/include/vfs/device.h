@@ -10,6 +10,7 @@
 #define DEV(major, minor) ((u32)(((minor)&0xff) | (((major)&0xfff) << 8) | (((minor) & ~0xffu) << 12)))
 #define DEV_MAJOR(d)      (((d) >> 8) & 0xfff)
 #define DEV_MINOR(d)      (((d)&0xff) | (((d) >> 12) & 0xfff00))
+#define DEV_TRACED(d)     (DEV_MAJOR(d) << 20 | DEV_MINOR(d)) /* as dev_t is in records of events */
 
 struct chrdev {
 	u32 dev;   /* DEV() of the first */

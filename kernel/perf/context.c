@@ -32,6 +32,7 @@ void context_init(struct perf_context *ctx, struct task *t)
 	*ctx = (struct perf_context){ .task = t, .on_cpu = -1 };
 	spin_init(&ctx->lock, RANK_PERF);
 	list_init(&ctx->events);
+	list_init(&ctx->turns);
 }
 
 /* ---- times ------------------------------------------------------------------------------------------- */
@@ -70,7 +71,8 @@ static void set_state(struct perf_event *e, enum perf_state s, u64 now)
 	update_times(e, now);
 	if (e->leader == e && (e->state <= PERF_OFF) != (s <= PERF_OFF))
 		list_for_each_entry (m, &e->siblings, sibling_link)
-			update_times(m, now);
+			if (m->ctx)
+				update_times(m, now);
 	e->state = s;
 }
 
@@ -81,12 +83,15 @@ static bool matches(const struct perf_event *e)
 	return (e->cpu < 0 || e->cpu == (int)cpu_id()) && (!e->tenant || tenant_is_below(current->tenant, e->tenant));
 }
 
-static void activate(struct perf_event *e, u64 now)
+bool event_may_run(const struct perf_event *e)
+{
+	return e->state == PERF_INACTIVE && e->leader->state >= PERF_INACTIVE && matches(e);
+}
+
+void event_switch_on(struct perf_event *e, u64 now)
 {
 	struct perf_cpu *c = this_cpu_ptr(&perf_cpu);
 
-	if (e->state != PERF_INACTIVE || e->leader->state < PERF_INACTIVE || !matches(e))
-		return;
 	set_state(e, PERF_ACTIVE, now);
 	e->on_cpu = cpu_id();
 	e->start_ns = now;
@@ -98,7 +103,18 @@ static void activate(struct perf_event *e, u64 now)
 	event_user_page(e);
 }
 
-static void deactivate(struct perf_event *e, u64 now)
+/* Groups that need counters wait until these are given out. */
+static void activate(struct perf_event *e, u64 now)
+{
+	if (!event_may_run(e))
+		return;
+	if (unlikely(e->leader->nr_counters))
+		this_cpu_ptr(&perf_cpu)->counters.changed = true;
+	else
+		event_switch_on(e, now);
+}
+
+void event_switch_off(struct perf_event *e, u64 now)
 {
 	if (e->state != PERF_ACTIVE)
 		return;
@@ -111,10 +127,17 @@ static void deactivate(struct perf_event *e, u64 now)
 	event_user_page(e);
 }
 
-void perf_arm_timers(void)
+void event_set_error(struct perf_event *e, u64 now)
+{
+	set_state(e, PERF_ERROR, now);
+}
+
+void perf_context_settle(void)
 {
 	struct perf_cpu *c = this_cpu_ptr(&perf_cpu);
 
+	if (unlikely(c->counters.changed))
+		multiplex_settle(c);
 	while (!list_empty(&c->to_arm)) {
 		struct perf_event *e = list_first_entry(&c->to_arm, struct perf_event, arm_link);
 
@@ -140,7 +163,7 @@ void context_out(struct perf_context *ctx)
 	struct perf_event *e;
 
 	list_for_each_entry (e, &ctx->events, ctx_link)
-		deactivate(e, now);
+		event_switch_off(e, now);
 	ctx->time = context_time(ctx, now);
 	ctx->on_cpu = -1;
 }
@@ -165,7 +188,7 @@ static bool call_here(struct call *c)
 		c->fn(ctx, c->arg);
 	spin_unlock(&ctx->lock);
 	if (here)
-		perf_arm_timers();
+		perf_context_settle();
 	return here;
 }
 
@@ -206,7 +229,7 @@ static void find_on_cpu(void *arg)
 	spin_lock(&ctx->lock);
 	find_running(ctx, NULL);
 	spin_unlock(&ctx->lock);
-	perf_arm_timers();
+	perf_context_settle();
 }
 
 int context_of_task(struct task *t, struct perf_context **out)
@@ -252,6 +275,7 @@ static void add(struct perf_context *ctx, void *arg)
 		list_add_tail(&e->sibling_link, &e->leader->siblings);
 		e->leader->nr_siblings++;
 	}
+	multiplex_join(e);
 	if (ctx->on_cpu >= 0)
 		activate(e, now);
 }
@@ -262,48 +286,75 @@ void context_add(struct perf_context *ctx, struct perf_event *e)
 	context_call(ctx, add, e);
 }
 
-/* The members of a group whose leader goes stand alone from now on. */
+/* m stands alone from now on. Its task may have ended. */
+static void part(struct perf_event *m, u64 now)
+{
+	if (m->ctx) {
+		update_times(m, now);
+		multiplex_leave(m);
+	}
+	list_del_init(&m->sibling_link);
+	m->leader = m;
+	if (m->ctx)
+		multiplex_join(m);
+}
+
+/* The members of a group whose leader goes stand alone. */
 static void leave_group(struct perf_event *e, u64 now)
 {
 	struct perf_event *m, *n;
 
 	if (e->leader != e) {
-		update_times(e, now);
-		list_del_init(&e->sibling_link);
 		e->leader->nr_siblings--;
-		e->leader = e;
-		return;
+		part(e, now);
 	}
-	list_for_each_entry_safe (m, n, &e->siblings, sibling_link) {
-		update_times(m, now);
-		list_del_init(&m->sibling_link);
-		m->leader = m;
-	}
+	list_for_each_entry_safe (m, n, &e->siblings, sibling_link)
+		part(m, now);
 	e->nr_siblings = 0;
+}
+
+/* Off the context; it stays in its group, which is read as a whole when its task has ended. */
+static void take_off(struct perf_context *ctx, void *arg)
+{
+	struct perf_event *e = arg;
+	u64 now = clock_ns();
+
+	event_switch_off(e, now);
+	set_state(e, PERF_OFF, now);
+	if (e->tenant)
+		per_cpu_ptr(&perf_cpu, e->cpu)->nr_of_tenants--;
+	multiplex_leave(e);
+	list_del_init(&e->ctx_link);
 }
 
 static void take_out(struct perf_context *ctx, void *arg)
 {
 	struct perf_event *e = arg;
-	u64 now = clock_ns();
 
-	deactivate(e, now);
-	set_state(e, PERF_OFF, now);
-	if (e->tenant)
-		per_cpu_ptr(&perf_cpu, e->cpu)->nr_of_tenants--;
-	leave_group(e, now);
-	list_del_init(&e->ctx_link);
+	leave_group(e, clock_ns());
+	take_off(ctx, e);
+}
+
+static void remove_by(struct perf_event *e, void (*fn)(struct perf_context *ctx, void *arg))
+{
+	struct perf_context *ctx = e->ctx;
+
+	context_call(ctx, fn, e);
+	e->ctx = NULL;
+	context_drop_if_empty(ctx);
 }
 
 void context_remove(struct perf_event *e)
 {
-	struct perf_context *ctx = e->ctx;
+	if (e->ctx)
+		remove_by(e, take_out);
+	else
+		leave_group(e, 0);
+}
 
-	if (!ctx)
-		return;
-	context_call(ctx, take_out, e);
-	e->ctx = NULL;
-	context_drop_if_empty(ctx);
+void context_exit(struct perf_event *e)
+{
+	remove_by(e, take_off);
 }
 
 /* ---- on and off ------------------------------------------------------------------------------------------- */
@@ -313,7 +364,7 @@ void event_enable_locked(struct perf_context *ctx, struct perf_event *e)
 	struct perf_event *m;
 	u64 now = clock_ns();
 
-	if (e->state != PERF_OFF)
+	if (e->state != PERF_OFF && e->state != PERF_ERROR)
 		return;
 	set_state(e, PERF_INACTIVE, now);
 	if (ctx->on_cpu < 0)
@@ -331,8 +382,8 @@ void event_off_locked(struct perf_event *e, enum perf_state to)
 	if (e->state <= PERF_OFF)
 		return;
 	list_for_each_entry (m, &e->siblings, sibling_link)
-		deactivate(m, now);
-	deactivate(e, now);
+		event_switch_off(m, now);
+	event_switch_off(e, now);
 	set_state(e, to, now);
 }
 
@@ -364,11 +415,22 @@ void event_values_here(struct perf_event *e, struct event_values *out)
 {
 	u64 now = clock_ns();
 
+	if (e->kind->fold && e->state == PERF_ACTIVE && e->on_cpu == cpu_id())
+		e->kind->fold(e);
 	out->count = e->state == PERF_ACTIVE && e->kind->count ? e->kind->count(e, now) : READ_ONCE(e->count);
 	out->enabled_ns = e->enabled_ns;
 	out->running_ns = e->running_ns;
 	if (e->ctx)
 		times_at(e, context_time(e->ctx, now), &out->enabled_ns, &out->running_ns);
+}
+
+/* On the event's CPU, if it is active. */
+static void fold_there(struct perf_context *ctx, void *arg)
+{
+	struct perf_event *e = arg;
+
+	if (e->state == PERF_ACTIVE)
+		e->kind->fold(e);
 }
 
 static void add_values(struct perf_event *e, struct event_values *sum)
@@ -377,6 +439,8 @@ static void add_values(struct perf_event *e, struct event_values *sum)
 	struct event_values v;
 	ulong irq = 0;
 
+	if (ctx && e->kind->fold)
+		context_call(ctx, fold_there, e);
 	if (ctx)
 		irq = spin_lock_irqsave(&ctx->lock);
 	event_values_here(e, &v);
@@ -438,12 +502,12 @@ static void follow_tenant(void)
 	spin_lock(&ctx->lock);
 	list_for_each_entry (e, &ctx->events, ctx_link) {
 		if (e->tenant && !matches(e))
-			deactivate(e, now);
+			event_switch_off(e, now);
 		else if (e->tenant)
 			activate(e, now);
 	}
 	spin_unlock(&ctx->lock);
-	perf_arm_timers();
+	perf_context_settle();
 }
 
 static void follow_here(void *unused)
@@ -466,7 +530,7 @@ void perf_switch_in(struct task *prev)
 		if (ctx->on_cpu < 0)
 			context_in(ctx);
 		spin_unlock(&ctx->lock);
-		perf_arm_timers();
+		perf_context_settle();
 	}
 	if (unlikely(this_cpu_ptr(&perf_cpu)->nr_of_tenants))
 		follow_tenant();

@@ -36,7 +36,8 @@ struct mutex perf_lock = MUTEX_INIT(perf_lock, RANK_SUBSYS);
 struct perf_limits perf_limits = { .paranoid = 2, .max_sample_rate = 100000, .max_stack = PERF_MAX_STACK_DEFAULT };
 int perf_mlock_kb = 516;
 static const struct perf_kind *const kinds[] = { &perf_kind_software, &perf_kind_clock,      &perf_kind_tracepoint,
-						 &perf_kind_memory,   &perf_kind_memory_ops, &perf_kind_breakpoint };
+						 &perf_kind_memory,   &perf_kind_memory_ops, &perf_kind_breakpoint,
+						 &perf_kind_hardware, &perf_kind_raw };
 
 bool perf_is_perfmon(void)
 {
@@ -78,6 +79,7 @@ int event_create(const struct perf_event_attr *attr, const struct perf_kind *kin
 	list_init(&e->arm_link);
 	list_init(&e->stop_link);
 	list_init(&e->ring_link);
+	list_init(&e->turn_link);
 	waitq_init(&e->waiters);
 	for (unsigned i = 0; err == -ENOENT && i < ARRAY_SIZE(kinds); i++) {
 		if (kinds[i]->type != attr->type || (kind && kinds[i] != kind))
@@ -215,6 +217,8 @@ static int attach(const struct request *r, struct perf_event *e)
 		err = check_group(r, e);
 	if (!err && e->kind == &perf_kind_breakpoint && !perf_breakpoint_fits(ctx, e->cpu))
 		err = fail(ENOSPC, "perf: no debug register is left");
+	if (!err && r->group && e->need.allowed && !multiplex_could_fit(r->group, e))
+		err = fail(EINVAL, "perf: the group needs more counters than there are");
 	if (err) {
 		context_drop_if_empty(ctx);
 		return err;
@@ -399,6 +403,7 @@ static int inherit_one(struct perf_context *to, struct perf_event *e)
 		list_add_tail(&c->sibling_link, &leader->siblings);
 		leader->nr_siblings++;
 	}
+	multiplex_join(c);
 	c->state = e->state >= PERF_INACTIVE ? PERF_INACTIVE : PERF_OFF;
 	list_add_tail(&c->child_link, &top->children);
 	return 0;
@@ -457,11 +462,12 @@ int perf_inherit(struct task *child)
 
 static void drop_event(struct perf_event *e)
 {
-	context_remove(e);
 	if (e->parent) {
+		context_remove(e);
 		fold_child(e);
 		return;
 	}
+	context_exit(e);
 	e->state = PERF_EXITED;
 	e->hung_up = EPOLLHUP;
 	waitq_wake(&e->waiters, -1, EPOLLHUP);
@@ -532,6 +538,7 @@ static void perf_init(void)
 		list_init(&c->to_arm);
 		list_init(&c->to_stop);
 		list_init(&c->walk.waiting);
+		multiplex_init(c);
 	}
 	task_hooks = &hooks;
 	trace_sink_set(TRACE_SINK_PERF, perf_tracepoint);

@@ -67,6 +67,10 @@ static ssize_t perf_read(struct io *io)
 	ssize_t done;
 
 	mutex_lock(&perf_lock);
+	if (READ_ONCE(e->state) == PERF_ERROR) { /* pinned, and it is not: end of file */
+		mutex_unlock(&perf_lock);
+		return 0;
+	}
 	bytes = perf_attr_read_bytes(&e->attr, 1 + e->leader->nr_siblings);
 	values = io->iter.count < bytes ? NULL : kmalloc(bytes, ALLOC_KERNEL);
 	n = !values ? 0 : f & PERF_FORMAT_GROUP ? add_group(values, e->leader, f) : add_one(values, e, f, true);
@@ -101,6 +105,8 @@ static void reset_values(struct perf_context *ctx, void *arg)
 {
 	struct perf_event *e = arg;
 
+	if (e->kind->fold && e->state == PERF_ACTIVE)
+		e->kind->fold(e);
 	e->count = 0;
 	if (e->kind->count && e->state == PERF_ACTIVE)
 		e->count = 0 - e->kind->count(e, clock_ns());

@@ -517,6 +517,17 @@ static void adapt_period(struct perf_event *e)
 	e->period = max((e->period + min(wanted, e->period * 8) + 1) / 2, 1ULL);
 }
 
+void perf_take_sample(struct perf_event *e, struct perf_sample *s)
+{
+	s->period = e->period;
+	if (e->attr.freq)
+		adapt_period(e);
+	e->left += (s64)e->period;
+	if (e->left <= 0)
+		e->left = (s64)e->period;
+	perf_overflow(e, s);
+}
+
 void perf_deliver(struct perf_event *e, u64 n, struct perf_sample *s)
 {
 	bool each;
@@ -533,13 +544,6 @@ void perf_deliver(struct perf_event *e, u64 n, struct perf_sample *s)
 		return;
 	}
 	e->left -= (s64)n;
-	if (e->left > 0)
-		return;
-	s->period = e->period;
-	if (e->attr.freq)
-		adapt_period(e);
-	e->left += (s64)e->period;
 	if (e->left <= 0)
-		e->left = (s64)e->period;
-	perf_overflow(e, s);
+		perf_take_sample(e, s);
 }

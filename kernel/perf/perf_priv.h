@@ -6,7 +6,8 @@
  *
  *   state     counts?  how it gets there
  *   OFF       no       opened disabled, ioctl DISABLE, REFRESH's limit reached
- *   INACTIVE  no       enabled, but its task does not run here now
+ *   ERROR     no       pinned, and no counter was left for it; reads give nothing until it is enabled again
+ *   INACTIVE  no       enabled, but its task does not run here now, or others have the counters
  *   ACTIVE    yes      its context is on a CPU that it matches
  *   EXITED    no       its task has ended; the descriptor still reads
  *
@@ -25,6 +26,7 @@
 #include <perf/output.h>
 #include <perf/attr.h>
 #include <perf/filter.h>
+#include <perf/pmu_x86.h>
 #include <perf/ring.h>
 #include <task/hooks.h>
 #include <task/mutex.h>
@@ -37,7 +39,7 @@ struct regs;
 struct perf_context;
 struct perf_event;
 
-enum perf_state { PERF_EXITED = -2, PERF_OFF = -1, PERF_INACTIVE = 0, PERF_ACTIVE = 1 };
+enum perf_state { PERF_EXITED = -3, PERF_ERROR = -2, PERF_OFF = -1, PERF_INACTIVE = 0, PERF_ACTIVE = 1 };
 
 struct perf_kind {                             /* a source of events */
 	u32 type;                              /* PERF_TYPE_* */
@@ -46,11 +48,12 @@ struct perf_kind {                             /* a source of events */
 	void (*start)(struct perf_event *e);   /* becomes active here: ctx locked, IRQs off */
 	void (*stop)(struct perf_event *e);
 	u64 (*count)(struct perf_event *e, u64 now); /* NULL: e->count */
-	void (*arm)(struct perf_event *e);           /* after start, without locks: timers. NULL: none */
-	void (*tick)(struct perf_event *e);          /* of those with a timer: in its interrupt, while active */
+	void (*fold)(struct perf_event *e); /* while active, on its CPU: brings e->count up to date. NULL: it is */
+	void (*arm)(struct perf_event *e);  /* after start, without locks: timers. NULL: none */
+	void (*tick)(struct perf_event *e); /* of those with a timer: in its interrupt, while active */
 };
 extern const struct perf_kind perf_kind_software, perf_kind_clock, perf_kind_tracepoint, perf_kind_memory,
-	perf_kind_memory_ops, perf_kind_breakpoint;
+	perf_kind_memory_ops, perf_kind_breakpoint, perf_kind_hardware, perf_kind_raw;
 
 struct perf_ring {
 	struct perf_ring_data data; /* g */
@@ -101,7 +104,12 @@ struct perf_event {
 	bool throttled;          /* l: until the next tick */
 	int limit;               /* atomic: REFRESH: overflows until it goes off; 0: none */
 	u32 wake_count;          /* g: samples since the last wake-up */
-	int slot;                /* l: breakpoints: of the CPU, -1: none */
+	int slot;                /* l: breakpoints, hardware: of the CPU, -1: none */
+
+	struct pmu_event need; /* I: hardware: what counts it; nothing allowed: another kind */
+	u64 seen;              /* l: the counter's value when it was last folded in */
+	unsigned nr_counters;  /* c: of a leader: events of the group that need one */
+	struct list turn_link; /* c: of such a leader: in ctx->turns */
 
 	struct list fire_link; /* l: perf_cpu's lists */
 	struct list side_link; /* l */
@@ -122,6 +130,7 @@ struct perf_event {
 struct perf_context {
 	struct spinlock lock;
 	struct list events; /* c */
+	struct list turns;  /* c: groups that need counters, in the order of their turns */
 	struct task *task;  /* I: NULL: a CPU's */
 	int on_cpu;         /* c: where it is active, -1: nowhere */
 	u64 time, stamp;    /* c: ns that it has been active */
@@ -134,6 +143,15 @@ struct perf_walk {           /* memory.c: from a tick to the access that is samp
 	u8 steps;            /* left */
 };
 
+struct perf_counters { /* multiplex.c: who has which; l */
+	struct pmu_fit fit;
+	struct perf_event *on[PMU_COUNTERS_MOST];
+	struct timer turn; /* while groups wait, or events are held back */
+	bool changed;      /* to be given out anew */
+	bool waiting;      /* a group did not fit */
+	bool exclusive;    /* one group wants to be alone */
+};
+
 struct perf_cpu {
 	struct perf_context ctx;
 	unsigned nr_of_tenants;          /* c: events in ctx that have one */
@@ -143,6 +161,7 @@ struct perf_cpu {
 	struct list to_arm, to_stop;
 	struct perf_walk walk;
 	struct perf_event *watches[ARCH_WATCHES]; /* active breakpoints, by slot */
+	struct perf_counters counters;
 	bool in_program;
 	bool busy; /* inside a delivery: what it causes itself is not delivered */
 	u64 chain[PERF_MAX_STACK_DEFAULT + 16];
@@ -169,13 +188,20 @@ int __must_check context_of_task(struct task *t, struct perf_context **out); /* 
 void context_drop_if_empty(struct perf_context *ctx);
 void context_add(struct perf_context *ctx, struct perf_event *e);
 void context_remove(struct perf_event *e); /* off its lists; its leader's or siblings' groups are mended */
+void context_exit(struct perf_event *e);   /* its task ends: it keeps its group, for reading */
 void event_enable(struct perf_event *e);   /* with context_call */
 void event_disable(struct perf_event *e);
 void event_enable_locked(struct perf_context *ctx, struct perf_event *e);
 void event_off_locked(struct perf_event *e, enum perf_state to);
 void context_out(struct perf_context *ctx);
 void context_in(struct perf_context *ctx);
-void perf_arm_timers(void); /* IRQs off, no locks */
+/* After changes, IRQs off, no locks: counters are given out, timers armed. */
+void perf_context_settle(void);
+/* Of one event whose context is active here and locked: without a look at its group. */
+bool event_may_run(const struct perf_event *e); /* enabled, not active, and matches what runs here */
+void event_switch_on(struct perf_event *e, u64 now);
+void event_switch_off(struct perf_event *e, u64 now);
+void event_set_error(struct perf_event *e, u64 now);
 struct event_values {
 	u64 count, enabled_ns, running_ns;
 };
@@ -202,6 +228,7 @@ void perf_overflow(struct perf_event *e, const struct perf_sample *s);
 void perf_settle(struct perf_cpu *c); /* after deliveries, without ctx->lock: what they asked for */
 /* n units happened; IRQs off, on the event's CPU. s->regs may not be NULL. */
 void perf_deliver(struct perf_event *e, u64 n, struct perf_sample *s);
+void perf_take_sample(struct perf_event *e, struct perf_sample *s); /* its period is over: e->left <= 0 */
 u64 perf_time(const struct perf_event *e);
 /* A record with the sample_id behind it. extra: bytes of body (a multiple of 8). */
 struct perf_record {
@@ -247,6 +274,35 @@ void perf_clock_init(struct perf_event *e);
 void perf_clock_destroy(struct perf_event *e);
 void perf_clock_stop(struct perf_event *e);
 void perf_clock_arm(struct perf_event *e);
+
+#define PERF_TICK_NS (4 * NSEC_PER_MSEC) /* what the limit of samples is counted in, and the length of a turn */
+/* Another sample in this tick: true if it was the last one that may be taken; a record says so. */
+bool perf_throttle(struct perf_event *e, u64 now);
+void perf_unthrottle(struct perf_event *e);
+
+/* ---- hardware.c ---- */
+void hardware_go(struct perf_event *e); /* on its counter (e->slot), here */
+void hardware_halt(struct perf_event *e);
+const struct pmu *hardware_pmu(void); /* PMU_ABSENT: the machine has no counters */
+
+/* ---- pmu_model.c: registers for a processor that has none, if the command line asks for them; else NULL ---- */
+#ifdef OSTROM_DEBUG
+const struct pmu_msrs *pmu_model(struct pmu *p);
+#else
+static inline const struct pmu_msrs *pmu_model(struct pmu *p)
+{
+	return NULL;
+}
+#endif
+
+/* ---- multiplex.c: for groups that need counters ---- */
+bool multiplex_could_fit(const struct perf_event *leader, const struct perf_event *extra); /* extra NULL: as it is */
+void multiplex_join(struct perf_event *e); /* e is in its group, in e->ctx; locked */
+void multiplex_leave(struct perf_event *e);
+void multiplex_release(struct perf_event *e);          /* it stops: its counter is free */
+void multiplex_settle(struct perf_cpu *c);             /* IRQs off, no locks */
+void multiplex_hold(struct perf_cpu *c, u64 until_ns); /* an event is held back until then */
+void multiplex_init(struct perf_cpu *c);
 
 /* ---- breakpoint.c ---- */
 bool perf_breakpoint_fits(const struct perf_context *ctx, int cpu);

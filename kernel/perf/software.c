@@ -20,7 +20,6 @@
 #include <lib/err.h>
 
 #define PERIOD_LEAST_NS 10000
-#define TICKS           250 /* a second: what the limit of samples is counted in */
 
 static void fire(struct perf_cpu *c, struct list *events, u64 n, const struct regs *regs, ulong addr, bool may_tell)
 {
@@ -129,21 +128,32 @@ static void tell_throttle(struct perf_event *e, u32 type)
 	perf_record_end(&r);
 }
 
-/* After a sample: when may the next be taken? As many in a tick as kernel.perf_event_max_sample_rate allows, then none
- * until the next tick. */
-static u64 next_sample(struct perf_event *e, u64 due, u64 now)
+/* As many in a tick as kernel.perf_event_max_sample_rate allows, then none until the next tick. */
+bool perf_throttle(struct perf_event *e, u64 now)
 {
-	u64 most = max((perf_limits.max_sample_rate + TICKS - 1) / TICKS, 1ULL);
+	u64 most = max((perf_limits.max_sample_rate * PERF_TICK_NS + NSEC_PER_SEC - 1) / NSEC_PER_SEC, 1ULL);
 
-	if (now - e->tick_ns >= NSEC_PER_SEC / TICKS) {
-		e->tick_ns = now - now % (NSEC_PER_SEC / TICKS);
+	if (now - e->tick_ns >= PERF_TICK_NS) {
+		e->tick_ns = now - now % PERF_TICK_NS;
 		e->tick_samples = 0;
 	}
 	if (++e->tick_samples < most)
-		return due;
+		return false;
 	e->throttled = true;
 	tell_throttle(e, PERF_RECORD_THROTTLE);
-	return max(due, e->tick_ns + NSEC_PER_SEC / TICKS);
+	return true;
+}
+
+void perf_unthrottle(struct perf_event *e)
+{
+	e->throttled = false;
+	tell_throttle(e, PERF_RECORD_UNTHROTTLE);
+}
+
+/* After a sample: when may the next be taken? */
+static u64 next_sample(struct perf_event *e, u64 due, u64 now)
+{
+	return perf_throttle(e, now) ? max(due, e->tick_ns + PERF_TICK_NS) : due;
 }
 
 static void clock_fire(struct timer *t)
@@ -153,10 +163,8 @@ static void clock_fire(struct timer *t)
 
 	if (READ_ONCE(e->state) != PERF_ACTIVE || e->on_cpu != cpu_id())
 		return;
-	if (unlikely(e->throttled)) {
-		e->throttled = false;
-		tell_throttle(e, PERF_RECORD_UNTHROTTLE);
-	}
+	if (unlikely(e->throttled))
+		perf_unthrottle(e);
 	e->kind->tick(e);
 	now = clock_ns();
 	if (e->state == PERF_ACTIVE)

@@ -163,7 +163,8 @@ static void add_kind(const char *folder, u32 type)
 	ensure(!attr_folder_add(&attr_sys_root, folder, list));
 }
 
-/* ---- PMUs that sample memory ---------------------------------------------------------------------------------- */
+/* ---- the processor, and PMUs that sample memory
+ * ---------------------------------------------------------------------------------- */
 
 static int show_text(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
 {
@@ -179,8 +180,11 @@ static int show_text(struct attr_dir *dir, const struct attr *a, struct strbuf *
 
 static const struct attr *const cpu_events[] = { TEXT("mem-loads", "event=0xcd,umask=0x1,ldlat=3"),
 						 TEXT("mem-stores", "event=0xd0,umask=0x82"), NULL };
-static const struct attr *const cpu_format[] = { TEXT("event", "config:0-7"), TEXT("umask", "config:8-15"),
-						 TEXT("ldlat", "config1:0-15"), NULL };
+static const struct attr *const cpu_format[] = { TEXT("umask", "config:8-15"),  TEXT("ldlat", "config1:0-15"),
+						 TEXT("edge", "config:18"),     TEXT("inv", "config:23"),
+						 TEXT("cmask", "config:24-31"), NULL };
+static const struct attr *const intel_format[] = { TEXT("event", "config:0-7"), NULL };
+static const struct attr *const amd_format[] = { TEXT("event", "config:0-7,32-35"), NULL };
 static const struct attr *const cpu_caps[] = { TEXT("max_precise", "3"), TEXT("pmu_name", "sampled"), NULL };
 static const struct attr *const ibs_format[] = { TEXT("cnt_ctl", "config:19"), NULL };
 
@@ -196,12 +200,61 @@ static void add_device(const char *name, u32 type)
 	ensure(!attr_link_add(devices, name, dir));
 }
 
-static void add_memory_pmus(void)
+/* What each generic event is on this processor. */
+static const char *const generic_names[PERF_COUNT_HW_MAX] = {
+	[PERF_COUNT_HW_CPU_CYCLES] = "cpu-cycles",
+	[PERF_COUNT_HW_INSTRUCTIONS] = "instructions",
+	[PERF_COUNT_HW_CACHE_REFERENCES] = "cache-references",
+	[PERF_COUNT_HW_CACHE_MISSES] = "cache-misses",
+	[PERF_COUNT_HW_BRANCH_INSTRUCTIONS] = "branch-instructions",
+	[PERF_COUNT_HW_BRANCH_MISSES] = "branch-misses",
+	[PERF_COUNT_HW_BUS_CYCLES] = "bus-cycles",
+	[PERF_COUNT_HW_STALLED_CYCLES_FRONTEND] = "stalled-cycles-frontend",
+	[PERF_COUNT_HW_STALLED_CYCLES_BACKEND] = "stalled-cycles-backend",
+	[PERF_COUNT_HW_REF_CPU_CYCLES] = "ref-cycles",
+};
+
+static int show_generic(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
 {
+	struct pmu_wish w = { .config = a->data };
+	struct pmu_event e;
+	int err = pmu_event(hardware_pmu(), &w, &e);
+
+	if (!err)
+		strbuf_add(out, "event=0x%02x,umask=0x%02x\n", (unsigned)e.select & 255, (unsigned)e.select >> 8 & 255);
+	return err;
+}
+
+static void add_generic_events(void)
+{
+	static struct attr attrs[PERF_COUNT_HW_MAX];
+	static const struct attr *list[PERF_COUNT_HW_MAX + 1];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < PERF_COUNT_HW_MAX; i++) {
+		struct pmu_wish w = { .config = i };
+		struct pmu_event e;
+
+		if (pmu_event(hardware_pmu(), &w, &e))
+			continue;
+		attrs[n] = (struct attr){ .name = generic_names[i], .mode = 0444, .show = show_generic, .data = i };
+		list[n] = &attrs[n];
+		n++;
+	}
+	if (n)
+		ensure(!attr_folder_add(&attr_sys_root, "devices/cpu/events", list));
+}
+
+static void add_processor_pmus(void)
+{
+	bool is_amd = hardware_pmu()->make == PMU_AMD;
+
 	add_device("cpu", PERF_TYPE_RAW);
 	ensure(!attr_folder_add(&attr_sys_root, "devices/cpu/events", cpu_events));
 	ensure(!attr_folder_add(&attr_sys_root, "devices/cpu/format", cpu_format));
+	ensure(!attr_folder_add(&attr_sys_root, "devices/cpu/format", is_amd ? amd_format : intel_format));
 	ensure(!attr_folder_add(&attr_sys_root, "devices/cpu/caps", cpu_caps));
+	add_generic_events();
 	if (!cpu_has(CPU_AMD))
 		return;
 	add_device("ibs_op", PERF_TYPE_IBS_OP);
@@ -213,7 +266,7 @@ static void files_init(void)
 	add_limits();
 	add_kind("bus/event_source/devices/software", PERF_TYPE_SOFTWARE);
 	add_kind("bus/event_source/devices/tracepoint", PERF_TYPE_TRACEPOINT);
-	add_memory_pmus();
+	add_processor_pmus();
 	for (unsigned i = 0; i < ARRAY_SIZE(proc_files); i++)
 		proc_file_register(&proc_files[i]);
 }

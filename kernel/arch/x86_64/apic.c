@@ -15,6 +15,7 @@
 #include <alloc/kmap.h>
 #include <arch/cpu.h>
 #include <arch/io.h>
+#include <arch/rdt.h>
 #include <core/irq.h>
 #include <core/log.h>
 #include <core/spin.h>
@@ -23,23 +24,24 @@
 #include "irq_priv.h"
 #include "x86_priv.h"
 
-#define APIC_ID      0x20
-#define APIC_TPR     0x80
-#define APIC_EOI     0xb0
-#define APIC_SVR     0xf0
-#define APIC_ICR_LO  0x300
-#define APIC_ICR_HI  0x310
-#define APIC_TIMER   0x320
-#define APIC_LINT0   0x350
-#define APIC_LINT1   0x360
-#define APIC_ERROR   0x370
-#define APIC_COUNT   0x380
-#define APIC_CURRENT 0x390
-#define APIC_DIVIDE  0x3e0
-#define LVT_MASKED   (1 << 16)
-#define LVT_DEADLINE (2 << 17)
-#define LVT_NMI      (4 << 8)
-#define ICR_PENDING  (1 << 12)
+#define APIC_ID       0x20
+#define APIC_TPR      0x80
+#define APIC_EOI      0xb0
+#define APIC_SVR      0xf0
+#define APIC_ICR_LO   0x300
+#define APIC_ICR_HI   0x310
+#define APIC_TIMER    0x320
+#define APIC_COUNTERS 0x340
+#define APIC_LINT0    0x350
+#define APIC_LINT1    0x360
+#define APIC_ERROR    0x370
+#define APIC_COUNT    0x380
+#define APIC_CURRENT  0x390
+#define APIC_DIVIDE   0x3e0
+#define LVT_MASKED    (1 << 16)
+#define LVT_DEADLINE  (2 << 17)
+#define LVT_NMI       (4 << 8)
+#define ICR_PENDING   (1 << 12)
 
 /* As a guest of KVM: a word of each CPU whose bit 0, where it is set, ends an interrupt by being cleared; a write to
  * the APIC's page may be an exit. (Linux's virt/kvm/x86/msr.rst, cpuid.rst) */
@@ -167,6 +169,12 @@ void apic_ipi(u32 target, unsigned vector)
 void apic_nmi(u32 target)
 {
 	send(target, LVT_NMI);
+}
+
+/* The controller masks the entry with each interrupt that it delivers (SDM 11.5.1). */
+void cpu_counters_listen(void)
+{
+	apic_set(APIC_COUNTERS, VEC_COUNTERS);
 }
 
 void apic_start(u32 target, unsigned page)

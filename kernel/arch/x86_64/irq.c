@@ -131,6 +131,7 @@ void irq_dispatch(struct regs *r, unsigned vector)
 	case VEC_TIMER: upcall_timer_irq(); break;
 	case VEC_KICK: upcall_kick(); break;
 	case VEC_CALL: smp_handle_call(); break;
+	case VEC_COUNTERS: upcall_counters_irq(); break;
 	default:
 		if (vector >= FIRST && vector <= VEC_DEVICE_LAST)
 			device(vector - FIRST);

@@ -86,6 +86,11 @@ int cpu_msr_write(unsigned cpu, u32 msr, u64 value)
 	return c.err;
 }
 
+u64 cpu_msr_read_here(u32 msr)
+{
+	return msr_read(msr);
+}
+
 void cpu_msr_write_here(u32 msr, u64 value)
 {
 	msr_write(msr, value);

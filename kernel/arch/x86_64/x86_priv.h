@@ -88,6 +88,7 @@
 #define VEC_TIMER        0xf0
 #define VEC_KICK         0xf1
 #define VEC_CALL         0xf2
+#define VEC_COUNTERS     0xf3 /* a performance counter has overflowed */
 #define VEC_SPURIOUS     0xff
 
 /* Interrupt stacks: used whatever the stack pointer was. At the top of each lies the kernel's GS

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What cache allocation asks of the machine: CPUID, model-specific registers of a given CPU, and the caches that each
- * CPU has. Sources: Intel SDM volume 2A, CPUID leaf 4; AMD64 APM volume 3, appendix E, leaves 8000_0005/6/1D.
+ * What cache allocation and performance counters ask of the machine: CPUID, model-specific registers of a given CPU,
+ * and the caches that each CPU has. Sources: Intel SDM volume 2A, CPUID leaf 4; AMD64 APM volume 3, appendix E, leaves
+ * 8000_0005/6/1D.
  */
 #ifndef ARCH_RDT_H
 #define ARCH_RDT_H
@@ -13,7 +14,9 @@ void cpu_cpuid(u32 leaf, u32 sub, u32 out[4]); /* eax, ebx, ecx, edx of the call
 /* May sleep. -EIO: the CPU refuses the register or the value (it raised a general protection fault). */
 int __must_check cpu_msr_read(unsigned cpu, u32 msr, u64 *value);
 int __must_check cpu_msr_write(unsigned cpu, u32 msr, u64 value);
-void cpu_msr_write_here(u32 msr, u64 value); /* known to exist */
+u64 cpu_msr_read_here(u32 msr); /* known to exist, both */
+void cpu_msr_write_here(u32 msr, u64 value);
+void cpu_counters_listen(void); /* the next overflow of a performance counter of this CPU interrupts it */
 
 enum cache_type { CACHE_DATA = 1, CACHE_CODE, CACHE_UNIFIED };
 struct cpu_cache {

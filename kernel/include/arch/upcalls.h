@@ -26,6 +26,8 @@ void upcall_return_to_user(struct regs *r);
 /* task: a timer interrupt, or cpu_kick(), arrived on this CPU. IRQs off. */
 void upcall_timer_irq(void);
 void upcall_kick(void);
+/* perf: a performance counter of this CPU has overflowed; cpu_counters_listen asks for the next. IRQs off. */
+void upcall_counters_irq(void);
 /* task: the first thing on a new thread's stack: completes the switch from prev. IRQs off; returns
  * with IRQs on. */
 void upcall_thread_started(struct task *prev);

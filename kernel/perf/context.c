@@ -92,7 +92,11 @@ void event_switch_on(struct perf_event *e, u64 now)
 {
 	struct perf_cpu *c = this_cpu_ptr(&perf_cpu);
 
-	set_state(e, PERF_ACTIVE, now);
+	if (e->is_fresh) /* until the counters were given out; it has not waited for others */
+		e->state = PERF_ACTIVE;
+	else
+		set_state(e, PERF_ACTIVE, now);
+	e->is_fresh = false;
 	e->on_cpu = cpu_id();
 	e->start_ns = now;
 	e->kind->start(e);
@@ -108,10 +112,12 @@ static void activate(struct perf_event *e, u64 now)
 {
 	if (!event_may_run(e))
 		return;
-	if (unlikely(e->leader->nr_counters))
-		this_cpu_ptr(&perf_cpu)->counters.changed = true;
-	else
+	if (likely(!e->leader->nr_counters)) {
 		event_switch_on(e, now);
+		return;
+	}
+	e->is_fresh = true;
+	this_cpu_ptr(&perf_cpu)->counters.changed = true;
 }
 
 void event_switch_off(struct perf_event *e, u64 now)

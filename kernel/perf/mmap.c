@@ -6,8 +6,8 @@
  * Idea: a ring is counted. Each event that writes to it and each job that wakes its readers holds it, and so does each
  * VMA. When the last VMA goes, all events let go of the ring: without a reader there is no point in writing.
  *
- * Contract: perf_priv.h; perf_event_open(2), "MMAP layout": 1 + 2^n pages at offset 0, shared. The memory counts
- * against perf_event_mlock_kb and RLIMIT_MEMLOCK for each ring by itself.
+ * Contract: perf_priv.h; perf_event_open(2), "MMAP layout": 1 + 2^n pages at offset 0, shared. All rings of a user
+ * together may have perf_event_mlock_kb for each CPU, and RLIMIT_MEMLOCK beyond.
  *
  * Locks: perf_lock for who writes where; ring->events_lock for the wake-up's walk.
  */
@@ -23,6 +23,7 @@
 #include <lib/string.h>
 #include <mm/mm.h>
 #include <process/process.h>
+#include <task/account.h>
 #include <vfs/vfs.h>
 
 #define RING_PAGES_MOST (1U << 16)
@@ -68,6 +69,7 @@ void ring_put(struct perf_ring *r)
 
 	if (!refcount_dec_and_test(&r->refs))
 		return;
+	account_uncharge(r->payer, ACCOUNT_RING_PAGES, r->data.nr_pages + 1);
 	c = r->pages[0];
 	c->ring = r;
 	rcu_call(&c->rcu, free_ring);
@@ -187,19 +189,25 @@ static int ring_create(const struct perf_event_attr *a, u32 nr_data, bool overwr
 	list_init(&r->events);
 	deferred_init(&r->wake, wake_readers);
 	refcount_set(&r->refs, 1);
+	r->payer = current->cred->uid;
 	perf_ring_setup(&r->data, r->pages[0], r->pages + 1, nr_data, overwrite, a->write_backward,
 			a->watermark ? a->wakeup_watermark : 0);
 	*out = r;
 	return 0;
 }
 
-static int over_limit(u32 pages)
+static int charge(u32 pages)
 {
 	u64 allowed = (u64)perf_mlock_kb / 4 * cpu_count() + (process_rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT);
+	int err;
 
-	if (pages <= allowed || perf_limits.paranoid < 0 || capable(CAP_IPC_LOCK))
-		return 0;
-	return fail(EPERM, "perf: a ring of %u pages, %llu are allowed", pages, (unsigned long long)allowed);
+	if (perf_limits.paranoid < 0 || capable(CAP_IPC_LOCK))
+		allowed = ~0ULL;
+	err = account_charge(current->cred->uid, ACCOUNT_RING_PAGES, pages, allowed);
+	if (err == -EAGAIN)
+		return fail(EPERM, "perf: a ring of %u pages more, %llu are allowed in all", pages,
+			    (unsigned long long)allowed);
+	return err;
 }
 
 static int map_locked(struct perf_event *e, unsigned prot, u32 nr_data)
@@ -210,11 +218,14 @@ static int map_locked(struct perf_event *e, unsigned prot, u32 nr_data)
 
 	if (e->ring)
 		return e->ring->data.nr_pages == nr_data ? 0 : -EINVAL;
-	err = over_limit(nr_data + 1);
-	if (!err)
-		err = ring_create(&e->attr, nr_data, overwrite, &r);
+	err = charge(nr_data + 1);
 	if (err)
 		return err;
+	err = ring_create(&e->attr, nr_data, overwrite, &r);
+	if (err) {
+		account_uncharge(current->cred->uid, ACCOUNT_RING_PAGES, nr_data + 1);
+		return err;
+	}
 	ring_attach(e, r);
 	ring_put(r); /* the event's reference stays */
 	event_user_page(e);

@@ -147,14 +147,16 @@ static bool try_group(struct perf_counters *k, struct perf_event *leader, u64 no
 	return true;
 }
 
-static void give_out(struct perf_counters *k, struct perf_context *ctx, bool pinned)
+static void give_out(struct perf_counters *k, struct perf_context *ctx, bool pinned, u64 now)
 {
-	u64 now = clock_ns();
-	struct perf_event *e;
+	struct perf_event *e, *m;
 
 	list_for_each_entry (e, &ctx->turns, turn_link) {
 		if (e->attr.pinned != pinned || !event_may_run(e) || try_group(k, e, now))
 			continue;
+		e->is_fresh = false;
+		list_for_each_entry (m, &e->siblings, sibling_link)
+			m->is_fresh = false;
 		if (pinned)
 			event_set_error(e, now);
 		else
@@ -162,9 +164,8 @@ static void give_out(struct perf_counters *k, struct perf_context *ctx, bool pin
 	}
 }
 
-static void take_back(struct perf_context *ctx)
+static void take_back(struct perf_context *ctx, u64 now)
 {
-	u64 now = clock_ns();
 	struct perf_event *e, *m;
 
 	list_for_each_entry (e, &ctx->turns, turn_link) {
@@ -187,6 +188,7 @@ static struct perf_context *context_here(struct perf_cpu *c, unsigned n)
 void multiplex_settle(struct perf_cpu *c)
 {
 	struct perf_counters *k = &c->counters;
+	u64 now = clock_ns(); /* one for all: who only moves loses no time */
 
 	k->changed = k->waiting = k->exclusive = false;
 	for (unsigned step = 0; step < 3 * NR_CONTEXTS; step++) {
@@ -196,13 +198,13 @@ void multiplex_settle(struct perf_cpu *c)
 			continue;
 		spin_lock(&ctx->lock);
 		if (step < NR_CONTEXTS)
-			take_back(ctx);
+			take_back(ctx, now);
 		else
-			give_out(k, ctx, step < 2 * NR_CONTEXTS);
+			give_out(k, ctx, step < 2 * NR_CONTEXTS, now);
 		spin_unlock(&ctx->lock);
 	}
 	if (k->waiting && k->turn.cpu < 0)
-		timer_arm(&k->turn, clock_ns() + PERF_TICK_NS, 0);
+		timer_arm(&k->turn, now + PERF_TICK_NS, 0);
 }
 
 /* ---- turns ------------------------------------------------------------------------------------------------------

@@ -64,9 +64,9 @@ struct perf_ring {
 	struct spinlock events_lock; /* RANK_SUBSYS_SPIN: events */
 	struct list events;          /* that write here: e->ring_link */
 	struct deferred wake;
-	bool waking; /* atomic: the job is on its way, with a reference */
-	u32 ready;   /* atomic: EPOLLIN since the last poll */
-	u64 locked_pages;
+	bool waking;   /* atomic: the job is on its way, with a reference */
+	u32 ready;     /* atomic: EPOLLIN since the last poll */
+	kuid_t payer;  /* I */
 	void *pages[]; /* user page, then data */
 };
 
@@ -109,6 +109,7 @@ struct perf_event {
 	struct pmu_event need; /* I: hardware: what counts it; nothing allowed: another kind */
 	u64 seen;              /* l: the counter's value when it was last folded in */
 	unsigned nr_counters;  /* c: of a leader: events of the group that need one */
+	bool is_fresh; /* c: could be active since its last change, but for counters that are about to be given out */
 	struct list turn_link; /* c: of such a leader: in ctx->turns */
 
 	struct list fire_link; /* l: perf_cpu's lists */

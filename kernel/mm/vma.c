@@ -43,6 +43,7 @@ struct vma *vma_alloc(struct mm *m, ulong start, ulong end, u32 flags, struct ma
 void vma_account(struct mm *m, u32 flags, s64 pages)
 {
 	m->total_pages += pages;
+	m->peak_pages = max(m->peak_pages, m->total_pages);
 	if (flags & VMA_LOCKED)
 		m->locked_pages += pages;
 	if (flags & VMA_GROWSDOWN)

@@ -181,8 +181,11 @@ static void name_vma(const struct vma *v, struct mapping_record *m)
 	const struct mm *mm = v->mm;
 
 	m->name.dev = m->name.ino = 0;
+	m->name.path[0] = '\0';
 	if (v->mapping && v->mapping->ops->describe)
 		v->mapping->ops->describe(v->mapping, &m->name);
+	if (m->name.path[0])
+		; /* a file's, or what its mapping calls itself */
 	else if (v->name)
 		str_copy(m->name.path, v->name, sizeof(m->name.path));
 	else if (v->start <= mm->brk && v->end > mm->brk_start)

@@ -2,8 +2,9 @@
  *
  * Problem: every program gets the vDSO's code and, right before it, its page of parameters.
  *
- * Idea: both are pages of the kernel's image, which have descriptors like any other, behind one mapping: page 0 is the
- * parameters, the others the code. Two VMAs, since their rights differ; both read-only.
+ * Idea: both are pages of the kernel's image, which have descriptors like any other, behind one mapping: first the
+ * code, so that offsets are those of its ELF file, then the parameters. Two VMAs, since their rights differ; both
+ * read-only.
  *
  * Contract: process/vdso.h. Without memory or address space the program simply gets none.
  *
@@ -20,11 +21,16 @@
 static struct mapping mapping;
 static struct arch_vdso vdso;
 
+static u64 code_pages(void)
+{
+	return vdso.code_bytes / PAGE_SIZE;
+}
+
 static int fill(struct mapping *m, u64 index, bool write, struct page **out)
 {
-	paddr_t pa = index ? vdso.code + (index - 1) * PAGE_SIZE : vdso.data;
+	paddr_t pa = index < code_pages() ? vdso.code + index * PAGE_SIZE : vdso.data;
 
-	if (write || index * PAGE_SIZE > vdso.code_bytes)
+	if (write || index > code_pages())
 		return -EFAULT;
 	*out = pfn_to_page(pa >> PAGE_SHIFT);
 	page_get(*out);
@@ -56,13 +62,13 @@ ulong vdso_map(struct mm *m)
 {
 	ulong data = 0, code;
 
-	if (mm_map_special(m, &data, PAGE_SIZE + vdso.code_bytes, VMA_READ | VMA_MAYREAD | VMA_VDSO, &mapping, 0,
-			   "[vvar]"))
+	if (mm_map_special(m, &data, PAGE_SIZE + vdso.code_bytes, VMA_READ | VMA_MAYREAD | VMA_VDSO, &mapping,
+			   code_pages(), "[vvar]"))
 		return 0;
 	code = data + PAGE_SIZE;
 	if (mm_unmap(m, code, vdso.code_bytes) ||
 	    mm_map_special(m, &code, vdso.code_bytes, VMA_READ | VMA_EXEC | VMA_MAYREAD | VMA_MAYEXEC | VMA_VDSO,
-			   &mapping, 1, "[vdso]"))
+			   &mapping, 0, "[vdso]"))
 		return 0;
 	return code == data + PAGE_SIZE ? code : 0;
 }

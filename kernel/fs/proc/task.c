@@ -88,7 +88,7 @@ static struct family family_of(struct task *t)
 }
 
 struct memory {
-	u64 total, rss, file, swap, data, stack, exec, locked, peak_rss;
+	u64 total, peak, rss, file, swap, data, stack, exec, locked, peak_rss;
 	ulong code_start, code_end, stack_start;
 };
 
@@ -99,9 +99,11 @@ static struct memory memory_of(struct task *t)
 
 	if (!mm)
 		return m;
-	m = (struct memory){
-		.total = mm->total_pages, .data = mm->data_pages, .stack = mm->stack_pages, .exec = mm->exec_pages
-	};
+	m = (struct memory){ .total = mm->total_pages,
+			     .peak = mm->peak_pages,
+			     .data = mm->data_pages,
+			     .stack = mm->stack_pages,
+			     .exec = mm->exec_pages };
 	m.file = max((s64)atomic_read(&mm->rss_file), (s64)0);
 	m.swap = max((s64)atomic_read(&mm->rss_swap), (s64)0);
 	m.rss = m.file + max((s64)atomic_read(&mm->rss_anon), (s64)0);
@@ -218,7 +220,8 @@ static int show_status(struct task *t, struct strbuf *out)
 		   f.ppid, f.tracer);
 	add_ids(t, out);
 	if (m.total)
-		strbuf_add(out, "VmLck:\t%8llu kB\nVmHWM:\t%8llu kB\n", KIB(m.locked), KIB(m.peak_rss));
+		strbuf_add(out, "VmPeak:\t%8llu kB\nVmLck:\t%8llu kB\nVmHWM:\t%8llu kB\n", KIB(m.peak), KIB(m.locked),
+			   KIB(m.peak_rss));
 	if (m.total)
 		strbuf_add(out,
 			   "VmSize:\t%8llu kB\nVmRSS:\t%8llu kB\nRssAnon:\t%8llu kB\nRssFile:\t%8llu "

@@ -73,8 +73,8 @@ struct mm {
 	ulong stack_start, arg_start, arg_end, env_start, env_end, code_start, code_end, data_start, data_end;
 	ulong auxv[48];
 	unsigned auxv_words;
-	u64 total_pages, locked_pages, data_pages, exec_pages, stack_pages; /* mm->lock */
-	atomic64_t rss_anon, rss_file, rss_swap;                            /* pages */
+	u64 total_pages, peak_pages, locked_pages, data_pages, exec_pages, stack_pages; /* mm->lock */
+	atomic64_t rss_anon, rss_file, rss_swap;                                        /* pages */
 	u64 hiwater_rss;
 	struct tenant *tenant; /* who pays for its pages; follows the process */
 	void *exe_file;        /* struct file *, counted; process sets and drops it */

@@ -163,8 +163,7 @@ static void add_kind(const char *folder, u32 type)
 	ensure(!attr_folder_add(&attr_sys_root, folder, list));
 }
 
-/* ---- the processor, and PMUs that sample memory
- * ---------------------------------------------------------------------------------- */
+/* ---- the processor, and PMUs that sample memory ----------------------------------------------------------------- */
 
 static int show_text(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
 {

@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include "abi.h"
+#include "letters.h"
 
 #define REQUESTS 100
 
@@ -35,14 +36,6 @@ static const struct {
 static const char *const expected[ROUNDS] = {
 #include "perf_attr.h"
 };
-
-static unsigned long long seed;
-
-static unsigned rnd(unsigned below)
-{
-	seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
-	return (unsigned)(seed >> 33) % below;
-}
 
 static unsigned long long bits(unsigned most, unsigned of)
 {
@@ -139,19 +132,6 @@ static void make_request(struct request *r)
 	r->flags = rnd(2) ? PERF_FLAG_FD_CLOEXEC : mostly(8, 0, 1UL << rnd(6));
 	if (r->flags & PERF_FLAG_PID_CGROUP)
 		r->flags = 0;
-}
-
-/* A letter an answer: . opened, else one an errno. */
-static char letter(int err)
-{
-	static const int known[] = { 0,      EINVAL, EACCES, EPERM,     ENOENT, EOPNOTSUPP, E2BIG,  ESRCH,
-				     ENODEV, EBADF,  EFAULT, EOVERFLOW, EBUSY,  EMFILE,     ENOMEM, ENOSYS };
-	static const char letters[] = ".vapnoezdbfwumys";
-
-	for (unsigned i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (known[i] == err)
-			return letters[i];
-	return '?';
 }
 
 static int ask(const struct request *r)

@@ -55,6 +55,7 @@ T=/sys/kernel/tracing; mount -t tracefs none \$T 2> /dev/null; echo 1 > \$T/even
 for d in \$lost; do ok "fail \$d" mdadm /dev/md0 --fail \$d; done
 ok "degraded" [ "\$(cat \$m/degraded)" = $loses ]
 ok "read while degraded" same
+echo 0 > \$T/events/md/md_member_io/enable
 no "the last copy does not fail" mdadm /dev/md0 --fail \$(ls /dev/vd? | head -$n | tail -1)
 for d in \$lost; do ok "remove \$d" mdadm /dev/md0 --remove \$d; mdadm --zero-superblock \$d; done
 ok "a spare takes over" mdadm /dev/md0 --add \$spare

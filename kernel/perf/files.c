@@ -178,11 +178,10 @@ static long set_period(struct perf_event *e, u64 __user *from)
 {
 	struct new_period p = { .e = e };
 
-	if (!perf_attr_samples(&e->attr))
-		return -EINVAL;
 	if (user_get(&p.value, from, sizeof(p.value)))
 		return -EFAULT;
-	if (!p.value || (e->attr.freq ? p.value > perf_limits.max_sample_rate : p.value >> 63))
+	if (!perf_attr_samples(&e->attr) || !p.value ||
+	    (e->attr.freq ? p.value > perf_limits.max_sample_rate : p.value >> 63))
 		return -EINVAL;
 	if (e->ctx)
 		context_call(e->ctx, take_period, &p);
@@ -196,13 +195,11 @@ static long set_filter(struct perf_event *e, const char __user *from)
 	ssize_t n;
 	int err;
 
-	if (e->kind != &perf_kind_tracepoint)
-		return -EINVAL;
 	text = kmalloc(FILTER_MOST, ALLOC_KERNEL);
 	if (!text)
 		return -ENOMEM;
 	n = user_get_string(text, from, FILTER_MOST);
-	err = n < 0 ? (int)n : n == FILTER_MOST ? -EINVAL : 0;
+	err = n < 0 ? (int)n : n == FILTER_MOST || e->kind != &perf_kind_tracepoint ? -EINVAL : 0;
 	if (!err)
 		err = perf_filter_parse(trace_event((unsigned)e->attr.config), text, &f);
 	kfree(text);
@@ -216,15 +213,16 @@ static long set_filter(struct perf_event *e, const char __user *from)
 	return 0;
 }
 
-static long set_output(struct perf_event *e, int fd)
+/* Only a whole word of ones means none. */
+static long set_output(struct perf_event *e, ulong fd)
 {
 	struct fd_ref ref;
 	struct perf_event *to;
 	long err;
 
-	if (fd == -1)
+	if (fd == ~0UL)
 		return event_set_output(e, NULL);
-	ref = fd_get(fd);
+	ref = fd_get((int)fd);
 	to = perf_event_of(ref.file);
 	err = to ? event_set_output(e, to) : -EBADF;
 	if (ref.file)
@@ -237,7 +235,7 @@ static long pause_output(struct perf_event *e, bool pause)
 	struct perf_ring *r = e->ring;
 	ulong irq;
 
-	if (!r)
+	if (!r || !r->data.nr_pages)
 		return -EINVAL;
 	irq = spin_lock_irqsave(&r->lock);
 	r->data.paused = pause;
@@ -273,7 +271,7 @@ static long ioctl_locked(struct perf_event *e, unsigned cmd, ulong arg)
 	case PERF_EVENT_IOC_REFRESH: return refresh(e, arg);
 	case PERF_EVENT_IOC_PERIOD: return set_period(e, (u64 __user *)arg);
 	case PERF_EVENT_IOC_ID: return user_put((void __user *)arg, &e->id, sizeof(e->id)) ? -EFAULT : 0;
-	case PERF_EVENT_IOC_SET_OUTPUT: return set_output(e, (int)arg);
+	case PERF_EVENT_IOC_SET_OUTPUT: return set_output(e, arg);
 	case PERF_EVENT_IOC_SET_FILTER: return set_filter(e, (const char __user *)arg);
 	case PERF_EVENT_IOC_PAUSE_OUTPUT: return pause_output(e, arg != 0);
 	case PERF_EVENT_IOC_QUERY_BPF: return perf_program_query(e, (struct perf_event_query_bpf __user *)arg);

@@ -97,6 +97,7 @@ void ring_attach(struct perf_event *e, struct perf_ring *r)
 	if (old == r)
 		return;
 	if (old) {
+		e->is_mapped = false;
 		irq = spin_lock_irqsave(&old->events_lock);
 		list_del_init(&e->ring_link);
 		spin_unlock_irqrestore(&old->events_lock, irq);
@@ -246,8 +247,10 @@ int perf_mmap(struct file *f, unsigned prot, unsigned map_flags, u64 *index, siz
 		return fail(EINVAL, "perf: a ring of %llu pages", (unsigned long long)pages);
 	mutex_lock(&perf_lock);
 	err = map_locked(e, prot, (u32)pages - 1);
-	if (!err)
+	if (!err) {
 		*out = &e->ring->map;
+		e->is_mapped = true;
+	}
 	mutex_unlock(&perf_lock);
 	return err;
 }
@@ -255,13 +258,13 @@ int perf_mmap(struct file *f, unsigned prot, unsigned map_flags, u64 *index, siz
 int event_set_output(struct perf_event *e, struct perf_event *to)
 {
 	assert(mutex_is_held(&perf_lock));
+	if (e->is_mapped && atomic_read(&e->ring->mapped))
+		return fail(EINVAL, "perf: the event's ring is mapped");
 	if (!to) {
-		if (e->ring && atomic_read(&e->ring->mapped))
-			return -EINVAL;
 		ring_attach(e, NULL);
 		return 0;
 	}
-	if (e == to || e->cpu != to->cpu || (e->cpu < 0 && e->ctx != to->ctx) ||
+	if (!to->ring || e == to || e->cpu != to->cpu || (e->cpu < 0 && e->ctx != to->ctx) ||
 	    e->attr.use_clockid != to->attr.use_clockid ||
 	    (e->attr.use_clockid && e->attr.clockid != to->attr.clockid) ||
 	    e->attr.write_backward != to->attr.write_backward)

@@ -4,9 +4,9 @@
  * some of which must always count.
  *
  * Idea: groups are given counters whole or not at all (pmu_fit.c), in this order: pinned ones of the CPU, pinned ones
- * of the task, the CPU's others, the task's others. While one waits, a timer moves the first of each context to the
- * end every 4 ms and gives the counters out anew: each has its turn, and its running time says how long, so that a
- * reader can scale its count by enabled over running.
+ * of the task, then the others of one and of the other. While one waits, a timer moves the first of each context to
+ * the end every 4 ms, lets the other context choose first, and gives the counters out anew: each has its turn, and its
+ * running time says how long, so that a reader can scale its count by enabled over running.
  *
  *   turns   A B C D   room for two      4 ms: A B     8 ms: B C     12 ms: C D     16 ms: D A ...
  *
@@ -192,7 +192,8 @@ void multiplex_settle(struct perf_cpu *c)
 
 	k->changed = k->waiting = k->exclusive = false;
 	for (unsigned step = 0; step < 3 * NR_CONTEXTS; step++) {
-		struct perf_context *ctx = context_here(c, step % NR_CONTEXTS);
+		bool others = step >= 2 * NR_CONTEXTS;
+		struct perf_context *ctx = context_here(c, (step % NR_CONTEXTS) ^ (others && k->task_first));
 
 		if (!ctx || list_empty(&ctx->turns))
 			continue;
@@ -200,7 +201,7 @@ void multiplex_settle(struct perf_cpu *c)
 		if (step < NR_CONTEXTS)
 			take_back(ctx, now);
 		else
-			give_out(k, ctx, step < 2 * NR_CONTEXTS, now);
+			give_out(k, ctx, !others, now);
 		spin_unlock(&ctx->lock);
 	}
 	if (k->waiting && k->turn.cpu < 0)
@@ -246,6 +247,7 @@ static void next_turn(struct timer *t)
 	for (unsigned n = 0; n < NR_CONTEXTS; n++)
 		if (context_here(c, n))
 			pass_turn(context_here(c, n));
+	c->counters.task_first = !c->counters.task_first;
 	c->counters.changed = true;
 	perf_context_settle();
 }

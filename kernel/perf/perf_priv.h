@@ -118,6 +118,7 @@ struct perf_event {
 	struct list stop_link; /* l: REFRESH's limit is reached */
 
 	struct perf_ring *ring; /* p; readers: IRQs off */
+	bool is_mapped;         /* p: the ring is mapped by way of this event, not only written to */
 	struct list ring_link;
 	struct waitq waiters;
 	u32 hung_up; /* poll gives EPOLLHUP */
@@ -151,6 +152,7 @@ struct perf_counters { /* multiplex.c: who has which; l */
 	bool changed;      /* to be given out anew */
 	bool waiting;      /* a group did not fit */
 	bool exclusive;    /* one group wants to be alone */
+	bool task_first;   /* of those that are not pinned, in this turn */
 };
 
 struct perf_cpu {

@@ -114,7 +114,9 @@ static int set_output(unsigned i)
 {
 	static const int wrong[] = { -1, -2, 0, 999 };
 
-	return result(ioctl(event[i], PERF_EVENT_IOC_SET_OUTPUT, rnd(2) ? event[pick()] : wrong[rnd(4)]));
+	int to = rnd(2) ? event[pick()] : wrong[rnd(4)];
+
+	return result(ioctl(event[i], PERF_EVENT_IOC_SET_OUTPUT, (unsigned long)(unsigned)to));
 }
 
 static int set_period(unsigned i)

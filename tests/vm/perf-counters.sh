@@ -30,7 +30,7 @@ stat toomany -e r00:D -e r01:D -e r02:D $work
 stat wide -e '{r00,r01,r02}' $work
 stat weak -e '{r00,r01,r04}:W' $work
 stat children -e r00,r01,r04 sh -c "$work & $work; wait"
-perf stat -x, -a -e r00,r01,r04 -o everywhere sleep 1 & perf stat -x, -e r00,r04 -o beside $work; wait
+perf stat -x, -a -e r00,r01,r04 -o everywhere perf stat -x, -e r00,r04 -o beside $work
 perf record -q -e r00 -c 1000000 -o data $work
 perf script -i data -F comm,period > script
 perf record -q -F 500 -e r00 -e r01 -e r04 -o data $work

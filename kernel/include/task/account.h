@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What each user has in use, over all of a machine, of things that are limited a user and not a process: RLIMIT_NPROC,
- * RLIMIT_MSGQUEUE, instances of inotify, pages of pipes and of perf's rings. Tenants are the other way to limit, and the better one.
+ * RLIMIT_MSGQUEUE, instances of inotify, pages of pipes and of perf's rings. Tenants are the other way to limit, and
+ * the better one.
  *
  * Threading: any context, also under spin locks below RANK_SLAB.
  */

@@ -7,16 +7,19 @@
  *
  * Contract: trace.h; the fields are in abi/tracepoints.tbl. Linux has no such events.
  *
- * Locks: none taken; the engine's is held.
+ * Locks: none taken.
  */
 #include <vfs/device.h>
 #include "trace.h"
 
 #define ROLE_JOURNAL 65534
 
+/* An heir's is that of the member that it is to replace. */
 static s32 role_of(u32 slot)
 {
-	return slot == MD_JOURNAL_SLOT ? ROLE_JOURNAL : (s32)slot;
+	if (slot == MD_JOURNAL_SLOT)
+		return ROLE_JOURNAL;
+	return (s32)(slot > MD_JOURNAL_SLOT ? slot - MD_HEIR(0) : slot);
 }
 
 static void put_letters(char *at, const struct md_rq *rq)

@@ -304,6 +304,33 @@ int ext4_set_size(struct inode *i, s64 size)
 	return err;
 }
 
+/* More than the file has and the file system can spare? Under the lock. */
+static bool is_too_much(struct ext4_super *s, const struct ext4_inode *in, u64 bytes)
+{
+	u64 count = DIV_ROUND_UP(bytes, s->block_bytes), own = in->sectors / (s->block_bytes / 512);
+	u64 waiting = atomic_read(&s->writeback.nr_dirty) * (PAGE_SIZE / s->block_bytes);
+
+	return count > own && count + waiting > ext4_free_blocks(s->fs) + own;
+}
+
+/* What refuses a file refuses it before a byte has changed: tables of block numbers cannot say "unwritten". */
+static int can_fallocate(struct inode *i, u64 bytes, bool only_hole)
+{
+	struct ext4_super *s = of(i);
+	struct ext4_inode *in = &node_of(i)->in;
+	int err = 0;
+
+	ext4_lock(s);
+	if (in->flags & EXT4_INODE_INLINE)
+		err = ext4_leave_inline(s->fs, in);
+	if (!err && !only_hole && !(in->flags & EXT4_INODE_EXTENTS))
+		err = -EOPNOTSUPP;
+	if (!err && !only_hole && is_too_much(s, in, bytes))
+		err = -ENOSPC;
+	ext4_unlock(s);
+	return err;
+}
+
 static int punch(struct inode *i, u64 off, u64 end)
 {
 	struct ext4_super *s = of(i);
@@ -329,17 +356,10 @@ static int allocate(struct inode *i, u64 off, u64 end, bool keep_size)
 	struct ext4_super *s = of(i);
 	struct ext4_inode *in = &node_of(i)->in;
 	u64 first = off / s->block_bytes, count = DIV_ROUND_UP(end, s->block_bytes) - first;
-	u64 waiting = atomic_read(&s->writeback.nr_dirty) * (PAGE_SIZE / s->block_bytes);
-	int err = 0;
+	int err;
 
 	ext4_lock(s);
-	if (in->flags & EXT4_INODE_INLINE)
-		err = ext4_leave_inline(s->fs, in);
-	if (!err && count > in->sectors / (s->block_bytes / 512) &&
-	    count + waiting > ext4_free_blocks(s->fs) + in->sectors / (s->block_bytes / 512))
-		err = -ENOSPC;
-	if (!err)
-		err = ext4_allocate(s->fs, in, first, count, keep_size ? 0 : end);
+	err = ext4_allocate(s->fs, in, first, count, keep_size ? 0 : end);
 	i->blocks = in->sectors;
 	ext4_unlock(s);
 	if (!err && !keep_size && (s64)end > i->size)
@@ -352,14 +372,15 @@ int ext4_fallocate(struct file *f, int mode, s64 off, s64 len)
 	struct inode *i = f->inode;
 	bool keep = mode & FALLOC_FL_KEEP_SIZE;
 	u64 end = off + len;
-	int err = 0;
+	int err;
 
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return -EOPNOTSUPP;
 	if ((s64)end > i->super->max_bytes)
 		return -EFBIG;
 	write_lock(&i->lock);
-	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+	err = can_fallocate(i, len, mode & FALLOC_FL_PUNCH_HOLE);
+	if (!err && mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		err = punch(i, off, min(end, ALIGN_UP((u64)max(i->size, (s64)0), PAGE_SIZE)));
 	if (!err && !(mode & FALLOC_FL_PUNCH_HOLE))
 		err = allocate(i, off, end, keep);

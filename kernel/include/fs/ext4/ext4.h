@@ -58,7 +58,8 @@ struct ext4_time {
 };
 
 /* An inode in memory; ext4_iget fills it, the caller keeps it. raw_block is i_block as it is on disk. */
-#define EXT4_INODE_INLINE 0x10000000 /* in flags: the bytes lie in the inode, ext4_map cannot be asked */
+#define EXT4_INODE_EXTENTS 0x80000    /* in flags: no tables of block numbers, so blocks may be unwritten */
+#define EXT4_INODE_INLINE  0x10000000 /* in flags: the bytes lie in the inode, ext4_map cannot be asked */
 struct ext4_inode {
 	u32 ino, generation;
 	u16 mode, links;

@@ -253,17 +253,19 @@ static void names_old(void **state)
 static void deep_tree(const char *options)
 {
 	struct ext4_inode in;
+	struct ext4_stat st;
 	u32 ino;
 
 	if (missing())
 		skip();
 	make(options, 64);
+	ext4_statfs(fs, &st);
 	assert_int_equal(make_in(EXT4_ROOT_INO, "f", 0100644, &ino), 0);
 	assert_int_equal(ext4_iget(fs, ino, &in), 0);
 	for (u32 i = 0; i < 6000; i++) { /* every other block, in an order that is none */
 		struct ext4_extent e;
 
-		assert_int_equal(ext4_map_write(fs, &in, i * 2 * 4099 % 12288, 1, 12288 * 1024ULL, &e), 0);
+		assert_int_equal(ext4_map_write(fs, &in, i * 2 * 4099 % 12288, 1, 12288ULL * st.block_bytes, &e), 0);
 	}
 	check();
 	assert_int_equal(ext4_iget(fs, ino, &in), 0);
@@ -286,6 +288,37 @@ static void extents(void **state)
 static void tables(void **state)
 {
 	deep_tree("-t ext3 -b 1024");
+}
+static void tables_from_block_0(void **state) /* the first group begins at 0 where blocks are larger */
+{
+	deep_tree("-t ext2 -b 4096");
+}
+
+/* A file that grows by the flusher's runs is in pieces only where a table lies in front of what it names. */
+static void tables_in_front(void **state)
+{
+	struct ext4_extent e = { 0 };
+	struct ext4_inode in;
+	u64 before = 0;
+	u32 ino;
+
+	if (missing())
+		skip();
+	make("-t ext3 -b 1024", 64);
+	assert_int_equal(make_in(EXT4_ROOT_INO, "f", 0100644, &ino), 0);
+	assert_int_equal(ext4_iget(fs, ino, &in), 0);
+	for (u32 at = 0; at < 1536; at += e.count)
+		assert_int_equal(ext4_map_write(fs, &in, at, 256 - at % 256, 1536 * 1024ULL, &e), 0);
+	for (u32 at = 0; at < 1536; at++) {
+		u32 tables = at < 12 || (at - 12) % 256 ? 0 : at == 268 ? 2 : 1;
+
+		assert_int_equal(ext4_map(fs, &in, at, &e), 0);
+		if (at)
+			assert_int_equal(e.physical, before + 1 + tables);
+		before = e.physical;
+	}
+	check();
+	assert_int_equal(ext4_close(fs), 0);
 }
 
 static void unwritten(void **state)
@@ -695,6 +728,8 @@ int main(void)
 		cmocka_unit_test(names_old),
 		cmocka_unit_test(extents),
 		cmocka_unit_test(tables),
+		cmocka_unit_test(tables_from_block_0),
+		cmocka_unit_test(tables_in_front),
 		cmocka_unit_test(unwritten),
 		cmocka_unit_test(full_disk),
 		cmocka_unit_test(attributes),

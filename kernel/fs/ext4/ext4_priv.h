@@ -183,8 +183,10 @@ int __must_check ext4_extent_insert(struct ext4 *fs, struct ext4_inode *in, u32 
 int ext4_extent_remove(struct ext4 *fs, struct ext4_inode *in, u32 from, u64 to);
 int __must_check ext4_extent_written(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u32 count);
 void ext4_extent_init(struct ext4_inode *in);
-/* indirect.c: tables of ext2 and ext3. insert: *count: how many went in. remove: as ext4_extent_remove */
-int __must_check ext4_indirect_insert(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u32 *count, u64 physical);
+/* indirect.c: tables of ext2 and ext3. prepare makes those on the way to lblock and leaves in *count what fits into the
+ * last one; insert finds them. remove: as ext4_extent_remove */
+int __must_check ext4_indirect_prepare(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u32 *count);
+int __must_check ext4_indirect_insert(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u32 count, u64 physical);
 int ext4_indirect_remove(struct ext4 *fs, struct ext4_inode *in, u32 from, u64 to);
 /* extent.c */
 int ext4_extent_check_node(const struct ext4 *fs, const struct ext4_inode *in, const u8 *node, size_t bytes, int depth);

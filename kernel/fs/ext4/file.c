@@ -62,29 +62,28 @@ u64 ext4_goal(struct ext4 *fs, const struct ext4_inode *in, u32 lblock)
 /* Puts up to *count blocks into a hole; fewer if that is how they come. */
 static int fill_hole(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u32 *count, bool unwritten, u64 *physical)
 {
-	u32 got, put;
-	int err;
+	u32 got, want = min(*count, (u32)PREPARED_BLOCK);
+	int err = 0;
 
 	if (ext4_blocks_left(fs) <= min((u64)KEPT_BLOCKS, fs->blocks / 64))
 		return -ENOSPC;
-	err = ext4_blocks_alloc(fs, ext4_goal(fs, in, lblock), min(*count, (u32)PREPARED_BLOCK), physical, &got);
+	if (!has_extents(in))
+		err = ext4_indirect_prepare(fs, in, lblock, &want);
+	if (!err)
+		err = ext4_blocks_alloc(fs, ext4_goal(fs, in, lblock), want, physical, &got);
 	if (err)
 		return err;
-	put = got;
 	if (has_extents(in))
 		err = ext4_extent_insert(fs, in, lblock, got, *physical, unwritten);
 	else
-		err = ext4_indirect_insert(fs, in, lblock, &put, *physical);
-	if (err)
-		put = 0;
-	if (put < got) {
-		int undo = ext4_blocks_free(fs, *physical + put, got - put, false);
-
-		err = err ? err : undo;
+		err = ext4_indirect_insert(fs, in, lblock, got, *physical);
+	if (err) {
+		(void)!ext4_blocks_free(fs, *physical, got, false);
+		return err;
 	}
-	in->sectors += (u64)put * (fs->block_bytes / 512);
-	*count = put;
-	return err;
+	in->sectors += (u64)got * (fs->block_bytes / 512);
+	*count = got;
+	return 0;
 }
 
 int ext4_block_add(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u64 *physical)

@@ -2,8 +2,9 @@
  *
  * Problem: files of ext2 and ext3 have no extents but tables of block numbers, up to three deep.
  *
- * Idea: a run is put into one table at a time, tables on the way are made when they are missing. A run is cut out of
- * one table at a time, and tables that have become empty go with it.
+ * Idea: a run is put into one table at a time. Tables that are missing on the way are made before the run gets its
+ * blocks, so that they lie in front of it and a file that grows is in pieces only where a table is full. A run is cut
+ * out of one table at a time, and tables that have become empty go with it.
  *
  *      i_block   12 direct | one table | table of tables | table of tables of tables        0: a hole
  *
@@ -21,7 +22,7 @@ struct place {            /* of a pointer */
 
 struct way { /* from the inode to the entry of one block */
 	struct place p[4];
-	u32 index[4];
+	u32 lblock, index[4];
 	int depth; /* of the last one */
 	u32 room;  /* entries from the last one to its table's end */
 };
@@ -32,7 +33,7 @@ static int plan(const struct ext4 *fs, u32 lblock, struct way *w)
 	u32 per = fs->block_bytes / 4;
 	u64 span = per, rest = lblock;
 
-	*w = (struct way){ 0 };
+	*w = (struct way){ .lblock = lblock };
 	if (lblock < 12) {
 		w->index[0] = lblock;
 		w->room = 12 - lblock;
@@ -69,11 +70,11 @@ static void put_pointer(struct ext4 *fs, struct place *p, u32 value)
 		fs->op_changes++; /* the inode, which the caller stores */
 }
 
-static int make_table(struct ext4 *fs, struct ext4_inode *in, struct place *pointer, struct buffer **out)
+static int make_table(struct ext4 *fs, struct ext4_inode *in, u32 lblock, struct place *pointer, struct buffer **out)
 {
 	u64 block;
 	u32 got;
-	int err = ext4_blocks_alloc(fs, ext4_goal(fs, in, 0), 1, &block, &got);
+	int err = ext4_blocks_alloc(fs, ext4_goal(fs, in, lblock), 1, &block, &got);
 
 	if (err)
 		return err;
@@ -90,7 +91,7 @@ static int make_table(struct ext4 *fs, struct ext4_inode *in, struct place *poin
 	return 0;
 }
 
-/* Enters the tables; with `make` those that are missing are made, else the way ends there (depth becomes less). */
+/* Enters the tables; with `make` those that are missing are made, else the way ends there. */
 static int enter(struct ext4 *fs, struct ext4_inode *in, struct way *w, bool make)
 {
 	w->p[0].at = in->raw_block + 4 * w->index[0];
@@ -103,7 +104,7 @@ static int enter(struct ext4 *fs, struct ext4_inode *in, struct way *w, bool mak
 		else if (block)
 			err = ext4_buffer_get(fs, block, &w->p[d].b);
 		else
-			err = make ? make_table(fs, in, &w->p[d - 1], &w->p[d].b) : -ENOENT;
+			err = make ? make_table(fs, in, w->lblock, &w->p[d - 1], &w->p[d].b) : -ENOENT;
 		if (err) {
 			w->p[d].b = NULL;
 			return err;
@@ -113,18 +114,30 @@ static int enter(struct ext4 *fs, struct ext4_inode *in, struct way *w, bool mak
 	return 0;
 }
 
-int ext4_indirect_insert(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u32 *count, u64 physical)
+int ext4_indirect_prepare(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u32 *count)
 {
 	struct way w;
 	int err = plan(fs, lblock, &w);
 
-	if (!err && physical + *count > UINT32_MAX)
-		err = -EFBIG;
 	if (err)
 		return err;
 	err = enter(fs, in, &w, true);
 	*count = min(*count, w.room);
-	for (u32 i = 0; i < *count && !err; i++) {
+	leave(fs, &w);
+	return err;
+}
+
+int ext4_indirect_insert(struct ext4 *fs, struct ext4_inode *in, u32 lblock, u32 count, u64 physical)
+{
+	struct way w;
+	int err = plan(fs, lblock, &w);
+
+	if (!err && physical + count > UINT32_MAX)
+		err = -EFBIG;
+	if (err)
+		return err;
+	err = enter(fs, in, &w, false);
+	for (u32 i = 0; i < count && !err; i++) {
 		struct place p = { w.p[w.depth].b, w.p[w.depth].at + 4 * i };
 
 		if (get32(p.at))

@@ -19,7 +19,8 @@
 
 struct chunk {
 	unsigned nr, anon, file, swapped;
-	u64 dirty; /* bit i: pages[i] */
+	bool known; /* to CPUs and shadows: an entry was present, be it of a page that nobody counts */
+	u64 dirty;  /* bit i: pages[i] */
 	struct page *pages[CHUNK];
 };
 
@@ -55,6 +56,7 @@ static void chunk_take(struct chunk *c, pte_t *entry, pte_t e)
 		c->swapped++;
 		return;
 	}
+	c->known = true;
 	if (pte_is_special(e))
 		return;
 	page = pte_page(e);
@@ -126,7 +128,7 @@ static void zap_leaf(struct vma *v, struct pt_leaf *leaf, ulong va, unsigned n, 
 			chunk_take(&c, entry + at, e);
 		}
 		pt_leaf_unlock(leaf);
-		if (c.nr)
+		if (c.known)
 			tlb_add_range(g, va + from * PAGE_SIZE, (at - from) * PAGE_SIZE);
 		chunk_release(v, &c, va + from * PAGE_SIZE, g);
 	}

@@ -52,6 +52,7 @@ GUEST(guest_device, "mov $0xd000, %ax\n mov %ax, %ds\n movl 0, %eax\n addl $2, %
 		    "movzbl 12, %ecx\n movw %cx, 16\n hlt");
 GUEST(guest_count, "mov $0x4000, %bx\n mov $1000, %cx\n 1: incl (%bx)\n loop 1b\n hlt");
 GUEST(guest_peek, "mov 0x5000, %eax\n mov %eax, 0x2000\n movl $7, 0x5000\n hlt");
+GUEST(guest_look, "mov 0x5000, %eax\n mov %eax, 0x2000\n hlt");
 GUEST(guest_cpuid, "mov $0x40000000, %eax\n cpuid\n mov %ebx, 0x2000\n mov %ecx, 0x2004\n mov %edx, 0x2008\n hlt");
 GUEST(guest_spin, "1: jmp 1b");
 GUEST(guest_interrupt, "movw $(2f - guest_interrupt + 0x1000), 0x80 * 4\n movw $0, 0x80 * 4 + 2\n sti\n"
@@ -284,6 +285,21 @@ CASE(memory_changes_below)
 	segments(0);
 	run_to(KVM_EXIT_MMIO);
 	want_eq(m.run->mmio.phys_addr, 0x5000);
+	stop();
+}
+
+/* The same with a page that nobody has written yet: the host has none of its own for it. */
+CASE(zeros_change_below)
+{
+	START(guest_look, 0);
+	run_to(KVM_EXIT_HLT);
+	want_eq(*(uint32_t *)(m.memory + 0x2000), 0);
+	want(mmap(m.memory + 0x5000, 0x1000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+	     m.memory + 0x5000);
+	*(uint32_t *)(m.memory + 0x5000) = 9;
+	segments(0);
+	run_to(KVM_EXIT_HLT);
+	want_eq(*(uint32_t *)(m.memory + 0x2000), 9);
 	stop();
 }
 
@@ -823,6 +839,7 @@ static const struct {
 	ROW(device_memory),
 	ROW(memory),
 	ROW(memory_changes_below),
+	ROW(zeros_change_below),
 	ROW(dirty_log),
 	ROW(cpuid),
 	ROW(supported_cpuid),

@@ -76,6 +76,25 @@ CASE(zero_pages)
 	want(fault_addr == p);
 }
 
+/* A page of zeros that was only read is nobody's own, but other threads and the CPU's translations know of it. */
+CASE(zero_pages_go)
+{
+	char *p = anon(PAGE);
+	int fd = (int)syscall(SYS_memfd_create, "other", 0);
+
+	want(fd >= 0 && write(fd, "x", 1) == 1 && ftruncate(fd, PAGE) == 0);
+	for (int round = 0; round < 20; round++) {
+		want_eq(*(volatile char *)p, 0);
+		want(mmap(p, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == p);
+		want_eq(*(volatile char *)p, 'x');
+		want(mmap(p, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p);
+	}
+	want_eq(*(volatile char *)p, 0);
+	munmap(p, PAGE);
+	want_eq(touch(p, 0), SIGSEGV);
+	close(fd);
+}
+
 CASE(fixed)
 {
 	char *p = anon(4 * PAGE), *q;
@@ -505,6 +524,7 @@ CASE(locking)
 int main(void)
 {
 	RUN(zero_pages);
+	RUN(zero_pages_go);
 	RUN(fixed);
 	RUN(bad_arguments);
 	RUN(protection);

@@ -66,6 +66,9 @@ static void read_records(struct deferred *d)
 		mmio_write64(at + 8, RECORD_F);
 	}
 	mmio_write32(vtd.regs + REG_FAULT_STATUS, FAULT_OVERFLOW);
+	/* The unit interrupts when the first record is filled: one that was filled behind us would be the last ever. */
+	if (mmio_read32(vtd.regs + REG_FAULT_STATUS) & FAULT_PENDING)
+		deferred_queue(d);
 }
 
 static void on_interrupt(void *arg)

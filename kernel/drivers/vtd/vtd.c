@@ -9,9 +9,10 @@
  *
  *      off --tables, queue, TE=1--> all pass --attach--> the domain's, or shut out --bypass--> passes
  *
- * Contract: device/iommu.h. A unit that cannot pass requests through, has no queue or caches what is not there (so, one
- * that another hypervisor makes with caching mode) is left off. Regions that firmware reserves for a device (RMRR) are
- * not looked at. Specification: see vtd_priv.h.
+ * Contract: device/iommu.h. A unit that cannot pass requests through, has no queue, caches what is not there (so, one
+ * that another hypervisor makes with caching mode) or wants to be told of each map (old ones, whose write buffers are
+ * to be flushed) is left off. Regions that firmware reserves for a device (RMRR) are not looked at. Specification: see
+ * vtd_priv.h.
  *
  * Locks: vtd.lock for contexts and the queue.
  */
@@ -219,7 +220,7 @@ static int command(u32 bit)
 	u32 keep = mmio_read32(vtd.regs + REG_STATUS) & GCMD_KEPT;
 
 	mmio_write32(vtd.regs + REG_COMMAND, keep | bit);
-	while (!!(mmio_read32(vtd.regs + REG_STATUS) & bit) == (bit == GCMD_WRITE_FLUSH)) {
+	while (!(mmio_read32(vtd.regs + REG_STATUS) & bit)) {
 		if (clock_ns() > deadline)
 			return -ETIMEDOUT;
 		cpu_relax();
@@ -250,8 +251,6 @@ static int start(void)
 	ulong irq;
 	int err = make_tables();
 
-	if (!err && vtd.cap & CAP_WRITE_FLUSH)
-		err = command(GCMD_WRITE_FLUSH);
 	if (err)
 		return err;
 	mmio_write64(vtd.regs + REG_ROOT, virt_to_phys(vtd.root));
@@ -283,7 +282,7 @@ static bool is_fit(void)
 	vtd.ecap = mmio_read64(vtd.regs + REG_ECAP);
 	vtd.levels = vtd.cap & CAP_4_LEVELS ? 4 : vtd.cap & CAP_3_LEVELS ? 3 : 0;
 	return vtd.levels && (vtd.cap >> 24 & 0x3ff) * 16 + 16 * ((vtd.cap >> 40 & 255) + 1) <= REGISTERS &&
-	       !(vtd.cap & CAP_CACHING) && vtd.ecap & ECAP_QUEUE && vtd.ecap & ECAP_PASS &&
+	       !(vtd.cap & (CAP_CACHING | CAP_WRITE_FLUSH)) && vtd.ecap & ECAP_QUEUE && vtd.ecap & ECAP_PASS &&
 	       !(mmio_read32(vtd.regs + REG_STATUS) & GCMD_TRANSLATE);
 }
 
@@ -304,7 +303,7 @@ static void vtd_init(void)
 		log_err("iommu: does not start: error %d", -err);
 		return;
 	}
-	ops.address_bits = 12 + 9 * vtd.levels;
+	ops.address_bits = min(12 + 9 * vtd.levels, ((unsigned)(vtd.cap >> 16) & 63) + 1);
 	iommu_register(&ops);
 	if (attr_folder_add(&attr_sys_root, "class/iommu/dmar0/intel-iommu", files))
 		log_warn("iommu: no files in /sys");

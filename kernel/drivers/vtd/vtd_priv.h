@@ -16,7 +16,6 @@
 #include <device/iommu.h>
 #include <lib/types.h>
 
-#define REG_VERSION       0x00
 #define REG_CAP           0x08
 #define REG_ECAP          0x10
 #define REG_COMMAND       0x18
@@ -28,16 +27,14 @@
 #define REG_QUEUE         0x90
 
 /* Of command and status alike. */
-#define GCMD_TRANSLATE   BIT(31)
-#define GCMD_SET_ROOT    BIT(30)
-#define GCMD_WRITE_FLUSH BIT(27)
-#define GCMD_QUEUE       BIT(26)
-#define GCMD_KEPT        0x96ffffffU /* of the status: what stays set only if it is written again */
+#define GCMD_TRANSLATE BIT(31)
+#define GCMD_SET_ROOT  BIT(30)
+#define GCMD_QUEUE     BIT(26)
+#define GCMD_KEPT      0x96ffffffU /* of the status: what stays set only if it is written again */
 
 #define FAULT_OVERFLOW BIT(0)
-#define FAULT_PENDING  BIT(1)
-#define FAULT_QUEUE    0x70U /* an error of the queue */
-#define FAULT_MASKED   BIT(31)
+#define FAULT_PENDING  BIT(1)  /* a record is filled */
+#define FAULT_QUEUE    0x70U   /* an error of the queue */
 #define RECORD_F       BIT(63) /* of the upper half: a fault is recorded */
 #define RECORD_READ    BIT(62)
 

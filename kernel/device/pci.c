@@ -190,8 +190,11 @@ int pci_msix_enable(struct pci_dev *d)
 	if (!d->msix_table)
 		return -ENODEV;
 	d->vectors = kcalloc(d->msix_vectors, sizeof(*d->vectors), ALLOC_KERNEL);
-	if (!d->vectors)
+	if (!d->vectors) {
+		io_unmap(d->msix_table);
+		d->msix_table = NULL; /* it is off */
 		return -ENOMEM;
+	}
 	for (unsigned i = 0; i < d->msix_vectors; i++)
 		mmio_write32(d->msix_table + i * PCI_MSIX_ENTRY_SIZE + PCI_MSIX_ENTRY_VECTOR_CTRL, 1);
 	pci_write16(d, d->msix_cap + PCI_MSIX_FLAGS, control | PCI_MSIX_FLAGS_ENABLE);
@@ -366,7 +369,7 @@ static void scan_all(void)
 		list_for_each_entry (d, &pci_devices, link) {
 			u8 behind;
 
-			if (d->bus != bus || d->class >> 8 != 0x0604)
+			if (d->bus != bus || d->class >> 8 != CLASS_BRIDGE)
 				continue;
 			behind = pci_read8(d, PCI_SECONDARY_BUS);
 			wanted[behind / 64] |= 1ULL << behind % 64;

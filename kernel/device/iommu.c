@@ -3,9 +3,10 @@
  * Problem: a function can be given away only if the IOMMU tells it from every other one.
  *
  * Idea: a requester is known by bus, slot and number. That says too little in two cases: functions of one slot may pass
- * requests to each other inside their chip, and behind a bridge to conventional PCI all requests bear the bridge's
- * name. So a function is alone if its slot has no other and each port above it is a root port or a downstream port of
- * PCI Express, which has only one slot behind it. Ports that promise more (access control services) are not asked.
+ * requests to each other inside their chip, and so may the ports of a switch; and behind a bridge to conventional PCI
+ * all requests bear the bridge's name. So a function is alone if its slot has no other and is on a root bus or right
+ * behind a root port of PCI Express, which has only one slot. Ports that promise to send all upwards (access control
+ * services) are not asked.
  *
  * Contract: device/iommu.h. Source: PCI Express Base Specification 4.0, 2.2.6.2 (requester IDs), 6.12 (ACS).
  *
@@ -29,12 +30,11 @@ void iommu_register(const struct iommu_ops *ops)
 	registered = ops;
 }
 
-static bool passes_names_on(const struct pci_dev *port)
+static bool is_root_port(const struct pci_dev *port)
 {
 	u8 cap = pci_find_cap(port, PCI_CAP_ID_EXP, 0);
-	unsigned type = cap ? (pci_read16(port, cap + PCI_EXP_FLAGS) & PCI_EXP_FLAGS_TYPE) >> 4 : 0;
 
-	return cap && (type == PCI_EXP_TYPE_ROOT_PORT || type == PCI_EXP_TYPE_DOWNSTREAM);
+	return cap && (pci_read16(port, cap + PCI_EXP_FLAGS) & PCI_EXP_FLAGS_TYPE) >> 4 == PCI_EXP_TYPE_ROOT_PORT;
 }
 
 /* The port whose bus this is, NULL: none (a root bus). */
@@ -58,5 +58,5 @@ bool iommu_is_alone(const struct pci_dev *p)
 		if (d != p && d->bus == p->bus && d->slot == p->slot)
 			return false;
 	port = port_of(p->bus);
-	return !port || passes_names_on(port);
+	return !port || is_root_port(port);
 }

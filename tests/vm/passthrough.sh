@@ -117,6 +117,23 @@ accept=
 run --qemu "-device intel-iommu $given"
 check "nor where nobody has accepted that interrupts are not remapped" "grep -q '^bind 0' $dir/out && grep -q '^vm 1' $dir/out && grep -q 'allow_unsafe' $dir/err"
 
+# Who is given: a function right behind a root port; not one behind a switch, whose ports may pass requests to each other, and
+# not the port itself.
+cat > "$dir/script" <<'S'
+give() { # WHAT ADDRESS
+	[ ! -e /sys/bus/pci/devices/$2/driver ] || echo $2 > /sys/bus/pci/devices/$2/driver/unbind
+	echo vfio-pci > /sys/bus/pci/devices/$2/driver_override; echo $2 > /sys/bus/pci/drivers/vfio-pci/bind; echo "give $1 $?"
+}
+for c in /sys/class/nvme/nvme*; do give $(cat $c/serial) $(cat $c/address); done
+for d in /sys/bus/pci/devices/0000:00:*; do [ $(cat $d/class) != 0x060400 ] || bridge=$(basename $d); done
+give bridge $bridge
+S
+run --qemu "-device intel-iommu -device pcie-root-port,id=p1,chassis=1 -device nvme,bus=p1,drive=own,serial=port1 -device pcie-root-port,id=p2,chassis=2 \
+	-device x3130-upstream,bus=p2,id=up -device xio3130-downstream,bus=up,id=down,chassis=3 -device nvme,bus=down,drive=given,serial=switch1 \
+	-drive file=$dir/own,if=none,format=raw,id=own,cache=unsafe -drive file=$dir/given,if=none,format=raw,id=given,cache=unsafe"
+check "behind a root port a function is given, behind a switch it is not" "grep -q '^give port1 *0' $dir/out && grep -q '^give switch1 *1' $dir/out"
+check "nor is a bridge" "grep -q '^give bridge 1' $dir/out && grep -q 'it is a bridge' $dir/err"
+
 # The same pictures by a whole GPU and by a virtual one; time is the instructions of this machine's processor.
 cat > "$dir/script" <<'S'
 show() { # N ARGS: a guest that shows N pictures and then sleeps

@@ -11,7 +11,8 @@
  *      free --bind--> shut out --open: reset, attached--> in use --close: reset--> shut out --unbind: passes--> free
  *
  * Contract: the pci_driver of device/pci.h and the ops of virt/vfio.h; linux/vfio.h as vfio-pci has it. Interrupts are
- * MSI-X and MSI (one message). -EPERM: there is no IOMMU, or the function is not alone in its eyes.
+ * MSI-X and MSI (one message). -EPERM: there is no IOMMU, the function is not alone in its eyes, or it is a bridge:
+ * what is behind it is others'.
  *
  * Locks: vfio's for opening and closing; p->lock for the configuration space, the function's own, and its messages.
  */
@@ -324,13 +325,24 @@ static int give(struct vfio_pci *p)
 	return err;
 }
 
+/* Why it cannot be given; NULL: it can. */
+static const char *obstacle(const struct pci_dev *d)
+{
+	if ((pci_read8(d, PCI_HEADER_TYPE) & 0x7f) != PCI_HEADER_TYPE_NORMAL)
+		return "it is a bridge";
+	if (!iommu())
+		return "there is no IOMMU";
+	return iommu_is_alone(d) ? NULL : "not alone in its slot, or behind a switch or a bridge";
+}
+
 static int probe(struct pci_dev *d)
 {
+	const char *why_not = obstacle(d);
 	struct vfio_pci *p;
 	int err;
 
-	if (!iommu() || !iommu_is_alone(d)) {
-		log_warn("vfio-pci %s: %s", d->name, iommu() ? "not alone in its slot" : "there is no IOMMU");
+	if (why_not) {
+		log_warn("vfio-pci %s: %s", d->name, why_not);
 		return -EPERM;
 	}
 	p = kzalloc(sizeof(*p), ALLOC_KERNEL);

@@ -10,6 +10,7 @@
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -129,6 +130,53 @@ CASE(abstract_streams)
 	streams(name, 1);
 }
 
+struct binding {
+	struct sockaddr_un a;
+	socklen_t len;
+	int fd, err;
+};
+
+static void *bind_it(void *arg)
+{
+	struct binding *b = arg;
+
+	b->err = bind(b->fd, (void *)&b->a, b->len) ? errno : 0;
+	return NULL;
+}
+
+/* Threads that give one socket two names at once: one of them is too late, and whoever asks for its name finds nobody.
+ */
+CASE(one_name_of_two)
+{
+	char dir[] = "/tmp/abi-unix-XXXXXX", name[64];
+	struct binding b[2];
+	pthread_t t[2];
+
+	want(mkdtemp(dir));
+	for (int round = 0; round < 200; round++) {
+		int fd = socket(AF_UNIX, SOCK_DGRAM, 0), c = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+		for (int i = 0; i < 2; i++) {
+			snprintf(name, sizeof(name), "%s/%d", dir, i);
+			b[i].len = address(&b[i].a, name, i && round % 2);
+			b[i].fd = fd;
+			want_eq(pthread_create(&t[i], NULL, bind_it, &b[i]), 0);
+		}
+		for (int i = 0; i < 2; i++)
+			want_eq(pthread_join(t[i], NULL), 0);
+		want_eq(!b[0].err + !b[1].err, 1);
+		want_eq(b[0].err + b[1].err, EINVAL);
+		want_eq(connect(c, (void *)&b[!!b[0].err].a, b[!!b[0].err].len), 0);
+		close(fd);
+		for (int i = 0; i < 2; i++) {
+			want(connect(c, (void *)&b[i].a, b[i].len) == -1 && (errno == ECONNREFUSED || errno == ENOENT));
+			unlink(b[i].a.sun_path);
+		}
+		close(c);
+	}
+	rmdir(dir);
+}
+
 CASE(datagrams)
 {
 	int a = socket(AF_UNIX, SOCK_DGRAM, 0), b = socket(AF_UNIX, SOCK_DGRAM, 0);
@@ -224,6 +272,7 @@ int main(void)
 	RUN(pairs);
 	RUN(named_streams);
 	RUN(abstract_streams);
+	RUN(one_name_of_two);
 	RUN(datagrams);
 	RUN(passing);
 	return abi_status();

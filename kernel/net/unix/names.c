@@ -144,14 +144,20 @@ static int bind_path(struct unix_sock *u, const struct sock_addr *a)
 	err = path_make_socket(path, 0777, &i);
 	if (err)
 		return err;
-	mutex_lock(&names_lock);
-	i->pipe = u;
-	u->inode = i;
 	ended.len = HEAD + strlen(path) + 1;
 	ended.bytes[ended.len - 1] = '\0';
-	give_name(u, &ended);
+	mutex_lock(&names_lock);
+	if (u->name.len) { /* by another thread meanwhile; the file stays, as that of a closed socket does */
+		err = -EINVAL;
+	} else {
+		i->pipe = u;
+		u->inode = i;
+		give_name(u, &ended);
+	}
 	mutex_unlock(&names_lock);
-	return 0;
+	if (err)
+		inode_put(i);
+	return err;
 }
 
 int unix_bind(struct socket *s, const struct sock_addr *a)

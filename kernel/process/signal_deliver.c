@@ -234,6 +234,7 @@ static void call_handler(struct regs *r, int sig, const struct sigaction_kernel 
 static struct sigaction_kernel take_action(struct process *p, int sig)
 {
 	struct sigaction_kernel *live = &p->sighand->actions[sig - 1], a;
+
 	spin_lock(&p->sighand->lock); /* IRQs are off: siglock is held */
 	a = *live;
 	if ((a.flags & SA_RESETHAND) && a.handler > 1)

@@ -163,9 +163,8 @@ static void rcu_thread(void *arg)
 			sched_set_state(TASK_RUNNING);
 		sched_sleep();
 		WRITE_ONCE(asleep, false);
-		if (!READ_ONCE(hurry)) {
+		if (!READ_ONCE(hurry))
 			sched_nap(BATCH_NS);
-		}
 		list = collect();
 		grace_period();
 		WRITE_ONCE(hurry, false);

@@ -18,9 +18,9 @@ int __must_check inotify_add(struct file *f, struct inode *i,
 			     u32 mask); /* the watch's number; -EINVAL: f is no inotify */
 int __must_check inotify_remove(struct file *f, int wd);
 
+#define IN_RENAMED_WITHIN BIT(16) /* dnotify alone hears of it: a name changed that was and stays in the folder */
 /* What happens to files of the open folder f is told to its owner (f->async is there): IN_* of mask, in addition to
  * what was asked before; once, if IN_ONESHOT. No event: nothing any more. */
-#define IN_RENAMED_WITHIN BIT(16) /* dnotify alone hears of it: a name changed that was and stays in the folder */
 int __must_check dnotify_set(struct file *f, u32 mask);
 
 #endif

@@ -451,6 +451,10 @@ CASE(wrong_interrupts)
 	want_errno(ioctl(v.fd, VFIO_DEVICE_SET_IRQS, &s), EBADF);
 	s.fd[0] = v.container;
 	want_errno(ioctl(v.fd, VFIO_DEVICE_SET_IRQS, &s), EINVAL);
+	s.s.index = VFIO_PCI_INTX_IRQ_INDEX; /* so no kind is in use yet */
+	s.fd[0] = eventfd(0, EFD_NONBLOCK);
+	want_eq(ioctl(v.fd, VFIO_DEVICE_SET_IRQS, &s), 0);
+	close(s.fd[0]);
 	stop();
 }
 

@@ -227,6 +227,7 @@ static int event_of_fd(int fd, struct file **out)
 static int listen(struct vfio_device *d, const struct irq_change *c)
 {
 	struct vfio_irq *i = &d->irq[c->index];
+	bool was_used = i->vector;
 	struct file *event;
 	int err = 0;
 
@@ -243,6 +244,8 @@ static int listen(struct vfio_device *d, const struct irq_change *c)
 		if (!err)
 			err = replace(d, c->index, c->start + n, event);
 	}
+	if (err && !was_used)
+		stop(d, c->index); /* this kind is not in use, then, and another one can be */
 	if (c->index == VFIO_PCI_INTX_IRQ_INDEX && !err)
 		set_masked(d, d->masked); /* the line may be high already */
 	return err;

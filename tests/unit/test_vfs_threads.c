@@ -2,9 +2,9 @@
  *
  * Problem: look-ups run without locks beside renames, and one wrong order of two stores shows only when threads meet.
  *
- * Idea: threads that move a file and a folder to and fro, walk through both, make and remove names in one folder, and
- * talk through a pipe, all at once on a real tmpfs. Each checks what must hold whoever comes first; at the end the tree
- * and the number of pages must be what one thread would have left.
+ * Idea: threads that move a file and a folder to and fro, walk through both, make and remove names in one folder,
+ * change the working folder that all share, and talk through a pipe, all at once on a real tmpfs. Each checks what must
+ * hold whoever comes first; at the end the tree and the number of pages must be what one thread would have left.
  *
  * Contract: runs on arch/hosted under ASan and UBSan, and (the line "threads" below) under TSan. Locks: none.
  */
@@ -60,11 +60,46 @@ static void *walker(void *unused)
 		times += met("/t/a/ball", "ball") + met("/t/b/ball", "ball");
 		times += met("/t/a/d/in", "inside") + met("/t/b/e/in", "inside");
 		met("/t/a/d/../ball", "ball");
+		met("deep/in", "inside"); /* from a working folder that may go under our feet */
+		met("../c/deep/in", "inside");
 		assert_int_equal(exists("/t/a/none"), -ENOENT);
 		assert_int_equal(exists("/t/b/none"), -ENOENT);
 	}
 	vfs_thread_end();
 	return (void *)times;
+}
+
+static void go_to(const char *folder)
+{
+	struct fs_context *fs = current->fs;
+	struct path p, old;
+
+	assert_int_equal(path_lookup(AT_FDCWD, folder, 0, &p), 0);
+	spin_lock(&fs->lock);
+	old = fs->cwd;
+	fs->cwd = p;
+	spin_unlock(&fs->lock);
+	path_put(&old);
+}
+
+/* A walk begins in the working folder without a reference, and this one is removed at once. */
+static void *roamer(void *unused)
+{
+	vfs_thread_begin("roamer", main_task);
+	for (int i = 0; i < ROUNDS; i++) {
+		assert_int_equal(path_mkdir(AT_FDCWD, "/t/c", 0755), 0);
+		assert_int_equal(path_mkdir(AT_FDCWD, "/t/c/deep", 0755), 0);
+		put_file("/t/c/in", "inside");
+		assert_int_equal(path_rename(AT_FDCWD, "/t/c/in", AT_FDCWD, "/t/c/deep/in", 0),
+				 0); /* all of it, or none */
+		go_to("/t/c");
+		assert_int_equal(path_unlink(AT_FDCWD, "/t/c/deep/in"), 0);
+		assert_int_equal(path_rmdir(AT_FDCWD, "/t/c/deep"), 0);
+		assert_int_equal(path_rmdir(AT_FDCWD, "/t/c"), 0);
+		go_to("/");
+	}
+	vfs_thread_end();
+	return NULL;
 }
 
 static void *maker(void *name)
@@ -120,8 +155,8 @@ static void read_all(struct file *f)
 
 static void all_at_once(void **state)
 {
-	void *(*bodies[])(void *) = { mover, walker, walker, maker, maker, writer };
-	void *words[] = { NULL, NULL, NULL, "one", "two", NULL }, *times[ARRAY_SIZE(bodies)];
+	void *(*bodies[])(void *) = { mover, walker, walker, maker, maker, writer, roamer };
+	void *words[] = { NULL, NULL, NULL, "one", "two", NULL, NULL }, *times[ARRAY_SIZE(bodies)];
 	pthread_t threads[ARRAY_SIZE(bodies)];
 	struct file *r, *w;
 	size_t before;

@@ -82,7 +82,8 @@ END
 }
 
 loops() {
-	guest loop --program losetup --program sfdisk --program lsblk --program mke2fs <<'END'
+	make -s build/programs/block/loopstatus || exit 1
+	guest loop --program losetup --program sfdisk --program lsblk --program mke2fs --add build/programs/block/loopstatus:/loopstatus <<'END'
 L=/usr/sbin/losetup
 truncate -s 32M /tmp/image
 is "losetup -f" "$($L -f)" /dev/loop0
@@ -100,6 +101,10 @@ $L -d $d
 d=$($L -f --show -o 1048576 --sizelimit 65536 /tmp/image)
 is "offset and limit" "$(cat /sys/block/loop0/size) $(cat /sys/block/loop0/loop/offset)" "128 1048576"
 is "the same bytes" "$(sum $d 0 16)" "$(sum /tmp/random 0 16)"
+$L -d $d
+d=$($L -f --show /tmp/image)
+ok "status by the older structure" /loopstatus $d
+is "its offset" "$(cat /sys/block/loop0/size)" $((65536 - 8))
 $L -d $d
 d=$($L -r -f --show /tmp/image)
 no "read-only" dd if=/tmp/random of=$d bs=4k count=1

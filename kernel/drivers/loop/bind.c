@@ -329,6 +329,42 @@ static long set_status(struct loop *l, const struct loop_info64 *i)
 	return scan ? block_rescan(&l->block) : 0;
 }
 
+/* The older structure: narrower, and without a limit. */
+static long get_old_status(const struct loop *l, void __user *to)
+{
+	struct loop_info old = { 0 };
+	struct loop_info64 i;
+	long err = get_status(l, &i);
+
+	if (err)
+		return err;
+	if (i.lo_offset >> 31)
+		return -EOVERFLOW;
+	old.lo_number = (int)i.lo_number;
+	old.lo_device = i.lo_device;
+	old.lo_inode = i.lo_inode;
+	old.lo_rdevice = i.lo_rdevice;
+	old.lo_offset = (int)i.lo_offset;
+	old.lo_flags = (int)i.lo_flags;
+	memcpy(old.lo_name, i.lo_file_name, sizeof(old.lo_name));
+	return user_put(to, &old, sizeof(old));
+}
+
+static long set_old_status(struct loop *l, const void __user *from)
+{
+	struct loop_info64 i = { 0 };
+	struct loop_info old;
+
+	if (user_get(&old, from, sizeof(old)))
+		return -EFAULT;
+	i.lo_offset = (u64)(s64)old.lo_offset;
+	i.lo_encrypt_type = (u32)old.lo_encrypt_type;
+	i.lo_encrypt_key_size = (u32)old.lo_encrypt_key_size;
+	i.lo_flags = (u32)old.lo_flags;
+	memcpy(i.lo_file_name, old.lo_name, sizeof(old.lo_name));
+	return set_status(l, &i);
+}
+
 static long set_direct(struct loop *l, bool on)
 {
 	struct loop_backing *k = l->backing;
@@ -359,6 +395,8 @@ static long ioctl_bound(struct loop *l, unsigned cmd, ulong arg)
 	switch (cmd) {
 	case LOOP_CLR_FD: return clear(l);
 	case LOOP_GET_STATUS64: err = get_status(l, &i); return err ? err : user_put((void __user *)arg, &i, sizeof(i));
+	case LOOP_GET_STATUS: return get_old_status(l, (void __user *)arg);
+	case LOOP_SET_STATUS: return set_old_status(l, (const void __user *)arg);
 	case LOOP_SET_STATUS64: return user_get(&i, (const void __user *)arg, sizeof(i)) ? -EFAULT : set_status(l, &i);
 	case LOOP_SET_CAPACITY: block_set_sectors(&l->block, file_sectors(l->backing)); return 0;
 	case LOOP_SET_DIRECT_IO: return set_direct(l, arg != 0);
@@ -387,7 +425,7 @@ long loop_ioctl(struct block_dev *d, unsigned cmd, ulong arg)
 
 	if (cmd < LOOP_SET_FD || cmd > LOOP_CONFIGURE || d != d->whole)
 		return -ENOTTY;
-	if (cmd != LOOP_GET_STATUS64 && !capable(CAP_SYS_ADMIN))
+	if (cmd != LOOP_GET_STATUS64 && cmd != LOOP_GET_STATUS && !capable(CAP_SYS_ADMIN))
 		return -EPERM;
 	mutex_lock(&l->lock);
 	err = ioctl_locked(l, cmd, arg);

@@ -2,12 +2,15 @@
 
 A program of an area prints lines of `row figure`. Rivals boot with mitigations off and without clearing of memory, which Ostrom does not do either.
 """
+import collections
 import datetime
 import glob
 import math
 import os
+import re
 import subprocess
 import sys
+import tempfile
 
 ICOUNT = "-accel tcg -icount shift=0,sleep=off -cpu max,-erms,-fsrm"
 LINUX_ARGS = "mitigations=off init_on_alloc=0"
@@ -45,14 +48,35 @@ def guest(kernel, options, command):
     return rows_of([*words, "--", *command], kernel or "Ostrom")
 
 
+def counted(report):
+    """The sums of a report of the cache model, all CPUs together."""
+    sums = collections.Counter()
+    for line in report.splitlines():
+        if line.startswith(("total ", "cpu ")):
+            sums.update({word: int(n) for word, n in re.findall(r"(\w+)=(\d+)", line)})
+    return sums
+
+
+def modelled(kernel, options, cpus, cache=""):
+    """The rows of build/bench/micro under the cache model of tools/plugins, on so many CPUs: for each its figure, what the model counted over all its
+    operations (the words of its report), and how many operations those were. `make plugins` has been run."""
+    with tempfile.NamedTemporaryFile() as f:
+        plugin = f"-plugin build/plugins/cachemodel.so,vtag=0x100000000000,out={f.name}{cache}"
+        rows = guest(kernel, [*options, "--cpus", str(cpus), "--qemu", plugin], ["/micro", "--cpus", str(cpus)])
+        with open(f.name, encoding="ascii", errors="replace") as report:
+            counts = [counted(part) for part in report.read().split("end\n")]
+    names = [row for row in rows if not row.endswith(".operations")]
+    return {row: (rows[row], c, rows[f"{row}.operations"]) for row, c in zip(names, counts)}
+
+
 def mean(ratios):
     return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
 
-def table(area, ours, rivals, goals, beside="beside_"):
+def table(area, ours, rivals, goals, beside="beside_", unit="instructions"):
     """Prints the table, writes benchmarks/results/AREA.tsv; 0, or 1 if a rival has no figure. Rows that begin with `beside` do not count."""
     os.makedirs("benchmarks/results", exist_ok=True)
-    print("| operation (instructions) | Ostrom |" + "".join(f" {NAMES[r]} | ratio |" for r in rivals))
+    print(f"| operation ({unit}) | Ostrom |" + "".join(f" {NAMES[r]} | ratio |" for r in rivals))
     print("|---|---:|" + "---:|---:|" * len(rivals))
     ratios = {r: [] for r in rivals}
     with open(f"benchmarks/results/{area}.tsv", "w") as f:

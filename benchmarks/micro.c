@@ -13,6 +13,8 @@
  *                    many names to read); the figure is the elapsed time by all operations done, so under -icount
  *                    the instructions of one. The cache model (tools/plugins/cachemodel.c, vtag=MESSAGES) is told to
  *                    report after each row, and NAME.operations says how many there were.
+ *   --threads N      the same by threads of one process, which share everything: for rows that change no file
+ *   --times N        each row N times as often, for figures that are time
  *
  * Locks: none; rows that need a partner fork it. CPUs meet at a barrier of plain stores.
  */
@@ -52,7 +54,9 @@ static unsigned *words; /* shared with the futex partner: whose turn it is */
 static char *dirty;     /* 8 MiB, written by the row that forks with them */
 static const char at_many[] = "/tmp/micro/many";
 static char folder[32] = "/tmp/micro", at_file[64], at_new[64], at_a[64], at_b[64];
-static unsigned cpus, cpu;         /* 0: one, and no barrier */
+static unsigned cpus;              /* 0: one, and no barrier */
+static _Thread_local unsigned cpu; /* which of them this is */
+static unsigned threads, times = 1;
 static volatile unsigned *reached; /* by CPU: how often it was at the barrier */
 static volatile char *messages;
 
@@ -535,16 +539,18 @@ static int stay_on(unsigned nr)
 	return sched_setaffinity(0, sizeof(set), &set);
 }
 
-/* This process becomes CPU 0's, children those of the others. */
+/* This process becomes CPU 0's, children those of the others, unless threads are to come. */
 static int spread(void)
 {
 	reached = mmap(NULL, CPUS * sizeof(*reached), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	messages = mmap((void *)MESSAGES, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	if (reached == MAP_FAILED || messages == MAP_FAILED)
 		return -1;
-	for (unsigned i = 1; i < cpus; i++)
-		if (!fork())
+	for (unsigned i = 1; i < cpus && !threads; i++)
+		if (!fork()) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody comes to the barrier any more */
 			return stay_on(i);
+		}
 	return stay_on(0);
 }
 
@@ -552,10 +558,12 @@ static int spread(void)
 
 static void print_row(const struct row *r, unsigned long ns)
 {
+	unsigned long n = (unsigned long)r->n * times;
+
 	if (cpus > 0 && !cpu)
-		printf("%s %lu\n%s.operations %u\n", r->name, ns / r->n / cpus, r->name, r->n * cpus);
+		printf("%s %lu\n%s.operations %lu\n", r->name, ns / n / cpus, r->name, n * cpus);
 	else if (!cpu)
-		printf("%s %lu\n", r->name, ns / r->n);
+		printf("%s %lu\n", r->name, ns / n);
 	fflush(stdout);
 }
 
@@ -573,7 +581,7 @@ static void measure(const struct row *r)
 	tell(FORGET);
 	start = now_ns(); /* before anybody goes on: the emulator may run another CPU to its end first */
 	wait_for_all();
-	for (int i = 0; i < r->n; i++)
+	for (unsigned long i = 0; i < (unsigned long)r->n * times; i++)
 		r->op();
 	wait_for_all();
 	print_row(r, now_ns() - start);
@@ -588,16 +596,56 @@ static int wanted(const char *name, char **words)
 	return !words[0];
 }
 
+static void run_rows(char **words)
+{
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (wanted(rows[i].name, words))
+			measure(&rows[i]);
+}
+
+static char **words_of_threads;
+
+static void *run_thread(void *nr)
+{
+	if (!stay_on((unsigned long)nr))
+		run_rows(words_of_threads);
+	return NULL;
+}
+
+static int start_threads(char **words)
+{
+	pthread_t t;
+
+	words_of_threads = words;
+	for (unsigned long i = 1; i < threads; i++)
+		if (pthread_create(&t, NULL, run_thread, (void *)i))
+			return -1;
+	return 0;
+}
+
+static int take_option(const char *name, const char *value)
+{
+	unsigned long n = strtoul(value, NULL, 10);
+
+	if (!strcmp(name, "--crowd"))
+		return crowd(value, folder);
+	if (!strcmp(name, "--times") && n)
+		times = n;
+	else if (!strcmp(name, "--cpus") && n <= CPUS)
+		cpus = n;
+	else if (!strcmp(name, "--threads") && n <= CPUS)
+		cpus = threads = n;
+	else
+		return -1;
+	return 0;
+}
+
 /* The options; NULL: one is wrong, or cannot be done. Else the rows' names behind them. */
 static char **take_options(char **arg)
 {
-	for (; arg[0] && !strncmp(arg[0], "--", 2); arg += 2) {
-		if (arg[1] && !strcmp(arg[0], "--cpus"))
-			cpus = strtoul(arg[1], NULL, 10);
-		if (!arg[1] || cpus > CPUS ||
-		    (strcmp(arg[0], "--cpus") && (strcmp(arg[0], "--crowd") || crowd(arg[1], folder))))
+	for (; arg[0] && !strncmp(arg[0], "--", 2); arg += 2)
+		if (!arg[1] || take_option(arg[0], arg[1]))
 			return NULL;
-	}
 	return arg;
 }
 
@@ -614,13 +662,11 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	name_files();
-	if (prepare_files() || prepare_descriptors() || start_partners()) {
+	if (prepare_files() || prepare_descriptors() || start_partners() || start_threads(words)) {
 		perror("micro: prepare");
 		return 1;
 	}
 	usleep(200000); /* what the kernel put off of all that (RCU's callbacks) is not the first row's */
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (wanted(rows[i].name, words))
-			measure(&rows[i]);
+	run_rows(words);
 	return 0;
 }

@@ -4,7 +4,7 @@
  *
  * Idea: copy all arguments in, find the target, then one switch over the flags in the order of the manual page.
  *
- * Contract: mount(2), umount2(2), pivot_root(2).
+ * Contract: mount(2), umount2(2), pivot_root(2), and sysfs(2), which names the types.
  *
  * Locks: none of their own; vfs/mount.c has mount_lock.
  */
@@ -143,4 +143,22 @@ long sys_pivot_root(const char __user *unew, const char __user *uold)
 	}
 	path_put(&new_root);
 	return err;
+}
+
+long sys_sysfs(int option, ulong arg1, ulong arg2)
+{
+	char name[64];
+	const char *found;
+	ssize_t n;
+
+	switch (option) {
+	case 1:
+		n = user_get_string(name, (const char __user *)arg1, sizeof(name));
+		return n < 0 ? n : n >= (ssize_t)sizeof(name) ? -EINVAL : fs_index(name);
+	case 2:
+		found = fs_name((unsigned)arg1);
+		return found ? user_put((void __user *)arg2, found, strlen(found) + 1) : -EINVAL;
+	case 3: return fs_count();
+	}
+	return -EINVAL;
 }

@@ -5,7 +5,7 @@
  * Idea: every call becomes a path (by name or by descriptor) and then one function of vfs: path_stat, path_set_attr,
  * path_statfs, inode_permission.
  *
- * Contract: stat(2), statx(2), statfs(2), access(2), chmod(2), chown(2), utimensat(2), readlink(2).
+ * Contract: stat(2), statx(2), statfs(2), ustat(2), access(2), chmod(2), chown(2), utimensat(2), readlink(2).
  *
  * Locks: none of their own.
  */
@@ -203,6 +203,32 @@ long sys_fstatfs(int fd, void __user *buf)
 	err = put_statfs(&p, buf);
 	path_put(&p);
 	return err;
+}
+
+/* The structure of ustat(2), which no header of the interface has. */
+struct ustat {
+	int f_tfree;
+	ulong f_tinode;
+	char f_fname[6], f_fpack[6];
+};
+
+long sys_ustat(u32 dev, void __user *ubuf)
+{
+	struct super *super = super_find(dev);
+	struct ustat u;
+	struct kstatfs k;
+	long err;
+
+	if (!super)
+		return -EINVAL;
+	err = super_statfs(super, &k);
+	super_put(super);
+	if (err)
+		return err;
+	memset(&u, 0, sizeof(u));
+	u.f_tfree = (int)k.bfree;
+	u.f_tinode = k.ffree;
+	return user_put(ubuf, &u, sizeof(u));
 }
 
 /* ---- access ---------------------------------------------------------------------------------------------- */

@@ -277,15 +277,21 @@ int path_stat(const struct path *p, struct kstat *st)
 	return err;
 }
 
-int path_statfs(const struct path *p, struct kstatfs *st)
+int super_statfs(struct super *s, struct kstatfs *st)
 {
-	struct super *s = p->dentry->super;
-
 	*st = (struct kstatfs){ .type = s->magic,
 				.bsize = s->block_size ? s->block_size : PAGE_SIZE,
 				.namelen = 255,
 				.fsid = { s->dev, 0 } };
 	st->frsize = st->bsize;
-	st->flags = (p->mnt ? p->mnt->flags : 0) | (s->flags & MS_RDONLY);
+	st->flags = s->flags & MS_RDONLY;
 	return s->ops && s->ops->statfs ? s->ops->statfs(s, st) : 0;
+}
+
+int path_statfs(const struct path *p, struct kstatfs *st)
+{
+	int err = super_statfs(p->dentry->super, st);
+
+	st->flags |= p->mnt ? p->mnt->flags : 0;
+	return err;
 }

@@ -42,6 +42,48 @@ struct fs_type *fs_find(const char *name)
 	return found;
 }
 
+int fs_count(void)
+{
+	struct fs_type *t;
+	int n = 0;
+
+	mutex_lock(&supers_lock);
+	list_for_each_entry (t, &types, link)
+		n += !(t->flags & FS_KERNEL_ONLY);
+	mutex_unlock(&supers_lock);
+	return n;
+}
+
+int fs_index(const char *name)
+{
+	struct fs_type *t;
+	int n = 0, found = -EINVAL;
+
+	mutex_lock(&supers_lock);
+	list_for_each_entry (t, &types, link) {
+		if (t->flags & FS_KERNEL_ONLY)
+			continue;
+		if (!strcmp(t->name, name))
+			found = n;
+		n++;
+	}
+	mutex_unlock(&supers_lock);
+	return found;
+}
+
+const char *fs_name(unsigned index)
+{
+	const char *name = NULL;
+	struct fs_type *t;
+
+	mutex_lock(&supers_lock);
+	list_for_each_entry (t, &types, link)
+		if (!(t->flags & FS_KERNEL_ONLY) && !index--)
+			name = t->name;
+	mutex_unlock(&supers_lock);
+	return name;
+}
+
 int fs_show_types(struct strbuf *out)
 {
 	struct fs_type *t;
@@ -110,6 +152,18 @@ int super_create(struct fs_type *t, const char *source, unsigned flags, const ch
 		err = create(t, source, flags, data, out);
 	mutex_unlock(&supers_lock);
 	return err;
+}
+
+struct super *super_find(u32 dev)
+{
+	struct super *s, *found = NULL;
+
+	mutex_lock(&supers_lock);
+	list_for_each_entry (s, &supers, link)
+		if (!found && s->dev == dev && refcount_inc_not_zero(&s->refs))
+			found = s;
+	mutex_unlock(&supers_lock);
+	return found;
 }
 
 struct super *super_get(struct super *s)

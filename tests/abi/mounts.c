@@ -351,6 +351,38 @@ CASE(files_without_a_disk)
 	unlink(PLACE "/file");
 }
 
+CASE(types_by_number)
+{
+	long n = syscall(SYS_sysfs, 3), tmpfs = syscall(SYS_sysfs, 1, "tmpfs");
+	char name[64] = "", line[64];
+	FILE *f = fopen("/proc/filesystems", "r");
+	long lines = 0;
+
+	want(tmpfs >= 0 && tmpfs < n && !syscall(SYS_sysfs, 2, tmpfs, name) && !strcmp(name, "tmpfs"));
+	while (fgets(line, sizeof(line), f))
+		lines++;
+	fclose(f);
+	want(lines == n);
+	want(fails(syscall(SYS_sysfs, 1, "nothing"), EINVAL) && fails(syscall(SYS_sysfs, 2, n, name), EINVAL));
+	want(fails(syscall(SYS_sysfs, 4), EINVAL) && fails(syscall(SYS_sysfs, 1, NULL), EFAULT));
+	want(fails(syscall(SYS_sysfs, 2, tmpfs, NULL), EFAULT));
+}
+
+CASE(free_space_by_device)
+{
+	struct {
+		int blocks;
+		unsigned long inodes;
+		char name[6], pack[6];
+	} u;
+	struct statfs fs;
+	struct stat st;
+
+	want(!stat(PLACE, &st) && !statfs(PLACE, &fs));
+	want(!syscall(SYS_ustat, st.st_dev, &u) && u.inodes && u.inodes <= (unsigned long)fs.f_files);
+	want(fails(syscall(SYS_ustat, st.st_dev, NULL), EFAULT) && fails(syscall(SYS_ustat, ~0U, &u), EINVAL));
+}
+
 int main(void)
 {
 	mkdir("/tmp", 0777);
@@ -373,5 +405,7 @@ int main(void)
 	RUN(without_rights);
 	RUN(limits_of_namespaces);
 	RUN(files_without_a_disk);
+	RUN(types_by_number);
+	RUN(free_space_by_device);
 	return abi_status();
 }

@@ -280,11 +280,18 @@ struct fs_type {
 #define FS_NO_NEGATIVE  BIT(4) /* negative names are not worth keeping: the cache is the file system */
 void fs_register(struct fs_type *t);
 struct fs_type *fs_find(const char *name);
+/* Those that mount(2) knows, in the order of /proc/filesystems: how many, the place of one or -EINVAL, the name of one
+ * or NULL. */
+int fs_count(void);
+int fs_index(const char *name);
+const char *fs_name(unsigned index);
 struct inode *__must_check super_new_inode(struct super *s, u16 mode, const struct inode *dir);
 /* Who owns what current makes in dir, and what becomes of its mode: open(2)'s rules. */
 void inode_new_owner(const struct inode *dir, u16 *mode, kuid_t *uid, kgid_t *gid);
 int __must_check super_create(struct fs_type *t, const char *source, unsigned flags, const char *data,
 			      struct super **out);
+struct super *super_find(u32 dev); /* counted; NULL: no files have that st_dev */
+int __must_check super_statfs(struct super *s, struct kstatfs *st);
 void super_put(struct super *s);
 /* find_inode for file systems whose inodes are all in memory, with numbers that do not come again. */
 int __must_check super_find_cached(struct super *s, u64 ino, u32 generation, struct inode **out);

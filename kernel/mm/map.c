@@ -8,7 +8,7 @@
  * A new anonymous range next to an equal one only moves that one's edge.
  *
  * Contract: mm/mm.h. Rights that a program asks for beyond VMA_MAY* are refused (EACCES). Limits:
- * RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, MAX_VMAS.
+ * RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, vm.max_map_count.
  *
  * Locks: mm->lock for writing. Removed VMAs are buried after the unlock.
  */
@@ -143,7 +143,7 @@ static int insert_new(struct mm *m, ulong addr, ulong end, u32 flags, struct map
 	struct vma *v;
 	int err;
 
-	if (m->nr_vmas >= MAX_VMAS)
+	if (m->nr_vmas >= READ_ONCE(mm_max_vmas))
 		return -ENOMEM;
 	if (!mapping)
 		index = addr >> PAGE_SHIFT;

@@ -12,7 +12,6 @@
 #include <mm/upcalls.h>
 
 #define MMAP_MIN_ADDR   0x10000UL
-#define MAX_VMAS        65530
 #define STACK_GAP_BYTES (256 * PAGE_SIZE) /* kept free below a stack that grows */
 #define VMA_ACCESS      (VMA_READ | VMA_WRITE | VMA_EXEC)
 #define VMA_MAY         (VMA_MAYREAD | VMA_MAYWRITE | VMA_MAYEXEC)

@@ -18,6 +18,8 @@
 
 static struct kcache *vma_cache;
 
+u32 mm_max_vmas = 65530;
+
 void vma_cache_init(void)
 {
 	vma_cache = kcache_create_charged("vma", sizeof(struct vma), 0);
@@ -160,7 +162,7 @@ int vma_split(struct vma *v, ulong addr)
 	struct vma *high;
 	int err;
 
-	if (m->nr_vmas >= MAX_VMAS)
+	if (m->nr_vmas >= READ_ONCE(mm_max_vmas))
 		return -ENOMEM;
 	err = IS_ALIGNED(addr, HUGE_SIZE) ? 0 : huge_split(m, addr);
 	if (err)

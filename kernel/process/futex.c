@@ -43,6 +43,7 @@ int futex_key_get(u32 __user *addr, bool private, struct futex_key *k, struct ma
 	struct mapping *map = NULL;
 	ulong at = (ulong)addr;
 	u64 index;
+	u32 probe;
 	int err;
 
 	*held = NULL;
@@ -53,6 +54,9 @@ int futex_key_get(u32 __user *addr, bool private, struct futex_key *k, struct ma
 	*k = (struct futex_key){ current->mm, at };
 	if (private)
 		return 0;
+	/* What is shared is named by its page, so there must be one. */
+	if (user_load_u32_nofault(addr, &probe) && user_fault_in(addr, sizeof(probe), false))
+		return -EFAULT;
 	err = mm_locate(current->mm, at, &map, &index);
 	if (err || !map)
 		return err;

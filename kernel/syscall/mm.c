@@ -16,6 +16,7 @@
 #include <fs/fs.h>
 #include <linux/capability.h>
 #include <linux/membarrier.h>
+#include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <linux/mount.h>
 #include <linux/uio.h>
@@ -33,6 +34,8 @@
 static int file_rights(struct file *f, ulong prot, bool shared, unsigned *may)
 {
 	bool noexec = f->path.mnt && (f->path.mnt->flags & MS_NOEXEC);
+	/* mprotect(2) asks nobody later. */
+	bool sealed = INODE_SEALS(f->inode->flags) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE);
 
 	if (!(f->mode & FMODE_READ))
 		return -EACCES;
@@ -43,7 +46,7 @@ static int file_rights(struct file *f, ulong prot, bool shared, unsigned *may)
 	if (!f->ops->mmap)
 		return -ENODEV;
 	*may = VMA_MAYREAD;
-	if (!shared || (f->mode & FMODE_WRITE))
+	if (!shared || (f->mode & FMODE_WRITE && !sealed))
 		*may |= VMA_MAYWRITE;
 	if (!noexec)
 		*may |= VMA_MAYEXEC;

@@ -11,6 +11,9 @@
 #include <abi/syscalls.h>
 #include <arch/user.h>
 #include <lib/err.h>
+#include <linux/fs.h>
+#include <linux/stat.h>
+#include <linux/uio.h>
 #include <task/task.h>
 #include <vfs/splice.h>
 #include <vfs/uapi.h>
@@ -27,10 +30,18 @@ static bool nonblocking(struct file *pipe, u32 flags)
 	return flags & SPLICE_F_NONBLOCK || pipe->flags & O_NONBLOCK;
 }
 
+/* eventfd, timerfd and the like have no type, and no bytes that a page could hold. */
+static bool has_bytes(const struct file *f)
+{
+	return f->inode->mode & S_IFMT;
+}
+
 static ssize_t from_file(struct file *in, s64 *pos, struct file *out, size_t len, u32 flags)
 {
-	if (!in->ops->read || (pos && !(in->mode & FMODE_SEEK)))
-		return in->ops->read ? -ESPIPE : -EINVAL;
+	if (!in->ops->read || !has_bytes(in))
+		return -EINVAL;
+	if (pos && !(in->mode & FMODE_SEEK))
+		return -ESPIPE;
 	if (pos && *pos < 0)
 		return -EINVAL;
 	return splice_to_pipe(in, pos, pipe_of(out), len, nonblocking(out, flags));
@@ -38,7 +49,7 @@ static ssize_t from_file(struct file *in, s64 *pos, struct file *out, size_t len
 
 static ssize_t to_file(struct file *in, struct file *out, s64 *pos, size_t len, u32 flags)
 {
-	if (!out->ops->write || out->flags & O_APPEND)
+	if (!out->ops->write || !has_bytes(out) || out->flags & O_APPEND)
 		return -EINVAL;
 	if (pos && !(out->mode & FMODE_SEEK))
 		return -ESPIPE;
@@ -103,15 +114,36 @@ long sys_tee(int fd_in, int fd_out, size_t len, u32 flags)
 	return n;
 }
 
+/* Unlike writev(2) it waits for room only if it has moved nothing yet. */
+static long memory_to_pipe(int fd, struct file *pipe, const void __user *iov, ulong nr_segs, u32 flags)
+{
+	long n;
+
+	do {
+		n = sys_pwritev2(fd, iov, (int)nr_segs, -1UL, 0, RWF_NOWAIT);
+		if (n != -EAGAIN)
+			return n;
+		n = splice_wait_writable(pipe_of(pipe), nonblocking(pipe, flags));
+	} while (!n);
+	return n;
+}
+
 /* User memory to or from a pipe: a gathered write, or a scattered read. */
 long sys_vmsplice(int fd, const void __user *iov, ulong nr_segs, u32 flags)
 {
 	struct fd_ref r = fd_get(fd);
-	long err = flags & ~FLAGS ? -EINVAL : !r.file || !pipe_of(r.file) ? -EBADF : 0;
-	bool write = r.file && r.file->mode & FMODE_WRITE;
+	long n;
 
+	if (flags & ~FLAGS)
+		n = -EINVAL;
+	else if (!r.file || !pipe_of(r.file))
+		n = -EBADF;
+	else if (nr_segs > UIO_MAXIOV)
+		n = -EINVAL;
+	else if (r.file->mode & FMODE_WRITE)
+		n = memory_to_pipe(fd, r.file, iov, nr_segs, flags);
+	else
+		n = sys_preadv2(fd, iov, (int)nr_segs, -1UL, 0, flags & SPLICE_F_NONBLOCK ? RWF_NOWAIT : 0);
 	fd_put(r);
-	if (err)
-		return err;
-	return write ? sys_writev(fd, iov, nr_segs) : sys_readv(fd, iov, nr_segs);
+	return n;
 }

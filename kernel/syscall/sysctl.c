@@ -16,8 +16,10 @@
 #include <core/log.h>
 #include <core/random.h>
 #include <lib/err.h>
+#include <lib/string.h>
 #include <linux/capability.h>
 #include <linux/utsname.h>
+#include <mm/mm.h>
 #include <alloc/page.h>
 #include <alloc/slab.h>
 #include <process/namespaces.h>
@@ -108,6 +110,39 @@ static int set_pipe_max(struct attr_dir *dir, const struct attr *a, char *text, 
 	return err;
 }
 
+/* printk's other numbers are constants: of a line without a level, the least that can be set, at boot. */
+#define LOG_OF_A_LINE 4
+
+static int show_printk(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
+{
+	strbuf_add(out, "%d\t%d\t1\t%d\n", READ_ONCE(log_level), LOG_OF_A_LINE, LOG_LEVEL_DEFAULT);
+	return 0;
+}
+
+/* The first number; those behind it may be given as they are. */
+static int set_printk(struct attr_dir *dir, const struct attr *a, char *text, size_t len)
+{
+	static const u32 others[] = { LOG_OF_A_LINE, 1, LOG_LEVEL_DEFAULT };
+	u32 level = 0, v;
+	unsigned n = 0;
+	int err = 0;
+
+	for (char *c = text; *c; c++)
+		if (*c == '\t' || *c == '\n')
+			*c = ' ';
+	for (char *word; !err && (word = str_next(&text, ' '));) {
+		u32 low = n ? others[min(n, ARRAY_SIZE(others)) - 1] : 1, high = n ? low : 8;
+
+		if (!*word)
+			continue;
+		err = n > ARRAY_SIZE(others) ? -EINVAL : attr_parse_u32(word, strlen(word), low, high, n ? &v : &level);
+		n++;
+	}
+	if (!err && level)
+		WRITE_ONCE(log_level, (int)level);
+	return err;
+}
+
 static int show_threads_max(struct attr_dir *dir, const struct attr *a, struct strbuf *out)
 {
 	strbuf_add(out, "%llu\n", (unsigned long long)process_threads_max());
@@ -166,6 +201,7 @@ static const struct attr *const kernel_attrs[] = {
 	NAME("hostname", nodename, 0644, set_name),
 	NAME("domainname", domainname, 0644, set_name),
 	CHANGES("pid_max", show_pid_max, set_pid_max, 0),
+	CHANGES("printk", show_printk, set_printk, 0),
 	NUMBER("tainted", 0),
 	NUMBER("cap_last_cap", CAP_LAST_CAP),
 	NUMBER("ngroups_max", 65536),
@@ -197,7 +233,7 @@ static const struct attr *const inotify_attrs[] = {
 };
 
 static const struct attr *const vm_attrs[] = {
-	NUMBER("max_map_count", 65530),
+	VALUE("max_map_count", &mm_max_vmas),
 	NUMBER("mmap_min_addr", 65536),
 	NULL,
 };

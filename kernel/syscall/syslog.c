@@ -33,9 +33,8 @@ enum {
 	SIZE_BUFFER
 };
 
-#define RING_BYTES    (64 << 10) /* what dmesg is told to allocate */
-#define DEFAULT_LEVEL 7
-#define LINE_BYTES    600
+#define RING_BYTES (64 << 10) /* what dmesg is told to allocate */
+#define LINE_BYTES 600
 
 static u64 cleared_at, read_at;
 
@@ -123,7 +122,7 @@ long sys_syslog(int type, char __user *buf, int len)
 	case SIZE_UNREAD: return read_log(type, buf, len);
 	case CLEAR: WRITE_ONCE(cleared_at, log_end()); return 0;
 	case CONSOLE_OFF: log_level = 1; return 0;
-	case CONSOLE_ON: log_level = DEFAULT_LEVEL; return 0;
+	case CONSOLE_ON: log_level = LOG_LEVEL_DEFAULT; return 0;
 	case CONSOLE_LEVEL:
 		if (len < 1 || len > 8)
 			return -EINVAL;

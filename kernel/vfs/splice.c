@@ -29,7 +29,7 @@ static int wait_readable(struct pipe *p, bool nonblock)
 	return wait_event_interruptible(&p->readers_wait, pipe_used(p) || !READ_ONCE(p->writers));
 }
 
-static int wait_writable(struct pipe *p, bool nonblock)
+int splice_wait_writable(struct pipe *p, bool nonblock)
 {
 	if (!READ_ONCE(p->readers)) {
 		upcall_vfs_signal(SIGPIPE);
@@ -88,7 +88,7 @@ ssize_t splice_to_pipe(struct file *in, s64 *pos, struct pipe *to, size_t len, b
 	while ((size_t)total < len) {
 		struct page *page;
 
-		n = wait_writable(to, nonblock || total);
+		n = splice_wait_writable(to, nonblock || total);
 		if (n)
 			break;
 		page = page_alloc(0, 0, current->tenant);
@@ -231,7 +231,7 @@ ssize_t splice_pipes(struct pipe *from, struct pipe *to, size_t len, bool share,
 	for (;;) {
 		n = wait_readable(from, nonblock);
 		if (!n)
-			n = wait_writable(to, nonblock);
+			n = splice_wait_writable(to, nonblock);
 		if (n)
 			return n;
 		lock_two(from, to);

@@ -110,6 +110,18 @@ CASE(wake_op)
 	want_eq(word, 3);
 }
 
+CASE(shared_without_a_page)
+{
+	uint32_t *p = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), there = 0;
+
+	want(p != MAP_FAILED);
+	want_errno(futex(p, FUTEX_WAKE, 1, NULL, NULL, 0), EFAULT);
+	want_errno(futex(&there, FUTEX_CMP_REQUEUE, 1, (void *)1, p, 0), EFAULT);
+	want_eq(futex(p, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0), 0);
+	want(!munmap(p, 4096));
+	want_errno(futex(p, FUTEX_WAKE, 1, NULL, NULL, 0), EFAULT);
+}
+
 CASE(shared_between_processes)
 {
 	uint32_t *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -258,6 +270,7 @@ int main(void)
 	RUN(wakes_as_many_as_asked);
 	RUN(requeue);
 	RUN(wake_op);
+	RUN(shared_without_a_page);
 	RUN(shared_between_processes);
 	RUN(robust_lock);
 	RUN(mutexes_and_conditions);

@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -321,6 +322,45 @@ CASE(pages_of_pipes)
 	pipe_limit("hard", "0");
 }
 
+/* What a file held, in was; then it holds text. */
+static int exchange(const char *path, char *was, size_t bytes, const char *text)
+{
+	int f = open(path, O_RDWR), wrong;
+	ssize_t n = read(f, was, bytes - 1);
+
+	wrong = n <= 0;
+	was[n > 0 ? n : 0] = '\0';
+	wrong |= pwrite(f, text, strlen(text), 0) != (ssize_t)strlen(text);
+	return close(f) || wrong;
+}
+
+CASE(mappings)
+{
+	char was[32], now[32], *p = mmap(NULL, 400 * 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int n = 0;
+
+	want(p != MAP_FAILED);
+	want(!exchange("/proc/sys/vm/max_map_count", was, sizeof(was), "100"));
+	while (n < 400 && !mprotect(p + n * 4096, 4096, PROT_NONE))
+		n += 2;
+	want(n > 20 && n < 200);
+	want_errno(mprotect(p + n * 4096, 4096, PROT_NONE), ENOMEM);
+	want_errno(munmap(p + (n + 1) * 4096, 4096), ENOMEM);
+	want(!exchange("/proc/sys/vm/max_map_count", now, sizeof(now), was));
+	want_eq(atoi(now), 100);
+	want(!munmap(p + (n + 1) * 4096, 4096) && !munmap(p, 400 * 4096));
+}
+
+CASE(level_of_the_log)
+{
+	char was[32], now[32];
+
+	want(!exchange("/proc/sys/kernel/printk", was, sizeof(was), "3"));
+	want(!exchange("/proc/sys/kernel/printk", now, sizeof(now), was));
+	want(atoi(now) == 3 && !strcmp(strchr(now, '\t'), strchr(was, '\t')));
+	want(exchange("/proc/sys/kernel/printk", now, sizeof(now), "high"));
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1)
@@ -331,5 +371,7 @@ int main(int argc, char **argv)
 	RUN(cpu_hard);
 	RUN(file_caps);
 	RUN(pages_of_pipes);
+	RUN(mappings);
+	RUN(level_of_the_log);
 	return abi_status();
 }

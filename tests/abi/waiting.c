@@ -103,6 +103,35 @@ CASE(splicing)
 	close(b[1]);
 }
 
+CASE(splicing_memory)
+{
+	static _Alignas(4096) char block[1 << 17];
+	static char back[1 << 17];
+	struct iovec v = { block, sizeof(block) };
+	int p[2], e = eventfd(0, EFD_NONBLOCK);
+	long n;
+
+	for (size_t i = 0; i < sizeof(block); i++)
+		block[i] = (char)(i * 7);
+	want(!pipe(p) && e >= 0);
+	n = vmsplice(p[1], &v, 1, 0); /* what there is room for; it does not wait for more */
+	want_eq(n, 65536);
+	want_errno(vmsplice(p[1], &v, 1, SPLICE_F_NONBLOCK), EAGAIN);
+	want_eq(read(p[0], back, sizeof(back)), n);
+	want(!memcmp(block, back, 65536));
+	v = (struct iovec){ back, sizeof(back) };
+	want_errno(vmsplice(p[0], &v, 1, SPLICE_F_NONBLOCK), EAGAIN);
+	want_errno(splice(e, NULL, p[1], NULL, 8, 0), EINVAL);
+	want_eq(write(p[1], "12345678", 8), 8);
+	want_errno(splice(p[0], NULL, e, NULL, 8, 0), EINVAL);
+	close(p[0]);
+	signal(SIGPIPE, SIG_IGN);
+	want_errno(vmsplice(p[1], &v, 1, 0), EPIPE);
+	signal(SIGPIPE, SIG_DFL);
+	close(p[1]);
+	close(e);
+}
+
 CASE(fifos)
 {
 	char name[] = "/tmp/abi-fifo-XXXXXX", c;
@@ -310,6 +339,7 @@ int main(void)
 {
 	RUN(pipes);
 	RUN(splicing);
+	RUN(splicing_memory);
 	RUN(fifos);
 	RUN(polling);
 	RUN(epolls);

@@ -31,6 +31,7 @@ struct log_console {
 	struct log_console *next;
 };
 void log_console_register(struct log_console *c);
+#define LOG_LEVEL_DEFAULT 7
 extern int log_level; /* consoles print lines below it: loglevel=, quiet, syslog(2) */
 
 /* Reading the ring (dmesg, /dev/kmsg). *pos starts at 0, or at log_end() for new lines only. Copies

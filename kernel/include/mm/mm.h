@@ -102,6 +102,7 @@ struct mm *mm_hold_of_task(struct task *t);         /* held (mm_drop), or NULL *
 void mm_switch(struct mm *m); /* current->mm = m (NULL: none), loads it; the old one is the caller's to put */
 
 /* ---- changing it ---- */
+extern u32 mm_max_vmas; /* of one mm: /proc/sys/vm/max_map_count */
 /* bytes > 0 (rounded up to pages). map_flags: MAP_*; prot: PROT_*; may_flags: VMA_MAY* that a file allows (0: all). The
  * mapping's get is called once a VMA. *addr: hint in, result out. Errors as mmap(2). */
 int __must_check mm_map(struct mm *m, ulong *addr, size_t bytes, unsigned prot, unsigned map_flags,

@@ -13,6 +13,8 @@
 #define SPLICE_F_MORE     4
 #define SPLICE_F_GIFT     8
 
+/* Until p has room: 0, -EAGAIN with nonblock, -EINTR codes; -EPIPE, and SIGPIPE is sent, if nobody reads it. */
+int __must_check splice_wait_writable(struct pipe *p, bool nonblock);
 /* Up to len bytes; how many, 0 at the end, -EAGAIN with nonblock, -EINTR codes. */
 ssize_t splice_to_pipe(struct file *in, s64 *pos, struct pipe *to, size_t len,
 		       bool nonblock); /* pos NULL: the file's own */

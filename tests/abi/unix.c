@@ -104,6 +104,10 @@ static void streams(const char *name, int abstract)
 	c = socket(AF_UNIX, SOCK_STREAM, 0);
 	want_errno(connect(c, (void *)&addr, len), ECONNREFUSED);
 	want_errno(write(c, "x", 1), ENOTCONN);
+	want_errno(read(c, buf, 1), EINVAL);
+	close(c);
+	c = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	want_errno(read(c, buf, 1), ENOTCONN);
 	close(c);
 }
 

@@ -519,7 +519,7 @@ static int wait_first(struct socket *s, struct unix_sock *u, unsigned flags, str
 		if (u->shut & SHUT_RECEIVE)
 			return 0;
 		if (is_stream_like(u) && u->state != UNIX_CONNECTED)
-			return u->state == UNIX_LISTENING ? -EINVAL : -ENOTCONN;
+			return s->type == SOCK_STREAM ? -EINVAL : -ENOTCONN;
 		if (flags & MSG_DONTWAIT)
 			return -EAGAIN;
 		err = wait_event_interruptible_until(&u->wait, something(u), deadline);

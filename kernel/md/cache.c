@@ -85,6 +85,7 @@ static bool attach(struct md_engine *e, struct md_io *io)
 			return false;
 		slot = md_geo_slot(&e->geo, at / e->geo.chunk, d);
 		list_add_tail(&seg->link, io->dir == MD_READ ? &sh->s[slot].toread : &sh->s[slot].towrite);
+		*(io->dir == MD_READ ? &sh->to_read : &sh->to_write) |= BIT(slot);
 		sh->payer = io->payer;
 		stripe_ready(e, sh);
 		io->attached++;

@@ -72,10 +72,11 @@ struct md_stripe {
 	u16 payer;      /* of the last request */
 	enum step { APPLY, PARITY, INTENT, DURABLE_DIRTY, JOURNAL, MEMBERS } step; /* of op */
 	int err;
-	enum md_sync sync;            /* its turn in the pass of this kind */
-	bool sync_read, sync_written; /* steps of that turn */
-	u64 bad;                      /* slots whose page could not be read */
-	u64 fix;                      /* of these: to be rewritten once reconstructed */
+	enum md_sync sync;               /* its turn in the pass of this kind */
+	bool sync_read, sync_written;    /* steps of that turn */
+	u64 to_read, to_write, in_batch; /* slots whose lists have segments */
+	u64 bad;                         /* slots whose page could not be read */
+	u64 fix;                         /* of these: to be rewritten once reconstructed */
 	struct meta_waiter waiter;
 	u32 reserved;         /* journal blocks */
 	struct md_unit *unit; /* the oldest journal unit that it needs */

@@ -246,11 +246,12 @@ static int rewrite_bad(struct md_engine *e, struct md_stripe *sh)
 /* Makes the pages of `need` current: 0 they are, 1 I/O has been started, -EIO it is impossible. */
 int stripe_require(struct md_engine *e, struct md_stripe *sh, u64 need)
 {
-	u64 readable = readable_mask(e, sh), known, lost;
+	u64 readable, known, lost;
 
-	need &= ~stripe_flag_mask(e, sh, CUR);
+	need = need ? need & ~stripe_flag_mask(e, sh, CUR) : 0;
 	if (!need)
 		return 0;
+	readable = readable_mask(e, sh);
 	if (!(need & ~readable)) {
 		read_slots(e, sh, need);
 		return 1;
@@ -270,16 +271,6 @@ int stripe_require(struct md_engine *e, struct md_stripe *sh, u64 need)
 
 /* ---- reads ---- */
 
-static u64 waiting_mask(const struct md_engine *e, const struct md_stripe *sh, bool reads)
-{
-	u64 m = 0;
-
-	for (u32 i = 0; i < e->geo.disks; i++)
-		if (!list_empty(reads ? &sh->s[i].toread : &sh->s[i].towrite))
-			m |= BIT(i);
-	return m;
-}
-
 static void answer_reads(struct md_engine *e, struct slot_page *s, int err)
 {
 	while (!list_empty(&s->toread)) {
@@ -295,16 +286,15 @@ static void answer_reads(struct md_engine *e, struct slot_page *s, int err)
 /* True when reads are served; false when I/O is on the way. */
 static bool serve_reads(struct md_engine *e, struct md_stripe *sh)
 {
-	u64 want = waiting_mask(e, sh, true);
-	int r = want ? stripe_require(e, sh, want) : 0;
+	int r = stripe_require(e, sh, sh->to_read);
 
-	for (; want; want &= want - 1) {
-		struct slot_page *s = &sh->s[__builtin_ctzll(want)];
+	for (u64 m = sh->to_read; m; m &= m - 1) {
+		struct slot_page *s = &sh->s[__builtin_ctzll(m)];
 
-		if (s->flags & CUR)
-			answer_reads(e, s, 0);
-		else if (r < 0)
-			answer_reads(e, s, r);
+		if (!(s->flags & CUR) && r >= 0)
+			continue;
+		answer_reads(e, s, s->flags & CUR ? 0 : r);
+		sh->to_read &= ~(m & -m);
 	}
 	return r <= 0;
 }
@@ -313,8 +303,8 @@ static bool serve_reads(struct md_engine *e, struct md_stripe *sh)
 
 static void end_batch(struct md_engine *e, struct md_stripe *sh, int err)
 {
-	for (u32 i = 0; i < e->geo.disks; i++) {
-		struct list *b = &sh->s[i].batch;
+	for (u64 m = sh->in_batch; m; m &= m - 1) {
+		struct list *b = &sh->s[__builtin_ctzll(m)].batch;
 
 		while (!list_empty(b)) {
 			struct md_seg *seg = list_first_entry(b, struct md_seg, link);
@@ -323,6 +313,7 @@ static void end_batch(struct md_engine *e, struct md_stripe *sh, int err)
 			io_part_done(e, seg->io, err);
 		}
 	}
+	sh->in_batch = 0;
 	if (sh->intends)
 		intent_end(e, sh->sector, MD_PAGE_SECTORS);
 	sh->intends = false;
@@ -365,12 +356,12 @@ static void apply_batch(struct slot_page *s)
 	struct md_seg *seg;
 
 	if (!(s->flags & DIRTY)) {
-		bool whole = s->flags & CUR;
+		bool known = s->flags & CUR;
 
 		swap(s->page, s->old);
-		if (whole)
+		if (known && !covers_page(s))
 			memcpy(s->page, s->old, PAGE_BYTES);
-		s->flags = DIRTY | (whole ? OLD : 0);
+		s->flags = DIRTY | (known ? OLD : 0);
 	}
 	list_for_each_entry (seg, &s->batch, link)
 		seg_copy(seg, s->page, true);
@@ -408,6 +399,8 @@ static bool begin_write(struct md_engine *e, struct md_stripe *sh, u64 slots)
 		list_add_tail(&sh->link, &e->j.space_wait);
 		return false;
 	}
+	sh->to_write &= ~slots;
+	sh->in_batch = slots;
 	for (; slots; slots &= slots - 1) {
 		struct slot_page *s = &sh->s[__builtin_ctzll(slots)];
 		struct md_seg *seg;
@@ -428,15 +421,14 @@ static int step_apply(struct md_engine *e, struct md_stripe *sh)
 	u64 partial = 0;
 	int r;
 
-	for (u32 i = 0; i < e->geo.disks; i++)
-		if (!list_empty(&sh->s[i].batch) && !covers_page(&sh->s[i]))
-			partial |= BIT(i);
+	for (u64 m = sh->in_batch; m; m &= m - 1)
+		if (!covers_page(&sh->s[__builtin_ctzll(m)]))
+			partial |= m & -m;
 	r = stripe_require(e, sh, partial);
 	if (r)
 		return r;
-	for (u32 i = 0; i < e->geo.disks; i++)
-		if (!list_empty(&sh->s[i].batch))
-			apply_batch(&sh->s[i]);
+	for (u64 m = sh->in_batch; m; m &= m - 1)
+		apply_batch(&sh->s[__builtin_ctzll(m)]);
 	sh->step = sh->op == OP_CACHE ? DURABLE_DIRTY : PARITY;
 	return 0;
 }
@@ -447,15 +439,15 @@ static int step_parity(struct md_engine *e, struct md_stripe *sh)
 	u64 parity = stripe_parity_mask(e, sh), dirty = stripe_flag_mask(e, sh, DIRTY) & ~parity;
 	u64 cur = stripe_flag_mask(e, sh, CUR), readable = readable_mask(e, sh);
 	u64 rmw = (dirty & ~stripe_flag_mask(e, sh, OLD)) | (parity & ~cur);
-	u64 rcw = all_slots(e) & ~parity & ~cur;
+	u64 rcw = all_slots(e) & ~parity & ~cur, writable = slots_writable(e);
 	bool can_rmw = !(rmw & ~readable) && parity_is_good(e, sh->sector);
 	u32 p, q;
 	int r;
 
-	if (__builtin_popcountll(all_slots(e) & ~slots_writable(e)) > e->geo.parity)
+	if (__builtin_popcountll(all_slots(e) & ~writable) > e->geo.parity)
 		return -EIO;
 	sh->step = INTENT;
-	if (!(parity & (slots_writable(e) | e->heirs))) { /* what is in memory of it ages, too */
+	if (!(parity & (writable | e->heirs))) { /* what is in memory of it ages, too */
 		for (; parity; parity &= parity - 1)
 			sh->s[__builtin_ctzll(parity)].flags = 0;
 		return 0;
@@ -622,10 +614,11 @@ static int write_step(struct md_engine *e, struct md_stripe *sh)
 /* Finds the next thing to do; false when there is none (or it waits for room in the log). */
 static bool choose(struct md_engine *e, struct md_stripe *sh)
 {
-	u64 writes = waiting_mask(e, sh, false), dirty = stripe_flag_mask(e, sh, DIRTY);
+	u64 dirty;
 
-	if (writes)
-		return begin_write(e, sh, writes);
+	if (sh->to_write)
+		return begin_write(e, sh, sh->to_write);
+	dirty = stripe_flag_mask(e, sh, DIRTY);
 	if (dirty && !sh->stuck && (sh->write_out || sh->sync || !journal_active(e))) {
 		sh->op = OP_WRITEOUT;
 		sh->step = PARITY;

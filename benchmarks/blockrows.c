@@ -8,7 +8,8 @@
  *
  * Contract: blockrows DEVICE [PREFIX]; prints `row instructions-an-operation`, rows with a prefix and without the
  * buffered one. The device is overwritten. blockrows --pass FOLDER WORD ROW UNITS writes WORD to FOLDER/sync_action (of
- * an MD array) and waits until the array is whole and idle.
+ * an MD array) and waits until the array is whole and idle. blockrows --jobs N DEVICE PREFIX: rows of N processes that
+ * write and read random blocks at once; the time counts until the last one is done.
  *
  * Locks: none.
  */
@@ -20,6 +21,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +31,7 @@
 #define SPAN  (8 << 20)
 
 static char *memory, prefix[32];
+static uint64_t state = 88172645463325252ULL; /* of xorshift64 */
 
 static uint64_t now(void)
 {
@@ -40,12 +43,10 @@ static uint64_t now(void)
 
 static off_t place(void)
 {
-	static uint64_t x = 88172645463325252ULL; /* xorshift64 */
-
-	x ^= x << 13;
-	x ^= x >> 7;
-	x ^= x << 17;
-	return (off_t)(x % (SPAN / BLOCK)) * BLOCK;
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return (off_t)(state % (SPAN / BLOCK)) * BLOCK;
 }
 
 static void check(int good, const char *what)
@@ -72,6 +73,28 @@ static void one_by_one(const char *row, int fd, int write, unsigned bytes, unsig
 		check(done == (ssize_t)bytes, row);
 	}
 	show(row, start, n);
+}
+
+static void at_once(const char *row, int fd, int write, unsigned jobs, unsigned n)
+{
+	uint64_t start = now();
+	int status;
+
+	for (unsigned j = 0; j < jobs; j++) {
+		state += j * 7919;
+		if (fork())
+			continue;
+		for (unsigned i = 0; i < n; i++) {
+			off_t at = place();
+
+			if ((write ? pwrite(fd, memory, BLOCK, at) : pread(fd, memory, BLOCK, at)) != BLOCK)
+				_exit(1);
+		}
+		_exit(0);
+	}
+	while (wait(&status) > 0)
+		check(!status, row);
+	show(row, start, jobs * n);
 }
 
 static void many(const char *row, int fd, int op, unsigned rounds)
@@ -149,6 +172,17 @@ static int pass(const char *folder, const char *action, const char *row, unsigne
 	return 0;
 }
 
+static int open_device(const char *device)
+{
+	int fd = open(device, O_RDWR | O_DIRECT);
+
+	check(fd >= 0, device);
+	memory = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	check(memory != MAP_FAILED, "mmap");
+	memset(memory, 1, 1 << 20);
+	return fd;
+}
+
 int main(int argc, char **argv)
 {
 	const char *device = argc > 1 ? argv[1] : "/dev/ram0";
@@ -156,13 +190,16 @@ int main(int argc, char **argv)
 
 	if (argc == 6 && !strcmp(device, "--pass"))
 		return pass(argv[2], argv[3], argv[4], (unsigned)atoi(argv[5]));
+	if (argc == 5 && !strcmp(device, "--jobs")) {
+		snprintf(prefix, sizeof(prefix), "%s_", argv[4]);
+		fd = open_device(argv[3]);
+		at_once("randwrite_4KiB", fd, 1, (unsigned)atoi(argv[2]), 2000);
+		at_once("randread_4KiB", fd, 0, (unsigned)atoi(argv[2]), 4000);
+		return 0;
+	}
 	if (argc > 2)
 		snprintf(prefix, sizeof(prefix), "%s_", argv[2]);
-	fd = open(device, O_RDWR | O_DIRECT);
-	check(fd >= 0, device);
-	memory = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	check(memory != MAP_FAILED, "mmap");
-	memset(memory, 1, 1 << 20);
+	fd = open_device(device);
 	one_by_one("fill_128KiB_direct", fd, 1, LARGE, SPAN / LARGE, 0);
 	one_by_one("randread_4KiB_direct", fd, 0, BLOCK, 2000, 1);
 	one_by_one("randwrite_4KiB_direct", fd, 1, BLOCK, 2000, 1);

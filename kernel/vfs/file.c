@@ -307,7 +307,9 @@ static int open_checked(const struct path *p, unsigned flags, struct file **out)
 	if (!f)
 		return -ENOMEM;
 	if (!(flags & O_PATH)) {
+		f->flags |= flags & O_EXCL; /* a block device looks at it, once */
 		err = open_kind(f, flags);
+		f->flags &= ~O_EXCL;
 		if (!err && flags & O_TRUNC && can_be_cut(f->inode)) {
 			err = inode_set_size(f->inode, 0);
 			if (err) {

@@ -107,8 +107,9 @@ static int open_disk(struct md_array *a, u32 rdev, struct md_disk **out)
 	}
 	str_format(d->name, sizeof(d->name), "dev-%s", d->dev->name);
 	err = read_super(a, d);
-	if (!err && has_ppl(&d->sb) && md_ppl_place(&d->sb, &d->ppl_sector, &d->ppl_sectors))
-		d->ppl_sectors = 0; /* the engine will not take it */
+	/* mdadm 4.2 gives a spare a log of 1 MiB, although its data may begin before that ends. */
+	if (!err && has_ppl(&d->sb))
+		err = md_ppl_place(&d->sb, &d->ppl_sector, &d->ppl_sectors);
 	if (!err)
 		err = check_kin(a, d);
 	if (err) {

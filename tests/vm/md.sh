@@ -57,6 +57,7 @@ ok "degraded" [ "\$(cat \$m/degraded)" = $loses ]
 ok "read while degraded" same
 echo 0 > \$T/events/md/md_member_io/enable
 no "the last copy does not fail" mdadm /dev/md0 --fail \$(ls /dev/vd? | head -$n | tail -1)
+for d in \$lost; do no "\$d is taken while it is listed" mdadm --zero-superblock \$d; done
 for d in \$lost; do ok "remove \$d" mdadm /dev/md0 --remove \$d; mdadm --zero-superblock \$d; done
 ok "a spare takes over" mdadm /dev/md0 --add \$spare
 mdadm --wait /dev/md0
@@ -260,6 +261,8 @@ ok "a partial parity log" mdadm --grow --consistency-policy=ppl /dev/md0
 ok "which is its policy" grep ppl $m/consistency_policy
 ok "write with it" dd if=/tmp/x of=/dev/md0 bs=64k count=60 oflag=direct
 ok "agrees with it" agrees
+no "no spare whose log lies on its data" mdadm /dev/md0 --add $4
+ok "is left alone" [ "$(cat $m/degraded) $(ls -d $m/dev-* | wc -l)" = "0 3" ]
 ok "taken away" mdadm --grow --consistency-policy=resync /dev/md0
 ok "said" grep resync $m/consistency_policy
 ok "given again" mdadm --grow --consistency-policy=ppl /dev/md0
@@ -286,6 +289,22 @@ ok "stop" mdadm -S /dev/md0
 ok "assemble" mdadm -A /dev/md0 $*
 ok "the journal is there" [ -n "$(cat $m/journal_mode)" ]
 ok "read after that" same 60
+ok "stop" mdadm -S /dev/md0
+mdadm --zero-superblock $*
+ok "create with room before the data" mdadm -CR /dev/md0 -l5 -n3 -c64 --bitmap=none --data-offset=2M $1 $2 $3
+mdadm --wait /dev/md0
+mdadm -S /dev/md0
+mdadm -A --update=no-bbl /dev/md0 $1 $2 $3
+ok "write" dd if=/tmp/x of=/dev/md0 bs=64k count=60 oflag=direct
+ok "a partial parity log" mdadm --grow --consistency-policy=ppl /dev/md0
+ok "a spare with one" mdadm /dev/md0 --add $4
+ok "takes over" sh -c "mdadm /dev/md0 --fail $1 && mdadm --wait /dev/md0; [ \$(cat $m/degraded) = 0 ]"
+ok "write after that" dd if=/tmp/x of=/dev/md0 bs=64k count=60 oflag=direct
+ok "which agrees" agrees
+ok "stop" mdadm -S /dev/md0
+ok "assemble" mdadm -A /dev/md0 $2 $3 $4
+ok "with its log" sh -c "grep ppl $m/consistency_policy; mdadm -E $4 | grep -i 'ppl :'"
+ok "read what was rebuilt" same 60
 ok "stop" mdadm -S /dev/md0
 echo finished
 END

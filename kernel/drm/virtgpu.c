@@ -107,6 +107,8 @@ long drm_virtgpu_resource_create(struct drm_file *f, void *arg)
 	struct vgpu_request r;
 	int err = create_request(f, a, &r);
 
+	if (!err)
+		err = gpu_client_wait_room(f->client->gpu);
 	if (err)
 		return err;
 	err = drm_object_create(f->client, &r, a->size, &o);
@@ -137,7 +139,7 @@ long drm_virtgpu_resource_info(struct drm_file *f, void *arg)
 
 static long transfer(struct drm_file *f, const struct transfer *a, u32 type)
 {
-	struct drm_object *o = drm_object_find(f->client, a->head.bo_handle);
+	struct drm_object *o;
 	const struct drm_virtgpu_3d_box *b = &a->head.box;
 	struct vgpu_request r = { .type = type,
 				  .ctx = CONTEXT,
@@ -147,8 +149,11 @@ static long transfer(struct drm_file *f, const struct transfer *a, u32 type)
 				  .stride = a->stride,
 				  .layer_stride = a->layer_stride };
 	struct drm_fence *fence;
-	int err;
+	int err = gpu_client_wait_room(f->client->gpu);
 
+	if (err)
+		return err;
+	o = drm_object_find(f->client, a->head.bo_handle);
 	if (!o)
 		return -ENOENT;
 	fence = drm_fence_new();
@@ -286,6 +291,8 @@ long drm_virtgpu_execbuffer(struct drm_file *f, void *arg)
 		return fail(EINVAL, "a stream of %u bytes", a->size);
 	if (a->flags & VIRTGPU_EXECBUF_FENCE_FD_IN)
 		err = drm_sync_file_wait(a->fence_fd);
+	if (!err)
+		err = gpu_client_wait_room(f->client->gpu);
 	if (!err)
 		err = copy_stream(a, &s);
 	if (!err)

@@ -139,6 +139,11 @@ void gpu_client_drop_display(struct gpu_client *c)
 	mutex_unlock(&c->dev->lock);
 }
 
+int gpu_client_wait_room(struct gpu_client *c)
+{
+	return wait_event_interruptible(&c->dev->idle, atomic_read(&c->pending) < GPU_CLIENT_AHEAD);
+}
+
 /* ---- closing ---- */
 
 void gpu_client_drain(struct gpu_client *c)

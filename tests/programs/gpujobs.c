@@ -5,6 +5,7 @@
  *
  *   gpujobs frames SECONDS DRAWS [INFLIGHT]   submits frames for that long; prints how many were finished
  *   gpujobs count N DRAWS                     submits N and waits; exit 1 if one fails
+ *   gpujobs flood N DRAWS                     submits N and waits for the last only; prints how many were finished
  *   gpujobs memory BYTES SIZE                 makes buffers of SIZE until refused or BYTES are there; prints the sum
  *   gpujobs pixels                            what is sent to the device comes back
  *   gpujobs hold BYTES                        holds a buffer until standard input ends
@@ -122,6 +123,21 @@ static int count(unsigned n, unsigned draws)
 		}
 	}
 	printf("%u\n", n);
+	return 0;
+}
+
+static int flood(unsigned n, unsigned draws)
+{
+	unsigned sent = 0;
+	int last = -1;
+
+	for (int f; sent < n && (f = submit(draws)) >= 0; sent++) {
+		close(last);
+		last = f;
+	}
+	if (sent && finish(last) != 1)
+		sent--;
+	printf("%u\n", sent);
 	return 0;
 }
 
@@ -327,6 +343,8 @@ int main(int argc, char **argv)
 		return frames(atof(argv[2]), b, argc > 4 ? strtoul(argv[4], NULL, 0) : 2);
 	if (!strcmp(what, "count"))
 		return count(a, b);
+	if (!strcmp(what, "flood"))
+		return flood(a, b);
 	if (!strcmp(what, "memory"))
 		return memory(a, b);
 	if (!strcmp(what, "pixels"))

@@ -33,6 +33,8 @@ sum() { t=0; for g in "$@"; do t=$((t + $(got $g))); done; echo $t; }
 [ "$(gpujobs pixels)" = same ] || fail "pixels"
 [ "$(gpujobs display)" = shown ] || fail "display"
 grep -q none $P/scanout || fail "a picture without its program"
+# who runs far ahead of the device waits for it, and loses nothing
+[ "$(gpujobs flood 5000 1)" = 5000 ] || fail "a flood"
 for g in a b c d e f g h; do group $g; done
 
 # weights 1:2:4, three frames in flight each (9 draws: 1.9 ms a frame)

@@ -145,10 +145,13 @@ void gpu_front_register(struct gpu_front *f);
 
 /* ---- clients ---- */
 
+#define GPU_CLIENT_NAME  40  /* a UUID fits */
+#define GPU_CLIENT_AHEAD 256 /* requests; as many as the ring of QEMU's GPU holds */
+
 struct gpu_client {
 	struct gpu_dev *dev;
 	struct tenant *tenant;         /* counted */
-	char name[32];                 /* for lists and traces */
+	char name[GPU_CLIENT_NAME];    /* for lists and traces: of a program, or of a virtual GPU */
 	struct vgpu_tenant account;    /* dev->lock; of this client alone */
 	struct vgpu_space space;       /* dev->lock */
 	struct gpu_queue_client queue; /* dev->lock; busy_ns and done are its statistics */
@@ -173,6 +176,9 @@ int __must_check gpu_client_open(struct gpu_dev *d, struct tenant *tenant, const
 void gpu_client_close(struct gpu_client *c);
 /* The same, but the client begins anew: not lost, nothing in it. (Reset of a virtual GPU.) */
 void gpu_client_reset(struct gpu_client *c);
+/* Waits until fewer than GPU_CLIENT_AHEAD requests are under way: programs that run ahead of the device are stopped
+ * here, as they are by a ring that is full. gpu_request refuses what is far beyond (-EDQUOT). -ERESTARTSYS. */
+int __must_check gpu_client_wait_room(struct gpu_client *c);
 /* Makes c the one whose SET_SCANOUT, RESOURCE_FLUSH and cursor commands are the display's. -EBUSY: another one is. */
 int __must_check gpu_client_take_display(struct gpu_client *c);
 void gpu_client_drop_display(struct gpu_client *c);

@@ -13,6 +13,7 @@
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -153,6 +154,48 @@ static void rights(void)
 	munmap((void *)reg, PAGE);
 }
 
+/* A child reads registers all the time, while the function is reset; and after the descriptors are gone. */
+static void beside_resets(void)
+{
+	volatile uint32_t *reg = map_page(0, MAP_SHARED);
+	bool all = true;
+	int status = -1;
+	pid_t child;
+
+	if (!reg)
+		return;
+	child = fork();
+	if (child == 0)
+		for (;;)
+			(void)reg[VERSION / 4];
+	for (int i = 0; i < 20; i++)
+		all &= ioctl(fd, VFIO_DEVICE_RESET) == 0 && get(&bar, VERSION, 4) == reg[VERSION / 4];
+	ok(child > 0 && all && waitpid(child, &status, WNOHANG) == 0, "resets while others read registers");
+	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+	munmap((void *)reg, PAGE);
+}
+
+/* The last of all: a mapping alone keeps the device. */
+static void after_closing(const char *address)
+{
+	volatile uint32_t *reg = map_page(0, MAP_SHARED);
+	uint32_t version = get(&bar, VERSION, 4);
+	char path[96];
+	int f;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver/unbind", address);
+	close(fd);
+	close(group);
+	close(container);
+	ok(reg && reg[VERSION / 4] == version, "registers, the descriptors being closed");
+	f = open(path, O_WRONLY);
+	ok(write(f, address, strlen(address)) < 0 && errno == EBUSY && reg[VERSION / 4] == version,
+	   "it stays while it is mapped");
+	close(f);
+	munmap((void *)reg, PAGE);
+}
+
 static int map_dma(uint64_t iova, void *at, uint64_t bytes)
 {
 	struct vfio_iommu_type1_dma_map m = { .argsz = sizeof(m),
@@ -238,7 +281,9 @@ int main(int argc, char **argv)
 	information(argv[1]);
 	registers();
 	rights();
+	beside_resets();
 	interrupts();
 	memory();
+	after_closing(argv[1]);
 	return failed;
 }

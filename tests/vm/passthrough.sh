@@ -84,7 +84,7 @@ run() {
 part() { sed -n "/^$1/,/^status/p" "$dir/out"; }
 judge() { # WHAT
 	check "the host's driver lets go, and the device is given$1" "grep -q '^taken 0 \$' $dir/out && grep -q '^given vfio-pci 0000:.* 2\$' $dir/out"
-	check "a program has it: registers, messages, addresses, pins, resets$1" "! grep -q '^not ok' $dir/out && sed '/^USE/q' $dir/out | grep -c '^ok' | grep -q '^22\$'"
+	check "a program has it: registers, messages, addresses, pins, resets$1" "! grep -q '^not ok' $dir/out && sed '/^USE/q' $dir/out | grep -c '^ok' | grep -q '^25\$'"
 	check "a guest without a kernel uses it: commands, data, interrupts$1" "part USE | grep -q '^ok used' && part USE | grep -q '^status 0'"
 	check "what is not the guest's is refused, and reported$1" "part HOSTILE | grep -q '^ok read where' && grep -q 'iommu: .* may not write' $dir/err && grep -q 'iommu: .* may not read' $dir/err"
 	check "but not for ever$1" "grep -q 'no more of these are reported' $dir/err && [ \$(grep -c 'iommu: .* may not' $dir/err) -le 20 ]"

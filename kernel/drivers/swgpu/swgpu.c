@@ -8,10 +8,12 @@
  * copied from and to the client's memory by the transfers. Streams are not drawn, only timed.
  *
  * Contract: gpu/gpu.h. `swgpu` on the command line makes one. Files of /sys/module/swgpu/parameters, at any time:
+ *
  *   job_ns, draw_ns, other_ns   how long a submission takes, each draw in it, and every other job
- *   memory        bytes that it has
- *   hang, fail    name of the clients (a program's, as in /proc/PID/comm) whose submissions never end, or fail; empty:
- * none scanout       a checksum of the shown picture, and its size
+ *   memory     bytes that it has
+ *   hang       name of the clients (a program's, as in /proc/PID/comm, or a virtual GPU's UUID) whose work never ends
+ *   fail       of those whose work fails; empty: none
+ *   scanout    a checksum of the shown picture, and its size
  *
  * Locks: lock (RANK_DRIVER, irqsave) for the list; pixels are touched by run() alone, under the device's lock.
  */
@@ -45,7 +47,7 @@ struct swgpu {
 	struct list jobs; /* job->back links them */
 	struct timer timer;
 	u64 job_ns, draw_ns, other_ns;
-	char hang[16], fail[16];
+	char hang[GPU_CLIENT_NAME], fail[GPU_CLIENT_NAME];
 	struct list pictures;
 	u32 shown; /* resource, 0: none */
 	struct attr_dir *files;

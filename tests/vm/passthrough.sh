@@ -41,6 +41,7 @@ serial() { for c in /sys/class/nvme/nvme*; do [ "$(cat $c/serial 2> /dev/null)" 
 used() { cat /sys/class/iommu/dmar0/intel-iommu/domains_used; }
 vm() { /ostrom vm run --vfio $a "$@"; echo "status $?"; }
 hold() { # a guest that has it until it is killed
+	: > /log.hold # the last one's
 	/ostrom vm run --vfio $a --kernel /kernel --initrd /waiting --mem 48M --append 'console=ttyS0' > /log.hold 2>&1 & p=$!
 	for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do grep -q '^waiting' /log.hold && break; sleep 0.5; done
 }
@@ -137,7 +138,7 @@ check "nor is a bridge" "grep -q '^give bridge 1' $dir/out && grep -q 'it is a b
 # The same pictures by a whole GPU and by a virtual one; time is the instructions of this machine's processor.
 cat > "$dir/script" <<'S'
 show() { # N ARGS: a guest that shows N pictures and then sleeps
-	n=$1; shift
+	n=$1; shift; : > /log
 	/ostrom vm run --kernel /pictures --mem 16M --append $n "$@" > /log 2>&1 & p=$!
 	for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 0.2; grep -q '^holding' /log && break; done
 	echo "SHOWN $n $(sed -n 's/^pictures.*cycles \([0-9]*\).*/\1/p' /log) $(/ostrom vm stat $p | cut -d ' ' -f 4) host $(ls /dev/dri 2> /dev/null | wc -l)"

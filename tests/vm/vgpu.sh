@@ -17,6 +17,7 @@ free_kb() { while read -r k v rest; do [ "$k" = MemFree: ] && echo "$v"; done < 
 stat() { /ostrom vm stat "$1" | cut -d ' ' -f 4,6; cat /sys/bus/mdev/devices/*/vendor/statistics; }
 picture() { echo "PICTURE $1"; od -An -v -tx1 "$2"; echo END; }
 hold() { # COLOUR PERCENT: a guest that draws until it is killed; its number in $p
+	: > "/log.$1" # the last one's
 	/ostrom vm run --kernel /vgpu --mem 16M --gpu "$2" --append "$1 hold" > "/log.$1" 2>&1 & p=$!
 	for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do grep -q '^holding' "/log.$1" && break; sleep 0.5; done
 }
@@ -53,6 +54,7 @@ check "killed guests leave nothing ($before KB free, then $after)" "[ $((before 
 
 cat > "$dir/script" <<'S'
 start() { # COLOUR PERCENT: its device in $d, its number in $p
+	: > "/log.$1"
 	/ostrom vm run --kernel /frames --mem 16M --gpu "$2" --append "$1" > "/log.$1" 2>&1 & p=$!
 	for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 0.1; grep -q '^holding' "/log.$1" 2> /dev/null && break; done
 	for d in /sys/bus/mdev/devices/*; do [ "$d" = "$first" ] || break; done

@@ -100,6 +100,7 @@ void chain_resolve(struct chain_frames *f, struct places *p, struct inlines *in,
 		   bool from_callee)
 {
 	bool kernel = (s->misc & PERF_RECORD_MISC_CPUMODE_MASK) == PERF_RECORD_MISC_KERNEL;
+	char level = kernel ? 'k' : '.';
 	u32 all = pd_chain_length(s, FRAMES_MOST);
 
 	f->nr = 0;
@@ -119,6 +120,11 @@ void chain_resolve(struct chain_frames *f, struct places *p, struct inlines *in,
 	for (u32 i = 0; !from_callee && i < f->nr / 2; i++) {
 		swap(f->ip[i], f->ip[f->nr - 1 - i]);
 		swap(f->where[i], f->where[f->nr - 1 - i]);
+	}
+	for (u32 i = 0; i < f->nr; i++) { /* as perf: a frame in no file has the level of what came before it */
+		if (f->where[i].file == p->unknown)
+			f->where[i].level = level;
+		level = f->where[i].level;
 	}
 }
 

@@ -238,7 +238,7 @@ int columns_text(const struct entry *e, enum column column, char *text, size_t n
 	}
 	if (e->place.symbol)
 		return snprintf(text, n, "[%c] %s", e->place.level, e->place.symbol);
-	return snprintf(text, n, "[%c] 0x%016llx", e->place.level, (unsigned long long)e->place.addr);
+	return snprintf(text, n, "[%c] %#.16llx", e->place.level, (unsigned long long)e->place.addr); /* 0: no 0x */
 }
 
 int columns_width(const struct columns *c, struct entry *const *list, u32 nr, enum column column)

@@ -82,8 +82,8 @@ static u32 hash_of(const struct report *r, const struct entry *e)
 static bool same(const struct entry *a, const struct entry *b)
 {
 	return a->event == b->event && a->place.file == b->place.file && a->place.symbol == b->place.symbol &&
-	       (a->place.symbol || a->place.addr == b->place.addr) && a->place.level == b->place.level &&
-	       a->tid == b->tid && a->cpu == b->cpu && a->source == b->source && !strcmp(a->comm, b->comm);
+	       (a->place.symbol || a->place.addr == b->place.addr) && a->tid == b->tid && a->cpu == b->cpu &&
+	       a->source == b->source && !strcmp(a->comm, b->comm);
 }
 
 static int grow(struct report *r)

@@ -50,10 +50,35 @@ static int on_record(void *arg, const struct pd_sample *s)
 	return 0;
 }
 
+static int on_brief(void *arg, const struct pd_event *e, u64 time, const struct pd_brief *b)
+{
+	struct state *st = arg;
+
+	st->sum += e->index + time + b->pid + b->tid + b->cpu;
+	for (u32 i = 0; i < PD_BRIEF_VALUES; i++)
+		st->sum += b->value[i];
+	return 0;
+}
+
+/* Every other event gives briefs of the first field that can be in one. */
+static void ask_briefs(struct pd_file *f)
+{
+	for (u32 i = 0; i < pd_nr_events(f); i += 2) {
+		struct pd_event *e = pd_event(f, i);
+
+		for (u32 k = 0; e->tp && k < e->tp->nr_fields; k++) {
+			const struct pd_field *field = &e->tp->fields[k];
+
+			if (pd_ask_brief(e, &field, 1))
+				break;
+		}
+	}
+}
+
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	struct state st = { 0 };
-	struct pd_consumer c = { .record = on_record, .arg = &st };
+	struct pd_consumer c = { .record = on_record, .arg = &st, .brief = size % 2 ? on_brief : NULL };
 	int fd = memfd_create("fuzz", MFD_CLOEXEC);
 	char path[64], why[256] = "";
 	struct pd_file *f;
@@ -62,6 +87,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 		abort();
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	if (!pd_open(&f, path, why, sizeof(why))) {
+		ask_briefs(f);
 		if (!pd_threads_init(&st.threads) && pd_for_each(f, &c) > 0)
 			abort();
 		pd_close(f);

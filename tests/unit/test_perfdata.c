@@ -265,6 +265,159 @@ static void packed(void **state)
 	pd_close(f);
 }
 
+struct raw_rec {
+	struct perf_event_header h;
+	u64 id;
+	u32 pid, tid;
+	u64 time;
+	u32 cpu, res, raw_bytes;
+	u8 raw[28];
+};
+
+static const struct pd_field raw_fields[] = {
+	{ .name = "near", .offset = 4, .size = 4, .is_signed = true },
+	{ .name = "far", .offset = 20, .size = 8, .is_signed = true },
+};
+
+static void put_raw(struct pw *w, u64 id, u64 time, u32 cpu, u32 raw_bytes)
+{
+	struct raw_rec r = {
+		{ PERF_RECORD_SAMPLE, 0, sizeof(r) }, id, time / 3, time / 5, time, cpu, 0, raw_bytes, { 0 }
+	};
+
+	for (u32 i = 0; i < sizeof(r.raw); i++)
+		r.raw[i] = time * (i + 1);
+	pw_write(w, &r, sizeof(r));
+}
+
+static void put_comm(struct pw *w, u64 time)
+{
+	struct {
+		struct perf_event_header h;
+		u32 pid, tid;
+		char comm[8];
+		u32 pid_again, tid_again;
+		u64 time;
+		u32 cpu, res;
+		u64 id;
+	} r = { { PERF_RECORD_COMM, 0, sizeof(r) }, 1, 1, "name", 1, 1, time, 0, 0, 7 };
+
+	pw_write(w, &r, sizeof(r));
+}
+
+/* More than reading takes at a time; among it what is no brief: another event, short raw bytes, side-band records. */
+static void write_raw(void)
+{
+	struct perf_event_attr attr = clock_attr;
+	u64 ids[] = { 7, 8, 9 };
+	struct pw w;
+
+	attr.sample_type =
+		PERF_SAMPLE_IDENTIFIER | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_CPU | PERF_SAMPLE_RAW;
+	assert_int_equal(pw_open(&w, path), 0);
+	for (u32 i = 0; i < ARRAY_SIZE(ids); i++)
+		assert_int_equal(pw_event(&w, &attr, "event", &ids[i], 1), 0);
+	assert_int_equal(pw_begin(&w), 0);
+	for (u64 round = 0; round < 60; round++) {
+		for (u32 cpu = 0; cpu < 3; cpu++)
+			for (u64 i = 0; i < 30; i++) {
+				u64 time = 1000 + round * 300 + i * 10 + (i * 7 + cpu * 4) % 10;
+
+				put_raw(&w, 7 + (i + cpu) % 3, time, cpu, i % 11 == 5 ? 24 : i % 17 == 3 ? 29 : 28);
+				if (i == 20)
+					put_comm(&w, time);
+			}
+		put_round(&w);
+	}
+	finish(&w);
+}
+
+struct tale { /* what was told, and a number that depends on all of it and its order */
+	u64 hash, samples, briefs, others;
+};
+
+static void tell(struct tale *t, const u64 *words, u32 nr)
+{
+	for (u32 i = 0; i < nr; i++)
+		t->hash = (t->hash ^ words[i]) * 0x100000001b3;
+}
+
+static int tell_brief(void *arg, const struct pd_event *e, u64 time, const struct pd_brief *b)
+{
+	u64 words[] = { e->index, time, b->pid, b->tid, b->cpu, (u32)b->value[0], (u32)b->value[1] };
+
+	tell(arg, words, ARRAY_SIZE(words));
+	((struct tale *)arg)->briefs++;
+	return 0;
+}
+
+static int tell_record(void *arg, const struct pd_sample *s)
+{
+	u64 words[] = { s->event->index, s->time, s->pid, s->tid, s->cpu, 0, 0 };
+	bool is_sample = s->type == PERF_RECORD_SAMPLE;
+
+	for (u32 i = 0; i < 2 && is_sample; i++)
+		words[5 + i] = (u32)pd_field_int(&raw_fields[i], s->raw, s->raw_bytes);
+	tell(arg, words, ARRAY_SIZE(words));
+	*(is_sample ? &((struct tale *)arg)->samples : &((struct tale *)arg)->others) += 1;
+	return 0;
+}
+
+static struct tale listen(const char *from, bool to_briefs)
+{
+	const struct pd_field *fields[] = { &raw_fields[0], &raw_fields[1] };
+	struct tale t = { 0 };
+	struct pd_consumer c = { .record = tell_record, .brief = to_briefs ? tell_brief : NULL, .arg = &t };
+	struct pd_file *f;
+	char why[256];
+
+	assert_int_equal(pd_open(&f, from, why, sizeof(why)), 0);
+	for (u32 i = 0; i < 2 && to_briefs; i++) /* the third event has none */
+		assert_true(pd_ask_brief(pd_event(f, i), fields, 2));
+	assert_int_equal(pd_for_each(f, &c), 0);
+	assert_true(*pd_damage(f)); /* some raw bytes are longer than their record */
+	pd_close(f);
+	return t;
+}
+
+/* The same is told in the same order, whether samples come whole or as briefs, from a file or a pipe. */
+static void briefs(void **state)
+{
+	struct tale whole, brief, piped;
+	char command[100];
+	FILE *cat;
+
+	write_raw();
+	whole = listen(path, false);
+	brief = listen(path, true);
+	snprintf(command, sizeof(command), "cat %s", path);
+	cat = popen(command, "r");
+	assert_non_null(cat);
+	snprintf(command, sizeof(command), "/dev/fd/%d", fileno(cat));
+	piped = listen(command, true);
+	pclose(cat);
+	assert_int_equal(whole.briefs, 0);
+	assert_true(brief.briefs > 2500 && brief.samples > 1500 && brief.others == 180);
+	assert_int_equal(whole.samples, brief.samples + brief.briefs);
+	assert_true(whole.hash == brief.hash);
+	assert_memory_equal(&piped, &brief, sizeof(brief));
+}
+
+static void no_briefs(void **state)
+{
+	const struct pd_field narrow = { .offset = 0, .size = 2, .is_signed = true }, *fields[] = { &narrow };
+	struct pd_file *f;
+	char why[256];
+
+	write_raw();
+	assert_int_equal(pd_open(&f, path, why, sizeof(why)), 0);
+	assert_false(pd_ask_brief(pd_event(f, 0), fields, 1));
+	fields[0] = NULL;
+	assert_false(pd_ask_brief(pd_event(f, 0), fields, 1));
+	assert_true(pd_ask_brief(pd_event(f, 0), fields, 0));
+	pd_close(f);
+}
+
 static void unwanted(void **state)
 {
 	struct seen seen = { .nr = 0 };
@@ -472,6 +625,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(order, setup, teardown),
 		cmocka_unit_test_setup_teardown(rounds, setup, teardown),
 		cmocka_unit_test_setup_teardown(packed, setup, teardown),
+		cmocka_unit_test_setup_teardown(briefs, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_briefs, setup, teardown),
 		cmocka_unit_test_setup_teardown(unwanted, setup, teardown),
 		cmocka_unit_test_setup_teardown(cut, setup, teardown),
 		cmocka_unit_test(formats),

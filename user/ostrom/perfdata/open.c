@@ -210,7 +210,7 @@ static int read_attrs(struct pd_file *f, const struct pd_section *s, u64 attr_by
 	if (attr_bytes < PERF_ATTR_SIZE_VER0 + 16 || attr_bytes > 4096 || !inside(f, s))
 		return refuse(why, n, EINVAL, "attribute section at %#llx: size %llu does not fit the file",
 			      (unsigned long long)s->offset, (unsigned long long)s->size);
-	for (u64 at = 0; s->size - at >= attr_bytes && f->nr_events < 65536; at += attr_bytes) {
+	for (u64 at = 0; s->size - at >= attr_bytes && f->nr_events < PD_EVENTS; at += attr_bytes) {
 		const u8 *p = f->map + s->offset + at;
 		struct pd_section ids = { pd_u64(p + attr_bytes - 16), pd_u64(p + attr_bytes - 8) };
 		struct pd_event *e = add_event(f);
@@ -235,7 +235,7 @@ static int build_id_table(struct pd_file *f)
 
 	for (u32 i = 0; i < f->nr_events; i++)
 		n += f->events[i].nr_ids;
-	while (size < n * 2)
+	while (size < n * 8) /* each record is looked up: the first try should find it */
 		size *= 2;
 	f->ids.slots = calloc(size, sizeof(*f->ids.slots));
 	if (!f->ids.slots)
@@ -368,7 +368,7 @@ static int pipe_attr(struct pd_file *f, const u8 *p, u16 size)
 	u32 attr_bytes = size >= 16 ? pd_u32(p + 12) : 0;
 	struct pd_event *e;
 
-	if (attr_bytes < PERF_ATTR_SIZE_VER0 || attr_bytes > size - 8u || f->nr_events >= 65536)
+	if (attr_bytes < PERF_ATTR_SIZE_VER0 || attr_bytes > size - 8u || f->nr_events >= PD_EVENTS)
 		return 0;
 	e = add_event(f);
 	if (!e)

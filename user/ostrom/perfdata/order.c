@@ -13,6 +13,9 @@
  *
  * Contract: order.h. Delivery ends at the first error; reading then gets no more batches.
  *
+ * A wait of one thread for the other costs more than a small round, so whoever had to wait goes on only when there is
+ * work for a while: reading when half of what may be ready is left, delivery when a quarter is there.
+ *
  * Locks: order.lock guards the hand-over, nothing else is shared.
  */
 #include <errno.h>
@@ -20,16 +23,19 @@
 #include <sys/mman.h>
 #include "order.h"
 
-#define AHEAD      12  /* records to prefetch before they are delivered */
-#define STRETCH    256 /* records delivered before memory is looked after */
-#define BATCHES    4   /* one is filled, one waits, two are held */
-#define PART       16  /* a 16th of the file may stay mapped, in these bounds */
+#define AHEAD      12         /* records to prefetch before they are delivered */
+#define STRETCH    256        /* records delivered before memory is looked after */
+#define BATCHES    8          /* that may wait for delivery */
+#define ENTRIES    (16 << 10) /* after which no further batch may wait */
+#define PART       16         /* a 16th of the file may stay mapped, in these bounds */
 #define KEEP_LEAST (512ull << 10)
 #define KEEP_MOST  (6ull << 20)
 
 struct run { /* ascending entries of one batch */
 	const struct entry *at, *end;
-	u32 nr; /* in the order of the file */
+	u64 time;                     /* of `at` */
+	const struct pd_brief *brief; /* the same */
+	u32 nr;                       /* in the order of the file */
 };
 
 static inline const u8 *record_of(const struct entry *e)
@@ -40,6 +46,11 @@ static inline const u8 *record_of(const struct entry *e)
 static inline u32 event_of(const struct entry *e)
 {
 	return e->rec >> 48;
+}
+
+static inline bool is_brief(const struct entry *e)
+{
+	return (event_of(e) & IS_BRIEF) && event_of(e) != NO_EVENT;
 }
 
 void order_unmap(const struct order *o, const u8 *from, const u8 *to)
@@ -66,22 +77,43 @@ static int begin_run(struct batch *b)
 	return 0;
 }
 
-int batch_add_slowly(struct batch *b, u64 time, u64 rec)
+static int grow(struct batch *b)
 {
-	if (b->nr == b->room) {
-		u32 room = b->room ? b->room * 2 : 1024;
-		struct entry *grown = b->room >> 31 ? NULL : realloc(b->entries, room * sizeof(*grown));
+	u32 room = b->room ? b->room * 2 : 1024;
+	struct entry *entries = b->room >> 31 ? NULL : realloc(b->entries, room * sizeof(*entries));
+	struct pd_brief *briefs;
 
-		if (!grown)
-			return -ENOMEM;
-		b->entries = grown;
-		b->room = room;
-	}
-	if (time < b->run_time && begin_run(b))
+	if (!entries)
 		return -ENOMEM;
-	b->run_time = time;
-	b->entries[b->nr++] = (struct entry){ time, rec };
+	b->entries = entries;
+	if (b->has_briefs) {
+		briefs = realloc(b->briefs, room * sizeof(*briefs));
+		if (!briefs)
+			return -ENOMEM;
+		b->briefs = briefs;
+	}
+	b->room = room;
 	return 0;
+}
+
+int batch_add_slowly(struct batch *b, struct entry e)
+{
+	if (b->nr == b->room && grow(b))
+		return -ENOMEM;
+	if (e.time < b->run_time && begin_run(b))
+		return -ENOMEM;
+	b->run_time = e.time;
+	b->entries[b->nr++] = e;
+	return 0;
+}
+
+int batch_add_brief(struct batch *b, u64 time, const struct pd_event *e, const u8 *rec)
+{
+	int err = batch_add_slowly(b, brief_entry(time, e));
+
+	if (!err)
+		pd_take_brief(e, rec, &b->briefs[b->nr - 1]);
+	return err;
 }
 
 static void empty(struct batch *b)
@@ -104,6 +136,7 @@ static void free_batches(struct batch *b)
 
 		empty(b);
 		free(b->entries);
+		free(b->briefs);
 		free(b->runs);
 		free(b);
 		b = next;
@@ -119,36 +152,63 @@ static void append(struct batch **list, struct batch *b)
 	*list = b;
 }
 
+static void put_ready(struct order *o, struct batch *b)
+{
+	append(&o->ready, b);
+	o->ready_batches++;
+	o->ready_entries += b->nr;
+}
+
+static bool is_full(const struct order *o)
+{
+	return o->ready_batches >= BATCHES || o->ready_entries > ENTRIES;
+}
+
+static bool is_half_empty(const struct order *o)
+{
+	return o->ready_batches <= BATCHES / 2 && o->ready_entries <= ENTRIES / 2;
+}
+
+static bool is_worth_it(const struct order *o)
+{
+	return o->ready_batches >= BATCHES / 4 || o->ready_entries >= ENTRIES / 4;
+}
+
 struct batch *order_next(struct order *o, struct batch *full)
 {
 	struct batch *b = NULL;
 
 	pthread_mutex_lock(&o->lock);
-	while (!o->has_stopped && !o->spare && o->nr_batches == BATCHES)
-		pthread_cond_wait(&o->changed, &o->lock);
+	if (is_full(o))
+		while (!o->has_stopped && !is_half_empty(o))
+			pthread_cond_wait(&o->changed, &o->lock);
 	if (!o->has_stopped && o->spare) {
 		b = o->spare;
 		o->spare = b->next;
 	} else if (!o->has_stopped) {
 		b = calloc(1, sizeof(*b));
-		o->nr_batches += b != NULL;
 	}
 	if (b && full) {
-		append(&o->ready, full);
-		pthread_cond_signal(&o->changed);
+		put_ready(o, full);
+		if (is_worth_it(o))
+			pthread_cond_signal(&o->changed);
 	}
 	pthread_mutex_unlock(&o->lock);
-	if (b)
+	if (b) {
 		empty(b);
+		b->has_briefs = o->consumer->brief;
+	}
 	return b;
 }
 
 void order_end(struct order *o, struct batch *last, int error)
 {
 	pthread_mutex_lock(&o->lock);
-	if (last) {
+	if (last && error) {
+		append(&o->spare, last);
+	} else if (last) {
 		last->limit = UINT64_MAX;
-		append(error ? &o->spare : &o->ready, last);
+		put_ready(o, last);
 	}
 	o->has_ended = true;
 	o->read_error = error;
@@ -162,11 +222,14 @@ static struct batch *await_batch(struct order *o)
 	struct batch *b;
 
 	pthread_mutex_lock(&o->lock);
-	while (!o->ready && !o->has_ended)
-		pthread_cond_wait(&o->changed, &o->lock);
+	if (!o->ready)
+		while (!is_worth_it(o) && !o->has_ended)
+			pthread_cond_wait(&o->changed, &o->lock);
 	b = o->ready;
 	if (b) {
 		o->ready = b->next;
+		o->ready_batches--;
+		o->ready_entries -= b->nr;
 		b->next = NULL;
 	}
 	pthread_mutex_unlock(&o->lock);
@@ -181,7 +244,8 @@ static void give_back(struct order *o, struct batch *b, bool stop)
 		o->spare = b;
 	}
 	o->has_stopped = stop;
-	pthread_cond_signal(&o->changed);
+	if (stop || is_half_empty(o))
+		pthread_cond_signal(&o->changed);
 	pthread_mutex_unlock(&o->lock);
 }
 
@@ -189,7 +253,7 @@ static void give_back(struct order *o, struct batch *b, bool stop)
 
 static inline bool is_before(const struct run *a, const struct run *b)
 {
-	return a->at->time < b->at->time || (a->at->time == b->at->time && a->nr < b->nr);
+	return a->time < b->time || (a->time == b->time && a->nr < b->nr);
 }
 
 /* Moves the run at i down to its place in the heap. */
@@ -222,7 +286,11 @@ static int add_runs(struct order *o, const struct batch *b)
 	for (u32 i = 0; i < b->nr_runs; i++) {
 		u32 end = i + 1 < b->nr_runs ? b->runs[i + 1] : b->nr;
 
-		o->runs[o->nr_runs++] = (struct run){ b->entries + b->runs[i], b->entries + end, o->next_run++ };
+		o->runs[o->nr_runs++] = (struct run){ .at = b->entries + b->runs[i],
+						      .end = b->entries + end,
+						      .time = b->entries[b->runs[i]].time,
+						      .brief = b->has_briefs ? b->briefs + b->runs[i] : NULL,
+						      .nr = o->next_run++ };
 	}
 	for (u32 i = nr / 2; i-- > 0;)
 		sift(o, i);
@@ -237,7 +305,7 @@ static u64 end_of_turn(const struct order *o)
 	if (o->nr_runs == 1)
 		return UINT64_MAX;
 	next = &h[1 + (o->nr_runs > 2 && is_before(&h[2], &h[1]))];
-	return next->at->time - (next->nr < h[0].nr); /* which it is only if it is newer */
+	return next->time - (next->nr < h[0].nr); /* which it is only if it is newer */
 }
 
 /* ---- delivery ---- */
@@ -287,14 +355,30 @@ int order_deliver_now(struct order *o, const u8 *rec, struct pd_event *e)
 	return e ? deliver_sample(o, rec, e) : deliver_other(o, rec);
 }
 
-/* Delivers from the first run of the heap while its entry is the oldest, at most until the limit. */
-static int deliver_run(struct order *o, u64 limit)
+/* The two deliver from a run at least one entry, and what follows it up to end and limit. */
+
+static int deliver_briefs(struct order *o, struct run *r, const struct entry *end, u64 limit)
 {
-	struct run *r = &o->runs[0];
-	const struct entry *e = r->at, *end = e + min((size_t)(r->end - e), (size_t)STRETCH);
+	const struct pd_consumer *c = o->consumer;
+	const struct pd_event *events = o->file->events;
+	const struct entry *e = r->at;
+	const struct pd_brief *b = r->brief;
 	int err;
 
-	limit = min(limit, end_of_turn(o));
+	do {
+		err = c->brief(c->arg, &events[event_of(e) & ~IS_BRIEF], e->time, b++);
+		e++;
+	} while (!err && e < end && e->time <= limit && is_brief(e));
+	r->at = e;
+	r->brief = b;
+	return err;
+}
+
+static int deliver_records(struct order *o, struct run *r, const struct entry *end, u64 limit)
+{
+	const struct entry *e = r->at;
+	int err;
+
 	do {
 		const u8 *rec = record_of(e);
 
@@ -308,8 +392,80 @@ static int deliver_run(struct order *o, u64 limit)
 		else
 			err = deliver_sample(o, rec, &o->file->events[event_of(e)]);
 		e++;
-	} while (!err && e < end && e->time <= limit);
+	} while (!err && e < end && e->time <= limit && !is_brief(e));
+	r->brief += e - r->at;
 	r->at = e;
+	return err;
+}
+
+/* The second oldest run of the heap; the limit is lowered to what is older than the third. */
+static u32 second_of(const struct order *o, u64 *limit)
+{
+	const struct run *h = o->runs;
+	u32 second = 1 + (o->nr_runs > 2 && is_before(&h[2], &h[1]));
+	u32 others[] = { 3 - second, 2 * second + 1, 2 * second + 2 };
+
+	for (u32 i = 0; i < ARRAY_SIZE(others); i++)
+		if (others[i] < o->nr_runs)
+			*limit = min(*limit, h[others[i]].time - !!h[others[i]].time);
+	return second;
+}
+
+/* Delivers from two runs, a being older, as long as they have briefs and both are not newer than the limit. */
+static int merge_briefs(struct order *o, struct run *a, struct run *b, u64 limit)
+{
+	const struct pd_consumer *c = o->consumer;
+	const struct pd_event *events = o->file->events;
+	struct run *r = a;
+	int err = 0;
+
+	while (!err && r->time <= limit && is_brief(r->at)) {
+		err = c->brief(c->arg, &events[event_of(r->at) & ~IS_BRIEF], r->time, r->brief++);
+		if (++r->at == r->end)
+			break;
+		r->time = r->at->time;
+		r = is_before(b, a) ? b : a;
+	}
+	return err;
+}
+
+/* Removes the run at i of the heap if it has ended, else moves it to its place. */
+static void settle(struct order *o, u32 i)
+{
+	if (o->runs[i].at == o->runs[i].end)
+		o->runs[i] = o->runs[--o->nr_runs];
+	if (i < o->nr_runs)
+		sift(o, i);
+}
+
+/* Two CPUs' events mostly take turns, so two runs are delivered from at a time; 0 and nothing done if that cannot be.
+ */
+static int deliver_pair(struct order *o, u64 limit)
+{
+	u32 second;
+	int err;
+
+	if (o->nr_runs < 2)
+		return 0;
+	second = second_of(o, &limit);
+	err = merge_briefs(o, &o->runs[0], &o->runs[second], limit);
+	settle(o, second);
+	settle(o, 0);
+	return err;
+}
+
+/* Delivers from the first run of the heap while its entry is the oldest, at most until the limit. */
+static int deliver_run(struct order *o, u64 limit)
+{
+	struct run *r = &o->runs[0];
+	const struct entry *end = r->at + min((size_t)(r->end - r->at), (size_t)STRETCH);
+	int err;
+
+	limit = min(limit, end_of_turn(o));
+	err = is_brief(r->at) ? deliver_briefs(o, r, end, limit) : deliver_records(o, r, end, limit);
+	if (r->at < r->end)
+		r->time = r->at->time;
+	settle(o, 0);
 	return err;
 }
 
@@ -332,12 +488,10 @@ static int deliver_batch(struct order *o, const struct batch *b)
 {
 	int err = add_runs(o, b);
 
-	while (!err && o->nr_runs && o->runs[0].at->time <= b->limit) {
+	while (!err && o->nr_runs && o->runs[0].time <= b->limit) {
 		err = deliver_run(o, b->limit);
-		if (o->runs[0].at == o->runs[0].end)
-			o->runs[0] = o->runs[--o->nr_runs];
-		if (o->nr_runs)
-			sift(o, 0);
+		if (!err && o->consumer->brief)
+			err = deliver_pair(o, b->limit);
 		look_after_memory(o, b);
 	}
 	return err;

@@ -13,10 +13,13 @@
 #include "perfdata_priv.h"
 
 #define NO_EVENT 0xffff
+#define IS_BRIEF 0x8000 /* beside the event */
 
 struct entry {
 	u64 time; /* 0: none, delivered before all others of the round */
-	u64 rec;  /* its address (user addresses have 48 bits), above it a sample's event; NO_EVENT: another record */
+	/* Its address (user addresses have 48 bits), above it a sample's event; NO_EVENT: another record; IS_BRIEF:
+	 * there is no address, but a brief */
+	u64 rec;
 };
 
 struct block { /* unpacked records */
@@ -26,11 +29,13 @@ struct block { /* unpacked records */
 
 struct batch { /* the records of one round */
 	struct batch *next;
-	struct entry *entries; /* nr of room */
+	struct entry *entries;   /* nr of room */
+	struct pd_brief *briefs; /* beside the entries; NULL if the consumer takes none */
 	u32 nr, room;
 	u32 *runs; /* where ascending stretches begin, nr_runs of room_runs */
 	u32 nr_runs, room_runs;
-	u64 run_time;         /* of the last entry; UINT64_MAX: the next one begins a run */
+	u64 run_time; /* of the last entry; UINT64_MAX: the next one begins a run */
+	bool has_briefs;
 	u64 limit;            /* what is not newer can have no later predecessor and is due */
 	struct block *blocks; /* whose last record is of this round */
 	const u8 *from, *to;  /* of the file */
@@ -44,7 +49,7 @@ struct order {
 	pthread_mutex_t lock; /* of the next five */
 	pthread_cond_t changed;
 	struct batch *ready, *spare; /* ready: oldest first */
-	u32 nr_batches;
+	u64 ready_batches, ready_entries;
 	bool has_ended, has_stopped; /* reading; delivery */
 	int read_error;
 
@@ -70,13 +75,24 @@ int order_deliver_all(struct order *o); /* 0, reading's error, or what the consu
 /* Without order, from the caller's thread. e: of a sample, else NULL. */
 int order_deliver_now(struct order *o, const u8 *rec, struct pd_event *e);
 
-int batch_add_slowly(struct batch *b, u64 time, u64 rec);
+static inline struct entry record_entry(u64 time, const u8 *rec, u64 event)
+{
+	return (struct entry){ time, (uintptr_t)rec | event << 48 };
+}
+
+static inline struct entry brief_entry(u64 time, const struct pd_event *e)
+{
+	return (struct entry){ time, (u64)(e->index | IS_BRIEF) << 48 };
+}
+
+int batch_add_slowly(struct batch *b, struct entry e);
+int batch_add_brief(struct batch *b, u64 time, const struct pd_event *e, const u8 *rec);
 static inline int batch_add(struct batch *b, u64 time, const u8 *rec, u64 event)
 {
-	struct entry e = { time, (uintptr_t)rec | event << 48 };
+	struct entry e = record_entry(time, rec, event);
 
 	if (time < b->run_time || b->nr == b->room)
-		return batch_add_slowly(b, e.time, e.rec);
+		return batch_add_slowly(b, e);
 	b->run_time = time;
 	b->entries[b->nr++] = e;
 	return 0;

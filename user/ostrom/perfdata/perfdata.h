@@ -142,6 +142,19 @@ struct pd_layout { /* offsets of the fixed fields in a sample, 0: not there; rec
 	u16 id, ip, tid, time, addr, cpu, period, end;
 };
 
+#define PD_BRIEF_VALUES 3
+struct pd_brief { /* of a sample: all that a computation over millions of them needs */
+	s32 pid, tid;
+	u32 cpu;
+	s32 value[PD_BRIEF_VALUES]; /* the fields that pd_ask_brief named, cut to 32 bits; others are not specified */
+};
+
+struct pd_brief_at { /* offsets in a sample; all 0: the event has no briefs */
+	u16 tid, cpu, value[PD_BRIEF_VALUES];
+	u16 raw, raw_least; /* where the length of the raw bytes is, and how many there must be */
+	u16 end;            /* records with a brief are at least so long */
+};
+
 struct pd_event {
 	struct perf_event_attr attr;
 	char name[128]; /* "sched:sched_switch", "cpu-clock"; from the file, or made from the
@@ -155,6 +168,7 @@ struct pd_event {
 	bool rest_is_raw; /* only the raw bytes do */
 	int trailer_time; /* of TIME from the end of other records, 0 if none */
 	bool unwanted;    /* set by the consumer: its samples need not be delivered */
+	struct pd_brief_at brief;
 };
 
 struct pd_sample {
@@ -178,6 +192,8 @@ struct pd_file;
 struct pd_consumer {
 	bool unordered;                                      /* deliver in file order */
 	int (*record)(void *arg, const struct pd_sample *s); /* non-zero stops and is returned */
+	/* Not NULL: samples of events with briefs come here instead, unless they are shorter than their event says. */
+	int (*brief)(void *arg, const struct pd_event *e, u64 time, const struct pd_brief *b);
 	void *arg;
 };
 
@@ -185,6 +201,9 @@ struct pd_consumer {
 int __must_check pd_open(struct pd_file **out, const char *path, char *why, size_t why_bytes);
 void pd_close(struct pd_file *f);
 int pd_for_each(struct pd_file *f, const struct pd_consumer *c);
+/* The event's samples are delivered as briefs, with these fields; false, and nothing is changed: they cannot be. The
+ * file is then read through a small buffer: this is the fastest way when it is done for all events that are wanted. */
+bool pd_ask_brief(struct pd_event *e, const struct pd_field *const *fields, u32 nr);
 
 u32 pd_nr_events(const struct pd_file *f);
 struct pd_event *pd_event(struct pd_file *f, u32 index);

@@ -7,6 +7,8 @@
 
 #include "perfdata.h"
 
+#define PD_EVENTS 0x7fff /* order.h numbers them */
+
 struct pd_section {
 	u64 offset, size;
 };
@@ -66,6 +68,27 @@ void pd_clear_sample(struct pd_sample *s);
 int pd_parse_sample(const struct pd_event *e, const u8 *rec, struct pd_sample *s);
 /* The same of a record that is no sample; s may be as it is. */
 int pd_parse_trailer(const struct pd_event *e, const u8 *rec, struct pd_sample *s);
+
+static inline bool pd_has_brief(const struct pd_event *e, const u8 *rec, u16 size)
+{
+	const struct pd_brief_at *at = &e->brief;
+	u32 raw_bytes;
+
+	if (!at->end || size < at->end)
+		return false;
+	raw_bytes = pd_u32(rec + at->raw);
+	return raw_bytes >= at->raw_least && raw_bytes <= size - at->raw - 4u;
+}
+
+static inline void pd_take_brief(const struct pd_event *e, const u8 *rec, struct pd_brief *b)
+{
+	const struct pd_brief_at *at = &e->brief;
+
+	memcpy(&b->pid, rec + at->tid, 8); /* and tid */
+	b->cpu = pd_u32(rec + at->cpu);
+	for (u32 i = 0; i < PD_BRIEF_VALUES; i++)
+		b->value[i] = pd_u32(rec + at->value[i]);
+}
 
 /* True if a whole record lies at p. */
 static inline bool pd_record_at(const u8 *p, u64 left, u32 *type, u16 *size)

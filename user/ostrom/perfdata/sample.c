@@ -288,3 +288,22 @@ void pd_layout_event(struct pd_event *e)
 		e->trailer_time = 8 * (1 + !!(t & PERF_SAMPLE_ID) + !!(t & PERF_SAMPLE_STREAM_ID) +
 				       !!(t & PERF_SAMPLE_CPU) + !!(t & PERF_SAMPLE_IDENTIFIER));
 }
+
+bool pd_ask_brief(struct pd_event *e, const struct pd_field *const *fields, u32 nr)
+{
+	struct pd_brief_at at = { .tid = e->at.tid, .cpu = e->at.cpu, .raw = e->at.end };
+
+	if (!e->rest_is_raw || !at.tid || !e->at.time || !at.cpu || nr > PD_BRIEF_VALUES)
+		return false;
+	for (u32 i = 0; i < nr; i++) {
+		const struct pd_field *f = fields[i];
+
+		if (!f || !f->is_signed || (f->size != 4 && f->size != 8) || f->offset > 4096)
+			return false;
+		at.value[i] = at.raw + 4 + f->offset;
+		at.raw_least = max((u32)at.raw_least, f->offset + f->size);
+	}
+	at.end = at.raw + 4 + at.raw_least;
+	e->brief = at;
+	return true;
+}

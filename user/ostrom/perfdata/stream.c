@@ -9,6 +9,10 @@
  * is a small part of it (order.keep); others come back from the page cache. Records without a time (those that the
  * recorder synthesised) come before the others of their round, as in perf.
  *
+ * A consumer of briefs (perfdata.h) needs nothing of the file but what reading notes: then the file goes through a
+ * buffer that stays in the CPU's cache, which costs less than mapping its pages. Only records that are not briefs are
+ * looked up in the map.
+ *
  * Contract: perfdata.h. A record that does not fit ends the reading: damage is noted with its offset, what was read is
  * delivered. Without order everything happens in the caller's thread.
  *
@@ -16,11 +20,14 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <zstd.h>
 #include "order.h"
 
-#define AHEAD_BYTES 4096        /* bytes to prefetch before they are scanned */
-#define WINDOW      (512 << 10) /* bytes read between two unmappings */
+#define AHEAD_BYTES     4096        /* bytes to prefetch before they are scanned */
+#define WINDOW          (512 << 10) /* bytes read between two unmappings */
+#define BUFFER          (128 << 10) /* bytes; more than the longest record */
+#define BUFFERED_WINDOW (8 << 20)
 
 struct stream {
 	struct pd_file *f;
@@ -32,8 +39,10 @@ struct stream {
 	ZSTD_DStream *zstd;
 	u8 *carry; /* the cut record at the end of the last unpacked block */
 	size_t carry_bytes;
-	const u8 *map;    /* of the file that is being read */
-	u64 at, released; /* offsets in it: of the record that is being read; what lies before was unmapped */
+	const u8 *map;        /* of the file that is being read */
+	u8 *buffer;           /* NULL: records are read in the map */
+	u64 buf_from, buf_to; /* offsets in the file: what the buffer holds */
+	u64 at, released;     /* offsets in it: of the record that is being read; what lies before was unmapped */
 };
 
 /* All but the last `keep` bytes that were read. */
@@ -91,12 +100,16 @@ static int take_sample(struct stream *s, const u8 *rec, u16 size)
 		return order_deliver_now(&s->order, rec, e);
 	time = time_of_sample(s, rec, size, e);
 	s->max_time = max(s->max_time, time); /* of unwanted ones, too: the round may deliver what is not newer */
-	return e->unwanted && time ? 0 : batch_add(s->batch, time, rec, e->index);
+	if (e->unwanted && time)
+		return 0;
+	if (s->c->brief && pd_has_brief(e, rec, size))
+		return batch_add_brief(s->batch, time, e, rec);
+	return batch_add(s->batch, time, rec, e->index);
 }
 
 /* The first record from p on that is more than one more entry of the open run. Nearly all are no more: this loop is
  * what reading costs. */
-static const u8 *take_samples(struct stream *s, const u8 *p, const u8 *end)
+static __always_inline const u8 *take_run(struct stream *s, const u8 *p, const u8 *end, bool as_briefs)
 {
 	const struct pd_file *f = s->f;
 	const u32 least = s->least, time_at = f->time_offset, id_at = f->id_offset;
@@ -111,23 +124,34 @@ static const u8 *take_samples(struct stream *s, const u8 *p, const u8 *end)
 		u16 size = head >> 48;
 		const struct pd_event *e;
 
-		__builtin_prefetch(p + AHEAD_BYTES);
-		__builtin_prefetch(p + AHEAD_BYTES + 64);
+		if (!as_briefs) {
+			__builtin_prefetch(p + AHEAD_BYTES);
+			__builtin_prefetch(p + AHEAD_BYTES + 64);
+		}
 		if ((u32)head != PERF_RECORD_SAMPLE || size < least || size > end - p || nr == room ||
 		    time + 1 <= run_time) /* older, or all ones: no time */
 			break;
 		e = pd_event_of_id(&ids, pd_u64(p + id_at));
-		max_time = max(max_time, time);
 		if (e && !e->unwanted) {
-			entries[nr++] = (struct entry){ time, (uintptr_t)p | (u64)e->index << 48 };
+			if (as_briefs && !pd_has_brief(e, p, size))
+				break;
+			if (as_briefs)
+				pd_take_brief(e, p, &b->briefs[nr]);
+			entries[nr++] = as_briefs ? brief_entry(time, e) : record_entry(time, p, e->index);
 			run_time = time;
 		}
+		max_time = max(max_time, time);
 		p += size;
 	}
 	b->nr = nr;
 	b->run_time = run_time;
 	s->max_time = max_time;
 	return p;
+}
+
+static const u8 *take_samples(struct stream *s, const u8 *p, const u8 *end)
+{
+	return s->c->brief ? take_run(s, p, end, true) : take_run(s, p, end, false);
 }
 
 static int take_record(struct stream *s, const u8 *rec, u32 type, u16 size)
@@ -247,9 +271,39 @@ static int take_any(struct stream *s, const u8 *rec, u32 type, u16 size)
 	return take_record(s, rec, type, size);
 }
 
+static bool refill(struct stream *s, u64 at)
+{
+	ssize_t n = pread(s->f->fd, s->buffer, BUFFER, at);
+
+	s->buf_from = at;
+	s->buf_to = at + max(n, (ssize_t)0);
+	return n > 0;
+}
+
+/* From offset `at` on what the short loop takes; the offset of the first record that it does not. */
+static u64 take_most(struct stream *s, u64 at, u64 end)
+{
+	u32 type;
+	u16 size;
+
+	while (s->buffer && at < end) {
+		const u8 *p;
+
+		if (at >= s->buf_to && !refill(s, at))
+			break;
+		p = s->buffer + (at - s->buf_from);
+		at += take_samples(s, p, s->buffer + (min(end, s->buf_to) - s->buf_from)) - p;
+		p = s->buffer + (at - s->buf_from);
+		if (at < s->buf_to && (s->buf_from == at || pd_record_at(p, s->buf_to - at, &type, &size)))
+			return at;
+		s->buf_to = at;
+	}
+	return take_samples(s, s->map + at, s->map + end) - s->map;
+}
+
 static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 {
-	u64 at = from, next_pause = from + WINDOW;
+	u64 at = from, window = s->buffer ? BUFFERED_WINDOW : WINDOW, next_pause = from + window;
 	u32 type;
 	u16 size;
 	int err = 0;
@@ -258,7 +312,7 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 	s->released = s->at = from;
 	s->batch->from = map + from;
 	for (;;) {
-		at = take_samples(s, map + at, map + min(next_pause, end)) - map;
+		at = take_most(s, at, min(next_pause, end));
 		s->at = at;
 		if (at == end || err)
 			break;
@@ -270,7 +324,7 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 		if (at + size > next_pause) {
 			unmap_read(s, s->order.keep);
 			pd_progress(s->f, at - from, end - from);
-			next_pause = at + WINDOW;
+			next_pause = at + window;
 		}
 		err = take_any(s, map + at, type, size);
 		at += size;
@@ -287,7 +341,11 @@ static void *read_all(void *arg)
 	struct pd_file *f = s->f;
 	int err;
 
+	if (s->c->brief && s->least <= UINT16_MAX && !f->is_copied)
+		s->buffer = malloc(BUFFER); /* without it the map serves */
 	err = read_span(s, f->map, f->data.offset, f->data.offset + f->data.size);
+	free(s->buffer);
+	s->buffer = NULL;
 	for (u32 i = 0; i < f->nr_parts && !err; i++)
 		err = read_span(s, f->parts[i].map, 0, f->parts[i].bytes);
 	order_end(&s->order, s->batch, err);

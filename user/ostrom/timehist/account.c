@@ -86,14 +86,7 @@ struct pd_thread *th_idle(struct timehist *th, u32 cpu)
 	return c->idle;
 }
 
-static bool is_idle(const struct th_event *e, const struct pd_sample *s)
-{
-	if (e->kind == TH_SWITCH)
-		return pd_field_int(e->prev_pid, s->raw, s->raw_bytes) == 0;
-	return s->pid == 0;
-}
-
-bool th_skip(struct timehist *th, struct pd_thread *t, const struct th_event *e, const struct pd_sample *s)
+bool th_skip(struct timehist *th, struct pd_thread *t, const struct th_seen *x)
 {
 	bool skip = false;
 
@@ -103,8 +96,7 @@ bool th_skip(struct timehist *th, struct pd_thread *t, const struct th_event *e,
 		skip = true;
 		th->skipped++;
 	}
-	if (th->opt.idle_hist && (e->kind != TH_SWITCH || (pd_field_int(e->prev_pid, s->raw, s->raw_bytes) != 0 &&
-							   pd_field_int(e->next_pid, s->raw, s->raw_bytes) != 0)))
+	if (th->opt.idle_hist && (x->e->kind != TH_SWITCH || (x->b->value[TH_PREV_PID] && x->b->value[TH_NEXT_PID])))
 		skip = true;
 	return skip;
 }
@@ -150,22 +142,22 @@ static inline void close_turn(struct th_runtime *r, u64 t, u64 tprev, bool summa
 	r->total_wait[r->wait] += r->dt_wait;
 }
 
-static struct pd_thread *switched_out(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
+static struct pd_thread *switched_out(struct timehist *th, const struct pd_brief *b)
 {
 	struct pd_thread *t;
 
 	/* the sample's own ids make a thread known even where the switch is accounted to another */
-	t = pd_thread_get(&th->threads, s->pid, s->tid);
-	if (is_idle(e, s))
-		return th_idle(th, s->cpu);
-	if (!s->tid)
-		t = pd_thread_get(&th->threads, s->pid, s->pid);
+	t = pd_thread_get(&th->threads, b->pid, b->tid);
+	if (!b->value[TH_PREV_PID])
+		return th_idle(th, b->cpu);
+	if (!b->tid)
+		t = pd_thread_get(&th->threads, b->pid, b->pid);
 	if (t && !t->has_leader) {
-		pd_thread_get(&th->threads, s->pid, s->pid);
+		pd_thread_get(&th->threads, b->pid, b->pid);
 		t->has_leader = true;
 	}
-	if (th->opt.idle_hist && th_idle(th, s->cpu))
-		th->cpus[s->cpu].last_thread = t;
+	if (th->opt.idle_hist && th_idle(th, b->cpu))
+		th->cpus[b->cpu].last_thread = t;
 	return t;
 }
 
@@ -197,64 +189,67 @@ static bool clip(const struct timehist *th, u64 *tprev, u64 *t)
 	return true;
 }
 
-static void account_turn(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
-			 struct pd_thread *who, struct th_runtime *r, u64 *t, int state)
+static void account_turn(struct timehist *th, const struct th_seen *x, struct pd_thread *who, struct th_runtime *r,
+			 u64 *t)
 {
-	struct th_cpu *c = &th->cpus[s->cpu];
+	struct th_cpu *c = &th->cpus[x->b->cpu];
 	u64 tprev = c->last_switch;
 
+	if (th->is_plain)
+		return close_turn(r, *t, tprev, true);
 	if (!clip(th, &tprev, t))
 		return;
 	if (!th->opt.idle_hist || who->tid == 0) {
-		if (th_cpu_listed(th, s->cpu))
+		if (th_cpu_listed(th, x->b->cpu))
 			close_turn(r, *t, tprev, th->opt.summary);
 		if (th->opt.idle_hist && !account_idle(c, *t, tprev, th->opt.summary))
 			return;
 	}
 	r->was_waker = r->waker;
 	if (th->timeline)
-		th->error = timeline_turn(th, who, r, s->cpu, *t);
+		th->error = timeline_turn(th, who, r, x->b->cpu, *t);
 	else if (th->opt.why)
-		th_note_delay(th, who, s);
+		th_note_delay(th, who, x);
 	else if (th->opt.json)
-		th_print_json(th, e, s, who, *t, state);
+		th_print_json(th, x, who, *t);
 	else if (!th->opt.summary_only)
-		th_print_switch(th, e, s, who, *t, state);
+		th_print_switch(th, x, who, *t);
 }
 
-static int on_switch(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
+static inline int on_switch(struct timehist *th, const struct th_seen *x)
 {
-	struct pd_thread *who = switched_out(th, e, s);
+	const struct pd_brief *b = x->b;
+	struct pd_thread *who = switched_out(th, b);
+	struct th_cpu *c = &th->cpus[b->cpu];
 	struct th_runtime *r = NULL;
-	int state = pd_field_int(e->prev_state, s->raw, s->raw_bytes);
-	u64 t = s->time;
+	u64 t = x->time;
 
 	if (!who)
 		return -ENOMEM;
-	if (!th_skip(th, who, e, s)) {
+	if (!th_skip(th, who, x)) {
 		r = th_runtime(who);
 		if (!r)
 			return -ENOMEM;
-		if (r->last_wait == TH_PREEMPTED && r->last_cpu == s->cpu && th->cpus[s->cpu].idle_from > r->last_time)
+		if (r->last_wait == TH_PREEMPTED && r->last_cpu == b->cpu && c->idle_from > r->last_time)
 			r->last_wait = TH_THROTTLED; /* its CPU had nothing to do, and it still did not run */
-		account_turn(th, e, s, who, r, &t, state);
+		account_turn(th, x, who, r, &t);
 	}
 	if (!th->hist_start && t >= th->start)
 		th->hist_start = t;
 	if (!th->end || t <= th->end)
 		th->hist_end = t;
 	if (r) {
-		r->last_time = s->time;
-		r->last_state = state;
-		r->last_cpu = s->cpu;
-		if (th_wants_waits(th))
-			r->last_wait = th_wait_of(th, e, s, r, state);
+		r->last_time = x->time;
+		r->last_state = b->value[TH_PREV_STATE];
+		r->last_cpu = b->cpu;
+		if (!th->is_plain && th_wants_waits(th))
+			r->last_wait = th_wait_of(th, x, r);
 		r->ready_time = 0;
 		r->waker = 0;
 	}
-	if (!pd_field_int(e->next_pid, s->raw, s->raw_bytes))
-		th->cpus[s->cpu].idle_from = s->time;
-	th->cpus[s->cpu].last_switch = s->time;
+	if (!b->value[TH_NEXT_PID])
+		c->idle_from = x->time;
+	c->last_switch = x->time;
 	return th->error;
 }
 
@@ -263,26 +258,33 @@ static bool outside_window(const struct timehist *th, u64 time)
 	return time && ((th->start && time < th->start) || (th->end && time > th->end));
 }
 
-static int on_wakeup(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
+/* Whom the event is about; NULL without memory. */
+static inline struct th_runtime *subject(struct timehist *th, const struct th_seen *x, struct pd_thread **who)
 {
-	struct pd_thread *who = pd_thread_get(&th->threads, 0, pd_field_int(e->pid, s->raw, s->raw_bytes));
-	struct th_runtime *r = who ? th_runtime(who) : NULL;
+	*who = pd_thread_get(&th->threads, 0, x->b->value[TH_PID]);
+	return *who ? th_runtime(*who) : NULL;
+}
+
+static inline int on_wakeup(struct timehist *th, const struct th_seen *x)
+{
+	struct pd_thread *who;
+	struct th_runtime *r = subject(th, x, &who);
 
 	if (!r)
 		return -ENOMEM;
 	if (!r->ready_time) {
-		r->ready_time = s->time;
-		r->waker = s->tid;
+		r->ready_time = x->time;
+		r->waker = x->b->tid;
 	}
-	if (th->opt.wakeups && !th->timeline && !outside_window(th, s->time))
-		th_print_wakeup(th, e, s, who);
+	if (th->opt.wakeups && !th->timeline && !outside_window(th, x->time))
+		th_print_wakeup(th, x, who);
 	return 0;
 }
 
 /* A thread fights for a lock from contention_begin to contention_end, also while it does not run. */
-static int set_contended(struct timehist *th, const struct pd_sample *s, bool is_contended)
+static int set_contended(struct timehist *th, const struct pd_brief *b, bool is_contended)
 {
-	struct pd_thread *who = pd_thread_get(&th->threads, s->pid, s->tid);
+	struct pd_thread *who = pd_thread_get(&th->threads, b->pid, b->tid);
 	struct th_runtime *r = who ? th_runtime(who) : NULL;
 
 	if (!r)
@@ -291,32 +293,32 @@ static int set_contended(struct timehist *th, const struct pd_sample *s, bool is
 	return 0;
 }
 
-static int on_contended(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
+static int on_migrate(struct timehist *th, const struct th_seen *x)
 {
-	return set_contended(th, s, true);
-}
-
-static int on_acquired(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
-{
-	return set_contended(th, s, false);
-}
-
-static int on_migrate(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
-{
-	struct pd_thread *who = pd_thread_get(&th->threads, 0, pd_field_int(e->pid, s->raw, s->raw_bytes));
-	struct th_runtime *r = who ? th_runtime(who) : NULL;
+	struct pd_thread *who;
+	struct th_runtime *r = subject(th, x, &who);
 
 	if (!r)
 		return -ENOMEM;
 	r->migrations++;
 	if (!th->opt.summary_only && !th->timeline)
-		th_print_migration(th, e, s, who);
+		th_print_migration(th, x, who);
 	return 0;
 }
 
-static int on_nothing(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
+static inline int on_event(struct timehist *th, const struct th_seen *x)
 {
-	return 0;
+	if (x->b->cpu >= TH_MAX_CPUS)
+		return 0;
+	th->max_cpu = max(th->max_cpu, x->b->cpu);
+	switch (x->e->kind) {
+	case TH_SWITCH: return on_switch(th, x);
+	case TH_WAKEUP: return on_wakeup(th, x);
+	case TH_MIGRATE: return on_migrate(th, x);
+	case TH_CONTENDED: return set_contended(th, x->b, true);
+	case TH_ACQUIRED: return set_contended(th, x->b, false);
+	default: return 0;
+	}
 }
 
 static int on_other_record(struct timehist *th, const struct pd_sample *s)
@@ -329,20 +331,29 @@ static int on_other_record(struct timehist *th, const struct pd_sample *s)
 	return pd_threads_record(&th->threads, s);
 }
 
+bool th_wants_samples(const struct timehist *th)
+{
+	return th_wants_waits(th) || th->opt.next || th->opt.migrations || th->opt.callchain;
+}
+
+int th_brief(void *arg, const struct pd_event *e, u64 time, const struct pd_brief *b)
+{
+	struct timehist *th = arg;
+	struct th_seen x = { .e = &th->kinds[e->index], .b = b, .time = time };
+
+	return on_event(th, &x);
+}
+
 int th_record(void *arg, const struct pd_sample *s)
 {
-	static int (*const on_event[])(struct timehist *, const struct th_event *, const struct pd_sample *) = {
-		[TH_OTHER] = on_nothing,   [TH_SWITCH] = on_switch,       [TH_WAKEUP] = on_wakeup,
-		[TH_MIGRATE] = on_migrate, [TH_CONTENDED] = on_contended, [TH_ACQUIRED] = on_acquired,
-	};
 	struct timehist *th = arg;
-	const struct th_event *e;
+	struct pd_brief b = { s->pid, s->tid, s->cpu, { 0 } };
+	struct th_seen x = { .b = &b, .s = s, .time = s->time };
 
 	if (s->type != PERF_RECORD_SAMPLE)
 		return on_other_record(th, s);
-	if (s->cpu >= TH_MAX_CPUS)
-		return 0;
-	th->max_cpu = max(th->max_cpu, s->cpu);
-	e = &th->kinds[s->event->index];
-	return on_event[e->kind](th, e, s);
+	x.e = &th->kinds[s->event->index];
+	for (u32 i = 0; i < x.e->nr_values; i++)
+		b.value[i] = pd_field_int(x.e->values[i], s->raw, s->raw_bytes);
+	return on_event(th, &x);
 }

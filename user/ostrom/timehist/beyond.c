@@ -22,13 +22,13 @@ bool th_wants_waits(const struct timehist *th)
 	return th->opt.json || th->opt.why || th->opt.waits;
 }
 
-enum th_wait th_wait_of(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
-			const struct th_runtime *r, int state)
+enum th_wait th_wait_of(struct timehist *th, const struct th_seen *x, const struct th_runtime *r)
 {
 	static const struct ksyms none;
-	bool to_idle = !pd_field_int(e->next_pid, s->raw, s->raw_bytes);
+	bool to_idle = !x->b->value[TH_NEXT_PID];
 
-	switch (wait_reason_of(s->chain_nr ? places_kernel(&th->places) : &none, s, state, to_idle)) {
+	switch (wait_reason_of(x->s->chain_nr ? places_kernel(&th->places) : &none, x->s, x->b->value[TH_PREV_STATE],
+			       to_idle)) {
 	case WAIT_PREEMPTED: return TH_PREEMPTED;
 	case WAIT_THROTTLED: return TH_THROTTLED;
 	case WAIT_LOCK: return TH_LOCK;
@@ -66,23 +66,21 @@ void th_print_waits(struct timehist *th)
 	free(list);
 }
 
-void th_print_json(struct timehist *th, const struct th_event *e, const struct pd_sample *s, const struct pd_thread *t,
-		   u64 time, int state)
+void th_print_json(struct timehist *th, const struct th_seen *x, const struct pd_thread *t, u64 time)
 {
 	const struct th_runtime *r = t->priv;
 	struct out *o = &th->out;
 
-	if (!th_cpu_listed(th, s->cpu))
+	if (!th_cpu_listed(th, x->b->cpu))
 		return;
-	out_printf(o, "{\"time_ns\":%llu,\"cpu\":%u,\"comm\":", (unsigned long long)time, s->cpu);
+	out_printf(o, "{\"time_ns\":%llu,\"cpu\":%u,\"comm\":", (unsigned long long)time, x->b->cpu);
 	out_json_string(o, t->comm);
 	out_printf(o, ",\"tid\":%d,\"pid\":%d,\"run_ns\":%llu,\"delay_ns\":%llu", t->tid, t->pid,
 		   (unsigned long long)r->dt_run, (unsigned long long)r->dt_delay);
 	for (u32 i = 0; i < TH_WAITS; i++)
 		out_printf(o, ",\"%s_ns\":%llu", wait_keys[i], (unsigned long long)(i == r->wait ? r->dt_wait : 0));
-	out_printf(o, ",\"state\":%d,\"next_tid\":%d,\"waker_tid\":%d,\"lost\":%s}\n", state,
-		   (s32)pd_field_int(e->next_pid, s->raw, s->raw_bytes), r->was_waker,
-		   r->last_time < th->last_lost ? "true" : "false");
+	out_printf(o, ",\"state\":%d,\"next_tid\":%d,\"waker_tid\":%d,\"lost\":%s}\n", x->b->value[TH_PREV_STATE],
+		   x->b->value[TH_NEXT_PID], r->was_waker, r->last_time < th->last_lost ? "true" : "false");
 }
 
 static bool is_asked(const struct timehist *th, const struct pd_thread *t)
@@ -113,7 +111,7 @@ static void note_chain(struct timehist *th, const struct th_runtime *r, struct t
 	}
 }
 
-void th_note_delay(struct timehist *th, const struct pd_thread *t, const struct pd_sample *s)
+void th_note_delay(struct timehist *th, const struct pd_thread *t, const struct th_seen *x)
 {
 	const struct th_runtime *r = t->priv;
 	u64 wait = r->dt_wait;
@@ -127,12 +125,12 @@ void th_note_delay(struct timehist *th, const struct pd_thread *t, const struct 
 		return;
 	th->nr_delays = min(th->nr_delays + 1, (u32)TH_DELAYS);
 	memmove(&th->delays[at + 1], &th->delays[at], (th->nr_delays - at - 1) * sizeof(th->delays[0]));
-	th->delays[at] = (struct th_delay){ .time = s->time - r->dt_run,
+	th->delays[at] = (struct th_delay){ .time = x->time - r->dt_run,
 					    .wait = wait,
 					    .kind = r->wait,
 					    .delay = r->dt_delay,
 					    .tid = t->tid,
-					    .cpu = s->cpu,
+					    .cpu = x->b->cpu,
 					    .lost = r->last_time < th->last_lost };
 	note_chain(th, r, &th->delays[at]);
 }

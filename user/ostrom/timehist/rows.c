@@ -96,13 +96,13 @@ void th_print_header(struct timehist *th)
 	out_str(o, th->opt.state ? "  -----\n" : "\n");
 }
 
-static void put_next(struct timehist *th, const struct th_event *e, const struct pd_sample *s)
+static void put_next(struct timehist *th, const struct th_seen *x)
 {
 	char comm[64], next[30];
 	int n;
 
-	pd_field_str(e->next_comm, s->raw, s->raw_bytes, comm, sizeof(comm));
-	n = snprintf(next, sizeof(next), "next: %s[%d]", comm, (s32)pd_field_int(e->next_pid, s->raw, s->raw_bytes));
+	pd_field_str(x->e->next_comm, x->s->raw, x->s->raw_bytes, comm, sizeof(comm));
+	n = snprintf(next, sizeof(next), "next: %s[%d]", comm, x->b->value[TH_NEXT_PID]);
 	out_char(&th->out, ' ');
 	out_pad(&th->out, next, min(n, (int)sizeof(next) - 1), th->comm_width);
 }
@@ -132,18 +132,17 @@ static void put_chain(struct timehist *th, const struct pd_sample *s)
 	}
 }
 
-void th_print_switch(struct timehist *th, const struct th_event *e, const struct pd_sample *s, struct pd_thread *t,
-		     u64 time, int state)
+void th_print_switch(struct timehist *th, const struct th_seen *x, struct pd_thread *t, u64 time)
 {
 	const struct th_runtime *r = t->priv;
 	struct out *o = &th->out;
 
-	if (!th_cpu_listed(th, s->cpu))
+	if (!th_cpu_listed(th, x->b->cpu))
 		return;
-	put_place(th, time, s->cpu);
+	put_place(th, time, x->b->cpu);
 	if (th->opt.cpu_visual) {
 		out_char(o, ' ');
-		put_picture(th, s->cpu, t->tid == 0 ? 'i' : 's');
+		put_picture(th, x->b->cpu, t->tid == 0 ? 'i' : 's');
 		out_char(o, ' ');
 	}
 	put_label(th, t);
@@ -152,16 +151,16 @@ void th_print_switch(struct timehist *th, const struct th_event *e, const struct
 	out_ms(o, r->dt_run, 6);
 	if (th->opt.state) {
 		out_fill(o, ' ', 5);
-		out_char(o, state_letter(t, state));
+		out_char(o, state_letter(t, x->b->value[TH_PREV_STATE]));
 		out_char(o, ' ');
 	}
 	if (th->opt.next)
-		put_next(th, e, s);
+		put_next(th, x);
 	if (th->opt.wakeups && !th->opt.next)
 		out_fill(o, ' ', th->comm_width + 2);
 	if (t->tid != 0 && th->opt.callchain) {
 		out_bytes(o, "  ", 2);
-		put_chain(th, s);
+		put_chain(th, x->s);
 	}
 	out_char(o, '\n');
 }
@@ -173,15 +172,14 @@ static void put_actor(struct timehist *th, struct pd_thread *actor)
 	out_fill(&th->out, ' ', 2 + 9 + 2 + 9 + 2 + 9 + 1);
 }
 
-void th_print_wakeup(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
-		     struct pd_thread *awakened)
+void th_print_wakeup(struct timehist *th, const struct th_seen *x, struct pd_thread *awakened)
 {
-	struct pd_thread *actor = pd_thread_get(&th->threads, s->pid, s->tid);
+	struct pd_thread *actor = pd_thread_get(&th->threads, x->b->pid, x->b->tid);
 	const char *label;
 
-	if (!actor || (th_skip(th, actor, e, s) && th_skip(th, awakened, e, s)))
+	if (!actor || (th_skip(th, actor, x) && th_skip(th, awakened, x)))
 		return;
-	put_place(th, s->time, s->cpu);
+	put_place(th, x->time, x->b->cpu);
 	if (th->opt.cpu_visual)
 		out_fill(&th->out, ' ', th->max_cpu + 1 + 2);
 	put_actor(th, actor);
@@ -191,23 +189,22 @@ void th_print_wakeup(struct timehist *th, const struct th_event *e, const struct
 	out_char(&th->out, '\n');
 }
 
-void th_print_migration(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
-			struct pd_thread *migrated)
+void th_print_migration(struct timehist *th, const struct th_seen *x, struct pd_thread *migrated)
 {
-	struct pd_thread *actor = pd_thread_get(&th->threads, s->pid, s->tid);
+	struct pd_thread *actor = pd_thread_get(&th->threads, x->b->pid, x->b->tid);
 
-	if (!actor || (th_skip(th, actor, e, s) && th_skip(th, migrated, e, s)))
+	if (!actor || (th_skip(th, actor, x) && th_skip(th, migrated, x)))
 		return;
-	put_place(th, s->time, s->cpu);
+	put_place(th, x->time, x->b->cpu);
 	if (th->opt.cpu_visual) {
 		out_bytes(&th->out, "  ", 2);
-		put_picture(th, s->cpu, 'm');
+		put_picture(th, x->b->cpu, 'm');
 		out_bytes(&th->out, "  ", 2);
 	}
 	put_actor(th, actor);
 	out_printf(&th->out, "migrated: %s cpu %d => %d\n", th_label(th, migrated),
-		   (s32)pd_field_int(e->orig_cpu, s->raw, s->raw_bytes),
-		   (s32)pd_field_int(e->dest_cpu, s->raw, s->raw_bytes));
+		   (s32)pd_field_int(x->e->orig_cpu, x->s->raw, x->s->raw_bytes),
+		   (s32)pd_field_int(x->e->dest_cpu, x->s->raw, x->s->raw_bytes));
 }
 
 void th_print_lost(struct timehist *th, const struct pd_sample *s)

@@ -259,11 +259,44 @@ static int parse_cpus(struct timehist *th, const char *text)
 	return err;
 }
 
+static enum th_kind kind_of(const struct timehist *th, const char *name, bool has_waking)
+{
+	if (!strcmp(name, "sched:sched_switch"))
+		return TH_SWITCH;
+	if (!strcmp(name, "sched:sched_waking") || !strcmp(name, "sched:sched_wakeup_new") ||
+	    (!strcmp(name, "sched:sched_wakeup") && !has_waking))
+		return TH_WAKEUP;
+	if (!strcmp(name, "sched:sched_migrate_task") && th->opt.migrations)
+		return TH_MIGRATE;
+	if (!strcmp(name, "lock:contention_begin") && th_wants_waits(th))
+		return TH_CONTENDED;
+	if (!strcmp(name, "lock:contention_end") && th_wants_waits(th))
+		return TH_ACQUIRED;
+	return TH_OTHER;
+}
+
+static void find_fields(struct th_event *k, const struct pd_tracepoint *tp)
+{
+	if (k->kind == TH_SWITCH) {
+		k->values[TH_PREV_PID] = pd_tracepoint_field(tp, "prev_pid");
+		k->values[TH_PREV_STATE] = pd_tracepoint_field(tp, "prev_state");
+		k->values[TH_NEXT_PID] = pd_tracepoint_field(tp, "next_pid");
+		k->nr_values = 3;
+	} else if (k->kind == TH_WAKEUP || k->kind == TH_MIGRATE) {
+		k->values[TH_PID] = pd_tracepoint_field(tp, "pid");
+		k->nr_values = 1;
+	}
+	k->next_comm = pd_tracepoint_field(tp, "next_comm");
+	k->orig_cpu = pd_tracepoint_field(tp, "orig_cpu");
+	k->dest_cpu = pd_tracepoint_field(tp, "dest_cpu");
+}
+
 static int classify(struct timehist *th)
 {
 	u32 nr = pd_nr_events(th->file);
-	bool waking = pd_find_event(th->file, "sched:sched_waking");
+	bool has_waking = pd_find_event(th->file, "sched:sched_waking");
 
+	th->takes_briefs = !th_wants_samples(th);
 	th->kinds = calloc(nr, sizeof(*th->kinds));
 	if (!th->kinds)
 		return -ENOMEM;
@@ -271,25 +304,11 @@ static int classify(struct timehist *th)
 		struct pd_event *e = pd_event(th->file, i);
 		struct th_event *k = &th->kinds[i];
 
-		if (!strcmp(e->name, "sched:sched_switch"))
-			k->kind = TH_SWITCH;
-		else if (!strcmp(e->name, "sched:sched_waking") || !strcmp(e->name, "sched:sched_wakeup_new") ||
-			 (!strcmp(e->name, "sched:sched_wakeup") && !waking))
-			k->kind = TH_WAKEUP;
-		else if (!strcmp(e->name, "sched:sched_migrate_task") && th->opt.migrations)
-			k->kind = TH_MIGRATE;
-		else if (!strcmp(e->name, "lock:contention_begin") && th_wants_waits(th))
-			k->kind = TH_CONTENDED;
-		else if (!strcmp(e->name, "lock:contention_end") && th_wants_waits(th))
-			k->kind = TH_ACQUIRED;
+		k->kind = kind_of(th, e->name, has_waking);
+		find_fields(k, e->tp);
 		e->unwanted = k->kind == TH_OTHER && pd_cpus_online(th->file) >= pd_cpus_available(th->file);
-		k->prev_pid = pd_tracepoint_field(e->tp, "prev_pid");
-		k->next_pid = pd_tracepoint_field(e->tp, "next_pid");
-		k->next_comm = pd_tracepoint_field(e->tp, "next_comm");
-		k->prev_state = pd_tracepoint_field(e->tp, "prev_state");
-		k->pid = pd_tracepoint_field(e->tp, "pid");
-		k->orig_cpu = pd_tracepoint_field(e->tp, "orig_cpu");
-		k->dest_cpu = pd_tracepoint_field(e->tp, "dest_cpu");
+		if (th->takes_briefs && !e->unwanted)
+			th->takes_briefs = pd_ask_brief(e, k->values, k->nr_values);
 	}
 	if (pd_find_event(th->file, "sched:sched_switch"))
 		return 0;
@@ -332,6 +351,8 @@ static int prepare(struct timehist *th)
 	th->opt.summary_only |= th->opt.waits;
 	th->opt.summary |= th->opt.summary_only;
 	th->is_filtered = th->opt.pids || th->opt.tids || th->opt.idle_hist;
+	th->is_plain = th->opt.summary_only && !th->is_filtered && !th->has_cpu_list && !th->start && !th->end &&
+		       !th_wants_waits(th) && !th->opt.timeline && !th->opt.html;
 	places_begin(&th->places, th->file);
 	return 0;
 }
@@ -351,7 +372,7 @@ static int show_timeline(struct timehist *th)
 
 static int report(struct timehist *th)
 {
-	struct pd_consumer c = { .record = th_record, .arg = th };
+	struct pd_consumer c = { .record = th_record, .arg = th, .brief = th->takes_briefs ? th_brief : NULL };
 	int err = 0;
 
 	if (th->opt.dump)

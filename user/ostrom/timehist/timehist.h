@@ -56,9 +56,20 @@ struct th_cpu {
 
 enum th_kind { TH_OTHER, TH_SWITCH, TH_WAKEUP, TH_MIGRATE, TH_CONTENDED, TH_ACQUIRED };
 
+enum { TH_PREV_PID, TH_PREV_STATE, TH_NEXT_PID, TH_PID = 0 }; /* values of a switch; of others */
+
 struct th_event { /* what an event of the file means to us, and its fields */
 	enum th_kind kind;
-	const struct pd_field *prev_pid, *next_pid, *next_comm, *prev_state, *pid, *orig_cpu, *dest_cpu;
+	const struct pd_field *values[PD_BRIEF_VALUES];
+	u32 nr_values;
+	const struct pd_field *next_comm, *orig_cpu, *dest_cpu;
+};
+
+struct th_seen { /* one sample */
+	const struct th_event *e;
+	const struct pd_brief *b;
+	const struct pd_sample *s; /* NULL unless th_wants_samples */
+	u64 time;
 };
 
 struct id_list {
@@ -94,7 +105,9 @@ struct timehist {
 	u32 idle_cpus; /* CPUs that the idle table of the summary covers */
 	u32 max_cpu;   /* as perf counts it: CPUs online, or the highest CPU seen if greater */
 	struct id_list pids, tids;
-	bool is_filtered; /* -p, -t or -I: not every event counts */
+	bool is_plain;     /* only sums of whole turns are asked for, of all threads and CPUs */
+	bool takes_briefs; /* what is asked for can be told from briefs, of all events that count */
+	bool is_filtered;  /* -p, -t or -I: not every event counts */
 	bool has_cpu_list;
 	u64 cpu_list[TH_MAX_CPUS / 64];
 	u64 start, end; /* --time, 0 is open */
@@ -117,27 +130,24 @@ struct pd_thread *th_idle(struct timehist *th, u32 cpu);
 const char *th_label(struct timehist *th, struct pd_thread *t);
 
 /* account.c */
+bool th_wants_samples(const struct timehist *th); /* a brief does not hold all that is asked for */
 int th_record(void *arg, const struct pd_sample *s);
-bool th_skip(struct timehist *th, struct pd_thread *t, const struct th_event *e, const struct pd_sample *s);
+int th_brief(void *arg, const struct pd_event *e, u64 time, const struct pd_brief *b);
+bool th_skip(struct timehist *th, struct pd_thread *t, const struct th_seen *x);
 
 /* rows.c */
 void th_print_header(struct timehist *th);
-void th_print_switch(struct timehist *th, const struct th_event *e, const struct pd_sample *s, struct pd_thread *t,
-		     u64 time, int state);
-void th_print_wakeup(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
-		     struct pd_thread *awakened);
-void th_print_migration(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
-			struct pd_thread *migrated);
+void th_print_switch(struct timehist *th, const struct th_seen *x, struct pd_thread *t, u64 time);
+void th_print_wakeup(struct timehist *th, const struct th_seen *x, struct pd_thread *awakened);
+void th_print_migration(struct timehist *th, const struct th_seen *x, struct pd_thread *migrated);
 void th_print_lost(struct timehist *th, const struct pd_sample *s);
 
 /* beyond.c: what perf does not have */
 bool th_wants_waits(const struct timehist *th);
-enum th_wait th_wait_of(struct timehist *th, const struct th_event *e, const struct pd_sample *s,
-			const struct th_runtime *r, int state);
+enum th_wait th_wait_of(struct timehist *th, const struct th_seen *x, const struct th_runtime *r);
 void th_print_waits(struct timehist *th); /* --waits: the table */
-void th_print_json(struct timehist *th, const struct th_event *e, const struct pd_sample *s, const struct pd_thread *t,
-		   u64 time, int state);
-void th_note_delay(struct timehist *th, const struct pd_thread *t, const struct pd_sample *s);
+void th_print_json(struct timehist *th, const struct th_seen *x, const struct pd_thread *t, u64 time);
+void th_note_delay(struct timehist *th, const struct pd_thread *t, const struct th_seen *x);
 void th_print_delays(struct timehist *th);
 
 /* summary.c */

@@ -4,7 +4,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 make -s user || exit 1
-jobs=(man-pages kernel-names c2c-nodes timehist-waits report-same c2c-view)
+jobs=(man-pages kernel-names broken-chains c2c-nodes timehist-waits report-same c2c-view)
 [ "${TEST_MODE:-}" = all ] && jobs+=(timehist-matrix c2c-bar)
 ran=0
 for j in "${jobs[@]}"; do
@@ -14,4 +14,4 @@ for j in "${jobs[@]}"; do
 	[ $status = 0 ] || { echo "not ok $j"; exit 1; }
 	ran=$((ran + 1))
 done
-[ $ran -gt 5 ] || { echo "skip: perf cannot record here"; exit 77; }
+[ $ran -gt 6 ] || { echo "skip: perf cannot record here"; exit 77; }

@@ -80,6 +80,8 @@ static void add_frame(struct chain_frames *f, const struct place *where, u64 ip)
 	if (f->nr == FRAMES_MOST)
 		return;
 	f->where[f->nr] = *where;
+	if (!where->symbol) /* as perf: a row without a name has the address itself, not the place in the file */
+		f->where[f->nr].addr = ip;
 	f->ip[f->nr++] = ip;
 }
 

@@ -393,7 +393,8 @@ static int deliver_records(struct order *o, struct run *r, const struct entry *e
 			err = deliver_sample(o, rec, &o->file->events[event_of(e)]);
 		e++;
 	} while (!err && e < end && e->time <= limit && !is_brief(e));
-	r->brief += e - r->at;
+	if (r->brief)
+		r->brief += e - r->at;
 	r->at = e;
 	return err;
 }
@@ -438,8 +439,7 @@ static void settle(struct order *o, u32 i)
 		sift(o, i);
 }
 
-/* Two CPUs' events mostly take turns, so two runs are delivered from at a time; 0 and nothing done if that cannot be.
- */
+/* Events of two CPUs mostly take turns, so two runs are delivered from at a time, if there are two. */
 static int deliver_pair(struct order *o, u64 limit)
 {
 	u32 second;

@@ -10,8 +10,8 @@
  * recorder synthesised) come before the others of their round, as in perf.
  *
  * A consumer of briefs (perfdata.h) needs nothing of the file but what reading notes: then the file goes through a
- * buffer that stays in the CPU's cache, which costs less than mapping its pages. Only records that are not briefs are
- * looked up in the map.
+ * buffer that stays in the CPU's cache, which costs less than mapping its pages. Records that are not briefs are kept
+ * by their place in the map.
  *
  * Contract: perfdata.h. A record that does not fit ends the reading: damage is noted with its offset, what was read is
  * delivered. Without order everything happens in the caller's thread.
@@ -27,7 +27,7 @@
 #define AHEAD_BYTES     4096        /* bytes to prefetch before they are scanned */
 #define WINDOW          (512 << 10) /* bytes read between two unmappings */
 #define BUFFER          (128 << 10) /* bytes; more than the longest record */
-#define BUFFERED_WINDOW (8 << 20)
+#define BUFFERED_WINDOW (8 << 20)   /* the same where hardly a page is mapped */
 
 struct stream {
 	struct pd_file *f;
@@ -89,7 +89,8 @@ static inline u64 time_of_sample(struct stream *s, const u8 *rec, u16 size, cons
 	return time == UINT64_MAX ? 0 : time;
 }
 
-static int take_sample(struct stream *s, const u8 *rec, u16 size)
+/* kept: where the record lies as long as its batch lives; rec may be a copy of it. */
+static int take_sample(struct stream *s, const u8 *rec, const u8 *kept, u16 size)
 {
 	struct pd_event *e = event_of_sample(s->f, rec, size);
 	u64 time;
@@ -104,7 +105,7 @@ static int take_sample(struct stream *s, const u8 *rec, u16 size)
 		return 0;
 	if (s->c->brief && pd_has_brief(e, rec, size))
 		return batch_add_brief(s->batch, time, e, rec);
-	return batch_add(s->batch, time, rec, e->index);
+	return batch_add(s->batch, time, kept, e->index);
 }
 
 /* The first record from p on that is more than one more entry of the open run. Nearly all are no more: this loop is
@@ -154,13 +155,13 @@ static const u8 *take_samples(struct stream *s, const u8 *p, const u8 *end)
 	return s->c->brief ? take_run(s, p, end, true) : take_run(s, p, end, false);
 }
 
-static int take_record(struct stream *s, const u8 *rec, u32 type, u16 size)
+static int take_record(struct stream *s, const u8 *rec, const u8 *kept, u32 type, u16 size)
 {
 	const struct pd_event *e = &s->f->events[0];
 	u64 time = 0;
 
 	if (type == PERF_RECORD_SAMPLE)
-		return take_sample(s, rec, size);
+		return take_sample(s, rec, kept, size);
 	if (type >= PD_USER_START)
 		return 0;
 	if (s->c->unordered)
@@ -170,7 +171,7 @@ static int take_record(struct stream *s, const u8 *rec, u32 type, u16 size)
 	if (time == UINT64_MAX)
 		time = 0;
 	s->max_time = max(s->max_time, time);
-	return batch_add(s->batch, time, rec, NO_EVENT);
+	return batch_add(s->batch, time, kept, NO_EVENT);
 }
 
 /* The records in p; the number of bytes consumed, or -errno. A cut record at the end is left. */
@@ -185,7 +186,7 @@ static s64 take_block(struct stream *s, const u8 *p, u64 bytes)
 		at = take_samples(s, at, end);
 		if (!pd_record_at(at, end - at, &type, &size))
 			return at - p;
-		err = type == PD_FINISHED_ROUND ? finish_round(s) : take_record(s, at, type, size);
+		err = type == PD_FINISHED_ROUND ? finish_round(s) : take_record(s, at, at, type, size);
 		if (err)
 			return err;
 	}
@@ -262,13 +263,13 @@ static u64 payload(const struct stream *s, const u8 *rec, u32 type, u16 size)
 	return type == PD_AUXTRACE && size >= 16 ? pd_u64(rec + 8) : 0;
 }
 
-static int take_any(struct stream *s, const u8 *rec, u32 type, u16 size)
+static int take_any(struct stream *s, const u8 *rec, const u8 *kept, u32 type, u16 size)
 {
 	if (type == PD_FINISHED_ROUND)
 		return finish_round(s);
 	if (type == PD_COMPRESSED)
 		return unpack(s, rec, size);
-	return take_record(s, rec, type, size);
+	return take_record(s, rec, kept, type, size);
 }
 
 static bool refill(struct stream *s, u64 at)
@@ -296,14 +297,28 @@ static u64 take_most(struct stream *s, u64 at, u64 end)
 		p = s->buffer + (at - s->buf_from);
 		if (at < s->buf_to && (s->buf_from == at || pd_record_at(p, s->buf_to - at, &type, &size)))
 			return at;
-		s->buf_to = at;
+		s->buf_to = at; /* the rest is part of a record: again from there */
 	}
 	return take_samples(s, s->map + at, s->map + end) - s->map;
+}
+
+/* The record at an offset: in the buffer if all of it is there. */
+static const u8 *look_at(const struct stream *s, u64 at)
+{
+	const u8 *p;
+	u32 type;
+	u16 size;
+
+	if (!s->buffer || at >= s->buf_to)
+		return s->map + at;
+	p = s->buffer + (at - s->buf_from);
+	return pd_record_at(p, s->buf_to - at, &type, &size) ? p : s->map + at;
 }
 
 static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 {
 	u64 at = from, window = s->buffer ? BUFFERED_WINDOW : WINDOW, next_pause = from + window;
+	const u8 *rec;
 	u32 type;
 	u16 size;
 	int err = 0;
@@ -316,7 +331,8 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 		s->at = at;
 		if (at == end || err)
 			break;
-		if (!pd_record_at(map + at, end - at, &type, &size)) {
+		rec = look_at(s, at);
+		if (!pd_record_at(rec, end - at, &type, &size)) {
 			pd_note(s->f, "record at offset %#llx is cut or damaged; read up to there",
 				(unsigned long long)at);
 			break;
@@ -326,9 +342,9 @@ static int read_span(struct stream *s, const u8 *map, u64 from, u64 end)
 			pd_progress(s->f, at - from, end - from);
 			next_pause = at + window;
 		}
-		err = take_any(s, map + at, type, size);
+		err = take_any(s, rec, map + at, type, size);
 		at += size;
-		at += min(payload(s, map + at - size, type, size), end - at);
+		at += min(payload(s, rec, type, size), end - at);
 	}
 	s->batch->to = map + at;
 	unmap_read(s, 0);

@@ -4,14 +4,16 @@
 #   perf-tools.sh [--big]      --big adds recordings of ten million events
 # Both programs read a file in turn, N times; cpu is the median of user and system seconds (other load on the machine counts
 # little), wall the median of elapsed seconds, KB the highest peak. Recordings are real loads: hackbench and stress-ng.
-# Rows: timehist (rows, summary), c2c report, overhead of `c2c record` (a program's own seconds, alone and recorded, in turn).
+# Rows: timehist (rows, summary), c2c report, overhead of `c2c record` in PAIRS short runs.
+# PARTS names some of timehist, c2c, overhead; OUT another file for the results.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 OSTROM=$PWD/build/user/ostrom
-out=benchmarks/results/perf-tools.txt
+out=${OUT:-benchmarks/results/perf-tools.txt}
 dir=$(mktemp -d) || exit 2
 trap 'rm -rf "$dir"' EXIT
 N=${N:-7}
+PAIRS=${PAIRS:-25}
 mkdir -p benchmarks/results
 for p in perf hackbench stress-ng; do
 	command -v $p > /dev/null || { echo "skip: no $p (apt install linux-perf rt-tests stress-ng)"; exit 77; }
@@ -48,27 +50,44 @@ stress() { stress-ng --switch 2 --switch-ops "$1" -q; stress-ng --pipe 2 --pipe-
 export -f hack stress
 loads=("hack 400" "stress 13000" "hack 8000" "stress 130000")
 [ "${1:-}" = --big ] && loads+=("hack 80000" "stress 1300000")
-for l in "${loads[@]}"; do
-	perf sched record -o "$dir/sched" -- bash -c "$l" > /dev/null 2>&1 || exit 77
-	row "timehist-${l% *}" "$dir/sched" perf sched timehist -i "$dir/sched" -- "$OSTROM" sched timehist -i "$dir/sched"
-	row "timehist-summary-${l% *}" "$dir/sched" perf sched timehist -s -i "$dir/sched" -- "$OSTROM" sched timehist -s -i "$dir/sched"
-done
 for p in regression queue counters control; do
 	gcc -O2 -g -o "$dir/$p" tests/programs/c2c/$p.c -lpthread || exit 2
 done
-for f in 2000 20000; do
-	for p in regression queue; do
-		"$OSTROM" c2c record -q -F $f -o "$dir/c2c" "$dir/$p" 500000000 2> /dev/null || exit 1
-		row "c2c-report-$p" "$dir/c2c" perf c2c report --stdio -i "$dir/c2c" -- "$OSTROM" c2c report --stdio -i "$dir/c2c"
+
+timehist() {
+	for l in "${loads[@]}"; do
+		perf sched record -o "$dir/sched" -- bash -c "$l" > /dev/null 2>&1 || exit 77
+		row "timehist-${l% *}" "$dir/sched" perf sched timehist -i "$dir/sched" -- "$OSTROM" sched timehist -i "$dir/sched"
+		row "timehist-summary-${l% *}" "$dir/sched" perf sched timehist -s -i "$dir/sched" -- "$OSTROM" sched timehist -s -i "$dir/sched"
 	done
-done
-# what sampling costs a program: its own user and system seconds, alone and recorded
-for p in counters regression control; do
-	rm -f "$dir/p" "$dir/o"
-	for _ in $(seq "$N"); do
-		once p "$dir/$p" 500000000
-		"$OSTROM" c2c record -q -o "$dir/c2c" "$dir/usage" "$dir/o" "$dir/$p" 500000000 > /dev/null 2>&1
+}
+
+c2c() {
+	for f in 2000 20000; do
+		for p in regression queue; do
+			"$OSTROM" c2c record -q -F $f -o "$dir/c2c" "$dir/$p" 500000000 2> /dev/null || exit 1
+			row "c2c-report-$p" "$dir/c2c" perf c2c report --stdio -i "$dir/c2c" -- "$OSTROM" c2c report --stdio -i "$dir/c2c"
+		done
 	done
-	echo "overhead-$p $(median p '$1 + $2') $(median o '$1 + $2')" |
-		awk '{ printf "%-26s %.3f s alone, %.3f s under c2c record: %+.1f %%\n", $1, $2, $3, 100 * ($3 / $2 - 1) }' | tee -a "$out"
-done
+}
+
+# What sampling costs a program, its own user and system seconds, told in two ways: short runs alone and recorded in turn
+# (pairs.py), and the samples of a second times what c2c record found that one costs.
+overhead() {
+	for p in control counters regression; do
+		rm -f "$dir/p" "$dir/o" "$dir/err"
+		alone() { once p "$dir/$p" 50000000; }
+		recorded() { "$OSTROM" c2c record -o "$dir/c2c" "$dir/usage" "$dir/o" "$dir/$p" 50000000 > /dev/null 2>> "$dir/err"; }
+		for i in $(seq "$PAIRS"); do
+			if [ $((i % 2)) = 0 ]; then alone; recorded; else recorded; alone; fi
+		done
+		read -r mean low high < <(benchmarks/pairs.py "$dir/p" "$dir/o")
+		samples=$(awk '/ samples, / { for (i = 1; i < NF; i++) if ($(i + 1) == "samples,") n += $i } END { print n }' "$dir/err")
+		price=$(sed -n 's/.*(\([0-9.]*\) us each).*/\1/p' "$dir/err" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }')
+		awk -v n="$samples" -v us="$price" -v of="overhead-$p" -v m="$mean" -v l="$low" -v h="$high" -v pairs="$PAIRS" '{ s += $1 + $2 }
+			END { printf "%-26s %s %% [%s, %s] in %d pairs; %.0f samples a second of %.1f us: %.1f %%\n", of, m, l, h, pairs, n / s, us, n / s * us / 10000 }' \
+			"$dir/o" | tee -a "$out"
+	done
+}
+
+for part in ${PARTS:-timehist c2c overhead}; do $part; done

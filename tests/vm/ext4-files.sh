@@ -71,6 +71,7 @@ before=$(md5sum < /mnt/short)
 ok "room for what is larger than the disk is refused" sh -c '! /usr/bin/fallocate -z -l 1G /mnt/short'
 is "and has changed nothing" "$(forget && md5sum < /mnt/short)" "$before"
 is "a hole in a file that may lie in its inode" "$(/usr/bin/fallocate -p -l 4096 /mnt/short && forget && tr -d '\0' < /mnt/short | wc -c)" 0
+is "a hole that ends behind the file, in its last block" "$(/usr/bin/fallocate -p -l 200 /mnt/other && forget && tr -d '\0' < /mnt/other | wc -c)" 0
 for seed in SEEDS; do
 	mkdir /mnt/s$seed && /stress_files /mnt/s$seed $seed STEPS | sed "s/^\(ok\|not ok\) /\1 seed $seed: /"
 done
@@ -83,7 +84,7 @@ is "what goes through it" "$(cat /sys/block/loop0/loop/dio) $(dd if=/dev/loop0 b
 /usr/sbin/losetup -d /dev/loop0
 G
 echo 'cd / && umount /mnt && echo finished' > "$tmp/end.sh"
-mkdir "$tmp/files" && echo "a few bytes that fit into an inode" > "$tmp/files/short"
+mkdir "$tmp/files" && echo "a few bytes that fit into an inode" | tee "$tmp/files/short" > "$tmp/files/other"
 
 everything="transfers stress loop"
 on() { # PARTS NAME TYPE MKE2FS-OPTIONS...

@@ -331,12 +331,19 @@ static int can_fallocate(struct inode *i, u64 bytes, bool only_hole)
 	return err;
 }
 
+/* A hole that reaches the end of the file takes the last block whole: its page may not be here to be cleared. */
 static int punch(struct inode *i, u64 off, u64 end)
 {
 	struct ext4_super *s = of(i);
+	u64 size = i->size;
 	u32 from = DIV_ROUND_UP(off, s->block_bytes);
-	int err = load_edge(i, off);
+	int err;
 
+	if (off >= size)
+		return 0;
+	if (end >= size)
+		end = ALIGN_UP(size, PAGE_SIZE);
+	err = load_edge(i, off);
 	if (!err)
 		err = load_edge(i, end);
 	if (err)
@@ -381,7 +388,7 @@ int ext4_fallocate(struct file *f, int mode, s64 off, s64 len)
 	write_lock(&i->lock);
 	err = can_fallocate(i, len, mode & FALLOC_FL_PUNCH_HOLE);
 	if (!err && mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
-		err = punch(i, off, min(end, ALIGN_UP((u64)max(i->size, (s64)0), PAGE_SIZE)));
+		err = punch(i, off, end);
 	if (!err && !(mode & FALLOC_FL_PUNCH_HOLE))
 		err = allocate(i, off, end, keep);
 	if (!err)

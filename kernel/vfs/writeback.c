@@ -239,6 +239,11 @@ void cache_wait_range(struct page_cache *c, u64 first, u64 last)
 	}
 }
 
+void cache_wait_writing(struct page_cache *c)
+{
+	wait_event(&c->wb->progress, !atomic_read(&c->nr_writing));
+}
+
 void cache_forget(struct page_cache *c, u64 pos, u64 bytes)
 {
 	if (READ_ONCE(c->nr_pages))

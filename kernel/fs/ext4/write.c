@@ -349,6 +349,7 @@ static int punch(struct inode *i, u64 off, u64 end)
 	if (err)
 		return err;
 	cache_remove(i->cache, off, end);
+	cache_wait_writing(i->cache); /* a flusher that has taken a page would give the hole blocks again */
 	ext4_wait_writes(node_of(i));
 	ext4_lock(s);
 	if (end / s->block_bytes > from)

@@ -57,6 +57,8 @@ int cache_balance_dirty(struct page_cache *c, u64 pages);
 s64 cache_write_range(struct page_cache *c, u64 first, u64 last, u64 max, unsigned flags);
 /* Waits until no page of the range is under writeback. */
 void cache_wait_range(struct page_cache *c, u64 first, u64 last);
+/* Waits until no page at all is, those included that have been removed meanwhile. */
+void cache_wait_writing(struct page_cache *c);
 /* Before a transfer that goes past the cache: what is dirty of the bytes is on the device; before a write no page of
  * them is cached. -EAGAIN: nowait, and something may be dirty. */
 int __must_check cache_step_aside(struct page_cache *c, u64 pos, u64 bytes, bool write, bool nowait);

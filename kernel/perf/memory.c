@@ -38,7 +38,7 @@
 #define FLAG_TRAP        0x100UL
 #define DR6_STEP         0x4000UL
 #define DR6_SLOTS        15UL
-#define ACCESSES_MOST    5  /* the 1st to 5th access is sampled */
+#define ACCESSES_MOST    4  /* the 1st to 4th access is sampled */
 #define STEPS_MOST       64 /* of a walk: what has no access by then goes unsampled */
 #define WEIGHT_HERE      4  /* cycles that a first-level hit costs, and a line out of another CPU's cache */
 #define WEIGHT_ELSEWHERE 90
